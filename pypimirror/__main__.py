@@ -1,0 +1,5 @@
+"""`python -m pypimirror`: the command line."""
+
+from pypimirror.cli.main import main
+
+main()

@@ -1,0 +1,153 @@
+"""Queries on files. Every move between states goes through `move`, which names its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+
+from pypimirror.catalog.projects import CHUNK, chunks, update_rows
+from pypimirror.catalog.schema import files, projects
+from pypimirror.catalog.states import (
+    DUE,
+    PROVEN,
+    Cause,
+    IllegalMoveError,
+    State,
+    sources,
+)
+
+
+def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    """Return all files of these projects."""
+    query = select(files).where(files.c.project_id.in_(ids))
+    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename))
+
+
+def in_states(
+    connection: Connection, ids: Sequence[int], states: Iterable[State]
+) -> list[Row[Any]]:
+    """Return the files of these projects that are offered and in one of `states`."""
+    query = (
+        select(files, projects.c.name.label("project"), projects.c.upstream)
+        .join(projects)
+        .where(files.c.project_id.in_(ids), files.c.state.in_(list(states)), files.c.gone.is_(None))
+        .order_by(files.c.project_id, files.c.filename)
+    )
+    return list(connection.execute(query))
+
+
+def due(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Return the files of these projects that must be fetched."""
+    return in_states(connection, ids, DUE)
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
+    """Record files that are wanted."""
+    if rows:
+        base = {"state": State.WANTED, "run_id": run_id}
+        connection.execute(insert(files), [{**row, **base} for row in rows])
+
+
+def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Set columns by id, the state excepted."""
+    update_rows(connection, files, rows)
+
+
+def move(
+    connection: Connection,
+    target: State,
+    rows: Sequence[Mapping[str, Any]],
+    run_id: int,
+) -> None:
+    """Move files, given by "id", to `target`, setting the other columns that the rows name.
+
+    All rows name the same columns. Raises `IllegalMoveError`, and moves none, when one of them
+    is in a state that does not lead there.
+    """
+    if not rows:
+        return
+    others: dict[str, Any] = {key: bindparam(f"_{key}") for key in rows[0] if key != "id"}
+    statement = (
+        update(files)
+        .where(files.c.id == bindparam("_id"), or_(*(files.c.state == s for s in sources(target))))
+        .values(state=target, run_id=run_id, **others)
+    )
+    parameters = [{f"_{key}": value for key, value in row.items()} for row in rows]
+    moved = connection.execute(statement, parameters).rowcount
+    if moved != len(rows):
+        raise IllegalMoveError(
+            f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"
+        )
+
+
+def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
+    """Mark files as not offered any more, or as offered again."""
+    for chunk in chunks(ids):
+        connection.execute(update(files).where(files.c.id.in_(chunk)).values(gone=cause))
+
+
+def leaving(connection: Connection) -> Iterator[Row[Any]]:
+    """Stream the files that are not offered any more and not yet withdrawn."""
+    query = (
+        select(
+            files.c.id,
+            files.c.project_id,
+            files.c.filename,
+            files.c.state,
+            files.c.gone,
+            files.c.size,
+            projects.c.name.label("project"),
+        )
+        .join(projects)
+        .where(files.c.gone.is_not(None), files.c.state != State.WITHDRAWN)
+        .order_by(files.c.id)
+    )
+    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
+def forget(connection: Connection, ids: Iterable[int]) -> None:
+    """Delete the rows of files of which nothing was ever held."""
+    for chunk in chunks(ids):
+        connection.execute(delete(files).where(files.c.id.in_(chunk)))
+
+
+def expired(connection: Connection, before: float) -> list[Row[Any]]:
+    """Return the files that were withdrawn before a time and whose bytes are still here.
+
+    Files that a page on disk may still link to are not among them.
+    """
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            files.c.withdrawn_at.is_not(None),
+            files.c.withdrawn_at <= before,
+            files.c.gone.is_distinct_from(Cause.QUARANTINE),
+            projects.c.dirty.is_(False),
+            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+        )
+    )
+    return list(connection.execute(query))
+
+
+def count_by_state(connection: Connection, names: Sequence[str] | None = None) -> dict[str, int]:
+    """Return how many files are in each state, by its word."""
+    query = select(files.c.state, func.count()).group_by(files.c.state)
+    if names is not None:
+        query = query.join(projects).where(projects.c.name.in_(names))
+    found = {row[0]: row[1] for row in connection.execute(query)}
+    return {state.label: found.get(state, 0) for state in State}
+
+
+def count_proven(connection: Connection) -> int:
+    """Return how many files are verified or published."""
+    query = select(func.count()).select_from(files).where(files.c.state.in_(list(PROVEN)))
+    return connection.scalar(query) or 0
+
+
+def total_size(connection: Connection) -> int:
+    """Return the bytes of all verified or published files."""
+    query = select(func.sum(files.c.size)).where(files.c.state.in_(list(PROVEN)))
+    return int(connection.scalar(query) or 0)

@@ -1,0 +1,275 @@
+"""Queries on projects, on the upstreams' lists, and on marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pypimirror.catalog.schema import files, lists, marks, projects, refusals
+from pypimirror.catalog.states import OPEN, Cause
+from pypimirror.model import Problem, ProjectName, Reason
+
+#: Rows that one statement names at most: both databases limit the variables of a statement.
+CHUNK = 10_000
+
+
+def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
+    """Cut `items` into lists of at most `size`."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def insert_or_ignore(connection: Connection, table: Any) -> Any:
+    """Return an INSERT that passes over rows that are there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
+    """Make a row for each project that has none."""
+    statement = insert_or_ignore(connection, projects)
+    fresh = {"look": False, "todo": False, "dirty": False, "live": False}
+    for chunk in chunks(names):
+        rows = [{"name": name, **fresh} for name in chunk]
+        connection.execute(statement, rows)
+
+
+def to_look(
+    connection: Connection, names: Iterable[ProjectName], upstream: str | None = None
+) -> None:
+    """Mark projects whose pages must be asked for; `upstream` is the one whose list has them."""
+    values: dict[str, Any] = {"look": True, "todo": True}
+    if upstream is not None:
+        values["upstream"] = bindparam("owner")
+    statement = update(projects).where(projects.c.name == bindparam("key")).values(**values)
+    for chunk in chunks(names):
+        connection.execute(statement, [{"key": name, "owner": upstream} for name in chunk])
+
+
+def known(connection: Connection) -> Iterator[Row[Any]]:
+    """Stream name, serial, upstream, selection, look and gone of every project."""
+    columns = projects.c
+    query = select(
+        columns.id,
+        columns.name,
+        columns.serial,
+        columns.upstream,
+        columns.selection,
+        columns.look,
+        columns.gone,
+        columns.display_name,
+    )
+    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
+def next_batch(
+    connection: Connection, after: int, size: int, names: Sequence[ProjectName] | None
+) -> list[int]:
+    """Return ids of the next projects, behind id `after`, for which something is left to do."""
+    query = select(projects.c.id).where(projects.c.todo.is_(True), projects.c.id > after)
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return list(connection.scalars(query.order_by(projects.c.id).limit(size)))
+
+
+def get(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Return the rows of projects, in the order of their ids."""
+    query = select(projects).where(projects.c.id.in_(ids)).order_by(projects.c.id)
+    return list(connection.execute(query))
+
+
+def by_name(connection: Connection, names: Sequence[str]) -> list[Row[Any]]:
+    """Return the rows of the projects with these names."""
+    return list(connection.execute(select(projects).where(projects.c.name.in_(names))))
+
+
+def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns by id; rows that set the same columns go together."""
+    update_rows(connection, projects, rows)
+
+
+def update_rows(connection: Connection, table: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Set columns of `table` by id, as many rows to a statement as set the same columns."""
+    shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        values = {f"_{key}": value for key, value in row.items()}
+        shapes.setdefault(tuple(sorted(row)), []).append(values)
+    for shape, parameters in shapes.items():
+        values = {key: bindparam(f"_{key}") for key in shape if key != "id"}
+        if values:
+            statement = update(table).where(table.c.id == bindparam("_id")).values(**values)
+            connection.execute(statement, parameters)
+
+
+def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
+    """Replace what is refused of each of these projects."""
+    connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
+    rows = [
+        {
+            "project_id": project_id,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message,
+            "url": problem.url,
+        }
+        for project_id, problems in refused.items()
+        for problem in problems
+    ]
+    if rows:
+        connection.execute(insert(refusals), rows)
+
+
+def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
+    """Return what is refused of all projects, or of those in `names`."""
+    query = select(refusals, projects.c.name).join(projects)
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return [
+        Problem(Reason(row.reason), row.message, row.name, row.file, row.url)
+        for row in connection.execute(query.order_by(refusals.c.id))
+    ]
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> None:
+    """Forget projects of which nothing was ever held."""
+    for chunk in chunks(ids):
+        connection.execute(delete(refusals).where(refusals.c.project_id.in_(chunk)))
+        connection.execute(delete(projects).where(projects.c.id.in_(chunk)))
+
+
+def finish(connection: Connection, ids: Sequence[int]) -> None:
+    """Mark those of these projects as done that have nothing left to do."""
+    open_file = select(files.c.id).where(
+        files.c.project_id == projects.c.id, files.c.state.in_(OPEN), files.c.gone.is_(None)
+    )
+    connection.execute(
+        update(projects)
+        .where(
+            projects.c.id.in_(ids),
+            projects.c.look.is_(False),
+            projects.c.dirty.is_(False),
+            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+            ~open_file.exists(),
+        )
+        .values(todo=False)
+    )
+
+
+def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
+    """Stream name, display name and page serial of the projects that have a page.
+
+    Those that are not offered any more are among them while `with_gone` says so.
+    """
+    columns = projects.c
+    query = select(columns.name, columns.display_name, columns.page_serial)
+    query = query.where(columns.live.is_(True)).order_by(columns.name)
+    if not with_gone:
+        query = query.where(columns.gone.is_(None))
+    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
+def to_remove(connection: Connection) -> list[Row[Any]]:
+    """Return id and name of the projects that are gone and whose pages are still on disk."""
+    query = select(projects.c.id, projects.c.name).where(
+        projects.c.todo.is_(True), projects.c.live.is_(True), projects.c.gone.is_not(None)
+    )
+    return list(connection.execute(query))
+
+
+def newest_api(connection: Connection) -> str | None:
+    """Return the highest API version among the pages, as text."""
+    versions = connection.scalars(
+        select(projects.c.api_version).where(projects.c.api_version.is_not(None)).distinct()
+    )
+    return max(versions, key=lambda text: [int(part) for part in text.split(".")], default=None)
+
+
+def newest_serial(connection: Connection) -> int | None:
+    """Return the highest serial among the pages."""
+    newest: int | None = connection.scalar(select(func.max(projects.c.page_serial)))
+    return newest
+
+
+def count(connection: Connection) -> int:
+    """Return the number of projects that have a page."""
+    return (
+        connection.scalar(
+            select(func.count()).select_from(projects).where(projects.c.live.is_(True))
+        )
+        or 0
+    )
+
+
+def get_list(connection: Connection, upstream: str) -> Row[Any] | None:
+    """Return what is known of an upstream's project list."""
+    return connection.execute(select(lists).where(lists.c.upstream == upstream)).first()
+
+
+def set_list(connection: Connection, upstream: str, **values: Any) -> None:
+    """Remember an upstream's project list as read."""
+    connection.execute(delete(lists).where(lists.c.upstream == upstream))
+    connection.execute(insert(lists), [{"upstream": upstream, **values}])
+
+
+def get_mark(connection: Connection, name: str) -> str | None:
+    """Return a mark's value."""
+    return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+
+
+def set_mark(connection: Connection, name: str, value: str | None) -> None:
+    """Set a mark, or remove it."""
+    connection.execute(delete(marks).where(marks.c.name == name))
+    if value is not None:
+        connection.execute(insert(marks), [{"name": name, "value": value}])
+
+
+def redo_pages(connection: Connection) -> None:
+    """Mark every project that has a page, so that all pages are rendered again."""
+    live = update(projects).where(projects.c.live.is_(True))
+    connection.execute(live.values(todo=True, dirty=True))
+
+
+def touch(connection: Connection, ids: Iterable[int]) -> None:
+    """Mark projects whose pages must be rendered."""
+    for chunk in chunks(ids):
+        statement = update(projects).where(projects.c.id.in_(chunk))
+        connection.execute(statement.values(todo=True, dirty=True))
+
+
+def deselect(connection: Connection, ids: Iterable[int]) -> None:
+    """Mark projects, and all their files, as gone because the configuration drops them."""
+    for chunk in chunks(ids):
+        set_gone(connection, chunk, Cause.SELECTION)
+
+
+def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
+    """Mark projects and all their files as not offered any more."""
+    connection.execute(
+        update(projects)
+        .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
+        .values(gone=cause, look=False, todo=True)
+    )
+    connection.execute(
+        update(files)
+        .where(files.c.project_id.in_(ids), or_(files.c.gone.is_(None), files.c.gone != cause))
+        .values(gone=cause)
+    )

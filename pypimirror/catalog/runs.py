@@ -1,0 +1,148 @@
+"""The run history: runs, their stages, their failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pypimirror import __version__
+from pypimirror.catalog.schema import failures, runs, stages
+from pypimirror.model import Problem, Stage
+
+#: States of a run and of a stage.
+RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
+    "running", "completed", "incomplete", "failed", "cancelled", "crashed",
+)  # fmt: skip
+
+
+def start(
+    connection: Connection, *, command: str, trigger: str, config: str, arguments: Sequence[str]
+) -> tuple[int, str]:
+    """Record a run; return its id and its name, which sorts by time."""
+    now = time.time()
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+    values = {
+        "name": name,
+        "command": command,
+        "trigger": trigger,
+        "version": __version__,
+        "config": config,
+        "arguments": json.dumps(list(arguments)),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "state": RUNNING,
+        "started_at": now,
+    }
+    result = connection.execute(insert(runs).values(**values))
+    return int(result.inserted_primary_key[0]), name  # type: ignore[index]
+
+
+def end(
+    connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
+) -> None:
+    """Close a run."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(state=state, ended_at=time.time(), message=message, counts=json.dumps(dict(counts)))
+    )
+
+
+def close_crashed(connection: Connection) -> int:
+    """Close what dead runs left open. Call only with the lock held, before a run is started."""
+    now = time.time()
+    for table in (stages, runs):
+        result = connection.execute(
+            update(table).where(table.c.state == RUNNING).values(state=CRASHED, ended_at=now)
+        )
+    return result.rowcount
+
+
+def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
+    """Record that a batch enters a stage; return the record's id."""
+    values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}
+    result = connection.execute(insert(stages).values(**values, started_at=time.time()))
+    return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
+    """Record that a batch has left a stage."""
+    connection.execute(
+        update(stages)
+        .where(stages.c.id == stage_id)
+        .values(state=state, ended_at=time.time(), counts=json.dumps(dict(counts)))
+    )
+
+
+def add_failures(
+    connection: Connection, run_id: int, stage: Stage, problems: Iterable[Problem]
+) -> None:
+    """Record failures; one for each file or project of a run's stage, the last word wins."""
+    rows = {
+        (problem.project, problem.file): {
+            "run_id": run_id,
+            "stage": stage.value,
+            "project": problem.project,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message,
+            "url": problem.url,
+            "attempts": problem.attempts,
+        }
+        for problem in problems
+    }
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(failures)
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "stage", "project", "file"],
+        set_={key: statement.excluded[key] for key in ("reason", "message", "url", "attempts")},
+    )
+    connection.execute(statement, list(rows.values()))
+
+
+def clear_failures(
+    connection: Connection, run_id: int, stage: Stage, projects: Sequence[str]
+) -> None:
+    """Forget the failures of an earlier attempt at a stage, which is now repeated."""
+    connection.execute(
+        delete(failures).where(
+            failures.c.run_id == run_id,
+            failures.c.stage == stage,
+            failures.c.project.in_(projects),
+        )
+    )
+
+
+def failures_of(connection: Connection, run_id: int) -> list[Row[Any]]:
+    """Return the failures of a run, in the order they came."""
+    query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
+    return list(connection.execute(query))
+
+
+def stages_of(connection: Connection, run_id: int) -> list[Row[Any]]:
+    """Return the stages of a run, in the order they began."""
+    query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
+    return list(connection.execute(query))
+
+
+def recent(connection: Connection, limit: int) -> list[Row[Any]]:
+    """Return the newest runs, newest first."""
+    return list(connection.execute(select(runs).order_by(runs.c.id.desc()).limit(limit)))
+
+
+def find(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the newest run whose name begins with `name`; "last" is the newest of all."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(1)
+    if name != "last":
+        query = query.where(runs.c.name.startswith(name, autoescape=True))
+    return connection.execute(query).first()

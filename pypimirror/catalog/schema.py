@@ -1,0 +1,170 @@
+"""The tables. Written to be small: a whole public index is 15 million rows of `files`.
+
+Times are seconds since the epoch, UTC. Digests are bytes. JSON is text, absent where empty.
+Changes need a migration in `migrations/versions`; a test holds both against each other.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite only counts up a key of type INTEGER; on PostgreSQL 2^31 files are too near.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),  # normalised
+    Column("display_name", Text),  # as the upstream writes it; null until its page was read
+    Column("upstream", Text),  # the owner's name
+    Column("serial", BigInteger),  # of the page that was read last
+    Column("page_serial", BigInteger),  # of our own page: moves when, and only when, it does
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("page_digest", Text),  # of the upstream's page that was read last
+    Column("api_version", Text),
+    Column("status", Text),  # null where active
+    Column("status_reason", Text),
+    Column("versions", Text),  # JSON list
+    Column("extra", Text),  # JSON object
+    Column("selection", Text),  # digest of the selection it was read under
+    Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("look", Boolean, nullable=False),  # its page must be asked for
+    Column("todo", Boolean, nullable=False),  # something is left to do for it
+    Column("dirty", Boolean, nullable=False),  # its page must be rendered
+    Column("live", Boolean, nullable=False),  # its page is on disk
+)
+# Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
+_todo = projects.c.todo.is_(True)
+Index("ix_projects_todo", projects.c.id, sqlite_where=_todo, postgresql_where=_todo)
+
+files = Table(
+    "files",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("project_id", Key, ForeignKey("projects.id"), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("location", Text),  # directory below the mirror root; null: packages/<project>
+    Column("state", SmallInteger, nullable=False),
+    Column("run_id", Key, nullable=False),  # of the last move
+    Column("size", BigInteger),
+    Column("sha256", LargeBinary),  # as claimed; as proven once bytes are here
+    Column("digests", Text),  # JSON object: claims of other algorithms
+    Column("metadata_claim", LargeBinary),  # sha256; empty where offered without any
+    Column("metadata_sha256", LargeBinary),  # of the .metadata that is held
+    Column("upload_time", Text),
+    Column("requires_python", Text),
+    Column("yanked", Text),
+    Column("provenance", Text),
+    Column("extra", Text),  # JSON object
+    Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("withdrawn_at", Float),  # null once the bytes are removed
+    UniqueConstraint("project_id", "filename"),
+)
+_gone = files.c.gone.is_not(None)
+Index("ix_files_gone", files.c.project_id, sqlite_where=_gone, postgresql_where=_gone)
+_held = files.c.withdrawn_at.is_not(None)
+Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held, postgresql_where=_held)
+
+#: What a page offers and this mirror refuses, until the page changes.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("project_id", Key, ForeignKey("projects.id"), nullable=False, index=True),
+    Column("file", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("url", Text, nullable=False),
+)
+
+#: The upstreams' project lists, as far as they were read.
+lists = Table(
+    "lists",
+    metadata,
+    Column("upstream", Text, primary_key=True),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("serial", BigInteger),
+    Column("selection", Text),
+)
+
+#: Facts about the mirror as a whole, such as the form in which its pages were written.
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("command", Text, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("config", Text, nullable=False),  # its digest
+    Column("arguments", Text, nullable=False),  # JSON list of the projects that were named
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("message", Text),
+    Column("counts", Text),  # JSON object
+)
+
+stages = Table(
+    "stages",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("run_id", Key, ForeignKey("runs.id"), nullable=False, index=True),
+    Column("stage", Text, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("counts", Text),  # JSON object
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("run_id", Key, ForeignKey("runs.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    UniqueConstraint("run_id", "stage", "project", "file"),
+)

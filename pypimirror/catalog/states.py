@@ -1,0 +1,62 @@
+"""The states of a file and the moves between them. The only table of allowed moves."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+from pypimirror.model import PypimirrorError
+
+
+class State(IntEnum):
+    """Where a file stands. Stored as its number; never renumber."""
+
+    WANTED = 0  #: selected and offered; nothing is here
+    FETCHED = 1  #: bytes are here, not yet proven
+    VERIFIED = 2  #: proven and in place; not yet on a page
+    PUBLISHED = 3  #: on a page
+    FAILED = 4  #: could not be fetched; will be tried again
+    QUARANTINED = 5  #: proven bad; will be tried again
+    WITHDRAWN = 6  #: no longer offered; bytes go after the grace period
+
+    @property
+    def label(self) -> str:
+        """The word for people and JSON."""
+        return self.name.lower()
+
+
+#: From each state, the states that a file may move to.
+MOVES: dict[State, frozenset[State]] = {
+    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.FETCHED: frozenset({State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED}),
+    State.VERIFIED: frozenset({State.PUBLISHED, State.FAILED, State.WITHDRAWN}),
+    State.PUBLISHED: frozenset({State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
+    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.WITHDRAWN: frozenset({State.WANTED, State.FETCHED}),
+}
+
+#: States in which a download is due.
+DUE = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
+#: States in which something is left to do.
+OPEN = DUE | {State.FETCHED, State.VERIFIED}
+#: States in which verified bytes are in place.
+PROVEN = frozenset({State.VERIFIED, State.PUBLISHED})
+#: States in which this mirror has committed itself to one digest.
+PINNED = frozenset({State.VERIFIED, State.PUBLISHED, State.WITHDRAWN})
+
+
+class Cause(StrEnum):
+    """Why a project or file is not offered any more; null in the catalog while it is."""
+
+    UPSTREAM = "upstream"  #: the upstream dropped it
+    SELECTION = "selection"  #: the configuration does not select it
+    QUARANTINE = "quarantine"  #: the upstream withholds it for now; its bytes stay here
+
+
+class IllegalMoveError(PypimirrorError):
+    """A file was to be moved to a state that its state does not lead to."""
+
+
+def sources(target: State) -> frozenset[State]:
+    """Return the states from which a file may move to `target`."""
+    return frozenset(state for state, targets in MOVES.items() if target in targets)

@@ -1,0 +1,1 @@
+"""The commands: thin, over the Python API of the other packages."""

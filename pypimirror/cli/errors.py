@@ -1,0 +1,38 @@
+"""From errors and outcomes to exit codes and messages. The only place that knows the codes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pypimirror.catalog import runs
+from pypimirror.config import ConfigError
+from pypimirror.lock import LockedError
+from pypimirror.model import PypimirrorError
+
+
+class Exit(IntEnum):
+    """The exit codes that other programs rely on."""
+
+    DONE = 0
+    INCOMPLETE = 1  #: finished, with files or projects that failed
+    USAGE = 2  #: wrong use or configuration
+    STOPPED = 3  #: could not work
+    LOCKED = 4  #: another run holds the lock
+    INTERRUPTED = 130
+
+
+OF_STATE = {
+    runs.COMPLETED: Exit.DONE,
+    runs.INCOMPLETE: Exit.INCOMPLETE,
+    runs.FAILED: Exit.STOPPED,
+    runs.CANCELLED: Exit.INTERRUPTED,
+}
+
+
+def of_error(error: PypimirrorError) -> Exit:
+    """Return the exit code that an error stands for."""
+    if isinstance(error, ConfigError):
+        return Exit.USAGE
+    if isinstance(error, LockedError):
+        return Exit.LOCKED
+    return Exit.STOPPED

@@ -1,0 +1,142 @@
+"""`pypimirror status`, `runs` and `runs show`: reading the catalog for people and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from rich.markup import escape
+from rich.table import Table
+
+from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.states import State
+from pypimirror.cli import show
+from pypimirror.cli.options import out, print_json
+from pypimirror.config import Config, ConfigError
+
+
+@contextmanager
+def _catalog(config: Config) -> Iterator[Catalog]:
+    if config.mirror.catalog == "sqlite" and not (config.private / "catalog.sqlite").exists():
+        raise ConfigError(f"{config.directory}: holds no mirror yet; make one with pypimirror sync")
+    catalog = Catalog.open(config.catalog_url)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
+    """Show the mirror as a whole, or some of its projects file by file."""
+    with _catalog(config) as catalog:
+        if names:
+            _project_status(catalog, names, as_json=as_json)
+        else:
+            _mirror_status(config, catalog, as_json=as_json)
+
+
+def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
+    with catalog.read() as connection:
+        last = runs.recent(connection, 1)
+        document: dict[str, Any] = {
+            "directory": str(config.directory),
+            "projects": projects.count(connection),
+            "files": files.count_by_state(connection),
+            "bytes": files.total_size(connection),
+            "last_run": show.run_document(last[0]) if last else None,
+        }
+    if as_json:
+        print_json(document)
+        return
+    out.print(f"Mirror {escape(document['directory'])}")
+    out.print(f"  {document['projects']} projects, {show.amount(document['bytes'])} verified")
+    counts = (f"{number} {state}" for state, number in document["files"].items() if number)
+    out.print(f"  files: {', '.join(counts) or 'none'}")
+    if document["last_run"]:
+        run = document["last_run"]
+        started = show.when(run["started_at"])
+        out.print(f"  last run: {run['run']} {show.styled(run['state'])}, started {started}")
+
+
+def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) -> None:
+    wanted = [canonicalize_name(name) for name in names]
+    with catalog.read() as connection:
+        rows = projects.by_name(connection, wanted)
+        missing = sorted(set(wanted) - {row.name for row in rows})
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: not in this mirror; see select.projects")
+        held = list(files.of_projects(connection, [row.id for row in rows]))
+    documents = [_project_document(row, held) for row in rows]
+    if as_json:
+        print_json({"projects": documents})
+        return
+    for document in documents:
+        _show_project(document)
+
+
+def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
+    return {
+        "project": row.name,
+        "name": row.display_name,
+        "upstream": row.upstream,
+        "serial": row.serial,
+        "status": row.status or "active",
+        "gone": row.gone,
+        "files": [
+            {
+                "file": file.filename,
+                "state": State(file.state).label,
+                "size": file.size,
+                "sha256": file.sha256.hex() if file.sha256 else None,
+                "core_metadata": file.metadata_sha256 is not None,
+                "url": file.url,
+            }
+            for file in held
+            if file.project_id == row.id
+        ],
+    }
+
+
+def _show_project(document: dict[str, Any]) -> None:
+    name = document["name"] or document["project"]
+    out.print(
+        f"{escape(name)} ({document['status']}) from {document['upstream']}, "
+        f"serial {document['serial']}"
+    )
+    table = Table("file", "state", "size", "sha256")
+    for file in document["files"]:
+        size = "" if file["size"] is None else show.amount(file["size"])
+        table.add_row(escape(file["file"]), file["state"], size, file["sha256"] or "")
+    out.print(table)
+
+
+def list_runs(config: Config, limit: int, *, as_json: bool) -> None:
+    """List the newest runs."""
+    with _catalog(config) as catalog, catalog.read() as connection:
+        documents = [show.run_document(row) for row in runs.recent(connection, limit)]
+    if as_json:
+        print_json({"runs": documents})
+    else:
+        show.run_table(documents)
+
+
+def show_run(config: Config, name: str, *, as_json: bool) -> None:
+    """Explain one run."""
+    with _catalog(config) as catalog, catalog.read() as connection:
+        row = runs.find(connection, name)
+        if row is None:
+            raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")
+        document = show.run_document(row)
+        document["stages"] = [
+            show.stage_document(stage) for stage in runs.stages_of(connection, row.id)
+        ]
+        document["failures"] = [
+            show.failure_document(failure) for failure in runs.failures_of(connection, row.id)
+        ]
+    if as_json:
+        print_json(document)
+    else:
+        show.run_details(document)

@@ -1,0 +1,64 @@
+"""`pypimirror init`: a configuration to begin with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pypimirror.config import ConfigError, parse
+from pypimirror.selection import Selection
+
+_TEXT = """\
+# The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.
+
+[mirror]
+directory = {directory}
+
+{upstream}
+[select]
+# Names, requirements and globs; empty mirrors everything that the upstream has.
+projects = {projects}
+"""
+
+_PYPI = """\
+[[upstream]]
+name = "pypi"
+"""
+
+_OTHER = """\
+[[upstream]]
+name = {name}
+url = {url}
+"""
+
+
+def write_configuration(
+    file: Path, projects: Sequence[str], upstream: str | None, directory: Path, *, force: bool
+) -> None:
+    """Write a configuration that is valid; raises `ConfigError` where it would not be."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
+    text = _TEXT.format(
+        directory=json.dumps(str(directory)),
+        upstream=_upstream(upstream),
+        projects=json.dumps(list(projects), ensure_ascii=False),
+    )
+    Selection(parse(tomllib.loads(text), file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() and file.read_text() != text:
+            shutil.copy2(file, file.with_name(file.name + ".bak"))
+        file.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _upstream(url: str | None) -> str:
+    if url is None:
+        return _PYPI
+    name = urlsplit(url).netloc.rpartition("@")[2].lower().replace(":", "-") or "upstream"
+    return _OTHER.format(name=json.dumps(name), url=json.dumps(url))

@@ -1,0 +1,245 @@
+"""The command line: its commands, and how each ends.
+
+Heavy modules are imported by the commands that need them, so that `--help` and runs that find
+nothing to do start fast.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from pypimirror import __version__
+from pypimirror.cli.errors import OF_STATE, Exit, of_error
+from pypimirror.cli.options import (
+    ConfigOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    err,
+    out,
+    print_json,
+    set_up_logging,
+)
+from pypimirror.config import DEFAULT_FILE, load
+from pypimirror.model import PypimirrorError
+
+#: Wrong use of a command; which class that is depends on whether typer brings its own click.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    help="Mirror Python package indexes, and never serve a byte that was not checked.",
+    epilog="Start with: pypimirror init six; pypimirror sync",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+runs_app = typer.Typer(
+    help="List past runs, newest first; 'runs show RUN' explains one.", rich_markup_mode=None
+)
+app.add_typer(runs_app, name="runs")
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"pypimirror {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: pypimirror init six 'requests>=2.30' --directory /srv/mirror")
+def init(
+    projects: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to mirror: names, requirements, globs; none for everything."),
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="URL", help="The simple index to mirror; default: PyPI.")
+    ] = None,
+    directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a configuration to begin with."""
+    from pypimirror.cli.initialise import write_configuration
+
+    set_up_logging(verbose, quiet)
+    file = config or DEFAULT_FILE
+    write_configuration(file, projects or [], upstream, directory, force=force)
+    if as_json:
+        print_json({"config": str(file.absolute())})
+    elif not quiet:
+        out.print(f"Wrote {file}. Next: pypimirror sync{_config_hint(config)}")
+
+
+@app.command(
+    epilog="Examples: pypimirror sync; pypimirror sync six idna; pypimirror sync --dry-run --json"
+)
+def sync(
+    projects: Annotated[
+        list[str] | None, typer.Argument(help="Only these of the selected projects.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    ] = False,
+    inline: Annotated[
+        bool | None,
+        typer.Option(
+            "--inline/--prefect",
+            help="In this process, or as a Prefect flow run; default: as a flow run where a "
+            "Prefect API is configured.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Bring the mirror up to date: discover, download, verify, publish."""
+    from pypimirror.cli import syncing
+
+    set_up_logging(verbose, quiet)
+    settings = load(config)
+    if dry_run:
+        syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
+        return
+    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet)
+    syncing.show(result, settings, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(epilog="Examples: pypimirror status; pypimirror status six --json")
+def status(
+    projects: Annotated[
+        list[str] | None, typer.Argument(help="Show these projects, file by file.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Show what the mirror holds, what is open, and how the last run ended."""
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    history.status(load(config), projects or [], as_json=as_json)
+
+
+@runs_app.callback(invoke_without_command=True)
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs to show.")] = 20,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """List past runs, newest first; 'runs show RUN' explains one."""
+    if context.invoked_subcommand is not None:
+        return
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    history.list_runs(load(config), limit, as_json=as_json)
+
+
+@runs_app.command(
+    epilog="Examples: pypimirror runs show last; pypimirror runs show 20260101-0300 --json"
+)
+def show(
+    run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Explain one run: its stages, counts and failures."""
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    history.show_run(load(config), run, as_json=as_json)
+
+
+@app.command(epilog="Example: pypimirror serve --host 0.0.0.0 --port 8080")
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+    ] = 8080,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve the mirror over HTTP until interrupted."""
+    from pypimirror.cli.serving import serve_mirror
+
+    set_up_logging(verbose, quiet)
+    serve_mirror(load(config), host, port, as_json=as_json, verbose=verbose > 0)
+
+
+def _config_hint(config: Path | None) -> str:
+    return f" --config {config}" if config else ""
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`."""
+    # A service manager's SIGTERM ends a run as Ctrl-C does: cleanly, and recorded.
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    as_json = "--json" in sys.argv
+    try:
+        result = app(standalone_mode=False)
+    except PypimirrorError as error:
+        code = of_error(error)
+        return _failed(str(error), code, as_json=as_json)
+    except UsageError as error:
+        if as_json:
+            return _failed(str(error), Exit.USAGE, as_json=True)
+        error.show()  # type: ignore[attr-defined]
+        return Exit.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("interrupted", Exit.INTERRUPTED, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - a fault of this program must not look like code 1
+        err.print(traceback.format_exc(), markup=False)
+        message = f"a fault of pypimirror itself, please report it: {error!r}"
+        return _failed(message, Exit.STOPPED, as_json=as_json)
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _failed(message: str, code: Exit, *, as_json: bool) -> int:
+    err.print(f"pypimirror: {message}", style="red", markup=False)
+    if as_json:
+        print_json({"error": {"exit": int(code), "message": message}})
+    return code
+
+
+if __name__ == "__main__":
+    main()

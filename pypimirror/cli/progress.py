@@ -1,0 +1,89 @@
+"""Showing a run at a terminal: bars while it works, lines for what fails. Nothing else does UI."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from pypimirror.cli.options import err
+from pypimirror.cli.show import amount
+from pypimirror.model import Problem, Stage
+from pypimirror.stages.reporter import LogReporter
+
+#: Problems that are shown while a run goes on; all of them are in its summary and record.
+_SHOWN = 20
+
+
+class TerminalReporter(LogReporter):
+    """A bar for each stage, and one for the bytes."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._lock = threading.Lock()
+        self._shown = 0
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[size]}"),
+            TimeElapsedColumn(),
+            console=err,
+            transient=True,
+            disable=quiet or not err.is_terminal,
+        )
+        self._tasks: dict[Stage, TaskID] = {}
+        self._totals: dict[Stage, int] = {}
+        self._received = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, stage: Stage, total: int | None) -> None:
+        """Lengthen a stage's bar by what the next batch brings."""
+        with self._lock:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._progress.add_task(stage.value, total=None, size="")
+                self._totals[stage] = 0
+            self._totals[stage] += total or 0
+            self._progress.update(self._tasks[stage], total=self._totals[stage] or None)
+
+    def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
+        """Move a stage's bar."""
+        with self._lock:
+            self._received += size
+            if stage not in self._tasks:
+                return
+            text = amount(self._received) if stage is Stage.DOWNLOAD else ""
+            self._progress.update(self._tasks[stage], advance=things, size=text)
+
+    def problem(self, stage: Stage, problem: Problem) -> None:
+        """Print the first problems; the rest is in the summary."""
+        with self._lock:
+            self._shown += 1
+            if self._shown <= _SHOWN:
+                where = problem.file or problem.project or "upstream"
+                err.print(
+                    f"{stage.value}: {where}: {problem.reason.value}: {problem.message}",
+                    style="yellow",
+                    markup=False,
+                )

@@ -1,0 +1,156 @@
+"""Rendering for people: summaries, status, runs. What is shown comes in; nothing is looked up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from pypimirror.catalog import runs
+from pypimirror.cli.options import out
+from pypimirror.stages.run import Summary
+
+_STYLE = {runs.COMPLETED: "green", runs.INCOMPLETE: "yellow", runs.RUNNING: "cyan"}
+_SHOWN = 20
+
+
+def amount(size: float) -> str:
+    """Write a number of bytes for people."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def when(seconds: float | None) -> str:
+    """Write a time for people, in their zone."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def styled(state: str) -> str:
+    """Colour a run's state."""
+    return f"[{_STYLE.get(state, 'red')}]{state}[/]"
+
+
+def summary(result: Summary, directory: Path) -> None:
+    """Print how a sync ended and how to use what it made."""
+    counts = result.counts
+    out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
+    out.print(
+        f"  projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed\n"
+        f"  files     {counts['files_found']} found, {counts['files_downloaded']} downloaded "
+        f"({amount(counts['bytes_downloaded'])}), {counts['files_verified']} verified, "
+        f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
+        f"  pages     {counts['pages_written']} written"
+    )
+    if result.message and result.state != runs.COMPLETED:
+        out.print(f"  [red]{escape(result.message)}[/]")
+    failures(
+        (stage, problem.project, problem.file, problem.reason.value, problem.message)
+        for stage, problem in zip(result.stages, result.failures, strict=True)
+    )
+    if result.state in (runs.COMPLETED, runs.INCOMPLETE):
+        index = (directory / "simple").as_uri() + "/"
+        out.print(f"\nInstall from it with\n  pip install --index-url {index} PROJECT")
+        out.print("or serve it to others with\n  pypimirror serve")
+
+
+def failures(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
+    """Print failures, the first of them."""
+    everything = list(rows)
+    for stage, project, file, reason, message in everything[:_SHOWN]:
+        where = file or project or "upstream"
+        out.print(f"  [yellow]{stage}: {escape(where)}: {reason}[/]: {escape(message)}")
+    if len(everything) > _SHOWN:
+        out.print(f"  … and {len(everything) - _SHOWN} more: pypimirror runs show last")
+
+
+def run_table(rows: Iterable[dict[str, Any]]) -> None:
+    """Print runs, a line each."""
+    table = Table("run", "started", "state", "trigger", "seconds", "files", "bytes", "failed")
+    for row in rows:
+        counts = row["counts"]
+        table.add_row(
+            row["run"],
+            when(row["started_at"]),
+            styled(row["state"]),
+            row["trigger"],
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            str(counts.get("files_downloaded", 0)),
+            amount(counts.get("bytes_downloaded", 0)),
+            str(counts.get("files_failed", 0)),
+        )
+    out.print(table)
+
+
+def run_details(document: dict[str, Any]) -> None:
+    """Print one run with its stages and failures."""
+    out.print(
+        f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
+        f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
+    )
+    out.print(f"  started {when(document['started_at'])}  ended {when(document['ended_at'])}")
+    if document["message"]:
+        out.print(f"  {escape(document['message'])}")
+    table = Table("batch", "stage", "state", "seconds", "counts")
+    for stage in document["stages"]:
+        counts = ", ".join(f"{key} {value}" for key, value in stage["counts"].items())
+        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.2f}"
+        table.add_row(str(stage["batch"]), stage["stage"], styled(stage["state"]), seconds, counts)
+    out.print(table)
+    failures(
+        (f["stage"], f["project"], f["file"], f["reason"], f["message"])
+        for f in document["failures"]
+    )
+
+
+def run_document(row: Any) -> dict[str, Any]:
+    """Return a run's catalog row as JSON shows it."""
+    return {
+        "run": row.name,
+        "command": row.command,
+        "trigger": row.trigger,
+        "version": row.version,
+        "config": row.config,
+        "arguments": json.loads(row.arguments),
+        "host": row.host,
+        "pid": row.pid,
+        "state": row.state,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
+        "message": row.message,
+        "counts": json.loads(row.counts) if row.counts else {},
+    }
+
+
+def stage_document(row: Any) -> dict[str, Any]:
+    """Return a stage's catalog row as JSON shows it."""
+    return {
+        "stage": row.stage,
+        "batch": row.batch,
+        "state": row.state,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
+        "counts": json.loads(row.counts) if row.counts else {},
+    }
+
+
+def failure_document(row: Any) -> dict[str, Any]:
+    """Return a failure's catalog row as JSON shows it."""
+    return {
+        "project": row.project,
+        "file": row.file,
+        "stage": row.stage,
+        "reason": row.reason,
+        "message": row.message,
+        "url": row.url,
+        "attempts": row.attempts,
+    }

@@ -1,0 +1,88 @@
+"""`pypimirror sync`: inline or as a flow run, and what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pypimirror.cli import show as rendering
+from pypimirror.cli.options import out, print_json
+from pypimirror.cli.progress import TerminalReporter
+from pypimirror.config import DEFAULT_FILE, Config
+from pypimirror.project import project_directory
+from pypimirror.stages import plan, sequence
+from pypimirror.stages import run as run_module
+from pypimirror.stages.run import Summary
+
+
+def run(
+    file: Path | None, config: Config, projects: Sequence[str], *, inline: bool | None, quiet: bool
+) -> Summary:
+    """Sync inline, or as a Prefect flow run in this process."""
+    if inline is False or (inline is None and prefect_is_configured()):
+        return _run_flow(file or DEFAULT_FILE, projects)
+    with TerminalReporter(quiet) as reporter:
+        return run_module.sync(config, projects, sequence.sync, trigger="inline", reporter=reporter)
+
+
+def _run_flow(file: Path, projects: Sequence[str]) -> Summary:
+    sys.path.insert(0, str(project_directory()))
+    # Logs go to standard error: standard output belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        from flows.sync import run_sync
+
+        return run_sync(str(file.absolute()), list(projects))
+
+
+def prefect_is_configured() -> bool:
+    """Whether the environment or the active Prefect profile names an API; asks no Prefect."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    file = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        profiles = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
+    name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
+    return bool(profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL"))
+
+
+def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:
+    """Print how a sync ended."""
+    if as_json:
+        print_json(result.as_json())
+    elif not quiet or result.failures:
+        rendering.summary(result, config.directory)
+
+
+def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: bool) -> None:
+    """Print what a sync would do."""
+    with TerminalReporter(quiet) as reporter:
+        found = plan.plan(config, projects, reporter)
+    if as_json:
+        print_json(found.as_json())
+        return
+    for title, entries in (
+        ("Would fetch", found.fetch),
+        ("Would withdraw", found.withdraw),
+        ("Would remove from disk", found.remove),
+    ):
+        size = rendering.amount(sum(entry.size or 0 for entry in entries))
+        out.print(f"{title} {len(entries)} files, {size}", markup=False)
+        for entry in entries:
+            size = "size unknown" if entry.size is None else rendering.amount(entry.size)
+            out.print(f"  {entry.project}  {entry.file}  {size}", markup=False)
+    out.print(f"Would publish {len(found.publish)} pages", markup=False)
+    for name in found.publish:
+        out.print(f"  {name}", markup=False)
+    if found.problems:
+        out.print(f"Would fail: {len(found.problems)}", markup=False)
+        rendering.failures(
+            (p.project and "discover", p.project, p.file, p.reason.value, p.message)
+            for p in found.problems
+        )

@@ -1,0 +1,323 @@
+"""`pypimirror.toml`, strictly validated. What a key means stands in its description here, and
+`docs/configuration.md` is generated from these models.
+
+Sources, strongest first: `PYPIMIRROR_<SECTION>__<KEY>` in the environment, the file, defaults.
+Does not know what the program does with a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pypimirror import __version__
+from pypimirror.model import PypimirrorError
+
+#: Where the configuration is looked for when no `--config` is given.
+DEFAULT_FILE = Path("pypimirror.toml")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class ConfigError(PypimirrorError):
+    """The configuration cannot be used; the message names the key and what is right."""
+
+
+def _duration(value: object) -> object:
+    """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('must be a number with one of s, m, h, d, w, such as "24h"')
+    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+
+
+def _index_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address such as http://127.0.0.1:8080/simple/")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or a fragment")
+    return value if value.endswith("/") else value + "/"
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+IndexUrl = Annotated[str, AfterValidator(_index_url)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MirrorSection(_Section):
+    """Where the mirror is."""
+
+    directory: Path = Field(
+        Path("mirror"), description="The mirror root; relative to the configuration file."
+    )
+    catalog: str = Field(
+        "sqlite",
+        description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL.",
+    )
+    layout: Literal["project", "pypi"] = Field(
+        "project",
+        description="Paths of files: `packages/<project>/<file>`, or upstream's own "
+        "`packages/<2>/<2>/<60>/<file>`.",
+    )
+
+
+class UpstreamSection(_Section):
+    """An index that is mirrored. One or more; the first that has a project owns it."""
+
+    name: str = Field(
+        "pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="How messages call it."
+    )
+    url: IndexUrl = Field(
+        description="The address of the index. Default: PyPI, as the pypi-simple library has it."
+    )
+    kind: Literal["simple", "links"] = Field(
+        "simple", description="`simple`: a simple index; `links`: a plain page of links."
+    )
+    follow_external: bool = Field(
+        False, description="Follow links to pages and files on other hosts."
+    )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="Other hosts that files may come from: `host`, `host:port`, or `*` for any "
+        "public one. PyPI has `*` unless set, because its files have a host of their own.",
+    )
+    alternates: tuple[IndexUrl, ...] = Field(
+        (), description="Other addresses of the same upstream, tried in turn."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_is_pypi(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or ("url" in values and "hosts" in values):
+            return values
+        if not str(values.get("url", "https:")).startswith("https:"):
+            return values
+        from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+        values = {"url": PYPI_SIMPLE_ENDPOINT, **values}
+        if values["url"] == PYPI_SIMPLE_ENDPOINT:
+            values = {"hosts": ("*",), **values}
+        return values
+
+
+class SelectSection(_Section):
+    """What is mirrored. Takes effect at the next sync, both ways."""
+
+    projects: tuple[str, ...] = Field(
+        (),
+        description="Names, requirements (`requests>=2.30`: only files of matching versions, "
+        "pre-releases included) and globs (`zope.*`). Empty: all.",
+    )
+    exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
+    files: tuple[str, ...] = Field(("*",), description="Globs that a file name must match.")
+    exclude_files: tuple[str, ...] = Field((), description="Globs that it must not match.")
+
+
+class DownloadSection(_Section):
+    """How files and pages are fetched."""
+
+    processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")
+    connections: int = Field(64, ge=1, le=4096, description="Connections per process.")
+    timeout: float = Field(30, gt=0, description="Seconds without a byte before giving up.")
+    tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
+    max_file_size: ByteSize = Field(
+        ByteSize(5 << 30), description="No file larger than this is fetched."
+    )
+    contact: str = Field(
+        "", description="Address or URL that the User-Agent names, for the upstream's operators."
+    )
+
+
+class PublishSection(_Section):
+    """What pages are written."""
+
+    formats: tuple[Literal["html", "json"], ...] = Field(
+        ("html", "json"), min_length=1, description="Forms of each page and of the root index."
+    )
+
+
+class DeleteSection(_Section):
+    """How fast and how much is removed."""
+
+    grace: Duration = Field(
+        timedelta(hours=24), description="How long bytes stay after their links have gone."
+    )
+    max_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="A sync stops before it withdraws more than this share of the published "
+        "files because the upstream dropped them. One project alone never trips it.",
+    )
+    max_count: int = Field(1000, ge=0, description="The same as a number of files.")
+
+
+class Config(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PYPIMIRROR_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    mirror: MirrorSection = MirrorSection()
+    upstream: tuple[UpstreamSection, ...] = Field(
+        default_factory=lambda: (UpstreamSection.model_validate({}),)
+    )
+    select: SelectSection = SelectSection()
+    download: DownloadSection = DownloadSection()
+    publish: PublishSection = PublishSection()
+    delete: DeleteSection = DeleteSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which comes in as init arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Config:
+        names = [upstream.name for upstream in self.upstream]
+        if not names:
+            raise ValueError("upstream: at least one is needed")
+        if len(set(names)) != len(names):
+            raise ValueError("upstream: two upstreams have the same name")
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """The mirror root, absolute."""
+        return self.mirror.directory
+
+    @property
+    def private(self) -> Path:
+        """The private directory below the mirror root; never served."""
+        return self.directory / ".pypimirror"
+
+    @property
+    def catalog_url(self) -> str:
+        """The catalog's SQLAlchemy URL."""
+        if self.mirror.catalog == "sqlite":
+            return f"sqlite:///{self.private / 'catalog.sqlite'}"
+        return self.mirror.catalog
+
+    @property
+    def processes(self) -> int:
+        """Number of download processes."""
+        return self.download.processes or available_cores()
+
+    @property
+    def user_agent(self) -> str:
+        """Product, version and contact, as index operators ask of mirrors."""
+        contact = f" ({self.download.contact})" if self.download.contact else ""
+        return f"pypimirror/{__version__}{contact}"
+
+    def digest(self) -> str:
+        """Identify this configuration in the run history."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the configuration from `path`, else `./pypimirror.toml`.
+
+    Raises `ConfigError` when there is none, or when it cannot be used.
+    """
+    file = DEFAULT_FILE if path is None else path
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        hint = "write one with 'pypimirror init', or name another with --config"
+        raise ConfigError(f"{file}: there is no configuration; {hint}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        values = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    return parse(values, source=file)
+
+
+def parse(values: dict[str, Any], source: Path) -> Config:
+    """Validate `values`, which came from the file `source`; paths are relative to it."""
+    try:
+        config = Config(**values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, source)) from error
+    except ValueError as error:  # pydantic-settings on an environment variable that is not JSON
+        raise ConfigError(f"environment: {error}") from error
+    base = source.absolute().parent
+    mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
+    return config.model_copy(update={"mirror": mirror})
+
+
+def _explain(error: ValidationError, source: Path) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{source}: {where}: unknown key{_nearest(item['loc'])}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{source}: {where + ': ' if where else ''}{message}")
+    return "\n".join(lines)
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation)
+    known = sorted(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """Return the section behind `Section` or `tuple[Section, ...]`."""
+    return next((a for a in get_args(annotation) if a is not Ellipsis), annotation)  # type: ignore[no-any-return]
+
+
+def selection_digest(config: Config) -> str:
+    """Identify what is selected from where: a page that was read otherwise must be read again."""
+    upstreams = [(upstream.name, upstream.url) for upstream in config.upstream]
+    text = json.dumps([upstreams, config.select.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

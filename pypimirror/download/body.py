@@ -1,0 +1,320 @@
+"""Reading the body of an answer: its framing, its pace, its encoding.
+
+A body is delimited by Content-Length, by chunks or by the end of the connection, and each is
+read here, strictly. `Body.next_piece` is the fast way; `read` and `stream` are what
+`requests.Response` expects of its `raw`.
+
+The pace: in its k-th time-out (30 s by default) a body must bring at least min(k, 32) KiB. So a
+slow line passes, about 1 KiB/s for a large file, while a drip of single bytes ends in the first
+time-out, and no body can take much longer than its size at 1 KiB/s.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import httptools
+
+from pypimirror.download.connection import READ_SIZE, Connection
+from pypimirror.download.failure import Again, FetchError, bad_response
+from pypimirror.model import Reason
+
+LARGE = 256 << 10  #: bytes read at once where a body has more than `READ_SIZE`
+SLOWEST = 1024  #: bytes in the first time-out, twice as many in the second, ...
+SLOWEST_STEPS = 32  #: ... up to so many times
+
+_buffers: list[bytearray] = []  # of LARGE bytes each, not in use
+
+
+class Pace:
+    """Whether bytes come fast enough. `timeout` is in seconds."""
+
+    __slots__ = ("_bytes", "_started", "_windows", "timeout")
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._started = time.monotonic()
+        self._bytes = 0
+        self._windows = 1
+
+    def took(self, count: int, host: object) -> None:
+        """Count bytes. Raises `FetchError` (TIMEOUT) where they are too few."""
+        self._bytes += count
+        now = time.monotonic()
+        if now - self._started < self.timeout:
+            return
+        if self._bytes < SLOWEST * self._windows:
+            raise FetchError(
+                Reason.TIMEOUT,
+                f"{host} sent only {self._bytes} bytes in {now - self._started:.1f} seconds.",
+                again=Again.ALWAYS,
+            )
+        self._windows = min(self._windows + 1, SLOWEST_STEPS)
+        self._started = now
+        self._bytes = 0
+
+
+class Raw(Protocol):
+    """A body in pieces, whoever reads it."""
+
+    excess: bool  #: bytes came behind the end
+    delimited: bool  #: the answer said where its body ends
+
+    def next_piece(self) -> bytes | memoryview:
+        """Return the next bytes as they crossed the network, nothing at the end."""
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
+class Body:
+    """The body of an answer. Subclasses know where it ends.
+
+    `finished` is called once with the connection and whether it can be used again.
+    """
+
+    delimited = True
+
+    def __init__(
+        self, connection: Connection, finished: Callable[[Connection, bool], None]
+    ) -> None:
+        self._connection = connection
+        self._finished: Callable[[Connection, bool], None] | None = finished
+        self._pace = Pace(connection.timeout)
+        self._left = b""  # taken from the network, not yet by read()
+        self.excess = False  #: bytes came behind the end
+
+    def next_piece(self) -> bytes | memoryview:
+        """Return the next bytes, nothing at the end. A memoryview is valid until the next call."""
+        if self._finished is None:
+            return b""
+        try:
+            piece = self._next()
+        except BaseException:
+            self.close()
+            raise
+        if not piece:
+            self._end(reusable=True)
+        return piece
+
+    def _next(self) -> bytes | memoryview:
+        raise NotImplementedError
+
+    def _receive(self, size: int) -> bytes:
+        connection = self._connection
+        if connection.buffer:
+            data = connection.buffer[:size]
+            connection.buffer = connection.buffer[size:]
+            return data
+        data = connection.receive(size, self._pace.timeout)
+        self._pace.took(len(data), connection.origin)
+        return data
+
+    def _end(self, *, reusable: bool) -> None:
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            self.excess = bool(self._connection.buffer)
+            finished(self._connection, reusable and not self.excess)
+
+    def close(self) -> None:
+        """Stop reading; the connection is closed where the body has not ended."""
+        self._end(reusable=False)
+
+    def release_conn(self) -> None:
+        """Stop reading: what requests calls on `Response.close`."""
+        self.close()
+
+    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:  # noqa: ARG002
+        """Return up to `amt` bytes as they crossed the network; all for None."""
+        parts = [self._left]
+        size = len(self._left)
+        while amt is None or size < amt:
+            piece = self.next_piece()
+            if not piece:
+                break
+            parts.append(bytes(piece))
+            size += len(piece)
+        data = b"".join(parts)
+        cut = size if amt is None else amt
+        self._left = data[cut:]
+        return data[:cut]
+
+    def stream(self, amt: int = READ_SIZE, decode_content: bool | None = None) -> Iterator[bytes]:
+        """Yield the body, decoded unless `decode_content` is False. Memory is not bounded."""
+        while piece := self.read(amt, decode_content):
+            yield piece
+
+
+class EmptyBody(Body):
+    """No body, as with a status of 204 or 304: the connection is free at once."""
+
+    def __init__(
+        self, connection: Connection, finished: Callable[[Connection, bool], None]
+    ) -> None:
+        super().__init__(connection, finished)
+        self._end(reusable=True)
+
+
+class LengthBody(Body):
+    """A body with a Content-Length."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        finished: Callable[[Connection, bool], None],
+        length: int,
+    ) -> None:
+        super().__init__(connection, finished)
+        self._missing = length
+        self._length = length
+        self._buffer: bytearray | None = None
+
+    def _next(self) -> bytes | memoryview:
+        missing = self._missing
+        if not missing:
+            return b""
+        piece: bytes | memoryview
+        if missing <= READ_SIZE or self._connection.buffer:
+            piece = self._receive(min(missing, READ_SIZE))
+        else:
+            piece = self._receive_large(missing)
+        if not piece:
+            raise FetchError(
+                Reason.TRUNCATED,
+                f"{self._connection.origin} sent {self._length - missing} of {self._length} bytes.",
+                again=Again.ALWAYS,
+            )
+        self._missing = missing - len(piece)
+        return piece
+
+    def _receive_large(self, missing: int) -> memoryview:
+        if self._buffer is None:
+            self._buffer = _buffers.pop() if _buffers else bytearray(LARGE)
+        view = memoryview(self._buffer)[: min(missing, LARGE)]
+        count = self._connection.receive_into(view, self._pace.timeout)
+        self._pace.took(count, self._connection.origin)
+        return view[:count]
+
+    def _end(self, *, reusable: bool) -> None:
+        buffer, self._buffer = self._buffer, None
+        if buffer is not None and len(_buffers) < 64:
+            _buffers.append(buffer)
+        super()._end(reusable=reusable)
+
+
+class ChunkedBody(Body):
+    """A body in chunks."""
+
+    def __init__(
+        self, connection: Connection, finished: Callable[[Connection, bool], None]
+    ) -> None:
+        super().__init__(connection, finished)
+        self._parts: list[bytes] = []
+        self._overhead = 0
+        self._complete = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece from the parser."""
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        """Hear from the parser that the last chunk has come."""
+        self._complete = True
+
+    def _next(self) -> bytes:
+        while not self._complete:
+            data = self._receive(READ_SIZE)
+            if not data:
+                raise FetchError(
+                    Reason.TRUNCATED,
+                    f"{self._connection.origin} ended the connection before the last chunk.",
+                    again=Again.ALWAYS,
+                )
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                if not self._complete:
+                    raise bad_response(
+                        f"{self._connection.origin} sent chunks that break HTTP: {error}."
+                    ) from error
+                self._connection.buffer = data  # something behind the last chunk
+            if self._parts:
+                piece = b"".join(self._parts)
+                self._parts.clear()
+                return piece
+            self._overhead += len(data)
+            if self._overhead > READ_SIZE:
+                raise bad_response(f"{self._connection.origin} sent chunks that hold nothing.")
+        return b""
+
+
+class UntilCloseBody(Body):
+    """A body that ends with its connection."""
+
+    delimited = False
+
+    def _next(self) -> bytes:
+        piece = self._receive(READ_SIZE)
+        if not piece and self._connection.ragged:
+            raise FetchError(
+                Reason.TRUNCATED,
+                f"{self._connection.origin} ended the connection without saying so.",
+                again=Again.ALWAYS,
+            )
+        return piece
+
+    def _end(self, *, reusable: bool) -> None:  # noqa: ARG002
+        super()._end(reusable=False)
+
+
+def decoded(raw: Raw, encoding: str, limit: int) -> Iterator[bytes | memoryview]:
+    """Yield a body with its Content-Encoding undone, never more than `limit` bytes.
+
+    Raises `FetchError`: TOO_LARGE, BAD_RESPONSE, TRUNCATED. Stops early, so that a bomb costs no
+    more than the limit.
+    """
+    pieces = _undo(raw, encoding.strip().lower(), limit)
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raw.close()
+            raise FetchError(
+                Reason.TOO_LARGE, f"The answer has more than the allowed {limit} bytes."
+            )
+        yield piece
+
+
+def _undo(raw: Raw, encoding: str, limit: int) -> Iterator[bytes | memoryview]:
+    if encoding in ("", "identity"):
+        while piece := raw.next_piece():
+            yield piece
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raw.close()
+        raise bad_response(f"The answer has the Content-Encoding {encoding[:40]!r}, unasked.")
+    # 32 + MAX_WBITS: gzip or zlib, by the header.
+    inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    step = min(1 << 20, limit + 1)
+    try:
+        while piece := raw.next_piece():
+            data = bytes(piece)
+            while data:
+                if inflate.eof:  # another member
+                    inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
+                yield inflate.decompress(data, step)
+                data = inflate.unconsumed_tail or inflate.unused_data
+        while not inflate.eof and (rest := inflate.decompress(inflate.unconsumed_tail, step)):
+            yield rest
+    except zlib.error as error:
+        raw.close()
+        raise bad_response(f"The answer is not the {encoding} that it says: {error}.") from error
+    if not inflate.eof:
+        raise FetchError(
+            Reason.TRUNCATED, f"The {encoding} stream of the answer ends early.", again=Again.ALWAYS
+        )

@@ -1,0 +1,84 @@
+"""How an attempt to fetch something fails, and whether to try again. Pure.
+
+Foreign errors (sockets, TLS, parsers) are translated into `FetchError` where they occur.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+from pypimirror.model import PypimirrorError, Reason
+
+#: HTTP statuses that another attempt may cure, besides all of 5xx.
+RETRIED_STATUSES = frozenset({408, 425, 429})
+#: HTTP statuses that ask for less: the host is left alone for a while.
+THROTTLING_STATUSES = frozenset({429, 503})
+#: HTTP statuses that say that the thing is not there.
+MISSING_STATUSES = frozenset({404, 410})
+
+
+class Again(Enum):
+    """Whether another attempt at the same address makes sense."""
+
+    NEVER = "never"
+    ONCE = "once"  #: corruption on the way is possible, but a lasting fault is likelier
+    ALWAYS = "always"
+
+
+class FetchError(PypimirrorError):
+    """An attempt that failed, with its `Reason`."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        again: Again = Again.NEVER,
+        throttled: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.again = again
+        self.throttled = throttled  #: the host asks to be left alone
+        self.retry_after = retry_after  #: for so many seconds
+
+
+def bad_response(message: str) -> FetchError:
+    """Return the failure for an answer that breaks HTTP."""
+    return FetchError(Reason.BAD_RESPONSE, message, again=Again.ONCE)
+
+
+def status_failure(status: int, url: str, retry_after: float | None = None) -> FetchError:
+    """Return the failure for an answer with an unwanted status."""
+    if status in MISSING_STATUSES:
+        return FetchError(Reason.MISSING, f"{url} is not there (status {status}).")
+    if status in (401, 403, 407):
+        return FetchError(
+            Reason.HTTP_STATUS,
+            f"{url} may not be read (status {status}). If it needs a login, put it into the "
+            "upstream's URL or into a netrc file.",
+        )
+    if 200 <= status < 400:
+        return bad_response(f"{url} answered with status {status}, which nobody asked for.")
+    retried = status in RETRIED_STATUSES or status >= 500
+    return FetchError(
+        Reason.HTTP_STATUS,
+        f"{url} answered with status {status}.",
+        again=Again.ALWAYS if retried else Again.NEVER,
+        throttled=status in THROTTLING_STATUSES,
+        retry_after=retry_after,
+    )
+
+
+def disk_failure(error: OSError, path: str) -> FetchError:
+    """Return the failure for a file that cannot be written."""
+    advice = {
+        errno.ENOSPC: "Free some space and run again.",
+        errno.EDQUOT: "The quota is used up.",
+        errno.EACCES: "Check who may write there.",
+        errno.EROFS: "The file system is read-only.",
+    }.get(error.errno or 0, "Check the disk.")
+    return FetchError(Reason.DISK, f"{path} cannot be written: {error.strerror or error}. {advice}")

@@ -1,0 +1,205 @@
+"""Doing a job to its end: attempts, waits between them, and the result that says how it went.
+
+At most `Hello.connections` attempts are under way at once. A job that waits for its next attempt
+holds no place among them, so that a host that is down or wants a rest costs other jobs nothing.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+import msgspec
+from gevent.lock import BoundedSemaphore
+
+from pypimirror.download.client import Client
+from pypimirror.download.failure import Again, FetchError
+from pypimirror.download.hosts import Address, parse_url
+from pypimirror.download.protocol import (
+    FetchFile,
+    FetchList,
+    FetchPage,
+    FileResult,
+    Hello,
+    Job,
+    ListResult,
+    Note,
+    PageResult,
+    Progress,
+    Result,
+)
+from pypimirror.download.retry import Cooldowns, backoff_delay
+from pypimirror.download.transfer import FileTransfer
+from pypimirror.model import Problem, ReadError, Reason
+
+PROGRESS_EVERY = 0.5  #: seconds
+R = TypeVar("R")
+
+#: Reasons that say less than any other: what another URL of the same file says matters more.
+_WEAK = frozenset({Reason.MISSING, Reason.HOST_NOT_ALLOWED})
+
+
+class Fetcher:
+    """Does jobs for a `Hello`. `tell` gets `Progress` and `Note`; it must not wait."""
+
+    def __init__(self, hello: Hello, tell: Callable[[Progress | Note], None]) -> None:
+        self._hello = hello
+        self._tell = tell
+        self._client = Client(hello)
+        self._places = BoundedSemaphore(hello.connections)
+        self._cooldowns = Cooldowns(hello.backoff, hello.max_backoff)
+
+    def do(self, job: Job) -> Result:
+        """Do `job`; whatever goes wrong is in the result."""
+        try:
+            if isinstance(job, FetchFile):
+                return self._file(job)
+            if isinstance(job, FetchPage):
+                return self._page(job)
+            return self._list(job)
+        except ReadError as error:
+            return job.failed(error.problem)
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not take the others along)
+            self._tell(Note("error", traceback.format_exc()))
+            return job.failed(
+                Problem(Reason.INTERNAL, f"A fault of this program: {error!r}. The log has more.")
+            )
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._client.close()
+
+    def _page(self, job: FetchPage) -> PageResult:
+        from pypimirror.download.pages import fetch_page
+
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(
+                lambda url: fetch_page(self._client, job, url, self._hello.max_page_size)
+            )
+        except FetchError as error:
+            return job.failed(attempts.problem(error, project=job.project))
+
+    def _list(self, job: FetchList) -> ListResult:
+        from pypimirror.download.pages import fetch_list
+
+        limit = self._hello.max_list_size
+        received = self._progress(job.id)
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(lambda url: fetch_list(self._client, job, url, limit, received))
+        except FetchError as error:
+            return job.failed(attempts.problem(error))
+
+    def _file(self, job: FetchFile) -> FileResult:
+        transfer = FileTransfer(
+            self._client, job, self._hello.max_file_size, self._progress(job.id)
+        )
+        attempts = Attempts(self, job.urls)
+        try:
+            result = attempts.run(transfer.attempt)
+        except FetchError as error:
+            error = transfer.offending or error
+            return msgspec.structs.replace(
+                transfer.give_up(error),
+                problem=attempts.problem(error),
+                attempts=attempts.count,
+            )
+        if attempts.count > 1:
+            return msgspec.structs.replace(result, attempts=attempts.count)
+        return result
+
+    def _progress(self, number: int) -> Callable[[int], None]:
+        """Return a function that takes byte counts and tells of them now and then."""
+        pending = 0
+        last = time.monotonic()
+
+        def received(count: int) -> None:
+            nonlocal pending, last
+            pending += count
+            now = time.monotonic()
+            if now - last >= PROGRESS_EVERY:
+                self._tell(Progress(number, pending))
+                pending, last = 0, now
+
+        return received
+
+
+class Attempts:
+    """The attempts at one job: each round tries every URL that may still work, in turn."""
+
+    def __init__(self, fetcher: Fetcher, urls: tuple[str, ...]) -> None:
+        self._fetcher = fetcher
+        self._urls = urls
+        self._errors: dict[str, FetchError] = {}
+        self.count = 0
+
+    def run(self, attempt: Callable[[str], R]) -> R:
+        """Return what `attempt` returns for the first URL that works.
+
+        Raises the `FetchError` that says most of why none did.
+        """
+        hello = self._fetcher._hello
+        left: dict[str, Address] = {}
+        for url in self._urls:
+            try:
+                left[url] = parse_url(url)
+            except FetchError as error:
+                self._errors[url] = error
+        doubtful: set[str] = set()  # failed once in a way that is worth one more attempt
+        for round_number in range(hello.tries):
+            if round_number:
+                gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
+            for url, address in list(left.items()):
+                try:
+                    return self._try(attempt, url, address.origin.host)
+                except FetchError as error:
+                    self._errors[url] = error
+                    if error.again is Again.NEVER or (
+                        error.again is Again.ONCE and url in doubtful
+                    ):
+                        del left[url]
+                    elif error.again is Again.ONCE:
+                        doubtful.add(url)
+                    if error.reason is Reason.DISK:
+                        raise
+            if not left:
+                break
+        raise self._most_telling()
+
+    def problem(self, error: FetchError, project: str = "") -> Problem:
+        """Return `error` as a `Problem`."""
+        url = next((url for url, found in self._errors.items() if found is error), "")
+        try:
+            url = parse_url(url).url  # without a login
+        except FetchError:
+            url = ""
+        return Problem(
+            error.reason, error.message, project=project, url=url, attempts=max(1, self.count)
+        )
+
+    def _try(self, attempt: Callable[[str], R], url: str, host: str) -> R:
+        cooldowns = self._fetcher._cooldowns
+        wait = cooldowns.remaining(host)
+        if wait:
+            gevent.sleep(wait)
+        with self._fetcher._places:
+            self.count += 1
+            try:
+                result = attempt(url)
+            except FetchError as error:
+                if error.throttled:
+                    cooldowns.throttle(host, error.retry_after)
+                raise
+        cooldowns.relieve(host)
+        return result
+
+    def _most_telling(self) -> FetchError:
+        errors = list(self._errors.values())
+        strong = [error for error in errors if error.reason not in _WEAK]
+        if strong or errors:
+            return (strong or errors)[0]
+        return FetchError(Reason.INTERNAL, "A job without a URL.")

@@ -1,0 +1,190 @@
+"""Which hosts and addresses may be asked. Pure: no name is resolved and nothing connected here.
+
+The rules:
+
+* An address is http or https, with a host; a login in it counts only in an upstream's own URL.
+* A host that the configuration names is allowed: the host and port of the upstream's URL, with
+  the same scheme (or https instead of http, both on their default ports), and each entry
+  "host" (any port) or "host:port" of its `hosts`. Whatever address such a name resolves to.
+* With "*" in `hosts` every other host is allowed too, but only at addresses of the public
+  internet; that is checked on the address that is really connected to (`is_public`), not on the
+  name, which may resolve differently each time.
+* Nothing else is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from requests.exceptions import RequestException
+from requests.utils import requote_uri
+
+from pypimirror.download.failure import FetchError
+from pypimirror.download.protocol import Remote
+from pypimirror.model import Reason
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_URL = 8192  #: characters; common servers refuse longer ones
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:(?P<login>[!-.0-~]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>[/?][!-\"$-~]*)?(?:#.*)?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: what a connection and a login belong to."""
+
+    scheme: str
+    host: str  #: lower case, no brackets, ASCII
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if DEFAULT_PORTS[self.scheme] == self.port:
+            return f"{self.scheme}://{host}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        return str(self).partition("://")[2]
+
+
+class Address(NamedTuple):
+    """A checked URL, taken apart."""
+
+    origin: Origin
+    target: str  #: path and query, as they are sent
+    login: tuple[str, str] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL, without any login."""
+        return f"{self.origin}{self.target}"
+
+
+def parse_url(url: str) -> Address:
+    """Take `url` apart. Raises `FetchError` (UNSAFE_URL) for anything but a sound http(s) URL."""
+    match = _URL.fullmatch(url) or _URL.fullmatch(_quoted(url))
+    if match is None or len(url) > MAX_URL:
+        raise FetchError(Reason.UNSAFE_URL, f"{url[:200]!r} is not an http or https URL.")
+    scheme, login, host, port, target = match.group("scheme", "login", "host", "port", "target")
+    scheme = scheme.lower()
+    number = int(port) if port else DEFAULT_PORTS[scheme]
+    if not 0 < number < 65536:
+        raise FetchError(Reason.UNSAFE_URL, f"{url[:200]!r} has a port that does not exist.")
+    target = target or "/"
+    if target[0] == "?":
+        target = "/" + target
+    user = None
+    if login:
+        name, _, password = login.partition(":")
+        user = (unquote(name), unquote(password))
+    return Address(Origin(scheme, _plain_host(host), number), target, user)
+
+
+def _quoted(url: str) -> str:
+    """Return `url` with the host in ASCII and everything odd percent-encoded; "" if impossible."""
+    if any(character in url for character in "\t\r\n"):
+        return ""  # urlsplit would quietly drop them
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+        netloc = parts.netloc.lower().replace(parts.hostname or "", host)
+        if parts.username is not None:
+            netloc = parts.netloc.rpartition("@")[0] + "@" + netloc.rpartition("@")[2]
+        return requote_uri(parts._replace(netloc=netloc).geturl())
+    except (ValueError, RequestException):
+        return ""
+
+
+def _plain_host(host: str) -> str:
+    return host.lower().strip("[]").rstrip(".")
+
+
+class HostPolicy:
+    """What one upstream's configuration allows."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.name = remote.name
+        own = parse_url(remote.url)
+        self.login = own.login
+        self.own = own.origin
+        self._any = "*" in remote.hosts
+        self._named: set[tuple[str, int | None]] = set()
+        for entry in remote.hosts:
+            if entry != "*":
+                self._named.add(_parse_entry(entry))
+
+    def names(self, origin: Origin) -> bool:
+        """Whether the configuration names this origin, so that any address will do."""
+        scheme, host, port = origin
+        if host == self.own.host:
+            if port == self.own.port and scheme == self.own.scheme:
+                return True
+            if (self.own.scheme, self.own.port, scheme, port) == ("http", 80, "https", 443):
+                return True
+        return (host, None) in self._named or (host, port) in self._named
+
+    def public_only(self, origin: Origin) -> bool:
+        """Whether `origin` may be asked at public addresses only; False means at any.
+
+        Raises `FetchError` (HOST_NOT_ALLOWED) where it may not be asked at all.
+        """
+        if self.names(origin):
+            return False
+        if self._any:
+            return True
+        raise FetchError(
+            Reason.HOST_NOT_ALLOWED,
+            f"{origin} is not a host of the upstream {self.name!r} ({self.own}). If files may "
+            f"come from there, add {origin.host!r} to its `hosts`.",
+        )
+
+
+def not_public(origin: Origin, address: str, name: str = "") -> FetchError:
+    """Return the failure for a host at an address that is not public."""
+    of = f" of the upstream {name!r}" if name else ""
+    return FetchError(
+        Reason.HOST_NOT_ALLOWED,
+        f"{origin.host} is at {address}, which is not a public address, and `hosts`{of} allows "
+        f"unnamed hosts only at public ones. If files may come from there, add {origin.host!r} "
+        "to `hosts`.",
+    )
+
+
+def _parse_entry(entry: str) -> tuple[str, int | None]:
+    host, colon, port = entry.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        return _plain_host(host), int(port)
+    return _plain_host(entry), None
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address belongs to the public internet, seen through IPv6 transition forms."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        inner = parsed.ipv4_mapped or parsed.sixtofour
+        if parsed.teredo is not None:
+            inner = parsed.teredo[1]
+        elif parsed in _NAT64:
+            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+        elif int(parsed) >> 32 == 0:  # ::a.b.c.d, long deprecated
+            return False
+        if inner is not None:
+            return is_public(str(inner))
+    return parsed.is_global and not (
+        parsed.is_multicast or parsed.is_reserved or parsed.is_loopback or parsed.is_link_local
+    )

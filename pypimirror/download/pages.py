@@ -1,0 +1,142 @@
+"""Fetching project pages and project lists. One call is one attempt.
+
+Both are asked for conditionally where the job knows a validator, and are bounded after
+decompression. A page is parsed here, in the child, so that the parent gets it ready made; a list
+is only stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+from requests.models import Response
+
+from pypimirror.download.body import decoded
+from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
+from pypimirror.download.failure import Again, FetchError, disk_failure
+from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
+from pypimirror.model import Reason
+from pypimirror.upstream.read import ACCEPT, parse_page
+
+YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
+
+
+def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResult:
+    """Ask for a project page and parse it; at most `limit` bytes, decompressed.
+
+    Raises `FetchError`, and `ReadError` for a page that cannot be read.
+    """
+    response = _ask(client, job, url)
+    serial = parse_serial(response.headers.get("X-PyPI-Last-Serial"))
+    if response.status_code == 304:
+        return PageResult(
+            job.id,
+            not_modified=True,
+            etag=response.headers.get("ETag") or job.etag,
+            last_modified=response.headers.get("Last-Modified") or job.last_modified,
+            serial=serial,
+        )
+    body = b"".join(_pieces(response, limit))
+    page = parse_page(
+        body,
+        content_type=response.headers.get("Content-Type", ""),
+        url=response.url,
+        project=job.project,
+    )
+    return PageResult(
+        job.id,
+        page=page,
+        etag=response.headers.get("ETag"),
+        last_modified=response.headers.get("Last-Modified"),
+        serial=serial,
+        digest=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def fetch_list(
+    client: Client, job: FetchList, url: str, limit: int, received: Callable[[int], None]
+) -> ListResult:
+    """Ask for a project list and store it at the job's path; at most `limit` bytes, decompressed.
+
+    `received` is told of bytes as they come. Raises `FetchError`.
+    """
+    response = _ask(client, job, url)
+    if response.status_code == 304:
+        return ListResult(
+            job.id,
+            not_modified=True,
+            url=response.url,
+            etag=response.headers.get("ETag") or job.etag,
+            last_modified=response.headers.get("Last-Modified") or job.last_modified,
+        )
+    size = 0
+    try:
+        os.makedirs(os.path.dirname(job.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
+        with Path(job.path).open("wb") as file:
+            for piece in _pieces(response, limit):
+                file.write(piece)
+                size += len(piece)
+                received(len(piece))
+    except OSError as error:
+        raise disk_failure(error, job.path) from error
+    finally:
+        raw_of(response).close()
+    return ListResult(
+        job.id,
+        content_type=response.headers.get("Content-Type", ""),
+        url=response.url,
+        etag=response.headers.get("ETag"),
+        last_modified=response.headers.get("Last-Modified"),
+        size=size,
+    )
+
+
+def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
+    """Return an answer of 200, or of 304 where the job allows it."""
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
+    if job.etag:
+        headers["If-None-Match"] = job.etag
+    if job.last_modified:
+        headers["If-Modified-Since"] = job.last_modified
+    response = client.get(job.remote, url, headers)
+    conditional = bool(job.etag or job.last_modified)
+    if response.status_code == 200 or (response.status_code == 304 and conditional):
+        return response
+    discard(response)
+    raise failed_status(response)
+
+
+def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
+    """Yield a decoded body, giving other jobs their turn."""
+    raw = raw_of(response)
+    announced = content_length(response)
+    if announced is not None and announced > limit:
+        raw.close()
+        raise FetchError(
+            Reason.TOO_LARGE,
+            f"{response.url} has {announced} bytes; no more than {limit} are allowed.",
+        )
+    since = 0
+    for piece in decoded(raw, response.headers.get("Content-Encoding", ""), limit):
+        yield piece
+        since += len(piece)
+        if since >= YIELD_EVERY:
+            since = 0
+            gevent.sleep(0)
+    if raw.excess:
+        raise FetchError(
+            Reason.TOO_LARGE,
+            f"{response.url} sent more bytes than it announced.",
+            again=Again.ONCE,
+        )
+
+
+def parse_serial(value: str | None) -> int | None:
+    """Return an X-PyPI-Last-Serial header as a number, None for nonsense."""
+    if value is None or not value.isascii() or not value.isdigit() or len(value) > 18:
+        return None
+    return int(value)

@@ -1,0 +1,168 @@
+"""What parent and download worker say to each other: one JSON object a line.
+
+The parent writes one `Hello`, then jobs; the worker answers each job with exactly one result of
+the same `id`, in any order, and may write `Progress` and `Note` lines in between. End of input
+means that the parent is gone or done: the worker ends at once.
+
+This module is imported on both sides and must stay cheap: no gevent, no requests.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from pypimirror.model import Problem, ProjectPage
+from pypimirror.workers import Note, Progress
+
+
+class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where an upstream's things may come from, and how it is asked."""
+
+    name: str
+    url: str
+    hosts: tuple[str, ...] = ()  #: "host", "host:port", or "*" for any public one
+
+
+class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
+    """The first line to a worker: settings that hold for all its jobs."""
+
+    remotes: tuple[Remote, ...]
+    connections: int = 64
+    timeout: float = 30.0  #: seconds without a byte
+    tries: int = 5  #: attempts for a job, the first included
+    user_agent: str = "pypimirror"
+    max_file_size: int = 5 << 30  #: bytes
+    max_page_size: int = 64 << 20  #: bytes of a project page, decompressed
+    max_list_size: int = 512 << 20  #: bytes of a project list, decompressed
+    backoff: float = 0.5  #: seconds before the second attempt; doubles, with jitter
+    max_backoff: float = 60.0  #: seconds; also the longest Retry-After that is waited for
+
+
+class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
+    """Ask for one project page and parse it."""
+
+    id: int
+    remote: str
+    url: str
+    project: str
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job."""
+        return 1
+
+    def failed(self, problem: Problem) -> PageResult:
+        """Return the result that says that this job failed."""
+        return PageResult(self.id, problem=problem)
+
+
+class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
+    """Ask for a project list and store it, decompressed, at `path`; the parent parses it."""
+
+    id: int
+    remote: str
+    url: str
+    path: str
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job."""
+        return 1
+
+    def failed(self, problem: Problem) -> ListResult:
+        """Return the result that says that this job failed."""
+        return ListResult(self.id, problem=problem)
+
+
+class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
+    """Fetch a file to `path`, hashing while streaming.
+
+    What is already at `path` is continued where `path` + ".json" says which answer it belongs
+    to; the worker keeps that note for transfers large enough to be worth it.
+    """
+
+    id: int
+    remote: str
+    urls: tuple[str, ...]  #: tried in turn
+    path: str
+    digests: dict[str, str]  #: every one of them is computed, and sha256 besides
+    size: int | None = None  #: bytes, where the upstream says
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job: a megabyte takes about as long as one."""
+        return 1 + ((self.size or 0) >> 20)
+
+    def failed(self, problem: Problem) -> FileResult:
+        """Return the result that says that this job failed."""
+        return FileResult(self.id, problem=problem)
+
+
+class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
+    """The answer to a `FetchPage`: exactly one of `page`, `not_modified` and `problem`."""
+
+    id: int
+    page: ProjectPage | None = None
+    not_modified: bool = False
+    problem: Problem | None = None  #: reason MISSING where the upstream has no such project
+    etag: str | None = None
+    last_modified: str | None = None
+    serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
+    digest: str = ""  #: sha256 of the page's decoded body, hex
+
+
+class ListResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
+    """The answer to a `FetchList`."""
+
+    id: int
+    content_type: str = ""
+    url: str = ""  #: after redirects
+    not_modified: bool = False
+    problem: Problem | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+    size: int = 0  #: bytes
+
+
+class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
+    """The answer to a `FetchFile`.
+
+    Without a problem, all bytes are at the job's path and size and digests agree with the job.
+    With DIGEST_MISMATCH the offending bytes are at the path, for quarantine; with SIZE_MISMATCH
+    those that came, `size` of them: none where the answer's headers told already.
+    """
+
+    id: int
+    size: int = 0  #: bytes at the path
+    transferred: int = 0  #: bytes that crossed the network for this job
+    digests: dict[str, str] = {}  #: computed
+    url: str = ""  #: where the bytes came from, after redirects
+    attempts: int = 1
+    problem: Problem | None = None
+
+
+__all__ = [
+    "FetchFile",
+    "FetchList",
+    "FetchPage",
+    "FileResult",
+    "FromWorker",
+    "Hello",
+    "Job",
+    "ListResult",
+    "Note",
+    "PageResult",
+    "Progress",
+    "Remote",
+    "Result",
+    "ToWorker",
+]
+
+Job = FetchPage | FetchList | FetchFile
+Result = PageResult | ListResult | FileResult
+FromWorker = PageResult | ListResult | FileResult | Progress | Note
+ToWorker = Hello | FetchPage | FetchList | FetchFile

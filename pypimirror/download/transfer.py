@@ -1,0 +1,342 @@
+"""Fetching one file to a path, hashed while it streams. One call of `attempt` is one attempt.
+
+The rules:
+
+* A file is asked for as it is: an answer with a Content-Encoding is refused.
+* Where the upstream says the size, an answer that announces another is refused before a byte is
+  read, and none is read beyond it; nor beyond the largest size allowed.
+* A broken transfer is continued (`resume`) where the answer is certain to be the same one. If
+  the digest of a continued file is wrong, the file is fetched from its start at once.
+* An HTML page in place of a file is called that, unless its digest is the expected one.
+* What failed a digest stays at the path, for quarantine. Anything else that is not worth
+  continuing is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+import gevent
+from requests.models import Response
+
+from pypimirror.download.body import Raw
+from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
+from pypimirror.download.failure import Again, FetchError, bad_response, disk_failure
+from pypimirror.download.hashing import Digests, mismatches
+from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.download.resume import (
+    WORTH_A_NOTE,
+    WORTH_RESUMING,
+    Whole,
+    continues,
+    describe,
+    read_note,
+    remove_note,
+    write_note,
+)
+from pypimirror.model import Reason
+
+YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+
+
+class FileTransfer:
+    """The attempts at one `FetchFile`. `limit` is the largest size allowed, in bytes."""
+
+    def __init__(
+        self, client: Client, job: FetchFile, limit: int, received: Callable[[int], None]
+    ) -> None:
+        self._client = client
+        self._job = job
+        self._limit = limit
+        self._received = received
+        self._digests = Digests(job.digests)  # of the bytes at the path
+        self._whole: Whole | None = None  # what those bytes are part of
+        self._noted = False
+        self._looked = not (job.size is None or job.size >= WORTH_A_NOTE)
+        self._html = False
+        self.transferred = 0  #: bytes that crossed the network
+        self.offending: FetchError | None = None  #: the path holds bytes that are proven wrong
+
+    def attempt(self, url: str) -> FileResult:
+        """Fetch the file from `url`. Raises `FetchError`."""
+        try:
+            result = self._attempt(url)
+            self._forget_note()
+        except OSError as error:  # the network's are FetchErrors already
+            raise disk_failure(error, self._job.path) from error
+        return result
+
+    def give_up(self, error: FetchError) -> FileResult:
+        """Clean up after the last attempt and return what is left."""
+        result = FileResult(self._job.id, transferred=self.transferred)
+        if self.offending is not None:
+            self._forget_note()
+            return FileResult(
+                self._job.id,
+                size=self._digests.size,
+                transferred=self.transferred,
+                digests=self._digests.hex(),
+            )
+        if not (self._noted and self._digests.size) and error.reason is not Reason.DISK:
+            self._forget_note()
+            with contextlib.suppress(OSError):
+                os.unlink(self._job.path)  # noqa: PTH108
+        return result
+
+    def _attempt(self, url: str) -> FileResult:
+        offset = self._offset(url)
+        response: Response | None = None
+        if offset:
+            assert self._whole is not None
+            if offset == self._whole.total:
+                response = None
+                if self._job.digests and not mismatches(self._digests.hex(), self._job.digests):
+                    return self._result(url)
+            else:
+                response = self._ask_rest(url, offset, self._whole)
+                if response is not None and response.status_code == 206:
+                    try:
+                        return self._continue(response, self._whole)
+                    except FetchError as error:
+                        if error.reason is not Reason.DIGEST_MISMATCH:
+                            raise
+                    response = None
+        if response is None:
+            response = self._client.get(self._job.remote, url, _HEADERS)
+        return self._begin(url, response)
+
+    def _offset(self, url: str) -> int:
+        """Return how many bytes at the path an answer of `url` can continue."""
+        if not self._looked:
+            self._looked = True
+            self._load_note(url)
+        whole = self._whole
+        if whole is None or whole.url != url:
+            return 0
+        return self._digests.size if self._noted or self._digests.size >= WORTH_RESUMING else 0
+
+    def _load_note(self, url: str) -> None:
+        """Take up what an earlier run left at the path."""
+        found = read_note(self._job.path)
+        if found is None:
+            return
+        whole, size = found
+        self._noted = True
+        if whole.url != url or self._job.size not in (None, whole.total):
+            return
+        digests = Digests(self._job.digests)
+        with open(self._job.path, "rb", buffering=0) as file:  # noqa: PTH123
+            buffer = memoryview(bytearray(YIELD_EVERY))
+            while count := file.readinto(buffer):
+                digests.update(buffer[:count])
+                gevent.sleep(0)
+        if digests.size == size:
+            self._whole, self._digests = whole, digests
+
+    def _ask_rest(self, url: str, offset: int, whole: Whole) -> Response | None:
+        """Ask for the rest. Return it as a 206, or the whole as a 200, or None for neither."""
+        headers = {
+            **_HEADERS,
+            "Range": f"bytes={offset}-",
+            "If-Range": whole.validator or "",
+        }
+        response = self._client.get(self._job.remote, url, headers)
+        status = response.status_code
+        if status == 200:
+            return response
+        if status == 206 and not _encoding(response):
+            if continues(whole, offset, response.headers, content_length(response)):
+                return response
+        elif status not in (206, 416):
+            discard(response)
+            raise failed_status(response)
+        raw_of(response).close()
+        return None
+
+    def _continue(self, response: Response, whole: Whole) -> FileResult:
+        raw = raw_of(response)
+        fd = os.open(self._job.path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, self._digests.size)
+            os.lseek(fd, 0, os.SEEK_END)
+            self._stream(raw, fd, whole.total)
+        finally:
+            os.close(fd)
+            raw.close()
+        return self._check(response, raw)
+
+    def _begin(self, url: str, response: Response) -> FileResult:
+        """Receive a whole file."""
+        if response.status_code != 200:
+            discard(response)
+            raise failed_status(response)
+        raw = raw_of(response)
+        try:
+            if encoding := _encoding(response):
+                raise bad_response(
+                    f"{response.url} is sent with the Content-Encoding {encoding!r}, unasked."
+                )
+            length = content_length(response)
+            self._html = _is_html(response)
+            self._check_length(response, raw, length)
+            fd = self._open()
+            try:
+                self._whole = describe(url, length, response.headers)
+                if self._whole is not None and self._whole.total >= WORTH_A_NOTE:
+                    self._noted = True
+                    write_note(self._job.path, self._whole)
+                self._stream(raw, fd, self._job.size)
+            finally:
+                os.close(fd)
+        finally:
+            raw.close()
+        return self._check(response, raw)
+
+    def _check_length(self, response: Response, raw: Raw, length: int | None) -> None:
+        """Refuse an answer by its announced length."""
+        expected = self._job.size
+        if length is not None and expected is not None and length != expected:
+            if self._html and bytes(raw.next_piece()[:64]).lstrip().startswith(b"<"):
+                raise _html_failure(response.url)
+            raise FetchError(
+                Reason.SIZE_MISMATCH,
+                f"{response.url} has {length} bytes, but the index says {expected}.",
+                again=Again.ONCE,
+            )
+        if length is not None and length > self._limit:
+            raise self._too_large(response.url, length)
+
+    def _too_large(self, url: str, length: int | None = None) -> FetchError:
+        return FetchError(
+            Reason.TOO_LARGE,
+            f"{url} has {'more' if length is None else length} bytes; max_file_size allows "
+            f"{self._limit}.",
+        )
+
+    def _open(self) -> int:
+        """Open the path for a new file and forget what was there."""
+        self._whole = None
+        self._forget_note()
+        self._digests = Digests(self._job.digests)
+        self.offending = None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self._job.path, flags, 0o644)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self._job.path), exist_ok=True)  # noqa: PTH103, PTH120
+            return os.open(self._job.path, flags, 0o644)
+
+    def _stream(self, raw: Raw, fd: int, expected: int | None) -> None:
+        """Write and hash a body; stop at the first byte too many."""
+        digests = self._digests
+        bound = self._limit if expected is None else min(expected, self._limit)
+        since = 0
+        while piece := raw.next_piece():
+            count = len(piece)
+            self.transferred += count
+            if self._html and not digests.size:
+                self._html = bytes(piece[:64]).lstrip().startswith(b"<")
+            if digests.size + count > bound:
+                raise self._overflow(expected)
+            _write_all(fd, piece)
+            digests.update(piece)
+            since += count
+            if since >= YIELD_EVERY:
+                self._received(since)
+                since = 0
+                gevent.sleep(0)
+        if since:
+            self._received(since)
+
+    def _overflow(self, expected: int | None) -> FetchError:
+        url = self._job.urls[0]
+        self._whole = None
+        if self._html:
+            return _html_failure(url)
+        if expected is None or expected > self._limit:
+            return self._too_large(url)
+        return FetchError(
+            Reason.SIZE_MISMATCH,
+            f"{url} has more than the {expected} bytes that the index says.",
+            again=Again.ONCE,
+        )
+
+    def _check(self, response: Response, raw: Raw) -> FileResult:
+        """Compare what came with what was promised."""
+        job, size, url = self._job, self._digests.size, response.url
+        expected = job.size
+        if expected is None and self._whole is not None:
+            expected = self._whole.total
+        computed = self._digests.hex()
+        wrong = mismatches(computed, job.digests)
+        if expected is not None and size < expected and not self._html:
+            if not raw.delimited:
+                raise FetchError(
+                    Reason.TRUNCATED,
+                    f"{url} ended after {size} of {expected} bytes.",
+                    again=Again.ALWAYS,
+                )
+            raise self._offends(
+                Reason.SIZE_MISMATCH, f"{url} has {size} bytes, but the index says {expected}."
+            )
+        proven = bool(job.digests) and not wrong
+        if self._html and not proven:
+            self._whole = None
+            raise _html_failure(url)
+        if raw.excess and not proven:
+            self._whole = None
+            raise FetchError(
+                Reason.TOO_LARGE, f"{url} sent more bytes than it announced.", again=Again.ONCE
+            )
+        if wrong:
+            name = wrong[0]
+            raise self._offends(
+                Reason.DIGEST_MISMATCH,
+                f"{url} has the {name} {computed[name]}, but the index says {job.digests[name]}.",
+            )
+        return self._result(url)
+
+    def _offends(self, reason: Reason, message: str) -> FetchError:
+        self._whole = None
+        self.offending = FetchError(reason, message, again=Again.ONCE)
+        return self.offending
+
+    def _result(self, url: str) -> FileResult:
+        return FileResult(
+            self._job.id,
+            size=self._digests.size,
+            transferred=self.transferred,
+            digests=self._digests.hex(),
+            url=url,
+        )
+
+    def _forget_note(self) -> None:
+        if self._noted:
+            self._noted = False
+            remove_note(self._job.path)
+
+
+def _encoding(response: Response) -> str:
+    encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
+    return "" if encoding == "identity" else encoding[:40]
+
+
+def _is_html(response: Response) -> bool:
+    kind = str(response.headers.get("Content-Type", "")).strip().lower()
+    return kind.startswith(("text/html", "application/xhtml"))
+
+
+def _html_failure(url: str) -> FetchError:
+    return bad_response(
+        f"{url} answered with an HTML page in place of the file, as an error page or a login does."
+    )
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    written = os.write(fd, data)
+    while written < len(data):
+        data = memoryview(data)[written:]
+        written = os.write(fd, data)

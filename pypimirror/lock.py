@@ -1,0 +1,36 @@
+"""One run at a time: an operating-system lock on the mirror, which dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pypimirror.model import PypimirrorError
+
+
+class LockedError(PypimirrorError):
+    """Another run holds the lock; the message says which process."""
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; raises `LockedError` at once when another process does."""
+    # The file stays: removing it would let two runs lock two files of one name.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            raise LockedError(
+                f"another run (process {holder or 'unknown'}) is working on this mirror; "
+                "wait for it to end, or stop it"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

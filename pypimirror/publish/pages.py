@@ -1,0 +1,50 @@
+"""What a page says, before it is HTML or JSON.
+
+The catalog is read into these types (`pypimirror.stages.publish`); `pypimirror.publish.render`
+turns them into bytes. Only verified files get here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pypimirror.model import ProjectStatus
+
+
+class PageFile(msgspec.Struct, frozen=True):
+    """One verified file, as its project's page shows it."""
+
+    filename: str
+    path: str  #: below the mirror root, unquoted, with "/": packages/six/six-1.16.0.tar.gz
+    digests: dict[str, str]  #: all proven on this mirror; "sha256" is always there
+    size: int  #: bytes
+    upload_time: str | None = None
+    requires_python: str | None = None
+    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
+    core_metadata: str | None = None  #: sha256 of the held and verified .metadata file
+    provenance: str | None = None
+    extra: dict[str, Any] = {}
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One project's page."""
+
+    project: str  #: a ProjectName
+    name: str  #: as the upstream writes it
+    api_version: tuple[int, int]
+    serial: int | None
+    status: ProjectStatus
+    status_reason: str | None
+    versions: tuple[str, ...] | None
+    files: tuple[PageFile, ...]  #: sorted by file name
+    extra: dict[str, Any] = {}
+
+
+class RootEntry(msgspec.Struct, frozen=True, gc=False):
+    """One project in the root index."""
+
+    project: str  #: a ProjectName
+    name: str  #: as the upstream writes it
+    serial: int | None

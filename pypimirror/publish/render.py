@@ -1,0 +1,267 @@
+"""Pages as bytes: project pages and root indexes, in JSON and in HTML.
+
+Pure functions of `pypimirror.publish.pages`; what a page says is decided there, and writing it to
+disk is elsewhere. Equal input gives equal bytes, so that an unchanged page need not be rewritten.
+
+* JSON follows the simple repository API up to version 1.4. `meta` comes first, the other keys are
+  sorted. Keys that this program does not know are passed on; a key that it does know is never
+  taken from them, because it would be a claim that was not checked here.
+* HTML follows PEPs 503, 592, 629, 658, 714, 740 and 792. It is frozen (PEP 833): unknown keys and
+  digests beside sha256 are in JSON only. The serial is a comment at the end, as on PyPI.
+* Links are relative, so that they work behind any web server, under any prefix and as `file://`.
+
+No template engine here: these pages are some lines long and there are 740,000 of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from pypimirror.model import ALGORITHMS, NEWEST_API, ProjectStatus
+from pypimirror.publish.pages import Page, PageFile, RootEntry
+
+#: Digests that a page may name: those that `hashlib.new` knows everywhere.
+_HASHES = frozenset(ALGORITHMS) & hashlib.algorithms_guaranteed
+
+_PAGE_KEYS = frozenset({"meta", "name", "project-status", "versions", "files"})
+_FILE_KEYS = frozenset(
+    {
+        "filename",
+        "url",
+        "hashes",
+        "requires-python",
+        "size",
+        "upload-time",
+        "yanked",
+        "core-metadata",
+        "dist-info-metadata",
+        "data-dist-info-metadata",
+        "provenance",
+        "gpg-sig",  # a signature file is not mirrored, so it cannot be promised
+    }
+)
+
+#: Entries of a root index in one chunk: some 100 KB.
+_BATCH = 2048
+
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+_encode = msgspec.json.Encoder().encode
+
+
+class _ListedProject(msgspec.Struct, omit_defaults=True, gc=False):
+    """An entry of the root index in JSON."""
+
+    name: str
+    serial: int | None = msgspec.field(name="_last-serial", default=None)
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def page_json(page: Page) -> bytes:
+    """A project's page as `application/vnd.pypi.simple.v1+json`.
+
+    Raises ValueError for a file without a proven sha256.
+    """
+    version = min(page.api_version, NEWEST_API)
+    body: dict[str, Any] = {k: v for k, v in page.extra.items() if k not in _PAGE_KEYS}
+    body["name"] = page.project
+    if version >= (1, 4):
+        status = {"status": page.status.value}
+        if page.status_reason is not None:
+            status["reason"] = page.status_reason
+        body["project-status"] = status
+    if version >= (1, 1):
+        body["versions"] = _versions(page)
+    body["files"] = [_file_object(file) for file in _offered(page)]
+    # Two objects joined, so that `meta` comes first and a server finds the serial at once.
+    return _meta_object(version, page.serial)[:-1] + b"," + _encode_sorted(body)[1:]
+
+
+def _meta_object(version: tuple[int, int], serial: int | None) -> bytes:
+    meta: dict[str, Any] = {} if serial is None else {"_last-serial": serial}
+    meta["api-version"] = _dotted(version)
+    return _encode({"meta": meta})
+
+
+def _file_object(file: PageFile) -> dict[str, Any]:
+    extra = file.extra
+    entry: dict[str, Any] = {k: v for k, v in extra.items() if k not in _FILE_KEYS} if extra else {}
+    _sha256(file)
+    entry["filename"] = file.filename
+    entry["url"] = _link(file)
+    entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
+    entry["size"] = file.size
+    entry["yanked"] = (file.yanked or True) if file.yanked is not None else False
+    if file.upload_time is not None:
+        entry["upload-time"] = file.upload_time
+    if file.requires_python is not None:
+        entry["requires-python"] = file.requires_python
+    if file.core_metadata is not None:
+        entry["core-metadata"] = {"sha256": file.core_metadata}
+    if file.provenance is not None:
+        entry["provenance"] = file.provenance
+    return entry
+
+
+def _versions(page: Page) -> Sequence[str]:
+    """The versions that the upstream listed, or else, as API 1.1 demands some, those of the files.
+
+    An upstream in HTML may name API 1.1 or later, but cannot list versions.
+    """
+    if page.versions is not None:
+        return page.versions
+    found: set[Version] = set()
+    for file in page.files:
+        try:
+            if file.filename.endswith(".whl"):
+                found.add(parse_wheel_filename(file.filename)[1])
+            else:
+                found.add(parse_sdist_filename(file.filename)[1])
+        except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+            continue  # a name that says no version; the file is offered all the same
+    return [str(version) for version in sorted(found)]
+
+
+def root_json(
+    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
+) -> Iterator[bytes]:
+    """The root index as `application/vnd.pypi.simple.v1+json`, in chunks, in the order given."""
+    yield _meta_object(min(api_version, NEWEST_API), serial)[:-1] + b',"projects":['
+    separator = b""
+    for batch in _batches(entries):
+        listed = [_ListedProject(entry.name, entry.serial) for entry in batch]
+        yield separator + _encode(listed)[1:-1]
+        separator = b","
+    yield b"]}"
+
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+def page_html(page: Page) -> bytes:
+    """A project's page as HTML.
+
+    Raises ValueError for a file without a proven sha256.
+    """
+    version = min(page.api_version, NEWEST_API)
+    status = ""
+    if version >= (1, 4):
+        status = f'<meta name="pypi:project-status" content="{page.status.value}">\n'
+        if page.status_reason is not None:
+            reason = _escape(page.status_reason)
+            status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
+    links = "".join([_anchor(file) for file in _offered(page)])
+    title = f"Links for {_escape(page.name)}"
+    text = f"{_head(version, title, status)}<h1>{title}</h1>\n{links}{_tail(page.serial)}"
+    return text.encode()
+
+
+def _head(version: tuple[int, int], title: str, metas: str = "") -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="pypi:repository-version" content="{_dotted(version)}">\n'
+        f"{metas}<title>{title}</title>\n</head>\n<body>\n"
+    )
+
+
+def _tail(serial: int | None) -> str:
+    comment = "" if serial is None else f"<!--SERIAL {serial}-->\n"
+    return f"</body>\n</html>\n{comment}"
+
+
+def _anchor(file: PageFile) -> str:
+    attributes = ""
+    if file.requires_python is not None:
+        attributes += f' data-requires-python="{_escape(file.requires_python)}"'
+    if file.yanked is not None:
+        attributes += f' data-yanked="{_escape(file.yanked)}"'
+    if file.core_metadata is not None:
+        digest = f'"sha256={file.core_metadata}"'
+        attributes += f" data-core-metadata={digest} data-dist-info-metadata={digest}"
+    if file.provenance is not None:
+        attributes += f' data-provenance="{_escape(file.provenance)}"'
+    href = f"{_link(file)}#sha256={_sha256(file)}"
+    return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
+
+
+def root_html(
+    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
+) -> Iterator[bytes]:
+    """The root index as HTML, in chunks, in the order given."""
+    yield _head(min(api_version, NEWEST_API), "Simple index").encode()
+    for batch in _batches(entries):
+        lines = [
+            f'<a href="{_quote(entry.project)}/">{_escape(entry.name)}</a><br>\n' for entry in batch
+        ]
+        yield "".join(lines).encode()
+    yield _tail(serial).encode()
+
+
+# --- Both -----------------------------------------------------------------------------------------
+
+
+def _offered(page: Page) -> tuple[PageFile, ...]:
+    """The page's files: none in quarantine, whatever the catalog holds (PEP 792)."""
+    return () if page.status is ProjectStatus.QUARANTINED else page.files
+
+
+def _sha256(file: PageFile) -> str:
+    try:
+        return file.digests["sha256"]
+    except KeyError:
+        raise ValueError(f"{file.filename}: no sha256 was proven, so it cannot be linked") from None
+
+
+def _link(file: PageFile) -> str:
+    """The file's address, relative to `simple/<project>/`."""
+    return f"../../{_quote(file.path, safe='/')}"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _batches(entries: Iterable[RootEntry]) -> Iterator[list[RootEntry]]:
+    iterator = iter(entries)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+_ordinary = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # as most project names are
+
+
+def _quote(text: str, safe: str = "") -> str:
+    return text if _ordinary(text) else quote(text, safe=safe)
+
+
+#: HTML can hold no control characters but white space, not even escaped; JSON keeps them.
+_ESCAPES: dict[int, str] = {
+    **dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}"),
+    **{ord(c): f"&#{ord(c)};" for c in "\t\n\r"},
+    ord("&"): "&amp;",
+    ord("<"): "&lt;",
+    ord(">"): "&gt;",
+    ord('"'): "&quot;",
+    ord("'"): "&#39;",
+}
+_special = re.compile("[\x00-\x1f\x7f-\x9f&<>\"']").search
+
+
+def _escape(text: str) -> str:
+    """`text` for the content of an element or a quoted attribute."""
+    return text.translate(_ESCAPES) if _special(text) else text

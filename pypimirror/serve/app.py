@@ -1,0 +1,235 @@
+"""The WSGI app over a mirror root: the simple API's pages, and the files they link to.
+
+It needs nothing but the tree, so it can run on another machine than the sync, and beside one: each
+answer comes from one open file. Which file may be opened, and its ETag, is decided in `files`;
+which form of a page is sent, in `negotiation`; conditions and ranges are werkzeug's.
+
+Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`. Redirects are relative, so that the
+app works below any prefix of a proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidName, canonicalize_name
+from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
+from werkzeug.http import http_date, parse_date, parse_range_header
+from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import wrap_file
+
+from pypimirror.serve.files import OpenedFile, names_present, open_below
+from pypimirror.serve.landing import landing_page
+from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Bytes read and sent at a time.
+CHUNK = 256 * 1024
+
+_PAGE_NAMES = frozenset(PAGE_FILES.values())
+_PAGE_CACHE = "public, max-age=0, must-revalidate"  # a synced release must be seen at once
+_FILE_CACHE = "public, max-age=31536000, immutable"  # what a name means does not change
+
+#: Content types by the end of the name. Compressed archives are sent as what they are, never with
+#: a Content-Encoding, which would make clients unpack them and then miss the digest.
+_FILE_TYPES = {
+    ".whl": "application/zip",
+    ".zip": "application/zip",
+    ".egg": "application/zip",
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
+    ".bz2": "application/x-bzip2",
+    ".xz": "application/x-xz",
+    ".tar": "application/x-tar",
+    ".metadata": "text/plain; charset=utf-8",
+}
+
+
+def create_app(directory: Path) -> WSGIApplication:
+    """A WSGI app that serves the mirror root `directory`, which need not exist yet."""
+    return _App(directory.resolve())
+
+
+class _App:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request = Request(environ, populate_request=False)
+        try:
+            response = self.respond(request)
+        except HTTPException as error:  # what werkzeug finds wrong with a request
+            response = _text(error.code or 400, error.description or error.name)
+        except OSError as error:
+            environ["wsgi.errors"].write(f"{request.path!r}: {error}\n")
+            response = _text(500, "This file is here, but cannot be read; see the server's log.")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response(environ, start_response)
+
+    def respond(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            refusal = _text(405, "A mirror can be read, and nothing else.")
+            refusal.headers["Allow"] = "GET, HEAD"
+            return refusal
+        try:
+            path = request.environ.get("PATH_INFO", "").encode("latin-1").decode()
+        except UnicodeDecodeError:
+            return _nothing_here()
+        match path.split("/")[1:]:
+            case [] | [""]:
+                return _landing(request)
+            case ["simple"]:
+                return _redirect(request, "simple/")
+            case ["simple", ""]:
+                return self.page(request, None)
+            case ["simple", name] | ["simple", name, ""]:
+                return self.project(request, name, slash=path.endswith("/"))
+            case ["packages", *parts]:
+                return self.package(request, parts)
+        return _nothing_here()
+
+    def project(self, request: Request, name: str, *, slash: bool) -> Response:
+        project = canonicalize_name(name)
+        if slash and project == name:
+            return self.page(request, name)
+        try:
+            canonicalize_name(name, validate=True)
+        except InvalidName:
+            return _nothing_here()
+        return _redirect(request, f"../{project}/" if slash else f"{project}/")
+
+    def page(self, request: Request, project: str | None) -> Response:
+        """The root index, or the page of a project."""
+        where = ("simple",) if project is None else ("simple", project)
+        present = names_present(self.root, *where, names=_PAGE_NAMES)
+        if not present:
+            return _no_page(project)
+        accept = request.environ.get("HTTP_ACCEPT", "")
+        content_type = negotiate(accept, _wanted_format(request), present)
+        if content_type is None:
+            return _not_acceptable(present)
+        file = open_below(self.root, *where, PAGE_FILES[content_type])
+        if file is None:  # withdrawn just now, or a symbolic link out of the tree
+            return _no_page(project)
+        charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
+        headers = {
+            "Content-Type": content_type + charset,
+            "Cache-Control": _PAGE_CACHE,
+            "Vary": "Accept",
+            "ETag": f'"{file.content_etag()}"',
+        }
+        if file.modified_is_settled():
+            headers["Last-Modified"] = http_date(file.modified)
+        if (serial := file.serial()) is not None:
+            headers["X-PyPI-Last-Serial"] = serial
+        return _send(request, file, headers)
+
+    def package(self, request: Request, parts: list[str]) -> Response:
+        file = open_below(self.root, "packages", *parts)
+        if file is None:
+            return _text(404, "No such file on this mirror.")
+        suffix = Path(parts[-1]).suffix.lower()
+        headers = {
+            "Content-Type": _FILE_TYPES.get(suffix, "application/octet-stream"),
+            "Cache-Control": _FILE_CACHE,
+            "ETag": f'"{file.state_etag()}"',
+            "Last-Modified": http_date(file.modified),
+        }
+        return _send(request, file, headers)
+
+
+def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Response:
+    """Send `file`, or the part of it asked for, or that it has not changed."""
+    environ = request.environ
+    _drop_unusable_conditions(environ, headers)
+    response = Response(
+        wrap_file(environ, file.handle, CHUNK), headers=headers, direct_passthrough=True
+    )
+    response.content_length = file.size
+    try:
+        response.make_conditional(environ, accept_ranges=True, complete_length=file.size)
+    except RequestedRangeNotSatisfiable:
+        response.close()
+        response = _text(416, f"This file has {file.size} bytes; none of them were asked for.")
+        response.headers["Content-Range"] = f"bytes */{file.size}"
+    return response
+
+
+def _drop_unusable_conditions(environ: WSGIEnvironment, headers: dict[str, str]) -> None:
+    """Drop conditions that werkzeug takes more loosely than is safe here.
+
+    A date counts only if it is the very Last-Modified that we sent: a page from a backup is older
+    than the one before it. A range that is not a single one of bytes gets the whole file.
+    """
+    if "HTTP_IF_MODIFIED_SINCE" in environ and not _is_our_date(
+        environ["HTTP_IF_MODIFIED_SINCE"], headers
+    ):
+        del environ["HTTP_IF_MODIFIED_SINCE"]
+    if "HTTP_RANGE" in environ and not _is_usable_range(environ, headers):
+        del environ["HTTP_RANGE"]
+
+
+def _is_usable_range(environ: WSGIEnvironment, headers: dict[str, str]) -> bool:
+    if environ["REQUEST_METHOD"] != "GET":
+        return False
+    ranges = parse_range_header(environ["HTTP_RANGE"])
+    if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1:
+        return False
+    condition = environ.get("HTTP_IF_RANGE", headers["ETag"]).strip()
+    return condition == headers["ETag"] or _is_our_date(condition, headers)
+
+
+def _is_our_date(date: str, headers: dict[str, str]) -> bool:
+    said = parse_date(date)
+    return said is not None and said == parse_date(headers.get("Last-Modified"))
+
+
+def _wanted_format(request: Request) -> str | None:
+    if not request.environ.get("QUERY_STRING"):
+        return None
+    wanted = request.args.get("format")
+    return None if wanted is None else wanted.replace(" ", "+")  # a "+" that was not quoted
+
+
+def _text(status: int, message: str) -> Response:
+    headers = {"Cache-Control": "no-cache"}
+    return Response(f"{message}\n", status, headers, content_type="text/plain; charset=utf-8")
+
+
+def _nothing_here() -> Response:
+    return _text(404, "Nothing here. The index of this mirror is at /simple/.")
+
+
+def _no_page(project: str | None) -> Response:
+    if project is None:
+        return _text(404, "This mirror has no index yet. `pypimirror sync` makes one.")
+    return _text(
+        404,
+        "This mirror has no such project. Check its name; if it is right, the mirror does not"
+        " select it, or was last synced before it was there.",
+    )
+
+
+def _not_acceptable(present: frozenset[str]) -> Response:
+    types = ", ".join(kind for kind, name in PAGE_FILES.items() if name in present)
+    response = _text(406, f"None of the types asked for is here. There is: {types}.")
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _redirect(request: Request, location: str) -> Response:
+    if query := request.environ.get("QUERY_STRING"):
+        location += f"?{query}"
+    response = _text(301, f"The page is at {location}")
+    response.headers["Location"] = location
+    return response
+
+
+def _landing(request: Request) -> Response:
+    page = landing_page(f"{request.root_url}simple/")
+    headers = {"Cache-Control": "no-store"}  # it repeats the address that it was asked for by
+    return Response(page, 200, headers, content_type="text/html; charset=utf-8")

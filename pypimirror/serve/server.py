@@ -1,0 +1,177 @@
+"""A web server for a mirror root: `python -P -m pypimirror.serve.server --directory D`.
+
+It runs `pypimirror.serve.app` on gevent, in a process of its own. When it can be asked, it prints
+one line on stdout, `Serving <directory> at http://HOST:PORT/`, then how to install on stderr. On
+SIGTERM or SIGINT it takes no more connections, lets running answers finish for `DRAIN` seconds,
+and ends with 0. It ends with 2 for wrong use and 3 if it cannot listen.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before anything else is imported, and never into another program
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import argparse
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.event import Event
+from gevent.pywsgi import WSGIHandler, WSGIServer
+from werkzeug.wsgi import ClosingIterator, FileWrapper
+
+from pypimirror.serve.app import create_app
+from pypimirror.serve.landing import install_commands
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: Seconds that running answers have to finish in when the server ends.
+DRAIN = 5.0
+
+#: Seconds without a byte, or without room for a chunk, after which a connection is closed.
+STALLED = 60.0
+
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
+
+
+class _Chunks(FileWrapper):
+    """A file in chunks, letting other connections go on between two of them."""
+
+    def __next__(self) -> bytes:
+        gevent.sleep(0)
+        return super().__next__()
+
+
+class _InFlight:
+    """Counts the answers that are being sent."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self.app = app
+        self.count = 0
+        self.idle = Event()
+        self.idle.set()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        self.count += 1
+        self.idle.clear()
+        try:
+            body = self.app(environ, start_response)
+        except BaseException:
+            self._finished()
+            raise
+        return ClosingIterator(body, self._finished)
+
+    def _finished(self) -> None:
+        self.count -= 1
+        if self.count == 0:
+            self.idle.set()
+
+
+class _Handler(WSGIHandler):
+    """pywsgi's handler, which also closes stalled connections, without a traceback."""
+
+    #: Compared with the first argument of an OSError, which a time-out has a text in.
+    ignored_socket_errors: tuple[Any, ...] = (*WSGIHandler.ignored_socket_errors, "timed out")
+
+    def __init__(self, sock: socket.socket, address: Any, server: WSGIServer) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(STALLED)
+        super().__init__(sock, address, server)
+
+    def _handle_client_error(self, ex: BaseException) -> Any:
+        if isinstance(ex, TimeoutError | ConnectionError):
+            return None
+        return super()._handle_client_error(ex)  # type: ignore[misc]
+
+
+class _QuietHandler(_Handler):
+    def log_request(self) -> None:
+        """Log nothing."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal; the exit code."""
+    options = _parser().parse_args(arguments)
+    directory = options.directory.resolve()
+    if not directory.is_dir():
+        return _fail(2, f"{directory} is not a directory. `pypimirror sync` makes a mirror root.")
+    app = _InFlight(create_app(directory))
+    try:
+        server = _listen(app, options.host, options.port, verbose=options.verbose)
+    except OSError as error:
+        return _fail(3, _why_not(error, options.host, options.port))
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, stop.set)
+    _announce(directory, options.host, int(server.address[1]))
+    stop.wait()
+    server.stop()
+    app.idle.wait(timeout=DRAIN)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("pypimirror serve", description="Serve a mirror over HTTP.")
+    parser.add_argument("--directory", type=Path, required=True, help="the mirror root")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="port (%(default)s); 0 takes any free one"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not 0 <= (port := int(text)) <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return port
+
+
+def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSGIServer:
+    server = WSGIServer(
+        (host, port),
+        app,
+        backlog=BACKLOG,
+        log="default" if verbose else None,
+        handler_class=_Handler if verbose else _QuietHandler,
+        # With a name given, pywsgi does not ask the resolver for one.
+        environ={"SERVER_NAME": host, "wsgi.file_wrapper": _Chunks},
+    )
+    server.start()
+    return server
+
+
+def _announce(directory: Path, host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Serving {directory} at http://{shown}:{port}/", flush=True)
+    if not (directory / "simple").is_dir():
+        print("There is no index here yet; `pypimirror sync` makes one.", file=sys.stderr)
+    reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104
+    print("Install from it with", file=sys.stderr)
+    for command in install_commands(f"http://{reachable}:{port}/simple/").values():
+        print(f"  {command}", file=sys.stderr)
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    where = f"Cannot listen on {host} port {port}"
+    if isinstance(error, socket.gaierror):
+        return f"{where}: the host is not known here. Give an address of this machine."
+    reason = error.strerror or str(error)
+    return f"{where}: {reason}. Choose another with --port or --host; --port 0 takes a free one."
+
+
+def _fail(code: int, message: str) -> int:
+    print(f"Error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""What a file's catalog row claims of its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.stages.decide import MAIN
+from pypimirror.verify.digests import Claims
+
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def claims_of(row: Row[Any]) -> Claims:
+    """Return the digests and the size that the bytes of a file must have."""
+    digests = _decode(row.digests) if row.digests else {}
+    if row.sha256 is not None:
+        digests[MAIN] = row.sha256.hex()
+    return Claims(digests, row.size)

@@ -1,0 +1,334 @@
+"""Discover: which projects may have changed, and what their pages say.
+
+`look_for_changes` marks projects whose pages must be asked for: those that are named, or those
+that the upstreams' lists show as changed. `discover` asks for the pages of a batch, in the order
+of the upstreams, and writes what `decide` makes of them into the catalog.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog.states import Cause
+from pypimirror.config import UpstreamSection
+from pypimirror.download.protocol import FetchPage, PageResult
+from pypimirror.filenames import version_text
+from pypimirror.model import (
+    Problem,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    Reason,
+    Stage,
+)
+from pypimirror.stages import lists
+from pypimirror.stages.decide import Decision, HeldFile, decide, to_json
+from pypimirror.stages.run import Run
+from pypimirror.tree import hashed_location
+
+#: Pages whose consequences go into the catalog in one transaction.
+_COMMIT = 200
+
+#: Reasons that speak of the upstream as a whole rather than of one page.
+_OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
+
+_HELD_FIELDS = HeldFile.__struct_fields__
+
+
+def look_for_changes(run: Run) -> None:
+    """Mark the projects whose pages must be asked for."""
+    run.reporter.begin(Stage.DISCOVER, None)
+    if run.names is None:
+        lists.drop_deselected(run)
+    if run.names is None and run.selection.needs_list:
+        lists.compare(run)
+    names = run.names if run.names is not None else run.selection.named
+    with run.catalog.write() as connection:
+        projects.ensure(connection, names)
+        projects.to_look(connection, names)
+    if run.names is not None or not run.selection.needs_list:
+        run.count(projects_seen=len(names))
+
+
+def discover(run: Run, ids: Sequence[int]) -> None:
+    """Ask for the pages of these projects that must be looked at."""
+    with run.catalog.write() as connection:
+        rows = [row for row in projects.get(connection, ids) if row.look]
+        runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
+    run.reporter.begin(Stage.DISCOVER, len(rows))
+    if run.unreachable or not rows:
+        return
+    answered = False
+    outages = []
+    # A project that an upstream does not have is asked for at the next one.
+    asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
+    while asked:
+        missing: list[tuple[Row[Any], int]] = []
+        absent: list[Row[Any]] = []
+        for chunk in _chunks(_ask(run, asked)):
+            problems = []
+            read = []
+            for row, position, result in chunk:
+                problem = result.problem
+                answered = answered or problem is None or problem.reason not in _OUTAGE
+                if problem is None:
+                    read.append((row, position, result))
+                elif problem.reason is not Reason.MISSING:
+                    problems.append(problem)
+                    outages.append(problem)
+                elif position + 1 < len(run.config.upstream):
+                    missing.append((row, position + 1))
+                else:
+                    absent.append(row)
+            _apply(run, read)
+            run.failed(Stage.DISCOVER, problems)
+            run.reporter.advance(Stage.DISCOVER, things=len(chunk))
+        _not_found(run, absent)
+        asked = missing
+    if outages and not answered:
+        run.unreachable = _unreachable(run, outages[0])
+
+
+def _first_upstream(run: Run, row: Row[Any]) -> int:
+    """Where to begin: at the upstream whose list has the project, else at the first."""
+    if row.name in run.listed:
+        return next(i for i, u in enumerate(run.config.upstream) if u.name == row.upstream)
+    return 0
+
+
+def _ask(
+    run: Run, asked: Sequence[tuple[Row[Any], int]]
+) -> Iterator[tuple[Row[Any], int, PageResult]]:
+    by_id = {row.id: (row, position) for row, position in asked}
+    for result in run.fetch(_page_job(run, row, position) for row, position in asked):
+        assert isinstance(result, PageResult)
+        row, position = by_id[result.id]
+        yield row, position, result
+
+
+def _page_job(run: Run, row: Row[Any], position: int) -> FetchPage:
+    upstream = run.config.upstream[position]
+    # Only a page that was read from this upstream, under this selection, may be "not modified".
+    same = (
+        row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
+    )
+    return FetchPage(
+        id=row.id,
+        remote=upstream.name,
+        url=urljoin(upstream.url, f"{row.name}/"),
+        project=row.name,
+        etag=row.etag if same else None,
+        last_modified=row.last_modified if same else None,
+    )
+
+
+def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(items, _COMMIT)):
+        yield chunk
+
+
+def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
+    """Write what pages say into the catalog, in one transaction."""
+    if not read:
+        return
+    with run.catalog.write() as connection:
+        held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
+        changed = [row.id for row, _, result in read if not _is_unchanged(run, row, result)]
+        for file in files.of_projects(connection, changed):
+            held[file.project_id][file.filename] = HeldFile(
+                *(getattr(file, name) for name in _HELD_FIELDS)
+            )
+        values: list[dict[str, Any]] = []
+        decisions: dict[int, Decision] = {}
+        for row, position, result in read:
+            if row.id not in set(changed):
+                values.append(_unchanged_values(run, row, result))
+                continue
+            assert result.page is not None
+            decision, columns = _read_page(
+                run, row, run.config.upstream[position], result.page, held[row.id]
+            )
+            decisions[row.id] = decision
+            values.append(
+                {
+                    "id": row.id,
+                    "etag": result.etag,
+                    "last_modified": result.last_modified,
+                    "page_digest": result.digest,
+                    "serial": _serial(run, row, result),
+                    "look": _is_behind(run, row, result),
+                    **columns,
+                }
+            )
+        projects.change(connection, values)
+        _store(run, connection, decisions)
+    for decision in decisions.values():
+        for problem in decision.refused:
+            run.reporter.problem(Stage.DISCOVER, problem)
+
+
+def _is_unchanged(run: Run, row: Row[Any], result: PageResult) -> bool:
+    if result.not_modified:
+        return True
+    return (
+        row.page_digest == result.digest
+        and row.selection == run.selection.digest
+        and row.gone is None
+    )
+
+
+def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
+    """Columns of a project whose page is the one that was read last.
+
+    Its own page must be rendered all the same where the serial has moved.
+    """
+    serial = _serial(run, row, result)
+    dirty = row.dirty or serial != row.serial
+    look = _is_behind(run, row, result)
+    return {"id": row.id, "look": look, "serial": serial, "dirty": dirty}
+
+
+def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
+    """Whether the page is older than the list says: then the next run looks again."""
+    serial = _serial(run, row, result)
+    return serial is not None and serial < run.listed.get(row.name, serial)
+
+
+def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
+    """Which serial the page that was read stands for.
+
+    The page's own says it best: it can be older or newer than the list.
+    """
+    if result.page is not None and result.page.serial is not None:
+        return result.page.serial
+    if result.serial is not None:
+        return result.serial
+    listed: int | None = run.listed.get(row.name, row.serial)
+    return listed
+
+
+def _read_page(
+    run: Run,
+    row: Row[Any],
+    upstream: UpstreamSection,
+    page: ProjectPage,
+    held: dict[str, HeldFile],
+) -> tuple[Decision, dict[str, Any]]:
+    """Decide on a page; return the decision and the project's new columns."""
+    selected = run.selection.files(ProjectName(row.name), (f.filename for f in page.files))
+    locations = {}
+    if run.config.mirror.layout == "pypi":
+        for file in page.files:
+            location = hashed_location(urlsplit(file.url).path)
+            if location:
+                locations[file.filename] = location
+    decision = decide(page, held, selected, locations)
+    for warning in page.warnings:
+        run.reporter.note("warning", f"{row.name}: {warning}")
+    active = page.status is ProjectStatus.ACTIVE
+    return decision, {
+        "display_name": page.name,
+        "upstream": upstream.name,
+        "api_version": ".".join(map(str, page.api_version)),
+        "status": None if active else page.status.value,
+        "status_reason": page.status_reason,
+        "versions": to_json(_versions(page, selected)),
+        "extra": to_json(page.extra),
+        "selection": run.selection.digest,
+        "gone": None,
+        "dirty": True,
+    }
+
+
+def _versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
+    """Return the versions that our page lists: the upstream's, less those that are deselected.
+
+    An upstream's HTML page names none, so they are read off the file names.
+    """
+    if page.api_version < (1, 1):
+        return None
+    if page.versions is not None and all(selected):
+        return list(page.versions)
+    chosen = {True: set[str](), False: set[str]()}
+    for file, is_selected in zip(page.files, selected, strict=True):
+        version = version_text(file.filename, page.project)
+        if version is not None:
+            chosen[is_selected].add(version)
+    if page.versions is None:
+        return sorted(chosen[True])
+    dropped = chosen[False] - chosen[True]
+    return [version for version in page.versions if version not in dropped]
+
+
+def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:
+    """Write decisions, all of them in a few statements."""
+    new = [
+        {"project_id": project_id, **row}
+        for project_id, decision in decisions.items()
+        for row in decision.new
+    ]
+    files.add(connection, new, run.id)
+    files.change(connection, (row for d in decisions.values() for row in d.changed))
+    files.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
+    for cause in Cause:
+        ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]
+        files.set_gone(connection, ids, cause)
+    targets = {target for d in decisions.values() for target in d.moved}
+    for target in targets:
+        moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]
+        files.move(connection, target, moved, run.id)
+    projects.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
+    run.count(
+        projects_changed=sum(
+            1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back
+        ),
+        files_found=sum(d.found for d in decisions.values()),
+        files_reused=sum(d.reused for d in decisions.values()),
+    )
+
+
+def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
+    """Deal with projects that no upstream has.
+
+    One that was mirrored is gone upstream. One that was not is a wrong name, or a list that is
+    older than the truth.
+    """
+    if not absent:
+        return
+    with run.catalog.write() as connection:
+        mirrored = [row.id for row in absent if row.display_name is not None]
+        projects.set_gone(connection, mirrored, Cause.UPSTREAM)
+        projects.drop(connection, [row.id for row in absent if row.display_name is None])
+    tried = ", ".join(upstream.url for upstream in run.config.upstream)
+    run.failed(
+        Stage.DISCOVER,
+        [
+            Problem(
+                Reason.MISSING,
+                f"{row.name}: no upstream has a project of this name (asked {tried}); "
+                "check the spelling in select.projects",
+                row.name,
+            )
+            for row in absent
+            if row.display_name is None and row.name not in run.listed
+        ],
+    )
+
+
+def _unreachable(run: Run, problem: Problem) -> Problem:
+    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
+    return msgspec.structs.replace(
+        problem,
+        message=f"no upstream answered ({addresses}): {problem.message}; check the line, or name "
+        "another index in [[upstream]] url. What is published stays as it is",
+        project="",
+        file="",
+    )

@@ -1,0 +1,185 @@
+"""Discover, the part on whole lists: what the upstreams' project lists say has changed.
+
+A list says what to look at, never what to remove: a project that is missing from it is asked for
+by name first, because a quarantined one vanishes from the list and not from its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+from packaging.utils import canonicalize_name
+from sqlalchemy import Connection
+
+from pypimirror.catalog import projects
+from pypimirror.catalog.states import Cause
+from pypimirror.config import UpstreamSection
+from pypimirror.download.protocol import FetchList, ListResult
+from pypimirror.model import ProjectList, ProjectName, ReadError, Stage
+from pypimirror.stages.run import Run
+from pypimirror.upstream.listing import parse_list
+
+_SELECTION_MARK = "selection"
+
+
+def drop_deselected(run: Run) -> None:
+    """Mark as gone what a changed selection leaves out, and look again at what it lets in."""
+    with run.catalog.read() as connection:
+        if projects.get_mark(connection, _SELECTION_MARK) == run.selection.digest:
+            return
+        dropped = []
+        for row in projects.known(connection):
+            if row.gone != Cause.SELECTION and not run.selection.project(row.name):
+                dropped.append(row.id)
+    with run.catalog.write() as connection:
+        projects.deselect(connection, dropped)
+        projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
+
+
+@dataclass
+class _Known:
+    """A project as the catalog has it, as far as lists concern it."""
+
+    serial: int | None
+    upstream: str | None
+    selection: str | None
+    gone: str | None
+
+
+def compare(run: Run) -> None:
+    """Read the lists of all upstreams and mark every project that may have changed."""
+    with run.catalog.read() as connection:
+        known = {
+            row.name: _Known(row.serial, row.upstream, row.selection, row.gone)
+            for row in projects.known(connection)
+        }
+    seen: set[str] = set()
+    read_whole: set[str] = set()  # upstreams whose list was read now
+    complete = True  # whether all upstreams so far are known to the last project
+    for upstream in run.config.upstream:
+        answer, found = _fetch(run, upstream)
+        if found is not None:
+            read_whole.add(upstream.name)
+            changed = _changed(run, upstream, found, known, seen, new_ones=complete)
+            with run.catalog.write() as connection:
+                for chunk in projects.chunks(changed):
+                    projects.ensure(connection, chunk)
+                    projects.to_look(connection, chunk, upstream.name)
+                # With the marks, not before: a list that counts as read is not read again.
+                _remember(run, connection, upstream, answer, found)
+        elif answer.not_modified:
+            seen.update(name for name, row in known.items() if row.upstream == upstream.name)
+        else:
+            complete = False
+            _list_failed(run, upstream, answer)
+    if not complete and len(run.config.upstream) == 1:
+        return
+    missing = [
+        ProjectName(name)
+        for name, row in known.items()
+        if row.upstream in read_whole
+        and name not in seen
+        and row.gone not in (Cause.UPSTREAM, Cause.SELECTION)
+    ]
+    with run.catalog.write() as connection:
+        projects.to_look(connection, missing)
+    run.count(projects_seen=len(seen))
+
+
+def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
+    """Ask for an upstream's list; there is none where the answer says why or "not modified"."""
+    path = run.tree.staging / f"list.{upstream.name}"
+    with run.catalog.read() as connection:
+        before = projects.get_list(connection, upstream.name)
+        waiting = before is None or before.selection != run.selection.digest
+    job = FetchList(
+        id=0,
+        remote=upstream.name,
+        url=upstream.url,
+        path=str(path),
+        etag=None if waiting or before is None else before.etag,
+        last_modified=None if waiting or before is None else before.last_modified,
+    )
+    (result,) = run.fetch([job])
+    assert isinstance(result, ListResult)
+    if result.problem is not None or result.not_modified:
+        return result, None
+    try:
+        found = parse_list(path.read_bytes(), result.content_type, result.url)
+    except ReadError as error:
+        return msgspec.structs.replace(result, problem=error.problem), None
+    finally:
+        path.unlink(missing_ok=True)
+    for warning in found.warnings:
+        run.reporter.note("warning", f"{upstream.name}: {warning}")
+    return result, found
+
+
+def _remember(
+    run: Run,
+    connection: Connection,
+    upstream: UpstreamSection,
+    result: ListResult,
+    found: ProjectList,
+) -> None:
+    projects.set_list(
+        connection,
+        upstream.name,
+        etag=result.etag,
+        last_modified=result.last_modified,
+        serial=found.serial,
+        selection=run.selection.digest,
+    )
+
+
+def _changed(
+    run: Run,
+    upstream: UpstreamSection,
+    found: ProjectList,
+    known: dict[str, _Known],
+    seen: set[str],
+    *,
+    new_ones: bool,
+) -> Iterator[ProjectName]:
+    """Yield what one list shows as new or changed.
+
+    While an earlier upstream's list is unknown, `new_ones` is off: a name that is new here might
+    belong to that one.
+    """
+    for entry in found.projects:
+        name = ProjectName(canonicalize_name(entry.name))
+        if name in seen or not run.selection.project(name):
+            continue
+        row = known.get(name)
+        if not new_ones and (row is None or row.upstream != upstream.name):
+            continue
+        seen.add(name)
+        if row is None or _differs(run, upstream, entry.serial, row):
+            if entry.serial is not None:
+                run.listed[name] = entry.serial
+            yield name
+
+
+def _differs(run: Run, upstream: UpstreamSection, serial: int | None, row: _Known) -> bool:
+    return (
+        serial is None
+        or serial != row.serial
+        or row.upstream != upstream.name
+        or row.selection != run.selection.digest
+        or row.gone is not None
+    )
+
+
+def _list_failed(run: Run, upstream: UpstreamSection, answer: ListResult) -> None:
+    assert answer.problem is not None
+    problem = msgspec.structs.replace(
+        answer.problem,
+        message=f"upstream {upstream.name}: its project list cannot be read: "
+        f"{answer.problem.message}",
+    )
+    if len(run.config.upstream) == 1:
+        run.unreachable = problem
+    else:
+        run.failed(Stage.DISCOVER, [problem])

@@ -1,0 +1,233 @@
+"""Publish: render the pages that have changed, and at the end of a run take out what has gone.
+
+verified → published for the files of a batch; `finish` does the rest for the mirror as a whole,
+in this order: withdraw what is not offered any more (once the deletion guard agrees), the pages
+that shrink, the root index, the pages that go, and last the bytes whose grace is over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog import files, projects
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.model import ProjectStatus, Stage
+from pypimirror.publish import render
+from pypimirror.publish.pages import Page, PageFile, RootEntry
+from pypimirror.stages import withdraw
+from pypimirror.stages.run import Run
+from pypimirror.tree import file_path, page_paths
+
+#: Pages that are written, flushed and committed together.
+_COMMIT = 500
+
+_FORMATS_MARK = "formats"
+_ROOT_MARK = "root index"  # its value says that the root index is not what it should be
+_STALE = "stale"
+
+_RENDER = {"html": render.page_html, "json": render.page_json}
+_RENDER_ROOT = {"html": render.root_html, "json": render.root_json}
+
+_decode_digests = msgspec.json.Decoder(dict[str, str]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def publish(run: Run, ids: Sequence[int]) -> None:
+    """Render the pages of those of these projects that have changed."""
+    with run.catalog.read() as connection:
+        rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
+    run.reporter.begin(Stage.PUBLISH, len(rows))
+    for chunk in projects.chunks(rows, _COMMIT):
+        _publish(run, chunk)
+        run.reporter.advance(Stage.PUBLISH, things=len(chunk))
+    with run.catalog.write() as connection:
+        projects.finish(connection, ids)
+
+
+def finish(run: Run) -> None:
+    """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
+    _redo_pages_of_another_form(run)
+    withdrawn = withdraw.withdraw(run)
+    publish(run, withdrawn.projects)
+    with run.catalog.read() as connection:
+        going = projects.to_remove(connection) if withdrawn.allowed else []
+        stale = projects.get_mark(connection, _ROOT_MARK) != ""
+    if stale or going:
+        _publish_root(run, with_gone=not withdrawn.allowed)
+    _remove_pages(run, going)
+    withdraw.remove_expired(run)
+    withdrawn.raise_if_refused()
+
+
+def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
+    ids = [row.id for row in rows]
+    held: dict[int, list[Row[Any]]] = defaultdict(list)
+    with run.catalog.read() as connection:
+        for file in files.of_projects(connection, ids):
+            if file.state in PROVEN:
+                held[file.project_id].append(file)
+    pages = [_page(row, held[row.id]) for row in rows]
+    serials = {}
+    contents: list[tuple[str, list[bytes]]] = []
+    for row, page in zip(rows, pages, strict=True):
+        serial = _page_serial(run, row, page)
+        serials[row.id] = serial
+        page = msgspec.structs.replace(page, serial=serial)
+        contents.extend(_forms(run, page))
+    written = run.tree.write(contents)
+    if written:
+        run.tree.flush()
+    _commit(run, rows, held, serials)
+    run.count(pages_written=written)
+
+
+def _commit(
+    run: Run,
+    rows: Sequence[Row[Any]],
+    held: dict[int, list[Row[Any]]],
+    serials: dict[int, int],
+) -> None:
+    new = [{"id": file.id} for row in rows for file in held[row.id] if file.state == State.VERIFIED]
+    values = [
+        {"id": row.id, "page_serial": serials[row.id], "dirty": False, "live": True} for row in rows
+    ]
+    stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
+    with run.catalog.write() as connection:
+        files.move(connection, State.PUBLISHED, new, run.id)
+        projects.change(connection, values)
+        if stale:
+            projects.set_mark(connection, _ROOT_MARK, _STALE)
+
+
+def _page(row: Row[Any], held: Iterable[Row[Any]]) -> Page:
+    """Put together what a project's page says, with the serial of the page before it."""
+    major, minor = (row.api_version or "1.0").split(".")
+    return Page(
+        project=row.name,
+        name=row.display_name or row.name,
+        api_version=(int(major), int(minor)),
+        serial=row.page_serial,
+        status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
+        status_reason=row.status_reason,
+        versions=_decode_versions(row.versions) if row.versions else None,
+        files=tuple(_page_file(row.name, file) for file in held),
+        extra=_decode_object(row.extra) if row.extra else {},
+    )
+
+
+def _page_file(project: str, file: Row[Any]) -> PageFile:
+    digests = _decode_digests(file.digests) if file.digests else {}
+    digests["sha256"] = file.sha256.hex()
+    return PageFile(
+        filename=file.filename,
+        path=file_path(project, file.filename, file.location),
+        digests=digests,
+        size=file.size,
+        upload_time=file.upload_time,
+        requires_python=file.requires_python,
+        yanked=file.yanked,
+        core_metadata=file.metadata_sha256.hex() if file.metadata_sha256 else None,
+        provenance=file.provenance,
+        extra=_decode_object(file.extra) if file.extra else {},
+    )
+
+
+def _forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
+    for form, path in page_paths(page.project, run.config.publish.formats).items():
+        yield path, [_RENDER[form](page)]
+
+
+def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
+    """Return the serial of our page: the upstream's where that has moved on.
+
+    A page that changes for another reason (a file that came late, another selection) must have a
+    new serial too, or a mirror that follows this one would not notice.
+    """
+    before = row.page_serial
+    if before is None:
+        return row.serial or 1
+    if row.serial is not None and row.serial > before:
+        return int(row.serial)
+    for path, chunks in _forms(run, page):
+        try:
+            current = run.tree.path(path).read_bytes()
+        except FileNotFoundError:
+            continue
+        if current != b"".join(chunks):
+            return int(before) + 1
+    return int(before)
+
+
+def _publish_root(run: Run, *, with_gone: bool) -> None:
+    with run.catalog.read() as connection:
+        api = projects.newest_api(connection) or "1.0"
+        serial = projects.newest_serial(connection)
+        major, minor = api.split(".")
+
+        def entries() -> Iterator[RootEntry]:
+            for row in projects.root_entries(connection, with_gone):
+                yield RootEntry(row.name, row.display_name or row.name, row.page_serial)
+
+        pages = (
+            (
+                path,
+                _RENDER_ROOT[form](entries(), api_version=(int(major), int(minor)), serial=serial),
+            )
+            for form, path in page_paths(None, run.config.publish.formats).items()
+        )
+        written = run.tree.write(pages)
+    run.tree.flush()
+    with run.catalog.write() as connection:
+        projects.set_mark(connection, _ROOT_MARK, "")
+    run.count(pages_written=written)
+
+
+def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
+    """Remove the pages of projects that the root index does not list any more."""
+    for row in going:
+        for path in page_paths(row.name, _RENDER).values():
+            run.tree.remove(path)
+    if not going:
+        return
+    run.tree.flush()
+    with run.catalog.write() as connection:
+        values = [{"id": row.id, "live": False, "dirty": False, "todo": False} for row in going]
+        projects.change(connection, values)
+
+
+def _redo_pages_of_another_form(run: Run) -> None:
+    """Render all pages again where the configuration asks for other forms than before."""
+    wanted = ",".join(sorted(run.config.publish.formats))
+    with run.catalog.read() as connection:
+        before = projects.get_mark(connection, _FORMATS_MARK)
+    if before == wanted:
+        return
+    with run.catalog.write() as connection:
+        projects.redo_pages(connection)
+        projects.set_mark(connection, _ROOT_MARK, _STALE)
+    _publish_dirty(run)
+    unwanted = [form for form in _RENDER if form not in run.config.publish.formats]
+    with run.catalog.read() as connection:
+        names = [None, *(row.name for row in projects.root_entries(connection, with_gone=True))]
+    for name in names:
+        for path in page_paths(name, unwanted).values():
+            run.tree.remove(path)
+    with run.catalog.write() as connection:
+        projects.set_mark(connection, _FORMATS_MARK, wanted)
+
+
+def _publish_dirty(run: Run) -> None:
+    last = 0
+    while True:
+        with run.catalog.read() as connection:
+            ids = projects.next_batch(connection, last, _COMMIT, None)
+        if not ids:
+            return
+        publish(run, ids)
+        last = ids[-1]

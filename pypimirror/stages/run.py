@@ -1,0 +1,251 @@
+"""A run: what its stages share, and its record in the history.
+
+`open_run` takes the lock, opens the catalog and the mirror root, and closes the record whatever
+happens in between. Time is fixed once per run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from packaging.utils import canonicalize_name
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror import lock
+from pypimirror.catalog import projects, runs
+from pypimirror.catalog.database import Catalog
+from pypimirror.config import Config, ConfigError
+from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
+from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
+from pypimirror.selection import Selection
+from pypimirror.stages.reporter import LogReporter, Reporter
+from pypimirror.tree import Tree
+from pypimirror.workers import Cancelled, Workers
+
+#: What a run counts; the keys of `counts` in JSON.
+COUNTS = (
+    "projects_seen", "projects_changed", "files_found", "files_downloaded", "files_reused",
+    "files_verified", "files_failed", "files_quarantined", "files_withdrawn", "pages_written",
+    "bytes_downloaded",
+)  # fmt: skip
+
+
+class StoppedError(PypimirrorError):
+    """The run could not work: nothing answered, the disk is full, the guard stepped in."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass
+class Run:
+    """One run over one mirror. Built by `open_run`."""
+
+    config: Config
+    selection: Selection
+    catalog: Catalog
+    tree: Tree
+    reporter: Reporter
+    names: tuple[ProjectName, ...] | None  #: the projects that the run is limited to
+    id: int = 0
+    name: str = ""
+    now: float = field(default_factory=time.time)  #: seconds since the epoch
+    counts: Counter[str] = field(default_factory=Counter)
+    #: Serials that the upstreams' lists gave for the projects whose pages are asked for.
+    listed: dict[str, int] = field(default_factory=dict)
+    #: Files whose bytes this process has hashed, right where they are now.
+    proven: set[int] = field(default_factory=set)
+    #: Why there is no use in asking an upstream again in this run.
+    unreachable: Problem | None = None
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def workers(self) -> Workers[Job, Result]:
+        """The download workers; processes are started when there is work."""
+        config = self.config
+        hello = Hello(
+            remotes=tuple(Remote(u.name, u.url, u.hosts) for u in config.upstream),
+            connections=config.download.connections,
+            timeout=config.download.timeout,
+            tries=config.download.tries,
+            user_agent=config.user_agent,
+            max_file_size=int(config.download.max_file_size),
+        )
+        return Workers(
+            module="pypimirror.download.worker",
+            processes=config.processes,
+            hello=hello,
+            decoder=msgspec.json.Decoder(FromWorker),
+            on_note=lambda note: self.reporter.note(note.level, note.message),
+        )
+
+    def count(self, **changes: int) -> None:
+        """Add to the run's counts."""
+        with self._counting:
+            self.counts.update(changes)
+
+    def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
+        """Record and report what failed."""
+        found = list(problems)
+        if not found:
+            return
+        with self.catalog.write() as connection:
+            runs.add_failures(connection, self.id, stage, found)
+        for problem in found:
+            self.reporter.problem(stage, problem)
+
+    def fetch(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Let the workers do `jobs`; yield the answers as they come."""
+        return self.workers.run(jobs, on_progress=self._progress)
+
+    def _progress(self, _job: Job, size: int) -> None:
+        self.reporter.advance(Stage.DOWNLOAD, size=size)
+
+    def close(self) -> None:
+        """End the workers."""
+        if "workers" in self.__dict__:
+            self.workers.close()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended."""
+
+    run: str
+    state: str
+    counts: dict[str, int]
+    seconds: float
+    failures: list[Problem]
+    stages: list[str]  #: in which stage each of `failures` happened
+    message: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `sync --json` prints."""
+        return {
+            "run": self.run,
+            "state": self.state,
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                {
+                    "project": problem.project,
+                    "file": problem.file,
+                    "stage": stage,
+                    "reason": problem.reason.value,
+                    "message": problem.message,
+                }
+                for problem, stage in zip(self.failures, self.stages, strict=True)
+            ],
+        }
+
+
+def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName, ...] | None:
+    """Normalise the projects that a command names; raises `ConfigError` on one not selected."""
+    if not names:
+        return None
+    checked = tuple(dict.fromkeys(ProjectName(canonicalize_name(name)) for name in names))
+    for name in checked:
+        if not selection.project(name):
+            raise ConfigError(f"{name}: is not selected; add it to select.projects")
+    return checked
+
+
+@contextmanager
+def open_mirror(config: Config, *, dry: bool = False) -> Iterator[tuple[Catalog, Tree]]:
+    """Open catalog and mirror root; nothing is made on disk for a dry run."""
+    tree = Tree(config.directory)
+    if dry and config.mirror.catalog == "sqlite" and not tree.private.exists():
+        catalog = Catalog.open("sqlite://")
+    else:
+        tree.create()
+        catalog = Catalog.open(config.catalog_url)
+    try:
+        yield catalog, tree
+    finally:
+        catalog.close()
+
+
+def sync(
+    config: Config,
+    names: Sequence[str],
+    work: Callable[[Run], None],
+    *,
+    trigger: str,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Hold the lock, record a run, let `work` do it, and say how it ended.
+
+    Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
+    afterwards everything that goes wrong is in the summary.
+    """
+    selection = Selection(config)
+    checked = check_names(selection, names)
+    with ExitStack() as stack:
+        catalog, tree = stack.enter_context(open_mirror(config))
+        stack.enter_context(lock.hold(tree.private / "lock"))
+        run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
+        tree.clear_private()
+        with catalog.write() as connection:
+            runs.close_crashed(connection)
+            run.id, run.name = runs.start(
+                connection,
+                command="sync",
+                trigger=trigger,
+                config=config.digest(),
+                arguments=checked or (),
+            )
+        return _perform(run, work)
+
+
+def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
+    """Do the work of a recorded run; close its record."""
+    state, message = runs.FAILED, "ended by an error of the program"
+    try:
+        work(run)
+        if run.unreachable:
+            message = run.unreachable.message
+        else:
+            state, message = runs.COMPLETED, ""
+    except (KeyboardInterrupt, Cancelled):
+        state, message = runs.CANCELLED, "cancelled"
+    except (PypimirrorError, SQLAlchemyError) as error:
+        problem = _as_problem(error)
+        message = problem.message
+        run.failed(Stage.PUBLISH, [problem])
+    finally:
+        run.close()
+        summary = _close(run, state, message)
+    return summary
+
+
+def _as_problem(error: PypimirrorError | SQLAlchemyError) -> Problem:
+    if isinstance(error, SQLAlchemyError):
+        return Problem(Reason.CATALOG, f"catalog: {getattr(error, 'orig', None) or error}")
+    return getattr(error, "problem", None) or Problem(Reason.INTERNAL, str(error))
+
+
+def _close(run: Run, state: str, message: str) -> Summary:
+    with run.catalog.write() as connection:
+        # What pages offer and the mirror refuses is said in every run, until it changes.
+        refused = projects.standing_refusals(connection, run.names)
+        runs.add_failures(connection, run.id, Stage.DISCOVER, refused)
+        rows = runs.failures_of(connection, run.id)
+        failures = [
+            Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts) for r in rows
+        ]
+        if state == runs.COMPLETED and failures:
+            state = runs.INCOMPLETE
+        counts = {key: run.counts[key] for key in COUNTS}
+        counts["files_failed"] = sum(1 for problem in failures if problem.file)
+        runs.end(connection, run.id, state, message, counts)
+    seconds = time.time() - run.now
+    return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

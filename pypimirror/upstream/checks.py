@@ -1,0 +1,220 @@
+"""What every form of a project page is checked for, and the collecting of what passes.
+
+Lives here: the rules on links, digests, API versions and duplicate names, which do not depend on
+whether a page is JSON or HTML. Does not live here: the reading of either, the rules on names
+(`pypimirror.filenames`), and which hosts are allowed (the download engine, which resolves them).
+
+The rules on one name that a page offers more than once:
+
+* the same digests: one file, kept silently. A claim may also add to the other, as an old page
+  that links a file with and without its digest does: the file must then satisfy both.
+* digests that contradict each other: nobody can say which is right, so neither is taken.
+* names that differ only by case or Unicode form: the first stays, the later are refused, as
+  some file systems cannot hold both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+import msgspec
+
+from pypimirror.filenames import fold, printable
+from pypimirror.model import ALGORITHMS, NEWEST_API, File, Problem, ProjectStatus, ReadError, Reason
+
+#: Problems of one page that are told one by one; the rest is only counted. A page of garbage
+#: must not become a report that fills the memory.
+MAX_PROBLEMS = 1000
+
+# An absolute link that needs no closer look: no credentials, no odd port, nothing to quote.
+_CLEAN_URL = re.compile(
+    r"https?://[a-z0-9][a-z0-9.-]*+(?::[1-9][0-9]{0,3})?/[A-Za-z0-9._~!$&'()*+,;=:@/%?-]*+"
+)
+_NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f\\]")
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_API_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+_HEX = re.compile(r"[0-9a-f]*+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class RefusedError(Exception):
+    """One file of a page cannot be used; the others can."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def unusable(reason: Reason, message: str, *, url: str, project: str = "") -> ReadError:
+    """The error that says that a whole page cannot be used. `message` ends without a stop."""
+    address = printable(url, 300)
+    return ReadError(Problem(reason, f"{address}: {message}.", project=project, url=address))
+
+
+def resolve(link: str, base: str) -> str:
+    """The absolute URL of a link on a page at `base`, without its fragment, fit for a request.
+
+    Only http and https, and file on pages that are files themselves. Raises `RefusedError` with
+    UNSAFE_URL.
+    """
+    if _CLEAN_URL.fullmatch(link):
+        return link
+    # Before urllib, which removes some of these silently.
+    if _NOT_IN_URLS.search(link):
+        raise RefusedError(Reason.UNSAFE_URL, "its link has control characters or backslashes")
+    try:
+        parts = urlsplit(urljoin(base, link))
+        _ = parts.port  # raises where it is not a number up to 65535
+    except ValueError as error:
+        raise RefusedError(Reason.UNSAFE_URL, f"its link is malformed ({error})") from None
+    authority = parts.netloc
+    if parts.scheme == "file":
+        if not base.lower().startswith("file:") or authority not in ("", "localhost"):
+            raise RefusedError(Reason.UNSAFE_URL, "its link leads to a file of this machine")
+    elif parts.scheme not in ("http", "https"):
+        scheme = printable(parts.scheme, 20)
+        raise RefusedError(Reason.UNSAFE_URL, f"its link is {scheme}:, not http: or https:")
+    elif "@" in authority:
+        raise RefusedError(Reason.UNSAFE_URL, "its link has credentials in it")
+    elif not _AUTHORITY.fullmatch(authority):
+        raise RefusedError(Reason.UNSAFE_URL, "its link has no host, or one that is not ASCII")
+    path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
+    query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+    return urlunsplit((parts.scheme, authority, path, query, ""))
+
+
+def digests_of(claims: Mapping[str, str]) -> dict[str, str]:
+    """The digests of known algorithms, in lower case; unknown algorithms are left out.
+
+    Raises `RefusedError` with BAD_DIGEST for a value that is not a digest of its algorithm.
+    """
+    if len(claims) == 1 and _SHA256.fullmatch(claims.get("sha256", "")):
+        return {"sha256": claims["sha256"]}
+    digests: dict[str, str] = {}
+    for name, value in claims.items():
+        algorithm, digest = name.lower(), value.lower()
+        # Two names are in use for the 32-byte form: what hashlib calls blake2b is the 64-byte
+        # one, but PyPI's upload API and others say "blake2b" of either. The length tells.
+        if algorithm == "blake2b" and len(digest) == 2 * ALGORITHMS["blake2b_256"]:
+            algorithm = "blake2b_256"
+        size = ALGORITHMS.get(algorithm)
+        if size is None:
+            continue
+        if len(digest) != 2 * size or not _HEX.fullmatch(digest):
+            raise RefusedError(Reason.BAD_DIGEST, f"its {algorithm} is not one of {size} bytes")
+        if digests.setdefault(algorithm, digest) != digest:
+            raise RefusedError(Reason.DIGEST_CONFLICT, f"it has two values of {algorithm}")
+    return digests
+
+
+def api_version(
+    text: str, *, url: str, project: str = ""
+) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """The version that a page states, and the warnings about it.
+
+    A newer minor version only adds to what is known. A newer major one may change its meaning:
+    `ReadError` with API_VERSION.
+    """
+    found = _API_VERSION.fullmatch(text.strip())
+    if found is None:
+        message = f"its API version is {printable(text, 40)!r}, not two numbers"
+        raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
+    version = int(found[1]), int(found[2])
+    if version[0] != NEWEST_API[0]:
+        message = (
+            f"it is of version {version[0]}.{version[1]} of the simple API; this program reads"
+            f" version {NEWEST_API[0]}. Look for a newer pypimirror"
+        )
+        raise unusable(Reason.API_VERSION, message, url=url, project=project)
+    if version > NEWEST_API:
+        known = f"{NEWEST_API[0]}.{NEWEST_API[1]}"
+        return version, (f"{text.strip()} is a newer API version than {known}",)
+    return version, ()
+
+
+def status_of(stated: str | None, warnings: list[str]) -> ProjectStatus:
+    """A project's status. One that this program does not know is active, with a warning."""
+    if not stated:
+        return ProjectStatus.ACTIVE
+    try:
+        return ProjectStatus(stated)
+    except ValueError:
+        shown = printable(stated, 40)
+        warnings.append(f"the status {shown!r} is unknown; the project is taken for active")
+        return ProjectStatus.ACTIVE
+
+
+class Collector:
+    """The files of one page: those that stay, those refused and why."""
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._files: dict[str, File] = {}
+        self._by_fold: dict[str, str] = {}
+        self._contradicted: set[str] = set()
+        self._problems: list[Problem] = []
+        self._untold = 0
+
+    def add(self, file: File) -> None:
+        """Take a file, if its name is still free."""
+        name = file.filename
+        taken = self._by_fold.setdefault(fold(name), name)
+        if taken != name:
+            other = f"its name differs from {printable(taken)} only by case or Unicode form"
+            self.refuse(Reason.DUPLICATE_NAME, other, file=name, url=file.url)
+        elif name in self._contradicted:
+            return
+        elif name not in self._files:
+            self._files[name] = file
+        else:
+            self._add_again(self._files[name], file)
+
+    def _add_again(self, first: File, later: File) -> None:
+        name = first.filename
+        for algorithm, digest in first.digests.items():
+            if later.digests.get(algorithm, digest) != digest:
+                message = (
+                    f"the page offers it twice, with {algorithm} {digest} at {first.url} and"
+                    f" {later.digests[algorithm]} at {later.url}; neither is taken"
+                )
+                self.refuse(Reason.DIGEST_CONFLICT, message, file=name, url=first.url)
+                self._contradicted.add(name)
+                del self._files[name]
+                return
+        yanked = later.yanked if first.yanked is None else first.yanked
+        if yanked != first.yanked or not later.digests.keys() <= first.digests.keys():
+            self._files[name] = msgspec.structs.replace(
+                first, digests={**first.digests, **later.digests}, yanked=yanked
+            )
+
+    def refuse(self, reason: Reason, fault: str, *, file: str = "", url: str = "") -> None:
+        """Note that a file was refused. `fault` is a clause on the file, without a stop."""
+        shown = printable(file) or "A file without a name"
+        self.refuse_for(
+            Problem(
+                reason, f"{shown}: {fault}.", self._project, printable(file), printable(url, 300)
+            )
+        )
+
+    def refuse_for(self, problem: Problem) -> None:
+        """Note a problem of one file."""
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(problem)
+        else:
+            self._untold += 1
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The files that stay, in the order of the page."""
+        return tuple(self._files.values())
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """One problem for each refused file, up to `MAX_PROBLEMS`, and one for all others."""
+        if not self._untold:
+            return tuple(self._problems)
+        message = f"{self._untold} more files of this page were refused."
+        return (*self._problems, Problem(Reason.BAD_PAGE, message, self._project))

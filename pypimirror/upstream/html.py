@@ -1,0 +1,201 @@
+"""Project pages in HTML (PEP 503 and its additions), and older pages of links like them.
+
+Lives here: bytes of such a page to a `ProjectPage`. Does not live here: HTML as such
+(`pypimirror.upstream.markup`), and the rules that all forms share (`pypimirror.upstream.checks`).
+
+Which links count: those whose path ends with the name of a distribution; where the path does not
+(links like "/get?id=1"), those whose text is such a name. All others, such as "../", help pages
+and signatures, are passed over in silence.
+
+Which pages count: any HTML without such a link is the page of a project without files, as that
+is how it looks on every index. Taking an error page for one would withdraw the project, though,
+so a page without files that has a form in it, or the title of an error page, is refused; and one
+that shows no sign of being an index gets a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urljoin
+
+from pypimirror.filenames import check_filename, is_distribution, printable
+from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
+from pypimirror.upstream.checks import (
+    Collector,
+    RefusedError,
+    api_version,
+    digests_of,
+    resolve,
+    status_of,
+    unusable,
+)
+from pypimirror.upstream.markup import Tag, decode, element_text, link_text, tags
+
+# Beside a distribution under its name: the link's text may still be the distribution's.
+_BESIDE = (".asc", ".sig", ".metadata", ".provenance", ".attestation", ".md5", ".sha256", ".sha512")
+_SPACE = " \t\n\r\f"
+_DIGEST = re.compile(r"(\w+)=(.+)")
+# What bandersnatch and PyPI write at the end of a page.
+_SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->\s*\Z")
+_ERROR_TITLE = re.compile(
+    r"\b[45][0-9][0-9]\b|error|not found|forbidden|denied|unavailable|bad gateway|time-?out"
+    r"|\b(?:log|sign)[ -]?(?:in|on)\b|just a moment|maintenance",
+    re.I,
+)
+_INDEX_TITLE = re.compile(r"\b(?:links? for|index|directory|simple)\b", re.I)
+
+
+def parse_page(body: bytes, *, url: str, project: str, charset: str | None = None) -> ProjectPage:
+    """Read a project page.
+
+    `url` is where the page was found, after redirects. `project` is the `ProjectName` that was
+    asked for; HTML does not name it. `charset` is what the answer's content type says. Raises
+    `ReadError` where the page cannot be used; a link that cannot is a problem of the page.
+    """
+    text = decode(body, charset)
+    if "<" not in text:
+        message = "it is empty" if not text.strip() else "it has no HTML in it"
+        raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
+    reader = _Page(text, url, project)
+    for tag in tags(text):
+        reader.read(tag)
+    stated = reader.meta.get("repository-version", "1.0")
+    version, warned = api_version(stated, url=url, project=project)
+    warnings = [*warned, *reader.warnings]
+    status = status_of(reader.meta.get("project-status"), warnings)
+    if not reader.links:
+        warnings.extend(_doubts(reader, url, project))
+    serial = _SERIAL.search(body[-200:])
+    withheld = status is ProjectStatus.QUARANTINED
+    return ProjectPage(
+        project=project,
+        name=project,
+        api_version=version,
+        serial=int(serial[1]) if serial else None,
+        status=status,
+        status_reason=reader.meta.get("project-status-reason"),
+        files=() if withheld else reader.collected.files,
+        problems=() if withheld else reader.collected.problems,
+        warnings=tuple(warnings),
+    )
+
+
+def _doubts(reader: _Page, url: str, project: str) -> tuple[str, ...]:
+    """Warnings on a page without files; raises where it is some other page in place of one."""
+    if reader.meta:
+        return ()
+    if reader.has_form or _ERROR_TITLE.search(reader.title):
+        title = printable(reader.title, 60)
+        message = f"it is no index, but a page for people, with the title {title!r}"
+        raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
+    if _INDEX_TITLE.search(reader.title):
+        return ()
+    return ("the page has no links to files, and nothing else that shows it to be an index",)
+
+
+class _Page:
+    """Reads the tags of one page."""
+
+    def __init__(self, text: str, url: str, project: str) -> None:
+        self.collected = Collector(project)
+        self.meta: dict[str, str] = {}  #: without "pypi:"; of equal ones the first
+        self.title = ""
+        self.has_form = False
+        self.links = 0  #: to distributions, usable or not
+        self.warnings: list[str] = []
+        self._text = text
+        self._base = url
+        self._has_base = False
+        self._project = project
+
+    def read(self, tag: Tag) -> None:
+        """Take one tag."""
+        match tag.name:
+            case "a":
+                self._read_link(tag)
+            case "meta":
+                name = tag.attributes.get("name", "")
+                if name.startswith("pypi:") and "content" in tag.attributes:
+                    self.meta.setdefault(name[5:], tag.attributes["content"].strip())
+            case "title":
+                self.title = self.title or element_text(self._text, tag)
+            case "form":
+                self.has_form = True
+            case "base" if "href" in tag.attributes and not self._has_base:
+                self._has_base = True
+                self._set_base(tag.attributes["href"].strip(_SPACE))
+
+    def _set_base(self, href: str) -> None:
+        # Only the first counts, and it must stand before all links (HTML standard).
+        try:
+            self._base = urljoin(self._base, href)
+        except ValueError:
+            self.warnings.append(f"its base {printable(href)!r} is malformed and was left out")
+
+    def _read_link(self, tag: Tag) -> None:
+        attributes = tag.attributes
+        if "href" not in attributes:
+            return
+        location, _, fragment = attributes["href"].strip(_SPACE).partition("#")
+        filename = self._filename(location, tag)
+        if not filename:
+            return
+        self.links += 1
+        if problem := check_filename(filename, self._project):
+            self.collected.refuse_for(problem)
+            return
+        try:
+            self.collected.add(
+                File(
+                    filename,
+                    resolve(location, self._base),
+                    _digests(fragment) if fragment else {},
+                    None,
+                    None,
+                    attributes.get("data-requires-python") or None,
+                    attributes.get("data-yanked"),
+                    _core_metadata(attributes),
+                    self._provenance(attributes),
+                )
+            )
+        except RefusedError as error:
+            self.collected.refuse(error.reason, error.message, file=filename, url=location)
+
+    def _filename(self, location: str, tag: Tag) -> str:
+        """The name of the distribution that a link leads to; "" where it leads to none."""
+        path, asks, _ = location.partition("?")
+        name = path.rpartition("/")[2]
+        if "%" in name:
+            name = unquote(name)  # the one decoding; a second would let "%252e" through
+        if is_distribution(name):
+            return name
+        if (not name and not asks) or name.lower().endswith(_BESIDE):
+            return ""
+        name = link_text(self._text, tag)
+        return name if is_distribution(name) else ""
+
+    def _provenance(self, attributes: dict[str, str]) -> str | None:
+        stated = attributes.get("data-provenance")
+        return resolve(stated.strip(_SPACE), self._base) if stated else None
+
+
+def _digests(fragment: str) -> dict[str, str]:
+    """The digests in a link's fragment, such as "sha256=…", among whatever else is in it."""
+    if "%" in fragment:
+        fragment = unquote(fragment)
+    claims: dict[str, str] = {}
+    for part in fragment.split("&"):
+        name, _, value = part.partition("=")
+        if claims.setdefault(name, value) != value and digests_of({name: value}):
+            raise RefusedError(Reason.DIGEST_CONFLICT, f"its link has two values of {name}")
+    return digests_of(claims)
+
+
+def _core_metadata(attributes: dict[str, str]) -> dict[str, str] | None:
+    """What PEP 714 says: the newer spelling counts, where both are there."""
+    stated = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
+    if stated is None:
+        return None
+    if found := _DIGEST.fullmatch(stated.strip()):
+        return digests_of({found[1]: found[2]})
+    return {} if stated.strip().lower() == "true" else None

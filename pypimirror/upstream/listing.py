@@ -1,0 +1,155 @@
+"""Project lists (the root of a simple index), in JSON and in HTML.
+
+Lives here: bytes of such a list to a `ProjectList`. Does not live here: project pages
+(`pypimirror.upstream.read`), and what a missing project means (the discover stage).
+
+A list of PyPI has 740,000 entries, so JSON is decoded straight into `ListedProject`, and its
+names are checked all at once. What comes out are valid project names as the upstream writes them,
+not normalised; entries that cannot be used are left out with a warning that counts them, as they
+name no project that could be asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from pypimirror.filenames import printable
+from pypimirror.model import ListedProject, ProjectList, Reason
+from pypimirror.upstream import json
+from pypimirror.upstream.checks import api_version, unusable
+from pypimirror.upstream.read import Form, detect
+
+#: A project's name as PyPI allows it; no longer than fits as a directory beside its temporary
+#: twin.
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,238}[A-Za-z0-9])?")
+_MAX_SERIAL = 2**63 - 1
+
+
+class _List(msgspec.Struct):
+    projects: list[ListedProject]
+    meta: Any = None
+
+
+_decoder = msgspec.json.Decoder(_List)
+
+
+def parse_list(body: bytes, content_type: str, url: str) -> ProjectList:
+    """Read a project list of either form.
+
+    `content_type` is the header of the answer, "" where it had none; `url` is where the list was
+    found, after redirects. Raises `ReadError` where it cannot be used.
+    """
+    detected = detect(content_type, body, url=url)
+    if detected.form is Form.JSON:
+        listed = _parse_json(body, url)
+    else:
+        listed = _parse_html(body, url, detected.charset)
+    if detected.warnings:
+        listed = msgspec.structs.replace(listed, warnings=detected.warnings + listed.warnings)
+    return listed
+
+
+def _parse_json(body: bytes, url: str) -> ProjectList:
+    warnings: tuple[str, ...] = ()
+    try:
+        listed = _decoder.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        meta, projects = listed.meta, listed.projects
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        meta, projects, warnings = _one_by_one(body, url)
+    version, warned, serial = json.read_meta({"meta": meta}, url=url)
+    projects, left_out = _usable(projects)
+    return ProjectList(projects, version, serial, (*warned, *warnings, *left_out))
+
+
+def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[str, ...]]:
+    """A list that is not as it should be: what can be used of it."""
+    document = json.decode(body, url=url)
+    meta = document.get("meta")
+    json.read_meta(document, url=url)  # another major version says better what is wrong
+    entries = document.get("projects")
+    if not isinstance(entries, list):
+        raise unusable(Reason.BAD_PAGE, "it has no list of projects", url=url)
+    projects = []
+    for entry in entries:
+        try:
+            projects.append(msgspec.convert(entry, ListedProject))
+        except msgspec.ValidationError:
+            continue
+    bad = len(entries) - len(projects)
+    if bad and not projects:
+        raise unusable(Reason.BAD_PAGE, "none of its entries is a project", url=url)
+    return meta, projects, (f"{bad} entries of the list are malformed",) if bad else ()
+
+
+def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[str, ...]]:
+    """The projects with a valid name, and a warning on the others."""
+    if all(map(_NAME.fullmatch, [project.name for project in projects])) and all(
+        serial is None or 0 <= serial <= _MAX_SERIAL
+        for serial in [project.serial for project in projects]
+    ):
+        return projects, ()
+    usable = []
+    refused = []
+    for project in projects:
+        if not _NAME.fullmatch(project.name):
+            refused.append(project.name)
+        elif project.serial is not None and not 0 <= project.serial <= _MAX_SERIAL:
+            usable.append(ListedProject(project.name))
+        else:
+            usable.append(project)
+    if not refused:
+        return usable, ("serials that are no serials were left out",)
+    shown = ", ".join(repr(printable(name, 40)) for name in refused[:3])
+    return usable, (f"{len(refused)} names in the list are no names of projects: {shown}",)
+
+
+def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
+    # Only here: most runs never meet HTML.
+    from pypimirror.upstream import markup
+
+    text = markup.decode(body, charset)
+    if "<" not in text:
+        raise unusable(Reason.BAD_PAGE, "it has no HTML in it", url=url)
+    version: tuple[int, int] = (1, 0)
+    warnings: tuple[str, ...] = ()
+    is_index = False
+    projects: dict[str, ListedProject] = {}
+    for tag in markup.tags(text):
+        if tag.name == "a" and "href" in tag.attributes:
+            name = _linked_project(tag.attributes["href"], markup.link_text(text, tag))
+            if name:
+                projects.setdefault(name, ListedProject(name))
+        elif tag.name == "meta" and tag.attributes.get("name") == "pypi:repository-version":
+            is_index = True
+            version, warnings = api_version(tag.attributes.get("content", ""), url=url)
+    if not projects and not is_index:
+        # Taking an error page for an empty list would mean that all projects are gone.
+        raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
+    return ProjectList(list(projects.values()), version, None, warnings)
+
+
+def _linked_project(href: str, text: str) -> str | None:
+    """The project that a link of a list leads to, as the list writes it; None for other links.
+
+    A link counts where its text and the last part of its path are spellings of one name, as they
+    are in every index and every directory that a web server lists; "../" and help pages are not.
+    The path is what counts where a listing cuts long texts short ("very-long-na..>").
+    """
+    path = href.partition("#")[0].partition("?")[0].strip().rstrip("/")
+    segment = unquote(path.rpartition("/")[2])
+    text = text.rstrip("/")
+    if not _NAME.fullmatch(segment):
+        return None
+    if text == segment:
+        return text
+    if _NAME.fullmatch(text) and canonicalize_name(text) == canonicalize_name(segment):
+        return text
+    shortened = text.rstrip(".>…")
+    if len(shortened) > 8 and shortened != text and segment.startswith(shortened):
+        return segment
+    return None

@@ -1,0 +1,141 @@
+"""The tags of an HTML page, in time that grows with its length and not faster.
+
+Lives here: the tokenising of HTML as far as indexes of links need it: which tags are there, with
+which attributes, by the rules of the HTML standard (section "Tokenization"). Does not live here:
+what links mean (`pypimirror.upstream.html`, `pypimirror.upstream.listing`).
+
+Why not a library: a tree is of no use for a flat page of links, and building it is what hurts.
+On ordinary pages a soup takes ten times as long as this; worse, 100 KB of "<!--<!--" or
+"<a <a " from a hostile or broken upstream occupy the parsers of the standard library (and what is
+built on them) for minutes, and nested tags do that to the fast HTML5 parser in C. Here, every
+pattern is possessive: no character is looked at again, and what cannot be matched is the end.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from html import unescape
+from html.entities import html5
+from typing import NamedTuple
+
+_SPACE = r"[ \t\n\r\f]"
+_ATTRIBUTE = (
+    r"(=?[^ \t\n\r\f/>=]++|=)"
+    rf"(?:{_SPACE}*+={_SPACE}*+(?:\"([^\"]*+)\"|'([^']*+)'|([^ \t\n\r\f>\"'][^ \t\n\r\f>]*+))?+)?+"
+)
+# The same without groups, up to the end of the tag. It fails only where the page ends first.
+_ATTRIBUTES = rf"(?:[ \t\n\r\f/]++|{re.sub(r'[(](?=[^?])', '(?:', _ATTRIBUTE)})*+>"
+# Elements whose content is text, whatever stands in it.
+_TEXT_ELEMENTS = "title|textarea|style|script|xmp|iframe|noembed|noframes"
+_WANTED = rf"(?i:a|base|meta|form|plaintext|{_TEXT_ELEMENTS})(?=[ \t\n\r\f/>])"
+_SKIPPED = (
+    r"(?:[^<]++"
+    r"|<(?![A-Za-z/!?])"
+    rf"|<(?!{_WANTED})[A-Za-z][^ \t\n\r\f/>]*+{_ATTRIBUTES}"
+    rf"|</[A-Za-z][^ \t\n\r\f/>]*+{_ATTRIBUTES}"
+    r"|<!--(?:-?>|(?s:.*?)--!?>)"
+    r"|<(?:!(?!--)|\?|/(?![A-Za-z]))[^>]*+>"
+    r")*+"
+)
+_NEXT_TAG = re.compile(rf"{_SKIPPED}<({_WANTED})({_ATTRIBUTES})")
+_EACH_ATTRIBUTE = re.compile(_ATTRIBUTE)
+_TEXT_END = {
+    name: re.compile(rf"</{name}(?=[ \t\n\r\f/>])", re.I) for name in _TEXT_ELEMENTS.split("|")
+}
+_LINK_END = re.compile(r"</?a[ \t\n\r\f/>]", re.I)
+_ANY_TAG = re.compile(r"<[^>]*+>?")
+# Numbers are bounded: int() refuses thousands of digits. A name without its semicolon is only a
+# reference where no letter, digit or "=" follows, so that "?a=1&copy=2" is left alone.
+_REFERENCE = re.compile(
+    r"&(?:#[0-9]{1,8}+;?|#[xX][0-9a-fA-F]{1,8}+;?|[A-Za-z][A-Za-z0-9]{1,31}+(?:;|(?!=)))"
+)
+
+# What a page may say of its encoding; all of these are supersets of ASCII or unmistakable.
+# Others that Python knows are not for the web ("idna", "unicode_escape"), and some are slow.
+_ENCODINGS = re.compile(r"(?:utf-?(?:8|16)|(?:iso-?8859-|windows-|cp)[0-9]{1,4}|latin-?1)", re.I)
+
+#: Longest text of a link that is looked at, in characters with its tags.
+MAX_LINK_TEXT = 4096
+
+
+class Tag(NamedTuple):
+    """An opening tag: its name in lower case, its attributes, and where it ends in the text."""
+
+    name: str
+    attributes: dict[str, str]  #: names in lower case; of equal ones the first
+    end: int
+
+
+def decode(body: bytes, charset: str | None = None) -> str:
+    """The text of a page: by its mark, by what its answer said, else as UTF-8.
+
+    Bytes that are wrong in the encoding become U+FFFD, which no file name may have.
+    """
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ):
+        if body.startswith(mark):
+            return body[len(mark) :].decode(encoding, "replace")
+    encoding = "utf-8"
+    if charset and _ENCODINGS.fullmatch(charset):
+        encoding = charset
+    try:
+        text = body.decode(encoding, "replace")
+    except LookupError:
+        text = body.decode("utf-8", "replace")
+    return text.replace("\0", "\ufffd")
+
+
+def tags(text: str) -> Iterator[Tag]:
+    """The opening tags of links, of `base`, `meta`, `form` and of elements of mere text.
+
+    A tag, comment or element of text that is open at the end of the page is not part of it.
+    """
+    position = 0
+    while found := _NEXT_TAG.match(text, position):
+        name = found[1].lower()
+        position = found.end()
+        yield Tag(name, _attributes(found[2]), position)
+        if name == "plaintext":
+            return
+        if name in _TEXT_END:
+            end = _TEXT_END[name].search(text, position)
+            if end is None:
+                return
+            position = end.start()
+
+
+def link_text(text: str, tag: Tag) -> str:
+    """The text of a link, without tags in it and space around it."""
+    end = _LINK_END.search(text, tag.end, tag.end + MAX_LINK_TEXT)
+    inner = text[tag.end : end.start() if end else tag.end + MAX_LINK_TEXT]
+    return unescaped(_ANY_TAG.sub("", inner)).strip()
+
+
+def element_text(text: str, tag: Tag) -> str:
+    """The text of an element of mere text, such as `title`; cut at `MAX_LINK_TEXT`."""
+    end = text.find("<", tag.end, tag.end + MAX_LINK_TEXT)
+    return unescaped(text[tag.end : end if end >= 0 else tag.end + MAX_LINK_TEXT]).strip()
+
+
+def unescaped(value: str) -> str:
+    """A value with its character references replaced."""
+    if "&" not in value:
+        return value
+    return _REFERENCE.sub(_referenced, value)
+
+
+def _referenced(reference: re.Match[str]) -> str:
+    stated = reference[0]
+    return unescape(stated) if stated[1] == "#" else html5.get(stated[1:], stated)
+
+
+def _attributes(source: str) -> dict[str, str]:
+    attributes: dict[str, str] = {}
+    for name, double, single, bare in _EACH_ATTRIBUTE.findall(source[:-1]):
+        attributes.setdefault(name.lower(), unescaped(double or single or bare))
+    return attributes

@@ -1,0 +1,1 @@
+"""Proving that bytes are what they should be: digests, archives, wheels."""

@@ -1,0 +1,66 @@
+"""Digests: computing them, and holding what was computed against what was claimed.
+
+Rules: every claimed digest must agree, and the size where one is claimed. A claim that cannot be
+checked is no proof; a file with no claim at all is not this module's to accept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pypimirror.model import ALGORITHMS, Problem, Reason
+
+_BUFFER = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the bytes of a file must be."""
+
+    digests: Mapping[str, str]  #: algorithm to lower-case hex
+    size: int | None = None  #: bytes
+
+
+def new_hash(algorithm: str) -> Any:
+    """Return a hash object for one of `pypimirror.model.ALGORITHMS`."""
+    if algorithm == "blake2b_256":
+        return hashlib.blake2b(digest_size=ALGORITHMS[algorithm])
+    # md5 and sha1 are claims to be checked here, not protection: also where FIPS forbids that.
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def hash_file(path: Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str]]:
+    """Return size in bytes and digests of a file: those asked for, and sha256 besides.
+
+    Raises `OSError`.
+    """
+    hashes = {name: new_hash(name) for name in {*algorithms, "sha256"}}
+    size = 0
+    buffer = memoryview(bytearray(_BUFFER))
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            size += count
+            for state in hashes.values():
+                state.update(buffer[:count])
+    return size, {name: state.hexdigest() for name, state in hashes.items()}
+
+
+def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:
+    """Return what is wrong with bytes of this size and these digests, or None."""
+    if claims.size is not None and claims.size != size:
+        return Problem(
+            Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced"
+        )
+    for algorithm, claimed in claims.digests.items():
+        if digests.get(algorithm) != claimed:
+            return Problem(
+                Reason.DIGEST_MISMATCH,
+                f"has {algorithm} {digests.get(algorithm)} where {claimed} was announced",
+            )
+    if not claims.digests:
+        return Problem(Reason.NO_DIGEST, "has no digest to be checked against")
+    return None

@@ -1,0 +1,41 @@
+"""Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+#: Bytes; far beyond any real METADATA, far below what hurts.
+_MAX_METADATA = 16 << 20
+
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+def read_metadata(path: Path) -> bytes | None:
+    """Return the METADATA of the wheel at `path`; None where it cannot be told which that is.
+
+    The bytes of the wheel are proven before this is asked, so that a strange wheel is the
+    publisher's doing: it is served as it is, without core metadata.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [info for info in archive.infolist() if _METADATA.fullmatch(info.filename)]
+            if len(found) != 1 or found[0].file_size > _MAX_METADATA:
+                return None
+            with archive.open(found[0]) as stream:
+                content = stream.read(_MAX_METADATA + 1)
+    except _BROKEN:
+        return None
+    return content if len(content) <= _MAX_METADATA else None

@@ -1,0 +1,442 @@
+"""The parent's handle on a pool of child processes that speak JSON lines.
+
+Here lives everything that is the same whatever the children do: starting them, spreading jobs
+over them, bringing results back to whoever asked, and what happens when a child dies. What a
+job is, and how it is done, is the business of the child's module; nothing here knows HTTP.
+
+The rules:
+
+* A child gets one hello line, then jobs; it answers each with one result of the same `id`.
+* Children start at the first job, and only as many as there is work for.
+* A job goes to the child with the least to do, measured in `Job.cost`.
+* The jobs of a child that died are given once to another. A job whose child dies twice is
+  answered by `Job.failed`, with the reason `worker`.
+* Several threads may call `Workers.run` at once on one pool.
+* Locks are never taken by `Workers.cancel`, so that a signal handler may call it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
+
+import msgspec
+
+from pypimirror.model import Problem, PypimirrorError, Reason
+
+#: Jobs that a child gets before another child is started.
+ENOUGH_FOR_ONE = 16
+#: Jobs that are taken from the caller before results are looked for again.
+BATCH = 64
+#: Bytes that are read from a child at once.
+CHUNK = 1 << 18
+#: Seconds that children have to end by themselves when their input ends.
+GRACE = 1.0
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """Bytes received for a job since the last such line; at most a few lines a second."""
+
+    id: int
+    received: int
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """A line for the parent's log."""
+
+    level: str  #: a name of the logging module, lower case
+    message: str
+
+
+class Job(Protocol):
+    """What a job must offer; it is a `msgspec.Struct` with a field `id`."""
+
+    @property
+    def id(self) -> int:
+        """The caller's number for this job; its result carries the same."""
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job."""
+
+    def failed(self, problem: Problem) -> Any:
+        """Return the result that says that this job failed."""
+
+
+class Cancelled(PypimirrorError):  # noqa: N818  (not an error: somebody asked for it)
+    """The pool was cancelled or closed while a run was under way."""
+
+
+class WorkersError(PypimirrorError):
+    """The children die before they answer anything: nothing can be done with them."""
+
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
+
+
+def log_note(note: Note) -> None:
+    """Pass a child's note to the log."""
+    level = logging.getLevelNamesMapping().get(note.level.upper(), logging.WARNING)
+    logging.getLogger("pypimirror.workers").log(level, "%s", note.message)
+
+
+class _Run:
+    """One call of `Workers.run`: where its results go."""
+
+    __slots__ = ("inbox",)
+
+    def __init__(self) -> None:
+        # A SimpleQueue, since its put may be called by a signal handler at any moment.
+        self.inbox: SimpleQueue[list[_Event] | PypimirrorError] = SimpleQueue()
+
+
+class _Ticket:
+    """A job on its way, with the run that it belongs to."""
+
+    __slots__ = ("deaths", "job", "run")
+
+    def __init__(self, job: Any, run: _Run) -> None:
+        self.job = job
+        self.run = run
+        self.deaths = 0
+
+
+#: A ticket with its result, with a Progress, or with None where its child died.
+_Event = tuple[_Ticket, Any]
+
+
+class _Child:
+    """One child process, the jobs it has, and the threads that read it."""
+
+    def __init__(self, pool: Workers[Any, Any]) -> None:
+        self.pool = pool
+        self.tickets: dict[int, _Ticket] = {}
+        self.load = 0
+        self.alive = True
+        self.answered = False
+        self.last_words: deque[str] = deque(maxlen=20)
+        self._write_lock = threading.Lock()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", pool.module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            process_group=0,  # a terminal's ^C is for the parent, who decides
+        )
+        self.threads = [
+            threading.Thread(target=self._read_results, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def write(self, data: bytes) -> None:
+        """Write whole lines. A child that cannot be written to is killed: its reader tells."""
+        with self._write_lock:
+            stdin = self.process.stdin
+            if stdin is None or stdin.closed:
+                return
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[os.write(stdin.fileno(), view) :]
+            except OSError:
+                self.kill()
+            except BaseException:  # half a line is worse than none
+                self.kill()
+                raise
+
+    def end_input(self) -> None:
+        """Tell the child to end; kill it where that would have to wait."""
+        if not self._write_lock.acquire(blocking=False):
+            self.kill()
+            return
+        try:
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+        finally:
+            self._write_lock.release()
+
+    def kill(self) -> None:
+        """Kill the child; takes no lock."""
+        with contextlib.suppress(OSError):
+            self.process.kill()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until the child has ended; kill it at `deadline` (monotonic seconds)."""
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE)
+
+    def _read_results(self) -> None:
+        assert self.process.stdout is not None
+        fd = self.process.stdout.fileno()
+        parts: list[bytes] = []  # of a line that has not ended: it may be a hundred megabytes
+        with contextlib.suppress(OSError):
+            while chunk := os.read(fd, CHUNK):
+                end = chunk.rfind(b"\n") + 1
+                if not end:
+                    parts.append(chunk)
+                    continue
+                parts.append(chunk[:end])
+                lines = b"".join(parts).split(b"\n")
+                parts = [chunk[end:]]
+                self.pool._arrived(self, lines)
+        self.process.wait()
+        self.threads[1].join(GRACE)
+        self.pool._ended(self)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            text = line.decode("utf-8", "replace").rstrip()
+            self.last_words.append(text)
+            self.pool.on_note(Note("warning", f"worker {self.process.pid}: {text}"))
+
+
+class Workers(Generic[J, R]):
+    """A pool of child processes that answer jobs.
+
+    `module` is run as `python -P -m module`; `hello` is the first line it gets; `decoder` reads
+    its lines (results, `Progress`, `Note`). At most `in_flight` jobs for each child are out at
+    once in each run; by default twice `hello.connections`.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: str,
+        processes: int,
+        hello: msgspec.Struct,
+        decoder: msgspec.json.Decoder[Any],
+        in_flight: int | None = None,
+        on_note: Callable[[Note], None] = log_note,
+    ) -> None:
+        self.module = module
+        self.on_note = on_note
+        self._processes = max(1, processes)
+        self._in_flight = in_flight or 2 * int(getattr(hello, "connections", 32))
+        self._encoder = msgspec.json.Encoder()
+        self._hello = self._encoder.encode(hello) + b"\n"
+        self._decoder = decoder
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()  # guards the children's tickets and loads
+        self._children: list[_Child] = []
+        self._runs: set[_Run] = set()
+        self._stillborn = 0
+        self._stopped: PypimirrorError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(
+        self, jobs: Iterable[J], *, on_progress: Callable[[J, int], None] | None = None
+    ) -> Iterator[R]:
+        """Do `jobs` and yield their results as they arrive, in any order.
+
+        `jobs` is taken from lazily, in the caller's thread, and must not wait for results of
+        this run. `on_progress` gets a job and the bytes that came in for it since the last
+        call, in the caller's thread too. A job's `id` is the caller's own affair: the pool
+        gives jobs numbers of its own and puts the caller's back into the results.
+
+        Raises `Cancelled` soon after `cancel` or `close`, `WorkersError` where children die
+        before they have answered anything.
+        """
+        run = _Run()
+        self._runs.add(run)
+        try:
+            yield from self._pump(run, iter(jobs), on_progress)
+        finally:
+            self._runs.discard(run)
+
+    def cancel(self) -> None:
+        """End all runs with `Cancelled` and kill the children. Any thread or signal handler may."""
+        self._stop(Cancelled("The work was cancelled."))
+        for child in list(self._children):
+            child.kill()
+
+    def close(self) -> None:
+        """End the children: their input first; those that stay are killed."""
+        self._stop(Cancelled("The workers were closed."))
+        children = list(self._children)
+        for child in children:
+            child.end_input()
+        deadline = time.monotonic() + GRACE
+        for child in children:
+            child.wait(deadline)
+        for child in children:
+            for thread in child.threads:
+                if thread is not threading.current_thread():
+                    thread.join(GRACE)
+
+    def _stop(self, error: PypimirrorError) -> None:
+        if self._stopped is None:
+            self._stopped = error
+        for run in list(self._runs):
+            run.inbox.put(self._stopped)
+
+    def _pump(
+        self, run: _Run, source: Iterator[J], on_progress: Callable[[J, int], None] | None
+    ) -> Iterator[R]:
+        limit = self._in_flight * self._processes
+        out = 0
+        more = True
+        while True:
+            if self._stopped is not None:
+                raise self._stopped
+            wanted = min(limit - out, BATCH) if more else 0
+            batch = [_Ticket(job, run) for job in itertools.islice(source, wanted)]
+            more = more and len(batch) == wanted
+            if batch:
+                self._send(batch)
+                out += len(batch)
+            if not out and not more:
+                return
+            try:
+                events = run.inbox.get(block=not more or out >= limit)
+            except Empty:
+                continue
+            if isinstance(events, PypimirrorError):
+                raise events
+            again: list[_Ticket] = []
+            for ticket, answer in events:
+                if isinstance(answer, Progress):
+                    if on_progress is not None:
+                        on_progress(ticket.job, answer.received)
+                    continue
+                if answer is None:
+                    ticket.deaths += 1
+                    if ticket.deaths < 2:
+                        again.append(ticket)
+                        continue
+                    answer = ticket.job.failed(_DIED_TWICE)
+                out -= 1
+                yield cast("R", answer)
+            if again:
+                self._send(again)
+
+    def _send(self, tickets: list[_Ticket]) -> None:
+        """Give each ticket to the child with the least to do."""
+        lines: defaultdict[_Child, list[bytes]] = defaultdict(list)
+        with self._lock:
+            for ticket in tickets:
+                child = self._choose(lines)
+                number = next(self._ids)
+                child.tickets[number] = ticket
+                child.load += ticket.job.cost
+                lines[child].append(
+                    self._encoder.encode(msgspec.structs.replace(ticket.job, id=number))
+                )
+        for child, written in lines.items():
+            written.append(b"")
+            child.write(b"\n".join(written))
+
+    def _choose(self, lines: defaultdict[_Child, list[bytes]]) -> _Child:
+        """Return the child for the next job, a new one where all have enough."""
+        if self._stopped is not None:
+            raise self._stopped
+        best = min(self._children, key=_load_of, default=None)
+        if best is not None and (
+            len(self._children) >= self._processes or len(best.tickets) < ENOUGH_FOR_ONE
+        ):
+            return best
+        child = _Child(self)
+        self._children.append(child)
+        if self._stopped is not None:  # cancelled meanwhile, without having seen this child
+            child.kill()
+        lines[child].append(self._hello[:-1])
+        return child
+
+    def _arrived(self, child: _Child, lines: list[bytes]) -> None:
+        """Hand the lines of a child to the runs that wait for them."""
+        events: defaultdict[_Run, list[_Event]] = defaultdict(list)
+        answers: list[Any] = []
+        for line in lines:
+            if not line:
+                continue
+            try:
+                answers.append(self._decoder.decode(line))
+            except msgspec.DecodeError as error:
+                text = f"unreadable line from a worker ({error}): {line[:200]!r}"
+                self.on_note(Note("error", text))
+        with self._lock:
+            for answer in answers:
+                if isinstance(answer, Note):
+                    continue
+                ticket = child.tickets.get(answer.id)
+                if ticket is None:
+                    continue
+                if not isinstance(answer, Progress):
+                    del child.tickets[answer.id]
+                    child.load -= ticket.job.cost
+                    child.answered = True
+                    self._stillborn = 0
+                    # Decoded just now and known to nobody else: no copy is needed.
+                    msgspec.structs.force_setattr(answer, "id", ticket.job.id)
+                events[ticket.run].append((ticket, answer))
+        for answer in answers:
+            if isinstance(answer, Note):
+                self.on_note(answer)
+        for run, found in events.items():
+            run.inbox.put(found)
+
+    def _ended(self, child: _Child) -> None:
+        """A child's output ended: give what it still had back to its runs."""
+        events: defaultdict[_Run, list[_Event]] = defaultdict(list)
+        with self._lock:
+            child.alive = False
+            self._children.remove(child)
+            for ticket in child.tickets.values():
+                events[ticket.run].append((ticket, None))
+            child.tickets.clear()
+            self._stillborn += not child.answered
+            broken = self._stillborn > 2 + 2 * self._processes
+        if self._stopped is not None:
+            return
+        status = child.process.returncode
+        self.on_note(Note("warning", f"worker {child.process.pid} ended with status {status}"))
+        if broken:
+            said = "\n".join(child.last_words) or "(nothing)"
+            self._stop(
+                WorkersError(
+                    f"The workers end before they answer anything, the last with status {status}."
+                    f" It said: {said}"
+                )
+            )
+        for run, found in events.items():
+            run.inbox.put(found)
+
+
+def _load_of(child: _Child) -> int:
+    return child.load
+
+
+_DIED_TWICE = Problem(
+    Reason.WORKER,
+    "The worker process ended twice while it had this job. The next run tries it again; "
+    "the log says how the worker ended.",
+)

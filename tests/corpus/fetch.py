@@ -1,0 +1,154 @@
+"""Fetch what the tests need from outside, once, with pip: the set-up step of `make test`.
+
+python -m tests.corpus.fetch
+
+Below `.cache`: `corpus` has real wheels and sdists (projects.txt), `pips` has wheels of three
+recent versions of pip, `servers` is an environment with index servers that others wrote. Each is
+stamped with the digest of its list; a second call does nothing. No test fetches anything itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent.parent / ".cache"
+CORPUS, PIPS, SERVERS = CACHE / "corpus", CACHE / "pips", CACHE / "servers"
+
+PIP_VERSIONS = ("24.3.1", "25.3", "26.3")
+SERVER_PACKAGES = ("pypiserver==2.4.2", "devpi-server==6.20.3", "devpi-client==7.2.0")
+BACKENDS = ("flit-core", "hatchling", "setuptools", "wheel")
+
+Wanted = dict[str, list[tuple[str, str]]]  #: kind of file to projects and versions
+
+
+def wanted() -> Wanted:
+    """What projects.txt asks for."""
+    found: Wanted = {"wheel": [], "sdist": []}
+    for line in (HERE / "projects.txt").read_text().splitlines():
+        requirement, *kinds = line.partition("#")[0].split() or [""]
+        name, _, version = requirement.partition("==")
+        for kind in kinds:
+            found[kind].append((name, version))
+    return found
+
+
+def rounds(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Requirements in groups that name no project twice, as one call of pip wants them."""
+    groups: list[dict[str, str]] = []
+    for name, version in pairs:
+        group = next((group for group in groups if name not in group), None)
+        if group is None:
+            groups.append(group := {})
+        group[name] = f"{name}=={version}"
+    return [list(group.values()) for group in groups]
+
+
+def pip(*arguments: str | Path, python: Path | None = None) -> None:
+    """Run pip, quietly unless it fails."""
+    interpreter = [f"--python={python}"] if python else []
+    command = [sys.executable, "-m", "pip", *interpreter, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()
+        raise SystemExit(f"fetch: pip failed: {' '.join(map(str, arguments))}\n{said}")
+
+
+def download(target: Path, groups: list[list[str]], kind: str, python: Path | None = None) -> None:
+    """Download one kind of file of every group, several groups at a time."""
+    only = "--only-binary=:all:" if kind == "wheel" else "--no-binary=:all:"
+    options = ["download", "--quiet", "--no-deps", only, "--dest", str(target)]
+    if kind == "sdist":
+        options.append("--no-build-isolation")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda group: pip(*options, *group, python=python), groups))
+
+
+def make_environment(directory: Path) -> Path:
+    """A virtual environment without pip; its interpreter."""
+    shutil.rmtree(directory, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
+    return directory / "bin" / "python"
+
+
+def fetch_corpus(target: Path) -> None:
+    """Wheels first: the build backends among them are what pip needs to look into sdists."""
+    kinds = wanted()
+    download(target, rounds(kinds["wheel"]), "wheel")
+    python = make_environment(CACHE / "builder")
+    pip("install", "--quiet", "--no-index", "--find-links", target, *BACKENDS, python=python)
+    download(target, rounds(kinds["sdist"]), "sdist", python)
+    shutil.rmtree(CACHE / "builder")
+
+
+def fetch_pips(target: Path) -> None:
+    """The versions of pip that the tests install with."""
+    download(target, [[f"pip=={version}"] for version in PIP_VERSIONS], "wheel")
+
+
+def fetch_servers(target: Path) -> None:
+    """An environment with index servers."""
+    pip("install", "--quiet", *SERVER_PACKAGES, python=make_environment(target))
+
+
+def digest_of(*texts: str) -> str:
+    """A stamp for what a directory was made from."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+STAMPS: dict[Path, Callable[[], str]] = {
+    CORPUS: lambda: digest_of((HERE / "projects.txt").read_text()),
+    PIPS: lambda: digest_of(*PIP_VERSIONS),
+    SERVERS: lambda: digest_of(*SERVER_PACKAGES, sys.version),
+}
+FETCHERS: dict[Path, Callable[[Path], None]] = {
+    CORPUS: fetch_corpus,
+    PIPS: fetch_pips,
+    SERVERS: fetch_servers,
+}
+
+
+def is_fetched(directory: Path) -> bool:
+    """Whether a directory is there, complete, and made from the list as it is now."""
+    stamp = directory / ".stamp"
+    return stamp.is_file() and stamp.read_text() == STAMPS[directory]()
+
+
+def fetch(directory: Path) -> bool:
+    """Fetch a directory unless it is there; True if there was anything to do."""
+    if is_fetched(directory):
+        return False
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    FETCHERS[directory](directory)
+    (directory / ".stamp").write_text(STAMPS[directory]())
+    return True
+
+
+def describe(directory: Path) -> str:
+    """One line on what a directory has."""
+    if directory == SERVERS:
+        return f"{directory.name}: {', '.join(SERVER_PACKAGES)}"
+    files = [path for path in directory.iterdir() if path.name != ".stamp"]
+    size = sum(path.stat().st_size for path in files)
+    return f"{directory.name}: {len(files)} files, {size / 1e6:.1f} MB"
+
+
+def main() -> None:
+    """Fetch what is named on the command line (corpus, pips, servers), or everything."""
+    for name in sys.argv[1:] or [path.name for path in FETCHERS]:
+        directory = CACHE / name
+        if directory not in FETCHERS:
+            raise SystemExit(f"fetch: no {name}; there are {[p.name for p in FETCHERS]}")
+        did = "fetched" if fetch(directory) else "already there"
+        print(f"{describe(directory)} ({did})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The environment that tests and the demo run in: no settings of the person or the machine."""
+
+from __future__ import annotations
+
+import os
+
+#: Settings that tests and their children must not see.
+FOREIGN = ("PIP_", "UV_", "PREFECT_", "PYPIMIRROR_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+#: An index that is not there: a child that is told no other index finds nothing at all.
+NOWHERE = "http://127.0.0.1:9/simple/"
+
+SETTINGS = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_INDEX_URL": NOWHERE,
+    "PIP_NO_CACHE_DIR": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "UV_NO_CONFIG": "1",
+    "UV_DEFAULT_INDEX": NOWHERE,
+    "UV_NO_CACHE": "1",
+    "UV_PYTHON_DOWNLOADS": "never",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+    "NO_PROXY": "*",
+}
+
+
+def isolated(**more: str) -> dict[str, str]:
+    """This process's environment without what is foreign, and with what keeps it so."""
+    kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(FOREIGN)}
+    return kept | SETTINGS | more

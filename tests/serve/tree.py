@@ -1,0 +1,61 @@
+"""A mirror root with real wheels in it, as a sync would leave it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from pypimirror.model import ProjectStatus
+from pypimirror.publish.pages import Page, PageFile, RootEntry
+from pypimirror.publish.render import page_html, page_json, root_html, root_json
+from tests.corpus.build import make_wheel
+
+SERIAL = 4711
+
+
+def wheel(project: str, version: str, *, requires: Iterable[str] = ()) -> tuple[str, bytes, bytes]:
+    """A wheel's file name, its bytes, and its core metadata."""
+    filename, data = make_wheel(project, version, requires=requires, requires_python=">=3.8")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        return filename, data, archive.read(name)
+
+
+def add_project(root: Path, project: str, *wheels: tuple[str, bytes, bytes]) -> Page:
+    """Put `wheels` and the page of their project into the mirror root."""
+    files = []
+    (root / "packages" / project).mkdir(parents=True, exist_ok=True)
+    for filename, data, metadata in sorted(wheels):
+        path = f"packages/{project}/{filename}"
+        (root / path).write_bytes(data)
+        (root / f"{path}.metadata").write_bytes(metadata)
+        files.append(
+            PageFile(
+                filename=filename,
+                path=path,
+                digests={"sha256": hashlib.sha256(data).hexdigest()},
+                size=len(data),
+                requires_python=">=3.8",
+                core_metadata=hashlib.sha256(metadata).hexdigest(),
+            )
+        )
+    active, versions = ProjectStatus.ACTIVE, tuple(file.filename.split("-")[1] for file in files)
+    page = Page(project, project, (1, 4), SERIAL, active, None, versions, tuple(files))
+    directory = root / "simple" / project
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "index.html").write_bytes(page_html(page))
+    (directory / "index.v1_json").write_bytes(page_json(page))
+    return page
+
+
+def add_root_index(root: Path, *projects: str) -> None:
+    """Put the root index into the mirror root."""
+    entries = [RootEntry(project, project, SERIAL) for project in projects]
+    forms = {"index.html": root_html, "index.v1_json": root_json}
+    (root / "simple").mkdir(parents=True, exist_ok=True)
+    for name, render in forms.items():
+        chunks = render(entries, api_version=(1, 4), serial=SERIAL)
+        (root / "simple" / name).write_bytes(b"".join(chunks))
