@@ -7,8 +7,11 @@ Does not know what the program does with a value.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -51,7 +54,10 @@ def _duration(value: object) -> object:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a number with one of s, m, h, d, w, such as "24h"')
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError("is longer than any time that can be counted") from None
 
 
 def _index_url(value: str) -> str:
@@ -61,6 +67,25 @@ def _index_url(value: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
     return value if value.endswith("/") else value + "/"
+
+
+@functools.cache
+def pypi_address() -> str:
+    """Return PyPI's address, as the pypi-simple library exports it.
+
+    Read off its source where that can be: importing it imports requests, which costs a run that
+    finds nothing changed more than all its work.
+    """
+    name = "PYPI_SIMPLE_ENDPOINT"
+    spec = importlib.util.find_spec("pypi_simple")
+    try:
+        source = Path(str(spec and spec.origin)).read_bytes()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value:
+                return str(ast.literal_eval(node.value))
+    except (OSError, SyntaxError, ValueError):
+        pass
+    return str(getattr(importlib.import_module("pypi_simple"), name))
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -119,10 +144,8 @@ class UpstreamSection(_Section):
             return values
         if not str(values.get("url", "https:")).startswith("https:"):
             return values
-        from pypi_simple import PYPI_SIMPLE_ENDPOINT
-
-        values = {"url": PYPI_SIMPLE_ENDPOINT, **values}
-        if values["url"] == PYPI_SIMPLE_ENDPOINT:
+        values = {"url": pypi_address(), **values}
+        if values["url"] == pypi_address():
             values = {"hosts": ("*",), **values}
         return values
 
@@ -278,6 +301,7 @@ def load(path: Path | None = None) -> Config:
 
 def parse(values: dict[str, Any], source: Path) -> Config:
     """Validate `values`, which came from the file `source`; paths are relative to it."""
+    _check_environment()
     try:
         config = Config(**values)
     except ValidationError as error:
@@ -287,6 +311,16 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     base = source.absolute().parent
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
     return config.model_copy(update={"mirror": mirror})
+
+
+def _check_environment() -> None:
+    """Raise `ConfigError` on a section that does not exist, which pydantic-settings passes over."""
+    for name in os.environ:
+        section, separator, _ = name.lower().partition("__")
+        section = section.removeprefix("pypimirror_")
+        ours = separator and name.lower().startswith("pypimirror_")
+        if ours and section not in Config.model_fields:
+            raise ConfigError(f"environment: {name}: unknown section{_nearest((section,))}")
 
 
 def _explain(error: ValidationError, source: Path) -> str:

@@ -58,7 +58,7 @@ def upgrade() -> None:
         ["id"],
         unique=False,
         sqlite_where=sa.text("todo IS 1"),
-        postgresql_where=sa.text("todo IS 1"),
+        postgresql_where=sa.text("todo IS true"),
     )
     op.create_table(
         "runs",

@@ -66,7 +66,6 @@ def discover(run: Run, ids: Sequence[int]) -> None:
     run.reporter.begin(Stage.DISCOVER, len(rows))
     if run.unreachable or not rows:
         return
-    answered = False
     outages = []
     # A project that an upstream does not have is asked for at the next one.
     asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
@@ -78,10 +77,12 @@ def discover(run: Run, ids: Sequence[int]) -> None:
             read = []
             for row, position, result in chunk:
                 problem = result.problem
-                answered = answered or problem is None or problem.reason not in _OUTAGE
+                if problem is None or problem.reason not in _OUTAGE:
+                    run.answered = True
                 if problem is None:
                     read.append((row, position, result))
                 elif problem.reason is not Reason.MISSING:
+                    problem = msgspec.structs.replace(problem, project=row.name)
                     problems.append(problem)
                     outages.append(problem)
                 elif position + 1 < len(run.config.upstream):
@@ -93,8 +94,8 @@ def discover(run: Run, ids: Sequence[int]) -> None:
             run.reporter.advance(Stage.DISCOVER, things=len(chunk))
         _not_found(run, absent)
         asked = missing
-    if outages and not answered:
-        run.unreachable = _unreachable(run, outages[0])
+    if outages and not run.answered:
+        run.unreachable = lists.unreachable(run, outages[0])
 
 
 def _first_upstream(run: Run, row: Row[Any]) -> int:
@@ -141,15 +142,15 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
         return
     with run.catalog.write() as connection:
         held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
-        changed = [row.id for row, _, result in read if not _is_unchanged(run, row, result)]
-        for file in files.of_projects(connection, changed):
+        changed = {row.id for row, at, result in read if not _is_unchanged(run, row, at, result)}
+        for file in files.of_projects(connection, list(changed)):
             held[file.project_id][file.filename] = HeldFile(
                 *(getattr(file, name) for name in _HELD_FIELDS)
             )
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
         for row, position, result in read:
-            if row.id not in set(changed):
+            if row.id not in changed:
                 values.append(_unchanged_values(run, row, result))
                 continue
             assert result.page is not None
@@ -175,11 +176,13 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
             run.reporter.problem(Stage.DISCOVER, problem)
 
 
-def _is_unchanged(run: Run, row: Row[Any], result: PageResult) -> bool:
+def _is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> bool:
     if result.not_modified:
         return True
     return (
         row.page_digest == result.digest
+        # Equal pages of two upstreams are not the same page: their links lead elsewhere.
+        and row.upstream == run.config.upstream[position].name
         and row.selection == run.selection.digest
         and row.gone is None
     )
@@ -198,8 +201,8 @@ def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, 
 
 def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
     """Whether the page is older than the list says: then the next run looks again."""
-    serial = _serial(run, row, result)
-    return serial is not None and serial < run.listed.get(row.name, serial)
+    serial, listed = _serial(run, row, result), run.listed.get(row.name)
+    return serial is not None and listed is not None and serial < listed
 
 
 def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
@@ -211,8 +214,9 @@ def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
         return result.page.serial
     if result.serial is not None:
         return result.serial
-    listed: int | None = run.listed.get(row.name, row.serial)
-    return listed
+    listed = run.listed.get(row.name)
+    known: int | None = row.serial
+    return known if listed is None else listed
 
 
 def _read_page(
@@ -320,15 +324,4 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
             for row in absent
             if row.display_name is None and row.name not in run.listed
         ],
-    )
-
-
-def _unreachable(run: Run, problem: Problem) -> Problem:
-    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
-    return msgspec.structs.replace(
-        problem,
-        message=f"no upstream answered ({addresses}): {problem.message}; check the line, or name "
-        "another index in [[upstream]] url. What is published stays as it is",
-        project="",
-        file="",
     )
