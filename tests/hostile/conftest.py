@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.mirror import Mirror, listing
-from tests.simulator import Simulator
+from tests.simulator import Fault, Simulator
+from tests.simulator.wire import Answer, Exchange
 from tests.stages.conftest import warm_workers as warm_workers
 
-#: Little patience: two attempts, and a third of a second without a byte.
-HASTY = {"processes": 2, "connections": 64, "timeout": 0.3, "tries": 2}
+#: Little patience: two attempts, and a second without a byte.
+HASTY = {"processes": 2, "connections": 64, "timeout": 1, "tries": 2}
+
+
+@dataclass
+class Bomb(Fault):
+    """As `GzipBomb`, packed before anybody waits for it."""
+
+    size: int
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        block = b" " * (1 << 20)
+        parts = [packer.compress(block) for _ in range(self.size >> 20)]
+        self.body = b"".join([*parts, packer.flush()])
+
+    def change(self, answer: Answer, exchange: Exchange) -> Answer:
+        headers = answer.headers | {"Content-Encoding": "gzip"}
+        return replace(answer, headers=headers, body=self.body)
 
 
 class Room:

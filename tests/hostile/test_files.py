@@ -14,7 +14,7 @@ import pytest
 from pypimirror.model import Reason
 from pypimirror.stages.run import Summary
 from tests.corpus.build import make_sdist, make_wheel
-from tests.hostile.conftest import Room
+from tests.hostile.conftest import Bomb, Room
 from tests.mirror import offer_sdist
 from tests.simulator import (
     Chunked,
@@ -23,7 +23,6 @@ from tests.simulator import (
     Drip,
     Encoded,
     EndlessChunked,
-    GzipBomb,
     Hangup,
     HeaderFlood,
     HtmlError,
@@ -88,7 +87,7 @@ LASTING: dict[str, tuple[Any, Reason | None]] = {
     "html-padded-to-size": (None, Reason.BAD_RESPONSE),  # set below: it needs the size
     "encoded": (Encoded("gzip"), Reason.BAD_RESPONSE),
     "encoded-badly": (Encoded("deflate", broken=True), Reason.BAD_RESPONSE),
-    "bomb": (GzipBomb(size=64 << 20), Reason.BAD_RESPONSE),
+    "bomb": (Bomb(64 << 20), Reason.BAD_RESPONSE),
     "header-flood": (HeaderFlood(20_000), Reason.BAD_RESPONSE),
     "header-flood-without-end": (HeaderFlood(None), Reason.BAD_RESPONSE),
     "no-http": (Raw(), Reason.BAD_RESPONSE),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from pypimirror import lock
@@ -278,3 +279,37 @@ def test_steps_come_in_the_order_that_readers_need(
     flushes = [n for n, (what, _) in enumerate(steps) if what == "flush"]
     assert any(root < n < page for n in flushes)
     assert any(page < n < byte for n in flushes)
+
+
+def test_the_catalog_never_says_what_a_power_cut_could_undo(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 3: whatever was placed is flushed before the next commit."""
+    unsaid: list[str] = []
+    faults: list[list[str]] = []
+
+    def step(what: str, path: str) -> None:
+        if what == "place":
+            unsaid.append(path)
+        elif what == "flush":
+            unsaid.clear()
+
+    class Watched(Tree):
+        def __init__(self, directory: Path) -> None:
+            super().__init__(directory, step)
+
+    def commit(connection: Connection) -> None:
+        if connection.get_execution_options().get("pypimirror_write") and unsaid:
+            faults.append(list(unsaid))
+
+    monkeypatch.setattr("pypimirror.stages.run.Tree", Watched)
+    event.listen(Engine, "commit", commit)
+    try:
+        offer(simulator, "six", "1.0")
+        mirror.sync()
+        offer(simulator, "idna", "1.0", "1.1")
+        simulator.delete_project("six")
+        mirror.sync()
+    finally:
+        event.remove(Engine, "commit", commit)
+    assert faults == []
