@@ -111,6 +111,10 @@ class UpstreamSection(_Section):
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
     )
+    authoritative: bool = Field(
+        False,
+        description="Believe this upstream where sources contradict each other on a digest.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -138,6 +142,21 @@ class SelectSection(_Section):
     exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
     files: tuple[str, ...] = Field(("*",), description="Globs that a file name must match.")
     exclude_files: tuple[str, ...] = Field((), description="Globs that it must not match.")
+
+
+class VerifySection(_Section):
+    """What proof a file needs to be published."""
+
+    accept: Literal["digest", "shared", "structure", "partial"] = Field(
+        "structure",
+        description="The weakest proof that is good enough: `digest` (the owning upstream gave "
+        "one), `shared` (another source did), `structure` (nobody did; the archive was read to "
+        "its end), `partial` (nobody did, and the archive can be checked in part or not at all).",
+    )
+    on_changed: Literal["refuse", "replace"] = Field(
+        "refuse",
+        description="What to do when the upstream changes the digest of a file that is mirrored.",
+    )
 
 
 class DownloadSection(_Section):
@@ -191,6 +210,7 @@ class Config(BaseSettings):
         default_factory=lambda: (UpstreamSection.model_validate({}),)
     )
     select: SelectSection = SelectSection()
+    verify: VerifySection = VerifySection()
     download: DownloadSection = DownloadSection()
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()
@@ -214,6 +234,8 @@ class Config(BaseSettings):
             raise ValueError("upstream: at least one is needed")
         if len(set(names)) != len(names):
             raise ValueError("upstream: two upstreams have the same name")
+        if sum(upstream.authoritative for upstream in self.upstream) > 1:
+            raise ValueError("upstream: only one can be authoritative")
         return self
 
     @property

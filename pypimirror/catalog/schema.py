@@ -73,8 +73,13 @@ files = Table(
     Column("state", SmallInteger, nullable=False),
     Column("run_id", Key, nullable=False),  # of the last move
     Column("size", BigInteger),
-    Column("sha256", LargeBinary),  # as claimed; as proven once bytes are here
+    Column("sha256", LargeBinary),  # as claimed; once verified, of the bytes that are here
     Column("digests", Text),  # JSON object: claims of other algorithms
+    Column("proof", SmallInteger),  # a verify.proof.Proof; null until proven
+    Column("proof_algorithm", Text),  # the strongest claim that the bytes meet; null where none
+    Column("proof_source", Text),  # who made the claims; null where nobody did
+    Column("proven_at", Float),  # last time that the bytes were seen to be right
+    Column("stamp", BigInteger),  # of inode, size and mtime then; see tree.stamp
     Column("metadata_claim", LargeBinary),  # sha256; empty where offered without any
     Column("metadata_sha256", LargeBinary),  # of the .metadata that is held
     Column("upload_time", Text),

@@ -2,13 +2,14 @@
 
 wanted, failed, quarantined → fetched; or failed; or, where the bytes are not what was claimed,
 quarantined. Bytes that an earlier run fetched are hashed again, since nothing says that they
-survived its end; what did not is fetched again.
+survived its end; what did not is fetched again. A file that its upstream cannot deliver is tried
+at the upstream's alternates before it counts as failed.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,11 +19,13 @@ from pypimirror.catalog import files, runs
 from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import alternates
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.stages.run import Observed, Run, StoppedError
 from pypimirror.tree import file_path
-from pypimirror.verify.digests import Claims, check, hash_file
+from pypimirror.verify.digests import check
+from pypimirror.verify.protocol import Check
 
 #: Results that go into the catalog in one transaction.
 _COMMIT = 500
@@ -40,50 +43,81 @@ def download(run: Run, ids: Sequence[int]) -> None:
     run.reporter.begin(Stage.DOWNLOAD, len(due))
     if run.unreachable or not due:
         return
-    results = run.fetch(_job(run, row) for row in due.values())
-    while chunk := list(itertools.islice(results, _COMMIT)):
-        _record(run, due, [result for result in chunk if isinstance(result, FileResult)])
+    failed: dict[int, FileResult] = {}
+    _fetch(run, due, (job(run, row, row.upstream, row.url) for row in due.values()), failed)
+    for place, jobs in alternates.jobs(run, due, failed):
+        before = dict(failed)
+        run.reporter.note("info", f"trying {len(jobs)} files at {place}")
+        for retried in jobs:
+            del failed[retried.id]
+        _fetch(run, due, jobs, failed)
+        # Of several places that fail, the owner's answer is the one to report.
+        failed.update((i, before[i]) for i in failed.keys() & before.keys())
+    for chunk in _chunks(failed.values()):
+        _give_up(run, due, chunk)
 
 
-def _job(run: Run, row: Row[Any]) -> FetchFile:
+def job(run: Run, row: Row[Any], remote: str, url: str) -> FetchFile:
+    """Return the job that fetches a file from `url`."""
+    claims = claims_of(row)
     return FetchFile(
         id=row.id,
-        remote=row.upstream,
-        urls=(row.url,),
+        remote=remote,
+        urls=(url,),
         path=str(run.tree.staged(row.id)),
-        digests=dict(claims_of(row).digests),
-        size=row.size,
+        digests=dict(claims.digests),
+        size=claims.size,
     )
 
 
-def _record(run: Run, due: dict[int, Row[Any]], results: Sequence[FileResult]) -> None:
-    """Commit what has been fetched and what has not."""
-    fetched = [result for result in results if result.problem is None]
-    failed = [result for result in results if result.problem is not None]
-    bad = [r for r in failed if r.problem is not None and r.problem.reason in _PROVEN_BAD]
-    problems = [_problem(due[result.id], result) for result in failed]
-    for result in bad:
-        set_aside(run, due[result.id], run.tree.staged(result.id), result.digests, result.size)
+def _fetch(
+    run: Run, due: Mapping[int, Row[Any]], jobs: Iterable[FetchFile], failed: dict[int, FileResult]
+) -> None:
+    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad."""
+    for chunk in _chunks(run.fetch(jobs)):
+        fetched = []
+        for result in chunk:
+            assert isinstance(result, FileResult)
+            if result.problem is None:
+                fetched.append(result)
+            else:
+                failed[result.id] = result
+                if result.problem.reason in _PROVEN_BAD:
+                    staged = run.tree.staged(result.id)
+                    set_aside(run, due[result.id], staged, result.digests, result.size)
+                elif result.problem.reason is Reason.DISK:
+                    raise StoppedError(_problem(due[result.id], result))
+        with run.catalog.write() as connection:
+            files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
+        for result in fetched:
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[result.id] = Observed(result.size, sha256)
+        run.count(
+            files_downloaded=len(fetched),
+            bytes_downloaded=sum(result.transferred for result in chunk),
+        )
+        run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
+
+
+def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+    """Record what no place could deliver."""
+    problems = [_problem(due[result.id], result) for result in results]
+    bad: list[dict[str, int]] = []
+    rest: list[dict[str, int]] = []
+    for result, problem in zip(results, problems, strict=True):
+        (bad if problem.reason in _PROVEN_BAD else rest).append({"id": result.id})
     with run.catalog.write() as connection:
-        moved = [
-            {"id": r.id, "size": r.size, "sha256": bytes.fromhex(r.digests["sha256"])}
-            for r in fetched
-        ]
-        files.move(connection, State.FETCHED, moved, run.id)
-        files.move(connection, State.QUARANTINED, [{"id": r.id} for r in bad], run.id)
-        rest = [{"id": result.id} for result in failed if result not in bad]
+        files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)
-    run.proven.update(result.id for result in fetched)
-    run.count(
-        files_downloaded=len(fetched),
-        files_quarantined=len(bad),
-        bytes_downloaded=sum(result.transferred for result in results),
-    )
+    run.count(files_quarantined=len(bad))
     run.failed(Stage.DOWNLOAD, problems)
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
-    for problem in problems:
-        if problem.reason is Reason.DISK:
-            raise StoppedError(problem)
+
+
+def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, _COMMIT)):
+        yield chunk
 
 
 def _problem(row: Row[Any], result: FileResult) -> Problem:
@@ -94,29 +128,31 @@ def _problem(row: Row[Any], result: FileResult) -> Problem:
 
 
 def _recheck(run: Run, ids: Sequence[int]) -> None:
-    """Prove again, or let go, what was fetched before and not verified."""
+    """Prove again, or let go, what was fetched before and not verified.
+
+    The bytes are in staging, or in place already where a run ended in between.
+    """
     with run.catalog.read() as connection:
         rows = files.in_states(connection, ids, [State.FETCHED])
-    lost = [row for row in rows if row.id not in run.proven and not _still_good(run, row)]
-    run.proven.update(row.id for row in rows if row not in lost)
+    unknown = {row.id: row for row in rows if row.id not in run.observed}
+    lost = []
+    for result in run.check(_recheck_job(run, row) for row in unknown.values()):
+        row = unknown[result.id]
+        if result.problem is None and not check(claims_of(row), result.size, result.digests):
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[row.id] = Observed(result.size, sha256)
+        else:
+            run.tree.staged(row.id).unlink(missing_ok=True)
+            lost.append({"id": row.id})
     with run.catalog.write() as connection:
-        files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
+        files.move(connection, State.WANTED, lost, run.id)
 
 
-def _still_good(run: Run, row: Row[Any]) -> bool:
-    """Hash the bytes that are in staging, or in place already; remove them where they are bad."""
-    claims: Claims = claims_of(row)
-    for path in _places(run, row):
-        try:
-            size, digests = hash_file(path, claims.digests)
-        except FileNotFoundError:
-            continue
-        if check(claims, size, digests) is None:
-            return True
-        path.unlink(missing_ok=True)
-    return False
-
-
-def _places(run: Run, row: Row[Any]) -> Iterator[Any]:
-    yield run.tree.staged(row.id)
-    yield run.tree.path(file_path(row.project, row.filename, row.location))
+def _recheck_job(run: Run, row: Row[Any]) -> Check:
+    path = run.tree.staged(row.id)
+    if not path.exists():
+        path = run.tree.path(file_path(row.project, row.filename, row.location))
+    algorithms = {*claims_of(row).digests, "sha256"}
+    return Check(
+        row.id, str(path), row.project, row.filename, row.size, digests=tuple(algorithms)
+    )

@@ -9,12 +9,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from pypimirror.model import Problem, Reason
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run
 
 
 def set_aside(
-    run: Run, row: Row[Any], source: Path, observed: Mapping[str, str], size: int
+    run: Run,
+    row: Row[Any],
+    source: Path,
+    observed: Mapping[str, str],
+    size: int,
+    problem: Problem | None = None,
 ) -> None:
     """Move the bytes of a file to quarantine; the last ones win."""
     claims = claims_of(row)
@@ -23,6 +29,9 @@ def set_aside(
         "file": row.filename,
         "url": row.url,
         "run": run.name,
+        "at": run.now,
+        "reason": problem.reason.value if problem else Reason.DIGEST_MISMATCH.value,
+        "message": problem.message if problem else "",
         "claimed": {"digests": claims.digests, "size": claims.size},
         "observed": {"digests": dict(observed), "size": size},
     }

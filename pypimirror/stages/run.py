@@ -22,13 +22,31 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror import lock
 from pypimirror.catalog import projects, runs
 from pypimirror.catalog.database import Catalog
-from pypimirror.config import Config, ConfigError
+from pypimirror.config import Config, ConfigError, UpstreamSection
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.selection import Selection
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
+from pypimirror.verify import protocol as verify_protocol
+from pypimirror.verify.protocol import Check, Checked
 from pypimirror.workers import Cancelled, Workers
+
+def remotes(config: Config) -> tuple[Remote, ...]:
+    """Return every place that pages and files may come from: upstreams and their alternates."""
+    return tuple(
+        Remote(name, url, upstream.hosts)
+        for upstream in config.upstream
+        for name, url in places(upstream)
+    )
+
+
+def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of an upstream and of each of its alternates."""
+    yield upstream.name, upstream.url
+    for url in upstream.alternates:
+        yield url, url
+
 
 #: What a run counts; the keys of `counts` in JSON.
 COUNTS = (
@@ -44,6 +62,14 @@ class StoppedError(PypimirrorError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What bytes are, seen while they were written or read by this very process."""
+
+    size: int  #: bytes
+    sha256: bytes
 
 
 @dataclass
@@ -62,8 +88,8 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     #: Serials that the upstreams' lists gave for the projects whose pages are asked for.
     listed: dict[str, int] = field(default_factory=dict)
-    #: Files whose bytes this process has hashed, right where they are now.
-    proven: set[int] = field(default_factory=set)
+    #: What this process has observed of the bytes of files that are fetched and not verified.
+    observed: dict[int, Observed] = field(default_factory=dict)
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
     _counting: threading.Lock = field(default_factory=threading.Lock)
@@ -73,7 +99,7 @@ class Run:
         """The download workers; processes are started when there is work."""
         config = self.config
         hello = Hello(
-            remotes=tuple(Remote(u.name, u.url, u.hosts) for u in config.upstream),
+            remotes=remotes(config),
             connections=config.download.connections,
             timeout=config.download.timeout,
             tries=config.download.tries,
@@ -85,6 +111,17 @@ class Run:
             processes=config.processes,
             hello=hello,
             decoder=msgspec.json.Decoder(FromWorker),
+            on_note=lambda note: self.reporter.note(note.level, note.message),
+        )
+
+    @cached_property
+    def checkers(self) -> Workers[Check, Checked]:
+        """The verification workers; processes are started when there is work."""
+        return Workers(
+            module="pypimirror.verify.worker",
+            processes=self.config.processes,
+            hello=verify_protocol.Hello(),
+            decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
 
@@ -107,13 +144,18 @@ class Run:
         """Let the workers do `jobs`; yield the answers as they come."""
         return self.workers.run(jobs, on_progress=self._progress)
 
+    def check(self, jobs: Iterable[Check]) -> Iterator[Checked]:
+        """Let the verification workers do `jobs`; yield the answers as they come."""
+        return self.checkers.run(jobs)
+
     def _progress(self, _job: Job, size: int) -> None:
         self.reporter.advance(Stage.DOWNLOAD, size=size)
 
     def close(self) -> None:
         """End the workers."""
-        if "workers" in self.__dict__:
-            self.workers.close()
+        for name in ("workers", "checkers"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
 
 @dataclass(frozen=True)
@@ -180,6 +222,7 @@ def sync(
     work: Callable[[Run], None],
     *,
     trigger: str,
+    command: str = "sync",
     reporter: Reporter | None = None,
 ) -> Summary:
     """Hold the lock, record a run, let `work` do it, and say how it ended.
@@ -198,7 +241,7 @@ def sync(
             runs.close_crashed(connection)
             run.id, run.name = runs.start(
                 connection,
-                command="sync",
+                command=command,
                 trigger=trigger,
                 config=config.digest(),
                 arguments=checked or (),
