@@ -44,7 +44,7 @@ class ConfigError(PypimirrorError):
     """The configuration cannot be used; the message names the key and what is right."""
 
 
-def _duration(value: object) -> object:
+def parse_duration(value: object) -> timedelta:
     """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
     if isinstance(value, timedelta):
         return value
@@ -63,7 +63,7 @@ def _index_url(value: str) -> str:
     return value if value.endswith("/") else value + "/"
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 IndexUrl = Annotated[str, AfterValidator(_index_url)]
 
 
@@ -159,6 +159,15 @@ class VerifySection(_Section):
     )
 
 
+class QuarantineSection(_Section):
+    """How long bytes are kept that failed verification."""
+
+    max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
+    max_size: ByteSize = Field(
+        ByteSize(10 << 30), description="The oldest entries are deleted beyond this size in all."
+    )
+
+
 class DownloadSection(_Section):
     """How files and pages are fetched."""
 
@@ -211,6 +220,7 @@ class Config(BaseSettings):
     )
     select: SelectSection = SelectSection()
     verify: VerifySection = VerifySection()
+    quarantine: QuarantineSection = QuarantineSection()
     download: DownloadSection = DownloadSection()
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()

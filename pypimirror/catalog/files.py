@@ -25,6 +25,11 @@ def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]
     yield from connection.execute(query.order_by(files.c.project_id, files.c.filename))
 
 
+def get(connection: Connection, file_id: int) -> Row[Any] | None:
+    """Return one file."""
+    return connection.execute(select(files).where(files.c.id == file_id)).first()
+
+
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[Row[Any]]:

@@ -121,9 +121,7 @@ def decide(
     return decision
 
 
-def pool(
-    file: File, others: Sequence[Claim], terms: Terms
-) -> tuple[dict[str, str], str | None]:
+def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, str], str | None]:
     """Unite what all sources claim of a file; return it with the source that vouches for it.
 
     The owner vouches where its own claims are as strong as any. Raises `ConflictError`.

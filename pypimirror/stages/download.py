@@ -83,8 +83,9 @@ def _fetch(
             else:
                 failed[result.id] = result
                 if result.problem.reason in _PROVEN_BAD:
-                    staged = run.tree.staged(result.id)
-                    set_aside(run, due[result.id], staged, result.digests, result.size)
+                    staged, row = run.tree.staged(result.id), due[result.id]
+                    problem = _problem(row, result)
+                    set_aside(run, row, staged, result.digests, result.size, problem)
                 elif result.problem.reason is Reason.DISK:
                     raise StoppedError(_problem(due[result.id], result))
         with run.catalog.write() as connection:
@@ -153,6 +154,4 @@ def _recheck_job(run: Run, row: Row[Any]) -> Check:
     if not path.exists():
         path = run.tree.path(file_path(row.project, row.filename, row.location))
     algorithms = {*claims_of(row).digests, "sha256"}
-    return Check(
-        row.id, str(path), row.project, row.filename, row.size, digests=tuple(algorithms)
-    )
+    return Check(row.id, str(path), row.project, row.filename, row.size, digests=tuple(algorithms))

@@ -19,7 +19,7 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import render
 from pypimirror.publish.pages import Page, PageFile, RootEntry
-from pypimirror.stages import withdraw
+from pypimirror.stages import quarantine, withdraw
 from pypimirror.stages.run import Run
 from pypimirror.tree import file_path, page_paths
 
@@ -62,6 +62,7 @@ def finish(run: Run) -> None:
         _publish_root(run, with_gone=not withdrawn.allowed)
     _remove_pages(run, going)
     withdraw.remove_expired(run)
+    quarantine.trim(run.tree, run.config.quarantine, run.now)
     withdrawn.raise_if_refused()
 
 

@@ -208,5 +208,6 @@ def judge(row: Row[Any], result: Checked) -> Problem | None:
         reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
     else:
         return None
-    return Problem(reason, f"{name}: {text}; 'pypimirror verify --repair' mends it",
-                   row.project, name, row.url)
+    return Problem(
+        reason, f"{name}: {text}; 'pypimirror verify --repair' mends it", row.project, name, row.url
+    )

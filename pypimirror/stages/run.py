@@ -32,6 +32,7 @@ from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
 from pypimirror.workers import Cancelled, Workers
 
+
 def remotes(config: Config) -> tuple[Remote, ...]:
     """Return every place that pages and files may come from: upstreams and their alternates."""
     return tuple(
@@ -48,12 +49,32 @@ def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
         yield url, url
 
 
-#: What a run counts; the keys of `counts` in JSON.
-COUNTS = (
-    "projects_seen", "projects_changed", "files_found", "files_downloaded", "files_reused",
-    "files_verified", "files_failed", "files_quarantined", "files_withdrawn", "pages_written",
-    "bytes_downloaded",
-)  # fmt: skip
+#: What a run counts, by command; the keys of `counts` in JSON.
+COUNTS = {
+    "sync": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_downloaded",
+        "files_reused",
+        "files_verified",
+        "files_failed",
+        "files_quarantined",
+        "files_withdrawn",
+        "pages_written",
+        "bytes_downloaded",
+    ),
+    "verify": (
+        "files_checked",
+        "files_failed",
+        "files_downloaded",
+        "files_verified",
+        "pages_written",
+        "repaired",
+        "bytes_checked",
+        "bytes_downloaded",
+    ),
+}
 
 
 class StoppedError(PypimirrorError):
@@ -84,6 +105,7 @@ class Run:
     names: tuple[ProjectName, ...] | None  #: the projects that the run is limited to
     id: int = 0
     name: str = ""
+    command: str = "sync"
     now: float = field(default_factory=time.time)  #: seconds since the epoch
     counts: Counter[str] = field(default_factory=Counter)
     #: Serials that the upstreams' lists gave for the projects whose pages are asked for.
@@ -236,6 +258,7 @@ def sync(
         catalog, tree = stack.enter_context(open_mirror(config))
         stack.enter_context(lock.hold(tree.private / "lock"))
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
+        run.command = command
         tree.clear_private()
         with catalog.write() as connection:
             runs.close_crashed(connection)
@@ -287,7 +310,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         ]
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
-        counts = {key: run.counts[key] for key in COUNTS}
+        counts = {key: run.counts[key] for key in COUNTS[run.command]}
         counts["files_failed"] = sum(1 for problem in failures if problem.file)
         runs.end(connection, run.id, state, message, counts)
     seconds = time.time() - run.now

@@ -94,6 +94,7 @@ def _put_aside(run: Run, rows: Sequence[Row[Any]], checked: Mapping[int, Checked
     for row in rows:
         observed = run.observed.pop(row.id)
         problem = checked[row.id].problem
+        assert problem is not None
         digests = {"sha256": observed.sha256.hex()}
         set_aside(run, row, _source(run, row), digests, observed.size, problem)
     with run.catalog.write() as connection:

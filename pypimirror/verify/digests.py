@@ -52,9 +52,7 @@ def hash_file(path: Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str
 def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:
     """Return what is wrong with bytes of this size and these digests, or None."""
     if claims.size is not None and claims.size != size:
-        return Problem(
-            Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced"
-        )
+        return Problem(Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced")
     for algorithm, claimed in claims.digests.items():
         if digests.get(algorithm) != claimed:
             return Problem(
