@@ -9,7 +9,7 @@ understand. Repairing takes a bad file off its page first, then fetches it again
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,11 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     if deadline is not None and time.monotonic() >= deadline:
         run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
     else:
-        findings.problems.extend(foreign.find(run))
+        findings.add(foreign.find(run))
         findings.pages()
     if options.repair:
         findings.problems = findings.repaired(repair)
-    run.failed(Stage.VERIFY, findings.problems)
+    run.record(Stage.VERIFY, findings.problems)
 
 
 def _jobs(
@@ -124,6 +124,12 @@ class _Findings:
         self.problems: list[Problem] = []
         self._broken_pages: set[int] = set()
 
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems in and say so at once."""
+        for problem in problems:
+            self.problems.append(problem)
+            self._run.reporter.problem(Stage.VERIFY, problem)
+
     def take(self, batch: Sequence[tuple[Row[Any], Checked]]) -> None:
         """Judge some results; note what is right, take back what is not."""
         run = self._run
@@ -140,9 +146,7 @@ class _Findings:
             files.change(connection, right)
         run.count(bytes_checked=sum(result.size for _, result in batch))
         run.reporter.advance(Stage.VERIFY, things=len(batch))
-        self.problems.extend(problem for _, problem in wrong)
-        for _, problem in wrong:
-            run.reporter.problem(Stage.VERIFY, problem)
+        self.add(problem for _, problem in wrong)
         if self._options.repair and wrong:
             self._take_back(wrong)
 
@@ -169,8 +173,7 @@ class _Findings:
     def pages(self) -> None:
         """Compare every page with what the catalog says."""
         for problem, project_id in publish.differing(self._run):
-            self.problems.append(problem)
-            self._run.reporter.problem(Stage.VERIFY, problem)
+            self.add([problem])
             if project_id is not None:
                 self._broken_pages.add(project_id)
 

@@ -155,12 +155,15 @@ class Run:
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
         found = list(problems)
-        if not found:
-            return
-        with self.catalog.write() as connection:
-            runs.add_failures(connection, self.id, stage, found)
+        self.record(stage, found)
         for problem in found:
             self.reporter.problem(stage, problem)
+
+    def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
+        """Record what failed and was reported already."""
+        if problems:
+            with self.catalog.write() as connection:
+                runs.add_failures(connection, self.id, stage, problems)
 
     def fetch(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Let the workers do `jobs`; yield the answers as they come."""
