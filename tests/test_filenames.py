@@ -23,7 +23,7 @@ from pypimirror.filenames import (
 )
 from pypimirror.model import Reason
 
-FAST = settings(derandomize=True, deadline=None, max_examples=300)
+FAST = settings(max_examples=300)
 
 
 def reason(filename: str, project: str = "six") -> Reason | None:
@@ -99,7 +99,7 @@ def test_names_that_only_begin_like_a_device(filename: str, project: str) -> Non
 @pytest.mark.parametrize(
     "filename",
     ["seven-1.0.tar.gz", "sixth-1.0.tar.gz", "si-x-1.0.tar.gz", "six", "six2-1.0.tar.gz",
-     "Kix-1.0.zip", "python3-six-1.0.tar.gz"],
+     "python3-six-1.0.tar.gz"],
 )  # fmt: skip
 def test_wrong_project(filename: str) -> None:
     assert reason(filename) is Reason.WRONG_PROJECT
@@ -136,7 +136,12 @@ NAMES = [
     ("a-1.tar.Z", "a", "1", "1"),
     ("a-1.tar", "a", "1", "1"),
     ("a-1.ZIP", "a", "1", "1"),
-    ("a_b-1!2.0rc1.post3.dev4+local.5.tar.gz", "a-b", "1!2.0rc1.post3.dev4+local.5", None),
+    (
+        "a_b-1!2.0rc1.post3.dev4+local.5.tar.gz",
+        "a-b",
+        "1!2.0rc1.post3.dev4+local.5",
+        "1!2.0rc1.post3.dev4+local.5",
+    ),
     ("torch-2.0+cu118-cp311-cp311-linux_x86_64.whl", "torch", "2.0+cu118", "2.0+cu118"),
     ("foo-1.0_1-py3-none-any.whl", "foo", "1.0_1", "1.0.post1"),
     ("foo-1.0-py2.7.egg", "foo", "1.0", "1.0"),
@@ -180,10 +185,7 @@ def test_names_of_all_kinds(
 ) -> None:
     assert reason(filename, project) is None
     assert version_text(filename, project) == text
-    if version is not None:
-        assert version_of(filename, project) == Version(version)
-    elif text != "1!2.0rc1.post3.dev4+local.5":
-        assert version_of(filename, project) is None
+    assert version_of(filename, project) == (version and Version(version))
 
 
 def test_no_version_in_the_name_of_another_project() -> None:
@@ -192,12 +194,16 @@ def test_no_version_in_the_name_of_another_project() -> None:
 
 
 PROJECTS = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,3}", fullmatch=True)
-VERSIONS = st.from_regex(r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]?)){0,3}((a|b|rc)[1-9])?", fullmatch=True)  # fmt: skip
+VERSIONS = st.from_regex(
+    r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]?)){0,3}((a|b|rc)[1-9])?", fullmatch=True
+)
 SEPARATORS = st.sampled_from(["-", "_", "."])
 
 
 @FAST
-@given(PROJECTS, VERSIONS, SEPARATORS, st.sampled_from([".tar.gz", ".zip", ".tar.xz"]), st.booleans())
+@given(
+    PROJECTS, VERSIONS, SEPARATORS, st.sampled_from([".tar.gz", ".zip", ".tar.xz"]), st.booleans()
+)
 def test_a_name_built_of_project_and_version_gives_both_back(
     project: str, version: str, separator: str, extension: str, upper: bool
 ) -> None:
@@ -253,7 +259,7 @@ def test_every_function_takes_any_name(name: str) -> None:
 def test_fold_is_the_same_for_all_cases_and_forms(name: str) -> None:
     assert fold(fold(name)) == fold(name)
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
-        assert fold(unicodedata.normalize(form, name)) == fold(name)  # type: ignore[arg-type]
+        assert fold(unicodedata.normalize(form, name)) == fold(name)
 
 
 def test_fold_of_cases() -> None:

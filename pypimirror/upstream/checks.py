@@ -34,6 +34,7 @@ _CLEAN_URL = re.compile(
 )
 _NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f\\]")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_CREDENTIALS = re.compile(r"//[^/?#]*@")
 _API_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _HEX = re.compile(r"[0-9a-f]*+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,8 +51,13 @@ class RefusedError(Exception):
 
 def unusable(reason: Reason, message: str, *, url: str, project: str = "") -> ReadError:
     """The error that says that a whole page cannot be used. `message` ends without a stop."""
-    address = printable(url, 300)
+    address = printable(without_credentials(url), 300)
     return ReadError(Problem(reason, f"{address}: {message}.", project=project, url=address))
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user and password: they belong neither into messages nor into links."""
+    return _CREDENTIALS.sub("//", url, count=1)
 
 
 def resolve(link: str, base: str) -> str:
@@ -140,7 +146,7 @@ def status_of(stated: str | None, warnings: list[str]) -> ProjectStatus:
     if not stated:
         return ProjectStatus.ACTIVE
     try:
-        return ProjectStatus(stated)
+        return ProjectStatus(stated.strip().lower())
     except ValueError:
         shown = printable(stated, 40)
         warnings.append(f"the status {shown!r} is unknown; the project is taken for active")
@@ -193,11 +199,9 @@ class Collector:
     def refuse(self, reason: Reason, fault: str, *, file: str = "", url: str = "") -> None:
         """Note that a file was refused. `fault` is a clause on the file, without a stop."""
         shown = printable(file) or "A file without a name"
-        self.refuse_for(
-            Problem(
-                reason, f"{shown}: {fault}.", self._project, printable(file), printable(url, 300)
-            )
-        )
+        address = printable(without_credentials(url), 300)
+        problem = Problem(reason, f"{shown}: {fault}.", self._project, printable(file), address)
+        self.refuse_for(problem)
 
     def refuse_for(self, problem: Problem) -> None:
         """Note a problem of one file."""

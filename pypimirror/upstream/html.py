@@ -16,7 +16,7 @@ that shows no sign of being an index gets a warning.
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote
 
 from pypimirror.filenames import check_filename, is_distribution, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
@@ -28,6 +28,7 @@ from pypimirror.upstream.checks import (
     resolve,
     status_of,
     unusable,
+    without_credentials,
 )
 from pypimirror.upstream.markup import Tag, decode, element_text, link_text, tags
 
@@ -56,7 +57,7 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
     if "<" not in text:
         message = "it is empty" if not text.strip() else "it has no HTML in it"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
-    reader = _Page(text, url, project)
+    reader = _Page(text, without_credentials(url), project)
     for tag in tags(text):
         reader.read(tag)
     stated = reader.meta.get("repository-version", "1.0")
@@ -127,10 +128,11 @@ class _Page:
 
     def _set_base(self, href: str) -> None:
         # Only the first counts, and it must stand before all links (HTML standard).
+        # It is checked like a link, or a base of "file:" would make files of this machine local.
         try:
-            self._base = urljoin(self._base, href)
-        except ValueError:
-            self.warnings.append(f"its base {printable(href)!r} is malformed and was left out")
+            self._base = resolve(href, self._base)
+        except RefusedError as error:
+            self.warnings.append(f"its base {printable(href)!r} was left out: {error.message}")
 
     def _read_link(self, tag: Tag) -> None:
         attributes = tag.attributes

@@ -28,6 +28,7 @@ from pypimirror.upstream.checks import (
     resolve,
     status_of,
     unusable,
+    without_credentials,
 )
 
 #: Most commas in a page, and so values: ten times more than the largest project has. Without
@@ -107,7 +108,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     warnings = list(warned)
     stated = page.project_status or _Status()
     status = status_of(stated.status, warnings)
-    reader = _Files(project, url, has_nul)
+    reader = _Files(project, without_credentials(url), has_nul)
     if status is not ProjectStatus.QUARANTINED:
         for item in page.files:
             reader.read(item)

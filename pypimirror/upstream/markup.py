@@ -56,6 +56,12 @@ _REFERENCE = re.compile(
 # Others that Python knows are not for the web ("idna", "unicode_escape"), and some are slow.
 _ENCODINGS = re.compile(r"(?:utf-?(?:8|16)|(?:iso-?8859-|windows-|cp)[0-9]{1,4}|latin-?1)", re.I)
 
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
 #: Longest text of a link that is looked at, in characters with its tags.
 MAX_LINK_TEXT = 4096
 
@@ -73,20 +79,14 @@ def decode(body: bytes, charset: str | None = None) -> str:
 
     Bytes that are wrong in the encoding become U+FFFD, which no file name may have.
     """
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
-        if body.startswith(mark):
-            return body[len(mark) :].decode(encoding, "replace")
-    encoding = "utf-8"
-    if charset and _ENCODINGS.fullmatch(charset):
-        encoding = charset
+    mark, encoding = next((each for each in _MARKS if body.startswith(each[0])), (b"", ""))
+    if not mark:
+        encoding = charset if charset and _ENCODINGS.fullmatch(charset) else "utf-8"
     try:
-        text = body.decode(encoding, "replace")
+        text = body[len(mark) :].decode(encoding, "replace")
     except LookupError:
         text = body.decode("utf-8", "replace")
+    # As the HTML standard has it; a NUL could not be stored.
     return text.replace("\0", "\ufffd")
 
 

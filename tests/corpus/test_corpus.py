@@ -75,7 +75,7 @@ def test_foreign_servers(server_environment: Path, corpus_directory: Path, tmp_p
 def read(url: str) -> bytes:
     accept = {"Accept": "application/vnd.pypi.simple.v1+json, text/html;q=0.1"}
     with urllib.request.urlopen(urllib.request.Request(url, headers=accept)) as answer:
-        return answer.read()
+        return bytes(answer.read())
 
 
 def test_the_guard_keeps_tests_on_this_machine(guard: Guard) -> None:
