@@ -30,6 +30,12 @@ def get(connection: Connection, file_id: int) -> Row[Any] | None:
     return connection.execute(select(files).where(files.c.id == file_id)).first()
 
 
+def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return the states of these files."""
+    query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[Row[Any]]:

@@ -9,7 +9,8 @@ at the upstream's alternates before it counts as failed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,8 +28,13 @@ from pypimirror.tree import file_path
 from pypimirror.verify.digests import check
 from pypimirror.verify.protocol import Check
 
-#: Results that go into the catalog in one transaction.
+#: Results that go into the catalog in one transaction, and the seconds they may wait for it.
 _COMMIT = 500
+_PATIENCE = 2.0
+
+#: Failures in a row, none of them a file's own, after which the line counts as broken.
+_ENOUGH = 100
+_OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
 _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
@@ -73,14 +79,21 @@ def job(run: Run, row: Row[Any], remote: str, url: str) -> FetchFile:
 def _fetch(
     run: Run, due: Mapping[int, Row[Any]], jobs: Iterable[FetchFile], failed: dict[int, FileResult]
 ) -> None:
-    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad."""
-    for chunk in _chunks(run.fetch(jobs)):
+    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
+
+    When the line breaks, no more is asked for: the rest stays as it is, for the next run.
+    """
+    outages = 0
+    reached = itertools.takewhile(lambda _: outages < _ENOUGH, jobs)
+    for chunk in _chunks(run.fetch(reached)):
         fetched = []
         for result in chunk:
             assert isinstance(result, FileResult)
             if result.problem is None:
                 fetched.append(result)
+                outages = 0
             else:
+                outages = outages + 1 if result.problem.reason in _OUTAGE else 0
                 failed[result.id] = result
                 if result.problem.reason in _PROVEN_BAD:
                     staged, row = run.tree.staged(result.id), due[result.id]
@@ -98,6 +111,12 @@ def _fetch(
             bytes_downloaded=sum(result.transferred for result in chunk),
         )
         run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
+    if outages >= _ENOUGH:
+        last = _problem(due[chunk[-1].id], chunk[-1])
+        run.unreachable = msgspec.structs.replace(
+            last, message=f"{outages} files in a row could not be fetched, so the rest waits for "
+            f"the next run; the last: {last.message}", project="", file="",
+        )  # fmt: skip
 
 
 def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
@@ -115,9 +134,17 @@ def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
 
 
-def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, _COMMIT)):
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Cut what arrives into pieces, each of them small and not too long in the making."""
+    chunk: list[Any] = []
+    deadline = time.monotonic() + _PATIENCE
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == _COMMIT or time.monotonic() > deadline:
+            yield chunk
+            chunk = []
+            deadline = time.monotonic() + _PATIENCE
+    if chunk:
         yield chunk
 
 

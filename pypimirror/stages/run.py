@@ -26,6 +26,7 @@ from pypimirror.config import Config, ConfigError, UpstreamSection
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.selection import Selection
+from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
@@ -263,6 +264,7 @@ def sync(
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
         run.command = command
         tree.clear_private()
+        staging.sweep(catalog, tree)
         with catalog.write() as connection:
             runs.close_crashed(connection)
             run.id, run.name = runs.start(
