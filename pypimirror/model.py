@@ -122,6 +122,7 @@ class File(msgspec.Struct, frozen=True, omit_defaults=True):
     core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any
     provenance: str | None = None
     extra: dict[str, Any] = {}
+    other_urls: tuple[str, ...] = ()  #: further links to it, best proof first
 
 
 class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -138,6 +139,24 @@ class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = {}
     problems: tuple[Problem, ...] = ()  #: links of this page that were refused
     warnings: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()  #: names of files that only linked pages or downloads offer
+    partial: bool = False  #: something could not be read: what is not here may still be offered
+
+
+class Download(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A link to a file whose name only the answer tells."""
+
+    url: str
+    digests: dict[str, str] = {}  #: as in `File`
+
+
+class LinkPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a plain page of links offers, whatever projects its files belong to."""
+
+    files: tuple[File, ...] = ()  #: one for each link: a name may come several times
+    pages: tuple[str, ...] = ()  #: addresses of pages that may hold more links
+    downloads: tuple[Download, ...] = ()
+    problems: tuple[Problem, ...] = ()  #: links to files that were refused, `project` unknown
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -145,6 +164,7 @@ class Claim(msgspec.Struct, frozen=True):
 
     source: str  #: the name of an upstream, or the address of an alternate
     digests: dict[str, str]  #: as in `File`
+    urls: tuple[str, ...] = ()  #: where it has the file, so far as that place may be used
 
 
 class ListedProject(msgspec.Struct, frozen=True, gc=False):
