@@ -26,6 +26,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -54,17 +55,21 @@ def parse_duration(value: object) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 
-def _index_url(value: str) -> str:
+def _index_url(value: str, info: ValidationInfo) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http or https address such as http://127.0.0.1:8080/simple/")
+    if info.data.get("kind") == "links":  # one page, whatever its address looks like
+        if parts.fragment:
+            raise ValueError("must not have a fragment")
+        return value
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
     return value if value.endswith("/") else value + "/"
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-IndexUrl = Annotated[str, AfterValidator(_index_url)]
+IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 
 class _Section(BaseModel):
@@ -94,19 +99,42 @@ class UpstreamSection(_Section):
     name: str = Field(
         "pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="How messages call it."
     )
-    url: IndexUrl = Field(
-        description="The address of the index. Default: PyPI, as the pypi-simple library has it."
-    )
     kind: Literal["simple", "links"] = Field(
-        "simple", description="`simple`: a simple index; `links`: a plain page of links."
+        "simple",
+        description="`simple`: a simple index; `links`: a plain page of links, to files of any "
+        "number of projects, and to further such pages on its own host.",
+    )
+    url: IndexUrl = Field(
+        description="The address of the index, or of the page of links. Default: PyPI, as the "
+        "pypi-simple library has it."
     )
     follow_external: bool = Field(
-        False, description="Follow links to pages and files on other hosts."
+        False,
+        description="Look for files beyond the upstream's own pages, one level deep: on the pages "
+        "that a simple index marks with `rel` homepage or download, on pages of other hosts that "
+        "a page of links names, and behind links that do not tell the name of their file. Only "
+        "hosts that `hosts` allows are asked. Links to files with a name need this not: for them "
+        "`hosts` alone decides.",
     )
     hosts: tuple[str, ...] = Field(
         (),
-        description="Other hosts that files may come from: `host`, `host:port`, or `*` for any "
-        "public one. PyPI has `*` unless set, because its files have a host of their own.",
+        description="Other hosts that may be asked, for files, linked pages and redirects alike: "
+        "`host`, `host:port`, or `*` for any public one. Addresses that are private or of this "
+        "machine must be named here; `*` never means them. PyPI has `*` unless set, because its "
+        "files have a host of their own.",
+    )
+    newest: int = Field(
+        20,
+        ge=0,
+        description="Of the files that only linked pages and downloads without a name offer, so "
+        "many are mirrored for each project, those of the newest versions; 0 = all. Files that "
+        "the upstream's own pages name are not counted.",
+    )
+    max_links: int = Field(
+        100,
+        ge=0,
+        description="So many linked pages, and so many downloads without a name, are looked at: "
+        "for each page of links, or for each project of a simple index.",
     )
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
@@ -350,6 +378,8 @@ def _section(annotation: Any) -> type[BaseModel]:
 
 def selection_digest(config: Config) -> str:
     """Identify what is selected from where: a page that was read otherwise must be read again."""
-    upstreams = [(upstream.name, upstream.url) for upstream in config.upstream]
+    upstreams = [
+        (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links) for u in config.upstream
+    ]
     text = json.dumps([upstreams, config.select.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

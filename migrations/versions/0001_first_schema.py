@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("project_id", KEY, nullable=False),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("other_urls", sa.Text(), nullable=True),
         sa.Column("location", sa.Text(), nullable=True),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("run_id", KEY, nullable=False),

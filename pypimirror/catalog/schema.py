@@ -69,6 +69,7 @@ files = Table(
     Column("project_id", Key, ForeignKey("projects.id"), nullable=False),
     Column("filename", Text, nullable=False),
     Column("url", Text, nullable=False),
+    Column("other_urls", Text),  # JSON list of [source, address]: further links, best first
     Column("location", Text),  # directory below the mirror root; null: packages/<project>
     Column("state", SmallInteger, nullable=False),
     Column("run_id", Key, nullable=False),  # of the last move

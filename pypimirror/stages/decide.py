@@ -16,6 +16,7 @@ Rules, in this order, for each file name:
 6. Offered, new or not yet held: wanted, with the newest claims.
 7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
    upstream withholds it, else "upstream"). Applied later, after the deletion guard has seen all.
+   Where something could not be read that may offer it still, it stays.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import msgspec
 
 from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
 
 #: The digest that the catalog has a column of its own for.
@@ -40,6 +42,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     id: int
     filename: str
     url: str
+    other_urls: str | None
     location: str | None
     state: int
     size: int | None
@@ -109,7 +112,9 @@ def decide(
         except ConflictError as conflict:
             decision.refused.append(_refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
             continue
+        others = pooled.get(file.filename, ())
         row = columns(file, digests, source, locations.get(file.filename))
+        row["other_urls"] = to_json(further_links(file, others, terms.owner))
         old = held.get(file.filename)
         if old is None:
             decision.new.append({"filename": file.filename, **row})
@@ -186,7 +191,7 @@ def _missing(
     listed = {file.filename for file in page.files}
     absent = Cause.QUARANTINE if page.status is ProjectStatus.QUARANTINED else Cause.UPSTREAM
     for filename, old in held.items():
-        if filename in offered:
+        if filename in offered or (page.partial and filename not in listed):
             continue
         cause = Cause.SELECTION if filename in listed else absent
         if old.gone != cause:
@@ -216,6 +221,17 @@ def columns(
         "provenance": file.provenance,
         "extra": to_json(file.extra),
     }
+
+
+def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple[str, str]]:
+    """Return source and address of a file's links behind the first: the owner's, then others'.
+
+    Each in turn are sorted by how well they are proven. All copies must meet all claims.
+    """
+    links = [(owner, url) for url in file.other_urls]
+    for claim in sorted(others, key=lambda claim: rank(claim.digests)):
+        links.extend((claim.source, url) for url in claim.urls)
+    return list(dict.fromkeys(links))
 
 
 def contradiction(digests: Mapping[str, str], old: HeldFile) -> str | None:

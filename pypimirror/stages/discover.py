@@ -11,7 +11,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Row
@@ -30,7 +30,7 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
-from pypimirror.stages import lists, sources
+from pypimirror.stages import lists, pages, sources
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
 from pypimirror.tree import hashed_location
@@ -109,8 +109,7 @@ def _ask(
     run: Run, asked: Sequence[tuple[Row[Any], int]]
 ) -> Iterator[tuple[Row[Any], int, PageResult]]:
     by_id = {row.id: (row, position) for row, position in asked}
-    for result in run.fetch(_page_job(run, row, position) for row, position in asked):
-        assert isinstance(result, PageResult)
+    for result in pages.ask(run, (_page_job(run, row, position) for row, position in asked)):
         row, position = by_id[result.id]
         yield row, position, result
 
@@ -121,14 +120,10 @@ def _page_job(run: Run, row: Row[Any], position: int) -> FetchPage:
     same = (
         row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
     )
-    return FetchPage(
-        id=row.id,
-        remote=upstream.name,
-        url=urljoin(upstream.url, f"{row.name}/"),
-        project=row.name,
-        etag=row.etag if same else None,
-        last_modified=row.last_modified if same else None,
-    )
+    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name)
+    if not same:
+        return job
+    return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
 
 def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
@@ -140,25 +135,25 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
     """Write what pages say into the catalog, in one transaction."""
     if not read:
         return
-    pages = {
+    changed = {
         row.id: (position, result.page)
         for row, position, result in read
         if result.page is not None and not _is_unchanged(run, row, result)
     }
-    pooled = sources.pool(run, pages)
+    pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
         held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
-        for file in files.of_projects(connection, list(pages)):
+        for file in files.of_projects(connection, list(changed)):
             held[file.project_id][file.filename] = HeldFile(
                 *(getattr(file, name) for name in _HELD_FIELDS)
             )
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
         for row, _, result in read:
-            if row.id not in pages:
+            if row.id not in changed:
                 values.append(_unchanged_values(run, row, result))
                 continue
-            position, page = pages[row.id]
+            position, page = changed[row.id]
             upstream = run.config.upstream[position]
             decision, columns = _read_page(
                 run, row, upstream, page, held[row.id], pooled.claims[row.id]
@@ -210,7 +205,12 @@ def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, 
 
 
 def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
-    """Whether the page is older than the list says: then the next run looks again."""
+    """Whether the next run must look again, whatever the list says then.
+
+    The page may be older than the list says; and no serial tells of the pages that it leads to.
+    """
+    if result.linked is not None:
+        return True
     serial = _serial(run, row, result)
     return serial is not None and serial < run.listed.get(row.name, serial)
 
@@ -238,6 +238,7 @@ def _read_page(
 ) -> tuple[Decision, dict[str, Any]]:
     """Decide on a page; return the decision and the project's new columns."""
     selected = run.selection.files(ProjectName(row.name), (f.filename for f in page.files))
+    selected = pages.limited(page, selected, upstream.newest)
     locations = {}
     if run.config.mirror.layout == "pypi":
         for file in page.files:

@@ -2,8 +2,9 @@
 
 wanted, failed, quarantined → fetched; or failed; or, where the bytes are not what was claimed,
 quarantined. Bytes that an earlier run fetched are hashed again, since nothing says that they
-survived its end; what did not is fetched again. A file that its upstream cannot deliver is tried
-at the upstream's alternates before it counts as failed.
+survived its end; what did not is fetched again. A file that its best link cannot deliver is tried
+at all its other places (`stages.whereabouts`) before it counts as failed; what a place delivered
+and was bad is put aside on the way.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pypimirror.catalog import files, runs
 from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import alternates
+from pypimirror.stages import whereabouts
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Observed, Run, StoppedError
@@ -50,30 +51,40 @@ def download(run: Run, ids: Sequence[int]) -> None:
     if run.unreachable or not due:
         return
     failed: dict[int, FileResult] = {}
-    _fetch(run, due, (job(run, row, row.upstream, row.url) for row in due.values()), failed)
-    for place, jobs in alternates.jobs(run, due, failed):
+    _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
+    _try_elsewhere(run, due, failed)
+    for chunk in _chunks(failed.values()):
+        _give_up(run, due, chunk)
+
+
+def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> set[int]:
+    """Fetch files whose bytes have proven bad from the next of their places.
+
+    They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
+    place left that delivers them.
+    """
+    due = {number: row for number, (row, _) in bad.items()}
+    failed = {n: FileResult(n, problem=problem) for n, (_, problem) in bad.items()}
+    _try_elsewhere(run, due, failed)
+    return due.keys() - failed.keys()
+
+
+def _try_elsewhere(run: Run, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]) -> None:
+    """Try the further places of what has failed, until each was fetched or has none left."""
+    for place, jobs in whereabouts.further(run, due, failed):
         before = dict(failed)
         run.reporter.note("info", f"trying {len(jobs)} files at {place}")
         for retried in jobs:
             del failed[retried.id]
         _fetch(run, due, jobs, failed)
+        for number in before.keys() & run.observed.keys():
+            cause, url = before[number].problem, run.observed[number].url
+            told = cause.message if cause is not None else ""
+            run.reporter.note("warning", f"{due[number].filename}: {told} Taken from {url}")
         # Of several places that fail, the owner's answer is the one to report.
         failed.update((i, before[i]) for i in failed.keys() & before.keys())
-    for chunk in _chunks(failed.values()):
-        _give_up(run, due, chunk)
-
-
-def job(run: Run, row: Row[Any], remote: str, url: str) -> FetchFile:
-    """Return the job that fetches a file from `url`."""
-    claims = claims_of(row)
-    return FetchFile(
-        id=row.id,
-        remote=remote,
-        urls=(url,),
-        path=str(run.tree.staged(row.id)),
-        digests=dict(claims.digests),
-        size=claims.size,
-    )
+        # What was not reached has failed as it had before.
+        failed.update((j.id, before[j.id]) for j in jobs if j.id not in run.observed)
 
 
 def _fetch(
@@ -105,7 +116,7 @@ def _fetch(
             files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
         for result in fetched:
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[result.id] = Observed(result.size, sha256)
+            run.observed[result.id] = Observed(result.size, sha256, result.url)
         run.count(
             files_downloaded=len(fetched),
             bytes_downloaded=sum(result.transferred for result in chunk),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -32,6 +32,9 @@ from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
 from pypimirror.workers import Cancelled, Workers
+
+if TYPE_CHECKING:
+    from pypimirror.stages.linkpages import Reading
 
 
 def remotes(config: Config) -> tuple[Remote, ...]:
@@ -92,6 +95,7 @@ class Observed:
 
     size: int  #: bytes
     sha256: bytes
+    url: str = ""  #: where they came from, where that is known
 
 
 @dataclass
@@ -113,6 +117,10 @@ class Run:
     listed: dict[str, int] = field(default_factory=dict)
     #: What this process has observed of the bytes of files that are fetched and not verified.
     observed: dict[int, Observed] = field(default_factory=dict)
+    #: Links that were tried, by file: the place's name and the address.
+    tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
+    #: What pages of links say, by the name of the place.
+    link_pages: dict[str, Reading] = field(default_factory=dict)
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
     _counting: threading.Lock = field(default_factory=threading.Lock)

@@ -1,14 +1,15 @@
 """Verify: prove what was fetched, and put it in its place with its core metadata.
 
-fetched → verified; or quarantined, where the archive is broken. Digests were computed where the
-bytes passed by: in the download worker, or when an earlier run's bytes were read again
+fetched → verified; or quarantined, where the archive is broken: then the next place that has the
+file is tried at once, until one delivers bytes that pass. Digests were computed where the bytes
+passed by: in the download worker, or when an earlier run's bytes were read again
 (`stages.download`). Files that nobody gave a strong digest for are read to their end here. Bytes
 are durable before the catalog says that they are verified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import publish
+from pypimirror.stages import download, publish
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
@@ -38,25 +39,40 @@ def verify(run: Run, ids: Sequence[int]) -> None:
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
     rows = [row for row in rows if row.id in run.observed]
     run.reporter.begin(Stage.VERIFY, len(rows))
-    if not rows:
-        return
+    first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
+    lost: list[Problem] = []
+    while rows:
+        bad = _prove(run, rows)
+        for number, (_, problem) in bad.items():
+            first.setdefault(number, problem)
+        again = download.fetch_elsewhere(run, bad)
+        lost.extend(first[number] for number in bad if number not in again)
+        rows = [bad[number][0] for number in bad if number in again]
+    run.count(files_quarantined=len(lost))
+    run.failed(Stage.VERIFY, lost)
+    run.reporter.advance(Stage.VERIFY, things=len(lost))
+
+
+def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
+    """Verify what passes; put aside what is broken, and return it with what is wrong."""
     checked = _check(run, rows)
     problems: list[Problem] = []
-    good, bad = [], []
+    good: list[tuple[Row[Any], Proof, Checked]] = []
+    bad: dict[int, tuple[Row[Any], Problem]] = {}
     for row in rows:
         result = checked.get(row.id, _NOTHING)
         level = _level(row, result)
         if result.problem is not None:
-            bad.append(row)
-            problems.append(_named(row, result.problem))
+            bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
         elif level.label not in _accepted(run):
             problems.append(_unproven(run, row, level))
         else:
             good.append((row, level, result))
-    _put_aside(run, bad, checked)
+    _put_aside(run, bad.values())
     _place(run, good, problems)
     run.failed(Stage.VERIFY, problems)
-    run.reporter.advance(Stage.VERIFY, things=len(rows))
+    run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
+    return bad
 
 
 def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
@@ -90,16 +106,15 @@ def _accepted(run: Run) -> list[str]:
     return [level.label for level in Proof if level <= weakest]
 
 
-def _put_aside(run: Run, rows: Sequence[Row[Any]], checked: Mapping[int, Checked]) -> None:
-    for row in rows:
+def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+    moved = []
+    for row, problem in bad:
         observed = run.observed.pop(row.id)
-        problem = checked[row.id].problem
-        assert problem is not None
         digests = {"sha256": observed.sha256.hex()}
         set_aside(run, row, _source(run, row), digests, observed.size, problem)
+        moved.append({"id": row.id})
     with run.catalog.write() as connection:
-        files.move(connection, State.QUARANTINED, [{"id": row.id} for row in rows], run.id)
-    run.count(files_quarantined=len(rows))
+        files.move(connection, State.QUARANTINED, moved, run.id)
 
 
 def _place(
@@ -185,10 +200,10 @@ def _staged_metadata(run: Run, row: Row[Any]) -> Path:
     return run.tree.staging / f"{row.id}{METADATA_SUFFIX}"
 
 
-def _named(row: Row[Any], problem: Problem) -> Problem:
+def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:
     message = f"{row.filename}: {problem.message.removeprefix(f'{row.filename}: ')}"
     return msgspec.structs.replace(
-        problem, message=message, project=row.project, file=row.filename, url=row.url
+        problem, message=message, project=row.project, file=row.filename, url=url or row.url
     )
 
 
