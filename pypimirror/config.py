@@ -7,8 +7,11 @@ Does not know what the program does with a value.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -151,10 +154,9 @@ class UpstreamSection(_Section):
             return values
         if not str(values.get("url", "https:")).startswith("https:"):
             return values
-        from pypi_simple import PYPI_SIMPLE_ENDPOINT
-
-        values = {"url": PYPI_SIMPLE_ENDPOINT, **values}
-        if values["url"] == PYPI_SIMPLE_ENDPOINT:
+        pypi = pypi_address()
+        values = {"url": pypi, **values}
+        if values["url"] == pypi:
             values = {"hosts": ("*",), **values}
         return values
 
@@ -307,6 +309,29 @@ class Config(BaseSettings):
     def digest(self) -> str:
         """Identify this configuration in the run history."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+@functools.cache
+def pypi_address() -> str:
+    """Return PyPI's address, as the pypi-simple library exports it.
+
+    It is read off the library's source: importing that costs more than a run that finds nothing.
+    """
+    spec = importlib.util.find_spec("pypi_simple")
+    if spec is not None and spec.origin is not None:
+        for node in ast.parse(Path(spec.origin).read_bytes()).body:
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
+                    pass
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                    pass
+                case _:
+                    continue
+            if name == "PYPI_SIMPLE_ENDPOINT":
+                return text
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+    return str(PYPI_SIMPLE_ENDPOINT)
 
 
 def available_cores() -> int:

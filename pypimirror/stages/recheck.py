@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects
@@ -22,10 +23,14 @@ from pypimirror.stages import foreign, publish
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
+from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Check, Checked
 
 #: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
+
+#: What repairing mends besides bad bytes.
+_MENDABLE = frozenset({Reason.LOST, Reason.METADATA_MISMATCH})
 
 _PAGE = 2000  # rows of the catalog that are read at once
 _COMMIT = 1000  # results that go into the catalog in one transaction
@@ -153,6 +158,7 @@ class _Findings:
     def _take_back(self, wrong: Sequence[tuple[Row[Any], Problem]]) -> None:
         """Take bad files off their pages, then put their bytes aside."""
         run = self._run
+        wrong = [(r, p) for r, p in wrong if p.reason in BAD_BYTES | _MENDABLE]
         held = [(row, problem) for row, problem in wrong if row.state != State.WITHDRAWN]
         again = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
         lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
@@ -166,7 +172,7 @@ class _Findings:
             projects.touch(connection, touched)
         publish.publish(run, sorted(touched))
         for row, problem in wrong:
-            if problem.reason not in (Reason.LOST, Reason.METADATA_MISMATCH):
+            if problem.reason in BAD_BYTES:
                 path = run.tree.path(file_path(row.project, row.filename, row.location))
                 set_aside(run, row, path, {}, path.stat().st_size, problem)
 
@@ -200,8 +206,10 @@ class _Findings:
 def judge(row: Row[Any], result: Checked) -> Problem | None:
     """Return what is wrong with the bytes of a held file, or None."""
     name = row.filename
+    if result.problem is not None and result.problem.reason is not Reason.LOST:
+        return msgspec.structs.replace(result.problem, project=row.project, file=name)
     if result.problem is not None:
-        reason, text = result.problem.reason, result.problem.message
+        reason, text = Reason.LOST, "is not where it was put"
     elif result.size < row.size:
         reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
     elif result.digests["sha256"] != row.sha256.hex():

@@ -25,7 +25,7 @@ from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
 from pypimirror.verify import proof
-from pypimirror.verify.proof import Proof
+from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
 
 _NOTHING = Checked(0)
@@ -62,7 +62,9 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
     for row in rows:
         result = checked.get(row.id, _NOTHING)
         level = _level(row, result)
-        if result.problem is not None:
+        if result.problem is not None and result.problem.reason not in BAD_BYTES:
+            problems.append(_named(row, result.problem))  # says nothing about the bytes
+        elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
         elif level.label not in _accepted(run):
             problems.append(_unproven(run, row, level))

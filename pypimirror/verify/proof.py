@@ -15,9 +15,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
-from pypimirror.model import ALGORITHMS
+from pypimirror.model import ALGORITHMS, Reason
 
 WEAK = frozenset({"md5", "sha1"})
+
+#: Reasons that prove bytes bad. All others, such as a dead worker, say nothing about them.
+BAD_BYTES = frozenset(
+    {
+        Reason.BAD_ARCHIVE,
+        Reason.DIGEST_MISMATCH,
+        Reason.SIZE_MISMATCH,
+        Reason.TOO_LARGE,
+        Reason.TRUNCATED,
+        Reason.WRONG_PROJECT,
+    }
+)
 
 
 class Proof(IntEnum):
