@@ -55,7 +55,10 @@ def parse_duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a number with one of s, m, h, d, w, such as "24h"')
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError("is longer than any time that can be counted") from None
 
 
 def _index_url(value: str, info: ValidationInfo) -> str:
@@ -69,6 +72,25 @@ def _index_url(value: str, info: ValidationInfo) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
     return value if value.endswith("/") else value + "/"
+
+
+@functools.cache
+def pypi_address() -> str:
+    """Return PyPI's address, as the pypi-simple library exports it.
+
+    Read off its source where that can be: importing it imports requests, which costs a run that
+    finds nothing changed more than all its work.
+    """
+    name = "PYPI_SIMPLE_ENDPOINT"
+    spec = importlib.util.find_spec("pypi_simple")
+    try:
+        source = Path(str(spec and spec.origin)).read_bytes()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value:
+                return str(ast.literal_eval(node.value))
+    except (OSError, SyntaxError, ValueError):
+        pass
+    return str(getattr(importlib.import_module("pypi_simple"), name))
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -154,9 +176,8 @@ class UpstreamSection(_Section):
             return values
         if not str(values.get("url", "https:")).startswith("https:"):
             return values
-        pypi = pypi_address()
-        values = {"url": pypi, **values}
-        if values["url"] == pypi:
+        values = {"url": pypi_address(), **values}
+        if values["url"] == pypi_address():
             values = {"hosts": ("*",), **values}
         return values
 
@@ -311,29 +332,6 @@ class Config(BaseSettings):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
-@functools.cache
-def pypi_address() -> str:
-    """Return PyPI's address, as the pypi-simple library exports it.
-
-    It is read off the library's source: importing that costs more than a run that finds nothing.
-    """
-    spec = importlib.util.find_spec("pypi_simple")
-    if spec is not None and spec.origin is not None:
-        for node in ast.parse(Path(spec.origin).read_bytes()).body:
-            match node:
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
-                    pass
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
-                    pass
-                case _:
-                    continue
-            if name == "PYPI_SIMPLE_ENDPOINT":
-                return text
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT
-
-    return str(PYPI_SIMPLE_ENDPOINT)
-
-
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -363,6 +361,7 @@ def load(path: Path | None = None) -> Config:
 
 def parse(values: dict[str, Any], source: Path) -> Config:
     """Validate `values`, which came from the file `source`; paths are relative to it."""
+    _check_environment()
     try:
         config = Config(**values)
     except ValidationError as error:
@@ -372,6 +371,16 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     base = source.absolute().parent
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
     return config.model_copy(update={"mirror": mirror})
+
+
+def _check_environment() -> None:
+    """Raise `ConfigError` on a section that does not exist, which pydantic-settings passes over."""
+    for name in os.environ:
+        section, separator, _ = name.lower().partition("__")
+        section = section.removeprefix("pypimirror_")
+        ours = separator and name.lower().startswith("pypimirror_")
+        if ours and section not in Config.model_fields:
+            raise ConfigError(f"environment: {name}: unknown section{_nearest((section,))}")
 
 
 def _explain(error: ValidationError, source: Path) -> str:

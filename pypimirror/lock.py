@@ -15,11 +15,18 @@ class LockedError(PypimirrorError):
     """Another run holds the lock; the message says which process."""
 
 
+class LockError(PypimirrorError):
+    """The lock file cannot be used; the message says why."""
+
+
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; raises `LockedError` at once when another process does."""
     # The file stays: removing it would let two runs lock two files of one name.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise LockError(f"{path}: cannot be opened: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from pypimirror.config import Config, ConfigError, selection_digest
 from pypimirror.filenames import version_of
 from pypimirror.model import ProjectName
 
-_GLOB = re.compile(r"[*?\[]")
+_GLOB = re.compile(r"(?=.*[*?\[])[A-Za-z0-9._*?\[\]!-]+")
 _SEPARATORS = re.compile(r"[-_.]+")
 
 
@@ -40,12 +40,13 @@ class _Entry:
 
 def _entry(text: str, key: str) -> _Entry:
     """Read one entry; raises `ConfigError`."""
-    if _GLOB.search(text):
-        # A glob is normalised as names are; its own signs are none of the separators.
-        return _Entry(re.compile(translate(_SEPARATORS.sub("-", text).lower())), None, None)
+    # First: "requests==2.*" and "requests[socks]" are requirements, for all their signs.
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
+        if _GLOB.fullmatch(text):
+            # A glob is normalised as names are; its own signs are none of the separators.
+            return _Entry(re.compile(translate(_SEPARATORS.sub("-", text).lower())), None, None)
         cause = str(error).splitlines()[0]
         raise ConfigError(
             f"select.{key}: {text!r} is no name, requirement or glob: {cause}"

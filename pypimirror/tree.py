@@ -41,11 +41,14 @@ class Tree:
     """
 
     def __init__(
-        self, directory: Path, on_step: Callable[[str, str], None] = lambda *_: None
+        self,
+        directory: Path,
+        on_step: Callable[[str, str], None] = lambda *_: None,
+        staging: Path | None = None,
     ) -> None:
         self.directory = directory
         self.private = directory / ".pypimirror"
-        self.staging = self.private / "staging"
+        self.staging = staging or self.private / "staging"
         self.quarantine = self.private / "quarantine"
         self._on_step = on_step
         self._made: set[str] = set()
@@ -67,6 +70,11 @@ class Tree:
     def staged(self, file_id: int) -> Path:
         """Return where the bytes of a file are collected."""
         return self.staging / f"{file_id}.part"
+
+    def discard(self, file_id: int) -> None:
+        """Remove what is in staging of a file, with what a worker noted on it."""
+        for suffix in (".part", ".part.json", METADATA_SUFFIX):
+            (self.staging / f"{file_id}{suffix}").unlink(missing_ok=True)
 
     def place(self, source: Path, relative: str) -> None:
         """Move `source`, verified, to `relative` in one step."""

@@ -1,8 +1,9 @@
 """The parent's handle on a pool of child processes that speak JSON lines.
 
-Here lives everything that is the same whatever the children do: starting them, spreading jobs
-over them, bringing results back to whoever asked, and what happens when a child dies. What a
-job is, and how it is done, is the business of the child's module; nothing here knows HTTP.
+Here lives everything that is the same whatever the children do: how many there are, spreading
+jobs over them, bringing results back to whoever asked, and what happens when a child dies. One
+child's process and pipes are `pypimirror.children`. What a job is, and how it is done, is the
+business of the child's module; nothing here knows HTTP.
 
 The rules:
 
@@ -17,15 +18,11 @@ The rules:
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -33,16 +30,13 @@ from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import msgspec
 
+from pypimirror.children import GRACE, Child
 from pypimirror.model import Problem, PypimirrorError, Reason
 
 #: Jobs that a child gets before another child is started.
 ENOUGH_FOR_ONE = 16
 #: Jobs that are taken from the caller before results are looked for again.
 BATCH = 64
-#: Bytes that are read from a child at once.
-CHUNK = 1 << 18
-#: Seconds that children have to end by themselves when their input ends.
-GRACE = 1.0
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -113,101 +107,28 @@ class _Ticket:
         self.deaths = 0
 
 
-#: A ticket with its result, with a Progress, or with None where its child died.
-_Event = tuple[_Ticket, Any]
-
-
-class _Child:
-    """One child process, the jobs it has, and the threads that read it."""
+class _Worker(Child):
+    """A child with the jobs that it has."""
 
     def __init__(self, pool: Workers[Any, Any]) -> None:
-        self.pool = pool
+        self._pool = pool
         self.tickets: dict[int, _Ticket] = {}
-        self.load = 0
-        self.alive = True
+        self.load = 0  #: the cost of its jobs
         self.answered = False
-        self.last_words: deque[str] = deque(maxlen=20)
-        self._write_lock = threading.Lock()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", pool.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            process_group=0,  # a terminal's ^C is for the parent, who decides
-        )
-        self.threads = [
-            threading.Thread(target=self._read_results, daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
-        ]
-        for thread in self.threads:
-            thread.start()
+        super().__init__(pool.module)
 
-    def write(self, data: bytes) -> None:
-        """Write whole lines. A child that cannot be written to is killed: its reader tells."""
-        with self._write_lock:
-            stdin = self.process.stdin
-            if stdin is None or stdin.closed:
-                return
-            view = memoryview(data)
-            try:
-                while view:
-                    view = view[os.write(stdin.fileno(), view) :]
-            except OSError:
-                self.kill()
-            except BaseException:  # half a line is worse than none
-                self.kill()
-                raise
+    def on_lines(self, lines: list[bytes]) -> None:
+        self._pool._arrived(self, lines)
 
-    def end_input(self) -> None:
-        """Tell the child to end; kill it where that would have to wait."""
-        if not self._write_lock.acquire(blocking=False):
-            self.kill()
-            return
-        try:
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        finally:
-            self._write_lock.release()
+    def on_error_line(self, text: str) -> None:
+        self._pool.on_note(Note("warning", f"worker {self.process.pid}: {text}"))
 
-    def kill(self) -> None:
-        """Kill the child; takes no lock."""
-        with contextlib.suppress(OSError):
-            self.process.kill()
+    def on_end(self) -> None:
+        self._pool._ended(self)
 
-    def wait(self, deadline: float) -> None:
-        """Wait until the child has ended; kill it at `deadline` (monotonic seconds)."""
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(GRACE)
 
-    def _read_results(self) -> None:
-        assert self.process.stdout is not None
-        fd = self.process.stdout.fileno()
-        parts: list[bytes] = []  # of a line that has not ended: it may be a hundred megabytes
-        with contextlib.suppress(OSError):
-            while chunk := os.read(fd, CHUNK):
-                end = chunk.rfind(b"\n") + 1
-                if not end:
-                    parts.append(chunk)
-                    continue
-                parts.append(chunk[:end])
-                lines = b"".join(parts).split(b"\n")
-                parts = [chunk[end:]]
-                self.pool._arrived(self, lines)
-        self.process.wait()
-        self.threads[1].join(GRACE)
-        self.pool._ended(self)
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            text = line.decode("utf-8", "replace").rstrip()
-            self.last_words.append(text)
-            self.pool.on_note(Note("warning", f"worker {self.process.pid}: {text}"))
+#: A ticket with its result, with a Progress, or with None where its child died.
+_Event = tuple[_Ticket, Any]
 
 
 class Workers(Generic[J, R]):
@@ -237,7 +158,7 @@ class Workers(Generic[J, R]):
         self._decoder = decoder
         self._ids = itertools.count(1)
         self._lock = threading.Lock()  # guards the children's tickets and loads
-        self._children: list[_Child] = []
+        self._children: list[_Worker] = []
         self._runs: set[_Run] = set()
         self._stillborn = 0
         self._stopped: PypimirrorError | None = None
@@ -289,9 +210,7 @@ class Workers(Generic[J, R]):
         for child in children:
             child.wait(deadline)
         for child in children:
-            for thread in child.threads:
-                if thread is not threading.current_thread():
-                    thread.join(GRACE)
+            child.join()
 
     def _stop(self, error: PypimirrorError) -> None:
         if self._stopped is None:
@@ -341,7 +260,7 @@ class Workers(Generic[J, R]):
 
     def _send(self, tickets: list[_Ticket]) -> None:
         """Give each ticket to the child with the least to do."""
-        lines: defaultdict[_Child, list[bytes]] = defaultdict(list)
+        lines: defaultdict[_Worker, list[bytes]] = defaultdict(list)
         with self._lock:
             for ticket in tickets:
                 child = self._choose(lines)
@@ -355,7 +274,7 @@ class Workers(Generic[J, R]):
             written.append(b"")
             child.write(b"\n".join(written))
 
-    def _choose(self, lines: defaultdict[_Child, list[bytes]]) -> _Child:
+    def _choose(self, lines: defaultdict[_Worker, list[bytes]]) -> _Worker:
         """Return the child for the next job, a new one where all have enough."""
         if self._stopped is not None:
             raise self._stopped
@@ -364,14 +283,21 @@ class Workers(Generic[J, R]):
             len(self._children) >= self._processes or len(best.tickets) < ENOUGH_FOR_ONE
         ):
             return best
-        child = _Child(self)
-        self._children.append(child)
+        child = self._start()
         if self._stopped is not None:  # cancelled meanwhile, without having seen this child
             child.kill()
         lines[child].append(self._hello[:-1])
         return child
 
-    def _arrived(self, child: _Child, lines: list[bytes]) -> None:
+    def _start(self) -> _Worker:
+        try:
+            child = _Worker(self)
+        except OSError as error:
+            raise WorkersError(f"No worker process can be started: {error}.") from error
+        self._children.append(child)
+        return child
+
+    def _arrived(self, child: _Worker, lines: list[bytes]) -> None:
         """Hand the lines of a child to the runs that wait for them."""
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         answers: list[Any] = []
@@ -404,11 +330,10 @@ class Workers(Generic[J, R]):
         for run, found in events.items():
             run.inbox.put(found)
 
-    def _ended(self, child: _Child) -> None:
+    def _ended(self, child: _Worker) -> None:
         """A child's output ended: give what it still had back to its runs."""
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         with self._lock:
-            child.alive = False
             self._children.remove(child)
             for ticket in child.tickets.values():
                 events[ticket.run].append((ticket, None))
@@ -431,7 +356,7 @@ class Workers(Generic[J, R]):
             run.inbox.put(found)
 
 
-def _load_of(child: _Child) -> int:
+def _load_of(child: _Worker) -> int:
     return child.load
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from pypimirror.model import PypimirrorError
@@ -43,13 +44,18 @@ class Catalog:
 
         Raises `CatalogError` when it cannot be opened, is damaged, or belongs to a newer version.
         """
-        shown = make_url(url).render_as_string(hide_password=True)
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+        except SQLAlchemyError as error:  # its message would show a password
+            raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
         try:
             catalog = cls(_engine(url))
             catalog._migrate(shown)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ImportError) as error:
             cause = getattr(error, "orig", None) or error
-            raise CatalogError(f"catalog {shown}: cannot be used: {cause}") from error
+            raise CatalogError(
+                f"catalog {shown}: cannot be used: {cause}{_way_out(error)}"
+            ) from error
         return catalog
 
     def close(self) -> None:
@@ -102,6 +108,28 @@ class Catalog:
         if current is None and "files" in tables:
             raise CatalogError(f"catalog {shown}: is not pypimirror's; name another one")
         upgrade(self.engine, current, shown)
+
+
+def is_absent(url: str) -> bool:
+    """Whether `url` names an SQLite file that is not there, and that opening it would make."""
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:
+        return False  # for `Catalog.open` to say
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return False
+    return parsed.database != ":memory:" and not Path(parsed.database).exists()
+
+
+def _way_out(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "; install the driver that the URL names"
+    if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
+        return (
+            "; if it is damaged, restore it from a backup, or move it away: the next sync makes "
+            "a new one and fetches every file again"
+        )
+    return ""
 
 
 def upgrade(engine: Engine, current: str | None, shown: str) -> None:

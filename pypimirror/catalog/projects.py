@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    Text,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -59,7 +61,10 @@ def to_look(
     """Mark projects whose pages must be asked for; `upstream` is the one whose list has them."""
     values: dict[str, Any] = {"look": True, "todo": True}
     if upstream is not None:
-        values["upstream"] = bindparam("owner")
+        values["upstream"] = owner = bindparam("owner", type_=Text)
+        # What identifies another upstream's page says nothing about this one's.
+        for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest):
+            values[column.name] = case((projects.c.upstream == owner, column))
     statement = update(projects).where(projects.c.name == bindparam("key")).values(**values)
     for chunk in chunks(names):
         connection.execute(statement, [{"key": name, "owner": upstream} for name in chunk])
@@ -194,11 +199,28 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
 
 
 def to_remove(connection: Connection) -> list[Row[Any]]:
-    """Return id and name of the projects that are gone and whose pages are still on disk."""
+    """Return id and name of the projects that are gone and whose pages may still be on disk.
+
+    A dirty one may have a page that a dead run wrote and did not record.
+    """
     query = select(projects.c.id, projects.c.name).where(
-        projects.c.todo.is_(True), projects.c.live.is_(True), projects.c.gone.is_not(None)
+        projects.c.todo.is_(True),
+        or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
+        projects.c.gone.is_not(None),
     )
     return list(connection.execute(query))
+
+
+def settle(connection: Connection, *, with_gone: bool) -> None:
+    """Take all pages for written, and with `with_gone` those that are gone for removed.
+
+    That is how the end of a sync leaves them; a rehearsal writes none.
+    """
+    columns = projects.c
+    there = columns.gone.is_(None)
+    connection.execute(update(projects).where(there).values(dirty=False))
+    if with_gone:
+        connection.execute(update(projects).where(~there).values(dirty=False, live=False))
 
 
 def newest_api(connection: Connection) -> str | None:
@@ -236,6 +258,11 @@ def set_list(connection: Connection, upstream: str, **values: Any) -> None:
     connection.execute(insert(lists), [{"upstream": upstream, **values}])
 
 
+def forget_lists(connection: Connection) -> None:
+    """Forget that any upstream's project list was read."""
+    connection.execute(delete(lists))
+
+
 def get_mark(connection: Connection, name: str) -> str | None:
     """Return a mark's value."""
     return connection.scalar(select(marks.c.value).where(marks.c.name == name))
@@ -269,10 +296,11 @@ def deselect(connection: Connection, ids: Iterable[int]) -> None:
 
 def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     """Mark projects and all their files as not offered any more."""
+    connection.execute(update(projects).where(projects.c.id.in_(ids)).values(look=False))
     connection.execute(
         update(projects)
         .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
-        .values(gone=cause, look=False, todo=True)
+        .values(gone=cause, todo=True)
     )
     connection.execute(
         update(files)

@@ -15,12 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pypimirror import __version__
 from pypimirror.catalog.schema import failures, runs, stages
+from pypimirror.catalog.states import CANCELLED as CANCELLED
+from pypimirror.catalog.states import COMPLETED as COMPLETED
+from pypimirror.catalog.states import CRASHED as CRASHED
+from pypimirror.catalog.states import FAILED as FAILED
+from pypimirror.catalog.states import INCOMPLETE as INCOMPLETE
+from pypimirror.catalog.states import RUNNING as RUNNING
 from pypimirror.model import Problem, Stage
-
-#: States of a run and of a stage.
-RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
-    "running", "completed", "incomplete", "failed", "cancelled", "crashed",
-)  # fmt: skip
 
 
 def start(

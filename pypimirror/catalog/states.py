@@ -1,10 +1,15 @@
-"""The states of a file and the moves between them. The only table of allowed moves."""
+"""The states of files, with the only table of allowed moves, and those of runs. Knows no SQL."""
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
 from pypimirror.model import PypimirrorError
+
+#: States of a run and of a stage.
+RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
+    "running", "completed", "incomplete", "failed", "cancelled", "crashed",
+)  # fmt: skip
 
 
 class State(IntEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pypimirror.catalog import runs
+from pypimirror.catalog import states
 from pypimirror.config import ConfigError
 from pypimirror.lock import LockedError
 from pypimirror.model import PypimirrorError
@@ -22,10 +22,10 @@ class Exit(IntEnum):
 
 
 OF_STATE = {
-    runs.COMPLETED: Exit.DONE,
-    runs.INCOMPLETE: Exit.INCOMPLETE,
-    runs.FAILED: Exit.STOPPED,
-    runs.CANCELLED: Exit.INTERRUPTED,
+    states.COMPLETED: Exit.DONE,
+    states.INCOMPLETE: Exit.INCOMPLETE,
+    states.FAILED: Exit.STOPPED,
+    states.CANCELLED: Exit.INTERRUPTED,
 }
 
 

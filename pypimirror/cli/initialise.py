@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -43,11 +44,15 @@ def write_configuration(
     if file.exists() and not force:
         raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
     text = _TEXT.format(
-        directory=json.dumps(str(directory)),
+        directory=_string(str(directory)),
         upstream=_upstream(upstream),
         projects=json.dumps(list(projects), ensure_ascii=False),
     )
-    Selection(parse(tomllib.loads(text), file))
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: cannot hold this: {error}") from error
+    Selection(parse(values, file))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.read_text() != text:
@@ -60,5 +65,10 @@ def write_configuration(
 def _upstream(url: str | None) -> str:
     if url is None:
         return _PYPI
-    name = urlsplit(url).netloc.rpartition("@")[2].lower().replace(":", "-") or "upstream"
-    return _OTHER.format(name=json.dumps(name), url=json.dumps(url))
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
+    return _OTHER.format(name=_string(name), url=_string(url))
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

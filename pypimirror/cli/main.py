@@ -160,6 +160,7 @@ def runs(
 ) -> None:
     """List past runs, newest first; 'runs show RUN' explains one."""
     if context.invoked_subcommand is not None:
+        context.obj = config, as_json  # "runs --json show" means what "runs show --json" does
         return
     from pypimirror.cli import history
 
@@ -171,6 +172,7 @@ def runs(
     epilog="Examples: pypimirror runs show last; pypimirror runs show 20260101-0300 --json"
 )
 def show(
+    context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -181,7 +183,8 @@ def show(
     from pypimirror.cli import history
 
     set_up_logging(verbose, quiet)
-    history.show_run(load(config), run, as_json=as_json)
+    before: tuple[Path | None, bool] = context.obj or (None, False)
+    history.show_run(load(config or before[0]), run, as_json=as_json or before[1])
 
 
 @app.command(epilog="Example: pypimirror serve --host 0.0.0.0 --port 8080")

@@ -6,7 +6,6 @@ import msgspec
 from rich.markup import escape
 from rich.table import Table
 
-from pypimirror import lock
 from pypimirror.catalog import runs
 from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
@@ -57,7 +56,7 @@ def _claims(title: str, digests: dict[str, str], size: int | None) -> None:
 
 def release(config: Config, name: str, *, as_json: bool) -> None:
     """Put an entry's bytes back before verification, for the next sync to prove."""
-    with open_mirror(config) as (catalog, tree), lock.hold(tree.private / "lock"):
+    with open_mirror(config) as (catalog, tree):
         entry = quarantine.find(tree, name)
         with catalog.read() as connection:
             last = runs.recent(connection, 1)
@@ -72,7 +71,7 @@ def release(config: Config, name: str, *, as_json: bool) -> None:
 
 def clear(config: Config, name: str | None, *, as_json: bool) -> None:
     """Delete one entry, or all of them."""
-    with open_mirror(config) as (_, tree), lock.hold(tree.private / "lock"):
+    with open_mirror(config) as (_, tree):
         found: list[Entry]
         found = quarantine.entries(tree) if name is None else [quarantine.find(tree, name)]
         for entry in found:

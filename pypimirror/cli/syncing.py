@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tomllib
@@ -24,12 +25,15 @@ def run(
 ) -> Summary:
     """Sync inline, or as a Prefect flow run in this process."""
     if inline is False or (inline is None and prefect_is_configured()):
-        return _run_flow(file or DEFAULT_FILE, projects)
+        return _run_flow(file or DEFAULT_FILE, projects, quiet)
     with TerminalReporter(quiet) as reporter:
         return run_module.sync(config, projects, sequence.sync, trigger="inline", reporter=reporter)
 
 
-def _run_flow(file: Path, projects: Sequence[str]) -> Summary:
+def _run_flow(file: Path, projects: Sequence[str], quiet: bool) -> Summary:
+    logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
     sys.path.insert(0, str(project_directory()))
     # Logs go to standard error: standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):

@@ -47,7 +47,7 @@ class Client:
     def __init__(self, hello: Hello, transport: Transport | None = None) -> None:
         self._transport = transport or Transport(timeout=hello.timeout, keep=hello.connections)
         self._user_agent = hello.user_agent
-        self._policies = {remote.name: HostPolicy(remote) for remote in hello.remotes}
+        self._remotes = {remote.name: remote for remote in hello.remotes}
         self._routes: dict[tuple[str, Origin], Route] = {}
 
     def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
@@ -88,9 +88,9 @@ class Client:
         return self._transport.send(request, stream=True, proxies=route.proxies)
 
     def _route(self, remote: str, address: Address) -> Route:
-        policy = self._policies.get(remote)
-        if policy is None:
+        if remote not in self._remotes:
             raise FetchError(Reason.INTERNAL, f"No upstream is called {remote!r}.")
+        policy = HostPolicy(self._remotes[remote])
         origin = address.origin
         public_only = policy.public_only(origin)
         proxies = environment_proxies(address.url)

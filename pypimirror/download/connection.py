@@ -9,6 +9,9 @@ within the time-out as a whole, so that a header flood or a slow drip ends soon.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import select
 import ssl
 import time
 from typing import NamedTuple
@@ -16,7 +19,8 @@ from typing import NamedTuple
 import gevent
 import httptools
 from gevent import socket
-from gevent.ssl import SSLContext
+from gevent.monkey import get_original
+from gevent.ssl import SSLContext, SSLSocket
 
 from pypimirror.download.failure import Again, FetchError, bad_response
 from pypimirror.download.hosts import Origin, is_public, not_public
@@ -27,27 +31,47 @@ MAX_HEADERS = 256
 MAX_INTERIM = 8  #: answers of 1xx before the real one
 READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
 
+#: The system's own: it is asked without waiting, which gevent's would make expensive.
+_poll = get_original("select", "poll")
+
 
 class Resolver:
-    """Name lookups, kept for a short while since each new connection needs one."""
+    """Name lookups, kept for `keep` seconds, and never two at once for one name."""
 
     def __init__(self, keep: float = 30.0) -> None:
         self._keep = keep
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._pending: dict[tuple[str, int], gevent.Greenlet[..., list[str] | OSError]] = {}
 
     def addresses(self, host: str, port: int) -> list[str]:
         """Return the addresses of `host`. Raises `FetchError` (CONNECTION)."""
+        with contextlib.suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
         known = self._known.get((host, port))
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        try:
-            infos = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+        lookup = self._pending.get((host, port))
+        if lookup is None:
+            # A greenlet of its own: it goes on for the others if this one's time is up.
+            lookup = self._pending[host, port] = gevent.spawn(self._look_up, host, port)
+        found = lookup.get()
+        if isinstance(found, OSError):
             raise FetchError(
                 Reason.CONNECTION,
-                f"The host {host!r} cannot be resolved: {error}.",
+                f"The host {host!r} cannot be resolved: {found.strerror or found}.",
                 again=Again.ALWAYS,
-            ) from error
+            ) from found
+        return found
+
+    def _look_up(self, host: str, port: int) -> list[str] | OSError:
+        try:
+            infos = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        except OSError as error:
+            return error
+        except UnicodeError as error:
+            return OSError(str(error))
+        finally:
+            del self._pending[host, port]
         found = list(dict.fromkeys(str(info[4][0]) for info in infos))
         self._known[host, port] = (time.monotonic() + self._keep, found)
         return found
@@ -60,7 +84,6 @@ class Head(NamedTuple):
     reason: str
     version: str
     headers: list[tuple[str, str]]
-    keep_alive: bool
 
 
 class _HeadReader:
@@ -82,14 +105,17 @@ class _HeadReader:
 class Connection:
     """A connection to `origin`, used for one request at a time."""
 
-    __slots__ = ("buffer", "origin", "ragged", "reused", "sock", "timeout")
+    __slots__ = ("_poll", "buffer", "origin", "ragged", "sock", "timeout")
 
     def __init__(self, sock: socket.socket, origin: Origin, timeout: float) -> None:
         self.sock = sock
         self.origin = origin
         self.timeout = timeout
         self.buffer = b""  #: bytes received and not yet used
-        self.reused = False
+        self._poll: select.poll | None = None
+        if not isinstance(sock, SSLSocket):
+            self._poll = _poll()
+            self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP)
         self.ragged = False  #: TLS ended without a word: cut off, perhaps by somebody else
 
     @classmethod
@@ -145,6 +171,9 @@ class Connection:
         """Whether the connection is open and nothing that nobody asked for has come in."""
         if self.buffer:
             return False
+        if self._poll is not None:
+            return not self._poll.poll(0)
+        # Over TLS there may be bytes that are no data, such as session tickets.
         self.sock.settimeout(0.0)
         try:
             self.sock.recv(1)
@@ -278,5 +307,4 @@ def parse_head(raw: bytes, origin: Origin) -> Head:
         reader.reason.decode("latin-1"),
         parser.get_http_version(),
         reader.headers,
-        parser.should_keep_alive(),
     )

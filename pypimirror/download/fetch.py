@@ -38,6 +38,7 @@ from pypimirror.download.transfer import FileTransfer
 from pypimirror.model import Problem, ReadError, Reason
 
 PROGRESS_EVERY = 0.5  #: seconds
+MAX_COOLDOWNS = 10  #: times that a job waits for its host before it asks all the same
 R = TypeVar("R")
 
 #: Reasons that say less than any other: what another URL of the same file says matters more.
@@ -116,12 +117,7 @@ class Fetcher:
         try:
             result = attempts.run(transfer.attempt)
         except FetchError as error:
-            error = transfer.offending or error
-            return msgspec.structs.replace(
-                transfer.give_up(error),
-                problem=attempts.problem(error),
-                attempts=attempts.count,
-            )
+            return _given_up(transfer, attempts, error)
         if attempts.count > 1:
             return msgspec.structs.replace(result, attempts=attempts.count)
         return result
@@ -146,6 +142,8 @@ class Attempts:
     """The attempts at one job: each round tries every URL that may still work, in turn."""
 
     def __init__(self, fetcher: Fetcher, urls: tuple[str, ...]) -> None:
+        if not urls:
+            raise ValueError("a job without a URL")
         self._fetcher = fetcher
         self._urls = urls
         self._errors: dict[str, FetchError] = {}
@@ -169,7 +167,8 @@ class Attempts:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
             for url, address in list(left.items()):
                 try:
-                    return self._try(attempt, url, address.origin.host)
+                    with self._fetcher._places:
+                        return self._try(attempt, url, address.origin.host)
                 except FetchError as error:
                     self._errors[url] = error
                     if error.again is Again.NEVER or (
@@ -184,9 +183,13 @@ class Attempts:
                 break
         raise self._most_telling()
 
+    def ended_with(self, error: FetchError) -> bool:
+        """Whether `error` is the last one of its URL."""
+        return any(found is error for found in self._errors.values())
+
     def problem(self, error: FetchError, project: str = "") -> Problem:
         """Return `error` as a `Problem`."""
-        url = next((url for url, found in self._errors.items() if found is error), "")
+        url = next((u for u, found in self._errors.items() if found is error), self._urls[0])
         try:
             url = parse_url(url).url  # without a login
         except FetchError:
@@ -196,24 +199,43 @@ class Attempts:
         )
 
     def _try(self, attempt: Callable[[str], R], url: str, host: str) -> R:
-        cooldowns = self._fetcher._cooldowns
-        wait = cooldowns.remaining(host)
-        if wait:
-            gevent.sleep(wait)
-        with self._fetcher._places:
-            self.count += 1
-            try:
-                result = attempt(url)
-            except FetchError as error:
-                if error.throttled:
-                    cooldowns.throttle(host, error.retry_after)
-                raise
+        """Make one attempt, in a place of ours, which is given up while the host rests."""
+        cooldowns, places = self._fetcher._cooldowns, self._fetcher._places
+        # Asked again once there is a place: a neighbour may have been told to stop meanwhile.
+        for _ in range(MAX_COOLDOWNS):
+            wait = cooldowns.remaining(host)
+            if wait:
+                places.release()
+                try:
+                    gevent.sleep(wait)
+                finally:
+                    places.acquire()
+            else:
+                break
+        self.count += 1
+        try:
+            result = attempt(url)
+        except FetchError as error:
+            if error.throttled:
+                cooldowns.throttle(host, error.retry_after)
+            raise
         cooldowns.relieve(host)
         return result
 
     def _most_telling(self) -> FetchError:
         errors = list(self._errors.values())
         strong = [error for error in errors if error.reason not in _WEAK]
-        if strong or errors:
-            return (strong or errors)[0]
-        return FetchError(Reason.INTERNAL, "A job without a URL.")
+        return (strong or errors)[0]
+
+
+def _given_up(transfer: FileTransfer, attempts: Attempts, last: FetchError) -> FileResult:
+    """Return the result of a file that could not be fetched."""
+    error = last
+    # Bytes are proven bad only if nothing else went wrong at their URL since.
+    if transfer.offending is not None and attempts.ended_with(transfer.offending):
+        error = transfer.offending
+    else:
+        transfer.offending = None
+    return msgspec.structs.replace(
+        transfer.give_up(), problem=attempts.problem(error), attempts=max(1, attempts.count)
+    )

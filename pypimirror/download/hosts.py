@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +31,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 8192  #: characters; common servers refuse longer ones
 
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?:(?P<login>[!-.0-~]*)@)?"
+    r"(?P<scheme>https?)://(?:(?P<login>[!\"$-.0->A-\[\]-~]*)@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>[/?][!-\"$-~]*)?(?:#.*)?",
     re.IGNORECASE | re.ASCII | re.DOTALL,
@@ -69,6 +70,7 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
+@lru_cache(maxsize=1024)  # each URL is looked at several times within moments
 def parse_url(url: str) -> Address:
     """Take `url` apart. Raises `FetchError` (UNSAFE_URL) for anything but a sound http(s) URL."""
     match = _URL.fullmatch(url) or _URL.fullmatch(_quoted(url))
@@ -95,6 +97,8 @@ def _quoted(url: str) -> str:
         return ""  # urlsplit would quietly drop them
     try:
         parts = urlsplit(url)
+        if "\\" in parts.netloc or parts.netloc.count("@") > 1:
+            return ""  # programs disagree on where the host begins
         host = (parts.hostname or "").encode("idna").decode("ascii")
         netloc = parts.netloc.lower().replace(parts.hostname or "", host)
         if parts.username is not None:

@@ -28,7 +28,9 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
 
     remotes: tuple[Remote, ...]
     connections: int = 64
-    timeout: float = 30.0  #: seconds without a byte
+    #: Seconds for connecting, for the head of an answer, and between any two bytes of a body;
+    #: `pypimirror.download.body` has what is too slow besides.
+    timeout: float = 30.0
     tries: int = 5  #: attempts for a job, the first included
     user_agent: str = "pypimirror"
     max_file_size: int = 5 << 30  #: bytes

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
 
 import gevent
@@ -69,9 +70,8 @@ class FileTransfer:
             raise disk_failure(error, self._job.path) from error
         return result
 
-    def give_up(self, error: FetchError) -> FileResult:
+    def give_up(self) -> FileResult:
         """Clean up after the last attempt and return what is left."""
-        result = FileResult(self._job.id, transferred=self.transferred)
         if self.offending is not None:
             self._forget_note()
             return FileResult(
@@ -80,11 +80,12 @@ class FileTransfer:
                 transferred=self.transferred,
                 digests=self._digests.hex(),
             )
-        if not (self._noted and self._digests.size) and error.reason is not Reason.DISK:
+        if not (self._noted and self._whole is not None and self._digests.size):
             self._forget_note()
             with contextlib.suppress(OSError):
-                os.unlink(self._job.path)  # noqa: PTH108
-        return result
+                if stat.S_ISREG(os.lstat(self._job.path).st_mode):
+                    os.unlink(self._job.path)  # noqa: PTH108
+        return FileResult(self._job.id, transferred=self.transferred)
 
     def _attempt(self, url: str) -> FileResult:
         offset = self._offset(url)
@@ -103,6 +104,7 @@ class FileTransfer:
                     except FetchError as error:
                         if error.reason is not Reason.DIGEST_MISMATCH:
                             raise
+                    self.offending = None  # it may be the bytes that were here before
                     response = None
         if response is None:
             response = self._client.get(self._job.remote, url, _HEADERS)
@@ -112,20 +114,20 @@ class FileTransfer:
         """Return how many bytes at the path an answer of `url` can continue."""
         if not self._looked:
             self._looked = True
-            self._load_note(url)
+            self._load_note()
         whole = self._whole
         if whole is None or whole.url != url:
             return 0
         return self._digests.size if self._noted or self._digests.size >= WORTH_RESUMING else 0
 
-    def _load_note(self, url: str) -> None:
+    def _load_note(self) -> None:
         """Take up what an earlier run left at the path."""
         found = read_note(self._job.path)
         if found is None:
             return
         whole, size = found
         self._noted = True
-        if whole.url != url or self._job.size not in (None, whole.total):
+        if whole.url not in self._job.urls or self._job.size not in (None, whole.total):
             return
         digests = Digests(self._job.digests)
         with open(self._job.path, "rb", buffering=0) as file:  # noqa: PTH123
@@ -158,7 +160,7 @@ class FileTransfer:
 
     def _continue(self, response: Response, whole: Whole) -> FileResult:
         raw = raw_of(response)
-        fd = os.open(self._job.path, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(self._job.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.ftruncate(fd, self._digests.size)
             os.lseek(fd, 0, os.SEEK_END)
@@ -220,7 +222,8 @@ class FileTransfer:
         """Open the path for a new file and forget what was there."""
         self._whole = None
         self._forget_note()
-        self._digests = Digests(self._job.digests)
+        if self._digests.size:
+            self._digests = Digests(self._job.digests)
         self.offending = None
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:

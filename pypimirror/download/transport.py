@@ -77,7 +77,7 @@ class Answer(Response):
         self._next = None
         self.status_code = head.status
         self.reason = head.reason
-        self.headers = _merged(head.headers)
+        self.headers = Headers(head.headers)
         self.raw = raw
         self.url = request.url or ""
         self.encoding = None
@@ -86,13 +86,19 @@ class Answer(Response):
         self.cookies = _NO_COOKIES
 
 
-def _merged(headers: list[tuple[str, str]]) -> CaseInsensitiveDict[str]:
-    merged: CaseInsensitiveDict[str] = CaseInsensitiveDict(headers)
-    if len(merged) != len(headers):
-        merged.clear()
+class Headers(CaseInsensitiveDict[str]):
+    """Headers as requests has them, made in one go: stock calls two methods for each of them."""
+
+    def __init__(self, headers: list[tuple[str, str]]) -> None:
+        store: dict[str, tuple[str, str]] = {}
         for name, value in headers:
-            merged[name] = f"{merged[name]}, {value}" if name in merged else value
-    return merged
+            key = name.lower()
+            store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
+        self._store = store
+
+    def copy(self) -> CaseInsensitiveDict[str]:
+        """Return a copy."""
+        return CaseInsensitiveDict(self.items())
 
 
 class Transport(BaseAdapter):
@@ -193,7 +199,6 @@ class Transport(BaseAdapter):
             connection = idle.pop()
             self._idle_count -= 1
             if connection.is_idle():
-                connection.reused = True
                 return connection
             connection.close()
         return None
@@ -220,22 +225,22 @@ class Transport(BaseAdapter):
 
     def _body(self, connection: Connection, head: Head, public_only: bool) -> Body:
         """Return the body, framed as RFC 9112, 6.3 says."""
-        give_back = self._give_back(public_only)
-        if not head.keep_alive:
-
-            def give_back(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
-                connection.close()
-
-        if head.status in (204, 304):
-            return EmptyBody(connection, give_back)
         length: str | None = None
         coding: str | None = None
+        options = ""
         for name, value in head.headers:
             lower = name.lower()
             if lower == "content-length":
                 length = value
             elif lower == "transfer-encoding":
                 coding = value if coding is None else f"{coding}, {value}"
+            elif lower == "connection":
+                options = f"{options}, {value}"
+        give_back = self._give_back(public_only)
+        if not _keeps_alive(head.version, options):
+            give_back = _close
+        if head.status in (204, 304):
+            return EmptyBody(connection, give_back)
         if coding is not None:
             if coding.strip().lower() != "chunked" or length is not None:
                 raise bad_response(
@@ -262,6 +267,9 @@ class Transport(BaseAdapter):
         if self._stock is None:
             self._stock = HTTPAdapter(pool_connections=16, pool_maxsize=self._keep)
         request.headers = CaseInsensitiveDict(request.headers)
+        if verify is True:
+            paths = ssl.get_default_verify_paths()
+            verify = authorities() or paths.cafile or paths.capath or True
         try:
             response = self._stock.send(
                 request,
@@ -316,6 +324,16 @@ def stock_failure(error: Exception) -> FetchError:
     return bad_response(f"The answer breaks HTTP ({text}).")
 
 
+def _keeps_alive(version: str, options: str) -> bool:
+    """Whether a connection stays open, by the HTTP version and the Connection header."""
+    named = {option.strip() for option in options.lower().split(",")}
+    return "close" not in named and (version == "1.1" or "keep-alive" in named)
+
+
+def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
+    connection.close()
+
+
 def _request_bytes(address: Address, headers: Mapping[str, str], method: str) -> bytes:
     lines = [f"{method} {address.target} HTTP/1.1", f"Host: {address.origin.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -326,23 +344,31 @@ def _request_bytes(address: Address, headers: Mapping[str, str], method: str) ->
 
 
 def make_tls_context() -> SSLContext:
-    """Return a context that verifies certificates and names.
-
-    Trusted are REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE (a file or a directory) where set; else the
-    system's authorities, which SSL_CERT_FILE and SSL_CERT_DIR override; else certifi's.
-    """
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    paths = ssl.get_default_verify_paths()
-    if bundle is None and not paths.cafile and not _has_entries(paths.capath):
-        bundle = certifi.where()
-    if bundle is None:
+    """Return a context that verifies certificates and names."""
+    trusted = authorities()
+    if trusted is None:
         context = create_default_context()
-    elif Path(bundle).is_dir():
-        context = create_default_context(capath=bundle)
+    elif Path(trusted).is_dir():
+        context = create_default_context(capath=trusted)
     else:
-        context = create_default_context(cafile=bundle)
+        context = create_default_context(cafile=trusted)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def authorities() -> str | None:
+    """Return the file or directory of trusted authorities, None for OpenSSL's own choice.
+
+    REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE where set; else the system's, which SSL_CERT_FILE and
+    SSL_CERT_DIR override; else certifi's.
+    """
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if bundle:
+        return bundle
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or _has_entries(paths.capath):
+        return None
+    return certifi.where()
 
 
 def _has_entries(directory: str | None) -> bool:

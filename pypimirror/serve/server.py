@@ -1,9 +1,10 @@
 """A web server for a mirror root: `python -P -m pypimirror.serve.server --directory D`.
 
 It runs `pypimirror.serve.app` on gevent, in a process of its own. When it can be asked, it prints
-one line on stdout, `Serving <directory> at http://HOST:PORT/`, then how to install on stderr. On
-SIGTERM or SIGINT it takes no more connections, lets running answers finish for `DRAIN` seconds,
-and ends with 0. It ends with 2 for wrong use and 3 if it cannot listen.
+one line on stdout, `Serving <directory> at http://HOST:PORT/` or with `--json` a JSON document
+that says the same, then how to install on stderr. On SIGTERM or SIGINT it takes no more
+connections, lets running answers finish for `DRAIN` seconds, and ends with 0. It ends with 2 for
+wrong use and 3 if it cannot listen.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if __name__ == "__main__":  # before anything else is imported, and never into a
     monkey.patch_all()
 
 import argparse
+import json
 import signal
 import socket
 import sys
@@ -111,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    _announce(directory, options.host, int(server.address[1]))
+    _announce(directory, options.host, int(server.address[1]), as_json=options.json)
     stop.wait()
     server.stop()
     app.idle.wait(timeout=DRAIN)
@@ -125,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=8000, help="port (%(default)s); 0 takes any free one"
     )
+    parser.add_argument("--json", action="store_true", help="say in JSON where it serves")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")
     return parser
 
@@ -149,9 +152,13 @@ def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSG
     return server
 
 
-def _announce(directory: Path, host: str, port: int) -> None:
+def _announce(directory: Path, host: str, port: int, *, as_json: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
-    print(f"Serving {directory} at http://{shown}:{port}/", flush=True)
+    url = f"http://{shown}:{port}/"
+    if as_json:
+        print(json.dumps({"directory": str(directory), "url": url}), flush=True)
+    else:
+        print(f"Serving {directory} at {url}", flush=True)
     if not (directory / "simple").is_dir():
         print("There is no index here yet; `pypimirror sync` makes one.", file=sys.stderr)
     reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104

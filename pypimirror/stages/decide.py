@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
+from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
@@ -120,9 +121,11 @@ def decide(
             decision.new.append({"filename": file.filename, **row})
         else:
             _known(decision, page, file, old, digests, row, terms)
-    refused_links = {problem.file for problem in page.problems}
     decision.refused.extend(page.problems)
-    _missing(decision, page, held, offered | refused_links)
+    # Problems name files as people read them: cut short, without control characters.
+    refused_links = {problem.file for problem in page.problems}
+    offered.update(name for name in held if printable(name) in refused_links)
+    _missing(decision, page, held, offered)
     return decision
 
 

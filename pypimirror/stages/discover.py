@@ -67,7 +67,6 @@ def discover(run: Run, ids: Sequence[int]) -> None:
     run.reporter.begin(Stage.DISCOVER, len(rows))
     if run.unreachable or not rows:
         return
-    answered = False
     outages = []
     # A project that an upstream does not have is asked for at the next one.
     asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
@@ -79,10 +78,12 @@ def discover(run: Run, ids: Sequence[int]) -> None:
             read = []
             for row, position, result in chunk:
                 problem = result.problem
-                answered = answered or problem is None or problem.reason not in _OUTAGE
+                if problem is None or problem.reason not in _OUTAGE:
+                    run.answered = True
                 if problem is None:
                     read.append((row, position, result))
                 elif problem.reason is not Reason.MISSING:
+                    problem = msgspec.structs.replace(problem, project=row.name)
                     problems.append(problem)
                     outages.append(problem)
                 elif position + 1 < len(run.config.upstream):
@@ -94,8 +95,8 @@ def discover(run: Run, ids: Sequence[int]) -> None:
             run.reporter.advance(Stage.DISCOVER, things=len(chunk))
         _not_found(run, absent)
         asked = missing
-    if outages and not answered:
-        run.unreachable = _unreachable(run, outages[0])
+    if outages and not run.answered:
+        run.unreachable = lists.unreachable(run, outages[0])
 
 
 def _first_upstream(run: Run, row: Row[Any]) -> int:
@@ -138,7 +139,7 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
     changed = {
         row.id: (position, result.page)
         for row, position, result in read
-        if result.page is not None and not _is_unchanged(run, row, result)
+        if result.page is not None and not _is_unchanged(run, row, position, result)
     }
     pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
@@ -183,11 +184,13 @@ def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
     }
 
 
-def _is_unchanged(run: Run, row: Row[Any], result: PageResult) -> bool:
+def _is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> bool:
     if result.not_modified:
         return True
     return (
         row.page_digest == result.digest
+        # Equal pages of two upstreams are not the same page: their links lead elsewhere.
+        and row.upstream == run.config.upstream[position].name
         and row.selection == run.selection.digest
         and row.gone is None
     )
@@ -211,8 +214,8 @@ def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
     """
     if result.linked is not None:
         return True
-    serial = _serial(run, row, result)
-    return serial is not None and serial < run.listed.get(row.name, serial)
+    serial, listed = _serial(run, row, result), run.listed.get(row.name)
+    return serial is not None and listed is not None and serial < listed
 
 
 def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
@@ -224,8 +227,9 @@ def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
         return result.page.serial
     if result.serial is not None:
         return result.serial
-    listed: int | None = run.listed.get(row.name, row.serial)
-    return listed
+    listed = run.listed.get(row.name)
+    known: int | None = row.serial
+    return known if listed is None else listed
 
 
 def _read_page(
@@ -340,15 +344,4 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
             for row in absent
             if row.display_name is None and row.name not in run.listed
         ],
-    )
-
-
-def _unreachable(run: Run, problem: Problem) -> Problem:
-    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
-    return msgspec.structs.replace(
-        problem,
-        message=f"no upstream answered ({addresses}): {problem.message}; check the line, or name "
-        "another index in [[upstream]] url. What is published stays as it is",
-        project="",
-        file="",
     )

@@ -6,7 +6,7 @@ by name first, because a quarantined one vanishes from the list and not from its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +17,7 @@ from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
 from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchList, ListResult
-from pypimirror.model import ProjectList, ProjectName, ReadError, Stage
+from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
 from pypimirror.stages import linkpages
 from pypimirror.stages.run import Run
 from pypimirror.upstream.listing import parse_list
@@ -36,6 +36,8 @@ def drop_deselected(run: Run) -> None:
                 dropped.append(row.id)
     with run.catalog.write() as connection:
         projects.deselect(connection, dropped)
+        # What it lets in is in lists that were read before: they must be read again.
+        projects.forget_lists(connection)
         projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
 
 
@@ -58,10 +60,12 @@ def compare(run: Run) -> None:
         }
     seen: set[str] = set()
     read_whole: set[str] = set()  # upstreams whose list was read now
+    failed: list[tuple[UpstreamSection, Problem | None]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for upstream in run.config.upstream:
         answer, found = _fetch(run, upstream)
         if found is not None:
+            run.answered = True
             read_whole.add(upstream.name)
             changed = _changed(run, upstream, found, known, seen, new_ones=complete)
             with run.catalog.write() as connection:
@@ -69,19 +73,27 @@ def compare(run: Run) -> None:
                     projects.ensure(connection, chunk)
                     projects.to_look(connection, chunk, upstream.name)
                 # With the marks, not before: a list that counts as read is not read again.
-                _remember(run, connection, upstream, answer, found)
+                _remember(run, connection, upstream, answer, found, whole=complete)
         elif answer.not_modified:
-            seen.update(name for name, row in known.items() if row.upstream == upstream.name)
+            run.answered = True
+            seen.update(
+                name
+                for name, row in known.items()
+                if row.upstream == upstream.name and row.gone is None
+            )
         else:
             complete = False
-            _list_failed(run, upstream, answer)
-    if not complete and len(run.config.upstream) == 1:
+            failed.append((upstream, answer.problem))
+    if failed:
+        _lists_failed(run, failed)
+    if not run.answered:
         return
+    configured = {upstream.name for upstream in run.config.upstream}
     missing = [
         ProjectName(name)
         for name, row in known.items()
-        if row.upstream in read_whole
-        and name not in seen
+        if name not in seen
+        and (row.upstream in read_whole or (complete and row.upstream not in configured))
         and row.gone not in (Cause.UPSTREAM, Cause.SELECTION)
     ]
     with run.catalog.write() as connection:
@@ -126,12 +138,20 @@ def _remember(
     upstream: UpstreamSection,
     result: ListResult,
     found: ProjectList,
+    *,
+    whole: bool,
 ) -> None:
+    """Remember a list as read, unless it must be read again whether it changes or not.
+
+    That is so where names of it were passed over, and where it gives no serials: it then stays
+    the same while its projects change.
+    """
+    done = whole and all(entry.serial is not None for entry in found.projects)
     projects.set_list(
         connection,
         upstream.name,
-        etag=result.etag,
-        last_modified=result.last_modified,
+        etag=result.etag if done else None,
+        last_modified=result.last_modified if done else None,
         serial=found.serial,
         selection=run.selection.digest,
     )
@@ -160,8 +180,7 @@ def _changed(
             continue
         seen.add(name)
         if row is None or _differs(run, upstream, entry.serial, row):
-            if entry.serial is not None:
-                run.listed[name] = entry.serial
+            run.listed[name] = entry.serial
             yield name
 
 
@@ -175,14 +194,28 @@ def _differs(run: Run, upstream: UpstreamSection, serial: int | None, row: _Know
     )
 
 
-def _list_failed(run: Run, upstream: UpstreamSection, answer: ListResult) -> None:
-    assert answer.problem is not None
-    problem = msgspec.structs.replace(
-        answer.problem,
-        message=f"upstream {upstream.name}: its project list cannot be read: "
-        f"{answer.problem.message}",
+def _lists_failed(run: Run, failed: Sequence[tuple[UpstreamSection, Problem | None]]) -> None:
+    """Say which lists cannot be read; where none can, that ends the run."""
+    first = next(problem for _, problem in failed if problem is not None)
+    said = "; ".join(
+        f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
+        for upstream, problem in failed
+        if problem is not None
     )
-    if len(run.config.upstream) == 1:
-        run.unreachable = problem
-    else:
+    problem = msgspec.structs.replace(first, message=said)
+    if run.answered:
         run.failed(Stage.DISCOVER, [problem])
+    else:
+        run.unreachable = unreachable(run, problem)
+
+
+def unreachable(run: Run, problem: Problem) -> Problem:
+    """Return `problem` as the reason why a run cannot work, with the way out."""
+    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
+    return msgspec.structs.replace(
+        problem,
+        message=f"no upstream answered ({addresses}): {problem.message}; check the line, or name "
+        "another index in [[upstream]] url. What is published stays as it is",
+        project="",
+        file="",
+    )

@@ -38,10 +38,17 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def publish(run: Run, ids: Sequence[int]) -> None:
-    """Render the pages of those of these projects that have changed."""
+def publish(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
+    """Render the pages of those of these projects that have changed.
+
+    Those of projects that are gone only `with_gone`, where they are still on disk.
+    """
     with run.catalog.read() as connection:
-        rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
+        rows = [
+            row
+            for row in projects.get(connection, ids)
+            if row.dirty and (row.gone is None or (with_gone and row.live))
+        ]
     run.reporter.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
         _publish(run, chunk)
@@ -54,7 +61,8 @@ def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
     _redo_pages_of_another_form(run)
     withdrawn = withdraw.withdraw(run)
-    publish(run, withdrawn.projects)
+    for chunk in projects.chunks(withdrawn.projects, _COMMIT):
+        publish(run, chunk)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if withdrawn.allowed else []
         stale = projects.get_mark(connection, _ROOT_MARK) != ""
@@ -78,8 +86,8 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
         page = msgspec.structs.replace(page, serial=serial)
         contents.extend(_forms(run, page))
     written = run.tree.write(contents)
-    if written:
-        run.tree.flush()
+    # Also where none is new: a dead run may have placed them, and nothing made them durable.
+    run.tree.flush()
     _commit(run, rows, held, serials)
     run.count(pages_written=written)
 
@@ -242,17 +250,28 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
         projects.change(connection, values)
 
 
+def is_another_form(run: Run, connection: Connection) -> bool:
+    """Whether the configuration asks for other forms of pages than those that were written."""
+    return projects.get_mark(connection, _FORMATS_MARK) != _forms_of(run)
+
+
+def _forms_of(run: Run) -> str:
+    return ",".join(sorted(run.config.publish.formats))
+
+
 def _redo_pages_of_another_form(run: Run) -> None:
-    """Render all pages again where the configuration asks for other forms than before."""
-    wanted = ",".join(sorted(run.config.publish.formats))
+    """Render all pages again where the configuration asks for other forms than before.
+
+    In: the pages, then the root index. Out: the root index, then the pages.
+    """
     with run.catalog.read() as connection:
-        before = projects.get_mark(connection, _FORMATS_MARK)
-    if before == wanted:
-        return
+        if not is_another_form(run, connection):
+            return
     with run.catalog.write() as connection:
         projects.redo_pages(connection)
         projects.set_mark(connection, _ROOT_MARK, _STALE)
     _publish_dirty(run)
+    _publish_root(run, with_gone=True)
     unwanted = [form for form in _RENDER if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
         names = [None, *(row.name for row in projects.root_entries(connection, with_gone=True))]
@@ -260,7 +279,7 @@ def _redo_pages_of_another_form(run: Run) -> None:
         for path in page_paths(name, unwanted).values():
             run.tree.remove(path)
     with run.catalog.write() as connection:
-        projects.set_mark(connection, _FORMATS_MARK, wanted)
+        projects.set_mark(connection, _FORMATS_MARK, _forms_of(run))
 
 
 def _publish_dirty(run: Run) -> None:
@@ -270,5 +289,5 @@ def _publish_dirty(run: Run) -> None:
             ids = projects.next_batch(connection, last, _COMMIT, None)
         if not ids:
             return
-        publish(run, ids)
+        publish(run, ids, with_gone=True)
         last = ids[-1]

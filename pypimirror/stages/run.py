@@ -1,6 +1,6 @@
 """A run: what its stages share, and its record in the history.
 
-`open_run` takes the lock, opens the catalog and the mirror root, and closes the record whatever
+`sync` takes the lock, opens the catalog and the mirror root, and closes the record whatever
 happens in between. Time is fixed once per run.
 """
 
@@ -10,18 +10,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import lock
 from pypimirror.catalog import projects, runs
-from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.database import Catalog, CatalogError
 from pypimirror.config import Config, ConfigError, UpstreamSection
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
@@ -100,7 +100,7 @@ class Observed:
 
 @dataclass
 class Run:
-    """One run over one mirror. Built by `open_run`."""
+    """One run over one mirror. Built by `sync`."""
 
     config: Config
     selection: Selection
@@ -113,8 +113,12 @@ class Run:
     command: str = "sync"
     now: float = field(default_factory=time.time)  #: seconds since the epoch
     counts: Counter[str] = field(default_factory=Counter)
-    #: Serials that the upstreams' lists gave for the projects whose pages are asked for.
-    listed: dict[str, int] = field(default_factory=dict)
+    #: The projects whose pages are asked for because a list has them, with their serials there.
+    listed: dict[str, int | None] = field(default_factory=dict)
+    #: Whether any upstream has answered in this run.
+    answered: bool = False
+    #: The stage that is under way.
+    stage: Stage = Stage.DISCOVER
     #: What this process has observed of the bytes of files that are fetched and not verified.
     observed: dict[int, Observed] = field(default_factory=dict)
     #: Links that were tried, by file: the place's name and the address.
@@ -228,7 +232,11 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
     """Normalise the projects that a command names; raises `ConfigError` on one not selected."""
     if not names:
         return None
-    checked = tuple(dict.fromkeys(ProjectName(canonicalize_name(name)) for name in names))
+    try:
+        valid = [ProjectName(canonicalize_name(name, validate=True)) for name in names]
+    except InvalidName as error:
+        raise ConfigError(f"{error}; name projects as the index does, without a version") from error
+    checked = tuple(dict.fromkeys(valid))
     for name in checked:
         if not selection.project(name):
             raise ConfigError(f"{name}: is not selected; add it to select.projects")
@@ -236,18 +244,25 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
 
 
 @contextmanager
-def open_mirror(config: Config, *, dry: bool = False) -> Iterator[tuple[Catalog, Tree]]:
-    """Open catalog and mirror root; nothing is made on disk for a dry run."""
-    tree = Tree(config.directory)
-    if dry and config.mirror.catalog == "sqlite" and not tree.private.exists():
-        catalog = Catalog.open("sqlite://")
-    else:
-        tree.create()
-        catalog = Catalog.open(config.catalog_url)
+def _catalog_errors() -> Iterator[None]:
+    """Translate the database's errors."""
     try:
+        yield
+    except SQLAlchemyError as error:
+        raise CatalogError(_as_problem(error).message) from error
+
+
+@contextmanager
+def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+    """Hold the lock and open catalog and mirror root, making what is not there.
+
+    Raises `LockedError`, `CatalogError` and `TreeError`.
+    """
+    tree = Tree(config.directory)
+    tree.create()
+    # The lock comes first: what a migration changes must not change under another run.
+    with lock.hold(tree.private / "lock"), closing(Catalog.open(config.catalog_url)) as catalog:
         yield catalog, tree
-    finally:
-        catalog.close()
 
 
 def sync(
@@ -266,14 +281,12 @@ def sync(
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    with ExitStack() as stack:
-        catalog, tree = stack.enter_context(open_mirror(config))
-        stack.enter_context(lock.hold(tree.private / "lock"))
+    with open_mirror(config) as (catalog, tree):
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
         run.command = command
         tree.clear_private()
         staging.sweep(catalog, tree)
-        with catalog.write() as connection:
+        with _catalog_errors(), catalog.write() as connection:
             runs.close_crashed(connection)
             run.id, run.name = runs.start(
                 connection,
@@ -292,28 +305,32 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         work(run)
         if run.unreachable:
             message = run.unreachable.message
+            run.failed(Stage.DISCOVER, [run.unreachable])
         else:
             state, message = runs.COMPLETED, ""
     except (KeyboardInterrupt, Cancelled):
         state, message = runs.CANCELLED, "cancelled"
-    except (PypimirrorError, SQLAlchemyError) as error:
+    except (PypimirrorError, SQLAlchemyError, OSError) as error:
         problem = _as_problem(error)
         message = problem.message
-        run.failed(Stage.PUBLISH, [problem])
+        run.failed(run.stage, [problem])
     finally:
         run.close()
         summary = _close(run, state, message)
     return summary
 
 
-def _as_problem(error: PypimirrorError | SQLAlchemyError) -> Problem:
+def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
     if isinstance(error, SQLAlchemyError):
         return Problem(Reason.CATALOG, f"catalog: {getattr(error, 'orig', None) or error}")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Problem(Reason.DISK, f"{where}{error.strerror or error}")
     return getattr(error, "problem", None) or Problem(Reason.INTERNAL, str(error))
 
 
 def _close(run: Run, state: str, message: str) -> Summary:
-    with run.catalog.write() as connection:
+    with _catalog_errors(), run.catalog.write() as connection:
         # What pages offer and the mirror refuses is said in every run, until it changes.
         refused = projects.standing_refusals(connection, run.names)
         runs.add_failures(connection, run.id, Stage.DISCOVER, refused)
@@ -326,5 +343,5 @@ def _close(run: Run, state: str, message: str) -> Summary:
         counts = {key: run.counts[key] for key in COUNTS[run.command]}
         counts["files_failed"] = sum(1 for problem in failures if problem.file)
         runs.end(connection, run.id, state, message, counts)
-    seconds = time.time() - run.now
+    seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
     return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

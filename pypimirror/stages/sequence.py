@@ -42,6 +42,7 @@ _WORK = {
 def perform(run: Run, stage: Stage, batch: Batch) -> None:
     """Do one stage for one batch and record it."""
     before = Counter(run.counts)
+    run.stage = stage
     with run.catalog.write() as connection:
         record = runs.start_stage(connection, run.id, stage, batch.number)
     state = runs.FAILED
@@ -69,6 +70,7 @@ def sync(run: Run, call: Call = perform) -> None:
 
 
 def batches(run: Run) -> Iterator[tuple[int, ...]]:
+    """Yield the ids of the projects that have something left to do, a batch at a time."""
     last = 0
     while True:
         with run.catalog.read() as connection:

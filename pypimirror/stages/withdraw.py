@@ -52,7 +52,7 @@ def withdraw(run: Run) -> Withdrawn:
     proven = [row for row in leaving if row.state in PROVEN]
     others = [row for row in leaving if row.state not in PROVEN]
     for row in others:
-        run.tree.staged(row.id).unlink(missing_ok=True)
+        run.tree.discard(row.id)
     touched = {row.project_id for row in proven}
     with run.catalog.write() as connection:
         moved = [{"id": row.id, "withdrawn_at": run.now} for row in proven]

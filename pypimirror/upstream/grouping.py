@@ -7,7 +7,8 @@ The rules:
    places where it can be cut so that a version is left, the one counts that leaves a project
    which somebody asked for by name (the longest of several), else the first:
    "foo-1.0-1.tar.gz" is release 1.0-1 of foo, unless foo-1.0 was asked for.
-3. Without such a place, an underscore may stand for the dash, as old tools had it.
+3. Without such a place, an underscore may stand for the dash, as old tools had it. In packages
+   of Debian it always does.
 4. Without any version ("foo-latest.zip", "foo1.0.zip"), it is the longest project of those asked
    for that it can belong to, else what stands before the last dash.
 
@@ -42,7 +43,7 @@ def project_of(filename: str, named: Collection[ProjectName] = ()) -> ProjectNam
     name = filename
     if filename.lower().endswith((".rpm", ".deb")) and (system := _SYSTEM.match(filename)):
         name = filename[system.end() :]
-    for separator in "-_":
+    for separator in "_-" if filename.lower().endswith(".deb") else "-_":
         found = [p for p in _prefixes(name, separator) if version_of(filename, p) is not None]
         if found:
             return max((p for p in found if p in named), key=len, default=found[0])

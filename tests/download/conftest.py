@@ -45,7 +45,7 @@ class Lab:
         self.hello = Hello(
             **{
                 "remotes": (Remote("sim", simulator.url),),
-                "timeout": 0.5,
+                "timeout": 10.0,  # tests of time-outs set their own
                 "tries": 2,
                 "backoff": 0.01,
                 "max_backoff": 0.05,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ from tests.simulator import IndexFile, Simulator
 
 
 @pytest.fixture(autouse=True)
-def quickly() -> None:
-    """Nothing here may take long: two attempts with a time-out of half a second."""
+def quickly() -> Iterator[None]:
+    """Nothing here may take as long as a time-out of ten seconds, twice."""
     started = time.monotonic()
     yield
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 15
 
 
 def gone(lab: Lab) -> None:
@@ -101,13 +102,15 @@ def test_hangup(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     problem(lab.file(six), Reason.CONNECTION)
 
 
-def test_timeout_before_the_answer(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
+def test_timeout_before_the_answer(make_lab: MakeLab, simulator: Simulator, six: IndexFile) -> None:
+    lab = make_lab(timeout=0.3)
     simulator.fault(six, faults.Stall())
     assert problem(lab.file(six), Reason.TIMEOUT).attempts == 2
     gone(lab)
 
 
-def test_timeout_in_the_body(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
+def test_timeout_in_the_body(make_lab: MakeLab, simulator: Simulator, six: IndexFile) -> None:
+    lab = make_lab(timeout=0.3)
     simulator.fault(six, faults.Stall(after=5000))
     problem(lab.file(six), Reason.TIMEOUT)
     gone(lab)
@@ -133,7 +136,7 @@ def test_slow_drip_of_headers(make_lab: MakeLab, simulator: Simulator, six: Inde
 
 
 def test_slow_line_passes(make_lab: MakeLab, simulator: Simulator, six: IndexFile) -> None:
-    lab = make_lab(timeout=0.4)
+    lab = make_lab(timeout=0.4, tries=5)
     simulator.fault(six, faults.Drip(size=1024, interval=0.06))
     good(lab.file(six), lab.path())
 
@@ -172,9 +175,7 @@ def test_longer_than_said(lab: Lab, simulator: Simulator, six: IndexFile) -> Non
     assert simulator.connections == 2
 
 
-def test_longer_than_said_without_digest(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_longer_than_said_without_digest(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.LyingLength(100))
     problem(lab.file(six, digests={}, size=None), Reason.TOO_LARGE)
     gone(lab)
@@ -306,9 +307,7 @@ def test_larger_than_allowed_without_saying(
     gone(lab)
 
 
-def test_not_modified_without_having_asked(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_not_modified_without_having_asked(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.NotModified())
     problem(lab.file(six), Reason.BAD_RESPONSE)
 
@@ -328,17 +327,13 @@ def test_html_error_page(lab: Lab, simulator: Simulator, six: IndexFile) -> None
     gone(lab)
 
 
-def test_html_error_page_with_no_size_known(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_html_error_page_with_no_size_known(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.HtmlError())
     problem(lab.file(six, size=None), Reason.BAD_RESPONSE)
     gone(lab)
 
 
-def test_html_error_page_with_nothing_known(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_html_error_page_with_nothing_known(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.HtmlError())
     problem(lab.file(six, size=None, digests={}), Reason.BAD_RESPONSE)
     gone(lab)
@@ -351,9 +346,7 @@ def test_html_that_is_the_file(lab: Lab, simulator: Simulator) -> None:
     good(lab.file(file), lab.path(), page)
 
 
-def test_gzip_as_content_encoding_of_a_file(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_gzip_as_content_encoding_of_a_file(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.Encoded())
     problem(lab.file(six), Reason.BAD_RESPONSE)
     gone(lab)
@@ -361,14 +354,12 @@ def test_gzip_as_content_encoding_of_a_file(
 
 
 def test_gzip_bomb_as_a_file(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
-    simulator.fault(six, faults.GzipBomb(size=64 << 20))
+    simulator.fault(six, faults.GzipBomb(size=8 << 20))
     problem(lab.file(six, size=None, digests={}), Reason.BAD_RESPONSE)
 
 
 @pytest.mark.parametrize("count", [1000, None])
-def test_header_flood(
-    lab: Lab, simulator: Simulator, six: IndexFile, count: int | None
-) -> None:
+def test_header_flood(lab: Lab, simulator: Simulator, six: IndexFile, count: int | None) -> None:
     simulator.fault(six, faults.HeaderFlood(count=count))
     problem(lab.file(six), Reason.BAD_RESPONSE)
 
@@ -402,7 +393,9 @@ def test_what_is_not_http(lab: Lab, simulator: Simulator, six: IndexFile, data: 
 
 
 def test_interim_answers_are_skipped(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
-    answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    answer = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    )
     simulator.fault(six, faults.Raw(answer))
     good(lab.file(six, size=None, digests={}), lab.path(), b"ok")
 
@@ -423,6 +416,18 @@ def test_digest_mismatch_leaves_the_bytes_for_quarantine(
     assert problem(result, Reason.DIGEST_MISMATCH).attempts == 2
     assert len(lab.path().read_bytes()) == result.size == len(BODY)
     assert result.digests["sha256"] != six.digests["sha256"]
+
+
+def test_digest_mismatch_that_could_not_be_confirmed(
+    lab: Lab, simulator: Simulator, six: IndexFile
+) -> None:
+    """One bad transfer proves nothing: not for quarantine."""
+    simulator.fault(six, faults.Corrupt(), nth=1)
+    simulator.fault(six, faults.Hangup(), nth=2, times=9)
+    result = lab.file(six)
+    problem(result, Reason.CONNECTION)
+    assert result.size == 0
+    gone(lab)
 
 
 def test_keep_alive(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
@@ -488,9 +493,7 @@ def test_status_that_makes_no_sense(
     problem(lab.file(six), Reason.BAD_RESPONSE)
 
 
-def test_second_url_where_the_first_fails(
-    lab: Lab, simulator: Simulator, six: IndexFile
-) -> None:
+def test_second_url_where_the_first_fails(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
     other = simulator.add_file("six", "six-2.0.tar.gz", BODY)
     for fault in (faults.Status(500), faults.Status(404), faults.Corrupt(), faults.Hangup()):
         rule = simulator.fault(six, fault)

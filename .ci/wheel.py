@@ -1,0 +1,120 @@
+"""The wheel, installed in an environment outside the checkout: `init`, `sync`, and the flow.
+
+The upstream, the tests' simulator with real packages, runs from the checkout; everything else
+knows nothing of it. Ends with 1 at the first thing that is not as it should be.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from tests.corpus.fetch import CORPUS  # noqa: E402
+from tests.flows.stack import Stack, running  # noqa: E402
+
+WHERE = "import pypimirror.project as p; print(p.__file__); print(p.project_directory())"
+STRANGERS = "import flows, tasks"  # nothing of these names may be importable
+
+
+def expect(condition: object, what: str) -> None:
+    """Say what holds, or end."""
+    if not condition:
+        raise SystemExit(f"wheel: not so: {what}")
+    print(f"  {what}", flush=True)
+
+
+def run(*command: str | Path) -> None:
+    """Run a command of the build, with this machine's settings."""
+    subprocess.run([str(part) for part in command], check=True, cwd=CHECKOUT)
+
+
+def install(work: Path) -> Path:
+    """Build the wheel and install it; the environment's directory of programs."""
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "dist", CHECKOUT)
+    (wheel,) = (work / "dist").glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", work / "venv")
+    programs = work / "venv" / "bin"
+    run(*pip, "--python", programs / "python", "install", "--quiet", wheel)
+    return programs
+
+
+@contextmanager
+def upstream() -> Iterator[str]:
+    """The simulator; its address."""
+    command = [sys.executable, "-m", "tests.simulator", "--directory", str(CORPUS)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def check_place(stack: Stack) -> None:
+    """It is the installed program that is looked at."""
+    python = stack.programs / "python"
+    module, project = stack.run(python, "-P", "-c", WHERE).stdout.split()
+    expect(Path(module).is_relative_to(stack.programs.parent), "the wheel is what is imported")
+    stack.project = Path(project)
+    expect(stack.run(python, "-P", "-c", STRANGERS, code=None).returncode == 1, "nothing else is")
+
+
+def check_sync(stack: Stack, mirror: Path, trigger: str, *options: str) -> dict[str, Any]:
+    """One sync that ends well, and what it leaves."""
+    began = time.monotonic()
+    result: dict[str, Any] = stack.pypimirror("sync", *options)
+    expect(result["state"] == "completed", f"{' '.join(('sync', *options))}: {result['state']}")
+    print(f"  took {time.monotonic() - began:.1f} s")
+    last = stack.pypimirror("runs", "show", "last")
+    expect(last["trigger"] == trigger, f"the history knows what started it: {trigger}")
+    wheels = list(mirror.glob("packages/six/six-*.whl"))
+    expect(wheels, f"{len(wheels)} wheels of six are in the mirror")
+    expect((mirror / "simple/six/index.html").is_file(), "so is its page")
+    return result
+
+
+def main() -> None:
+    """Check everything."""
+    with tempfile.TemporaryDirectory(prefix="wheel-") as directory, upstream() as url:
+        work = Path(directory)
+        programs = install(work)
+        stack = Stack(work, programs)
+        print("Inline", flush=True)
+        check_place(stack)
+        stack.pypimirror("init", "six", "idna", "--upstream", url)
+        stack.pypimirror("init", "six", "idna", "--upstream", url, code=2)
+        mirror = work / "mirror"
+        result = check_sync(stack, mirror, "inline", "--inline")
+        expect(result["counts"]["files_verified"] > 0, "files were verified")
+        result = check_sync(stack, mirror, "inline", "--inline")
+        expect(result["counts"]["files_downloaded"] == 0, "nothing is downloaded twice")
+
+        print("As a flow", flush=True)
+        with running(stack):
+            check_sync(stack, mirror, "prefect")
+            stack.prefect("work-pool", "create", "pypimirror", "--type", "process")
+            config = str(work / "pypimirror.toml")
+            stack.prefect("deploy", "--all", cwd=stack.project, PYPIMIRROR_CONFIG=config)
+            worker = stack.process(
+                "worker", programs / "prefect", "worker", "start", "--pool", "pypimirror"
+            )
+            with worker:
+                stack.prefect("deployment", "run", "sync/adhoc", "--watch")
+            last = stack.pypimirror("runs", "show", "last")
+            expect(
+                (last["trigger"], last["state"]) == ("deployment", "completed"),
+                "a deployment from the wheel's project directory runs",
+            )
+
+
+main()

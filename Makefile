@@ -1,0 +1,94 @@
+# Everything a newcomer needs; `make` alone lists it. Needs Python 3.11 or newer, git and make.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Installed is what pyproject.toml says now, whatever its date is.
+CONTENT := $(shell cksum < pyproject.toml | tr ' ' '-')
+RUNTIME := $(VENV)/.runtime-$(CONTENT)
+DEVELOPMENT := $(VENV)/.development-$(CONTENT)
+
+# The Python to build the environment with; empty: the newest that is found.
+PYTHON ?=
+# What `make mirror` mirrors, and from where; empty: some small projects, from PyPI.
+export PROJECTS ?=
+export UPSTREAM ?=
+
+.PHONY: help
+help: ## List what there is to make
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@echo "With PYTHON=/usr/bin/python3.12, the environment is built with that one."
+
+.PHONY: mirror
+mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=URL PROJECTS="a b"
+	@set -f; \
+	if test -n "$$UPSTREAM$$PROJECTS" || test ! -e pypimirror.toml; then \
+		$(BIN)/pypimirror init --force --quiet $${UPSTREAM:+--upstream "$$UPSTREAM"} \
+			$${PROJECTS:-six idna iniconfig}; \
+	fi
+	@$(BIN)/pypimirror sync --inline || { \
+		code=$$?; \
+		test $$code -ne 3 || echo 'make mirror: if that index cannot be reached from here, name one' \
+			'that can: make mirror UPSTREAM=http://HOST/simple/ PROJECTS="six idna"' >&2; \
+		exit $$code; \
+	}
+
+.PHONY: test
+test: $(DEVELOPMENT) ## Run the whole test suite
+	@$(BIN)/python -m tests.corpus.fetch
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+.PHONY: demo
+demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own
+	@$(BIN)/python -m tests.demo
+
+.PHONY: lint
+lint: $(DEVELOPMENT) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(DEVELOPMENT) ## Check types
+	$(BIN)/mypy
+
+.PHONY: docs
+docs: $(RUNTIME) ## Write the pages that are generated from the code
+	@$(BIN)/python -m docs.generate
+
+.PHONY: clean
+clean: ## Remove what was built and fetched; ./mirror and ./pypimirror.toml stay
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python); do \
+		if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+			2> /dev/null; \
+		then \
+			echo "Building the environment $(VENV) with $$($$python --version)"; \
+			exec $$python -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "make: there is no$(if $(PYTHON), usable) Python 3.11 or newer with its venv module$(if \
+		$(PYTHON), at $(PYTHON)). On Debian:" >&2; \
+	echo "  apt-get install python3 python3-venv" >&2; \
+	echo "or name one: make PYTHON=/path/to/python3" >&2; \
+	exit 1
+
+$(RUNTIME): | $(BIN)/python
+	@echo "Installing pypimirror and what it needs into $(VENV)"
+	@$(PIP) install --quiet --editable .
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+# Dependency groups need a newer pip than the one that an older Python brings.
+$(DEVELOPMENT): $(RUNTIME)
+	@echo "Installing what the tests and checks need into $(VENV)"
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@$(PIP) install --quiet --editable . --group test --group lint
+	@rm -f $(VENV)/.development-* && touch $@

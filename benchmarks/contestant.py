@@ -1,0 +1,96 @@
+"""What a contestant is, and the scenarios that they are measured in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from benchmarks.corpus import Corpus
+from benchmarks.measure import Cost
+from benchmarks.tools import ROOT
+from benchmarks.upstream import Server
+from tests.environment import isolated
+
+
+class Scenario(StrEnum):
+    """What is measured. Each starts from where the one before it ended."""
+
+    FIRST = "first sync"
+    START = "start-up"  #: what an engine costs before its first file
+    SAME = "nothing changed"
+    CHANGED = "1 % changed"
+    LOST = "status lost"
+    HASH = "verify by hash"
+    QUICK = "verify quick"
+    PUBLISH = "publish all pages"
+    RESUME = "resume after a kill at half"
+
+
+@dataclass
+class Site:
+    """What there is to mirror, and where the contestants may write."""
+
+    corpus: Corpus
+    server: Server
+    homes: Path  #: of the contestants
+    name: str  #: of the corpus in the report
+
+
+class Contestant:
+    """A program that does the work. Subclasses say how."""
+
+    name = ""
+    note = ""  #: what must be known to read its row
+    beside: Sequence[int] = ()  #: servers that belong to it
+
+    def missing(self, scenario: Scenario, site: Site) -> str | None:
+        """Return why it does not take part: a text for its row, "" for no row, None if it does."""
+        raise NotImplementedError
+
+    def prepare(self, scenario: Scenario, site: Site) -> None:
+        """Bring its directory into the state that a scenario starts from. Not timed."""
+
+    def command(self, scenario: Scenario, site: Site) -> list[str]:
+        """Return what to run."""
+        raise NotImplementedError
+
+    def check(self, scenario: Scenario, site: Site, cost: Cost) -> list[str]:
+        """Return what is wrong with the result."""
+        raise NotImplementedError
+
+    def scale(self, site: Site) -> float:  # noqa: ARG002
+        """Return by how much its seconds are multiplied, where it did a part of the work."""
+        return 1.0
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """Return the environment of its command: nothing of the person's settings."""
+        environment = isolated(PYTHONPATH=str(ROOT))
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
+            environment.pop(name, None)  # they would win over the one that is set here
+        if site.server.authority:
+            environment["SSL_CERT_FILE"] = str(site.server.authority)
+        return environment
+
+    def home(self, site: Site) -> Path:
+        """Return its directory."""
+        return site.homes / self.name.replace(" ", "-").replace("/", "-")
+
+    def clear(self, site: Site) -> None:
+        """Make its directory, empty."""
+        shutil.rmtree(self.home(site), ignore_errors=True)
+        self.home(site).mkdir(parents=True)
+
+    def start(self) -> None:
+        """Start what stands beside it."""
+
+    def close(self) -> None:
+        """End what stands beside it."""
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0))

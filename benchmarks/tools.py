@@ -1,0 +1,95 @@
+"""Finding and, on request, installing what the benchmark compares with.
+
+`install` uses the machine's own package manager and pip, as they are configured. Nothing is
+installed unless it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / ".cache" / "benchmarks" / "bandersnatch"
+PACKAGES = ("nginx", "libnginx-mod-http-echo", "aria2")
+NEWEST = (3, 12)  #: the oldest Python that bandersnatch 8 runs on
+
+
+def bandersnatch_python() -> Path | None:
+    """Return the interpreter of bandersnatch's environment, None where there is none."""
+    python = ENVIRONMENT / "bin" / "python"
+    return python if (ENVIRONMENT / "bin" / "bandersnatch").is_file() else None
+
+
+def why_no_bandersnatch() -> str:
+    """Say what is missing for a row of bandersnatch."""
+    if find_python() is None:
+        return "needs Python 3.12 or newer, and this machine has none"
+    return "not installed; --install does that"
+
+
+@functools.cache
+def find_python() -> str | None:
+    """Return the newest interpreter that bandersnatch runs on."""
+    names = [f"python3.{minor}" for minor in range(20, NEWEST[1] - 1, -1)]
+    found = [path for name in names if (path := shutil.which(name))]
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found += [str(path) for path in sorted(versions.glob("3.*/bin/python"))]
+    ranked = []
+    for path in [sys.executable, *found]:
+        code = "import sys, venv; print(*sys.version_info[:3])"
+        done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            version = tuple(map(int, done.stdout.split()))
+            if version >= NEWEST:
+                ranked.append((version, path))
+    return max(ranked)[1] if ranked else None
+
+
+def install() -> None:
+    """Install nginx, aria2 and bandersnatch; say what could not be done."""
+    missing = [name for name in ("nginx", "aria2c") if not _which(name)]
+    echo = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
+    if (missing or not echo.exists()) and _which("apt-get") and os.geteuid() == 0:
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        quiet = ["apt-get", "-qq"]
+        _run([*quiet, "update"], environment)
+        command = [*quiet, "install", "-y", "--no-install-recommends", *PACKAGES]
+        _run(command, environment)
+    if bandersnatch_python() is None and (python := find_python()):
+        ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
+        _run([python, "-m", "venv", "--clear", str(ENVIRONMENT)])
+        _run([str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", "bandersnatch>=8"])
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip()[-500:]
+        print(f"install: {' '.join(command[:3])} … failed: {said}", file=sys.stderr)
+
+
+def facts() -> dict[str, str | int]:
+    """Return what the machine is, for the report."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": memory,
+        "kernel": os.uname().release,
+        "python": sys.version.split()[0],
+        "load": str(os.getloadavg()[0]),
+    }

@@ -1,0 +1,116 @@
+"""Source distributions, eggs, and other archives of files that a tool unpacks as they are.
+
+Lives here: which directory is the top one, where PKG-INFO should be, and what it must say. Does
+not live here: tar, zip and compression.
+
+PKG-INFO came with Python 2.1, and archives by other tools than distutils never had one. Such a
+file can be read to its end, but nothing in it says whose it is: that is told as `unchecked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from pypimirror.model import Reason
+from pypimirror.verify.entries import unpacked_path
+from pypimirror.verify.identity import Identity
+from pypimirror.verify.limits import ArchiveError, Meter
+from pypimirror.verify.streams import Kind, Unpacked, pieces_of
+from pypimirror.verify.tars import Member, walk_tar
+from pypimirror.verify.zip_directory import Entry, read_directory
+from pypimirror.verify.zips import walk_zip
+
+NO_IDENTITY = "nothing in it names its project and its version"
+NO_CHECKSUM = "its contents have no checksum, so that changed bytes would go unseen"
+
+#: Bytes that may stand in front of an egg: a script that runs it.
+_MAX_SCRIPT = 64 << 10
+
+
+class Contents:
+    """What is looked for in the entries of an archive, while they pass by."""
+
+    def __init__(self, most: int, *, egg: bool = False) -> None:
+        self._most = most
+        self._egg = egg
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.tops: set[str] = set()
+        self.where = ""  #: the entry that is PKG-INFO
+
+    def visit(self, path: str) -> Callable[[bytes], object] | None:
+        """Note an entry; return what wants its contents."""
+        top, _, rest = path.partition("/")
+        # Systems that keep their notes on a file beside it.
+        if top not in (".", "__MACOSX") and not top.startswith("._") and len(self.tops) < 3:
+            self.tops.add(top)
+        wanted = path == "EGG-INFO/PKG-INFO" if self._egg else rest == "PKG-INFO"
+        if not wanted:
+            return None
+        self.where = path
+        self._parts, self._size = [], 0  # the last one of a name counts
+        return self._take
+
+    def _take(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._most:
+            raise ArchiveError(f"has a PKG-INFO of more than {self._most} bytes", Reason.TOO_LARGE)
+        self._parts.append(piece)
+
+    def check(self, identity: Identity) -> list[str]:
+        """Hold PKG-INFO against the file name; return what could not be checked."""
+        if not self.tops:
+            raise ArchiveError("is an archive without entries")
+        if not self.where:
+            return [NO_IDENTITY]
+        identity.check_metadata(b"".join(self._parts), self.where)
+        if not self._egg and len(self.tops) > 1:
+            raise ArchiveError("has several directories at its top, where an sdist has one")
+        return []
+
+
+def check_tar(stream: BinaryIO, kind: Kind | None, identity: Identity, meter: Meter) -> list[str]:
+    """Read a tar, compressed by `kind`, to its end; return what could not be checked."""
+    contents = Contents(meter.limits.max_metadata)
+
+    def visit(member: Member) -> Callable[[bytes], object] | None:
+        take = contents.visit(member.name)
+        return take if member.is_file else None
+
+    unpacked = None if kind is None else Unpacked(stream, kind, meter)
+    pieces = pieces_of(stream, meter) if unpacked is None else iter(unpacked)
+    walk_tar(pieces, meter, visit)
+    unchecked = contents.check(identity)
+    if unpacked is None or not unpacked.checked:
+        unchecked.append(NO_CHECKSUM)
+    return unchecked
+
+
+def check_zip(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> list[str]:
+    """Read a zip to its end; return what could not be checked."""
+    return _check_zip(stream, size, identity, meter, Contents(meter.limits.max_metadata), 0)
+
+
+def check_egg(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> list[str]:
+    """Read an egg to its end; return what could not be checked.
+
+    Setuptools made eggs that are shell scripts as well: the zip stands behind the script.
+    """
+    most = _MAX_SCRIPT if stream.read(2) == b"#!" else 0
+    contents = Contents(meter.limits.max_metadata, egg=True)
+    return _check_zip(stream, size, identity, meter, contents, most)
+
+
+def _check_zip(
+    stream: BinaryIO, size: int, identity: Identity, meter: Meter, contents: Contents, most: int
+) -> list[str]:
+    directory = read_directory(stream, size, meter)
+    prefix = min(directory.entries[0].offset, most)
+
+    def visit(entry: Entry) -> Callable[[bytes], object] | None:
+        take = contents.visit(unpacked_path(entry.name))
+        return None if entry.is_directory else take
+
+    walk_zip(stream, directory, meter, visit, prefix=prefix)
+    return contents.check(identity)

@@ -1,0 +1,186 @@
+"""The level of proof "structure": a file was read to its end, and is what its name says.
+
+This is what can be known of a file of which no index gave a digest. Lives here: which reader is
+due for which file name, and the verdict. Does not live here: any format.
+
+The rules:
+
+* any bytes lead to a verdict; only the disk raises (`OSError`);
+* what a file claims of itself never decides how much memory or time is spent on it (`Limits`);
+* archives in archives are contents: they are not opened, but for the parts that a .deb, .rpm,
+  .msi or .exe is made of;
+* what could not be checked is told, never passed over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from pypimirror.model import Problem
+from pypimirror.verify import linux, sdists, windows
+from pypimirror.verify.identity import Identity
+from pypimirror.verify.limits import ArchiveError, Clock, Limits, Meter
+from pypimirror.verify.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
+from pypimirror.verify.wheel_structure import check_wheel
+
+Proof = Literal["structure", "partial", "none"]
+
+_BUFFER = 1 << 18  # bytes
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was found out about one file.
+
+    `proof` says what was really checked. "structure": the file was read to its end, all of its
+    contents have a checksum of the format's own that holds, and it names its project and its
+    version. "partial": as far as it goes that is so, and `unchecked` says what is missing.
+    "none": nothing could be checked (`unchecked` says why), or there is a `problem`.
+    """
+
+    proof: Proof
+    problem: Problem | None = None
+    unchecked: tuple[str, ...] = ()  #: what could not be checked and why, as ends of sentences
+    metadata: bytes | None = None  #: METADATA of a wheel
+    entries: int = 0
+    unpacked: int = 0  #: bytes, after unpacking
+
+
+class _Found(msgspec.Struct):
+    """What a reader returns, where it does not raise."""
+
+    unchecked: list[str] = []
+    metadata: bytes | None = None
+
+
+_Check = Callable[[BinaryIO, int, Identity, Meter], _Found]
+
+
+def check_structure(
+    path: Path,
+    filename: str,
+    project: str,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    *,
+    clock: Clock = time.thread_time,
+) -> Verdict:
+    """Read the file at `path` to its end as what `filename` says that it is.
+
+    `project` is a `ProjectName`. `clock` returns seconds, of computing if nothing else is said: a
+    slow disk is no fault of the file. It is asked at least once for each entry and each buffer,
+    so that it may also raise to stop the work. Raises `OSError`.
+
+    Reasons of the problem: BAD_ARCHIVE, WRONG_PROJECT, TOO_LARGE. Its message is the end of a
+    sentence that starts with the file.
+    """
+    identity = Identity(filename, project)
+    with path.open("rb", buffering=_BUFFER) as stream:
+        size = stream.seek(0, 2)
+        stream.seek(0)
+        meter = Meter(limits, size, clock)
+        try:
+            found, proof = _check(stream, size, identity, meter)
+        except ArchiveError as error:
+            problem = Problem(error.reason, error.message, project=project, file=filename)
+            return Verdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
+    return Verdict(
+        proof,
+        unchecked=tuple(found.unchecked),
+        metadata=found.metadata,
+        entries=meter.entries,
+        unpacked=meter.unpacked,
+    )
+
+
+def _check(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> tuple[_Found, Proof]:
+    lower = identity.filename.lower()
+    ending = next((ending for ending in _FORMATS if lower.endswith(ending)), "")
+    if not ending:
+        return _Found(["no program here knows what it should be"]), "none"
+    magics, check = _FORMATS[ending]
+    start = stream.read(1024)
+    stream.seek(0)
+    _check_start(start, ending, magics)
+    if check is None:
+        return _Found([f"no program here can read a {ending}"]), "none"
+    found = check(stream, size, identity, meter)
+    return found, "partial" if any(_counts(text) for text in found.unchecked) else "structure"
+
+
+def _counts(unchecked: str) -> bool:
+    """Whether something that was not checked makes the proof partial."""
+    return unchecked != windows.STUB
+
+
+def _check_start(start: bytes, ending: str, magics: tuple[bytes, ...]) -> None:
+    """Refuse early, and by name, what is often put in the place of a file."""
+    if not start:
+        raise ArchiveError("is empty")
+    if start.startswith(magics) if magics else start[257:262] == b"ustar":
+        return
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<body")):
+        raise ArchiveError(f"is an HTML page, not a {ending}")
+    if not magics:
+        return
+    seen = next((name for magic, name in _KNOWN if start.startswith(magic)), None)
+    raise ArchiveError(f"{f'is {seen}, not' if seen else 'does not start as'} a {ending}")
+
+
+def _wheel(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> _Found:
+    return _Found(metadata=check_wheel(stream, size, identity, meter))
+
+
+def _tar(kind: Kind | None) -> _Check:
+    return lambda stream, _, identity, meter: _Found(
+        sdists.check_tar(stream, kind, identity, meter)
+    )
+
+
+def _plain(check: Callable[[BinaryIO, int, Identity, Meter], list[str]]) -> _Check:
+    return lambda stream, size, identity, meter: _Found(check(stream, size, identity, meter))
+
+
+_ZIP = (b"PK\3\4", b"PK\5\6")
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+#: For each ending (lower case; the first that fits counts) what the file may start with, where
+#: that is certain, and what reads it; None where nothing here can.
+_FORMATS: dict[str, tuple[tuple[bytes, ...], _Check | None]] = {
+    ".whl": (_ZIP, _wheel),
+    ".tar.gz": (GZIP.magics, _tar(GZIP)),
+    ".tgz": (GZIP.magics, _tar(GZIP)),
+    ".zip": (_ZIP, _plain(sdists.check_zip)),
+    ".tar.bz2": (BZIP2.magics, _tar(BZIP2)),
+    ".tbz2": (BZIP2.magics, _tar(BZIP2)),
+    ".tbz": (BZIP2.magics, _tar(BZIP2)),
+    ".tar.xz": (XZ.magics, _tar(XZ)),
+    ".txz": (XZ.magics, _tar(XZ)),
+    ".tar.zst": (ZSTD.magics, _tar(ZSTD)),
+    ".tar.lzma": ((), _tar(LZMA)),
+    ".tar.lz": ((b"LZIP",), None),
+    ".tlz": ((), None),  # lzip or lzma: both were called so
+    ".tar.z": ((b"\x1f\x9d",), None),
+    ".tar": ((), _tar(None)),
+    ".egg": ((*_ZIP, b"#!"), _plain(sdists.check_egg)),
+    ".exe": ((b"MZ",), _plain(windows.check_exe)),
+    ".msi": ((_OLE,), _plain(windows.check_msi)),
+    ".rpm": ((b"\xed\xab\xee\xdb",), _plain(linux.check_rpm)),
+    ".deb": ((b"!<arch>\n",), _plain(linux.check_deb)),
+    ".dmg": ((), None),
+}
+
+_KNOWN = (
+    (b"PK\3\4", "a zip"),
+    (b"\x1f\x8b", "a gzip stream"),
+    (b"\x1f\x9d", "an old compressed stream"),
+    (b"BZh", "a bzip2 stream"),
+    (b"\xfd7zXZ", "an xz stream"),
+    (b"\x28\xb5\x2f\xfd", "a zstd stream"),
+    (b"MZ", "a Windows program"),
+    (b"{", "JSON or the like"),
+)

@@ -1,0 +1,10 @@
+"""The task of the discover stage."""
+
+from pypimirror.model import Stage
+from tasks.stage import perform, stage_task
+
+
+@stage_task(Stage.DISCOVER)
+def discover(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+    """Ask which projects have changed, and what the pages of a batch say."""
+    perform(Stage.DISCOVER)

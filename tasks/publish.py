@@ -1,0 +1,10 @@
+"""The task of the publish stage."""
+
+from pypimirror.model import Stage
+from tasks.stage import perform, stage_task
+
+
+@stage_task(Stage.PUBLISH)
+def publish(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+    """Write the pages of a batch; at the end, what concerns the mirror as a whole."""
+    perform(Stage.PUBLISH)

@@ -1,0 +1,67 @@
+"""What the tasks of all stages share: their options, and how they get at the run.
+
+A task's parameters are what Prefect shows and hashes: small JSON values. The run itself (an open
+catalog, child processes) must not go through them, so it is handed over beside them; a task is
+called directly, in the thread of the flow, and so sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from pypimirror.model import PypimirrorError, Stage
+from pypimirror.stages import sequence
+from pypimirror.stages.run import Run
+from pypimirror.stages.sequence import Batch
+
+StageTask = Task[[int, int], None]
+
+#: How often a stage is tried again after a fault that nobody foresaw.
+RETRIES = 2
+
+_at_hand: ContextVar[tuple[Run, Batch]] = ContextVar("at_hand")
+
+
+def call(stage_task: StageTask, run: Run, batch: Batch) -> None:
+    """Run a stage's task for a batch. Directly: a submitted task would not hear a signal."""
+    token = _at_hand.set((run, batch))
+    try:
+        stage_task(batch.number, len(batch.projects))
+    finally:
+        _at_hand.reset(token)
+
+
+def perform(stage: Stage) -> None:
+    """Do the stage for the run and the batch at hand; the body of each task."""
+    run, batch = _at_hand.get()
+    sequence.perform(run, stage, batch)
+
+
+def stage_task(stage: Stage) -> Callable[[Callable[[int, int], None]], StageTask]:
+    """Make a function the task of a stage."""
+    return task(
+        name=stage.value,
+        task_run_name=f"{stage.value}-{{batch}}",
+        retries=RETRIES,
+        retry_delay_seconds=exponential_backoff(backoff_factor=2),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=is_worth_a_retry,
+        # A stage reads from the catalog what is left to do: it is that memory, not a cache's.
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+def is_worth_a_retry(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether a fault may go away: not where the program itself has decided to stop.
+
+    Files and projects that fail are no faults of a stage; they have retries of their own.
+    """
+    return not isinstance(state.data, PypimirrorError)

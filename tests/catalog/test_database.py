@@ -1,0 +1,242 @@
+"""Opening, migrating and sharing the catalog."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from pypimirror.catalog import projects
+from pypimirror.catalog.database import SCHEMA_REVISION, Catalog, CatalogError, is_absent
+from pypimirror.catalog.schema import metadata
+from pypimirror.model import ProjectName
+from pypimirror.project import project_directory
+
+
+def script() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(project_directory() / "migrations"))
+    return ScriptDirectory.from_config(config)
+
+
+def names(catalog: Catalog) -> list[str]:
+    with catalog.read() as connection:
+        return sorted(row.name for row in projects.known(connection))
+
+
+def ensure(catalog: Catalog, *wanted: str) -> None:
+    with catalog.write() as connection:
+        projects.ensure(connection, [ProjectName(name) for name in wanted])
+
+
+def test_the_migrations_make_the_tables_that_the_program_uses(catalog: Catalog) -> None:
+    with catalog.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrations_make_the_indexes_with_their_conditions(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    """Alembic does not compare the conditions of partial indexes."""
+    other = Catalog.open("sqlite://")
+    with other.engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+
+    def indexes(opened: Catalog) -> dict[str, str]:
+        with opened.engine.connect() as connection:
+            return {row.name: " ".join(row.sql.split()) for row in connection.execute(query)}
+
+    made, meant = indexes(catalog), indexes(other)
+    other.close()
+    assert {k: v.replace("files.", "").replace("projects.", "") for k, v in meant.items()} == made
+
+
+def test_what_is_left_to_do_is_found_by_its_index(catalog: Catalog) -> None:
+    """SQLite takes a partial index only where the query says its condition in the same words."""
+    ensure(catalog, "six")
+    with catalog.read() as connection:
+        statements: list[str] = []
+        connection.connection.dbapi_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
+        projects.next_batch(connection, 0, 10, None)
+        (query,) = [each for each in statements if each.startswith("SELECT")]
+        plan = connection.execute(text(f"EXPLAIN QUERY PLAN {query}")).fetchall()
+    assert any("ix_projects_todo" in row[-1] for row in plan)
+
+
+def test_no_migration_says_what_only_sqlite_understands() -> None:
+    for file in (project_directory() / "migrations" / "versions").glob("*.py"):
+        for line in file.read_text().splitlines():
+            assert not ("postgresql_where" in line and " IS 1" in line), f"{file.name}: {line}"
+
+
+def test_the_revision_that_the_program_names_is_the_newest_migration() -> None:
+    assert script().get_heads() == [SCHEMA_REVISION]
+
+
+def test_migrations_can_be_undone_and_done_again(catalog: Catalog) -> None:
+    from alembic import command
+
+    config = Config()
+    config.set_main_option("script_location", str(project_directory() / "migrations"))
+    with catalog.engine.connect() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+        command.upgrade(config, "head")
+    ensure(catalog, "six")
+
+
+def test_opening_again_keeps_what_is_there(url: str) -> None:
+    first = Catalog.open(url)
+    ensure(first, "six")
+    first.close()
+    second = Catalog.open(url)
+    assert names(second) == ["six"]
+    second.close()
+
+
+def test_several_may_open_a_new_catalog_at_once(url: str) -> None:
+    errors: list[Exception] = []
+
+    def open_it() -> None:
+        try:
+            Catalog.open(url).close()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_newer_catalog_is_refused_with_the_remedy(url: str, catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(CatalogError, match=r"newer pypimirror \(schema 9999\); install"):
+        Catalog.open(url)
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"x" * 5000]
+)
+def test_a_damaged_catalog_is_refused_with_the_remedy(
+    url: str, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=r"catalog\.sqlite.*restore it from a backup"):
+        Catalog.open(url)
+    assert path.read_bytes() == content
+
+
+def test_somebody_elses_database_is_refused(url: str, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as connection:
+        connection.execute("CREATE TABLE files (name TEXT)")
+    with pytest.raises(CatalogError, match="is not pypimirror's"):
+        Catalog.open(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "", "sqlite:////nowhere/at/all/c.sqlite", "nosuchdb://host/x"]
+)
+def test_a_url_that_leads_nowhere_is_an_error_of_the_catalog(url: str) -> None:
+    with pytest.raises(CatalogError):
+        Catalog.open(url)
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(CatalogError, match="driver"):
+        Catalog.open("mysql+pymysql://user:secret@127.0.0.1/x")
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/c.sqlite", "bad url with secret"])
+def test_messages_hide_passwords(url: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        Catalog.open(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_absent_is_only_an_sqlite_file_that_is_not_there(url: str, tmp_path: Path) -> None:
+    assert is_absent(url)
+    (tmp_path / "catalog.sqlite").touch()
+    assert not is_absent(url)
+    assert not is_absent("sqlite://")
+    assert not is_absent("postgresql://host/x")
+    assert not is_absent("nonsense")
+
+
+def test_a_rehearsal_leaves_no_trace_and_sees_its_own_changes(catalog: Catalog) -> None:
+    ensure(catalog, "six")
+    with catalog.rehearse():
+        ensure(catalog, "idna")
+        assert names(catalog) == ["idna", "six"]
+        with pytest.raises(ZeroDivisionError), catalog.write() as connection:
+            projects.ensure(connection, [ProjectName("half")])
+            raise ZeroDivisionError
+        assert names(catalog) == ["idna", "six"]
+    assert names(catalog) == ["six"]
+    with pytest.raises(ZeroDivisionError), catalog.rehearse():
+        ensure(catalog, "idna")
+        raise ZeroDivisionError
+    assert names(catalog) == ["six"]
+    ensure(catalog, "attrs")
+    assert names(catalog) == ["attrs", "six"]
+
+
+def test_a_write_that_fails_writes_nothing(catalog: Catalog) -> None:
+    with pytest.raises(ZeroDivisionError), catalog.write() as connection:
+        projects.ensure(connection, [ProjectName("six")])
+        raise ZeroDivisionError
+    assert names(catalog) == []
+
+
+def test_two_threads_write_one_after_the_other(catalog: Catalog) -> None:
+    """A transaction that reads and then writes must not lose what another wrote meanwhile."""
+    with catalog.write() as connection:
+        projects.set_mark(connection, "count", "0")
+    errors: list[Exception] = []
+
+    def add() -> None:
+        try:
+            for _ in range(25):
+                with catalog.write() as connection:
+                    value = int(projects.get_mark(connection, "count") or 0)
+                    projects.set_mark(connection, "count", str(value + 1))
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with catalog.read() as connection:
+        assert projects.get_mark(connection, "count") == "100"
+
+
+def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -> None:
+    ensure(catalog, "six")
+    with catalog.read() as connection:
+        before = [row.name for row in projects.known(connection)]
+        thread = threading.Thread(target=ensure, args=(catalog, "idna"))
+        thread.start()
+        thread.join()
+        assert [row.name for row in projects.known(connection)] == before
+    assert names(catalog) == ["idna", "six"]

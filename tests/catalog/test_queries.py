@@ -1,0 +1,212 @@
+"""Queries that work in bulk, and those with conditions of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.projects import CHUNK, chunks
+from pypimirror.catalog.states import Cause, State
+from pypimirror.model import Problem, ProjectName, Reason, Stage
+
+#: More than one statement may name.
+MANY = CHUNK + 5
+
+
+def add_project(connection: Connection, name: str, **values: Any) -> int:
+    projects.ensure(connection, [ProjectName(name)])
+    (row,) = projects.by_name(connection, [name])
+    projects.change(connection, [{"id": row.id, **values}] if values else [])
+    return int(row.id)
+
+
+def add_file(connection: Connection, project: int, name: str, **values: Any) -> int:
+    row = {"project_id": project, "filename": name, "url": "http://127.0.0.1/", **values}
+    state = row.pop("state", State.WANTED)
+    files.add(connection, [row], 1)
+    (found,) = [f for f in files.of_projects(connection, [project]) if f.filename == name]
+    connection.execute(files.files.update().where(files.files.c.id == found.id).values(state=state))
+    return int(found.id)
+
+
+def test_chunks() -> None:
+    assert list(chunks(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(chunks([], 2)) == []
+
+
+def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
+    names = [ProjectName(f"p{n}") for n in range(MANY)]
+    with catalog.write() as connection:
+        projects.ensure(connection, names)
+        projects.ensure(connection, names)  # those that are there stay as they are
+        projects.to_look(connection, names, "one")
+        rows = {row.name: row for row in projects.known(connection)}
+        assert len(rows) == MANY
+        assert all(row.look and row.upstream == "one" for row in rows.values())
+        ids = [row.id for row in rows.values()]
+        projects.touch(connection, ids)
+        projects.deselect(connection, ids)
+        assert all(row.gone == Cause.SELECTION for row in projects.known(connection))
+        projects.drop(connection, ids)
+        assert list(projects.known(connection)) == []
+
+
+def test_batches_go_by_id_and_take_only_what_is_to_do(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        ids = [add_project(connection, f"p{n}", todo=n % 2 == 0) for n in range(6)]
+        assert projects.next_batch(connection, 0, 2, None) == [ids[0], ids[2]]
+        assert projects.next_batch(connection, ids[2], 2, None) == [ids[4]]
+        assert projects.next_batch(connection, 0, 9, [ProjectName("p4")]) == [ids[4]]
+
+
+def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: Catalog) -> None:
+    page = {"etag": '"1"', "last_modified": "now", "page_digest": "d"}
+    with catalog.write() as connection:
+        number = add_project(connection, "six", upstream="one", **page)
+        for upstream, kept in ((None, True), ("one", True), ("two", False)):
+            projects.to_look(connection, [ProjectName("six")], upstream)
+            (row,) = projects.get(connection, [number])
+            assert (row.etag == '"1"') is kept, upstream
+            assert (row.page_digest == "d") is kept, upstream
+        assert row.upstream == "two"
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "done"),
+    [
+        ({}, State.PUBLISHED, True),
+        ({}, State.WITHDRAWN, True),
+        ({}, State.FAILED, False),
+        ({}, State.FETCHED, False),
+        ({}, State.VERIFIED, False),
+        ({"look": True}, State.PUBLISHED, False),
+        ({"dirty": True}, State.PUBLISHED, False),
+        ({"gone": Cause.UPSTREAM, "live": True}, State.WITHDRAWN, False),
+        ({"gone": Cause.UPSTREAM}, State.WITHDRAWN, True),
+    ],
+)
+def test_a_project_is_done_when_nothing_is_left_to_do(
+    catalog: Catalog, changes: dict[str, Any], state: State, done: bool
+) -> None:
+    with catalog.write() as connection:
+        number = add_project(connection, "six", todo=True, **changes)
+        add_file(connection, number, "six-1.zip", state=state)
+        projects.finish(connection, [number])
+        assert (projects.next_batch(connection, 0, 9, None) == []) is done
+
+
+def test_setting_gone_marks_project_and_files_and_ends_looking(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        number = add_project(connection, "six")
+        add_file(connection, number, "six-1.zip")
+        for _ in range(2):  # also when it is asked for again and still gone
+            projects.to_look(connection, [ProjectName("six")])
+            projects.set_gone(connection, [number], Cause.UPSTREAM)
+            (row,) = projects.get(connection, [number])
+            assert (row.gone, row.look) == (Cause.UPSTREAM, False)
+            assert [f.gone for f in files.of_projects(connection, [number])] == [Cause.UPSTREAM]
+
+
+EXPIRED: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({}, {}, True),
+    ({"withdrawn_at": 11.0}, {}, False),
+    ({"withdrawn_at": None}, {}, False),
+    ({"gone": Cause.QUARANTINE}, {}, False),
+    ({}, {"dirty": True}, False),
+    ({}, {"gone": Cause.UPSTREAM, "live": True}, False),
+    ({}, {"gone": Cause.UPSTREAM, "live": False}, True),
+]
+
+
+@pytest.mark.parametrize(("file", "project", "expired"), EXPIRED)
+def test_bytes_expire_only_when_no_page_can_link_to_them(
+    catalog: Catalog, file: dict[str, Any], project: dict[str, Any], expired: bool
+) -> None:
+    with catalog.write() as connection:
+        number = add_project(connection, "six", **project)
+        values = {"gone": Cause.UPSTREAM, "withdrawn_at": 10.0, "state": State.WITHDRAWN} | file
+        add_file(connection, number, "six-1.zip", **values)
+        assert bool(files.expired(connection, 10.0)) is expired
+
+
+def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:
+    problem = Problem(Reason.NO_DIGEST, "why", "six", "six-1.zip", "http://127.0.0.1/")
+    with catalog.write() as connection:
+        one, two = add_project(connection, "six"), add_project(connection, "idna")
+        projects.set_refusals(connection, {one: [problem], two: [problem]})
+        projects.set_refusals(connection, {two: []})
+        assert projects.standing_refusals(connection, None) == [problem]
+        assert projects.standing_refusals(connection, [ProjectName("idna")]) == []
+
+
+def test_the_newest_api_version_is_the_highest_and_not_the_last_in_the_alphabet(
+    catalog: Catalog,
+) -> None:
+    with catalog.write() as connection:
+        assert projects.newest_api(connection) is None
+        for name, version in (("a", "1.9"), ("b", "1.10"), ("c", "1.0")):
+            add_project(connection, name, api_version=version)
+        assert projects.newest_api(connection) == "1.10"
+
+
+def test_failures_are_one_for_each_file_and_the_last_word_wins(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        number, name = runs.start(
+            connection, command="sync", trigger="test", config="c", arguments=[]
+        )
+        first = Problem(Reason.TIMEOUT, "first", "six", "six-1.zip")
+        again = Problem(Reason.TRUNCATED, "again", "six", "six-1.zip", attempts=3)
+        other = Problem(Reason.TIMEOUT, "other", "six", "six-2.zip")
+        runs.add_failures(connection, number, Stage.DOWNLOAD, [first, other])
+        runs.add_failures(connection, number, Stage.DOWNLOAD, [again])
+        runs.add_failures(connection, number, Stage.VERIFY, [first])
+        found = [(r.stage, r.file, r.message) for r in runs.failures_of(connection, number)]
+        assert found == [
+            ("download", "six-1.zip", "again"),
+            ("download", "six-2.zip", "other"),
+            ("verify", "six-1.zip", "first"),
+        ]
+        runs.clear_failures(connection, number, Stage.DOWNLOAD, ["six"])
+        assert [r.stage for r in runs.failures_of(connection, number)] == ["verify"]
+        assert runs.find(connection, name[:8]).name == name  # type: ignore[union-attr]
+        assert runs.find(connection, "last").name == name  # type: ignore[union-attr]
+        assert runs.find(connection, "%") is None
+
+
+def test_runs_are_listed_newest_first_and_crashed_ones_are_closed(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        options: dict[str, Any] = {"command": "sync", "trigger": "t", "config": "c"}
+        ids = [runs.start(connection, arguments=[], **options)[0] for _ in range(3)]
+        runs.start_stage(connection, ids[0], Stage.DISCOVER, 0)
+        runs.end(connection, ids[0], runs.COMPLETED, "", {})
+        runs.close_crashed(connection)
+        assert [r.id for r in runs.recent(connection, 2)] == [ids[2], ids[1]]
+        states = [row.state for row in runs.recent(connection, 9)]
+        assert states == ["crashed", "crashed", "completed"]
+        assert [s.state for s in runs.stages_of(connection, ids[0])] == ["crashed"]
+
+
+def test_counts_and_sizes(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        assert files.total_size(connection) == 0
+        number = add_project(connection, "six", live=True)
+        add_file(connection, number, "six-1.zip", state=State.PUBLISHED, size=3)
+        add_file(connection, number, "six-2.zip", state=State.VERIFIED, size=4)
+        add_file(connection, number, "six-3.zip", state=State.FAILED, size=5)
+        assert files.total_size(connection) == 7
+        assert files.count_proven(connection) == 2
+        assert files.count_by_state(connection) == {
+            "wanted": 0,
+            "fetched": 0,
+            "verified": 1,
+            "published": 1,
+            "failed": 1,
+            "quarantined": 0,
+            "withdrawn": 0,
+        }
+        assert files.count_by_state(connection, ["idna"])["failed"] == 0
+        assert projects.count(connection) == 1

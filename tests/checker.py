@@ -1,0 +1,161 @@
+"""An independent look at a mirror root: does it keep promises 1 to 3, whoever wrote it?
+
+Reads only the tree, never the catalog, and shares no code with the program. `check` returns what
+is wrong as text, one line a fault; an empty list is a sound mirror.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+FORMS = {"html": "index.html", "json": "index.v1_json"}
+
+
+class Links(HTMLParser):
+    """The links of a page with their attributes, and whether the page is whole."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[tuple[dict[str, str | None], str]] = []
+        self._open: dict[str, str | None] | None = None
+        self._text = ""
+        self.whole = "</html>" in text
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "a":
+            self._open, self._text = dict(attrs), ""
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a" and self._open is not None:
+            self.links.append((self._open, self._text))
+            self._open = None
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check(root: Path, *, agree: bool = True) -> list[str]:
+    """Everything that is wrong with the mirror at `root`.
+
+    `agree` demands that the two forms of each page say the same, as they must whenever no run is
+    under way: each is replaced in one step, the two of them are not.
+    """
+    return list(_check(root, agree))
+
+
+def _check(root: Path, agree: bool) -> Iterator[str]:
+    simple = root / "simple"
+    if not simple.is_dir():
+        return
+    listed = {form: set(_root(simple, form)) for form in FORMS if (simple / FORMS[form]).exists()}
+    for form, names in listed.items():
+        for name in names:
+            if name.startswith("!"):
+                yield name
+            elif not (simple / name / FORMS[form]).is_file():
+                yield f"root {form} lists {name}, and there is no page of it"
+    if agree and len(listed) == 2 and listed["html"] != listed["json"]:
+        yield f"root indexes disagree: {listed}"
+    for directory in sorted(path for path in simple.iterdir() if path.is_dir()):
+        yield from _project(root, directory, agree)
+        for names in listed.values() if agree else ():
+            if directory.name not in names:
+                yield f"simple/{directory.name} is there, and a root index does not list it"
+
+
+def _root(simple: Path, form: str) -> Iterator[str]:
+    text = (simple / FORMS[form]).read_text()
+    if form == "json":
+        document = json.loads(text)
+        for project in document["projects"]:
+            yield normalized(project["name"])
+        return
+    page = Links(text)
+    if not page.whole:
+        yield "!root html is cut off"
+    for attributes, name in page.links:
+        href = attributes["href"] or ""
+        if href != f"{normalized(name)}/":
+            yield f"!root html links {name} to {href}"
+        yield href.rstrip("/")
+
+
+def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
+    said: dict[str, dict[str, str]] = {}
+    for form, name in FORMS.items():
+        page = directory / name
+        if not page.exists():
+            continue
+        said[form] = {}
+        try:
+            files = list((_json if form == "json" else _html)(page.read_text()))
+        except (ValueError, KeyError) as error:
+            yield f"{page}: cannot be read: {error!r}"
+            continue
+        for filename, url, sha256, metadata in files:
+            if filename in said[form]:
+                yield f"{page}: {filename} twice"
+            said[form][filename] = sha256
+            yield from _file(root, page, filename, url, sha256, metadata)
+    if len(said) == 2:
+        for filename in said["html"].keys() & said["json"].keys():
+            if said["html"][filename] != said["json"][filename]:
+                yield f"{directory.name}: {filename}: HTML and JSON have different digests"
+        if agree and said["html"] != said["json"]:
+            yield f"{directory.name}: HTML and JSON disagree: {said}"
+
+
+def _json(text: str) -> Iterator[tuple[str, str, str, str | None]]:
+    for file in json.loads(text)["files"]:
+        claim = file.get("core-metadata")
+        yield file["filename"], file["url"], file["hashes"]["sha256"], claim and claim["sha256"]
+
+
+def _html(text: str) -> Iterator[tuple[str, str, str, str | None]]:
+    page = Links(text)
+    if not page.whole:
+        raise ValueError("it is cut off")
+    for attributes, filename in page.links:
+        url, fragment = urldefrag(attributes["href"] or "")
+        claim = attributes.get("data-core-metadata")
+        if not fragment.startswith("sha256="):
+            raise ValueError(f"{filename} has no sha256")
+        yield filename, url, fragment[7:], claim and claim.removeprefix("sha256=")
+
+
+def _file(
+    root: Path, page: Path, filename: str, url: str, sha256: str, metadata: str | None
+) -> Iterator[str]:
+    where = f"{page.parent.name}/{page.name}: {filename}"
+    if re.match(r"[a-z][a-z0-9+.-]*:|/", url, re.I):
+        yield f"{where}: its link is not relative: {url}"
+        return
+    base = f"http://mirror/a/b/{page.relative_to(root)}"
+    address = urljoin(base, url)
+    if not address.startswith("http://mirror/a/b/packages/"):
+        yield f"{where}: its link leaves the packages: {url}"
+        return
+    path = root / unquote(address.removeprefix("http://mirror/a/b/"))
+    if path.name != filename or not path.is_file() or path.is_symlink():
+        yield f"{where}: its link leads to no such file: {url}"
+        return
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        yield f"{where}: its bytes are not what the page says"
+    if metadata:
+        beside = path.with_name(path.name + ".metadata")
+        if not beside.is_file():
+            yield f"{where}: its metadata is announced and not there"
+        elif hashlib.sha256(beside.read_bytes()).hexdigest() != metadata:
+            yield f"{where}: its metadata is not what the page says"

@@ -1,0 +1,197 @@
+"""Backoff, Retry-After, and hosts that want to be left alone."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import gevent
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypimirror.download.retry import Cooldowns, backoff_delay, parse_retry_after
+from pypimirror.model import Reason
+from tests import simulator as faults
+from tests.download.conftest import BODY, MakeLab, good, problem
+from tests.simulator import IndexFile, Simulator
+
+
+@given(st.integers(1, 100), st.floats(0.001, 10), st.floats(0.001, 100), st.floats(0, 1))
+def test_backoff_is_bounded(failures: int, base: float, longest: float, chance: float) -> None:
+    delay = backoff_delay(failures, base, longest, lambda: chance)
+    assert 0 <= delay <= min(longest, base * 2 ** (failures - 1))
+
+
+def test_backoff_doubles() -> None:
+    assert [backoff_delay(n, 0.5, 3.0, lambda: 1.0) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 3.0]
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("9" * 50, 9999999999.0),
+        (format_datetime(NOW + timedelta(seconds=30), usegmt=True), 30.0),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW.timestamp()) == seconds
+
+
+@given(st.text(max_size=40))
+def test_any_retry_after_is_read_or_ignored(value: str) -> None:
+    found = parse_retry_after(value, 0.0)
+    assert found is None or found >= 0
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_cooldown() -> None:
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 10.0, clock)
+    assert cooldowns.remaining("a") == 0
+    cooldowns.throttle("a", 3.0)
+    assert (cooldowns.remaining("a"), cooldowns.remaining("b")) == (3.0, 0.0)
+    cooldowns.throttle("a", 2.0)
+    assert cooldowns.remaining("a") == 3.0
+    cooldowns.throttle("a", 1e9)
+    assert cooldowns.remaining("a") == 10.0
+
+
+def test_cooldown_without_a_time_doubles_until_relieved() -> None:
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 10.0, clock)
+    seen = []
+    for _ in range(6):
+        cooldowns.throttle("a", None)
+        cooldowns.throttle("a", None)  # many jobs hear of one overload
+        seen.append(cooldowns.remaining("a"))
+        clock.now += 20
+    assert seen == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
+    cooldowns.relieve("a")
+    cooldowns.throttle("a", None)
+    assert cooldowns.remaining("a") == 0.5
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_kept(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile, status: int, form: str
+) -> None:
+    value: int | str = 1
+    if form == "date":  # whole seconds only, so that two of them are one at least
+        value = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    simulator.fault(six, faults.Status(status, retry_after=value), nth=1)
+    lab = make_lab(max_backoff=5.0)
+    good(lab.file(six), lab.path())
+    first, second = simulator.requests
+    assert second.started - first.ended >= 0.9
+
+
+def test_retry_after_is_capped(make_lab: MakeLab, simulator: Simulator, six: IndexFile) -> None:
+    simulator.fault(six, faults.Status(429, retry_after=86400), nth=1)
+    lab = make_lab(max_backoff=0.2)
+    started = time.monotonic()
+    good(lab.file(six), lab.path())
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_throttling_without_retry_after(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile, status: int
+) -> None:
+    simulator.fault(six, faults.Status(status), nth=1, times=3)
+    lab = make_lab(tries=5)
+    assert lab.file(six).attempts == 4
+    problem_free = lab.file(six)
+    good(problem_free, lab.path())
+
+
+def test_throttling_quiets_all_jobs_of_the_host(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile
+) -> None:
+    other = simulator.add_file("six", "six-2.0.tar.gz", BODY)
+    simulator.fault(six, faults.Status(429, retry_after=1), nth=1)
+    lab = make_lab(max_backoff=5.0)
+    first = gevent.spawn(lab.fetcher.do, lab.job(six))
+    while not lab.fetcher._cooldowns.remaining("127.0.0.1"):
+        gevent.sleep(0.01)
+    good(lab.file(other, name="other"), lab.path("other"))
+    first.join()
+    throttled, *later = simulator.requests
+    assert all(request.started - throttled.ended >= 0.9 for request in later)
+
+
+def test_throttling_holds_back_jobs_that_wait_for_a_place(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile
+) -> None:
+    """Only the one that was under way asks a host that has said no."""
+    files = [simulator.add_file("six", f"six-{n}.tar.gz", BODY) for n in range(20)]
+    simulator.fault("/packages/*", faults.Status(429, retry_after=1), nth=1)
+    lab = make_lab(connections=1, max_backoff=5.0)
+    results = lab.together([lab.job(file, name=str(n)) for n, file in enumerate(files)])
+    assert [result.problem for result in results] == [None] * 20
+    throttled, *later = simulator.requests
+    assert len(later) == 20
+    assert all(request.started - throttled.ended >= 0.9 for request in later)
+
+
+def test_throttling_of_one_host_leaves_others_alone(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile
+) -> None:
+    """Even with a single place: a job that waits holds none."""
+    from pypimirror.download.protocol import Remote
+
+    with Simulator() as other:
+        file = other.add_file("six", "six-1.0.tar.gz", BODY)
+        url = f"http://localhost:{other.server.port}"
+        simulator.fault(six, faults.Status(429, retry_after=60))
+        lab = make_lab(
+            connections=1,
+            max_backoff=60.0,
+            remotes=(Remote("sim", simulator.url, ("localhost",)),),
+        )
+        waiting = gevent.spawn(lab.fetcher.do, lab.job(six))
+        while not lab.fetcher._cooldowns.remaining("127.0.0.1"):
+            gevent.sleep(0.01)
+        good(lab.file(url + file.path, size=len(BODY)), lab.path())
+        waiting.kill()
+
+
+def test_a_job_that_backs_off_holds_no_place(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile
+) -> None:
+    other = simulator.add_file("six", "six-2.0.tar.gz", BODY)
+    simulator.fault(six, faults.Status(500))
+    lab = make_lab(connections=1, tries=10, backoff=50.0, max_backoff=100.0)
+    waiting = gevent.spawn(lab.fetcher.do, lab.job(six))
+    while not simulator.requests:
+        gevent.sleep(0.01)
+    good(lab.file(other), lab.path())
+    waiting.kill()
+
+
+def test_tries_is_the_number_of_attempts(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile
+) -> None:
+    simulator.fault(six, faults.Status(500))
+    lab = make_lab(tries=4)
+    assert problem(lab.file(six), Reason.HTTP_STATUS).attempts == 4
+    assert len(simulator.requests) == 4

@@ -1,0 +1,113 @@
+"""A thousand connections at once, and thousands of projects, all of them right in the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.corpus.build import make_sdist, make_wheel
+from tests.e2e import trees
+from tests.e2e.mirror import Mirror
+from tests.e2e.serving import Recorder, serve
+from tests.simulator import Simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+CONNECTIONS = 1000
+PROJECTS = 3000
+
+
+@pytest.fixture
+def large() -> Iterator[Simulator]:
+    """Some thousand projects, each with a small wheel."""
+    with Simulator() as simulator:
+        for number in range(PROJECTS):
+            name = f"project-{number:04}"
+            simulator.add_file(name, *make_wheel(name, "1.0"))
+        yield simulator
+
+
+@pytest.fixture
+def deep() -> Iterator[Simulator]:
+    """Fewer projects with more small files each: each batch of projects has some thousand."""
+    with Simulator() as simulator:
+        for number in range(600):
+            name = f"project-{number:04}"
+            for version in range(3):
+                simulator.add_file(name, *make_wheel(name, f"{version}.0"))
+                simulator.add_file(name, *make_sdist(name, f"{version}.0"))
+        yield simulator
+
+
+def test_a_thousand_connections_in_all_fetch_everything(deep: Simulator, tmp_path: Path) -> None:
+    settings = {"processes": 2, "connections": CONNECTIONS // 2, "timeout": 180}
+    mirror = Mirror(tmp_path, deep.url, {"download": settings})
+    files = len(deep.index.by_path)
+    # Files are held until a thousand are under way at once: nothing else shows that they can be.
+    held = deep.hold("/packages/*")
+    together = threading.Event()
+
+    def release() -> None:
+        try:
+            deep.wait_for(lambda: deep.active >= CONNECTIONS, timeout=120)
+            together.set()
+        finally:
+            held.release()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(release)
+        counts = mirror.sync()["counts"]
+        waiting.result()
+    assert together.is_set()
+    assert deep.peak_connections <= CONNECTIONS
+    assert counts["files_downloaded"] == counts["files_verified"] == files
+    assert counts["files_failed"] == 0
+    assert trees.check(mirror.root) == files
+    assert len(list((mirror.root / "simple").iterdir())) == 600 + 2
+    assert all(deep.downloads(file.filename) == 1 for file in deep.index.by_path.values())
+
+
+def test_of_thousands_of_projects_only_the_changed_ones_are_looked_at(
+    large: Simulator, tmp_path: Path
+) -> None:
+    settings = {"download": {"processes": 2, "connections": 64}}
+    mirror = Mirror(tmp_path / "first", large.url, settings)
+    assert mirror.sync()["counts"]["projects_seen"] == PROJECTS
+    assert trees.check(mirror.root) == PROJECTS
+    before = trees.touches(mirror.root)
+
+    large.forget()
+    summary = mirror.sync()
+    assert [request.path for request in large.requests] == ["/simple/"]
+    assert summary["counts"]["pages_written"] == 0
+    assert trees.touches(mirror.root) == before
+
+    large.forget()
+    changed = ["project-0007", "project-1234", "project-2999"]
+    for name in changed:
+        large.add_file(name, *make_wheel(name, "2.0"))
+    large.delete_project("project-0001")
+    assert mirror.sync()["counts"]["files_downloaded"] == len(changed)
+    looked = {request.path for request in large.find("/simple/*")}
+    assert looked == {"/simple/"} | {f"/simple/{n}/" for n in ["project-0001", *changed]}
+    assert trees.check(mirror.root) == PROJECTS - 1 + len(changed)
+    now = trees.touches(mirror.root)
+    others = {path for path in before if path.split("/")[1] not in (*changed, "project-0001")}
+    assert all(now[path] == before[path] for path in others if not path.startswith("simple/index."))
+
+    # And the same of a mirror of this one.
+    with serve(mirror) as url, Recorder(url) as recorder:
+        second = Mirror(tmp_path / "second", recorder.url, settings)
+        second.sync()
+        large.add_file("project-0042", *make_wheel("project-0042", "2.0"))
+        mirror.sync()
+        recorder.forget()
+        second.sync()
+    assert recorder.pages == ["/simple/", "/simple/project-0042/"]
+    assert trees.check(second.root) == PROJECTS - 1 + len(changed) + 1
+    pages = (trees.contents(m.root, "simple") for m in (mirror, second))
+    assert trees.difference(*pages) == {}

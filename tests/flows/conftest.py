@@ -1,0 +1,32 @@
+"""A Prefect server for the tests of a session, and a mirror for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pypimirror.cli.initialise import write_configuration
+from tests.flows.stack import Stack, running
+from tests.simulator import Simulator
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    found = Stack(tmp_path_factory.mktemp("prefect"))
+    with running(found):
+        yield found
+
+
+def configure(directory: Path, upstream: Simulator) -> Path:
+    """A configuration for a mirror in this directory."""
+    file = directory / "pypimirror.toml"
+    write_configuration(file, [], upstream.url, Path("mirror"), force=False)
+    return file
+
+
+@pytest.fixture
+def config(tmp_path: Path, simulator: Simulator) -> Path:
+    """A configuration for the simulator's index."""
+    return configure(tmp_path, simulator)

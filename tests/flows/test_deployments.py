@@ -1,0 +1,182 @@
+"""`prefect.yaml`, for real: server, work pool, deployments, worker, schedule.
+
+The schedule works on a mirror of its own in the background, so that its minute need not be waited
+for; its test is the last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.checker import check
+from tests.corpus.build import make_wheel
+from tests.flows.conftest import configure
+from tests.flows.stack import Stack, children, wait_for
+from tests.flows.test_sync import FIRST
+from tests.simulator import Corrupt, Simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(400)]
+
+ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+@dataclass
+class Deployed:
+    """The deployments, and a worker that runs them."""
+
+    stack: Stack
+    config: Path  #: that of the schedule
+    worker: int  #: process id
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """The ids of the deployments, by name."""
+        return {d["name"]: d["id"] for d in self.stack.api("deployments/filter", limit=10)}
+
+    def start(self, config: Path, **parameters: Any) -> str:
+        """Ask for a run of sync/adhoc; the flow run's id."""
+        path = f"deployments/{self.ids['adhoc']}/create_flow_run"
+        parameters["config"] = str(config)
+        made: str = self.stack.api(path, parameters=parameters, state={"type": "SCHEDULED"})["id"]
+        return made
+
+    def end(self, flow_run: str) -> dict[str, Any]:
+        """The flow run, once it has ended."""
+
+        def final() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.stack.api(f"flow_runs/{flow_run}")
+            return found if found["state_type"] in ENDED else None
+
+        found = wait_for(final)
+        assert found is not None
+        return found
+
+    def run(self, config: Path, **parameters: Any) -> dict[str, Any]:
+        """Run sync/adhoc to its end; the flow run."""
+        return self.end(self.start(config, **parameters))
+
+    def last(self, config: Path) -> dict[str, Any]:
+        """The newest run of the catalog."""
+        found: dict[str, Any] = self.stack.pypimirror("runs", "show", "last", "--config", config)
+        return found
+
+    def download_workers(self) -> list[int]:
+        """The processes that download, below the worker."""
+        return [pid for pid in children(self.worker) if is_download_worker(pid)]
+
+
+def is_download_worker(pid: int) -> bool:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return re.search(rb"pypimirror\.download\.worker", command) is not None
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with Simulator() as upstream:
+        upstream.add_file("daily", *make_wheel("daily", "1.0"))
+        config = configure(tmp_path_factory.mktemp("scheduled"), upstream)
+        stack.prefect("work-pool", "create", "pypimirror", "--type", "process")
+        stack.prefect("deploy", "--all", cwd=stack.project, PYPIMIRROR_CONFIG=str(config))
+        stack.prefect("deployment", "schedule", "create", "sync/scheduled", "--cron", "* * * * *")
+        command = (stack.programs / "prefect", "worker", "start", "--pool", "pypimirror")
+        with stack.process("worker", *command) as worker:
+            yield Deployed(stack, config, worker)
+
+
+def test_adhoc(deployed: Deployed, config: Path, simulator: Simulator) -> None:
+    """As a person starts it; with four task runs for the batch."""
+    simulator.add_file("one", *make_wheel("one", "1.0"))
+    simulator.add_file("two", *make_wheel("two", "1.0"))
+    parameters = json.dumps({"config": str(config), "projects": ["one"]})
+    deployed.stack.prefect("deployment", "run", "sync/adhoc", "--watch", "--params", parameters)
+    run = deployed.last(config)
+    assert (run["state"], run["trigger"], run["arguments"]) == (
+        "completed",
+        "deployment",
+        ["one"],
+    )
+    flow_run = deployed.stack.flow_run(run["run"])
+    assert flow_run["state_name"] == "Completed"
+    assert deployed.stack.task_runs(flow_run) == dict.fromkeys(FIRST, "COMPLETED")
+    mirror = config.parent / "mirror"
+    assert check(mirror) == []
+    found = [path.name for path in mirror.glob("packages/*/*.whl")]
+    assert found == ["one-1.0-py3-none-any.whl"]
+
+
+def test_incomplete_and_the_next_run(
+    deployed: Deployed, config: Path, simulator: Simulator
+) -> None:
+    simulator.add_file("good", *make_wheel("good", "1.0"))
+    simulator.add_file("bad", *make_wheel("bad", "1.0"))
+    simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
+    parameter = f"config={config}"
+    deployed.stack.prefect(
+        "deployment", "run", "sync/adhoc", "--watch", "--param", parameter, code=1
+    )
+    run = deployed.last(config)
+    flow_run = deployed.stack.flow_run(run["run"])
+    assert (run["state"], flow_run["state_name"]) == ("incomplete", "Incomplete")
+    assert "1 of 2 files failed (1 digest mismatch)" in flow_run["state"]["message"]
+    simulator.heal()
+    assert deployed.run(config)["state_name"] == "Completed"
+    assert simulator.downloads("good-1.0-py3-none-any.whl") == 1
+
+
+def test_a_killed_download_child(deployed: Deployed, config: Path, simulator: Simulator) -> None:
+    for i in range(5):
+        simulator.add_file(f"p{i}", *make_wheel(f"p{i}", "1.0"))
+    hold = simulator.hold("*/p3-1.0-py3-none-any.whl", times=1)
+    started = deployed.start(config)
+    hold.wait_reached(60)
+    killed = deployed.download_workers()
+    assert killed
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    assert deployed.end(started)["state_name"] == "Completed"
+    assert check(config.parent / "mirror") == []
+
+
+def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
+    """Prefect's Cancel ends the run, its children too; the next one goes on from there."""
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    started = deployed.start(config)
+    hold.wait_reached(60)
+    family = deployed.download_workers()
+    assert family
+    path = f"flow_runs/{started}/set_state"
+    deployed.stack.api(path, state={"type": "CANCELLING"}, force=True)
+    assert deployed.end(started)["state_type"] == "CANCELLED"
+    wait_for(lambda: not any(is_download_worker(pid) for pid in family), 15)
+    wait_for(lambda: deployed.last(config)["state"] == "cancelled", 15)
+    hold.release()
+    assert deployed.run(config)["state_name"] == "Completed"
+
+
+def test_schedule(deployed: Deployed) -> None:
+    """A deployment with a cron schedule gets its runs, and they run."""
+    of_schedule = {"deployment_id": {"any_": [deployed.ids["scheduled"]]}}
+    waiting = {**of_schedule, "state": {"type": {"any_": ["SCHEDULED"]}}}
+    planned = wait_for(lambda: deployed.stack.flow_runs(**waiting))
+    minutes = [datetime.fromisoformat(run["expected_start_time"]).minute for run in planned]
+    assert minutes.count(17) > 1, "of the schedule in prefect.yaml"
+    done = {**of_schedule, "state": {"type": {"any_": ["COMPLETED"]}}}
+    name = wait_for(lambda: deployed.stack.flow_runs(**done), 100)[0]["name"]
+    command = ("runs", "show", name.removeprefix("sync-"), "--config", deployed.config)
+    run = deployed.stack.pypimirror(*command)
+    assert (run["state"], run["trigger"]) == ("completed", "schedule")
+    assert check(deployed.config.parent / "mirror") == []

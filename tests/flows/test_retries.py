@@ -1,0 +1,83 @@
+"""A fault of the download stage, in a flow run in this process: what is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import sync as flow_module
+from pypimirror.catalog import runs
+from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import sequence
+from pypimirror.stages.run import Run, StoppedError
+from tasks import stage as stage_module
+from tasks.download import download
+from tests.corpus.build import make_wheel
+from tests.flows.stack import Stack
+from tests.simulator import Simulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def in_process(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    quick = download.with_options(retry_delay_seconds=0)
+    monkeypatch.setitem(flow_module.TASKS, Stage.DOWNLOAD, quick)
+    with temporary_settings({PREFECT_API_URL: stack.url}):
+        yield
+        # What this process has to tell the server, it must tell before the server ends.
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
+
+
+def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[tuple[Stage, int]]:
+    """Let the download stage fail so many times; the list grows with each attempt."""
+    attempts: list[tuple[Stage, int]] = []
+    real = sequence._WORK[Stage.DOWNLOAD]
+
+    def work(run: Run, ids: tuple[int, ...]) -> None:
+        attempts.append((Stage.DOWNLOAD, len(ids)))
+        if len(attempts) <= times:
+            raise error
+        real(run, ids)
+
+    monkeypatch.setitem(sequence._WORK, Stage.DOWNLOAD, work)
+    return attempts
+
+
+def test_the_stage_alone_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, stack: Stack, config: Path, simulator: Simulator
+) -> None:
+    simulator.add_file("one", *make_wheel("one", "1.0"))
+    attempts = fail(monkeypatch, RuntimeError("who knows"), times=2)
+    summary = flow_module.run_sync(str(config), [])
+    assert (summary.state, len(attempts)) == (runs.COMPLETED, 3)
+    assert simulator.count("/simple/one/") == 1
+    states = stack.task_runs(stack.flow_run(summary.run))
+    assert set(states.values()) == {"COMPLETED"}
+
+
+def test_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, config: Path, simulator: Simulator
+) -> None:
+    simulator.add_file("one", *make_wheel("one", "1.0"))
+    attempts = fail(monkeypatch, RuntimeError("who knows"), times=99)
+    with pytest.raises(RuntimeError, match="who knows"):
+        flow_module.run_sync(str(config), [])
+    assert len(attempts) == 1 + stage_module.RETRIES
+
+
+def test_a_decision_to_stop_stands(
+    monkeypatch: pytest.MonkeyPatch, stack: Stack, config: Path, simulator: Simulator
+) -> None:
+    simulator.add_file("one", *make_wheel("one", "1.0"))
+    error = StoppedError(Problem(Reason.DISK, "the disk is full"))
+    attempts = fail(monkeypatch, error, times=99)
+    summary = flow_module.run_sync(str(config), [])
+    assert (summary.state, len(attempts)) == (runs.FAILED, 1)
+    assert stack.flow_run(summary.run)["state"]["message"] == "the disk is full"

@@ -1,0 +1,148 @@
+"""The flow in this process, against a real server: one sequence, one history, the same codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from flows import sync as flow_module
+from pypimirror import lock
+from pypimirror.model import Stage
+from tests.checker import check
+from tests.corpus.build import make_wheel
+from tests.flows.stack import Stack, children, free_port, wait_for
+from tests.simulator import Corrupt, Simulator
+
+slow = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+
+FIRST = {"discover-0", "discover-1", "download-1", "verify-1", "publish-1", "publish-2"}
+
+
+def offer(simulator: Simulator, *names: str, version: str = "1.0", padding: int = 0) -> None:
+    for name in names:
+        simulator.add_file(name, *make_wheel(name, version, padding=padding))
+
+
+def test_every_stage_has_its_task() -> None:
+    assert set(flow_module.TASKS) == set(Stage)
+    assert {stage.value for stage in Stage} == {t.name for t in flow_module.TASKS.values()}
+
+
+@pytest.mark.parametrize(
+    ("deployed", "scheduled", "trigger"),
+    [(False, False, "prefect"), (True, False, "deployment"), (True, True, "schedule")],
+)
+def test_the_history_knows_what_started_a_run(
+    deployed: bool, scheduled: bool, trigger: str
+) -> None:
+    any_id = "00000000-0000-0000-0000-000000000001"
+    flow_run = FlowRun(
+        flow_id=any_id, deployment_id=any_id if deployed else None, auto_scheduled=scheduled
+    )
+    assert flow_module._trigger(flow_run) == trigger
+
+
+class TestInProcess:
+    """`pypimirror sync`, with a Prefect API configured."""
+
+    pytestmark = slow
+
+    def test_first_sync(self, stack: Stack, config: Path, simulator: Simulator) -> None:
+        offer(simulator, "one", "two")
+        document = stack.pypimirror("sync", "--config", config)
+        assert document["state"] == "completed"
+        assert document["counts"]["files_verified"] == 2
+        assert check(config.parent / "mirror") == []
+        shown = stack.pypimirror("runs", "show", "last", "--config", config)
+        assert (shown["run"], shown["trigger"]) == (document["run"], "prefect")
+        flow_run = stack.flow_run(document["run"])
+        assert flow_run["state_name"] == "Completed"
+        assert stack.task_runs(flow_run) == dict.fromkeys(FIRST, "COMPLETED")
+        assert {f"{s['stage']}-{s['batch']}" for s in shown["stages"]} == FIRST
+
+    def test_incomplete(self, stack: Stack, config: Path, simulator: Simulator) -> None:
+        offer(simulator, "good", "bad")
+        simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
+        document = stack.pypimirror("sync", "--config", config, code=1)
+        assert document["state"] == "incomplete"
+        flow_run = stack.flow_run(document["run"])
+        assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Incomplete")
+        message = flow_run["state"]["message"]
+        assert message == "Incomplete: 1 of 2 files failed (1 digest mismatch)"
+        # Files that fail are no fault of a stage: no task run fails, and none is retried.
+        assert set(stack.task_runs(flow_run).values()) == {"COMPLETED"}
+        assert check(config.parent / "mirror") == []
+
+    def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
+        with lock_of(config):
+            document = stack.pypimirror("sync", "--config", config, code=4)
+        assert "another run" in document["error"]["message"]
+        failed = stack.flow_runs(state={"type": {"any_": ["FAILED"]}})
+        assert any("another run" in run["state"]["message"] for run in failed)
+        document = stack.pypimirror("sync", "nosuch", "--config", config.with_name("no"), code=2)
+        assert "there is no configuration" in document["error"]["message"]
+
+    def test_nothing_answers(self, stack: Stack, config: Path, simulator: Simulator) -> None:
+        simulator.refuse()
+        tries = {"PYPIMIRROR_DOWNLOAD__TRIES": "1"}
+        document = stack.pypimirror("sync", "--config", config, code=3, **tries)
+        assert document["state"] == "failed"
+        assert stack.flow_run(document["run"])["state_name"] == "Failed"
+
+    def test_interrupt(self, stack: Stack, config: Path, simulator: Simulator) -> None:
+        offer(simulator, "held", padding=100_000)
+        hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+        process = subprocess.Popen(
+            [stack.programs / "pypimirror", "sync", "--json", "--config", config],
+            env=stack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        hold.wait_reached(60)
+        family = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        said, _log = process.communicate(timeout=30)
+        document = json.loads(said)
+        assert (process.returncode, document["state"]) == (130, "cancelled")
+        assert stack.flow_run(document["run"])["state_name"] == "Cancelled"
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), 10)
+        hold.release()
+        assert stack.pypimirror("sync", "--config", config)["state"] == "completed"
+
+    def test_a_killed_download_child(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        offer(simulator, *(f"p{i}" for i in range(5)))
+        hold = simulator.hold("*/p3-1.0-py3-none-any.whl", times=1)
+        process = subprocess.Popen(
+            [stack.programs / "pypimirror", "sync", "--json", "--config", config],
+            env=stack.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        hold.wait_reached(60)
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        said, _log = process.communicate(timeout=60)
+        assert json.loads(said)["state"] == "completed"
+        assert check(config.parent / "mirror") == []
+
+    def test_no_api(self, stack: Stack, config: Path) -> None:
+        nowhere = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+        nowhere["PREFECT_CLIENT_MAX_RETRIES"] = "0"
+        document = stack.pypimirror("sync", "--config", config, code=3, **nowhere)
+        assert "--inline" in document["error"]["message"]
+
+
+def lock_of(config: Path) -> AbstractContextManager[None]:
+    """The lock of a configuration's mirror, held."""
+    private = config.parent / "mirror" / ".pypimirror"
+    private.mkdir(parents=True)
+    return lock.hold(private / "lock")

@@ -1,0 +1,174 @@
+"""A mirror under test: its configuration, its runs, and what lies on disk."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pypimirror.config import Config, load
+from pypimirror.model import Problem
+from pypimirror.stages import plan as planning
+from pypimirror.stages import sequence
+from pypimirror.stages.plan import Plan
+from pypimirror.stages.reporter import LogReporter
+from pypimirror.stages.run import Run, Summary
+from pypimirror.stages.run import sync as run_sync
+from tests.checker import check
+from tests.corpus.build import make_sdist, make_wheel
+from tests.simulator import IndexFile, Simulator
+
+#: One worker, no patience: what a test on loopback needs.
+DOWNLOAD = {"processes": 1, "connections": 8, "timeout": 30, "tries": 1}
+
+
+def offer(simulator: Simulator, project: str, *versions: str, **said: Any) -> list[IndexFile]:
+    """Offer a wheel with core metadata for each version."""
+    said = {"core_metadata": True, **said}
+    return [
+        simulator.add_file(project, *make_wheel(project, version), **said) for version in versions
+    ]
+
+
+def offer_sdist(simulator: Simulator, project: str, version: str, **said: Any) -> IndexFile:
+    """Offer an sdist."""
+    return simulator.add_file(project, *make_sdist(project, version), **said)
+
+
+class Mirror:
+    """A mirror of one or more simulators, in `base`/mirror, configured by `base`/pypimirror.toml.
+
+    Sections are given as keyword arguments and may be changed with `configure`.
+    """
+
+    def __init__(self, base: Path, *simulators: Simulator, **sections: dict[str, Any]) -> None:
+        base.mkdir(parents=True, exist_ok=True)
+        self.base = base
+        self.root = base / "mirror"
+        self.file = base / "pypimirror.toml"
+        self.simulators = simulators
+        self.upstreams = [
+            {"name": f"sim{number}", "url": simulator.url}
+            for number, simulator in enumerate(simulators)
+        ]
+        self.sections: dict[str, dict[str, Any]] = {"download": dict(DOWNLOAD)}
+        self.configure(**sections)
+
+    def configure(self, **sections: dict[str, Any]) -> None:
+        """Set keys of sections; the others stay."""
+        for name, keys in sections.items():
+            self.sections.setdefault(name, {}).update(keys)
+        lines = ["[mirror]", 'directory = "mirror"']
+        lines += toml(self.sections.get("mirror", {}))
+        for upstream in self.upstreams:
+            lines += ["[[upstream]]", *toml(upstream)]
+        for name, keys in self.sections.items():
+            if name != "mirror":
+                lines += [f"[{name}]", *toml(keys)]
+        self.file.write_text("\n".join(lines) + "\n")
+
+    def select(self, *projects: str, **more: list[str]) -> None:
+        """Set what is selected."""
+        self.sections["select"] = {}
+        self.configure(select={"projects": list(projects), **more})
+
+    @property
+    def config(self) -> Config:
+        """The configuration as the program reads it."""
+        return load(self.file)
+
+    # Running
+
+    def sync(
+        self, *names: str, work: Callable[[Run], None] = sequence.sync, sound: bool = True
+    ) -> Summary:
+        """Run a sync in this process; the tree is checked unless `sound` is off."""
+        summary = run_sync(self.config, names, work, trigger="test")
+        if sound:
+            self.check()
+        return summary
+
+    def plan(self, *names: str) -> Plan:
+        """Say what a sync would do."""
+        return planning.plan(self.config, names, LogReporter())
+
+    def check(self, *, agree: bool = True) -> None:
+        """Hold the tree against promises 1 to 3."""
+        assert check(self.root, agree=agree) == []
+
+    # What lies on disk
+
+    @property
+    def projects(self) -> list[str]:
+        """The projects that the root index lists."""
+        index = self.root / "simple" / "index.v1_json"
+        if not index.exists():
+            return []
+        return [project["name"] for project in json.loads(index.read_text())["projects"]]
+
+    def page(self, project: str) -> dict[str, Any]:
+        """A project's page."""
+        path = self.root / "simple" / project / "index.v1_json"
+        document: dict[str, Any] = json.loads(path.read_text())
+        return document
+
+    def has_page(self, project: str) -> bool:
+        """Whether any form of a project's page is there."""
+        return (self.root / "simple" / project).exists()
+
+    def files(self, project: str) -> list[str]:
+        """The names on a project's page."""
+        return [file["filename"] for file in self.page(project)["files"]]
+
+    def path(self, file: IndexFile) -> Path:
+        """Where a file belongs."""
+        return self.root / "packages" / file.project.normalized / file.filename
+
+    def holds(self, file: IndexFile) -> bool:
+        """Whether a file's bytes, as offered now, are in place."""
+        path = self.path(file)
+        return path.exists() and path.read_bytes() == bytes(file.content)
+
+    def served(self) -> dict[str, tuple[int, int]]:
+        """Every file that is served, with inode and time of change."""
+        return listing(self.root, without=".pypimirror")
+
+    # What the catalog says
+
+    def query(self, statement: str, *parameters: object) -> list[sqlite3.Row]:
+        """Ask the catalog behind the program's back."""
+        with closing(sqlite3.connect(self.root / ".pypimirror" / "catalog.sqlite")) as connection:
+            connection.row_factory = sqlite3.Row
+            with connection:
+                return connection.execute(statement, parameters).fetchall()
+
+    def state(self, filename: str) -> str | None:
+        """The state of a file, as a word."""
+        from pypimirror.catalog.states import State
+
+        rows = self.query("SELECT state FROM files WHERE filename = ?", filename)
+        return State(rows[0]["state"]).label if rows else None
+
+
+def toml(keys: dict[str, Any]) -> list[str]:
+    """Keys as TOML; what JSON can say is the same there."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
+
+
+def listing(directory: Path, without: str | None = None) -> dict[str, tuple[int, int]]:
+    """Every file below a directory, with inode and time of change in nanoseconds."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        if path.is_file() and (without is None or relative.parts[0] != without):
+            status = path.stat()
+            found[str(relative)] = status.st_ino, status.st_mtime_ns
+    return found
+
+
+def reasons(problems: Sequence[Problem]) -> dict[str, str]:
+    """The reason of each failure, by file, else by project."""
+    return {problem.file or problem.project: problem.reason.value for problem in problems}

@@ -1,0 +1,65 @@
+"""Mirrors for the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pypimirror.stages import run as run_module
+from pypimirror.workers import Workers
+from tests.mirror import Mirror
+from tests.simulator import Simulator
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, simulator: Simulator) -> Mirror:
+    """A mirror of everything that one upstream has; removals take effect at once."""
+    return Mirror(tmp_path, simulator, delete={"grace": "0s"})
+
+
+@pytest.fixture
+def second() -> Iterator[Simulator]:
+    """Another upstream, empty."""
+    with Simulator() as running:
+        yield running
+
+
+MakeMirror = Callable[..., Mirror]
+
+
+@pytest.fixture
+def make_mirror(tmp_path: Path) -> MakeMirror:
+    """Makes mirrors of any upstreams."""
+
+    def make(*simulators: Simulator, **sections: dict[str, Any]) -> Mirror:
+        return Mirror(tmp_path, *simulators, **sections)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def warm_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the syncs of one test share their worker processes, which take long to start.
+
+    That every run ends its own is tested in `tests/cli`.
+    """
+    pools: dict[bytes, Workers[Any, Any]] = {}
+
+    class Shared(Workers[Any, Any]):
+        def close(self) -> None:
+            pass
+
+    def workers(**settings: Any) -> Workers[Any, Any]:
+        key = msgspec.json.encode(settings["hello"])
+        if key not in pools:
+            pools[key] = Shared(**settings)
+        return pools[key]
+
+    monkeypatch.setattr(run_module, "Workers", workers)
+    yield
+    for pool in pools.values():
+        Workers.close(pool)

@@ -1,0 +1,291 @@
+"""The decisions of discovery, rule by rule, and what they can never be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
+from pypimirror.model import File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.stages.decide import Decision, HeldFile, columns, decide
+
+A, B = "a" * 64, "b" * 64
+
+
+def offered(name: str = "six-1.zip", **changes: Any) -> File:
+    values = {"url": f"http://127.0.0.1/{name}", "digests": {"sha256": A}, "size": 3, **changes}
+    return File(name, **values)
+
+
+def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
+    """The row that `file` has left in a state."""
+    file = file or offered()
+    row: dict[str, Any] = {"id": 1, "gone": None, "withdrawn_at": None, **columns(file, None)}
+    return HeldFile(filename=file.filename, state=state, **(row | changes))
+
+
+def run(*files: File, have: HeldFile | None = None, selected: bool = True, **page: Any) -> Decision:
+    known = {have.filename: have} if have else {}
+    return decide(
+        ProjectPage("six", "six", files=files, **page), known, [selected] * len(files), {}
+    )
+
+
+NOTHING = Decision()
+
+
+def test_rule_1_a_file_not_selected_is_not_recorded() -> None:
+    assert run(offered(), selected=False) == NOTHING
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_rule_1_a_file_not_selected_any_more_is_gone_by_selection(state: State) -> None:
+    decision = run(offered(), have=held(state), selected=False)
+    assert decision == Decision(gone={Cause.SELECTION: [1]})
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("name", ["six-1.zip", f"six-{'1' * 200}.zip"])
+def test_rule_2_a_refused_file_stays_as_it_is(state: State, name: str) -> None:
+    """Also where its name was cut short for the message."""
+    from pypimirror.filenames import printable
+
+    problem = Problem(Reason.BAD_DIGEST, "…", "six", printable(name))
+    decision = run(have=held(state, offered(name)), problems=(problem,))
+    assert decision == Decision(refused=[problem])
+
+
+def test_rule_2_a_refused_file_that_is_unknown_is_only_refused() -> None:
+    problem = Problem(Reason.UNSAFE_URL, "…", "six", "six-9.zip")
+    assert run(problems=(problem,)) == Decision(refused=[problem])
+
+
+@pytest.mark.parametrize("state", sorted(PINNED))
+@pytest.mark.parametrize(
+    "digests", [{"sha256": B}, {"sha256": B, "md5": "0" * 32}, {"sha256": A, "md5": "1" * 32}]
+)
+def test_rule_3_a_claim_that_contradicts_what_was_proven_is_refused(
+    state: State, digests: dict[str, str]
+) -> None:
+    have = held(state, offered(digests={"sha256": A, "md5": "0" * 32}))
+    decision = run(offered(digests=digests, yanked="x"), have=have)
+    (problem,) = decision.refused
+    assert problem.reason is Reason.DIGEST_CHANGED
+    assert problem.file == "six-1.zip"
+    assert decision == Decision(refused=[problem], found=1)
+
+
+@pytest.mark.parametrize("state", sorted(PROVEN))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"yanked": "bad"},
+        {"requires_python": ">=3"},
+        {"upload_time": "2020-01-01T00:00:00Z"},
+        {"url": "http://127.0.0.1/elsewhere/six-1.zip"},
+        {"provenance": "http://127.0.0.1/p"},
+        {"extra": {"new": 1}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_rule_3_all_else_is_taken_over_without_a_download(
+    state: State, change: dict[str, Any]
+) -> None:
+    decision = run(offered(**change), have=held(state))
+    (changed,) = decision.changed
+    assert set(changed) == {"id", *change}
+    assert decision.moved == decision.gone == {}
+    assert decision.reused == 1
+
+
+@pytest.mark.parametrize("state", sorted(PINNED))
+def test_rule_3_what_was_proven_is_not_overwritten_by_claims(state: State) -> None:
+    file = offered(digests={"sha256": A, "sha512": "1" * 128}, size=99)
+    decision = run(file, have=held(state))
+    assert not any({"sha256", "size", "digests"} & set(row) for row in decision.changed)
+    assert decision.refused == []
+
+
+@pytest.mark.parametrize("state", sorted(PROVEN))
+def test_rule_3_a_file_that_lost_its_digest_upstream_stays(state: State) -> None:
+    decision = run(offered(digests={}), have=held(state))
+    assert decision.refused == []
+    assert decision.gone == {}
+
+
+@pytest.mark.parametrize(("withdrawn_at", "target"), [(5.0, State.FETCHED), (None, State.WANTED)])
+def test_rule_4_offered_again_its_bytes_are_verified_again_or_wanted(
+    withdrawn_at: float | None, target: State
+) -> None:
+    have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=withdrawn_at)
+    decision = run(offered(), have=have)
+    assert decision.moved == {target: [1]}
+    assert decision.back == [1]
+
+
+def test_rule_4_offered_again_with_another_digest_it_stays_withdrawn() -> None:
+    have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=5.0)
+    decision = run(offered(digests={"sha256": B}), have=have)
+    assert [problem.reason for problem in decision.refused] == [Reason.DIGEST_CHANGED]
+    assert decision.moved == {}
+    assert decision.back == []
+
+
+def test_rule_5_a_new_file_is_wanted() -> None:
+    decision = run(offered())
+    assert [row["filename"] for row in decision.new] == ["six-1.zip"]
+    assert decision.new[0]["sha256"] == bytes.fromhex(A)
+    assert decision.found == 1
+
+
+@pytest.mark.parametrize("have", [None, held(State.WANTED), held(State.FAILED)])
+def test_rule_5_without_a_digest_it_is_refused(have: HeldFile | None) -> None:
+    decision = run(offered(digests={}), have=have)
+    assert [problem.reason for problem in decision.refused] == [Reason.NO_DIGEST]
+    assert decision.new == decision.changed == []
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - PINNED))
+def test_rule_5_what_is_not_yet_proven_takes_the_newest_claims(state: State) -> None:
+    decision = run(offered(digests={"sha256": B}, size=9), have=held(state))
+    assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B), "size": 9}]
+    assert decision.refused == []
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(ProjectStatus.ACTIVE, Cause.UPSTREAM), (ProjectStatus.QUARANTINED, Cause.QUARANTINE)],
+)
+def test_rule_6_a_file_not_offered_any_more_is_gone(
+    state: State, status: ProjectStatus, cause: Cause
+) -> None:
+    decision = run(have=held(state), status=status)
+    assert decision == Decision(gone={cause: [1]})
+
+
+def test_rule_6_a_cause_that_changes_is_noted_and_one_that_stays_is_not() -> None:
+    assert run(have=held(State.WITHDRAWN, gone=Cause.UPSTREAM)) == NOTHING
+    decision = run(have=held(State.WITHDRAWN, gone=Cause.QUARANTINE))
+    assert decision == Decision(gone={Cause.UPSTREAM: [1]})
+
+
+def test_locations_are_for_files_that_are_new_and_stay_for_those_that_are_placed() -> None:
+    page = ProjectPage("six", "six", files=(offered(),))
+    where = {"six-1.zip": "packages/aa/bb/cc"}
+    assert decide(page, {}, [True], where).new[0]["location"] == "packages/aa/bb/cc"
+    have = held(State.PUBLISHED)
+    assert decide(page, {"six-1.zip": have}, [True], where).changed == []
+
+
+# What decisions can never be
+
+NAMES = ["six-1.zip", "six-2.zip", "six-3.zip"]
+digests = st.sampled_from([{}, {"sha256": A}, {"sha256": B}, {"md5": "0" * 32}])
+files = st.builds(
+    offered,
+    name=st.just("x"),
+    digests=digests,
+    yanked=st.sampled_from([None, "", "why"]),
+    size=st.sampled_from([None, 3, 4]),
+)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[ProjectPage, dict[str, HeldFile], list[bool]]:
+    on_page = draw(st.lists(st.sampled_from(NAMES), unique=True))
+    page = ProjectPage(
+        "six",
+        "six",
+        files=tuple(
+            offered(name, digests=draw(digests), yanked=draw(st.sampled_from([None, "", "why"])))
+            for name in on_page
+        ),
+        problems=tuple(
+            Problem(Reason.BAD_DIGEST, "…", "six", name)
+            for name in draw(st.lists(st.sampled_from(NAMES), unique=True))
+            if name not in on_page
+        ),
+        status=draw(st.sampled_from(list(ProjectStatus))),
+    )
+    have = {}
+    for number, name in enumerate(draw(st.lists(st.sampled_from(NAMES), unique=True)), start=1):
+        gone = draw(st.sampled_from([None, *Cause]))
+        at = draw(st.sampled_from([None, 5.0]))
+        state = draw(st.sampled_from(list(State)))
+        claimed = draw(st.sampled_from([{"sha256": A}, {"sha256": B}, {"md5": "0" * 32}]))
+        if state in PINNED:
+            claimed = {"sha256": A, **claimed}
+        file = offered(name, digests=claimed)
+        have[name] = held(state, file, id=number, gone=gone, withdrawn_at=at)
+    return page, have, draw(st.lists(st.booleans(), min_size=len(on_page), max_size=len(on_page)))
+
+
+def ids_of(decision: Decision) -> set[int]:
+    return {number for numbers in decision.gone.values() for number in numbers}
+
+
+@given(situations())
+def test_a_file_that_is_offered_and_selected_is_never_withdrawn(
+    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+) -> None:
+    page, have, selected = situation
+    wanted = {f.filename for f, flag in zip(page.files, selected, strict=True) if flag}
+    refused = {problem.file for problem in page.problems}
+    gone = ids_of(decide(page, have, selected, {}))
+    assert not gone & {have[name].id for name in (wanted | refused) & have.keys()}
+
+
+@given(situations())
+def test_a_digest_that_was_proven_is_never_replaced(
+    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+) -> None:
+    page, have, selected = situation
+    decision = decide(page, have, selected, {})
+    pinned = {file.id for file in have.values() if file.state in PINNED}
+    for row in decision.changed:
+        assert row["id"] not in pinned or not {"sha256", "digests", "size"} & set(row)
+    claims = {file.filename: file.digests for file in page.files}
+    touched = {row["id"] for row in decision.changed} | set(decision.back)
+    for name, file in have.items():
+        claim = claims.get(name, {}).get("sha256")
+        if file.id in pinned and file.sha256 and claim and claim != file.sha256.hex():
+            assert file.id not in touched
+            assert all(file.id not in moved for moved in decision.moved.values())
+
+
+@given(situations())
+def test_deciding_twice_decides_nothing_new(
+    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+) -> None:
+    page, have, selected = situation
+    first = decide(page, have, selected, {})
+    after = dict(have)
+    by_id = {file.id: name for name, file in have.items()}
+
+    def put(number: int, **values: Any) -> None:
+        from msgspec.structs import replace
+
+        after[by_id[number]] = replace(after[by_id[number]], **values)
+
+    for row in first.changed:
+        put(row["id"], **{key: value for key, value in row.items() if key != "id"})
+    for state, numbers in first.moved.items():
+        for number in numbers:
+            put(number, state=state)
+    for cause, numbers in first.gone.items():
+        for number in numbers:
+            put(number, gone=cause)
+    for number in first.back:
+        put(number, gone=None)
+    for number, row in enumerate(first.new, start=100):
+        after[row["filename"]] = HeldFile(
+            id=number, state=State.WANTED, gone=None, withdrawn_at=None, **row
+        )
+    second = decide(page, after, selected, {})
+    assert second.new == second.changed == second.back == []
+    assert second.moved == second.gone == {}
+    assert second.refused == first.refused

@@ -1,0 +1,123 @@
+"""Promise 10: a mass deletion upstream stops before it is applied."""
+
+from __future__ import annotations
+
+import pytest
+
+from pypimirror.model import Reason
+from tests.mirror import Mirror, offer
+from tests.simulator import IndexFile, Simulator
+
+
+@pytest.fixture
+def files(mirror: Mirror, simulator: Simulator) -> list[IndexFile]:
+    """A mirror of five projects with two files each."""
+    found = [file for n in range(5) for file in offer(simulator, f"p{n}", "1.0", "1.1")]
+    mirror.sync()
+    return found
+
+
+def test_a_mass_deletion_is_refused_and_nothing_is_removed(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    for name in ("p0", "p1", "p2"):
+        simulator.delete_project(name)
+    result = mirror.sync()
+    assert result.state == "failed"
+    (problem,) = result.failures
+    assert problem.reason is Reason.DELETION_GUARD
+    assert "6 of 10 files" in problem.message
+    assert "PYPIMIRROR_DELETE__MAX_SHARE" in problem.message, "the way out"
+    assert result.counts["files_withdrawn"] == 0
+    assert mirror.projects == [f"p{n}" for n in range(5)]
+    assert all(mirror.path(file).exists() for file in files)
+
+
+def test_what_is_new_is_published_although_the_guard_refuses(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    for name in ("p0", "p1", "p2"):
+        simulator.delete_project(name)
+    (new,) = offer(simulator, "p4", "1.2")
+    (other,) = offer(simulator, "p9", "1.0")
+    files[6].remove()  # of p3, which also gets a new file
+    (third,) = offer(simulator, "p3", "1.2")
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert new.filename in mirror.files("p4")
+    assert mirror.files("p9") == [other.filename]
+    assert len(mirror.files("p3")) == 3
+    assert third.filename in mirror.files("p3")
+    assert mirror.projects == ["p0", "p1", "p2", "p3", "p4", "p9"]
+
+
+def test_the_guard_refuses_again_until_the_limits_allow_it(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    for name in ("p0", "p1", "p2"):
+        simulator.delete_project(name)
+    for _ in range(2):
+        assert mirror.sync().state == "failed"
+    mirror.configure(delete={"max_share": 1.0})
+    result = mirror.sync()
+    assert result.state == "completed"
+    assert result.counts["files_withdrawn"] == 6
+    assert mirror.projects == ["p3", "p4"]
+    assert not any(mirror.path(file).exists() for file in files[:6])
+
+
+def test_a_deletion_that_is_taken_back_ends_the_refusal(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    kept = [simulator.index.projects[f"p{n}"] for n in range(3)]
+    for name in ("p0", "p1", "p2"):
+        del simulator.index.projects[name]
+    simulator.index.serial += 1
+    assert mirror.sync().state == "failed"
+    for project in kept:
+        simulator.index.projects[project.normalized] = project
+        project.touch()
+    result = mirror.sync()
+    assert result.state == "completed"
+    assert result.counts["files_downloaded"] == result.counts["files_withdrawn"] == 0
+
+
+def test_deleting_one_project_never_trips_the_share(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    simulator.delete_project("p0")
+    assert mirror.sync().state == "completed"
+    assert "p0" not in mirror.projects
+
+
+def test_the_count_trips_on_one_project_too(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    mirror.configure(delete={"max_count": 1})
+    simulator.delete_project("p0")
+    assert mirror.sync().state == "failed"
+    assert "p0" in mirror.projects
+    mirror.configure(delete={"max_count": 2})
+    assert mirror.sync().state == "completed"
+
+
+def test_a_change_of_form_while_the_guard_refuses_keeps_every_page_whole(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    mirror.configure(publish={"formats": ["html"]})
+    mirror.sync()
+    for name in ("p0", "p1", "p2"):
+        simulator.delete_project(name)
+    mirror.configure(publish={"formats": ["json"]})
+    assert mirror.sync().state == "failed"
+    assert mirror.projects == [f"p{n}" for n in range(5)]
+    assert len(mirror.files("p0")) == 2
+
+
+def test_what_the_upstream_withholds_does_not_count(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    for name in ("p0", "p1", "p2"):
+        simulator.project(name).quarantine()
+    assert mirror.sync().state == "completed"
+    assert mirror.files("p0") == []

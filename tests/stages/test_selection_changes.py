@@ -1,0 +1,188 @@
+"""A selection that changes takes effect at the next sync, both ways."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mirror import Mirror, offer, offer_sdist
+from tests.simulator import Simulator
+
+
+@pytest.mark.parametrize("first", [("six",), ("s*",)], ids=["named", "glob"])
+def test_a_project_selected_later_is_fetched(
+    mirror: Mirror, simulator: Simulator, first: tuple[str, ...]
+) -> None:
+    offer(simulator, "six", "1.0")
+    (new,) = offer(simulator, "idna", "1.0")
+    mirror.select(*first)
+    mirror.sync()
+    assert mirror.projects == ["six"]
+    mirror.select(*first, "idna")
+    mirror.sync()
+    assert mirror.projects == ["idna", "six"]
+    assert mirror.holds(new)
+
+
+@pytest.mark.parametrize("second", [("six",), ("s*",)], ids=["named", "glob"])
+def test_a_project_deselected_leaves_pages_and_disk(
+    mirror: Mirror, simulator: Simulator, second: tuple[str, ...]
+) -> None:
+    offer(simulator, "six", "1.0")
+    (gone,) = offer(simulator, "idna", "1.0")
+    mirror.sync()
+    mirror.select(*second)
+    result = mirror.sync()
+    assert result.state == "completed"
+    assert result.counts["files_withdrawn"] == 1
+    assert mirror.projects == ["six"]
+    assert not mirror.has_page("idna")
+    assert not mirror.path(gone).exists()
+
+
+def test_a_deselected_project_stays_on_disk_for_the_grace_period(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.configure(delete={"grace": "1h"})
+    offer(simulator, "six", "1.0")
+    (gone,) = offer(simulator, "idna", "1.0")
+    mirror.sync()
+    mirror.select("six")
+    mirror.sync()
+    assert not mirror.has_page("idna")
+    assert mirror.holds(gone)
+    mirror.select()
+    mirror.sync()
+    assert mirror.files("idna") == [gone.filename]
+    assert simulator.downloads(gone.filename) == 1
+
+
+def test_many_projects_may_be_deselected_without_the_deletion_guard(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    for name in ("a", "b", "c", "six"):
+        offer(simulator, name, "1.0")
+    mirror.sync()
+    mirror.select("six")
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["six"]
+
+
+def test_files_deselected_leave_and_files_selected_come_though_the_page_is_unchanged(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    (wheel,) = offer(simulator, "six", "1.0")
+    sdist = offer_sdist(simulator, "six", "1.0")
+    mirror.select("six", files=["*.whl"])
+    mirror.sync()
+    assert mirror.files("six") == [wheel.filename]
+    mirror.select("six", files=["*.tar.gz"])
+    mirror.sync()
+    assert mirror.files("six") == [sdist.filename]
+    assert mirror.holds(sdist)
+    assert not mirror.path(wheel).exists()
+    mirror.select("six")
+    mirror.sync()
+    assert sorted(mirror.files("six")) == sorted([wheel.filename, sdist.filename])
+
+
+def test_in_list_mode_a_changed_file_glob_reaches_unchanged_projects(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    (wheel,) = offer(simulator, "six", "1.0")
+    sdist = offer_sdist(simulator, "six", "1.0")
+    mirror.sync()
+    mirror.select(exclude_files=["*.whl"])
+    mirror.sync()
+    assert mirror.files("six") == [sdist.filename]
+    assert not mirror.path(wheel).exists()
+
+
+def test_a_requirement_takes_only_files_of_matching_versions_and_drops_their_versions(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    old, new, pre = offer(simulator, "six", "1.0", "2.0", "2.1rc1")
+    mirror.select("six>=2")
+    mirror.sync()
+    assert mirror.files("six") == [new.filename, pre.filename]
+    assert mirror.page("six")["versions"] == ["2.0", "2.1rc1"]
+    assert simulator.downloads(old.filename) == 0
+    mirror.select("six<2")
+    mirror.sync()
+    assert mirror.files("six") == [old.filename]
+
+
+def test_a_version_glob_in_a_requirement_is_no_glob_of_names(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    _, new = offer(simulator, "six", "1.0", "2.5")
+    mirror.select("six==2.*")
+    mirror.sync()
+    assert mirror.files("six") == [new.filename]
+    assert simulator.count("/simple/") == 0
+
+
+def test_a_file_never_fetched_is_forgotten_when_it_is_deselected(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    from tests.simulator import Status
+
+    offer(simulator, "six", "1.0")
+    (bad,) = offer(simulator, "idna", "1.0")
+    simulator.fault(bad, Status(500))
+    assert mirror.sync().state == "incomplete"
+    mirror.select("six")
+    assert mirror.sync().state == "completed"
+    assert mirror.state(bad.filename) is None
+
+
+def test_a_project_deselected_before_its_first_page_leaves_the_disk_too(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """A run that dies between verify and publish leaves verified bytes that no page names."""
+    from pypimirror.model import Stage
+    from pypimirror.stages import sequence
+    from pypimirror.stages.run import Run
+
+    class Die(KeyboardInterrupt):
+        pass
+
+    def die(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+        if stage is Stage.PUBLISH:
+            raise Die
+        sequence.perform(run, stage, batch)
+
+    offer(simulator, "six", "1.0")
+    (gone,) = offer(simulator, "idna", "1.0")
+    result = mirror.sync(work=lambda run: sequence.sync(run, die))
+    assert result.state == "cancelled"
+    assert mirror.holds(gone)
+    mirror.select("six")
+    mirror.sync()
+    mirror.sync()
+    assert not mirror.path(gone).exists()
+    assert mirror.query("SELECT name FROM projects WHERE todo") == []
+
+
+def test_a_selection_given_back_before_the_next_sync_changes_nothing(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    mirror.select("idna")
+    mirror.select()
+    simulator.forget()
+    mirror.sync()
+    assert [request.status for request in simulator.requests] == [304]
+
+
+def test_another_form_of_pages_replaces_the_old_one_everywhere(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.configure(publish={"formats": ["html"]})
+    mirror.sync()
+    assert not (mirror.root / "simple/six/index.v1_json").exists()
+    mirror.configure(publish={"formats": ["json"]})
+    mirror.sync()
+    names = sorted(path for path in mirror.served() if path.startswith("simple"))
+    assert names == ["simple/index.v1_json", "simple/six/index.v1_json"]

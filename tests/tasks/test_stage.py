@@ -1,0 +1,57 @@
+"""How a task gets at the run, and what is worth a retry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.states import Failed
+from sqlalchemy.exc import OperationalError
+
+from flows import sync as flow_module
+from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import sequence
+from pypimirror.stages.run import StoppedError
+from pypimirror.stages.sequence import Batch
+from pypimirror.workers import Cancelled, WorkersError
+from tasks import stage as stage_module
+from tasks.download import download
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (RuntimeError("who knows"), True),
+        (OSError("gone"), True),
+        (OperationalError("SELECT 1", {}, Exception("database is locked")), True),
+        (Cancelled("cancelled"), False),
+        (StoppedError(Problem(Reason.DISK, "full")), False),
+        (WorkersError("dead"), False),
+    ],
+)
+def test_what_is_worth_a_retry(error: Exception, again: bool) -> None:
+    anything: Any = None
+    state = Failed(data=error)
+    assert stage_module.is_worth_a_retry(anything, anything, state) is again
+
+
+def test_a_task_needs_its_flow() -> None:
+    with pytest.raises(LookupError):
+        download.fn(1, 1)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_a_task_is_called_as_its_stage(stage: Stage) -> None:
+    task = flow_module.TASKS[stage]
+    assert task.task_run_name == f"{stage.value}-{{batch}}"
+    assert not task.persist_result
+
+
+def test_batches_are_handed_over_beside_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[object, Stage, Batch]] = []
+    monkeypatch.setattr(sequence, "perform", lambda *given: seen.append(given))
+    run: Any = object()
+    batch = Batch(3, (7, 8))
+    plain: Any = download.fn
+    stage_module.call(plain, run, batch)
+    assert seen == [(run, Stage.DOWNLOAD, batch)]

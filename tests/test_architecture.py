@@ -1,0 +1,127 @@
+"""The arrows of the house point one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pypimirror"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(file: Path, *, lazy: bool = True) -> Iterator[str]:
+    """What a module imports, with `lazy` also inside of functions."""
+    tree = ast.parse(file.read_text())
+    nodes = ast.walk(tree) if lazy else top_level(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: imports are absolute"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything that runs when a module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from top_level(child)
+
+
+def part(module: str) -> str:
+    """The part of the house that a module of ours belongs to."""
+    return module.split(".")[1] if module.startswith("pypimirror.") else ""
+
+
+def parts_used(file: Path) -> set[str]:
+    return {part(name) for name in imports(file) if name.startswith("pypimirror.")} - {""}
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> None:
+    """But for the command that starts a flow, and that only when it does."""
+    foreign = {
+        name for name in imports(file) if name.split(".")[0] in ("prefect", "flows", "tasks")
+    }
+    if name_of(file) == "pypimirror/cli/syncing.py":
+        now = set(imports(file, lazy=False))
+        assert not {name for name in now if name.split(".")[0] in ("prefect", "flows", "tasks")}
+        return
+    assert foreign == set()
+
+
+#: What each part may import of the others; what is not named here is free to be used by all.
+FORBIDDEN: dict[str, set[str]] = {
+    "model": {"*"},
+    "filenames": {"*", "-model"},
+    "catalog": {"stages", "cli", "upstream", "download", "verify", "publish", "serve"},
+    "upstream": {"stages", "cli", "catalog", "download", "verify", "publish", "serve"},
+    "download": {"stages", "cli", "catalog", "verify", "publish", "serve"},
+    "verify": {"stages", "cli", "catalog", "upstream", "download", "publish", "serve"},
+    "publish": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
+    "serve": {"stages", "catalog", "upstream", "download", "verify"},
+    "stages": {"cli", "serve"},
+    "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
+    "lock": {"*", "-model"},
+    "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},
+    "selection": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish"},
+    "workers": {"stages", "cli", "catalog", "upstream", "verify", "publish", "serve", "download"},
+}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_arrows_point_one_way(file: Path) -> None:
+    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    forbidden = FORBIDDEN.get(own, set())
+    used = parts_used(file) - {own}
+    if "*" in forbidden:
+        allowed = {name[1:] for name in forbidden if name.startswith("-")}
+        assert used <= allowed
+    assert not used & forbidden
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_only_the_catalog_writes_sql(file: Path) -> None:
+    """Others may know its errors and the types that queries give."""
+    if part(f"pypimirror.{file.relative_to(PACKAGE).parts[0]}") == "catalog":
+        return
+    allowed = {"Connection", "Row", "exc", "SQLAlchemyError"}
+    used = {name.split(".")[-1] for name in imports(file) if name.startswith("sqlalchemy.")}
+    assert used <= allowed
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_gevent_and_requests_live_in_the_workers_and_the_server(file: Path) -> None:
+    where = file.relative_to(PACKAGE).parts[0]
+    heavy = {name.split(".")[0] for name in imports(file)} & {"gevent", "requests", "urllib3"}
+    assert not heavy or where in ("download", "serve")
+
+
+@pytest.mark.parametrize(
+    "module", ["protocol", "parent"], ids=lambda name: f"pypimirror/download/{name}.py"
+)
+def test_the_parents_side_of_the_engine_is_cheap(module: str) -> None:
+    used = {name.split(".")[0] for name in imports(PACKAGE / "download" / f"{module}.py")}
+    assert not used & {"gevent", "requests", "urllib3", "httptools"}
+
+
+@pytest.mark.parametrize("folder", ["flows", "tasks"])
+def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        used = parts_used(file)
+        assert not used & {"upstream", "download", "verify", "publish"}, file
+        if folder == "tasks":
+            assert not [name for name in imports(file) if name.split(".")[0] == "flows"], file

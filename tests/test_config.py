@@ -1,0 +1,340 @@
+"""The configuration: every key, its default, its limits, and how it is told what is wrong."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pypi_simple import PYPI_SIMPLE_ENDPOINT
+
+from pypimirror import config as module
+from pypimirror.cli.initialise import write_configuration
+from pypimirror.config import Config, ConfigError, load, parse, selection_digest
+
+FILE = Path("/somewhere/pypimirror.toml")
+
+
+def read(text: str, tmp_path: Path) -> Config:
+    file = tmp_path / "pypimirror.toml"
+    file.write_text(text)
+    return load(file)
+
+
+def fault(text: str, tmp_path: Path) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(text, tmp_path)
+    return str(caught.value)
+
+
+def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
+    config = read("", tmp_path)
+    (upstream,) = config.upstream
+    dumped = config.model_dump()
+    del dumped["upstream"]
+    assert dumped == {
+        "mirror": {"directory": tmp_path / "mirror", "catalog": "sqlite", "layout": "project"},
+        "select": {"projects": (), "exclude": (), "files": ("*",), "exclude_files": ()},
+        "download": {
+            "processes": 0,
+            "connections": 64,
+            "timeout": 30,
+            "tries": 5,
+            "max_file_size": 5 << 30,
+            "contact": "",
+        },
+        "publish": {"formats": ("html", "json")},
+        "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
+    }
+    assert upstream.model_dump() == {
+        "name": "pypi",
+        "url": PYPI_SIMPLE_ENDPOINT,
+        "kind": "simple",
+        "follow_external": False,
+        "hosts": ("*",),  # PyPI's files have a host of their own
+        "alternates": (),
+    }
+
+
+def test_every_key_can_be_set(tmp_path: Path) -> None:
+    config = read(
+        """
+        [mirror]
+        directory = "/srv/m"
+        catalog = "sqlite:////srv/c.sqlite"
+        layout = "pypi"
+        [[upstream]]
+        name = "one"
+        url = "http://127.0.0.1:8080/simple"
+        kind = "links"
+        follow_external = true
+        hosts = ["files.test", "other.test:81"]
+        alternates = ["http://127.0.0.2/simple/"]
+        [[upstream]]
+        name = "two"
+        url = "http://127.0.0.1:8081/simple/"
+        [select]
+        projects = ["six"]
+        exclude = ["idna"]
+        files = ["*.whl"]
+        exclude_files = ["*win*"]
+        [download]
+        processes = 3
+        connections = 7
+        timeout = 1.5
+        tries = 2
+        max_file_size = "10 MiB"
+        contact = "me@test"
+        [publish]
+        formats = ["json"]
+        [delete]
+        grace = "90m"
+        max_share = 0.5
+        max_count = 3
+        """,
+        tmp_path,
+    )
+    assert config.directory == Path("/srv/m")
+    assert config.private == Path("/srv/m/.pypimirror")
+    assert config.catalog_url == "sqlite:////srv/c.sqlite"
+    assert config.mirror.layout == "pypi"
+    one, two = config.upstream
+    assert one.url == "http://127.0.0.1:8080/simple/"  # links are relative to it
+    assert one.alternates == ("http://127.0.0.2/simple/",)
+    assert (one.kind, one.follow_external) == ("links", True)
+    assert one.hosts == ("files.test", "other.test:81")
+    assert two.hosts == ()
+    assert config.select.exclude_files == ("*win*",)
+    assert config.processes == 3
+    assert config.download.max_file_size == 10 << 20
+    assert config.user_agent.startswith("pypimirror/")
+    assert config.user_agent.endswith(" (me@test)")
+    assert config.publish.formats == ("json",)
+    assert config.delete.grace == timedelta(minutes=90)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0s", 0), ("90s", 90), ("1.5h", 5400), ("24h", 86400), ("2 d", 172800), ("1w", 604800)],
+)
+def test_durations_name_their_unit(tmp_path: Path, text: str, seconds: int) -> None:
+    config = read(f'[delete]\ngrace = "{text}"', tmp_path)
+    assert config.delete.grace.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("value", ["24", '"24"', '"1y"', '"-1h"', '""', "true", '"99999999999w"'])
+def test_a_duration_that_is_none_is_an_error_that_names_the_key(tmp_path: Path, value: str) -> None:
+    message = fault(f"[delete]\ngrace = {value}", tmp_path)
+    assert "pypimirror.toml: delete.grace: " in message
+    assert "Value error" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [('"5 GiB"', 5 << 30), ('"1KB"', 1000), ("7", 7), ('"2MiB"', 2 << 20)]
+)
+def test_sizes_are_numbers_with_or_without_a_unit(tmp_path: Path, text: str, size: int) -> None:
+    assert read(f"[download]\nmax_file_size = {text}", tmp_path).download.max_file_size == size
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "nearest"),
+    [
+        ("[mirror]\ndirektory = 'x'", "mirror.direktory", "'directory'"),
+        ("[mirorr]\n", "mirorr", "'mirror'"),
+        ("[[upstream]]\nulr = 'http://127.0.0.1/'", "upstream.0.ulr", "'url'"),
+        ("[select]\nproject = []", "select.project", "'projects'"),
+        ("[delete]\nmaxshare = 1", "delete.maxshare", "'max_share'"),
+        ("top = 1", "top", None),
+        ("[publish]\nzzz = 1", "publish.zzz", None),
+    ],
+)
+def test_unknown_keys_are_errors_that_name_the_nearest(
+    tmp_path: Path, text: str, where: str, nearest: str | None
+) -> None:
+    message = fault(text, tmp_path)
+    assert f"pypimirror.toml: {where}: unknown key; " in message
+    assert (f"did you mean {nearest}?" if nearest else "known are ") in message
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[mirror]\nlayout = 'flat'", "mirror.layout"),
+        ("[[upstream]]\nurl = 'ftp://127.0.0.1/'", "upstream.0.url"),
+        ("[[upstream]]\nurl = 'file:///etc/'", "upstream.0.url"),
+        ("[[upstream]]\nurl = 'http://127.0.0.1/?a=b'", "upstream.0.url"),
+        ("[[upstream]]\nurl = 'http:///x'", "upstream.0.url"),
+        ("[[upstream]]\nurl = 'http://127.0.0.1/'\nname = 'a/../b'", "upstream.0.name"),
+        ("[[upstream]]\nname = 'a'\nurl = 'http://127.0.0.1/'\nkind = 'x'", "upstream.0.kind"),
+        ("[download]\nconnections = 0", "download.connections"),
+        ("[download]\nprocesses = -1", "download.processes"),
+        ("[download]\ntries = 0", "download.tries"),
+        ("[download]\ntimeout = 0", "download.timeout"),
+        ("[download]\nmax_file_size = 'much'", "download.max_file_size"),
+        ("[publish]\nformats = []", "publish.formats"),
+        ("[publish]\nformats = ['xml']", "publish.formats.0"),
+        ("[delete]\nmax_share = 2", "delete.max_share"),
+        ("[delete]\nmax_count = -1", "delete.max_count"),
+        ("[select]\nprojects = 'six'", "select.projects"),
+    ],
+)
+def test_values_out_of_range_are_errors_that_name_the_key(
+    tmp_path: Path, text: str, where: str
+) -> None:
+    assert f"pypimirror.toml: {where}: " in fault(text, tmp_path)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    message = fault("[delete]\ngrace = 1\nmax_share = 2\n[mirror]\nlayuot = 1", tmp_path)
+    assert len(message.splitlines()) == 3
+
+
+def test_upstreams_need_names_of_their_own(tmp_path: Path) -> None:
+    two = "[[upstream]]\nname = 'a'\nurl = 'http://127.0.0.1/'\n" * 2
+    assert "two upstreams have the same name" in fault(two, tmp_path)
+    assert "at least one" in fault("upstream = []", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("PYPIMIRROR_DELETE__MAX_SHARE", "1", lambda c: c.delete.max_share == 1),
+        ("PYPIMIRROR_DELETE__GRACE", "5s", lambda c: c.delete.grace == timedelta(seconds=5)),
+        ("PYPIMIRROR_DOWNLOAD__TRIES", "9", lambda c: c.download.tries == 9),
+        ("PYPIMIRROR_SELECT__PROJECTS", '["six"]', lambda c: c.select.projects == ("six",)),
+        ("PYPIMIRROR_MIRROR__LAYOUT", "pypi", lambda c: c.mirror.layout == "pypi"),
+        (
+            "PYPIMIRROR_UPSTREAM",
+            '[{"name": "x", "url": "http://127.0.0.1/"}]',
+            lambda c: c.upstream[0].name == "x",
+        ),
+    ],
+)
+def test_the_environment_wins_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, found: Any
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = "[delete]\nmax_share = 0.2\nmax_count = 7\n[download]\ntries = 3"
+    config = read(text, tmp_path)
+    assert found(config)
+    assert config.delete.max_count == 7  # other keys of the section stay
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYPIMIRROR_DELETE__MAX_SHARE", "lots"),
+        ("PYPIMIRROR_SELECT__PROJECTS", "six"),
+        ("PYPIMIRROR_UPSTREAM", "nonsense"),
+        ("PYPIMIRROR_DELETE__MAXSHARE", "1"),
+        ("PYPIMIRROR_DELTE__MAX_SHARE", "1"),
+    ],
+)
+def test_a_wrong_environment_is_an_error_and_not_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError):
+        read("", tmp_path)
+
+
+def test_the_directory_is_relative_to_the_file_and_not_to_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/p.toml").write_text('[mirror]\ndirectory = "../data"')
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("etc/p.toml"))
+    assert config.directory.is_absolute()
+    assert os.path.normpath(config.directory) == str(tmp_path / "data")
+    assert config.catalog_url == f"sqlite:///{config.directory}/.pypimirror/catalog.sqlite"
+
+
+def test_without_config_it_is_the_file_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="pypimirror init"):
+        load()
+    (tmp_path / "pypimirror.toml").write_text("[download]\ntries = 8")
+    assert load().download.tries == 8
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[mirror", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "p.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"p\.toml: not TOML"):
+        load(tmp_path / "p.toml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_processes_default_to_the_cores_this_process_may_use() -> None:
+    assert parse({}, FILE).processes == module.available_cores() >= 1
+
+
+def test_the_digest_of_the_selection_covers_what_is_selected_from_where() -> None:
+    base = parse({}, FILE)
+    assert selection_digest(base) == selection_digest(parse({"download": {"tries": 1}}, FILE))
+    others = [
+        {"select": {"projects": ["six"]}},
+        {"select": {"exclude": ["six"]}},
+        {"select": {"files": ["*.whl"]}},
+        {"select": {"exclude_files": ["*.whl"]}},
+        {"upstream": [{"name": "pypi", "url": "http://127.0.0.1/"}]},
+    ]
+    digests = {selection_digest(parse(values, FILE)) for values in others}
+    assert len(digests | {selection_digest(base)}) == len(others) + 1
+
+
+# init
+
+
+@pytest.mark.parametrize(
+    ("projects", "upstream", "directory"),
+    [
+        ((), None, "mirror"),
+        (("six", "requests>=2.30", "zope.*", "a==1.*"), None, "/srv/a b/mirror"),
+        (("six",), "http://127.0.0.1:8080/simple", 'quo"te\\back'),
+        (("six",), "http://user:pass@[::1]:8080/simple/", "ünïcode \N{GRINNING FACE}"),
+        (("six",), "https://Example_Host.test/", "."),
+    ],
+)
+def test_init_writes_a_file_that_loads_as_it_was_asked_for(
+    tmp_path: Path, projects: tuple[str, ...], upstream: str | None, directory: str
+) -> None:
+    file = tmp_path / "new" / "pypimirror.toml"
+    write_configuration(file, projects, upstream, Path(directory), force=False)
+    config = load(file)
+    assert config.select.projects == projects
+    assert config.directory == tmp_path / "new" / directory
+    assert config.upstream[0].url.rstrip("/") == (upstream or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("projects", "upstream"),
+    [(("six>>1",), None), ((), "nonsense"), ((), "ftp://127.0.0.1/"), (("six\x7f",), None)],
+)
+def test_init_refuses_what_would_not_load(
+    tmp_path: Path, projects: tuple[str, ...], upstream: str | None
+) -> None:
+    file = tmp_path / "pypimirror.toml"
+    with pytest.raises(ConfigError):
+        write_configuration(file, projects, upstream, Path("mirror"), force=False)
+    assert not file.exists()
+
+
+def test_init_replaces_only_by_force_and_keeps_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "pypimirror.toml"
+    file.write_text("# mine\n")
+    with pytest.raises(ConfigError, match="--force"):
+        write_configuration(file, (), None, Path("mirror"), force=False)
+    assert file.read_text() == "# mine\n"
+    write_configuration(file, (), None, Path("mirror"), force=True)
+    assert (tmp_path / "pypimirror.toml.bak").read_text() == "# mine\n"
+    assert load(file).directory == tmp_path / "mirror"

@@ -1,0 +1,163 @@
+"""What `[select]` selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
+
+from pypimirror.config import ConfigError, parse
+from pypimirror.model import ProjectName
+from pypimirror.selection import Selection
+
+
+def selection(*projects: str, **more: list[str]) -> Selection:
+    return Selection(parse({"select": {"projects": list(projects), **more}}, Path("/x.toml")))
+
+
+def project(name: str) -> ProjectName:
+    return ProjectName(canonicalize_name(name))
+
+
+def chosen(select: Selection, name: str, *filenames: str) -> list[str]:
+    flags = select.files(project(name), filenames)
+    return [filename for filename, flag in zip(filenames, flags, strict=True) if flag]
+
+
+def test_an_empty_selection_is_everything_and_needs_the_list() -> None:
+    everything = selection()
+    assert everything.needs_list
+    assert everything.named == ()
+    assert everything.project(project("anything"))
+    assert chosen(everything, "six", "six-nonsense.zip") == ["six-nonsense.zip"]
+
+
+@pytest.mark.parametrize("spelling", ["zope.interface", "Zope_Interface", "ZOPE--interface"])
+def test_names_are_normalised(spelling: str) -> None:
+    select = selection(spelling)
+    assert select.named == ("zope-interface",)
+    assert not select.needs_list
+    assert select.project(project("zope.interface"))
+    assert not select.project(project("zope"))
+    assert not selection(exclude=[spelling]).project(project("zope-interface"))
+
+
+def test_named_projects_are_asked_for_once_in_order_and_not_when_excluded() -> None:
+    select = selection("six", "idna>=2", "Six", "attrs", exclude=["idna"])
+    assert select.named == ("six", "attrs")
+
+
+@pytest.mark.parametrize(
+    ("glob", "matched", "not_matched"),
+    [
+        ("zope.*", ["zope-interface", "zope-a-b"], ["zope", "zopeless"]),
+        ("zope*", ["zope", "zope-interface", "zopeless"], ["xzope"]),
+        ("Django_*", ["django-filter"], ["django"]),
+        ("s?x", ["six", "sax"], ["siix", "sx"]),
+        ("[ab]*", ["attrs", "black"], ["six"]),
+        ("*", ["anything"], []),
+    ],
+)
+def test_globs(glob: str, matched: list[str], not_matched: list[str]) -> None:
+    select = selection(glob)
+    assert select.needs_list
+    assert all(select.project(project(name)) for name in matched)
+    assert not any(select.project(project(name)) for name in not_matched)
+    excluded = selection(exclude=[glob])
+    assert not any(excluded.project(project(name)) for name in matched)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kept"),
+    [
+        ("six==1.*", ["six-1.0.tar.gz", "six-1.5-py3-none-any.whl"]),
+        ("six[extra]>=2", ["six-2.0.tar.gz", "six-2.1rc1.tar.gz"]),
+        ("six>=1.5,<2", ["six-1.5-py3-none-any.whl"]),
+        ("six!=1.*", ["six-2.0.tar.gz", "six-2.1rc1.tar.gz"]),
+        ("Six (>=2)", ["six-2.0.tar.gz", "six-2.1rc1.tar.gz"]),
+        ("six==2.1rc1", ["six-2.1rc1.tar.gz"]),
+        ("six===1.0", ["six-1.0.tar.gz"]),
+    ],
+)
+def test_requirements_select_the_files_of_their_versions(entry: str, kept: list[str]) -> None:
+    select = selection(entry)
+    assert not select.needs_list
+    assert select.named == ("six",)
+    names = ["six-1.0.tar.gz", "six-1.5-py3-none-any.whl", "six-2.0.tar.gz", "six-2.1rc1.tar.gz"]
+    assert chosen(select, "six", *names) == kept
+
+
+def test_several_requirements_of_one_project_add_up() -> None:
+    select = selection("six<1.5", "six>=2")
+    names = ["six-1.0.tar.gz", "six-1.5.tar.gz", "six-2.0.tar.gz"]
+    assert chosen(select, "six", *names) == ["six-1.0.tar.gz", "six-2.0.tar.gz"]
+
+
+@pytest.mark.parametrize("other", ["six", "s*"])
+def test_an_entry_without_a_version_means_every_version(other: str) -> None:
+    select = selection("six<1.5", other)
+    names = ["six-1.0.tar.gz", "six-2.0.tar.gz"]
+    assert chosen(select, "six", *names) == names
+
+
+def test_an_excluded_requirement_takes_out_versions_and_not_the_project() -> None:
+    select = selection("six", exclude=["six<2"])
+    assert select.project(project("six"))
+    assert chosen(select, "six", "six-1.0.tar.gz", "six-2.0.tar.gz") == ["six-2.0.tar.gz"]
+
+
+def test_a_file_without_a_version_that_parses_fits_no_requirement_and_is_refused_by_none() -> None:
+    odd = "six-latest.tar.gz"
+    assert chosen(selection("six"), "six", odd) == [odd]
+    assert chosen(selection("six>=1"), "six", odd) == []
+    assert chosen(selection("six", exclude=["six>=0"]), "six", odd) == [odd]
+
+
+def test_file_globs_select_and_exclude_by_name() -> None:
+    names = ["six-1.0.tar.gz", "six-1.0-py3-none-any.whl", "six-1.0-cp312-cp312-win32.whl"]
+    assert chosen(selection(files=["*.whl"]), "six", *names) == names[1:]
+    assert chosen(selection(exclude_files=["*-win32.whl"]), "six", *names) == names[:2]
+    both = selection(files=["*.whl", "*.tar.gz"], exclude_files=["*none-any*"])
+    assert chosen(both, "six", *names) == [names[0], names[2]]
+    assert chosen(selection("six>=2", files=["*.whl"]), "six", *names) == []
+
+
+def test_file_globs_know_case() -> None:
+    assert chosen(selection(files=["*.WHL"]), "six", "six-1.0-py3-none-any.whl") == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "six>>1",
+        "six=1.*",
+        "six=2",
+        "",
+        " ",
+        "-six*",
+        "six; python_version>'3'",
+        "a b",
+        "six @ http:",
+    ],
+)
+@pytest.mark.parametrize("key", ["projects", "exclude"])
+def test_what_is_neither_name_requirement_nor_glob_is_an_error_with_its_key(
+    entry: str, key: str
+) -> None:
+    if entry == "-six*":
+        entry = "/six*"
+    with pytest.raises(ConfigError, match=rf"select\.{key}: "):
+        selection(**{key: [entry]}) if key != "projects" else selection(entry)
+
+
+@given(st.text(max_size=30))
+def test_any_entry_is_read_or_refused_with_a_config_error(entry: str) -> None:
+    try:
+        select = selection(entry)
+    except ConfigError:
+        return
+    select.project(project("six"))
+    select.files(project("six"), ["six-1.0.tar.gz"])
