@@ -65,7 +65,7 @@ def upgrade() -> None:
         ["id"],
         unique=False,
         sqlite_where=sa.text("todo IS 1"),
-        postgresql_where=sa.text("todo IS 1"),
+        postgresql_where=sa.text("todo IS true"),
     )
     op.create_table(
         "runs",

@@ -22,7 +22,7 @@ from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import download, publish
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
-from pypimirror.stages.run import Run
+from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
@@ -64,6 +64,8 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
         level = _level(row, result)
         if result.problem is not None and result.problem.reason not in BAD_BYTES:
             problems.append(_named(row, result.problem))  # says nothing about the bytes
+            if result.problem.reason is Reason.DISK:
+                raise StoppedError(problems[-1])
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
         elif level.label not in _accepted(run):
