@@ -29,6 +29,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -47,7 +48,7 @@ class ConfigError(PypimirrorError):
     """The configuration cannot be used; the message names the key and what is right."""
 
 
-def _duration(value: object) -> object:
+def parse_duration(value: object) -> timedelta:
     """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
     if isinstance(value, timedelta):
         return value
@@ -60,10 +61,14 @@ def _duration(value: object) -> object:
         raise ValueError("is longer than any time that can be counted") from None
 
 
-def _index_url(value: str) -> str:
+def _index_url(value: str, info: ValidationInfo) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http or https address such as http://127.0.0.1:8080/simple/")
+    if info.data.get("kind") == "links":  # one page, whatever its address looks like
+        if parts.fragment:
+            raise ValueError("must not have a fragment")
+        return value
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or a fragment")
     return value if value.endswith("/") else value + "/"
@@ -88,8 +93,8 @@ def pypi_address() -> str:
     return str(getattr(importlib.import_module("pypi_simple"), name))
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-IndexUrl = Annotated[str, AfterValidator(_index_url)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 
 class _Section(BaseModel):
@@ -119,22 +124,49 @@ class UpstreamSection(_Section):
     name: str = Field(
         "pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="How messages call it."
     )
-    url: IndexUrl = Field(
-        description="The address of the index. Default: PyPI, as the pypi-simple library has it."
-    )
     kind: Literal["simple", "links"] = Field(
-        "simple", description="`simple`: a simple index; `links`: a plain page of links."
+        "simple",
+        description="`simple`: a simple index; `links`: a plain page of links, to files of any "
+        "number of projects, and to further such pages on its own host.",
+    )
+    url: IndexUrl = Field(
+        description="The address of the index, or of the page of links. Default: PyPI, as the "
+        "pypi-simple library has it."
     )
     follow_external: bool = Field(
-        False, description="Follow links to pages and files on other hosts."
+        False,
+        description="Look for files beyond the upstream's own pages, one level deep: on the pages "
+        "that a simple index marks with `rel` homepage or download, on pages of other hosts that "
+        "a page of links names, and behind links that do not tell the name of their file. Only "
+        "hosts that `hosts` allows are asked. Links to files with a name need this not: for them "
+        "`hosts` alone decides.",
     )
     hosts: tuple[str, ...] = Field(
         (),
-        description="Other hosts that files may come from: `host`, `host:port`, or `*` for any "
-        "public one. PyPI has `*` unless set, because its files have a host of their own.",
+        description="Other hosts that may be asked, for files, linked pages and redirects alike: "
+        "`host`, `host:port`, or `*` for any public one. Addresses that are private or of this "
+        "machine must be named here; `*` never means them. PyPI has `*` unless set, because its "
+        "files have a host of their own.",
+    )
+    newest: int = Field(
+        20,
+        ge=0,
+        description="Of the files that only linked pages and downloads without a name offer, so "
+        "many are mirrored for each project, those of the newest versions; 0 = all. Files that "
+        "the upstream's own pages name are not counted.",
+    )
+    max_links: int = Field(
+        100,
+        ge=0,
+        description="So many linked pages, and so many downloads without a name, are looked at: "
+        "for each page of links, or for each project of a simple index.",
     )
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
+    )
+    authoritative: bool = Field(
+        False,
+        description="Believe this upstream where sources contradict each other on a digest.",
     )
 
     @model_validator(mode="before")
@@ -161,6 +193,30 @@ class SelectSection(_Section):
     exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
     files: tuple[str, ...] = Field(("*",), description="Globs that a file name must match.")
     exclude_files: tuple[str, ...] = Field((), description="Globs that it must not match.")
+
+
+class VerifySection(_Section):
+    """What proof a file needs to be published."""
+
+    accept: Literal["digest", "shared", "structure", "partial"] = Field(
+        "structure",
+        description="The weakest proof that is good enough: `digest` (the owning upstream gave "
+        "one), `shared` (another source did), `structure` (nobody did; the archive was read to "
+        "its end), `partial` (nobody did, and the archive can be checked in part or not at all).",
+    )
+    on_changed: Literal["refuse", "replace"] = Field(
+        "refuse",
+        description="What to do when the upstream changes the digest of a file that is mirrored.",
+    )
+
+
+class QuarantineSection(_Section):
+    """How long bytes are kept that failed verification."""
+
+    max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
+    max_size: ByteSize = Field(
+        ByteSize(10 << 30), description="The oldest entries are deleted beyond this size in all."
+    )
 
 
 class DownloadSection(_Section):
@@ -214,6 +270,8 @@ class Config(BaseSettings):
         default_factory=lambda: (UpstreamSection.model_validate({}),)
     )
     select: SelectSection = SelectSection()
+    verify: VerifySection = VerifySection()
+    quarantine: QuarantineSection = QuarantineSection()
     download: DownloadSection = DownloadSection()
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()
@@ -237,6 +295,8 @@ class Config(BaseSettings):
             raise ValueError("upstream: at least one is needed")
         if len(set(names)) != len(names):
             raise ValueError("upstream: two upstreams have the same name")
+        if sum(upstream.authoritative for upstream in self.upstream) > 1:
+            raise ValueError("upstream: only one can be authoritative")
         return self
 
     @property
@@ -352,6 +412,8 @@ def _section(annotation: Any) -> type[BaseModel]:
 
 def selection_digest(config: Config) -> str:
     """Identify what is selected from where: a page that was read otherwise must be read again."""
-    upstreams = [(upstream.name, upstream.url) for upstream in config.upstream]
+    upstreams = [
+        (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links) for u in config.upstream
+    ]
     text = json.dumps([upstreams, config.select.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -59,7 +59,7 @@ class Reason(StrEnum):
     DUPLICATE_NAME = "duplicate-name"  #: two names that differ only by case or Unicode form
     UNSAFE_URL = "unsafe-url"  #: a link that is not http or https
     BAD_DIGEST = "bad-digest"  #: a digest of the wrong length, or not hex
-    NO_DIGEST = "no-digest"  #: no digest of a known algorithm
+    NO_PROOF = "no-proof"  #: cannot be proven as well as the configuration asks for
     DIGEST_CONFLICT = "digest-conflict"  #: claims that contradict each other
     DIGEST_CHANGED = "digest-changed"  #: another digest than the one this file was mirrored with
     QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds the project
@@ -73,6 +73,8 @@ class Reason(StrEnum):
     CATALOG = "catalog"  #: the database cannot be read or written
     WORKER = "worker"  #: a child process died
     LOST = "lost"  #: bytes that should be here are not
+    FOREIGN = "foreign"  #: a file in the mirror root that the catalog does not know
+    PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
     CANCELLED = "cancelled"
     INTERNAL = "internal"  #: a fault of this program
@@ -120,6 +122,7 @@ class File(msgspec.Struct, frozen=True, omit_defaults=True):
     core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any
     provenance: str | None = None
     extra: dict[str, Any] = {}
+    other_urls: tuple[str, ...] = ()  #: further links to it, best proof first
 
 
 class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -136,6 +139,32 @@ class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = {}
     problems: tuple[Problem, ...] = ()  #: links of this page that were refused
     warnings: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()  #: names of files that only linked pages or downloads offer
+    partial: bool = False  #: something could not be read: what is not here may still be offered
+
+
+class Download(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A link to a file whose name only the answer tells."""
+
+    url: str
+    digests: dict[str, str] = {}  #: as in `File`
+
+
+class LinkPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a plain page of links offers, whatever projects its files belong to."""
+
+    files: tuple[File, ...] = ()  #: one for each link: a name may come several times
+    pages: tuple[str, ...] = ()  #: addresses of pages that may hold more links
+    downloads: tuple[Download, ...] = ()
+    problems: tuple[Problem, ...] = ()  #: links to files that were refused, `project` unknown
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What one source says of the bytes of a file."""
+
+    source: str  #: the name of an upstream, or the address of an alternate
+    digests: dict[str, str]  #: as in `File`
+    urls: tuple[str, ...] = ()  #: where it has the file, so far as that place may be used
 
 
 class ListedProject(msgspec.Struct, frozen=True, gc=False):

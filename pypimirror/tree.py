@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import itertools
 import os
 import re
@@ -107,6 +108,16 @@ class Tree:
             self.place(fresh, relative)
         return len(ready)
 
+    def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
+        """Whether the page at `relative` has this content."""
+        try:
+            with self.path(relative).open("rb") as stream:
+                return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise TreeError(self.path(relative), error) from error
+
     def remove(self, relative: str) -> None:
         """Remove a file and the directory that this empties; no error where there is none."""
         self._on_step("remove", relative)
@@ -152,6 +163,18 @@ class Tree:
         if parent not in self._made:
             os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
             self._made.add(parent)
+
+
+def stamp(path: Path) -> int:
+    """Return a number that changes when a file is written or replaced, without reading it.
+
+    It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
+    somebody touched a file, and no proof of its bytes. Raises `OSError`.
+    """
+    status = path.stat()
+    text = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def page_paths(project: str | None, formats: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,13 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
         "lists",
         sa.Column("upstream", sa.Text(), nullable=False),
         sa.Column("etag", sa.Text(), nullable=True),
@@ -102,12 +109,21 @@ def upgrade() -> None:
         sa.Column("project_id", KEY, nullable=False),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("other_urls", sa.Text(), nullable=True),
         sa.Column("location", sa.Text(), nullable=True),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("run_id", KEY, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.LargeBinary(), nullable=True),
         sa.Column("digests", sa.Text(), nullable=True),
+        sa.Column("proof", sa.SmallInteger(), nullable=True),
+        sa.Column("proof_algorithm", sa.Text(), nullable=True),
+        sa.Column("proof_source", sa.Text(), nullable=True),
+        sa.Column("proven_at", sa.Float(), nullable=True),
+        sa.Column("stamp", sa.BigInteger(), nullable=True),
+        sa.Column("attempts", sa.SmallInteger(), nullable=True),
+        sa.Column("next_try", sa.Float(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("metadata_claim", sa.LargeBinary(), nullable=True),
         sa.Column("metadata_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("upload_time", sa.Text(), nullable=True),
@@ -168,5 +184,15 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("stages", "refusals", "files", "failures", "runs", "projects", "marks", "lists"):
+    for table in (
+        "stages",
+        "refusals",
+        "files",
+        "failures",
+        "runs",
+        "projects",
+        "marks",
+        "lists",
+        "leases",
+    ):
         op.drop_table(table)

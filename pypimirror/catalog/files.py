@@ -25,6 +25,17 @@ def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]
     yield from connection.execute(query.order_by(files.c.project_id, files.c.filename))
 
 
+def get(connection: Connection, file_id: int) -> Row[Any] | None:
+    """Return one file."""
+    return connection.execute(select(files).where(files.c.id == file_id)).first()
+
+
+def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return the states of these files."""
+    query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[Row[Any]]:
@@ -105,6 +116,66 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
         .order_by(files.c.id)
     )
     yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
+def held(
+    connection: Connection,
+    states: Iterable[State],
+    lower: int,
+    upper: int | None,
+    after: int,
+    before: float | None,
+    limit: int,
+) -> list[Row[Any]]:
+    """Return files with bytes here, of `lower` to `upper` bytes, in the order of their ids.
+
+    They come behind id `after`; with `before`, only those last seen to be right before that time.
+    """
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            files.c.id > after,
+            files.c.state.in_(list(states)),
+            files.c.size >= lower,
+            or_(files.c.state != State.WITHDRAWN, files.c.withdrawn_at.is_not(None)),
+        )
+        .order_by(files.c.id)
+        .limit(limit)
+    )
+    if upper is not None:
+        query = query.where(files.c.size < upper)
+    if before is not None:
+        query = query.where(files.c.proven_at < before)
+    return list(connection.execute(query))
+
+
+def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[Row[Any]]:
+    """Return the files that have one of these names, in one of the projects given with it."""
+    query = (
+        select(
+            files.c.filename,
+            files.c.location,
+            files.c.metadata_sha256,
+            projects.c.name.label("project"),
+        )
+        .join(projects)
+        .where(
+            projects.c.name.in_({name for names in wanted.values() for name in names}),
+            files.c.filename.in_(list(wanted)),
+        )
+    )
+    yield from connection.execute(query)
+
+
+def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all proven files of these projects."""
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), files.c.state.in_(list(PROVEN)))
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}
 
 
 def forget(connection: Connection, ids: Iterable[int]) -> None:

@@ -96,6 +96,12 @@ def next_batch(
     return list(connection.scalars(query.order_by(projects.c.id).limit(size)))
 
 
+def live_after(connection: Connection, after: int, limit: int) -> list[Row[Any]]:
+    """Return projects that have a page, in the order of their ids, behind id `after`."""
+    query = select(projects).where(projects.c.live.is_(True), projects.c.id > after)
+    return list(connection.execute(query.order_by(projects.c.id).limit(limit)))
+
+
 def get(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """Return the rows of projects, in the order of their ids."""
     query = select(projects).where(projects.c.id.in_(ids)).order_by(projects.c.id)

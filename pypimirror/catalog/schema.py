@@ -69,12 +69,21 @@ files = Table(
     Column("project_id", Key, ForeignKey("projects.id"), nullable=False),
     Column("filename", Text, nullable=False),
     Column("url", Text, nullable=False),
+    Column("other_urls", Text),  # JSON list of [source, address]: further links, best first
     Column("location", Text),  # directory below the mirror root; null: packages/<project>
     Column("state", SmallInteger, nullable=False),
     Column("run_id", Key, nullable=False),  # of the last move
     Column("size", BigInteger),
-    Column("sha256", LargeBinary),  # as claimed; as proven once bytes are here
+    Column("sha256", LargeBinary),  # as claimed; once verified, of the bytes that are here
     Column("digests", Text),  # JSON object: claims of other algorithms
+    Column("proof", SmallInteger),  # a verify.proof.Proof; null until proven
+    Column("proof_algorithm", Text),  # the strongest claim that the bytes meet; null where none
+    Column("proof_source", Text),  # who made the claims; null where nobody did
+    Column("proven_at", Float),  # last time that the bytes were seen to be right
+    Column("stamp", BigInteger),  # of inode, size and mtime then; see tree.stamp
+    Column("attempts", SmallInteger),  # runs that failed on it in a row; null where none did
+    Column("next_try", Float),  # no run asks for it before
+    Column("last_error", Text),  # JSON: the Problem of the last attempt
     Column("metadata_claim", LargeBinary),  # sha256; empty where offered without any
     Column("metadata_sha256", LargeBinary),  # of the .metadata that is held
     Column("upload_time", Text),
@@ -112,6 +121,15 @@ lists = Table(
     Column("last_modified", Text),
     Column("serial", BigInteger),
     Column("selection", Text),
+)
+
+#: Which process works on the mirror; see pypimirror.lease.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),  # JSON object
+    Column("expires_at", Float, nullable=False),
 )
 
 #: Facts about the mirror as a whole, such as the form in which its pages were written.

@@ -16,6 +16,7 @@ from pypimirror.catalog.states import State
 from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config, ConfigError
+from pypimirror.verify.proof import Proof
 
 
 @contextmanager
@@ -89,6 +90,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
             {
                 "file": file.filename,
                 "state": State(file.state).label,
+                "proof": _proof(file),
                 "size": file.size,
                 "sha256": file.sha256.hex() if file.sha256 else None,
                 "core_metadata": file.metadata_sha256 is not None,
@@ -100,16 +102,36 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
     }
 
 
+def _proof(file: Any) -> dict[str, Any] | None:
+    """Return how a file is proven: level, algorithm, source and time."""
+    if file.proof is None:
+        return None
+    return {
+        "level": Proof(file.proof).label,
+        "algorithm": file.proof_algorithm,
+        "source": file.proof_source,
+        "at": file.proven_at,
+    }
+
+
+def _proof_text(proof: dict[str, Any] | None) -> str:
+    if proof is None:
+        return ""
+    by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
+    return f"{proof['level']}{by}, {show.when(proof['at'])}"
+
+
 def _show_project(document: dict[str, Any]) -> None:
     name = document["name"] or document["project"]
     out.print(
         f"{escape(name)} ({document['status']}) from {document['upstream']}, "
         f"serial {document['serial']}"
     )
-    table = Table("file", "state", "size", "sha256")
+    table = Table("file", "state", "proof", "size", "sha256")
     for file in document["files"]:
         size = "" if file["size"] is None else show.amount(file["size"])
-        table.add_row(escape(file["file"]), file["state"], size, file["sha256"] or "")
+        proof = escape(_proof_text(file["proof"]))
+        table.add_row(escape(file["file"]), file["state"], proof, size, file["sha256"] or "")
     out.print(table)
 
 

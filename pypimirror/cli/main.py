@@ -45,6 +45,10 @@ runs_app = typer.Typer(
     help="List past runs, newest first; 'runs show RUN' explains one.", rich_markup_mode=None
 )
 app.add_typer(runs_app, name="runs")
+quarantine_app = typer.Typer(
+    help="List, explain, release and clear what failed verification.", rich_markup_mode=None
+)
+app.add_typer(quarantine_app, name="quarantine")
 
 
 def _version(value: bool) -> None:
@@ -199,6 +203,102 @@ def serve(
 
     set_up_logging(verbose, quiet)
     serve_mirror(load(config), host, port, as_json=as_json, verbose=verbose > 0)
+
+
+@app.command(
+    epilog="Examples: pypimirror verify; pypimirror verify --repair --max-age 7d --max-duration 2h"
+)
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take bad files off their pages and fetch them again.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read only what inode, size and mtime say was touched.")
+    ] = False,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Leave out what was seen to be right since, as in 7d."),
+    ] = None,
+    max_duration: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop after this long, as in 2h.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Read everything on disk again and hold it against the catalog."""
+    from pypimirror.cli import verifying
+
+    set_up_logging(verbose, quiet)
+    options = verifying.options(repair, quick, max_age, max_duration)
+    result = verifying.run(load(config), options, quiet=quiet)
+    verifying.show_result(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@quarantine_app.callback(invoke_without_command=True)
+def quarantine(
+    context: typer.Context,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """List what failed verification; 'quarantine explain FILE' says why."""
+    if context.invoked_subcommand is not None:
+        return
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.list_entries(load(config), as_json=as_json)
+
+
+@quarantine_app.command(epilog="Example: pypimirror quarantine explain six-1.16.0.tar.gz")
+def explain(
+    file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what was claimed of a file and what was seen."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.explain(load(config), file, as_json=as_json)
+
+
+@quarantine_app.command(epilog="Example: pypimirror quarantine release six-1.16.0.tar.gz")
+def release(
+    file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Have the next sync verify these bytes again; they reach no page without proof."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.release(load(config), file, as_json=as_json)
+
+
+@quarantine_app.command(epilog="Example: pypimirror quarantine clear")
+def clear(
+    file: Annotated[
+        str | None, typer.Argument(help="A file's name, or the entry's id; none for all.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete bytes from quarantine."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.clear(load(config), file, as_json=as_json)
 
 
 def _config_hint(config: Path | None) -> str:

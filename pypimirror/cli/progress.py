@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from pypimirror.cli.options import err
-from pypimirror.cli.show import amount
+from pypimirror.cli.show import amount, failure
 from pypimirror.model import Problem, Stage
 from pypimirror.stages.reporter import LogReporter
 
@@ -81,9 +81,14 @@ class TerminalReporter(LogReporter):
         with self._lock:
             self._shown += 1
             if self._shown <= _SHOWN:
-                where = problem.file or problem.project or "upstream"
                 err.print(
-                    f"{stage.value}: {where}: {problem.reason.value}: {problem.message}",
+                    failure(
+                        stage.value,
+                        problem.project,
+                        problem.file,
+                        problem.reason.value,
+                        problem.message,
+                    ),
                     style="yellow",
                     markup=False,
                 )

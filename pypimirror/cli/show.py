@@ -65,10 +65,15 @@ def failures(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
     """Print failures, the first of them."""
     everything = list(rows)
     for stage, project, file, reason, message in everything[:_SHOWN]:
-        where = file or project or "upstream"
-        out.print(f"  [yellow]{stage}: {escape(where)}: {reason}[/]: {escape(message)}")
+        out.print(f"  [yellow]{escape(failure(stage, project, file, reason, message))}[/]")
     if len(everything) > _SHOWN:
         out.print(f"  … and {len(everything) - _SHOWN} more: pypimirror runs show last")
+
+
+def failure(stage: str, project: str, file: str, reason: str, message: str) -> str:
+    """Write a failure in a line; messages that name the thing need no other name for it."""
+    thing = file or project
+    return f"{stage}: {reason}: {'' if thing in message else f'{thing}: '}{message}"
 
 
 def run_table(rows: Iterable[dict[str, Any]]) -> None:

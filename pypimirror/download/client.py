@@ -50,15 +50,15 @@ class Client:
         self._remotes = {remote.name: remote for remote in hello.remotes}
         self._routes: dict[tuple[str, Origin], Route] = {}
 
-    def get(self, remote: str, url: str, headers: dict[str, str]) -> Response:
-        """Return the answer to a GET, redirects followed, its body unread.
+    def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
+        """Return the answer to a GET or HEAD, redirects followed, its body unread.
 
         `headers` may not hold Authorization. Raises `FetchError`.
         """
         address = parse_url(url)
         seen = {address.url}
         while True:
-            response = self._ask(remote, address, headers)
+            response = self._ask(remote, address, headers, method)
             if response.status_code not in REDIRECTS or "Location" not in response.headers:
                 return response
             location = response.headers["Location"]
@@ -76,7 +76,7 @@ class Client:
         """Close all idle connections."""
         self._transport.close()
 
-    def _ask(self, remote: str, address: Address, headers: dict[str, str]) -> Response:
+    def _ask(self, remote: str, address: Address, headers: dict[str, str], method: str) -> Response:
         key = (remote, address.origin)
         route = self._routes.get(key)
         if route is None:
@@ -84,7 +84,7 @@ class Client:
         sent = {"User-Agent": self._user_agent, **headers}
         if route.authorization is not None:
             sent["Authorization"] = route.authorization
-        request = Request(address, sent, public_only=route.public_only)
+        request = Request(address, sent, public_only=route.public_only, method=method)
         return self._transport.send(request, stream=True, proxies=route.proxies)
 
     def _route(self, remote: str, address: Address) -> Route:

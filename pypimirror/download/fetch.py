@@ -20,11 +20,13 @@ from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.hosts import Address, parse_url
 from pypimirror.download.protocol import (
     FetchFile,
+    FetchLinks,
     FetchList,
     FetchPage,
     FileResult,
     Hello,
     Job,
+    LinksResult,
     ListResult,
     Note,
     PageResult,
@@ -60,6 +62,8 @@ class Fetcher:
                 return self._file(job)
             if isinstance(job, FetchPage):
                 return self._page(job)
+            if isinstance(job, FetchLinks):
+                return self._links(job)
             return self._list(job)
         except ReadError as error:
             return job.failed(error.problem)
@@ -92,6 +96,16 @@ class Fetcher:
         attempts = Attempts(self, (job.url,))
         try:
             return attempts.run(lambda url: fetch_list(self._client, job, url, limit, received))
+        except FetchError as error:
+            return job.failed(attempts.problem(error))
+
+    def _links(self, job: FetchLinks) -> LinksResult:
+        from pypimirror.download.links import fetch_links
+
+        limit = self._hello.max_page_size
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(lambda url: fetch_links(self._client, job, url, limit))
         except FetchError as error:
             return job.failed(attempts.problem(error))
 

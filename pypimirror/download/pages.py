@@ -40,13 +40,14 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
             last_modified=response.headers.get("Last-Modified") or job.last_modified,
             serial=serial,
         )
-    body = b"".join(_pieces(response, limit))
-    page = parse_page(
-        body,
-        content_type=response.headers.get("Content-Type", ""),
-        url=response.url,
-        project=job.project,
-    )
+    body = b"".join(pieces(response, limit))
+    content_type = response.headers.get("Content-Type", "")
+    page = parse_page(body, content_type=content_type, url=response.url, project=job.project)
+    linked = None
+    if job.links:
+        from pypimirror.upstream.links import parse_marked  # few indexes are of this kind
+
+        linked = parse_marked(body, content_type=content_type, url=response.url)
     return PageResult(
         job.id,
         page=page,
@@ -54,6 +55,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
         last_modified=response.headers.get("Last-Modified"),
         serial=serial,
         digest=hashlib.sha256(body).hexdigest(),
+        linked=linked,
     )
 
 
@@ -77,7 +79,7 @@ def fetch_list(
     try:
         os.makedirs(os.path.dirname(job.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
         with Path(job.path).open("wb") as file:
-            for piece in _pieces(response, limit):
+            for piece in pieces(response, limit):
                 file.write(piece)
                 size += len(piece)
                 received(len(piece))
@@ -110,7 +112,7 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     raise failed_status(response)
 
 
-def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
+def pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
     """Yield a decoded body, giving other jobs their turn."""
     raw = raw_of(response)
     announced = content_length(response)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from pypimirror.model import Problem, ProjectPage
+from pypimirror.model import LinkPage, Problem, ProjectPage
 from pypimirror.workers import Note, Progress
 
 
@@ -49,6 +49,7 @@ class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     project: str
     etag: str | None = None
     last_modified: str | None = None
+    links: bool = False  #: also tell of linked pages and of downloads without a name
 
     @property
     def cost(self) -> int:
@@ -58,6 +59,24 @@ class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     def failed(self, problem: Problem) -> PageResult:
         """Return the result that says that this job failed."""
         return PageResult(self.id, problem=problem)
+
+
+class FetchLinks(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
+    """Ask for a plain page of links and parse it; or, with `name_only`, for a file's name."""
+
+    id: int
+    remote: str
+    url: str
+    name_only: bool = False
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job."""
+        return 1
+
+    def failed(self, problem: Problem) -> LinksResult:
+        """Return the result that says that this job failed."""
+        return LinksResult(self.id, problem=problem)
 
 
 class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
@@ -115,6 +134,21 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     last_modified: str | None = None
     serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
     digest: str = ""  #: sha256 of the page's decoded body, hex
+    linked: LinkPage | None = None  #: where it leads to, so far as asked for; without `files`
+
+
+class LinksResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
+    """The answer to a `FetchLinks`: at most one of `page`, `filename` and `problem`.
+
+    With none of them, the answer was neither a page nor a file with a name.
+    """
+
+    id: int
+    page: LinkPage | None = None
+    filename: str = ""  #: what the answer is called, unchecked
+    url: str = ""  #: after redirects
+    digest: str = ""  #: sha256 of the page's decoded body, hex
+    problem: Problem | None = None
 
 
 class ListResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
@@ -149,12 +183,14 @@ class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
 
 __all__ = [
     "FetchFile",
+    "FetchLinks",
     "FetchList",
     "FetchPage",
     "FileResult",
     "FromWorker",
     "Hello",
     "Job",
+    "LinksResult",
     "ListResult",
     "Note",
     "PageResult",
@@ -164,7 +200,7 @@ __all__ = [
     "ToWorker",
 ]
 
-Job = FetchPage | FetchList | FetchFile
-Result = PageResult | ListResult | FileResult
-FromWorker = PageResult | ListResult | FileResult | Progress | Note
-ToWorker = Hello | FetchPage | FetchList | FetchFile
+Job = FetchPage | FetchList | FetchLinks | FetchFile
+Result = PageResult | ListResult | LinksResult | FileResult
+FromWorker = PageResult | ListResult | LinksResult | FileResult | Progress | Note
+ToWorker = Hello | FetchPage | FetchList | FetchLinks | FetchFile

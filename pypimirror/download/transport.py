@@ -45,11 +45,18 @@ MAX_LENGTH_DIGITS = 18
 
 
 class Request(PreparedRequest):
-    """A GET that is already checked, which saves most of what preparing one costs."""
+    """A GET or HEAD that is already checked, which saves most of what preparing one costs."""
 
-    def __init__(self, address: Address, headers: dict[str, str], *, public_only: bool) -> None:
+    def __init__(
+        self,
+        address: Address,
+        headers: dict[str, str],
+        *,
+        public_only: bool,
+        method: str = "GET",
+    ) -> None:
         super().__init__()
-        self.method = "GET"
+        self.method = method
         self.url = address.url
         self.headers = headers  # type: ignore[assignment]  # a dict will do, and is cheaper
         self.address = address
@@ -121,7 +128,7 @@ class Transport(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send `request` and return the answer with its body unread, unless `stream` is false."""
-        if proxies or request.method != "GET" or request.body:
+        if proxies or request.method not in ("GET", "HEAD") or request.body:
             return self._send_stock(request, stream, timeout, verify, cert, proxies)
         response = self._exchange(request)
         if not stream:
@@ -141,7 +148,7 @@ class Transport(BaseAdapter):
     def _exchange(self, request: PreparedRequest) -> Answer:
         address = getattr(request, "address", None) or parse_url(request.url or "")
         public_only: bool = getattr(request, "public_only", False)
-        data = _request_bytes(address, request.headers)
+        data = _request_bytes(address, request.headers, request.method or "GET")
         connection = self._take(address.origin, public_only)
         if connection is not None:
             try:
@@ -165,7 +172,10 @@ class Transport(BaseAdapter):
                 connection.close()
                 raise
         try:
-            body = self._body(connection, head, public_only)
+            if request.method == "HEAD":  # its answer has a length and no body
+                body: Body = EmptyBody(connection, self._give_back(public_only))
+            else:
+                body = self._body(connection, head, public_only)
         except BaseException:
             connection.close()
             raise
@@ -324,8 +334,8 @@ def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
     connection.close()
 
 
-def _request_bytes(address: Address, headers: Mapping[str, str]) -> bytes:
-    lines = [f"GET {address.target} HTTP/1.1", f"Host: {address.origin.authority}"]
+def _request_bytes(address: Address, headers: Mapping[str, str], method: str) -> bytes:
+    lines = [f"{method} {address.target} HTTP/1.1", f"Host: {address.origin.authority}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if any("\n" in line or "\r" in line for line in lines):
         raise FetchError(Reason.INTERNAL, "A header of the request has more than one line.")

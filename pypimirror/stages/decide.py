@@ -5,13 +5,18 @@ Rules, in this order, for each file name:
 1. Not selected: it is gone ("selection") where the catalog has it, else it is not recorded.
 2. Offered, but refused while the page was read: a refusal. Where the catalog already has the
    file, it stays as it is, proof and all.
-3. Offered, and the catalog is committed to one digest of it (`states.PINNED`): a claim that
-   contradicts that digest is refused (promise 9); all else is taken over without a download.
-4. Offered again while withdrawn: the bytes that are still here are verified again, else it is
+3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
+   of them named, unless the configuration calls one source authoritative: then only that counts.
+4. Offered, and this mirror is committed to one digest of it (`states.PINNED`): a claim that
+   contradicts that digest is refused (promise 9), unless the configuration says to replace, or
+   the digest was never claimed by anybody; then the file is wanted anew.
+   All else is taken over without a download.
+5. Offered again while withdrawn: the bytes that are still here are verified again, else it is
    wanted.
-5. Offered, new or not yet held: wanted, with the newest claims.
-6. In the catalog and not offered any more: gone ("quarantine" where the page says that the
+6. Offered, new or not yet held: wanted, with the newest claims.
+7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
    upstream withholds it, else "upstream"). Applied later, after the deletion guard has seen all.
+   Where something could not be read that may offer it still, it stays.
 """
 
 from __future__ import annotations
@@ -24,7 +29,9 @@ import msgspec
 
 from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
 from pypimirror.filenames import printable
-from pypimirror.model import File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.upstream.checks import rank
+from pypimirror.verify.proof import Proof, strongest
 
 #: The digest that the catalog has a column of its own for.
 MAIN = "sha256"
@@ -36,11 +43,14 @@ class HeldFile(msgspec.Struct, frozen=True):
     id: int
     filename: str
     url: str
+    other_urls: str | None
     location: str | None
     state: int
     size: int | None
     sha256: bytes | None
     digests: str | None
+    proof: int | None
+    proof_source: str | None
     metadata_claim: bytes | None
     upload_time: str | None
     requires_python: str | None
@@ -49,6 +59,15 @@ class HeldFile(msgspec.Struct, frozen=True):
     extra: str | None
     gone: str | None
     withdrawn_at: float | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the configuration says on trust."""
+
+    owner: str  #: the name of the upstream whose page is decided on
+    authoritative: str | None = None  #: the source whose claims win
+    replace_changed: bool = False  #: whether a changed digest replaces the file
 
 
 @dataclass
@@ -65,16 +84,22 @@ class Decision:
     reused: int = 0  #: of these, files whose verified bytes are here already
 
 
+class ConflictError(Exception):
+    """Sources contradict each other on a digest; the message names both claims."""
+
+
 def decide(
     page: ProjectPage,
     held: Mapping[str, HeldFile],
     selected: Sequence[bool],
     locations: Mapping[str, str],
+    pooled: Mapping[str, Sequence[Claim]],
+    terms: Terms,
 ) -> Decision:
     """Hold a page against what the catalog has of its project.
 
     `selected` goes with `page.files`; `locations` holds a directory for each file that does not
-    belong in the project's own.
+    belong in the project's own; `pooled` holds what other sources claim.
     """
     decision = Decision()
     offered: set[str] = set()
@@ -83,15 +108,19 @@ def decide(
             continue
         offered.add(file.filename)
         decision.found += 1
+        try:
+            digests, source = pool(file, pooled.get(file.filename, ()), terms)
+        except ConflictError as conflict:
+            decision.refused.append(_refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
+            continue
+        others = pooled.get(file.filename, ())
+        row = columns(file, digests, source, locations.get(file.filename))
+        row["other_urls"] = to_json(further_links(file, others, terms.owner))
         old = held.get(file.filename)
         if old is None:
-            if not file.digests:
-                decision.refused.append(_no_digest(page, file))
-                continue
-            row = columns(file, locations.get(file.filename))
             decision.new.append({"filename": file.filename, **row})
         else:
-            _known(decision, page, file, old, locations.get(file.filename))
+            _known(decision, page, file, old, digests, row, terms)
     decision.refused.extend(page.problems)
     # Problems name files as people read them: cut short, without control characters.
     refused_links = {problem.file for problem in page.problems}
@@ -100,55 +129,84 @@ def decide(
     return decision
 
 
+def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, str], str | None]:
+    """Unite what all sources claim of a file; return it with the source that vouches for it.
+
+    The owner vouches where its own claims are as strong as any. Raises `ConflictError`.
+    """
+    claims = [Claim(terms.owner, file.digests), *others]
+    trusted = [claim for claim in claims if claim.source == terms.authoritative and claim.digests]
+    digests: dict[str, tuple[str, str]] = {}
+    for claim in trusted or claims:
+        for algorithm, value in claim.digests.items():
+            before = digests.setdefault(algorithm, (value, claim.source))
+            if before[0] != value:
+                raise ConflictError(
+                    f"{before[1]} says that its {algorithm} is {before[0]}, and {claim.source} "
+                    f"says {value}; name the one to believe with 'authoritative = true' in its "
+                    "[[upstream]]"
+                )
+    best = strongest(digests)
+    source = digests[best][1] if best else None
+    return {algorithm: value for algorithm, (value, _) in digests.items()}, source
+
+
 def _known(
-    decision: Decision, page: ProjectPage, file: File, old: HeldFile, location: str | None
+    decision: Decision,
+    page: ProjectPage,
+    file: File,
+    old: HeldFile,
+    digests: Mapping[str, str],
+    row: dict[str, Any],
+    terms: Terms,
 ) -> None:
-    """Rules 3 to 5, for a file that the catalog has."""
+    """Rules 4 to 6, for a file that the catalog has."""
     state = State(old.state)
+    target = None
+    if state is State.WITHDRAWN:
+        target = State.WANTED if old.withdrawn_at is None else State.FETCHED
     if state in PINNED:
-        conflict = contradiction(file, old)
-        if conflict:
-            decision.refused.append(_changed_digest(page, file, conflict))
+        conflict = contradiction(digests, old)
+        if conflict is None:
+            # The proven digest and size stay; new claims of other algorithms were never checked
+            # against these bytes, so they are not taken over.
+            for key in ("location", "sha256", "size", "digests", "proof_source"):
+                del row[key]
+            decision.reused += state in PROVEN
+        elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
+            target = State.WANTED
+        else:
+            decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))
             return
-        row = columns(file, old.location)
-        # The proven digest and size stay; new claims of other algorithms were never checked
-        # against these bytes, so they are not taken over.
-        for key in ("sha256", "size", "digests"):
-            del row[key]
-        decision.reused += state in PROVEN
-    else:
-        if not file.digests:
-            decision.refused.append(_no_digest(page, file))
-            return
-        row = columns(file, location)
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
         decision.changed.append({"id": old.id, **changes})
     if old.gone is not None:
         decision.back.append(old.id)
-    if state is State.WITHDRAWN:
-        target = State.WANTED if old.withdrawn_at is None else State.FETCHED
+    if target is not None:
         decision.moved.setdefault(target, []).append(old.id)
 
 
 def _missing(
     decision: Decision, page: ProjectPage, held: Mapping[str, HeldFile], offered: set[str]
 ) -> None:
-    """Rules 1 and 6, for what the catalog has and the page does not offer to this mirror."""
+    """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror."""
     listed = {file.filename for file in page.files}
     absent = Cause.QUARANTINE if page.status is ProjectStatus.QUARANTINED else Cause.UPSTREAM
     for filename, old in held.items():
-        if filename in offered:
+        if filename in offered or (page.partial and filename not in listed):
             continue
         cause = Cause.SELECTION if filename in listed else absent
         if old.gone != cause:
             decision.gone.setdefault(cause, []).append(old.id)
 
 
-def columns(file: File, location: str | None) -> dict[str, Any]:
+def columns(
+    file: File, digests: Mapping[str, str], source: str | None, location: str | None
+) -> dict[str, Any]:
     """Return a file's claims as columns of `files`."""
-    main = file.digests.get(MAIN)
-    others = {name: value for name, value in file.digests.items() if name != MAIN}
+    main = digests.get(MAIN)
+    others = {name: value for name, value in digests.items() if name != MAIN}
     claim = None
     if file.core_metadata is not None:
         claim = bytes.fromhex(file.core_metadata.get(MAIN, ""))
@@ -158,6 +216,7 @@ def columns(file: File, location: str | None) -> dict[str, Any]:
         "size": file.size,
         "sha256": bytes.fromhex(main) if main else None,
         "digests": to_json(others),
+        "proof_source": source,
         "metadata_claim": claim,
         "upload_time": file.upload_time,
         "requires_python": file.requires_python,
@@ -167,14 +226,29 @@ def columns(file: File, location: str | None) -> dict[str, Any]:
     }
 
 
-def contradiction(file: File, old: HeldFile) -> tuple[str, str, str] | None:
-    """Return algorithm, held and claimed digest where the claims contradict what is held."""
+def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple[str, str]]:
+    """Return source and address of a file's links behind the first: the owner's, then others'.
+
+    Each in turn are sorted by how well they are proven. All copies must meet all claims.
+    """
+    links = [(owner, url) for url in file.other_urls]
+    for claim in sorted(others, key=lambda claim: rank(claim.digests)):
+        links.extend((claim.source, url) for url in claim.urls)
+    return list(dict.fromkeys(links))
+
+
+def contradiction(digests: Mapping[str, str], old: HeldFile) -> str | None:
+    """Return how claims contradict what is held, or None."""
     known = msgspec.json.decode(old.digests, type=dict[str, str]) if old.digests else {}
     if old.sha256 is not None:
         known[MAIN] = old.sha256.hex()
-    for algorithm, claimed in file.digests.items():
+    for algorithm, claimed in digests.items():
         if algorithm in known and known[algorithm] != claimed:
-            return algorithm, known[algorithm], claimed
+            return (
+                f"was mirrored with {algorithm} {known[algorithm]}, and the upstream now says "
+                f"{claimed}; the mirror keeps the file it verified, unless [verify] on_changed "
+                'is "replace"'
+            )
     return None
 
 
@@ -183,23 +257,5 @@ def to_json(value: Iterable[Any] | None) -> str | None:
     return msgspec.json.encode(value, order="sorted").decode() if value else None
 
 
-def _no_digest(page: ProjectPage, file: File) -> Problem:
-    return Problem(
-        Reason.NO_DIGEST,
-        f"{file.filename}: the upstream gives no digest for it, so it cannot be verified",
-        page.project,
-        file.filename,
-        file.url,
-    )
-
-
-def _changed_digest(page: ProjectPage, file: File, conflict: tuple[str, str, str]) -> Problem:
-    algorithm, before, now = conflict
-    return Problem(
-        Reason.DIGEST_CHANGED,
-        f"{file.filename}: was mirrored with {algorithm} {before}, and the upstream now says "
-        f"{now}; the mirror keeps the file it verified",
-        page.project,
-        file.filename,
-        file.url,
-    )
+def _refusal(reason: Reason, page: ProjectPage, file: File, cause: str) -> Problem:
+    return Problem(reason, f"{file.filename}: {cause}", page.project, file.filename, file.url)

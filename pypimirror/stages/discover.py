@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Row
@@ -22,6 +22,7 @@ from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.filenames import version_text
 from pypimirror.model import (
+    Claim,
     Problem,
     ProjectName,
     ProjectPage,
@@ -29,8 +30,8 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
-from pypimirror.stages import lists
-from pypimirror.stages.decide import Decision, HeldFile, decide, to_json
+from pypimirror.stages import lists, pages, sources
+from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
 from pypimirror.tree import hashed_location
 
@@ -109,8 +110,7 @@ def _ask(
     run: Run, asked: Sequence[tuple[Row[Any], int]]
 ) -> Iterator[tuple[Row[Any], int, PageResult]]:
     by_id = {row.id: (row, position) for row, position in asked}
-    for result in run.fetch(_page_job(run, row, position) for row, position in asked):
-        assert isinstance(result, PageResult)
+    for result in pages.ask(run, (_page_job(run, row, position) for row, position in asked)):
         row, position = by_id[result.id]
         yield row, position, result
 
@@ -121,14 +121,10 @@ def _page_job(run: Run, row: Row[Any], position: int) -> FetchPage:
     same = (
         row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
     )
-    return FetchPage(
-        id=row.id,
-        remote=upstream.name,
-        url=urljoin(upstream.url, f"{row.name}/"),
-        project=row.name,
-        etag=row.etag if same else None,
-        last_modified=row.last_modified if same else None,
-    )
+    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name)
+    if not same:
+        return job
+    return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
 
 def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
@@ -140,40 +136,52 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
     """Write what pages say into the catalog, in one transaction."""
     if not read:
         return
+    changed = {
+        row.id: (position, result.page)
+        for row, position, result in read
+        if result.page is not None and not _is_unchanged(run, row, position, result)
+    }
+    pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
         held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
-        changed = {row.id for row, at, result in read if not _is_unchanged(run, row, at, result)}
         for file in files.of_projects(connection, list(changed)):
             held[file.project_id][file.filename] = HeldFile(
                 *(getattr(file, name) for name in _HELD_FIELDS)
             )
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
-        for row, position, result in read:
+        for row, _, result in read:
             if row.id not in changed:
                 values.append(_unchanged_values(run, row, result))
                 continue
-            assert result.page is not None
+            position, page = changed[row.id]
+            upstream = run.config.upstream[position]
             decision, columns = _read_page(
-                run, row, run.config.upstream[position], result.page, held[row.id]
+                run, row, upstream, page, held[row.id], pooled.claims[row.id]
             )
             decisions[row.id] = decision
-            values.append(
-                {
-                    "id": row.id,
-                    "etag": result.etag,
-                    "last_modified": result.last_modified,
-                    "page_digest": result.digest,
-                    "serial": _serial(run, row, result),
-                    "look": _is_behind(run, row, result),
-                    **columns,
-                }
-            )
+            columns |= _identity(run, row, result)
+            if row.id in pooled.failed:
+                # What a source would have said is not known: look again, whatever the page says.
+                columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
+            values.append({"id": row.id, **columns})
         projects.change(connection, values)
         _store(run, connection, decisions)
     for decision in decisions.values():
         for problem in decision.refused:
             run.reporter.problem(Stage.DISCOVER, problem)
+    run.failed(Stage.DISCOVER, pooled.failed.values())
+
+
+def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
+    """Columns that tell this page of the upstream from others."""
+    return {
+        "etag": result.etag,
+        "last_modified": result.last_modified,
+        "page_digest": result.digest,
+        "serial": _serial(run, row, result),
+        "look": _is_behind(run, row, result),
+    }
 
 
 def _is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> bool:
@@ -200,7 +208,12 @@ def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, 
 
 
 def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
-    """Whether the page is older than the list says: then the next run looks again."""
+    """Whether the next run must look again, whatever the list says then.
+
+    The page may be older than the list says; and no serial tells of the pages that it leads to.
+    """
+    if result.linked is not None:
+        return True
     serial, listed = _serial(run, row, result), run.listed.get(row.name)
     return serial is not None and listed is not None and serial < listed
 
@@ -225,16 +238,23 @@ def _read_page(
     upstream: UpstreamSection,
     page: ProjectPage,
     held: dict[str, HeldFile],
+    pooled: Mapping[str, Sequence[Claim]],
 ) -> tuple[Decision, dict[str, Any]]:
     """Decide on a page; return the decision and the project's new columns."""
     selected = run.selection.files(ProjectName(row.name), (f.filename for f in page.files))
+    selected = pages.limited(page, selected, upstream.newest)
     locations = {}
     if run.config.mirror.layout == "pypi":
         for file in page.files:
             location = hashed_location(urlsplit(file.url).path)
             if location:
                 locations[file.filename] = location
-    decision = decide(page, held, selected, locations)
+    terms = Terms(
+        owner=upstream.name,
+        authoritative=next((u.name for u in run.config.upstream if u.authoritative), None),
+        replace_changed=run.config.verify.on_changed == "replace",
+    )
+    decision = decide(page, held, selected, locations, pooled, terms)
     for warning in page.warnings:
         run.reporter.note("warning", f"{row.name}: {warning}")
     active = page.status is ProjectStatus.ACTIVE

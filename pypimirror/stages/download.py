@@ -2,13 +2,16 @@
 
 wanted, failed, quarantined → fetched; or failed; or, where the bytes are not what was claimed,
 quarantined. Bytes that an earlier run fetched are hashed again, since nothing says that they
-survived its end; what did not is fetched again.
+survived its end; what did not is fetched again. A file that its best link cannot deliver is tried
+at all its other places (`stages.whereabouts`) before it counts as failed; what a place delivered
+and was bad is put aside on the way.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,14 +21,21 @@ from pypimirror.catalog import files, runs
 from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import whereabouts
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.stages.run import Observed, Run, StoppedError
 from pypimirror.tree import file_path
-from pypimirror.verify.digests import Claims, check, hash_file
+from pypimirror.verify.digests import check
+from pypimirror.verify.protocol import Check
 
-#: Results that go into the catalog in one transaction.
+#: Results that go into the catalog in one transaction, and the seconds they may wait for it.
 _COMMIT = 500
+_PATIENCE = 2.0
+
+#: Failures in a row, none of them a file's own, after which the line counts as broken.
+_ENOUGH = 100
+_OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
 _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
@@ -40,50 +50,113 @@ def download(run: Run, ids: Sequence[int]) -> None:
     run.reporter.begin(Stage.DOWNLOAD, len(due))
     if run.unreachable or not due:
         return
-    results = run.fetch(_job(run, row) for row in due.values())
-    while chunk := list(itertools.islice(results, _COMMIT)):
-        _record(run, due, [result for result in chunk if isinstance(result, FileResult)])
+    failed: dict[int, FileResult] = {}
+    _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
+    _try_elsewhere(run, due, failed)
+    for chunk in _chunks(failed.values()):
+        _give_up(run, due, chunk)
 
 
-def _job(run: Run, row: Row[Any]) -> FetchFile:
-    return FetchFile(
-        id=row.id,
-        remote=row.upstream,
-        urls=(row.url,),
-        path=str(run.tree.staged(row.id)),
-        digests=dict(claims_of(row).digests),
-        size=row.size,
-    )
+def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> set[int]:
+    """Fetch files whose bytes have proven bad from the next of their places.
+
+    They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
+    place left that delivers them.
+    """
+    due = {number: row for number, (row, _) in bad.items()}
+    failed = {n: FileResult(n, problem=problem) for n, (_, problem) in bad.items()}
+    _try_elsewhere(run, due, failed)
+    return due.keys() - failed.keys()
 
 
-def _record(run: Run, due: dict[int, Row[Any]], results: Sequence[FileResult]) -> None:
-    """Commit what has been fetched and what has not."""
-    fetched = [result for result in results if result.problem is None]
-    failed = [result for result in results if result.problem is not None]
-    bad = [r for r in failed if r.problem is not None and r.problem.reason in _PROVEN_BAD]
-    problems = [_problem(due[result.id], result) for result in failed]
-    for result in bad:
-        set_aside(run, due[result.id], run.tree.staged(result.id), result.digests, result.size)
+def _try_elsewhere(run: Run, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]) -> None:
+    """Try the further places of what has failed, until each was fetched or has none left."""
+    for place, jobs in whereabouts.further(run, due, failed):
+        before = dict(failed)
+        run.reporter.note("info", f"trying {len(jobs)} files at {place}")
+        for retried in jobs:
+            del failed[retried.id]
+        _fetch(run, due, jobs, failed)
+        for number in before.keys() & run.observed.keys():
+            cause, url = before[number].problem, run.observed[number].url
+            told = cause.message if cause is not None else ""
+            run.reporter.note("warning", f"{due[number].filename}: {told} Taken from {url}")
+        # Of several places that fail, the owner's answer is the one to report.
+        failed.update((i, before[i]) for i in failed.keys() & before.keys())
+        # What was not reached has failed as it had before.
+        failed.update((j.id, before[j.id]) for j in jobs if j.id not in run.observed)
+
+
+def _fetch(
+    run: Run, due: Mapping[int, Row[Any]], jobs: Iterable[FetchFile], failed: dict[int, FileResult]
+) -> None:
+    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
+
+    When the line breaks, no more is asked for: the rest stays as it is, for the next run.
+    """
+    outages = 0
+    reached = itertools.takewhile(lambda _: outages < _ENOUGH, jobs)
+    for chunk in _chunks(run.fetch(reached)):
+        fetched = []
+        for result in chunk:
+            assert isinstance(result, FileResult)
+            if result.problem is None:
+                fetched.append(result)
+                outages = 0
+            else:
+                outages = outages + 1 if result.problem.reason in _OUTAGE else 0
+                failed[result.id] = result
+                if result.problem.reason in _PROVEN_BAD:
+                    staged, row = run.tree.staged(result.id), due[result.id]
+                    problem = _problem(row, result)
+                    set_aside(run, row, staged, result.digests, result.size, problem)
+                elif result.problem.reason is Reason.DISK:
+                    raise StoppedError(_problem(due[result.id], result))
+        with run.catalog.write() as connection:
+            files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
+        for result in fetched:
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[result.id] = Observed(result.size, sha256, result.url)
+        run.count(
+            files_downloaded=len(fetched),
+            bytes_downloaded=sum(result.transferred for result in chunk),
+        )
+        run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
+    if outages >= _ENOUGH:
+        last = _problem(due[chunk[-1].id], chunk[-1])
+        run.unreachable = msgspec.structs.replace(
+            last, message=f"{outages} files in a row could not be fetched, so the rest waits for "
+            f"the next run; the last: {last.message}", project="", file="",
+        )  # fmt: skip
+
+
+def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+    """Record what no place could deliver."""
+    problems = [_problem(due[result.id], result) for result in results]
+    bad: list[dict[str, int]] = []
+    rest: list[dict[str, int]] = []
+    for result, problem in zip(results, problems, strict=True):
+        (bad if problem.reason in _PROVEN_BAD else rest).append({"id": result.id})
     with run.catalog.write() as connection:
-        moved = [
-            {"id": r.id, "size": r.size, "sha256": bytes.fromhex(r.digests["sha256"])}
-            for r in fetched
-        ]
-        files.move(connection, State.FETCHED, moved, run.id)
-        files.move(connection, State.QUARANTINED, [{"id": r.id} for r in bad], run.id)
-        rest = [{"id": result.id} for result in failed if result not in bad]
+        files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)
-    run.proven.update(result.id for result in fetched)
-    run.count(
-        files_downloaded=len(fetched),
-        files_quarantined=len(bad),
-        bytes_downloaded=sum(result.transferred for result in results),
-    )
+    run.count(files_quarantined=len(bad))
     run.failed(Stage.DOWNLOAD, problems)
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
-    for problem in problems:
-        if problem.reason is Reason.DISK:
-            raise StoppedError(problem)
+
+
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Cut what arrives into pieces, each of them small and not too long in the making."""
+    chunk: list[Any] = []
+    deadline = time.monotonic() + _PATIENCE
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == _COMMIT or time.monotonic() > deadline:
+            yield chunk
+            chunk = []
+            deadline = time.monotonic() + _PATIENCE
+    if chunk:
+        yield chunk
 
 
 def _problem(row: Row[Any], result: FileResult) -> Problem:
@@ -94,29 +167,29 @@ def _problem(row: Row[Any], result: FileResult) -> Problem:
 
 
 def _recheck(run: Run, ids: Sequence[int]) -> None:
-    """Prove again, or let go, what was fetched before and not verified."""
+    """Prove again, or let go, what was fetched before and not verified.
+
+    The bytes are in staging, or in place already where a run ended in between.
+    """
     with run.catalog.read() as connection:
         rows = files.in_states(connection, ids, [State.FETCHED])
-    lost = [row for row in rows if row.id not in run.proven and not _still_good(run, row)]
-    run.proven.update(row.id for row in rows if row not in lost)
+    unknown = {row.id: row for row in rows if row.id not in run.observed}
+    lost = []
+    for result in run.check(_recheck_job(run, row) for row in unknown.values()):
+        row = unknown[result.id]
+        if result.problem is None and not check(claims_of(row), result.size, result.digests):
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[row.id] = Observed(result.size, sha256)
+        else:
+            run.tree.staged(row.id).unlink(missing_ok=True)
+            lost.append({"id": row.id})
     with run.catalog.write() as connection:
-        files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
+        files.move(connection, State.WANTED, lost, run.id)
 
 
-def _still_good(run: Run, row: Row[Any]) -> bool:
-    """Hash the bytes that are in staging, or in place already; remove them where they are bad."""
-    claims: Claims = claims_of(row)
-    for path in _places(run, row):
-        try:
-            size, digests = hash_file(path, claims.digests)
-        except FileNotFoundError:
-            continue
-        if check(claims, size, digests) is None:
-            return True
-        path.unlink(missing_ok=True)
-    return False
-
-
-def _places(run: Run, row: Row[Any]) -> Iterator[Any]:
-    yield run.tree.staged(row.id)
-    yield run.tree.path(file_path(row.project, row.filename, row.location))
+def _recheck_job(run: Run, row: Row[Any]) -> Check:
+    path = run.tree.staged(row.id)
+    if not path.exists():
+        path = run.tree.path(file_path(row.project, row.filename, row.location))
+    algorithms = {*claims_of(row).digests, "sha256"}
+    return Check(row.id, str(path), row.project, row.filename, row.size, digests=tuple(algorithms))

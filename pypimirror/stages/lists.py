@@ -18,6 +18,7 @@ from pypimirror.catalog.states import Cause
 from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
+from pypimirror.stages import linkpages
 from pypimirror.stages.run import Run
 from pypimirror.upstream.listing import parse_list
 
@@ -106,6 +107,8 @@ def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList
     with run.catalog.read() as connection:
         before = projects.get_list(connection, upstream.name)
         waiting = before is None or before.selection != run.selection.digest
+    if upstream.kind == "links":
+        return linkpages.listing(run, upstream, None if waiting or before is None else before.etag)
     job = FetchList(
         id=0,
         remote=upstream.name,

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.model import ProjectStatus, Stage
+from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import render
 from pypimirror.publish.pages import Page, PageFile, RootEntry
-from pypimirror.stages import withdraw
+from pypimirror.stages import quarantine, withdraw
 from pypimirror.stages.run import Run
 from pypimirror.tree import file_path, page_paths
 
@@ -70,16 +70,13 @@ def finish(run: Run) -> None:
         _publish_root(run, with_gone=not withdrawn.allowed)
     _remove_pages(run, going)
     withdraw.remove_expired(run)
+    quarantine.trim(run.tree, run.config.quarantine, run.now)
     withdrawn.raise_if_refused()
 
 
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
-    ids = [row.id for row in rows]
-    held: dict[int, list[Row[Any]]] = defaultdict(list)
     with run.catalog.read() as connection:
-        for file in files.of_projects(connection, ids):
-            if file.state in PROVEN:
-                held[file.project_id].append(file)
+        held = _held(connection, [row.id for row in rows])
     pages = [_page(row, held[row.id]) for row in rows]
     serials = {}
     contents: list[tuple[str, list[bytes]]] = []
@@ -93,6 +90,15 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     run.tree.flush()
     _commit(run, rows, held, serials)
     run.count(pages_written=written)
+
+
+def _held(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """Return the files that belong on the pages of these projects, by project."""
+    held: dict[int, list[Row[Any]]] = defaultdict(list)
+    for file in files.of_projects(connection, ids):
+        if file.state in PROVEN:
+            held[file.project_id].append(file)
+    return held
 
 
 def _commit(
@@ -174,26 +180,61 @@ def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
 
 def _publish_root(run: Run, *, with_gone: bool) -> None:
     with run.catalog.read() as connection:
-        api = projects.newest_api(connection) or "1.0"
-        serial = projects.newest_serial(connection)
-        major, minor = api.split(".")
-
-        def entries() -> Iterator[RootEntry]:
-            for row in projects.root_entries(connection, with_gone):
-                yield RootEntry(row.name, row.display_name or row.name, row.page_serial)
-
-        pages = (
-            (
-                path,
-                _RENDER_ROOT[form](entries(), api_version=(int(major), int(minor)), serial=serial),
-            )
-            for form, path in page_paths(None, run.config.publish.formats).items()
-        )
-        written = run.tree.write(pages)
+        written = run.tree.write(_root_forms(run, connection, with_gone=with_gone))
     run.tree.flush()
     with run.catalog.write() as connection:
         projects.set_mark(connection, _ROOT_MARK, "")
     run.count(pages_written=written)
+
+
+def _root_forms(
+    run: Run, connection: Connection, *, with_gone: bool
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield path and content of each form of the root index."""
+    major, minor = (projects.newest_api(connection) or "1.0").split(".")
+    serial = projects.newest_serial(connection)
+    for form, path in page_paths(None, run.config.publish.formats).items():
+        entries = (
+            RootEntry(row.name, row.display_name or row.name, row.page_serial)
+            for row in projects.root_entries(connection, with_gone)
+        )
+        yield (
+            path,
+            _RENDER_ROOT[form](entries, api_version=(int(major), int(minor)), serial=serial),
+        )
+
+
+def expire_root(run: Run) -> None:
+    """Have the root index rendered again, whether or not a page has changed."""
+    with run.catalog.write() as connection:
+        projects.set_mark(connection, _ROOT_MARK, _STALE)
+
+
+def differing(run: Run) -> Iterator[tuple[Problem, int | None]]:
+    """Yield each page on disk that is not what the catalog says, with its project's id."""
+    last = 0
+    while True:
+        with run.catalog.read() as connection:
+            rows = projects.live_after(connection, last, _COMMIT)
+            held = _held(connection, [row.id for row in rows])
+        if not rows:
+            break
+        for row in rows:
+            if not row.dirty and row.gone is None:
+                for path, chunks in _forms(run, _page(row, held[row.id])):
+                    if not run.tree.says(path, chunks):
+                        yield _page_problem(path, row.name), row.id
+        last = rows[-1].id
+    with run.catalog.read() as connection:
+        if projects.get_mark(connection, _ROOT_MARK) != _STALE:
+            for path, root in _root_forms(run, connection, with_gone=False):
+                if not run.tree.says(path, root):
+                    yield _page_problem(path, ""), None
+
+
+def _page_problem(path: str, project: str) -> Problem:
+    message = f"{path}: is not what the catalog says; 'pypimirror verify --repair' mends it"
+    return Problem(Reason.PAGE_DIFFERS, message, project)
 
 
 def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:

@@ -1,30 +1,144 @@
-"""Putting bytes aside that failed verification, with the claim and the observation."""
+"""The quarantine: bytes that failed verification, each with a report, kept aside for a while.
+
+An entry is two files in `.pypimirror/quarantine`: the bytes, named by the file's id in the
+catalog, and a report in JSON of what was claimed and what was seen. Never served. Releasing an
+entry puts its bytes back before verification, not behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from sqlalchemy import Row
 
+from pypimirror.catalog import files, projects
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.states import State
+from pypimirror.config import QuarantineSection
+from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run
+from pypimirror.tree import Tree
+
+_REPORT = ".json"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """The report of one entry."""
+
+    id: int  #: of the file in the catalog
+    project: str
+    file: str
+    url: str
+    run: str
+    at: float  #: seconds since the epoch
+    reason: Reason
+    message: str
+    claimed: dict[str, str]  #: algorithm to hex digest
+    claimed_size: int | None  #: bytes
+    observed: dict[str, str]
+    observed_size: int  #: bytes
+
+
+class NotInQuarantineError(PypimirrorError):
+    """There is no such entry."""
 
 
 def set_aside(
-    run: Run, row: Row[Any], source: Path, observed: Mapping[str, str], size: int
+    run: Run,
+    row: Row[Any],
+    source: Path,
+    observed: Mapping[str, str],
+    size: int,
+    problem: Problem,
 ) -> None:
-    """Move the bytes of a file to quarantine; the last ones win."""
+    """Move the bytes of a file to quarantine; of several attempts the last one is kept."""
     claims = claims_of(row)
-    report = {
-        "project": row.project,
-        "file": row.filename,
-        "url": row.url,
-        "run": run.name,
-        "claimed": {"digests": claims.digests, "size": claims.size},
-        "observed": {"digests": dict(observed), "size": size},
-    }
-    text = msgspec.json.format(msgspec.json.encode(report, order="sorted"))
+    entry = Entry(
+        id=row.id,
+        project=row.project,
+        file=row.filename,
+        url=problem.url or row.url,
+        run=run.name,
+        at=run.now,
+        reason=problem.reason,
+        message=problem.message,
+        claimed=dict(claims.digests),
+        claimed_size=claims.size,
+        observed=dict(observed),
+        observed_size=size,
+    )
+    text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
     run.tree.set_aside(source, str(row.id), text)
+
+
+def entries(tree: Tree) -> list[Entry]:
+    """Return what is in quarantine, the oldest first; unreadable reports are passed over."""
+    return sorted(_read(tree), key=lambda entry: (entry.at, entry.id))
+
+
+def _read(tree: Tree) -> Iterator[Entry]:
+    decode = msgspec.json.Decoder(Entry).decode
+    for path in tree.quarantine.glob(f"*{_REPORT}"):
+        try:
+            yield decode(path.read_bytes())
+        except (msgspec.DecodeError, FileNotFoundError):
+            continue
+
+
+def find(tree: Tree, name: str) -> Entry:
+    """Return the entry with this file name or id; raises `NotInQuarantineError`."""
+    for entry in entries(tree):
+        if name in (entry.file, str(entry.id)):
+            return entry
+    raise NotInQuarantineError(
+        f"{name}: is not in quarantine; 'pypimirror quarantine' lists what is"
+    )
+
+
+def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
+    """Put an entry's bytes back before verification; the next sync proves them, or does not.
+
+    Returns whether the file still waits for bytes: where it is proven or forgotten meanwhile,
+    the entry stays as it is.
+    """
+    bytes_path = tree.quarantine / str(entry.id)
+    with catalog.write() as connection:
+        row = files.get(connection, entry.id)
+        if row is None or row.state not in (State.QUARANTINED, State.WANTED, State.FAILED):
+            return False
+        if not bytes_path.exists():
+            return False
+        bytes_path.replace(tree.staged(entry.id))
+        files.move(connection, State.FETCHED, [{"id": entry.id}], run_id)
+        projects.touch(connection, [row.project_id])
+    discard(tree, entry)
+    return True
+
+
+def discard(tree: Tree, entry: Entry) -> None:
+    """Delete an entry."""
+    (tree.quarantine / str(entry.id)).unlink(missing_ok=True)
+    (tree.quarantine / f"{entry.id}{_REPORT}").unlink(missing_ok=True)
+
+
+def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
+    """Delete the oldest entries, until the rest is young and small enough."""
+    kept = 0
+    for entry in reversed(entries(tree)):
+        size = _size(tree, entry)
+        old = now - entry.at > limits.max_age.total_seconds()
+        if old or kept + size > limits.max_size:
+            discard(tree, entry)
+        else:
+            kept += size
+
+
+def _size(tree: Tree, entry: Entry) -> int:
+    try:
+        return (tree.quarantine / str(entry.id)).stat().st_size
+    except FileNotFoundError:
+        return 0

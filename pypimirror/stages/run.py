@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from packaging.utils import InvalidName, canonicalize_name
@@ -22,20 +22,63 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror import lock
 from pypimirror.catalog import projects, runs
 from pypimirror.catalog.database import Catalog, CatalogError
-from pypimirror.config import Config, ConfigError
+from pypimirror.config import Config, ConfigError, UpstreamSection
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.selection import Selection
+from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
+from pypimirror.verify import protocol as verify_protocol
+from pypimirror.verify.protocol import Check, Checked
 from pypimirror.workers import Cancelled, Workers
 
-#: What a run counts; the keys of `counts` in JSON.
-COUNTS = (
-    "projects_seen", "projects_changed", "files_found", "files_downloaded", "files_reused",
-    "files_verified", "files_failed", "files_quarantined", "files_withdrawn", "pages_written",
-    "bytes_downloaded",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from pypimirror.stages.linkpages import Reading
+
+
+def remotes(config: Config) -> tuple[Remote, ...]:
+    """Return every place that pages and files may come from: upstreams and their alternates."""
+    return tuple(
+        Remote(name, url, upstream.hosts)
+        for upstream in config.upstream
+        for name, url in places(upstream)
+    )
+
+
+def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of an upstream and of each of its alternates."""
+    yield upstream.name, upstream.url
+    for url in upstream.alternates:
+        yield url, url
+
+
+#: What a run counts, by command; the keys of `counts` in JSON.
+COUNTS = {
+    "sync": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_downloaded",
+        "files_reused",
+        "files_verified",
+        "files_failed",
+        "files_quarantined",
+        "files_withdrawn",
+        "pages_written",
+        "bytes_downloaded",
+    ),
+    "verify": (
+        "files_checked",
+        "files_failed",
+        "files_downloaded",
+        "files_verified",
+        "pages_written",
+        "repaired",
+        "bytes_checked",
+        "bytes_downloaded",
+    ),
+}
 
 
 class StoppedError(PypimirrorError):
@@ -44,6 +87,15 @@ class StoppedError(PypimirrorError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What bytes are, seen while they were written or read by this very process."""
+
+    size: int  #: bytes
+    sha256: bytes
+    url: str = ""  #: where they came from, where that is known
 
 
 @dataclass
@@ -58,6 +110,7 @@ class Run:
     names: tuple[ProjectName, ...] | None  #: the projects that the run is limited to
     id: int = 0
     name: str = ""
+    command: str = "sync"
     now: float = field(default_factory=time.time)  #: seconds since the epoch
     counts: Counter[str] = field(default_factory=Counter)
     #: The projects whose pages are asked for because a list has them, with their serials there.
@@ -66,8 +119,12 @@ class Run:
     answered: bool = False
     #: The stage that is under way.
     stage: Stage = Stage.DISCOVER
-    #: Files whose bytes this process has hashed, right where they are now.
-    proven: set[int] = field(default_factory=set)
+    #: What this process has observed of the bytes of files that are fetched and not verified.
+    observed: dict[int, Observed] = field(default_factory=dict)
+    #: Links that were tried, by file: the place's name and the address.
+    tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
+    #: What pages of links say, by the name of the place.
+    link_pages: dict[str, Reading] = field(default_factory=dict)
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
     _counting: threading.Lock = field(default_factory=threading.Lock)
@@ -77,7 +134,7 @@ class Run:
         """The download workers; processes are started when there is work."""
         config = self.config
         hello = Hello(
-            remotes=tuple(Remote(u.name, u.url, u.hosts) for u in config.upstream),
+            remotes=remotes(config),
             connections=config.download.connections,
             timeout=config.download.timeout,
             tries=config.download.tries,
@@ -92,6 +149,17 @@ class Run:
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
 
+    @cached_property
+    def checkers(self) -> Workers[Check, Checked]:
+        """The verification workers; processes are started when there is work."""
+        return Workers(
+            module="pypimirror.verify.worker",
+            processes=self.config.processes,
+            hello=verify_protocol.Hello(),
+            decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
+            on_note=lambda note: self.reporter.note(note.level, note.message),
+        )
+
     def count(self, **changes: int) -> None:
         """Add to the run's counts."""
         with self._counting:
@@ -100,24 +168,32 @@ class Run:
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
         found = list(problems)
-        if not found:
-            return
-        with self.catalog.write() as connection:
-            runs.add_failures(connection, self.id, stage, found)
+        self.record(stage, found)
         for problem in found:
             self.reporter.problem(stage, problem)
+
+    def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
+        """Record what failed and was reported already."""
+        if problems:
+            with self.catalog.write() as connection:
+                runs.add_failures(connection, self.id, stage, problems)
 
     def fetch(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """Let the workers do `jobs`; yield the answers as they come."""
         return self.workers.run(jobs, on_progress=self._progress)
+
+    def check(self, jobs: Iterable[Check]) -> Iterator[Checked]:
+        """Let the verification workers do `jobs`; yield the answers as they come."""
+        return self.checkers.run(jobs)
 
     def _progress(self, _job: Job, size: int) -> None:
         self.reporter.advance(Stage.DOWNLOAD, size=size)
 
     def close(self) -> None:
         """End the workers."""
-        if "workers" in self.__dict__:
-            self.workers.close()
+        for name in ("workers", "checkers"):
+            if name in self.__dict__:
+                getattr(self, name).close()
 
 
 @dataclass(frozen=True)
@@ -176,12 +252,26 @@ def _catalog_errors() -> Iterator[None]:
         raise CatalogError(_as_problem(error).message) from error
 
 
+@contextmanager
+def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+    """Hold the lock and open catalog and mirror root, making what is not there.
+
+    Raises `LockedError`, `CatalogError` and `TreeError`.
+    """
+    tree = Tree(config.directory)
+    tree.create()
+    # The lock comes first: what a migration changes must not change under another run.
+    with lock.hold(tree.private / "lock"), closing(Catalog.open(config.catalog_url)) as catalog:
+        yield catalog, tree
+
+
 def sync(
     config: Config,
     names: Sequence[str],
     work: Callable[[Run], None],
     *,
     trigger: str,
+    command: str = "sync",
     reporter: Reporter | None = None,
 ) -> Summary:
     """Hold the lock, record a run, let `work` do it, and say how it ended.
@@ -191,17 +281,16 @@ def sync(
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    tree = Tree(config.directory)
-    tree.create()
-    # The lock comes first: what a migration changes must not change under another run.
-    with lock.hold(tree.private / "lock"), closing(Catalog.open(config.catalog_url)) as catalog:
+    with open_mirror(config) as (catalog, tree):
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
+        run.command = command
         tree.clear_private()
+        staging.sweep(catalog, tree)
         with _catalog_errors(), catalog.write() as connection:
             runs.close_crashed(connection)
             run.id, run.name = runs.start(
                 connection,
-                command="sync",
+                command=command,
                 trigger=trigger,
                 config=config.digest(),
                 arguments=checked or (),
@@ -251,7 +340,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         ]
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
-        counts = {key: run.counts[key] for key in COUNTS}
+        counts = {key: run.counts[key] for key in COUNTS[run.command]}
         counts["files_failed"] = sum(1 for problem in failures if problem.file)
         runs.end(connection, run.id, state, message, counts)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times

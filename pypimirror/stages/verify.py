@@ -1,89 +1,219 @@
-"""Verify: put what is proven in its place, with its core metadata.
+"""Verify: prove what was fetched, and put it in its place with its core metadata.
 
-fetched → verified. The proof is made where the bytes pass by: in the download worker, or by
-hashing what an earlier run has left (`stages.download`). Bytes are durable before the catalog
-says that they are verified.
+fetched → verified; or quarantined, where the archive is broken: then the next place that has the
+file is tried at once, until one delivers bytes that pass. Digests were computed where the bytes
+passed by: in the download worker, or when an earlier run's bytes were read again
+(`stages.download`). Files that nobody gave a strong digest for are read to their end here. Bytes
+are durable before the catalog says that they are verified.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, file_path
-from pypimirror.verify.wheels import read_metadata
+from pypimirror.stages import download, publish
+from pypimirror.stages.claims import claims_of
+from pypimirror.stages.quarantine import set_aside
+from pypimirror.stages.run import Run, StoppedError
+from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
+from pypimirror.verify import proof
+from pypimirror.verify.proof import BAD_BYTES, Proof
+from pypimirror.verify.protocol import Check, Checked
+
+_NOTHING = Checked(0)
 
 
 def verify(run: Run, ids: Sequence[int]) -> None:
-    """Put the proven files of these projects in their places."""
+    """Prove the fetched files of these projects and put them in their places."""
     with run.catalog.write() as connection:
         rows = files.in_states(connection, ids, [State.FETCHED])
         names = sorted({row.project for row in rows})
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
-    rows = [row for row in rows if row.id in run.proven]
+    rows = [row for row in rows if row.id in run.observed]
     run.reporter.begin(Stage.VERIFY, len(rows))
-    if not rows:
-        return
+    first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
+    lost: list[Problem] = []
+    while rows:
+        bad = _prove(run, rows)
+        for number, (_, problem) in bad.items():
+            first.setdefault(number, problem)
+        again = download.fetch_elsewhere(run, bad)
+        lost.extend(first[number] for number in bad if number not in again)
+        rows = [bad[number][0] for number in bad if number in again]
+    run.count(files_quarantined=len(lost))
+    run.failed(Stage.VERIFY, lost)
+    run.reporter.advance(Stage.VERIFY, things=len(lost))
+
+
+def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
+    """Verify what passes; put aside what is broken, and return it with what is wrong."""
+    checked = _check(run, rows)
     problems: list[Problem] = []
-    verified = [
-        {"id": row.id, "metadata_sha256": _place(run, row, problems), "withdrawn_at": None}
-        for row in rows
-    ]
+    good: list[tuple[Row[Any], Proof, Checked]] = []
+    bad: dict[int, tuple[Row[Any], Problem]] = {}
+    for row in rows:
+        result = checked.get(row.id, _NOTHING)
+        level = _level(row, result)
+        if result.problem is not None and result.problem.reason not in BAD_BYTES:
+            problems.append(_named(row, result.problem))  # says nothing about the bytes
+            if result.problem.reason is Reason.DISK:
+                raise StoppedError(problems[-1])
+        elif result.problem is not None:
+            bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
+        elif level.label not in _accepted(run):
+            problems.append(_unproven(run, row, level))
+        else:
+            good.append((row, level, result))
+    _put_aside(run, bad.values())
+    _place(run, good, problems)
+    run.failed(Stage.VERIFY, problems)
+    run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
+    return bad
+
+
+def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
+    """Read the archives that must be read, and take core metadata out of the wheels."""
+    jobs = []
+    for row in rows:
+        structure = proof.needs_structure(claims_of(row).digests)
+        wheel = row.filename.endswith(".whl")
+        if structure or wheel:
+            jobs.append(
+                Check(
+                    row.id,
+                    str(_source(run, row)),
+                    row.project,
+                    row.filename,
+                    run.observed[row.id].size,
+                    structure=structure,
+                    metadata_path=str(_staged_metadata(run, row)) if wheel else "",
+                )
+            )
+    return {result.id: result for result in run.check(jobs)}
+
+
+def _level(row: Row[Any], result: Checked) -> Proof:
+    shared = row.proof_source is not None and row.proof_source != row.upstream
+    return proof.level(claims_of(row).digests, shared=shared, structure=result.structure)
+
+
+def _accepted(run: Run) -> list[str]:
+    weakest = Proof[run.config.verify.accept.upper()]
+    return [level.label for level in Proof if level <= weakest]
+
+
+def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+    moved = []
+    for row, problem in bad:
+        observed = run.observed.pop(row.id)
+        digests = {"sha256": observed.sha256.hex()}
+        set_aside(run, row, _source(run, row), digests, observed.size, problem)
+        moved.append({"id": row.id})
+    with run.catalog.write() as connection:
+        files.move(connection, State.QUARANTINED, moved, run.id)
+
+
+def _place(
+    run: Run, good: Sequence[tuple[Row[Any], Proof, Checked]], problems: list[Problem]
+) -> None:
+    """Move proven files to their places, make that durable, and commit it."""
+    if not good:
+        return
+    _retract(run, [row for row, _, _ in good])
+    verified = []
+    for row, level, result in good:
+        metadata = _place_metadata(run, row, result, problems)
+        if (staged := run.tree.staged(row.id)).exists():
+            run.tree.place(staged, _relative(row))
+        observed = run.observed[row.id]
+        verified.append(
+            {
+                "id": row.id,
+                "size": observed.size,
+                "sha256": observed.sha256,
+                "proof": level,
+                "proof_algorithm": proof.strongest(claims_of(row).digests),
+                "proven_at": run.now,
+                "stamp": stamp(run.tree.path(_relative(row))),
+                "metadata_sha256": metadata,
+                "withdrawn_at": None,
+            }
+        )
     run.tree.flush()
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
-        projects.touch(connection, {row.project_id for row in rows})
-    run.proven.difference_update(row.id for row in rows)
-    run.count(files_verified=len(rows))
-    run.failed(Stage.VERIFY, problems)
-    run.reporter.advance(Stage.VERIFY, things=len(rows))
+        projects.touch(connection, {row.project_id for row, _, _ in good})
+    for row, _, _ in good:
+        del run.observed[row.id]
+    run.count(files_verified=len(good))
 
 
-def _place(run: Run, row: Row[Any], problems: list[Problem]) -> bytes | None:
-    """Move a file to its place; return the sha256 of the core metadata beside it, if any."""
-    relative = file_path(row.project, row.filename, row.location)
-    staged = run.tree.staged(row.id)
-    source = staged if staged.exists() else run.tree.path(relative)
-    digest = None
-    if row.filename.endswith(".whl"):
-        digest = _place_metadata(run, row, read_metadata(source), relative, problems)
-    if source is staged:
-        run.tree.place(staged, relative)
-    return digest
+def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
+    """Render pages first that may still name the bytes which are about to be replaced."""
+    replaced = {
+        row.project_id
+        for row in rows
+        if run.tree.staged(row.id).exists() and run.tree.path(_relative(row)).exists()
+    }
+    publish.publish(run, sorted(replaced))
 
 
 def _place_metadata(
-    run: Run, row: Row[Any], content: bytes | None, relative: str, problems: list[Problem]
+    run: Run, row: Row[Any], result: Checked, problems: list[Problem]
 ) -> bytes | None:
-    """Write a wheel's core metadata beside it, unless it is not what the upstream announced.
+    """Put a wheel's core metadata beside it, unless it is not what the upstream announced.
 
     It is read from the wheel itself: whoever announces other metadata than the wheel carries
     would have installers resolve something else than they install.
     """
-    if content is None:
+    if not result.metadata_sha256:
         return None
-    digest = hashlib.sha256(content).digest()
+    staged = _staged_metadata(run, row)
+    digest = bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
-        problems.append(
-            Problem(
-                Reason.METADATA_MISMATCH,
-                f"{row.filename}: the upstream announces core metadata with sha256 "
-                f"{row.metadata_claim.hex()}, and the wheel's own has {digest.hex()}; "
-                "the wheel is served without",
-                row.project,
-                row.filename,
-                row.url,
-            )
+        staged.unlink(missing_ok=True)
+        message = (
+            f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
+            f"the wheel's own has {digest.hex()}; the wheel is served without"
         )
+        problems.append(_named(row, Problem(Reason.METADATA_MISMATCH, message)))
         return None
-    fresh = run.tree.staging / f"{row.id}{METADATA_SUFFIX}"
-    fresh.write_bytes(content)
-    run.tree.place(fresh, relative + METADATA_SUFFIX)
+    run.tree.place(staged, _relative(row) + METADATA_SUFFIX)
     return digest
+
+
+def _relative(row: Row[Any]) -> str:
+    return file_path(row.project, row.filename, row.location)
+
+
+def _source(run: Run, row: Row[Any]) -> Path:
+    """Return where the bytes are: in staging, or in place where an earlier run put them."""
+    staged = run.tree.staged(row.id)
+    return staged if staged.exists() else run.tree.path(_relative(row))
+
+
+def _staged_metadata(run: Run, row: Row[Any]) -> Path:
+    return run.tree.staging / f"{row.id}{METADATA_SUFFIX}"
+
+
+def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:
+    message = f"{row.filename}: {problem.message.removeprefix(f'{row.filename}: ')}"
+    return msgspec.structs.replace(
+        problem, message=message, project=row.project, file=row.filename, url=url or row.url
+    )
+
+
+def _unproven(run: Run, row: Row[Any], level: Proof) -> Problem:
+    message = (
+        f"its proof is {level.label!r}, and [verify] accept asks for "
+        f"{run.config.verify.accept!r} at least"
+    )
+    return _named(row, Problem(Reason.NO_PROOF, message))

@@ -8,6 +8,8 @@ The rules on one name that a page offers more than once:
 
 * the same digests: one file, kept silently. A claim may also add to the other, as an old page
   that links a file with and without its digest does: the file must then satisfy both.
+  Where it has several links, all are kept, the best proven first: one that tells a strong
+  digest before one that tells a weak one, and that before one that tells none.
 * digests that contradict each other: nobody can say which is right, so neither is taken.
 * names that differ only by case or Unicode form: the first stays, the later are refused, as
   some file systems cannot hold both.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import itemgetter
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import msgspec
@@ -27,6 +30,9 @@ from pypimirror.model import ALGORITHMS, NEWEST_API, File, Problem, ProjectStatu
 #: Problems of one page that are told one by one; the rest is only counted. A page of garbage
 #: must not become a report that fills the memory.
 MAX_PROBLEMS = 1000
+
+#: Links to one file that are kept: more would only be more places to fail at.
+MAX_LINKS = 10
 
 # An absolute link that needs no closer look: no credentials, no odd port, nothing to quote.
 _CLEAN_URL = re.compile(
@@ -153,12 +159,19 @@ def status_of(stated: str | None, warnings: list[str]) -> ProjectStatus:
         return ProjectStatus.ACTIVE
 
 
+def rank(digests: Mapping[str, str]) -> int:
+    """How well a link is proven that claims these digests: the lower, the better."""
+    return next((n for n, name in enumerate(ALGORITHMS) if name in digests), len(ALGORITHMS))
+
+
 class Collector:
     """The files of one page: those that stay, those refused and why."""
 
     def __init__(self, project: str) -> None:
         self._project = project
         self._files: dict[str, File] = {}
+        #: Rank and address of the links to files that have several, in the order of the page.
+        self._links: dict[str, list[tuple[int, str]]] = {}
         self._by_fold: dict[str, str] = {}
         self._contradicted: set[str] = set()
         self._problems: list[Problem] = []
@@ -176,7 +189,9 @@ class Collector:
         elif name not in self._files:
             self._files[name] = file
         else:
-            self._add_again(self._files[name], file)
+            first = self._files[name]
+            self._links.setdefault(name, _links_of(first)).extend(_links_of(file))
+            self._add_again(first, file)
 
     def _add_again(self, first: File, later: File) -> None:
         name = first.filename
@@ -213,6 +228,13 @@ class Collector:
     @property
     def files(self) -> tuple[File, ...]:
         """The files that stay, in the order of the page."""
+        for name, links in self._links.items():
+            if name in self._files:
+                ranked = dict.fromkeys(url for _, url in sorted(links, key=itemgetter(0)))
+                url, *others = list(ranked)[:MAX_LINKS]
+                self._files[name] = msgspec.structs.replace(
+                    self._files[name], url=url, other_urls=tuple(others)
+                )
         return tuple(self._files.values())
 
     @property
@@ -222,3 +244,8 @@ class Collector:
             return tuple(self._problems)
         message = f"{self._untold} more files of this page were refused."
         return (*self._problems, Problem(Reason.BAD_PAGE, message, self._project))
+
+
+def _links_of(file: File) -> list[tuple[int, str]]:
+    first = rank(file.digests)
+    return [(first, url) for url in (file.url, *file.other_urls)]

@@ -151,7 +151,7 @@ class _Page:
                 File(
                     filename,
                     resolve(location, self._base),
-                    _digests(fragment) if fragment else {},
+                    fragment_digests(fragment) if fragment else {},
                     None,
                     None,
                     attributes.get("data-requires-python") or None,
@@ -181,7 +181,7 @@ class _Page:
         return resolve(stated.strip(_SPACE), self._base) if stated else None
 
 
-def _digests(fragment: str) -> dict[str, str]:
+def fragment_digests(fragment: str) -> dict[str, str]:
     """The digests in a link's fragment, such as "sha256=…", among whatever else is in it."""
     if "%" in fragment:
         fragment = unquote(fragment)

@@ -72,7 +72,7 @@ def detect(content_type: str, body: bytes, *, url: str, project: str = "") -> De
     for the content type of another major version, with BAD_PAGE where there is no telling.
     """
     media_type = content_type.partition(";")[0].strip().lower()
-    charset = found[1] if (found := _CHARSET.search(content_type)) else None
+    charset = charset_of(content_type)
     if versioned := _VERSIONED.fullmatch(media_type):
         if versioned[1] not in ("v1", "latest"):
             message = f"it is {media_type}; this program reads v1. Look for a newer pypimirror"
@@ -93,6 +93,11 @@ def detect(content_type: str, body: bytes, *, url: str, project: str = "") -> De
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
     warning = f"the content type is {shown}, but the content looks like {seen}"
     return Detected(seen, charset, (warning,))
+
+
+def charset_of(content_type: str) -> str | None:
+    """The charset that a content type names."""
+    return found[1] if (found := _CHARSET.search(content_type)) else None
 
 
 def fallback(body: bytes) -> Form | None:

@@ -1,7 +1,7 @@
 """Digests: computing them, and holding what was computed against what was claimed.
 
-Rules: every claimed digest must agree, and the size where one is claimed. A claim that cannot be
-checked is no proof; a file with no claim at all is not this module's to accept.
+Rules: every claimed digest must agree, and the size where one is claimed. What agreement proves
+is the business of `pypimirror.verify.proof`.
 """
 
 from __future__ import annotations
@@ -52,15 +52,11 @@ def hash_file(path: Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str
 def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:
     """Return what is wrong with bytes of this size and these digests, or None."""
     if claims.size is not None and claims.size != size:
-        return Problem(
-            Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced"
-        )
+        return Problem(Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced")
     for algorithm, claimed in claims.digests.items():
         if digests.get(algorithm) != claimed:
             return Problem(
                 Reason.DIGEST_MISMATCH,
                 f"has {algorithm} {digests.get(algorithm)} where {claimed} was announced",
             )
-    if not claims.digests:
-        return Problem(Reason.NO_DIGEST, "has no digest to be checked against")
     return None

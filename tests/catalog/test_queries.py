@@ -134,7 +134,7 @@ def test_bytes_expire_only_when_no_page_can_link_to_them(
 
 
 def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:
-    problem = Problem(Reason.NO_DIGEST, "why", "six", "six-1.zip", "http://127.0.0.1/")
+    problem = Problem(Reason.BAD_DIGEST, "why", "six", "six-1.zip", "http://127.0.0.1/")
     with catalog.write() as connection:
         one, two = add_project(connection, "six"), add_project(connection, "idna")
         projects.set_refusals(connection, {one: [problem], two: [problem]})

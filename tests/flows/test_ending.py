@@ -11,7 +11,7 @@ from pypimirror.stages.run import COUNTS, Summary
 
 
 def summary(state: str, *failures: Problem, message: str = "", **counts: int) -> Summary:
-    every = dict.fromkeys(COUNTS, 0) | counts
+    every = dict.fromkeys(COUNTS["sync"], 0) | counts
     stages = ["download"] * len(failures)
     return Summary("20260101-0300", state, every, 1.0, list(failures), stages, message)
 

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
-from pypimirror.model import File, Problem, ProjectPage, ProjectStatus, Reason
-from pypimirror.stages.decide import Decision, HeldFile, columns, decide
+from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.stages.decide import Decision, HeldFile, Terms, columns, decide
+from pypimirror.verify.proof import Proof
 
 A, B = "a" * 64, "b" * 64
+TERMS = Terms(owner="own")
 
 
 def offered(name: str = "six-1.zip", **changes: Any) -> File:
@@ -23,15 +25,30 @@ def offered(name: str = "six-1.zip", **changes: Any) -> File:
 def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
     """The row that `file` has left in a state."""
     file = file or offered()
-    row: dict[str, Any] = {"id": 1, "gone": None, "withdrawn_at": None, **columns(file, None)}
+    source = TERMS.owner if file.digests else None
+    row: dict[str, Any] = {
+        "id": 1,
+        "gone": None,
+        "withdrawn_at": None,
+        "proof": Proof.DIGEST if state in PINNED else None,
+        "other_urls": None,
+        **columns(file, file.digests, source, None),
+    }
     return HeldFile(filename=file.filename, state=state, **(row | changes))
 
 
-def run(*files: File, have: HeldFile | None = None, selected: bool = True, **page: Any) -> Decision:
+def run(
+    *files: File,
+    have: HeldFile | None = None,
+    selected: bool = True,
+    others: tuple[Claim, ...] = (),
+    terms: Terms = TERMS,
+    **page: Any,
+) -> Decision:
     known = {have.filename: have} if have else {}
-    return decide(
-        ProjectPage("six", "six", files=files, **page), known, [selected] * len(files), {}
-    )
+    pooled = {file.filename: others for file in files}
+    found = ProjectPage("six", "six", files=files, **page)
+    return decide(found, known, [selected] * len(files), {}, pooled, terms)
 
 
 NOTHING = Decision()
@@ -67,7 +84,7 @@ def test_rule_2_a_refused_file_that_is_unknown_is_only_refused() -> None:
 @pytest.mark.parametrize(
     "digests", [{"sha256": B}, {"sha256": B, "md5": "0" * 32}, {"sha256": A, "md5": "1" * 32}]
 )
-def test_rule_3_a_claim_that_contradicts_what_was_proven_is_refused(
+def test_rule_4_a_claim_that_contradicts_what_was_proven_is_refused(
     state: State, digests: dict[str, str]
 ) -> None:
     have = held(state, offered(digests={"sha256": A, "md5": "0" * 32}))
@@ -91,7 +108,7 @@ def test_rule_3_a_claim_that_contradicts_what_was_proven_is_refused(
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_rule_3_all_else_is_taken_over_without_a_download(
+def test_rule_4_all_else_is_taken_over_without_a_download(
     state: State, change: dict[str, Any]
 ) -> None:
     decision = run(offered(**change), have=held(state))
@@ -102,7 +119,7 @@ def test_rule_3_all_else_is_taken_over_without_a_download(
 
 
 @pytest.mark.parametrize("state", sorted(PINNED))
-def test_rule_3_what_was_proven_is_not_overwritten_by_claims(state: State) -> None:
+def test_rule_4_what_was_proven_is_not_overwritten_by_claims(state: State) -> None:
     file = offered(digests={"sha256": A, "sha512": "1" * 128}, size=99)
     decision = run(file, have=held(state))
     assert not any({"sha256", "size", "digests"} & set(row) for row in decision.changed)
@@ -110,14 +127,14 @@ def test_rule_3_what_was_proven_is_not_overwritten_by_claims(state: State) -> No
 
 
 @pytest.mark.parametrize("state", sorted(PROVEN))
-def test_rule_3_a_file_that_lost_its_digest_upstream_stays(state: State) -> None:
+def test_rule_4_a_file_that_lost_its_digest_upstream_stays(state: State) -> None:
     decision = run(offered(digests={}), have=held(state))
     assert decision.refused == []
     assert decision.gone == {}
 
 
 @pytest.mark.parametrize(("withdrawn_at", "target"), [(5.0, State.FETCHED), (None, State.WANTED)])
-def test_rule_4_offered_again_its_bytes_are_verified_again_or_wanted(
+def test_rule_5_offered_again_its_bytes_are_verified_again_or_wanted(
     withdrawn_at: float | None, target: State
 ) -> None:
     have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=withdrawn_at)
@@ -126,7 +143,7 @@ def test_rule_4_offered_again_its_bytes_are_verified_again_or_wanted(
     assert decision.back == [1]
 
 
-def test_rule_4_offered_again_with_another_digest_it_stays_withdrawn() -> None:
+def test_rule_5_offered_again_with_another_digest_it_stays_withdrawn() -> None:
     have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=5.0)
     decision = run(offered(digests={"sha256": B}), have=have)
     assert [problem.reason for problem in decision.refused] == [Reason.DIGEST_CHANGED]
@@ -134,22 +151,70 @@ def test_rule_4_offered_again_with_another_digest_it_stays_withdrawn() -> None:
     assert decision.back == []
 
 
-def test_rule_5_a_new_file_is_wanted() -> None:
+def test_rule_6_a_new_file_is_wanted() -> None:
     decision = run(offered())
     assert [row["filename"] for row in decision.new] == ["six-1.zip"]
     assert decision.new[0]["sha256"] == bytes.fromhex(A)
     assert decision.found == 1
 
 
-@pytest.mark.parametrize("have", [None, held(State.WANTED), held(State.FAILED)])
-def test_rule_5_without_a_digest_it_is_refused(have: HeldFile | None) -> None:
-    decision = run(offered(digests={}), have=have)
-    assert [problem.reason for problem in decision.refused] == [Reason.NO_DIGEST]
-    assert decision.new == decision.changed == []
+def test_rule_6_without_a_digest_it_is_wanted_and_nobody_vouches_for_it() -> None:
+    (row,) = run(offered(digests={})).new
+    assert (row["sha256"], row["digests"], row["proof_source"]) == (None, None, None)
+
+
+def test_rule_3_what_another_source_claims_is_checked_too_and_named() -> None:
+    (row,) = run(offered(digests={}), others=(Claim("other", {"sha256": A}),)).new
+    assert (row["sha256"], row["proof_source"]) == (bytes.fromhex(A), "other")
+
+
+def test_rule_3_the_owner_vouches_where_its_claim_is_as_strong() -> None:
+    (row,) = run(offered(), others=(Claim("other", {"sha256": A}),)).new
+    assert row["proof_source"] == "own"
+    (row,) = run(offered(digests={"md5": "0" * 32}), others=(Claim("other", {"sha256": A}),)).new
+    assert row["proof_source"] == "other"
+
+
+@pytest.mark.parametrize("have", [None, held(State.WANTED), held(State.PUBLISHED)])
+def test_rule_3_sources_that_contradict_each_other_are_refused_and_both_named(
+    have: HeldFile | None,
+) -> None:
+    decision = run(offered(), others=(Claim("other", {"sha256": B}),), have=have)
+    (problem,) = decision.refused
+    assert problem.reason is Reason.DIGEST_CONFLICT
+    assert all(word in problem.message for word in ("own", A, "other", B))
+    assert decision == Decision(refused=[problem], found=1)
+
+
+@pytest.mark.parametrize(("believed", "digest"), [("own", A), ("other", B)])
+def test_rule_3_the_authoritative_source_is_believed(believed: str, digest: str) -> None:
+    terms = Terms(owner="own", authoritative=believed)
+    (row,) = run(offered(), others=(Claim("other", {"sha256": B}),), terms=terms).new
+    assert (row["sha256"], row["proof_source"]) == (bytes.fromhex(digest), believed)
+
+
+@pytest.mark.parametrize("state", sorted(PROVEN))
+def test_rule_4_a_changed_digest_replaces_where_the_configuration_says_so(state: State) -> None:
+    terms = Terms(owner="own", replace_changed=True)
+    decision = run(offered(digests={"sha256": B}), have=held(state), terms=terms)
+    assert decision.moved == {State.WANTED: [1]}
+    assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B)}]
+    assert decision.refused == []
+
+
+@pytest.mark.parametrize("state", sorted(PROVEN))
+@pytest.mark.parametrize("proof", [Proof.STRUCTURE, Proof.PARTIAL])
+def test_rule_4_a_digest_that_comes_late_beats_a_proof_by_structure(
+    state: State, proof: Proof
+) -> None:
+    have = held(state, proof=proof, proof_source=None)
+    decision = run(offered(digests={"sha256": B}), have=have)
+    assert decision.moved == {State.WANTED: [1]}
+    assert decision.refused == []
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - PINNED))
-def test_rule_5_what_is_not_yet_proven_takes_the_newest_claims(state: State) -> None:
+def test_rule_6_what_is_not_yet_proven_takes_the_newest_claims(state: State) -> None:
     decision = run(offered(digests={"sha256": B}, size=9), have=held(state))
     assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B), "size": 9}]
     assert decision.refused == []
@@ -160,14 +225,14 @@ def test_rule_5_what_is_not_yet_proven_takes_the_newest_claims(state: State) -> 
     ("status", "cause"),
     [(ProjectStatus.ACTIVE, Cause.UPSTREAM), (ProjectStatus.QUARANTINED, Cause.QUARANTINE)],
 )
-def test_rule_6_a_file_not_offered_any_more_is_gone(
+def test_rule_7_a_file_not_offered_any_more_is_gone(
     state: State, status: ProjectStatus, cause: Cause
 ) -> None:
     decision = run(have=held(state), status=status)
     assert decision == Decision(gone={cause: [1]})
 
 
-def test_rule_6_a_cause_that_changes_is_noted_and_one_that_stays_is_not() -> None:
+def test_rule_7_a_cause_that_changes_is_noted_and_one_that_stays_is_not() -> None:
     assert run(have=held(State.WITHDRAWN, gone=Cause.UPSTREAM)) == NOTHING
     decision = run(have=held(State.WITHDRAWN, gone=Cause.QUARANTINE))
     assert decision == Decision(gone={Cause.UPSTREAM: [1]})
@@ -176,9 +241,9 @@ def test_rule_6_a_cause_that_changes_is_noted_and_one_that_stays_is_not() -> Non
 def test_locations_are_for_files_that_are_new_and_stay_for_those_that_are_placed() -> None:
     page = ProjectPage("six", "six", files=(offered(),))
     where = {"six-1.zip": "packages/aa/bb/cc"}
-    assert decide(page, {}, [True], where).new[0]["location"] == "packages/aa/bb/cc"
+    assert decide(page, {}, [True], where, {}, TERMS).new[0]["location"] == "packages/aa/bb/cc"
     have = held(State.PUBLISHED)
-    assert decide(page, {"six-1.zip": have}, [True], where).changed == []
+    assert decide(page, {"six-1.zip": have}, [True], where, {}, TERMS).changed == []
 
 
 # What decisions can never be
@@ -235,7 +300,7 @@ def test_a_file_that_is_offered_and_selected_is_never_withdrawn(
     page, have, selected = situation
     wanted = {f.filename for f, flag in zip(page.files, selected, strict=True) if flag}
     refused = {problem.file for problem in page.problems}
-    gone = ids_of(decide(page, have, selected, {}))
+    gone = ids_of(decide(page, have, selected, {}, {}, TERMS))
     assert not gone & {have[name].id for name in (wanted | refused) & have.keys()}
 
 
@@ -244,7 +309,7 @@ def test_a_digest_that_was_proven_is_never_replaced(
     situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
 ) -> None:
     page, have, selected = situation
-    decision = decide(page, have, selected, {})
+    decision = decide(page, have, selected, {}, {}, TERMS)
     pinned = {file.id for file in have.values() if file.state in PINNED}
     for row in decision.changed:
         assert row["id"] not in pinned or not {"sha256", "digests", "size"} & set(row)
@@ -262,7 +327,7 @@ def test_deciding_twice_decides_nothing_new(
     situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
 ) -> None:
     page, have, selected = situation
-    first = decide(page, have, selected, {})
+    first = decide(page, have, selected, {}, {}, TERMS)
     after = dict(have)
     by_id = {file.id: name for name, file in have.items()}
 
@@ -283,9 +348,11 @@ def test_deciding_twice_decides_nothing_new(
         put(number, gone=None)
     for number, row in enumerate(first.new, start=100):
         after[row["filename"]] = HeldFile(
-            id=number, state=State.WANTED, gone=None, withdrawn_at=None, **row
+            id=number, state=State.WANTED, gone=None, withdrawn_at=None, proof=None, **row
         )
-    second = decide(page, after, selected, {})
-    assert second.new == second.changed == second.back == []
+    second = decide(page, after, selected, {}, {}, TERMS)
+    assert second.new == second.back == []
+    if not first.moved:  # a file that is wanted again takes the newest claims
+        assert second.changed == []
     assert second.moved == second.gone == {}
     assert second.refused == first.refused

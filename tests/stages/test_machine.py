@@ -56,10 +56,9 @@ def fail_at(
         (os, "replace", "/simple/six/"),
         (os, "replace", "/simple/index"),
         (Path, "open", "page."),
-        (Path, "write_bytes", ".metadata"),
         (Path, "read_bytes", "list.sim0"),
     ],
-    ids=["packages", "page", "root", "page-staging", "metadata", "list"],
+    ids=["packages", "page", "root", "page-staging", "list"],
 )
 def test_a_full_disk_ends_the_run_with_its_name_and_a_sound_mirror(
     mirror: Mirror,

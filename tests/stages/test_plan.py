@@ -135,7 +135,7 @@ def test_another_form_is_planned(mirror: Mirror, simulator: Simulator) -> None:
 
 def test_refusals_are_planned(mirror: Mirror, simulator: Simulator) -> None:
     offer(simulator, "p-a", "1.0")
-    simulator.add_file("p-a", "p-a-2.0.tar.gz", b"x", digests=None)
+    simulator.add_file("p-a", "p-a-2.0.tar.gz", b"x", digests={"sha256": "0"})
     agrees(mirror)
 
 

@@ -138,9 +138,9 @@ def test_a_taken_over_file_name_with_another_digest_is_refused(
 ) -> None:
     (own,) = offer(simulator, "six", "1.0")
     offer(simulator, "idna", "1.0")
-    second.add_file("six", own.filename, b"evil")
     mirror = make_mirror(simulator, second, select={"projects": projects})
     mirror.sync()
+    second.add_file("six", own.filename, b"evil")
     simulator.delete_project("six")
     result = mirror.sync()
     assert reasons(result.failures) == {own.filename: Reason.DIGEST_CHANGED}

@@ -68,12 +68,6 @@ def test_a_wrong_size_is_found_though_the_digest_is_right(size: int, file: Path)
     assert problem.reason is Reason.SIZE_MISMATCH
 
 
-def test_without_a_digest_nothing_is_proven_whatever_the_size(file: Path) -> None:
-    problem = check(Claims({}, len(CONTENT)), *hash_file(file, []))
-    assert problem is not None
-    assert problem.reason is Reason.NO_DIGEST
-
-
 def test_an_empty_file_is_bytes_too(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     size, digests = hash_file(tmp_path / "file", [])

@@ -1,0 +1,82 @@
+"""`pypimirror quarantine`: list, explain, release and clear what failed verification."""
+
+from __future__ import annotations
+
+import msgspec
+from rich.markup import escape
+from rich.table import Table
+
+from pypimirror.catalog import runs
+from pypimirror.cli import show
+from pypimirror.cli.options import out, print_json
+from pypimirror.config import Config
+from pypimirror.stages import quarantine
+from pypimirror.stages.quarantine import Entry
+from pypimirror.stages.run import open_mirror
+from pypimirror.tree import Tree
+
+
+def list_entries(config: Config, *, as_json: bool) -> None:
+    """List what is in quarantine."""
+    found = quarantine.entries(Tree(config.directory))
+    if as_json:
+        print_json({"quarantine": [msgspec.to_builtins(entry) for entry in found]})
+        return
+    if not found:
+        out.print("Nothing is in quarantine.")
+        return
+    table = Table("id", "since", "project", "file", "size", "reason")
+    for entry in found:
+        size = show.amount(entry.observed_size)
+        table.add_row(
+            str(entry.id), show.when(entry.at), entry.project, escape(entry.file), size,
+            entry.reason.value,
+        )  # fmt: skip
+    out.print(table)
+
+
+def explain(config: Config, name: str, *, as_json: bool) -> None:
+    """Say what was claimed of an entry, and what was seen."""
+    entry = quarantine.find(Tree(config.directory), name)
+    if as_json:
+        print_json(msgspec.to_builtins(entry))
+        return
+    out.print(f"{entry.file} of {entry.project}: {entry.reason.value}", markup=False)
+    out.print(f"  {entry.message}", markup=False)
+    out.print(f"  fetched from {entry.url} in run {entry.run}", markup=False)
+    _claims("claimed ", entry.claimed, entry.claimed_size)
+    _claims("observed", entry.observed, entry.observed_size)
+
+
+def _claims(title: str, digests: dict[str, str], size: int | None) -> None:
+    out.print(f"  {title} size {'unknown' if size is None else f'{size} bytes'}", markup=False)
+    for algorithm, value in digests.items():
+        out.print(f"  {title} {algorithm} {value}", markup=False)
+
+
+def release(config: Config, name: str, *, as_json: bool) -> None:
+    """Put an entry's bytes back before verification, for the next sync to prove."""
+    with open_mirror(config) as (catalog, tree):
+        entry = quarantine.find(tree, name)
+        with catalog.read() as connection:
+            last = runs.recent(connection, 1)
+        done = quarantine.release(catalog, tree, entry, last[0].id if last else 0)
+    if as_json:
+        print_json({"file": entry.file, "released": done})
+    elif done:
+        out.print(f"{entry.file}: the next 'pypimirror sync' verifies it again.", markup=False)
+    else:
+        out.print(f"{entry.file}: is not waiting for bytes any more; nothing done.", markup=False)
+
+
+def clear(config: Config, name: str | None, *, as_json: bool) -> None:
+    """Delete one entry, or all of them."""
+    with open_mirror(config) as (_, tree):
+        found: list[Entry]
+        found = quarantine.entries(tree) if name is None else [quarantine.find(tree, name)]
+        for entry in found:
+            quarantine.discard(tree, entry)
+    if as_json:
+        print_json({"cleared": [entry.file for entry in found]})
+    else:
+        out.print(f"Cleared {len(found)} from quarantine.")

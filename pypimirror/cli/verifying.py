@@ -1,0 +1,65 @@
+"""`pypimirror verify`: is what is on disk still what it should be?"""
+
+from __future__ import annotations
+
+from pypimirror.catalog import runs
+from pypimirror.cli import show
+from pypimirror.cli.options import out, print_json
+from pypimirror.cli.progress import TerminalReporter
+from pypimirror.config import Config, ConfigError, parse_duration
+from pypimirror.stages import run as run_module
+from pypimirror.stages import sequence
+from pypimirror.stages.recheck import Options, recheck
+from pypimirror.stages.run import Run, Summary
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from error
+
+
+def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | None) -> Options:
+    """Put the command's options together; raises `ConfigError`."""
+    return Options(
+        repair=repair,
+        quick=quick,
+        max_age=_seconds(max_age, "--max-age"),
+        max_duration=_seconds(max_duration, "--max-duration"),
+    )
+
+
+def run(config: Config, options: Options, *, quiet: bool) -> Summary:
+    """Check the mirror inline."""
+
+    def work(current: Run) -> None:
+        recheck(current, options, sequence.repair)
+
+    with TerminalReporter(quiet) as reporter:
+        return run_module.sync(
+            config, (), work, command="verify", trigger="inline", reporter=reporter
+        )
+
+
+def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:
+    """Print how a check ended."""
+    if as_json:
+        print_json(result.as_json())
+        return
+    if quiet and not result.failures:
+        return
+    counts = result.counts
+    out.print(f"Run {result.run} {show.styled(result.state)} in {result.seconds:.1f} s.")
+    out.print(
+        f"  {counts['files_checked']} files checked, {show.amount(counts['bytes_checked'])} read, "
+        f"{counts['repaired']} repaired"
+    )
+    if result.message and result.state != runs.COMPLETED:
+        out.print(f"  {result.message}", markup=False)
+    show.failures(
+        (stage, problem.project, problem.file, problem.reason.value, problem.message)
+        for stage, problem in zip(result.stages, result.failures, strict=True)
+    )

@@ -1,0 +1,73 @@
+"""Fetching plain pages of links, and the names of downloads. One call is one attempt.
+
+A page of links is parsed here, in the child. What is linked as a page and turns out to be a file
+is answered by its name; its body is left alone, since only a `FetchFile` fetches files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from requests.models import Response
+
+from pypimirror.download.client import Client, discard, failed_status, raw_of
+from pypimirror.download.pages import pieces
+from pypimirror.download.protocol import FetchLinks, LinksResult
+from pypimirror.filenames import is_distribution
+from pypimirror.upstream.links import name_of, parse_links
+from pypimirror.upstream.read import charset_of
+
+_PAGE_HEADERS = {
+    "Accept": "text/html, application/xhtml+xml;q=0.9, */*;q=0.1",
+    "Accept-Encoding": "gzip, deflate",
+}
+_FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+
+
+def fetch_links(client: Client, job: FetchLinks, url: str, limit: int) -> LinksResult:
+    """Ask for a page of at most `limit` bytes, decompressed, or for a file's name.
+
+    Raises `FetchError`.
+    """
+    if job.name_only:
+        return _name(client, job, url)
+    response = client.get(job.remote, url, _PAGE_HEADERS)
+    if response.status_code != 200:
+        discard(response)
+        raise failed_status(response)
+    name = _stated_name(response)
+    if name or not _is_html(response):
+        raw_of(response).close()
+        return LinksResult(job.id, filename=name, url=response.url)
+    body = b"".join(pieces(response, limit))
+    charset = charset_of(response.headers.get("Content-Type", ""))
+    return LinksResult(
+        job.id,
+        page=parse_links(body, url=response.url, charset=charset),
+        url=response.url,
+        digest=hashlib.sha256(body).hexdigest(),
+    )
+
+
+def _name(client: Client, job: FetchLinks, url: str) -> LinksResult:
+    """Ask what a file is called: by HEAD, or by GET where that is refused."""
+    response = client.get(job.remote, url, _FILE_HEADERS, method="HEAD")
+    if response.status_code != 200:
+        discard(response)
+        response = client.get(job.remote, url, _FILE_HEADERS)
+        if response.status_code != 200:
+            discard(response)
+            raise failed_status(response)
+    raw_of(response).close()
+    return LinksResult(job.id, filename=_stated_name(response), url=response.url)
+
+
+def _stated_name(response: Response) -> str:
+    """Return what a distribution in an answer is called, "" where it seems to be none."""
+    name = name_of(response.headers.get("Content-Disposition", ""), response.url)
+    return name if is_distribution(name) else ""
+
+
+def _is_html(response: Response) -> bool:
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind in ("text/html", "application/xhtml+xml")

@@ -1,0 +1,90 @@
+"""`pypimirror verify`, the part on strangers: files in the mirror root that nobody put there.
+
+They are reported and left alone: this program deletes nothing that it does not understand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypimirror.catalog import files, projects
+from pypimirror.model import Problem, Reason
+from pypimirror.stages.run import Run
+from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
+
+_CHUNK = 2000  # paths that are looked up at once
+
+
+def find(run: Run) -> Iterator[Problem]:
+    """Yield a problem for each file below the mirror root that the catalog does not know."""
+    root = run.tree.directory
+    for chunk in projects.chunks(_walk(root, "packages"), _CHUNK):
+        known = _known_files(run, chunk)
+        yield from (_foreign(path) for path in chunk if path not in known)
+    for chunk in projects.chunks(_walk(root, "simple"), _CHUNK):
+        known = _known_pages(run, chunk)
+        yield from (_foreign(path) for path in chunk if path not in known)
+
+
+def _walk(root: Path, relative: str) -> Iterator[str]:
+    """Yield the paths of all files below a directory, without following symbolic links."""
+    waiting = [relative]
+    while waiting:
+        directory = waiting.pop()
+        with os.scandir(root / directory) as entries:
+            for entry in entries:
+                path = f"{directory}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                else:
+                    yield path
+
+
+def _known_files(run: Run, paths: list[str]) -> set[str]:
+    wanted: dict[str, set[str]] = {}
+    for path in paths:
+        filename = path.rpartition("/")[2].removesuffix(METADATA_SUFFIX)
+        wanted.setdefault(filename, set()).update(_projects_of(filename))
+    known = set()
+    with run.catalog.read() as connection:
+        for row in files.named(connection, wanted):
+            path = file_path(row.project, row.filename, row.location)
+            known.add(path)
+            if row.metadata_sha256:
+                known.add(path + METADATA_SUFFIX)
+    return known
+
+
+def _projects_of(filename: str) -> Iterator[str]:
+    """Yield the names of the projects that a file of this name may belong to.
+
+    The project's name is what comes before one of the separators; which one, nobody can tell.
+    """
+    name = re.sub(r"[-_.]+", "-", filename).lower()
+    position = name.find("-")
+    while position > 0:
+        yield name[:position]
+        position = name.find("-", position + 1)
+
+
+def _known_pages(run: Run, paths: list[str]) -> set[str]:
+    formats = run.config.publish.formats
+    known = set(page_paths(None, formats).values())
+    names = sorted({path.split("/")[1] for path in paths})
+    with run.catalog.read() as connection:
+        for row in projects.by_name(connection, names):
+            if row.live:
+                known.update(page_paths(row.name, formats).values())
+    return known
+
+
+def _foreign(path: str) -> Problem:
+    return Problem(
+        Reason.FOREIGN,
+        f"{path}: is in the mirror root and not in the catalog; it is served to whoever knows "
+        "its address. Remove it by hand if you do not know it either",
+        file=path,
+    )

@@ -1,0 +1,190 @@
+"""Discover, the part on upstreams of `kind = "links"`: one page of links for many projects.
+
+Such a page is read once in a run, with the pages that it links to, and its files are sorted by
+project. From there on each project has a `ProjectPage` like any other upstream's, so that the
+rules on owners, claims and removals are the same. A page that cannot be read says nothing: not
+that its projects are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pypimirror.config import UpstreamSection
+from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
+from pypimirror.filenames import check_filename, printable
+from pypimirror.model import (
+    File,
+    ListedProject,
+    Problem,
+    ProjectList,
+    ProjectName,
+    ProjectPage,
+    Reason,
+    Stage,
+)
+from pypimirror.stages.linked import Found, Start, follow
+from pypimirror.stages.run import Run
+from pypimirror.upstream.checks import Collector
+from pypimirror.upstream.grouping import project_of
+
+_EXAMPLES = 3
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass
+class Reading:
+    """What a page of links offers, or why that is not known."""
+
+    problem: Problem | None = None
+    partial: bool = False  #: a linked page could not be read
+    digest: str = ""  #: of everything below
+    by_project: dict[ProjectName, list[File]] = field(default_factory=lambda: defaultdict(list))
+    by_name: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
+    own: set[str] = field(default_factory=set)  #: names that the page itself links
+    refused: dict[ProjectName, list[Problem]] = field(default_factory=lambda: defaultdict(list))
+
+    def page(self, project: str) -> ProjectPage | None:
+        """Return what is offered of a project; None for nothing."""
+        name = ProjectName(project)
+        if name not in self.by_project and name not in self.refused:
+            return None
+        collected = Collector(project)
+        for problem in self.refused.get(name, ()):
+            collected.refuse_for(msgspec.structs.replace(problem, project=project))
+        for file in self.by_project.get(name, ()):
+            if fault := check_filename(file.filename, project):
+                collected.refuse_for(fault)
+            else:
+                collected.add(file)
+        files = collected.files
+        return ProjectPage(
+            project,
+            project,
+            files=files,
+            problems=collected.problems,
+            external=tuple(file.filename for file in files if file.filename not in self.own),
+            partial=self.partial,
+        )
+
+    def offer(self, project: str, filename: str) -> File | None:
+        """Return what is offered under one name that is known to be a project's."""
+        collected = Collector(project)
+        for file in self.by_name.get(filename, ()):
+            collected.add(file)
+        return collected.files[0] if collected.files else None
+
+
+def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading:
+    """Read the page of links at a place, name and address, of an upstream; once in a run."""
+    name, url = place
+    if name not in run.link_pages:
+        run.link_pages[name] = _read(run, upstream, name, url)
+    return run.link_pages[name]
+
+
+def listing(run: Run, upstream: UpstreamSection, before: str | None) -> tuple[
+    ListResult, ProjectList | None
+]:  # fmt: skip
+    """Return the projects of a page of links, as a project list; none where it is as `before`."""
+    reading = read(run, upstream, (upstream.name, upstream.url))
+    if reading.problem is not None or reading.digest == before:
+        unchanged = reading.problem is None
+        return ListResult(0, not_modified=unchanged, problem=reading.problem), None
+    # What a page says in part is not what it says.
+    answer = ListResult(0, etag=None if reading.partial else reading.digest)
+    names = sorted({*reading.by_project, *reading.refused})
+    return answer, ProjectList([ListedProject(name) for name in names])
+
+
+def answer(run: Run, upstream: UpstreamSection, job: FetchPage) -> PageResult:
+    """Answer a job for a project's page from the upstream's page of links."""
+    reading = read(run, upstream, (job.remote, job.url))
+    if reading.problem is not None:
+        return job.failed(msgspec.structs.replace(reading.problem, project=job.project))
+    page = reading.page(job.project)
+    if page is None:
+        reason, message = Reason.MISSING, f"{job.url} has no files of {job.project}"
+        if reading.partial:  # it may have some all the same
+            reason = Reason.BAD_PAGE
+            message = f"{job.url}: what it links to of {job.project} could not be read"
+        return job.failed(Problem(reason, message, job.project, url=job.url))
+    return PageResult(job.id, page=page, digest=page_digest(page))
+
+
+def page_digest(page: ProjectPage) -> str:
+    """Identify what a page says, where it was put together from several."""
+    return hashlib.sha256(_encode(page)).hexdigest()
+
+
+def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading:
+    (result,) = run.fetch([FetchLinks(0, remote, url)])
+    assert isinstance(result, LinksResult)
+    if result.problem is not None:
+        problem = result.problem
+        if problem.reason is Reason.MISSING:  # of the page itself, not of any project
+            problem = msgspec.structs.replace(problem, reason=Reason.HTTP_STATUS)
+        return Reading(problem)
+    if result.page is None:
+        return Reading(_no_links(url, "it is no HTML page"))
+    (found,) = follow(run, [Start(remote, upstream, result.url, result.page)])
+    reading = Reading(partial=bool(found.failed))
+    reading.own = {file.filename for file in result.page.files}
+    _sort(run, reading, upstream, result, found)
+    if not reading.by_name and not reading.refused:
+        if found.failed:
+            return Reading(found.failed[0])
+        # Taking a login or an error page for an empty one would withdraw everything.
+        return Reading(_no_links(url, "neither it nor a page that it links to has links to files"))
+    said = [reading.by_project[name] for name in sorted(reading.by_project)]
+    refused = [problem for name in sorted(reading.refused) for problem in reading.refused[name]]
+    reading.digest = hashlib.sha256(_encode([sorted(reading.own), refused, said])).hexdigest()
+    run.failed(
+        Stage.DISCOVER,
+        # The file's place in the record is taken by the address: there is one line for each.
+        (msgspec.structs.replace(problem, file=problem.url) for problem in found.failed),
+    )
+    return reading
+
+
+def _no_links(url: str, fault: str) -> Problem:
+    message = f"{url}: {fault}; what was mirrored from it stays as it is"
+    return Problem(Reason.BAD_PAGE, message, url=url)
+
+
+def _sort(
+    run: Run, reading: Reading, upstream: UpstreamSection, result: LinksResult, found: Found
+) -> None:
+    """Put every link with its project."""
+    assert result.page is not None
+    named = frozenset(run.selection.named) | frozenset(run.names or ())
+    unclear: list[str] = []
+    for file in (*result.page.files, *found.files):
+        project = project_of(file.filename, named)
+        if project is None:
+            unclear.append(file.filename)
+        else:
+            reading.by_project[project].append(file)
+            reading.by_name[file.filename].append(file)
+    for problem in (*result.page.problems, *found.refused):
+        project = project_of(problem.file, named)
+        if project is None:
+            unclear.append(problem.file or problem.url)
+        else:
+            reading.refused[project].append(problem)
+    if unclear:
+        _tell_unclear(run, upstream, unclear)
+
+
+def _tell_unclear(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> None:
+    shown = ", ".join(repr(printable(name, 60)) for name in names[:_EXAMPLES])
+    run.reporter.note(
+        "warning",
+        f"{upstream.name}: {len(names)} links lead to files whose names do not tell their "
+        f"project, and are left out: {shown}{', …' if len(names) > _EXAMPLES else ''}",
+    )

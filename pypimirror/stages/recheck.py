@@ -1,0 +1,224 @@
+"""`pypimirror verify`: is what is on disk still what the catalog says?
+
+Reads every file again on all cores, the largest first; then looks for files that the catalog
+does not know, and for pages that say something else than the catalog. What was seen to be right
+is noted with its time, so that a later run can leave it out. Deletes nothing that it does not
+understand. Repairing takes a bad file off its page first, then fetches it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog import files, projects
+from pypimirror.catalog.states import State
+from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import foreign, publish
+from pypimirror.stages.quarantine import set_aside
+from pypimirror.stages.run import Run
+from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
+from pypimirror.verify.proof import BAD_BYTES
+from pypimirror.verify.protocol import Check, Checked
+
+#: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
+_BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
+
+#: What repairing mends besides bad bytes.
+_MENDABLE = frozenset({Reason.LOST, Reason.METADATA_MISMATCH})
+
+_PAGE = 2000  # rows of the catalog that are read at once
+_COMMIT = 1000  # results that go into the catalog in one transaction
+
+#: States from which bytes are served, or will be again when the grace period has not ended.
+_HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How thoroughly to look, and what to do about what is found."""
+
+    repair: bool = False
+    quick: bool = False  #: read only what inode, size and mtime say was touched
+    max_age: float | None = None  #: seconds; leave out what was seen to be right since
+    max_duration: float | None = None  #: seconds; stop asking for more after this long
+
+
+def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
+    """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
+    deadline = None if options.max_duration is None else time.monotonic() + options.max_duration
+    run.reporter.begin(Stage.VERIFY, None)
+    findings = _Findings(run, options)
+    rows: dict[int, Row[Any]] = {}
+    jobs = _jobs(run, options, rows, deadline)
+    batch: list[tuple[Row[Any], Checked]] = []
+    for result in run.check(jobs):
+        batch.append((rows.pop(result.id), result))
+        if len(batch) == _COMMIT:
+            findings.take(batch)
+            batch = []
+    findings.take(batch)
+    if deadline is not None and time.monotonic() >= deadline:
+        run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
+    else:
+        findings.add(foreign.find(run))
+        findings.pages()
+    if options.repair:
+        findings.problems = findings.repaired(repair)
+    run.record(Stage.VERIFY, findings.problems)
+
+
+def _jobs(
+    run: Run, options: Options, rows: dict[int, Row[Any]], deadline: float | None
+) -> Iterator[Check]:
+    """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
+    before = None if options.max_age is None else run.now - options.max_age
+    for row in _held(run, before):
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+        run.count(files_checked=1)
+        relative = file_path(row.project, row.filename, row.location)
+        if options.quick and _untouched(run, relative, row):
+            run.reporter.advance(Stage.VERIFY, things=1)
+            continue
+        rows[row.id] = row
+        sidecar = str(run.tree.path(relative + METADATA_SUFFIX)) if row.metadata_sha256 else ""
+        yield Check(
+            row.id,
+            str(run.tree.path(relative)),
+            row.project,
+            row.filename,
+            row.size,
+            digests=("sha256",),
+            sidecar=sidecar,
+        )
+
+
+def _held(run: Run, before: float | None) -> Iterator[Row[Any]]:
+    upper = None
+    for lower in _BANDS:
+        last = 0
+        while True:
+            with run.catalog.read() as connection:
+                page = files.held(connection, _HELD, lower, upper, last, before, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                break
+            last = page[-1].id
+        upper = lower
+
+
+def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
+    try:
+        return bool(stamp(run.tree.path(relative)) == row.stamp)
+    except OSError:
+        return False
+
+
+class _Findings:
+    """What is wrong, collected; and, when asked, taken back at once."""
+
+    def __init__(self, run: Run, options: Options) -> None:
+        self._run = run
+        self._options = options
+        self.problems: list[Problem] = []
+        self._broken_pages: set[int] = set()
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems in and say so at once."""
+        for problem in problems:
+            self.problems.append(problem)
+            self._run.reporter.problem(Stage.VERIFY, problem)
+
+    def take(self, batch: Sequence[tuple[Row[Any], Checked]]) -> None:
+        """Judge some results; note what is right, take back what is not."""
+        run = self._run
+        right: list[dict[str, Any]] = []
+        wrong: list[tuple[Row[Any], Problem]] = []
+        for row, result in batch:
+            problem = judge(row, result)
+            if problem is None:
+                path = run.tree.path(file_path(row.project, row.filename, row.location))
+                right.append({"id": row.id, "proven_at": run.now, "stamp": stamp(path)})
+            else:
+                wrong.append((row, problem))
+        with run.catalog.write() as connection:
+            files.change(connection, right)
+        run.count(bytes_checked=sum(result.size for _, result in batch))
+        run.reporter.advance(Stage.VERIFY, things=len(batch))
+        self.add(problem for _, problem in wrong)
+        if self._options.repair and wrong:
+            self._take_back(wrong)
+
+    def _take_back(self, wrong: Sequence[tuple[Row[Any], Problem]]) -> None:
+        """Take bad files off their pages, then put their bytes aside."""
+        run = self._run
+        wrong = [(r, p) for r, p in wrong if p.reason in BAD_BYTES | _MENDABLE]
+        held = [(row, problem) for row, problem in wrong if row.state != State.WITHDRAWN]
+        again = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
+        lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
+        with run.catalog.write() as connection:
+            files.move(connection, State.FETCHED, [{"id": row.id} for row in again], run.id)
+            files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
+            # Of a withdrawn file, only the promise to have its bytes back is lost.
+            gone = [row for row, _ in wrong if row.state == State.WITHDRAWN]
+            files.change(connection, [{"id": row.id, "withdrawn_at": None} for row in gone])
+            touched = {row.project_id for row, _ in held}
+            projects.touch(connection, touched)
+        publish.publish(run, sorted(touched))
+        for row, problem in wrong:
+            if problem.reason in BAD_BYTES:
+                path = run.tree.path(file_path(row.project, row.filename, row.location))
+                set_aside(run, row, path, {}, path.stat().st_size, problem)
+
+    def pages(self) -> None:
+        """Compare every page with what the catalog says."""
+        for problem, project_id in publish.differing(self._run):
+            self.add([problem])
+            if project_id is not None:
+                self._broken_pages.add(project_id)
+
+    def repaired(self, repair: Callable[[Run], None]) -> list[Problem]:
+        """Fetch and publish again what was taken back; return what is still wrong."""
+        run = self._run
+        with run.catalog.write() as connection:
+            projects.touch(connection, self._broken_pages)
+        publish.expire_root(run)
+        repair(run)
+        with run.catalog.read() as connection:
+            names = sorted({problem.project for problem in self.problems})
+            good = files.proven_names(connection, names)
+        still = [
+            problem
+            for problem in self.problems
+            if problem.reason is Reason.FOREIGN
+            or (problem.file and (problem.project, problem.file) not in good)
+        ]
+        run.count(repaired=len(self.problems) - len(still))
+        return still
+
+
+def judge(row: Row[Any], result: Checked) -> Problem | None:
+    """Return what is wrong with the bytes of a held file, or None."""
+    name = row.filename
+    if result.problem is not None and result.problem.reason is not Reason.LOST:
+        return msgspec.structs.replace(result.problem, project=row.project, file=name)
+    if result.problem is not None:
+        reason, text = Reason.LOST, "is not where it was put"
+    elif result.size < row.size:
+        reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
+    elif result.digests["sha256"] != row.sha256.hex():
+        reason = Reason.DIGEST_MISMATCH
+        text = f"was verified with sha256 {row.sha256.hex()}, and is {result.digests['sha256']} now"
+    elif row.metadata_sha256 and result.sidecar_sha256 != row.metadata_sha256.hex():
+        reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
+    else:
+        return None
+    return Problem(
+        reason, f"{name}: {text}; 'pypimirror verify --repair' mends it", row.project, name, row.url
+    )

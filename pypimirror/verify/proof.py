@@ -1,0 +1,68 @@
+"""How well the bytes of a file are proven: the levels, and which of them claims give.
+
+Rules:
+
+1. A claim of a strong algorithm that the bytes meet proves them: `digest` where the owning
+   upstream made it, `shared` where another source did.
+2. md5 and sha1 can be forged and catch accidents only. They count as a digest together with
+   `structure`, that is, once the archive was read to its end.
+3. With no claim at all, `structure` is what is left; `partial` where the kind of file can be
+   checked in part, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from pypimirror.model import ALGORITHMS, Reason
+
+WEAK = frozenset({"md5", "sha1"})
+
+#: Reasons that prove bytes bad. All others, such as a dead worker, say nothing about them.
+BAD_BYTES = frozenset(
+    {
+        Reason.BAD_ARCHIVE,
+        Reason.DIGEST_MISMATCH,
+        Reason.SIZE_MISMATCH,
+        Reason.TOO_LARGE,
+        Reason.TRUNCATED,
+        Reason.WRONG_PROJECT,
+    }
+)
+
+
+class Proof(IntEnum):
+    """A level of proof, strongest first. Stored as its number; never renumber."""
+
+    DIGEST = 1  #: the owning upstream gave a digest, and the bytes have it
+    SHARED = 2  #: another source gave one for the same project and file name
+    STRUCTURE = 3  #: nobody gave one; the bytes were read to the end
+    PARTIAL = 4  #: nobody gave one, and only part of the bytes can be checked
+
+    @property
+    def label(self) -> str:
+        """The word for people, JSON and the configuration."""
+        return self.name.lower()
+
+
+def strongest(algorithms: Iterable[str]) -> str | None:
+    """Return the strongest of these algorithms."""
+    known = set(algorithms)
+    return next((name for name in ALGORITHMS if name in known), None)
+
+
+def needs_structure(algorithms: Iterable[str]) -> bool:
+    """Whether claims of these algorithms prove nothing unless the archive is read to its end."""
+    return WEAK.issuperset(algorithms)
+
+
+def level(algorithms: Iterable[str], *, shared: bool, structure: str) -> Proof:
+    """Return what is proven of bytes that meet claims of these algorithms.
+
+    `structure` says how much of the archive was checked: "structure", "partial" or "none".
+    """
+    claimed = set(algorithms)
+    if claimed and (not needs_structure(claimed) or structure == "structure"):
+        return Proof.SHARED if shared else Proof.DIGEST
+    return Proof.STRUCTURE if structure == "structure" else Proof.PARTIAL

@@ -1,0 +1,76 @@
+"""The verification worker: `python -P -m pypimirror.verify.worker`.
+
+Hashing, reading archives and taking core metadata out of wheels are work for a core each, so
+they are done here and not in the parent. Ends when its input ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from pypimirror.model import Problem, Reason
+from pypimirror.verify.digests import hash_file
+from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
+from pypimirror.verify.structure import check_structure
+from pypimirror.verify.wheels import read_metadata
+
+
+def check(job: Check) -> Checked:
+    """Do one job. What is wrong with the file is in the result."""
+    path = Path(job.path)
+    try:
+        return _check(job, path)
+    except FileNotFoundError:
+        problem = Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
+    except OSError as error:
+        text = f"{job.path}: cannot be read: {error.strerror or error}"
+        problem = Problem(Reason.DISK, text, job.project, job.filename)
+    return Checked(job.id, problem=problem)
+
+
+def _check(job: Check, path: Path) -> Checked:
+    size = path.stat().st_size
+    digests: dict[str, str] = {}
+    if job.digests:
+        size, digests = hash_file(path, job.digests)
+    structure, problem, metadata = "none", None, None
+    if job.structure:
+        verdict = check_structure(path, job.filename, job.project)
+        structure, problem, metadata = verdict.proof, verdict.problem, verdict.metadata
+    elif job.metadata_path and job.filename.endswith(".whl"):
+        metadata = read_metadata(path)
+    digest = ""
+    if metadata is not None and job.metadata_path and problem is None:
+        Path(job.metadata_path).write_bytes(metadata)
+        digest = hashlib.sha256(metadata).hexdigest()
+    sidecar = _sidecar_sha256(job.sidecar) if job.sidecar else ""
+    return Checked(job.id, size, digests, structure, digest, sidecar, problem)
+
+
+def _sidecar_sha256(path: str) -> str:
+    try:
+        return hash_file(Path(path), ())[1]["sha256"]
+    except FileNotFoundError:
+        return ""
+
+
+def main() -> None:
+    """Answer jobs until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    encode = msgspec.json.Encoder().encode
+    decode = msgspec.json.Decoder(ToWorker).decode
+    for line in sys.stdin.buffer:
+        job = decode(line)
+        if isinstance(job, Hello):
+            continue
+        sys.stdout.buffer.write(encode(check(job)) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
