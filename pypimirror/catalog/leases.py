@@ -33,6 +33,4 @@ def renew(connection: Connection, holder: str, expires_at: float) -> bool:
 
 def drop(connection: Connection, holder: str) -> None:
     """Give the lease back, if `holder` still has it."""
-    connection.execute(
-        delete(leases).where(leases.c.name == _NAME, leases.c.holder == holder)
-    )
+    connection.execute(delete(leases).where(leases.c.name == _NAME, leases.c.holder == holder))
