@@ -63,7 +63,6 @@ class Synthetic:
             yield {
                 "id": number + 1,
                 "name": name_of(number),
-                "display_name": name_of(number),
                 "upstream": "bench",
                 "serial": serial,
                 "page_serial": serial,

@@ -38,7 +38,6 @@ def upgrade() -> None:
         "projects",
         sa.Column("id", KEY, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("display_name", sa.Text(), nullable=True),
         sa.Column("upstream", sa.Text(), nullable=True),
         sa.Column("serial", sa.BigInteger(), nullable=True),
         sa.Column("page_serial", sa.BigInteger(), nullable=True),

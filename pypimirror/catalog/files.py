@@ -178,6 +178,16 @@ def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str,
     return {(row[0], row[1]) for row in connection.execute(query)}
 
 
+def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Return which of these projects have proven files that are not offered any more."""
+    query = select(files.c.project_id).where(
+        files.c.project_id.in_(ids),
+        files.c.gone.is_not(None),
+        files.c.state.in_(list(PROVEN)),
+    )
+    return set(connection.scalars(query))
+
+
 def forget(connection: Connection, ids: Iterable[int]) -> None:
     """Delete the rows of files of which nothing was ever held."""
     for chunk in chunks(ids):

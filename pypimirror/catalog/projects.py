@@ -81,7 +81,6 @@ def known(connection: Connection) -> Iterator[Row[Any]]:
         columns.selection,
         columns.look,
         columns.gone,
-        columns.display_name,
     )
     yield from connection.execution_options(yield_per=CHUNK).execute(query)
 
@@ -186,12 +185,12 @@ def finish(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
-    """Stream name, display name and page serial of the projects that have a page.
+    """Stream name and page serial of the projects that have a page.
 
     Those that are not offered any more are among them while `with_gone` says so.
     """
     columns = projects.c
-    query = select(columns.name, columns.display_name, columns.page_serial)
+    query = select(columns.name, columns.page_serial)
     query = query.where(columns.live.is_(True)).order_by(columns.name)
     if not with_gone:
         query = query.where(columns.gone.is_(None))
@@ -273,6 +272,11 @@ def set_mark(connection: Connection, name: str, value: str | None) -> None:
     connection.execute(delete(marks).where(marks.c.name == name))
     if value is not None:
         connection.execute(insert(marks), [{"name": name, "value": value}])
+
+
+def set_mark_once(connection: Connection, name: str, value: str) -> None:
+    """Set a mark, unless it is set."""
+    connection.execute(insert_or_ignore(connection, marks), [{"name": name, "value": value}])
 
 
 def redo_pages(connection: Connection) -> None:

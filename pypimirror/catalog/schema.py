@@ -39,14 +39,13 @@ projects = Table(
     metadata,
     Column("id", Key, primary_key=True),
     Column("name", Text, nullable=False, unique=True),  # normalised
-    Column("display_name", Text),  # as the upstream writes it; null until its page was read
     Column("upstream", Text),  # the owner's name
     Column("serial", BigInteger),  # of the page that was read last
     Column("page_serial", BigInteger),  # of our own page: moves when, and only when, it does
     Column("etag", Text),
     Column("last_modified", Text),
     Column("page_digest", Text),  # of the upstream's page that was read last
-    Column("api_version", Text),
+    Column("api_version", Text),  # null until its page was read
     Column("status", Text),  # null where active
     Column("status_reason", Text),
     Column("versions", Text),  # JSON list

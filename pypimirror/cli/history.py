@@ -81,7 +81,6 @@ def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) ->
 def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
     return {
         "project": row.name,
-        "name": row.display_name,
         "upstream": row.upstream,
         "serial": row.serial,
         "status": row.status or "active",
@@ -122,9 +121,8 @@ def _proof_text(proof: dict[str, Any] | None) -> str:
 
 
 def _show_project(document: dict[str, Any]) -> None:
-    name = document["name"] or document["project"]
     out.print(
-        f"{escape(name)} ({document['status']}) from {document['upstream']}, "
+        f"{document['project']} ({document['status']}) from {document['upstream']}, "
         f"serial {document['serial']}"
     )
     table = Table("file", "state", "proof", "size", "sha256")

@@ -32,7 +32,6 @@ class Page(msgspec.Struct, frozen=True):
     """One project's page."""
 
     project: str  #: a ProjectName
-    name: str  #: as the upstream writes it
     api_version: tuple[int, int]
     serial: int | None
     status: ProjectStatus
@@ -46,5 +45,4 @@ class RootEntry(msgspec.Struct, frozen=True, gc=False):
     """One project in the root index."""
 
     project: str  #: a ProjectName
-    name: str  #: as the upstream writes it
     serial: int | None

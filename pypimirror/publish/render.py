@@ -144,7 +144,7 @@ def root_json(
     yield _meta_object(min(api_version, NEWEST_API), serial)[:-1] + b',"projects":['
     separator = b""
     for batch in _batches(entries):
-        listed = [_ListedProject(entry.name, entry.serial) for entry in batch]
+        listed = [_ListedProject(entry.project, entry.serial) for entry in batch]
         yield separator + _encode(listed)[1:-1]
         separator = b","
     yield b"]}"
@@ -166,7 +166,7 @@ def page_html(page: Page) -> bytes:
             reason = _escape(page.status_reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
     links = "".join([_anchor(file) for file in _offered(page)])
-    title = f"Links for {_escape(page.name)}"
+    title = f"Links for {_escape(page.project)}"
     text = f"{_head(version, title, status)}<h1>{title}</h1>\n{links}{_tail(page.serial)}"
     return text.encode()
 
@@ -205,9 +205,8 @@ def root_html(
     """The root index as HTML, in chunks, in the order given."""
     yield _head(min(api_version, NEWEST_API), "Simple index").encode()
     for batch in _batches(entries):
-        lines = [
-            f'<a href="{_quote(entry.project)}/">{_escape(entry.name)}</a><br>\n' for entry in batch
-        ]
+        names = (entry.project for entry in batch)
+        lines = [f'<a href="{_quote(name)}/">{_escape(name)}</a><br>\n' for name in names]
         yield "".join(lines).encode()
     yield _tail(serial).encode()
 

@@ -259,7 +259,6 @@ def _read_page(
         run.reporter.note("warning", f"{row.name}: {warning}")
     active = page.status is ProjectStatus.ACTIVE
     return decision, {
-        "display_name": page.name,
         "upstream": upstream.name,
         "api_version": ".".join(map(str, page.api_version)),
         "status": None if active else page.status.value,
@@ -328,9 +327,9 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
     if not absent:
         return
     with run.catalog.write() as connection:
-        mirrored = [row.id for row in absent if row.display_name is not None]
+        mirrored = [row.id for row in absent if row.api_version is not None]
         projects.set_gone(connection, mirrored, Cause.UPSTREAM)
-        projects.drop(connection, [row.id for row in absent if row.display_name is None])
+        projects.drop(connection, [row.id for row in absent if row.api_version is None])
     tried = ", ".join(upstream.url for upstream in run.config.upstream)
     run.failed(
         Stage.DISCOVER,
@@ -342,6 +341,6 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
                 row.name,
             )
             for row in absent
-            if row.display_name is None and row.name not in run.listed
+            if row.api_version is None and row.name not in run.listed
         ],
     )

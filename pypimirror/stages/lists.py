@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection
 
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
@@ -59,21 +59,19 @@ def compare(run: Run) -> None:
             for row in projects.known(connection)
         }
     seen: set[str] = set()
-    read_whole: set[str] = set()  # upstreams whose list was read now
+    read: dict[str, dict[str, Any]] = {}  # what to remember of the lists that were read now
     failed: list[tuple[UpstreamSection, Problem | None]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for upstream in run.config.upstream:
         answer, found = _fetch(run, upstream)
         if found is not None:
             run.answered = True
-            read_whole.add(upstream.name)
+            read[upstream.name] = _memory(run, answer, found, whole=complete)
             changed = _changed(run, upstream, found, known, seen, new_ones=complete)
             with run.catalog.write() as connection:
                 for chunk in projects.chunks(changed):
                     projects.ensure(connection, chunk)
                     projects.to_look(connection, chunk, upstream.name)
-                # With the marks, not before: a list that counts as read is not read again.
-                _remember(run, connection, upstream, answer, found, whole=complete)
         elif answer.not_modified:
             run.answered = True
             seen.update(
@@ -93,11 +91,14 @@ def compare(run: Run) -> None:
         ProjectName(name)
         for name, row in known.items()
         if name not in seen
-        and (row.upstream in read_whole or (complete and row.upstream not in configured))
+        and (row.upstream in read or (complete and row.upstream not in configured))
         and row.gone not in (Cause.UPSTREAM, Cause.SELECTION)
     ]
     with run.catalog.write() as connection:
         projects.to_look(connection, missing)
+        # With the last of the marks, not before: a list that counts as read is not read again.
+        for name, values in read.items():
+            projects.set_list(connection, name, **values)
     run.count(projects_seen=len(seen))
 
 
@@ -132,29 +133,19 @@ def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList
     return result, found
 
 
-def _remember(
-    run: Run,
-    connection: Connection,
-    upstream: UpstreamSection,
-    result: ListResult,
-    found: ProjectList,
-    *,
-    whole: bool,
-) -> None:
-    """Remember a list as read, unless it must be read again whether it changes or not.
+def _memory(run: Run, result: ListResult, found: ProjectList, *, whole: bool) -> dict[str, Any]:
+    """Return what is to be remembered of a list that was read.
 
-    That is so where names of it were passed over, and where it gives no serials: it then stays
-    the same while its projects change.
+    It must be read again, whether it changes or not, where names of it were passed over, and
+    where it gives no serials: it then stays the same while its projects change.
     """
     done = whole and all(entry.serial is not None for entry in found.projects)
-    projects.set_list(
-        connection,
-        upstream.name,
-        etag=result.etag if done else None,
-        last_modified=result.last_modified if done else None,
-        serial=found.serial,
-        selection=run.selection.digest,
-    )
+    return {
+        "etag": result.etag if done else None,
+        "last_modified": result.last_modified if done else None,
+        "serial": found.serial,
+        "selection": run.selection.digest,
+    }
 
 
 def _changed(

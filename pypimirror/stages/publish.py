@@ -38,8 +38,19 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def publish(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
+def publish(run: Run, ids: Sequence[int]) -> None:
     """Render the pages of those of these projects that have changed.
+
+    A page that files are about to leave waits for `finish`: it would change twice, and with the
+    upstream's new serial it would once say what the upstream does not say any more.
+    """
+    with run.catalog.read() as connection:
+        waiting = files.projects_with_leaving(connection, ids)
+    render_pages(run, [number for number in ids if number not in waiting])
+
+
+def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
+    """Render the pages of those of these projects that have changed, as they stand now.
 
     Those of projects that are gone only `with_gone`, where they are still on disk.
     """
@@ -61,8 +72,7 @@ def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
     _redo_pages_of_another_form(run)
     withdrawn = withdraw.withdraw(run)
-    for chunk in projects.chunks(withdrawn.projects, _COMMIT):
-        publish(run, chunk)
+    _render_dirty(run)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if withdrawn.allowed else []
         stale = projects.get_mark(connection, _ROOT_MARK) != ""
@@ -115,6 +125,7 @@ def _commit(
     with run.catalog.write() as connection:
         files.move(connection, State.PUBLISHED, new, run.id)
         projects.change(connection, values)
+        projects.set_mark_once(connection, _FORMATS_MARK, _forms_of(run))
         if stale:
             projects.set_mark(connection, _ROOT_MARK, _STALE)
 
@@ -124,7 +135,6 @@ def _page(row: Row[Any], held: Iterable[Row[Any]]) -> Page:
     major, minor = (row.api_version or "1.0").split(".")
     return Page(
         project=row.name,
-        name=row.display_name or row.name,
         api_version=(int(major), int(minor)),
         serial=row.page_serial,
         status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
@@ -195,7 +205,7 @@ def _root_forms(
     serial = projects.newest_serial(connection)
     for form, path in page_paths(None, run.config.publish.formats).items():
         entries = (
-            RootEntry(row.name, row.display_name or row.name, row.page_serial)
+            RootEntry(row.name, row.page_serial)
             for row in projects.root_entries(connection, with_gone)
         )
         yield (
@@ -252,7 +262,7 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
 
 def is_another_form(run: Run, connection: Connection) -> bool:
     """Whether the configuration asks for other forms of pages than those that were written."""
-    return projects.get_mark(connection, _FORMATS_MARK) != _forms_of(run)
+    return projects.get_mark(connection, _FORMATS_MARK) not in (None, _forms_of(run))
 
 
 def _forms_of(run: Run) -> str:
@@ -270,7 +280,7 @@ def _redo_pages_of_another_form(run: Run) -> None:
     with run.catalog.write() as connection:
         projects.redo_pages(connection)
         projects.set_mark(connection, _ROOT_MARK, _STALE)
-    _publish_dirty(run)
+    _render_dirty(run, with_gone=True)
     _publish_root(run, with_gone=True)
     unwanted = [form for form in _RENDER if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
@@ -282,12 +292,12 @@ def _redo_pages_of_another_form(run: Run) -> None:
         projects.set_mark(connection, _FORMATS_MARK, _forms_of(run))
 
 
-def _publish_dirty(run: Run) -> None:
+def _render_dirty(run: Run, *, with_gone: bool = False) -> None:
     last = 0
     while True:
         with run.catalog.read() as connection:
             ids = projects.next_batch(connection, last, _COMMIT, None)
         if not ids:
             return
-        publish(run, ids, with_gone=True)
+        render_pages(run, ids, with_gone=with_gone)
         last = ids[-1]

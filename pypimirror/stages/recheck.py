@@ -170,7 +170,7 @@ class _Findings:
             files.change(connection, [{"id": row.id, "withdrawn_at": None} for row in gone])
             touched = {row.project_id for row, _ in held}
             projects.touch(connection, touched)
-        publish.publish(run, sorted(touched))
+        publish.render_pages(run, sorted(touched))
         for row, problem in wrong:
             if problem.reason in BAD_BYTES:
                 path = run.tree.path(file_path(row.project, row.filename, row.location))

@@ -163,7 +163,7 @@ def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
         for row in rows
         if run.tree.staged(row.id).exists() and run.tree.path(_relative(row)).exists()
     }
-    publish.publish(run, sorted(replaced))
+    publish.render_pages(run, sorted(replaced))
 
 
 def _place_metadata(

@@ -43,7 +43,7 @@ def add_project(root: Path, project: str, *wheels: tuple[str, bytes, bytes]) -> 
             )
         )
     active, versions = ProjectStatus.ACTIVE, tuple(file.filename.split("-")[1] for file in files)
-    page = Page(project, project, (1, 4), SERIAL, active, None, versions, tuple(files))
+    page = Page(project, (1, 4), SERIAL, active, None, versions, tuple(files))
     directory = root / "simple" / project
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "index.html").write_bytes(page_html(page))
@@ -53,7 +53,7 @@ def add_project(root: Path, project: str, *wheels: tuple[str, bytes, bytes]) -> 
 
 def add_root_index(root: Path, *projects: str) -> None:
     """Put the root index into the mirror root."""
-    entries = [RootEntry(project, project, SERIAL) for project in projects]
+    entries = [RootEntry(project, SERIAL) for project in projects]
     forms = {"index.html": root_html, "index.v1_json": root_json}
     (root / "simple").mkdir(parents=True, exist_ok=True)
     for name, render in forms.items():

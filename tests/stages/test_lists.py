@@ -290,3 +290,27 @@ def test_globs_read_the_list_and_take_what_they_match(mirror: Mirror, simulator:
     mirror.sync()
     assert "zope-schema" in mirror.projects
     assert simulator.count("/simple/idna/") == simulator.count("/simple/zope-secret/") == 0
+
+
+def test_a_run_that_dies_before_it_marked_what_is_missing_reads_the_list_again(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the list counts as read, and what it no longer names is never asked for."""
+    from pypimirror.catalog import projects
+
+    offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    mirror.sync()
+    simulator.delete_project("idna")
+    original = projects.to_look
+
+    def die(connection: object, names: list[str], upstream: str | None = None) -> None:
+        if upstream is None and names:
+            raise KeyboardInterrupt
+        original(connection, names, upstream)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(projects, "to_look", die)
+        assert mirror.sync().state == "cancelled"
+    mirror.sync()
+    assert mirror.projects == ["six"]
