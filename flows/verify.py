@@ -1,0 +1,93 @@
+"""The flow `verify`: `pypimirror.stages.recheck`; what it repairs goes through the stages' tasks.
+
+This is the entrypoint of the deployment `verify/weekly` in `prefect.yaml`. Its runs are in the
+same history as those of `pypimirror verify`, and end in the states that `flows.sync` ends in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed, Failed
+
+from flows import ending
+from flows import sync as beginning
+from flows.reporter import FlowReporter
+from pypimirror import config as configuration
+from pypimirror.catalog import runs
+from pypimirror.config import ConfigError, parse_duration
+from pypimirror.model import PypimirrorError
+from pypimirror.stages import run as stages
+from pypimirror.stages import sequence
+from pypimirror.stages.recheck import Options, recheck
+from pypimirror.stages.run import Run, Summary
+from pypimirror.workers import Cancelled
+
+
+@flow(name="verify", persist_result=False)
+def verify(
+    config: str = "pypimirror.toml",
+    repair: bool = False,
+    quick: bool = False,
+    max_age: str | None = None,
+    max_duration: str | None = None,
+) -> State[Any]:
+    """Read everything on disk again and hold it against the catalog.
+
+    `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
+    where the flow runs, else `pypimirror.toml` in the project directory. The others are those of
+    `pypimirror verify`; `max_age` and `max_duration` are written as in "7d" and "2h".
+    """
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None
+    flow_run = context.flow_run
+    try:
+        options = Options(
+            repair, quick, _seconds("max_age", max_age), _seconds("max_duration", max_duration)
+        )
+        summary = stages.sync(
+            configuration.load(beginning._configuration_file(config)),
+            (),
+            lambda run: _work(run, context, options),
+            trigger=beginning._trigger(flow_run),
+            command="verify",
+            reporter=FlowReporter(flow_run_logger(flow_run)),
+        )
+    except PypimirrorError as error:  # there was no run
+        return Failed(message=str(error))
+    return final_state(summary)
+
+
+def final_state(summary: Summary) -> State[Any]:
+    """Return the state that a flow run ends in."""
+    counts = summary.counts
+    if summary.state == runs.COMPLETED:
+        done = f"{counts['files_checked']:,} files checked, {counts['repaired']:,} repaired"
+        return Completed(message=done)
+    # What a check finds is what it looks at.
+    counts = {**counts, "files_found": counts["files_checked"]}
+    return ending.final_state(replace(summary, counts=counts))
+
+
+def _seconds(name: str, text: str | None) -> float | None:
+    if not text:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _work(run: Run, context: FlowRunContext, options: Options) -> None:
+    """Do the work of a run; a signal that ends the flow run cancels it."""
+    beginning._name_flow_run(context, f"verify-{run.name}")
+    try:
+        recheck(run, options, lambda current: sequence.repair(current, beginning._call))
+    except TerminationSignal as signal:
+        raise Cancelled("cancelled") from signal
