@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class Catalog:
         self.engine = engine
         self._rehearsal: Connection | None = None
         self._rehearsal_lock = threading.RLock()
+        # SQLite polls, with sleeps, for a lock that another thread holds; this one is told.
+        alone = engine.dialect.name == "sqlite"
+        self._writing: AbstractContextManager[Any] = threading.Lock() if alone else nullcontext()
 
     @classmethod
     def open(cls, url: str) -> Catalog:
@@ -79,7 +82,7 @@ class Catalog:
             with self._rehearsal_lock, self._rehearsal.begin_nested():
                 yield self._rehearsal
             return
-        with self.engine.connect() as connection:
+        with self._writing, self.engine.connect() as connection:
             connection = connection.execution_options(pypimirror_write=True)
             with connection.begin():
                 yield connection

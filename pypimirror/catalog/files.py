@@ -93,6 +93,14 @@ def move(
         )
 
 
+def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
+    """Move the verified files of projects whose pages now list them."""
+    verified = update(files).where(
+        files.c.project_id.in_(ids), files.c.state.in_(sources(State.PUBLISHED))
+    )
+    connection.execute(verified.values(state=State.PUBLISHED, run_id=run_id))
+
+
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as not offered any more, or as offered again."""
     for chunk in chunks(ids):

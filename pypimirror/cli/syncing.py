@@ -14,6 +14,7 @@ from pypimirror.cli import show as rendering
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config
+from pypimirror.memory import relax_collector
 from pypimirror.project import project_directory
 from pypimirror.stages import plan, sequence
 from pypimirror.stages import run as run_module
@@ -26,6 +27,7 @@ def run(
     """Sync inline, or as a Prefect flow run in this process."""
     if inline is False or (inline is None and prefect_is_configured()):
         return _run_flow(file or DEFAULT_FILE, projects, quiet)
+    relax_collector()
     with TerminalReporter(quiet) as reporter:
         return run_module.sync(config, projects, sequence.sync, trigger="inline", reporter=reporter)
 

@@ -19,6 +19,7 @@ from gevent.event import Event
 
 from pypimirror.download.fetch import Fetcher
 from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
+from pypimirror.memory import relax_collector
 
 CHUNK = 1 << 18  #: bytes
 #: Seconds for which results are gathered: waking the parent costs more than one result does.
@@ -105,6 +106,7 @@ def allow_open_files(count: int) -> None:
 def main() -> NoReturn:
     """Work on standard input and output, then end at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    relax_collector()
     output = os.dup(1)
     os.dup2(2, 1)  # a stray print must not break the protocol
     Worker(0, output).run()

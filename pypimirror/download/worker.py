@@ -5,6 +5,11 @@ nothing else first. The work is in `pypimirror.download.loop`.
 """
 
 if __name__ == "__main__":
+    import gevent.events
+
+    # Telling plug-ins of the patching reads the entry points of all that is installed, for 0.2 s.
+    gevent.events.notify_and_call_entry_points = gevent.events.notify  # type: ignore[attr-defined]
+
     from gevent import monkey
 
     monkey.patch_all()

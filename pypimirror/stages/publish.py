@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import files, projects
-from pypimirror.catalog.states import PROVEN, State
+from pypimirror.catalog.states import PROVEN
 from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import render
 from pypimirror.publish.pages import Page, PageFile, RootEntry
@@ -98,7 +98,7 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     written = run.tree.write(contents)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
     run.tree.flush()
-    _commit(run, rows, held, serials)
+    _commit(run, rows, serials)
     run.count(pages_written=written)
 
 
@@ -114,16 +114,14 @@ def _held(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]
 def _commit(
     run: Run,
     rows: Sequence[Row[Any]],
-    held: dict[int, list[Row[Any]]],
     serials: dict[int, int],
 ) -> None:
-    new = [{"id": file.id} for row in rows for file in held[row.id] if file.state == State.VERIFIED]
     values = [
         {"id": row.id, "page_serial": serials[row.id], "dirty": False, "live": True} for row in rows
     ]
     stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
     with run.catalog.write() as connection:
-        files.move(connection, State.PUBLISHED, new, run.id)
+        files.publish(connection, [row.id for row in rows], run.id)
         projects.change(connection, values)
         projects.set_mark_once(connection, _FORMATS_MARK, _forms_of(run))
         if stale:

@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -81,6 +81,10 @@ COUNTS = {
 }
 
 
+#: Counts of the stage of a batch that is under way in this thread.
+_stage_counts: ContextVar[Counter[str] | None] = ContextVar("stage counts", default=None)
+
+
 class StoppedError(PypimirrorError):
     """The run could not work: nothing answered, the disk is full, the guard stepped in."""
 
@@ -117,7 +121,7 @@ class Run:
     listed: dict[str, int | None] = field(default_factory=dict)
     #: Whether any upstream has answered in this run.
     answered: bool = False
-    #: The stage that is under way.
+    #: The stage that ended the run, where one did.
     stage: Stage = Stage.DISCOVER
     #: What this process has observed of the bytes of files that are fetched and not verified.
     observed: dict[int, Observed] = field(default_factory=dict)
@@ -128,10 +132,11 @@ class Run:
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
     _counting: threading.Lock = field(default_factory=threading.Lock)
+    #: The download workers and the verification workers; their processes start when there is work.
+    workers: Workers[Job, Result] = field(init=False)
+    checkers: Workers[Check, Checked] = field(init=False)
 
-    @cached_property
-    def workers(self) -> Workers[Job, Result]:
-        """The download workers; processes are started when there is work."""
+    def __post_init__(self) -> None:
         config = self.config
         hello = Hello(
             remotes=remotes(config),
@@ -141,29 +146,37 @@ class Run:
             user_agent=config.user_agent,
             max_file_size=int(config.download.max_file_size),
         )
-        return Workers(
+        self.workers = Workers(
             module="pypimirror.download.worker",
             processes=config.processes,
             hello=hello,
             decoder=msgspec.json.Decoder(FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
-
-    @cached_property
-    def checkers(self) -> Workers[Check, Checked]:
-        """The verification workers; processes are started when there is work."""
-        return Workers(
+        self.checkers = Workers(
             module="pypimirror.verify.worker",
-            processes=self.config.processes,
+            processes=config.processes,
             hello=verify_protocol.Hello(),
             decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
 
     def count(self, **changes: int) -> None:
-        """Add to the run's counts."""
+        """Add to the counts of the run, and of the stage that it is called in."""
         with self._counting:
             self.counts.update(changes)
+        if (stage := _stage_counts.get()) is not None:
+            stage.update(changes)
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """Count apart what a stage of a batch does."""
+        counts: Counter[str] = Counter()
+        token = _stage_counts.set(counts)
+        try:
+            yield counts
+        finally:
+            _stage_counts.reset(token)
 
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
@@ -189,11 +202,15 @@ class Run:
     def _progress(self, _job: Job, size: int) -> None:
         self.reporter.advance(Stage.DOWNLOAD, size=size)
 
+    def cancel(self) -> None:
+        """End what is under way, in any thread, with `Cancelled`."""
+        self.workers.cancel()
+        self.checkers.cancel()
+
     def close(self) -> None:
         """End the workers."""
-        for name in ("workers", "checkers"):
-            if name in self.__dict__:
-                getattr(self, name).close()
+        self.workers.close()
+        self.checkers.close()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,19 @@
 """The sequence of the stages: the one place that says what a sync does, in which order.
 
-It runs two ways. Inline, `inline` calls a stage as a function; in a Prefect flow, the flow hands
-in a `Call` that wraps each stage in a task. Both keep the same history, through `perform`.
+It runs two ways. Inline, a stage is called as a function; in a Prefect flow, the flow hands in a
+`Call` that wraps each stage in a task. Both keep the same history, through `perform`.
+
+Where there are several batches, a few of them are under way at once, each in a lane of its own:
+while one is verified and published, another's files are fetched, and a large file at the end of
+a batch leaves no connection idle.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from pypimirror.catalog import projects, runs
@@ -17,7 +23,10 @@ from pypimirror.stages.run import Run
 
 #: Projects in a batch: enough to keep all connections busy and a flush cheap for each file, few
 #: enough that a killed run loses little and that staging stays small.
-BATCH_SIZE = 500
+BATCH_SIZE = 200
+
+#: Batches that are under way at once.
+LANES = 3
 
 
 @dataclass(frozen=True)
@@ -41,32 +50,30 @@ _WORK = {
 
 def perform(run: Run, stage: Stage, batch: Batch) -> None:
     """Do one stage for one batch and record it."""
-    before = Counter(run.counts)
-    run.stage = stage
     with run.catalog.write() as connection:
         record = runs.start_stage(connection, run.id, stage, batch.number)
     state = runs.FAILED
-    try:
-        if batch.projects:
-            _WORK[stage](run, batch.projects)
-        elif stage is Stage.DISCOVER:
-            discover.look_for_changes(run)
-        else:
-            publish.finish(run)
-        state = runs.COMPLETED
-    finally:
-        with run.catalog.write() as connection:
-            runs.end_stage(connection, record, state, run.counts - before)
+    with run.counting() as counts:
+        try:
+            if batch.projects:
+                _WORK[stage](run, batch.projects)
+            elif stage is Stage.DISCOVER:
+                discover.look_for_changes(run)
+            else:
+                publish.finish(run)
+            state = runs.COMPLETED
+        except Exception:
+            run.stage = stage
+            raise
+        finally:
+            with run.catalog.write() as connection:
+                runs.end_stage(connection, record, state, counts)
 
 
 def sync(run: Run, call: Call = perform) -> None:
     """Take every project that has something left to do through the four stages."""
     call(run, Stage.DISCOVER, Batch(0))
-    number = 0
-    for number, ids in enumerate(batches(run), start=1):
-        for stage in Stage:
-            call(run, stage, Batch(number, ids))
-    call(run, Stage.PUBLISH, Batch(number + 1))
+    _take_through(run, call, tuple(Stage))
 
 
 def batches(run: Run) -> Iterator[tuple[int, ...]]:
@@ -83,8 +90,50 @@ def batches(run: Run) -> Iterator[tuple[int, ...]]:
 
 def repair(run: Run, call: Call = perform) -> None:
     """Take what is open through the stages, without looking for changes upstream."""
+    _take_through(run, call, (Stage.DOWNLOAD, Stage.VERIFY, Stage.PUBLISH))
+
+
+def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
+    """Take all batches through `stages`, and then the mirror as a whole through the last one."""
+    found = (Batch(number, ids) for number, ids in enumerate(batches(run), start=1))
+    first = list(itertools.islice(found, 2))
+    if len(first) < 2:  # most runs: no threads, and the order of all steps is certain
+        for batch in first:
+            _lane(run, call, stages, batch)
+        last = len(first)
+    else:
+        last = _in_lanes(run, call, stages, itertools.chain(first, found))
+    call(run, Stage.PUBLISH, Batch(last + 1))
+
+
+def _lane(run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
+    for stage in stages:
+        call(run, stage, batch)
+
+
+def _in_lanes(run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Batch]) -> int:
+    """Do batches side by side; return the number of the last. One that fails ends the others."""
     number = 0
-    for number, ids in enumerate(batches(run), start=1):
-        for stage in (Stage.DOWNLOAD, Stage.VERIFY, Stage.PUBLISH):
-            call(run, stage, Batch(number, ids))
-    call(run, Stage.PUBLISH, Batch(number + 1))
+    with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
+        try:
+            busy: set[Future[None]] = set()
+            for batch in found:
+                number = batch.number
+                # A copy of the context for each: a flow run is known by it.
+                busy.add(lanes.submit(copy_context().run, _lane, run, call, stages, batch))
+                if len(busy) == LANES:
+                    busy = _wait_for_one(busy)
+            while busy:
+                busy = _wait_for_one(busy)
+        except BaseException:
+            run.cancel()
+            raise
+    return number
+
+
+def _wait_for_one(busy: set[Future[None]]) -> set[Future[None]]:
+    """Wait until a lane is free; return those that are not. Raises what a lane has raised."""
+    done, rest = wait(busy, return_when=FIRST_COMPLETED)
+    for future in done:
+        future.result()
+    return rest

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from pypimirror.memory import relax_collector
 from pypimirror.model import Problem, Reason
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
@@ -62,6 +63,7 @@ def _sidecar_sha256(path: str) -> str:
 def main() -> None:
     """Answer jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    relax_collector()
     encode = msgspec.json.Encoder().encode
     decode = msgspec.json.Decoder(ToWorker).decode
     for line in sys.stdin.buffer:

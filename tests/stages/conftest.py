@@ -47,15 +47,21 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     That every run ends its own is tested in `tests/cli`.
     """
-    pools: dict[bytes, Workers[Any, Any]] = {}
-
     class Shared(Workers[Any, Any]):
+        cancelled = False
+
+        def cancel(self) -> None:
+            self.cancelled = True
+            super().cancel()
+
         def close(self) -> None:
             pass
 
+    pools: dict[bytes, Shared] = {}
+
     def workers(**settings: Any) -> Workers[Any, Any]:
-        key = msgspec.json.encode(settings["hello"])
-        if key not in pools:
+        key = settings["module"].encode() + msgspec.json.encode(settings["hello"])
+        if key not in pools or pools[key].cancelled:
             pools[key] = Shared(**settings)
         return pools[key]
 
