@@ -37,6 +37,8 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
     assert dumped == {
         "mirror": {"directory": tmp_path / "mirror", "catalog": "sqlite", "layout": "project"},
         "select": {"projects": (), "exclude": (), "files": ("*",), "exclude_files": ()},
+        "verify": {"accept": "structure", "on_changed": "refuse"},
+        "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
         "download": {
             "processes": 0,
             "connections": 64,
@@ -55,6 +57,9 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "follow_external": False,
         "hosts": ("*",),  # PyPI's files have a host of their own
         "alternates": (),
+        "newest": 20,
+        "max_links": 100,
+        "authoritative": False,
     }
 
 
@@ -67,14 +72,23 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         layout = "pypi"
         [[upstream]]
         name = "one"
-        url = "http://127.0.0.1:8080/simple"
+        url = "http://127.0.0.1:8080/links"
         kind = "links"
         follow_external = true
+        newest = 3
+        max_links = 4
+        authoritative = true
         hosts = ["files.test", "other.test:81"]
         alternates = ["http://127.0.0.2/simple/"]
         [[upstream]]
         name = "two"
-        url = "http://127.0.0.1:8081/simple/"
+        url = "http://127.0.0.1:8081/simple"
+        [verify]
+        accept = "digest"
+        on_changed = "replace"
+        [quarantine]
+        max_age = "1w"
+        max_size = "1 MiB"
         [select]
         projects = ["six"]
         exclude = ["idna"]
@@ -101,7 +115,12 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     assert config.catalog_url == "sqlite:////srv/c.sqlite"
     assert config.mirror.layout == "pypi"
     one, two = config.upstream
-    assert one.url == "http://127.0.0.1:8080/simple/"  # links are relative to it
+    assert one.url == "http://127.0.0.1:8080/links"  # a page of links is one page
+    assert two.url == "http://127.0.0.1:8081/simple/"  # links are relative to it
+    assert (one.newest, one.max_links, one.authoritative) == (3, 4, True)
+    assert (config.verify.accept, config.verify.on_changed) == ("digest", "replace")
+    assert config.quarantine.max_age == timedelta(weeks=1)
+    assert config.quarantine.max_size == 1 << 20
     assert one.alternates == ("http://127.0.0.2/simple/",)
     assert (one.kind, one.follow_external) == ("links", True)
     assert one.hosts == ("files.test", "other.test:81")

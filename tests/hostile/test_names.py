@@ -68,8 +68,9 @@ ENTRIES: dict[str, tuple[dict[str, Any], Reason]] = {
     "short-digest": ({"hashes": {"sha256": "abc"}}, Reason.BAD_DIGEST),
     "digest-no-hex": ({"hashes": {"sha256": "z" * 64}}, Reason.BAD_DIGEST),
     "digest-no-text": ({"hashes": {"sha256": 7}}, Reason.BAD_PAGE),
-    "unknown-algorithm": ({"hashes": {"crc32": "00000000"}}, Reason.NO_DIGEST),
-    "no-digest": ({"hashes": {}}, Reason.NO_DIGEST),
+    # Without a digest that counts the archive itself must be the proof, and this is none.
+    "unknown-algorithm": ({"hashes": {"crc32": "00000000"}}, Reason.BAD_ARCHIVE),
+    "no-digest": ({"hashes": {}}, Reason.BAD_ARCHIVE),
     "one-digest-wrong": ({"hashes": {"sha256": SHA256, "md5": "0" * 32}}, Reason.DIGEST_MISMATCH),
     "wrong-size": ({"size": len(BODY) + 1}, Reason.SIZE_MISMATCH),
     "negative-size": ({"size": -1}, Reason.BAD_PAGE),
