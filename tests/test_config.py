@@ -37,6 +37,8 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
     assert dumped == {
         "mirror": {"directory": tmp_path / "mirror", "catalog": "sqlite", "layout": "project"},
         "select": {"projects": (), "exclude": (), "files": ("*",), "exclude_files": ()},
+        "verify": {"accept": "structure", "on_changed": "refuse"},
+        "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
         "download": {
             "processes": 0,
             "connections": 64,
@@ -54,7 +56,10 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "kind": "simple",
         "follow_external": False,
         "hosts": ("*",),  # PyPI's files have a host of their own
+        "newest": 20,
+        "max_links": 100,
         "alternates": (),
+        "authoritative": False,
     }
 
 
@@ -67,14 +72,16 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         layout = "pypi"
         [[upstream]]
         name = "one"
-        url = "http://127.0.0.1:8080/simple"
+        url = "http://127.0.0.1:8080/wheels.php?all"
         kind = "links"
         follow_external = true
         hosts = ["files.test", "other.test:81"]
-        alternates = ["http://127.0.0.2/simple/"]
+        newest = 3
+        max_links = 7
+        alternates = ["http://127.0.0.2/wheels"]
         [[upstream]]
         name = "two"
-        url = "http://127.0.0.1:8081/simple/"
+        url = "http://127.0.0.1:8081/simple"
         [select]
         projects = ["six"]
         exclude = ["idna"]
@@ -101,9 +108,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     assert config.catalog_url == "sqlite:////srv/c.sqlite"
     assert config.mirror.layout == "pypi"
     one, two = config.upstream
-    assert one.url == "http://127.0.0.1:8080/simple/"  # links are relative to it
-    assert one.alternates == ("http://127.0.0.2/simple/",)
-    assert (one.kind, one.follow_external) == ("links", True)
+    assert one.url == "http://127.0.0.1:8080/wheels.php?all"  # one page, called as it is
+    assert one.alternates == ("http://127.0.0.2/wheels",)
+    assert (one.kind, one.follow_external, one.newest, one.max_links) == ("links", True, 3, 7)
+    assert two.url == "http://127.0.0.1:8081/simple/"  # links are relative to it
     assert one.hosts == ("files.test", "other.test:81")
     assert two.hosts == ()
     assert config.select.exclude_files == ("*win*",)
