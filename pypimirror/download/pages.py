@@ -40,7 +40,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
             last_modified=response.headers.get("Last-Modified") or job.last_modified,
             serial=serial,
         )
-    body = b"".join(pieces(response, limit))
+    body = whole(response, limit)
     content_type = response.headers.get("Content-Type", "")
     page = parse_page(body, content_type=content_type, url=response.url, project=job.project)
     linked = None
@@ -79,7 +79,7 @@ def fetch_list(
     try:
         os.makedirs(os.path.dirname(job.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
         with Path(job.path).open("wb") as file:
-            for piece in pieces(response, limit):
+            for piece in _pieces(response, limit):
                 file.write(piece)
                 size += len(piece)
                 received(len(piece))
@@ -112,7 +112,18 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     raise failed_status(response)
 
 
-def pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
+def whole(response: Response, limit: int) -> bytes:
+    """Return a decoded body of at most `limit` bytes.
+
+    Each piece is copied as it comes: the next one may be received into the same buffer.
+    """
+    body = bytearray()
+    for piece in _pieces(response, limit):
+        body += piece
+    return bytes(body)
+
+
+def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
     """Yield a decoded body, giving other jobs their turn."""
     raw = raw_of(response)
     announced = content_length(response)

@@ -43,7 +43,6 @@ class Reading:
 
     problem: Problem | None = None
     partial: bool = False  #: a linked page could not be read
-    digest: str = ""  #: of everything below
     by_project: dict[ProjectName, list[File]] = field(default_factory=lambda: defaultdict(list))
     by_name: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
     own: set[str] = field(default_factory=set)  #: names that the page itself links
@@ -88,18 +87,17 @@ def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading
     return run.link_pages[name]
 
 
-def listing(run: Run, upstream: UpstreamSection, before: str | None) -> tuple[
-    ListResult, ProjectList | None
-]:  # fmt: skip
-    """Return the projects of a page of links, as a project list; none where it is as `before`."""
+def listing(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
+    """Return the projects of a page of links, as a project list.
+
+    It has no serials: each project that is looked at tells by its digest whether it has changed,
+    which costs no request.
+    """
     reading = read(run, upstream, (upstream.name, upstream.url))
-    if reading.problem is not None or reading.digest == before:
-        unchanged = reading.problem is None
-        return ListResult(0, not_modified=unchanged, problem=reading.problem), None
-    # What a page says in part is not what it says.
-    answer = ListResult(0, etag=None if reading.partial else reading.digest)
+    if reading.problem is not None:
+        return ListResult(0, problem=reading.problem), None
     names = sorted({*reading.by_project, *reading.refused})
-    return answer, ProjectList([ListedProject(name) for name in names])
+    return ListResult(0), ProjectList([ListedProject(name) for name in names])
 
 
 def answer(run: Run, upstream: UpstreamSection, job: FetchPage) -> PageResult:
@@ -141,9 +139,6 @@ def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading
             return Reading(found.failed[0])
         # Taking a login or an error page for an empty one would withdraw everything.
         return Reading(_no_links(url, "neither it nor a page that it links to has links to files"))
-    said = [reading.by_project[name] for name in sorted(reading.by_project)]
-    refused = [problem for name in sorted(reading.refused) for problem in reading.refused[name]]
-    reading.digest = hashlib.sha256(_encode([sorted(reading.own), refused, said])).hexdigest()
     run.failed(
         Stage.DISCOVER,
         # The file's place in the record is taken by the address: there is one line for each.

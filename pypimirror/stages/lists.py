@@ -104,12 +104,12 @@ def compare(run: Run) -> None:
 
 def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
     """Ask for an upstream's list; there is none where the answer says why or "not modified"."""
+    if upstream.kind == "links":
+        return linkpages.listing(run, upstream)
     path = run.tree.staging / f"list.{upstream.name}"
     with run.catalog.read() as connection:
         before = projects.get_list(connection, upstream.name)
         waiting = before is None or before.selection != run.selection.digest
-    if upstream.kind == "links":
-        return linkpages.listing(run, upstream, None if waiting or before is None else before.etag)
     job = FetchList(
         id=0,
         remote=upstream.name,
