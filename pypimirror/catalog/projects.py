@@ -133,6 +133,11 @@ def update_rows(connection: Connection, table: Any, rows: Iterable[Mapping[str, 
 def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
     """Replace what is refused of each of these projects."""
     connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
+    add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
+
+
+def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
+    """Remember what is refused of projects, beside what already is."""
     rows = [
         {
             "project_id": project_id,
@@ -141,8 +146,7 @@ def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]
             "message": problem.message,
             "url": problem.url,
         }
-        for project_id, problems in refused.items()
-        for problem in problems
+        for project_id, problem in refused
     ]
     if rows:
         connection.execute(insert(refusals), rows)

@@ -125,8 +125,8 @@ def sync(
     set_up_logging(verbose, quiet)
     settings = load(config)
     if dry_run:
-        syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
-        return
+        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
+        raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
     result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet)
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])

@@ -38,7 +38,7 @@ def styled(state: str) -> str:
     return f"[{_STYLE.get(state, 'red')}]{state}[/]"
 
 
-def summary(result: Summary, directory: Path) -> None:
+def summary(result: Summary, directory: Path, config_option: str = "") -> None:
     """Print how a sync ended and how to use what it made."""
     counts = result.counts
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
@@ -49,16 +49,18 @@ def summary(result: Summary, directory: Path) -> None:
         f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
         f"  pages     {counts['pages_written']} written"
     )
-    if result.message and result.state != runs.COMPLETED:
+    if result.message and result.message not in {p.message for p in result.failures}:
         out.print(f"  [red]{escape(result.message)}[/]")
     failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
     if result.state in (runs.COMPLETED, runs.INCOMPLETE):
-        index = (directory / "simple").as_uri() + "/"
-        out.print(f"\nInstall from it with\n  pip install --index-url {index} PROJECT")
-        out.print("or serve it to others with\n  pypimirror serve")
+        simple = directory / "simple"
+        example = next((entry.name for entry in simple.iterdir() if entry.is_dir()), "PROJECT")
+        command = f"pip install --index-url {simple.as_uri()}/ {example}"
+        out.print(f"\nInstall from it with\n  {command}", markup=False)
+        out.print(f"or serve it to others with\n  pypimirror serve{config_option}", markup=False)
 
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]]) -> None:

@@ -66,13 +66,13 @@ def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None
         rendering.summary(result, config.directory)
 
 
-def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: bool) -> None:
-    """Print what a sync would do."""
+def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: bool) -> bool:
+    """Print what a sync would do; return whether nothing of it would fail."""
     with TerminalReporter(quiet) as reporter:
         found = plan.plan(config, projects, reporter)
     if as_json:
         print_json(found.as_json())
-        return
+        return not found.problems
     for title, entries in (
         ("Would fetch", found.fetch),
         ("Would withdraw", found.withdraw),
@@ -92,3 +92,4 @@ def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: 
             (p.project and "discover", p.project, p.file, p.reason.value, p.message)
             for p in found.problems
         )
+    return not found.problems

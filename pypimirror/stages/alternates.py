@@ -1,21 +1,62 @@
-"""Download, the part on alternates: where else a file can be had that its upstream failed on.
+"""What an upstream's alternates are asked for: what the upstream itself failed on.
 
-The alternate's own page of the project says where; nothing is guessed from the upstream's
-addresses. Pages are asked for only now, since in most runs nothing fails.
+Pages that cannot be had are asked for at each alternate in turn. So are files, in the download
+stage: the alternate's own page of the project says where; nothing is guessed from the upstream's
+addresses. Nobody is asked before something fails, since in most runs nothing does.
+
+An alternate may lag behind. So what its page lacks is not taken for gone, that it has no such
+project says nothing, and the upstream is asked again in the next run.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Row
 
-from pypimirror.download.protocol import FetchPage
+from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.model import File
 from pypimirror.stages import pages
 from pypimirror.stages.run import Run
+
+
+class Answer(NamedTuple):
+    """What was said of one project's page."""
+
+    row: Row[Any]  #: of the project
+    position: int  #: of the upstream that was asked
+    result: PageResult
+    place: str = ""  #: the alternate that the page came from, where it did
+
+
+def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
+    """Ask alternates for pages that their upstream cannot give; what none has stays failed."""
+    waiting = {answer.row.id: answer for answer in failed}
+    for position, upstream in enumerate(run.config.upstream):
+        for url in upstream.alternates:
+            due = [answer.row for answer in waiting.values() if answer.position == position]
+            jobs = (pages.page_job(row.id, upstream, (url, url), row.name) for row in due)
+            for result in pages.ask(run, jobs):
+                if result.page is not None:
+                    yield _taken(run, waiting.pop(result.id), result, url)
+    yield from waiting.values()
+
+
+def _taken(run: Run, failed: Answer, result: PageResult, url: str) -> Answer:
+    assert result.page is not None
+    cause = failed.result.problem
+    told = cause.message if cause is not None else ""
+    run.reporter.note("warning", f"{failed.row.name}: {told} Its page was taken from {url}")
+    page = msgspec.structs.replace(result.page, partial=True)
+    # Validators of one place mean nothing to another; nor are equal pages the same page.
+    digest = f"{result.digest} {url}"
+    result = msgspec.structs.replace(
+        result, page=page, etag=None, last_modified=None, digest=digest
+    )
+    return failed._replace(result=result, place=url)
 
 
 def offers(

@@ -37,6 +37,11 @@ from pypimirror.verify.proof import Proof, strongest
 MAIN = "sha256"
 
 
+_OTHER_METADATA = (
+    "the upstream announces other core metadata than the wheel carries; it is served without"
+)
+
+
 class HeldFile(msgspec.Struct, frozen=True):
     """A file as the catalog has it. The fields are columns of `files`."""
 
@@ -52,6 +57,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     proof: int | None
     proof_source: str | None
     metadata_claim: bytes | None
+    metadata_sha256: bytes | None
     upload_time: str | None
     requires_python: str | None
     yanked: str | None
@@ -181,10 +187,20 @@ def _known(
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
         decision.changed.append({"id": old.id, **changes})
+    if target is None and state in PROVEN and _lacks_metadata(row, old):
+        if "metadata_claim" in changes:
+            target = State.FETCHED  # the new claim may be right: prove it with the wheel
+        else:
+            decision.refused.append(_refusal(Reason.METADATA_MISMATCH, page, file, _OTHER_METADATA))
     if old.gone is not None:
         decision.back.append(old.id)
     if target is not None:
         decision.moved.setdefault(target, []).append(old.id)
+
+
+def _lacks_metadata(row: dict[str, Any], old: HeldFile) -> bool:
+    """Whether the upstream announces core metadata, and not what the wheel carries."""
+    return bool(row["metadata_claim"]) and row["metadata_claim"] != old.metadata_sha256
 
 
 def _missing(

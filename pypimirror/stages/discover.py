@@ -30,10 +30,12 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
-from pypimirror.stages import lists, pages, sources
+from pypimirror.stages import alternates, lists, pages, sources
+from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
 from pypimirror.tree import hashed_location
+from pypimirror.upstream.grouping import project_of
 
 #: Pages whose consequences go into the catalog in one transaction.
 _COMMIT = 200
@@ -76,12 +78,12 @@ def discover(run: Run, ids: Sequence[int]) -> None:
         for chunk in _chunks(_ask(run, asked)):
             problems = []
             read = []
-            for row, position, result in chunk:
-                problem = result.problem
+            for answer in chunk:
+                row, position, problem = answer.row, answer.position, answer.result.problem
                 if problem is None or problem.reason not in _OUTAGE:
                     run.answered = True
                 if problem is None:
-                    read.append((row, position, result))
+                    read.append(answer)
                 elif problem.reason is not Reason.MISSING:
                     problem = msgspec.structs.replace(problem, project=row.name)
                     problems.append(problem)
@@ -106,13 +108,16 @@ def _first_upstream(run: Run, row: Row[Any]) -> int:
     return 0
 
 
-def _ask(
-    run: Run, asked: Sequence[tuple[Row[Any], int]]
-) -> Iterator[tuple[Row[Any], int, PageResult]]:
+def _ask(run: Run, asked: Sequence[tuple[Row[Any], int]]) -> Iterator[Answer]:
     by_id = {row.id: (row, position) for row, position in asked}
+    failed = []
     for result in pages.ask(run, (_page_job(run, row, position) for row, position in asked)):
-        row, position = by_id[result.id]
-        yield row, position, result
+        answer = Answer(*by_id[result.id], result)
+        if result.problem is None or result.problem.reason is Reason.MISSING:
+            yield answer
+        else:
+            failed.append(answer)
+    yield from alternates.instead(run, failed)
 
 
 def _page_job(run: Run, row: Row[Any], position: int) -> FetchPage:
@@ -132,13 +137,13 @@ def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
+def _apply(run: Run, read: Sequence[Answer]) -> None:
     """Write what pages say into the catalog, in one transaction."""
     if not read:
         return
     changed = {
         row.id: (position, result.page)
-        for row, position, result in read
+        for row, position, result, _ in read
         if result.page is not None and not _is_unchanged(run, row, position, result)
     }
     pooled = sources.pool(run, changed)
@@ -150,17 +155,22 @@ def _apply(run: Run, read: Sequence[tuple[Row[Any], int, PageResult]]) -> None:
             )
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
-        for row, _, result in read:
+        for row, _, result, place in read:
             if row.id not in changed:
-                values.append(_unchanged_values(run, row, result))
+                # Only its own upstream knows whether a page is still the newest.
+                values.append(
+                    _unchanged_values(run, row, result) | ({"look": True} if place else {})
+                )
                 continue
             position, page = changed[row.id]
             upstream = run.config.upstream[position]
             decision, columns = _read_page(
-                run, row, upstream, page, held[row.id], pooled.claims[row.id]
+                run, row, upstream, place, page, held[row.id], pooled.claims[row.id]
             )
             decisions[row.id] = decision
             columns |= _identity(run, row, result)
+            if place:
+                columns["look"] = True
             if row.id in pooled.failed:
                 # What a source would have said is not known: look again, whatever the page says.
                 columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
@@ -236,22 +246,19 @@ def _read_page(
     run: Run,
     row: Row[Any],
     upstream: UpstreamSection,
+    place: str,
     page: ProjectPage,
     held: dict[str, HeldFile],
     pooled: Mapping[str, Sequence[Claim]],
 ) -> tuple[Decision, dict[str, Any]]:
-    """Decide on a page; return the decision and the project's new columns."""
+    """Decide on a page, of one of the upstream's places; return that and the new columns."""
     selected = run.selection.files(ProjectName(row.name), (f.filename for f in page.files))
     selected = pages.limited(page, selected, upstream.newest)
-    locations = {}
-    if run.config.mirror.layout == "pypi":
-        for file in page.files:
-            location = hashed_location(urlsplit(file.url).path)
-            if location:
-                locations[file.filename] = location
+    locations = _locations(page) if run.config.mirror.layout == "pypi" else {}
+    believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     terms = Terms(
-        owner=upstream.name,
-        authoritative=next((u.name for u in run.config.upstream if u.authoritative), None),
+        owner=place or upstream.name,
+        authoritative=place if place and upstream.authoritative else believed,
         replace_changed=run.config.verify.on_changed == "replace",
     )
     decision = decide(page, held, selected, locations, pooled, terms)
@@ -269,6 +276,20 @@ def _read_page(
         "gone": None,
         "dirty": True,
     }
+
+
+def _locations(page: ProjectPage) -> dict[str, str]:
+    """Return the upstream's own directories of files, where no other project can have the same.
+
+    A name such as "foo-bar-1.zip" may stand on the pages of foo and of foo-bar, and the directory
+    is the upstream's choice: so it counts only for the one project that the name is read as.
+    """
+    found = {}
+    for file in page.files:
+        location = hashed_location(urlsplit(file.url).path)
+        if location and project_of(file.filename) == page.project:
+            found[file.filename] = location
+    return found
 
 
 def _versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:

@@ -87,13 +87,15 @@ def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading
     return run.link_pages[name]
 
 
-def listing(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
-    """Return the projects of a page of links, as a project list.
+def listing(
+    run: Run, upstream: UpstreamSection, place: tuple[str, str]
+) -> tuple[ListResult, ProjectList | None]:
+    """Return the projects of the page of links at a place of an upstream, as a project list.
 
     It has no serials: each project that is looked at tells by its digest whether it has changed,
     which costs no request.
     """
-    reading = read(run, upstream, (upstream.name, upstream.url))
+    reading = read(run, upstream, place)
     if reading.problem is not None:
         return ListResult(0, problem=reading.problem), None
     names = sorted({*reading.by_project, *reading.refused})

@@ -19,7 +19,7 @@ from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
 from pypimirror.stages import linkpages
-from pypimirror.stages.run import Run
+from pypimirror.stages.run import Run, places
 from pypimirror.upstream.listing import parse_list
 
 _SELECTION_MARK = "selection"
@@ -66,8 +66,10 @@ def compare(run: Run) -> None:
         answer, found = _fetch(run, upstream)
         if found is not None:
             run.answered = True
-            read[upstream.name] = _memory(run, answer, found, whole=complete)
+            own = answer.problem is None  # not an alternate's, which may lack what is new
+            read[upstream.name] = _memory(run, answer, found, whole=complete and own)
             changed = _changed(run, upstream, found, known, seen, new_ones=complete)
+            complete = complete and own
             with run.catalog.write() as connection:
                 for chunk in projects.chunks(changed):
                     projects.ensure(connection, chunk)
@@ -103,17 +105,39 @@ def compare(run: Run) -> None:
 
 
 def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
-    """Ask for an upstream's list; there is none where the answer says why or "not modified"."""
+    """Ask for an upstream's list; there is none where the answer says why or "not modified".
+
+    Where it fails, the alternates are asked in turn: of a list that one of them gave, the answer
+    is still the upstream's, with its problem.
+    """
+    first, found = _fetch_from(run, upstream, (upstream.name, upstream.url))
+    if first.problem is None:
+        return first, found
+    for name, url in list(places(upstream))[1:]:
+        _, found = _fetch_from(run, upstream, (name, url))
+        if found is not None:
+            told = f"{upstream.name}: {first.problem.message} Its project list was taken from {url}"
+            run.reporter.note("warning", told)
+            return first, found
+    return first, None
+
+
+def _fetch_from(
+    run: Run, upstream: UpstreamSection, place: tuple[str, str]
+) -> tuple[ListResult, ProjectList | None]:
+    """Ask for the list at one of an upstream's places, given by name and address."""
     if upstream.kind == "links":
-        return linkpages.listing(run, upstream)
+        return linkpages.listing(run, upstream, place)
+    name, url = place
     path = run.tree.staging / f"list.{upstream.name}"
     with run.catalog.read() as connection:
         before = projects.get_list(connection, upstream.name)
         waiting = before is None or before.selection != run.selection.digest
+        waiting = waiting or name != upstream.name  # validators of one place are no other's
     job = FetchList(
         id=0,
-        remote=upstream.name,
-        url=upstream.url,
+        remote=name,
+        url=url,
         path=str(path),
         etag=None if waiting or before is None else before.etag,
         last_modified=None if waiting or before is None else before.last_modified,
@@ -129,7 +153,7 @@ def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList
     finally:
         path.unlink(missing_ok=True)
     for warning in found.warnings:
-        run.reporter.note("warning", f"{upstream.name}: {warning}")
+        run.reporter.note("warning", f"{name}: {warning}")
     return result, found
 
 

@@ -349,8 +349,10 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
 def _close(run: Run, state: str, message: str) -> Summary:
     with _catalog_errors(), run.catalog.write() as connection:
         # What pages offer and the mirror refuses is said in every run, until it changes.
+        said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
         refused = projects.standing_refusals(connection, run.names)
-        runs.add_failures(connection, run.id, Stage.DISCOVER, refused)
+        news = [problem for problem in refused if (problem.project, problem.file) not in said]
+        runs.add_failures(connection, run.id, Stage.DISCOVER, news)
         rows = runs.failures_of(connection, run.id)
         failures = [
             Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts) for r in rows

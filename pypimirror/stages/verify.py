@@ -148,8 +148,14 @@ def _place(
             }
         )
     run.tree.flush()
+    ids = {(row.filename, row.project): row.project_id for row, _, _ in good}
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
+        # Said in every run, until the upstream announces something else.
+        projects.add_refusals(
+            connection,
+            ((ids[p.file, p.project], p) for p in problems if p.reason is Reason.METADATA_MISMATCH),
+        )
         projects.touch(connection, {row.project_id for row, _, _ in good})
     for row, _, _ in good:
         del run.observed[row.id]
@@ -174,17 +180,17 @@ def _place_metadata(
     It is read from the wheel itself: whoever announces other metadata than the wheel carries
     would have installers resolve something else than they install.
     """
-    if not result.metadata_sha256:
-        return None
     staged = _staged_metadata(run, row)
     digest = bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
         staged.unlink(missing_ok=True)
         message = (
             f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
-            f"the wheel's own has {digest.hex()}; the wheel is served without"
+            f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
         )
         problems.append(_named(row, Problem(Reason.METADATA_MISMATCH, message)))
+        return None
+    if not digest:
         return None
     run.tree.place(staged, _relative(row) + METADATA_SUFFIX)
     return digest

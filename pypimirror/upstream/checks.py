@@ -238,6 +238,11 @@ class Collector:
         return tuple(self._files.values())
 
     @property
+    def is_partial(self) -> bool:
+        """Whether files were refused whose names nobody is told."""
+        return self._untold > 0
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """One problem for each refused file, up to `MAX_PROBLEMS`, and one for all others."""
         if not self._untold:

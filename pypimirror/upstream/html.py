@@ -7,10 +7,9 @@ Which links count: those whose path ends with the name of a distribution; where 
 (links like "/get?id=1"), those whose text is such a name. All others, such as "../", help pages
 and signatures, are passed over in silence.
 
-Which pages count: any HTML without such a link is the page of a project without files, as that
-is how it looks on every index. Taking an error page for one would withdraw the project, though,
-so a page without files that has a form in it, or the title of an error page, is refused; and one
-that shows no sign of being an index gets a warning.
+Which pages count: a page without such a link is that of a project without files only where its
+title or its meta tags show it to be an index. Taking an error page for one would withdraw the
+project.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
     warnings = [*warned, *reader.warnings]
     status = status_of(reader.meta.get("project-status"), warnings)
     if not reader.links:
-        warnings.extend(_doubts(reader, url, project))
+        _check_index(reader, url, project)
     serial = _SERIAL.search(body[-200:])
     withheld = status is ProjectStatus.QUARANTINED
     return ProjectPage(
@@ -78,20 +77,24 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
         files=() if withheld else reader.collected.files,
         problems=() if withheld else reader.collected.problems,
         warnings=tuple(warnings),
+        partial=reader.collected.is_partial,
     )
 
 
-def _doubts(reader: _Page, url: str, project: str) -> tuple[str, ...]:
-    """Warnings on a page without files; raises where it is some other page in place of one."""
+def _check_index(reader: _Page, url: str, project: str) -> None:
+    """Refuse a page without files that nothing shows to be an index.
+
+    An error page of status 200 would otherwise take all files of the project away.
+    """
     if reader.meta:
-        return ()
+        return
+    message = "it has no links to files, and nothing else that shows it to be an index"
     if reader.has_form or _ERROR_TITLE.search(reader.title):
         title = printable(reader.title, 60)
         message = f"it is no index, but a page for people, with the title {title!r}"
-        raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
-    if _INDEX_TITLE.search(reader.title):
-        return ()
-    return ("the page has no links to files, and nothing else that shows it to be an index",)
+    elif _INDEX_TITLE.search(reader.title):
+        return
+    raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
 
 
 class _Page:

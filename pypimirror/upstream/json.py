@@ -125,6 +125,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
         extra=extra,
         problems=reader.collected.problems,
         warnings=(*warnings, *reader.warnings),
+        partial=reader.collected.is_partial,
     )
 
 

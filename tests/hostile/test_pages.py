@@ -201,7 +201,6 @@ def test_more_than_was_announced_is_never_part_of_a_page(
     room.check()
 
 
-@pytest.mark.xfail(strict=True, reason="upstream.html takes any page without links for an index")
 @pytest.mark.parametrize("content_type", ["text/html", "application/vnd.pypi.simple.v1+json"])
 def test_a_page_for_people_is_no_project_without_files(
     simulator: Simulator, tmp_path_factory: pytest.TempPathFactory, content_type: str

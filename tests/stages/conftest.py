@@ -47,6 +47,7 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     That every run ends its own is tested in `tests/cli`.
     """
+
     class Shared(Workers[Any, Any]):
         cancelled = False
 

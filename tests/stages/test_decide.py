@@ -32,6 +32,7 @@ def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
         "withdrawn_at": None,
         "proof": Proof.DIGEST if state in PINNED else None,
         "other_urls": None,
+        "metadata_sha256": None,
         **columns(file, file.digests, source, None),
     }
     return HeldFile(filename=file.filename, state=state, **(row | changes))
@@ -348,7 +349,13 @@ def test_deciding_twice_decides_nothing_new(
         put(number, gone=None)
     for number, row in enumerate(first.new, start=100):
         after[row["filename"]] = HeldFile(
-            id=number, state=State.WANTED, gone=None, withdrawn_at=None, proof=None, **row
+            id=number,
+            state=State.WANTED,
+            gone=None,
+            withdrawn_at=None,
+            proof=None,
+            metadata_sha256=None,
+            **row,
         )
     second = decide(page, after, selected, {}, {}, TERMS)
     assert second.new == second.back == []

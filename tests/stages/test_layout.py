@@ -52,7 +52,6 @@ def test_a_file_keeps_its_place_when_the_layout_changes(
         assert upstream.downloads(old.filename) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="nothing compares the places of files of two projects")
 def test_an_upstream_cannot_lead_files_of_two_projects_to_one_place(
     mirror: Mirror, simulator: Simulator
 ) -> None:

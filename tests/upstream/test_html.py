@@ -281,8 +281,9 @@ def test_a_page_without_links_is_an_empty_project(title: str) -> None:
     assert parsed.files == () and parsed.warnings == ()
 
 
-def test_a_page_that_may_not_be_an_index_warns() -> None:
-    assert "no links to files" in read(document(head="<title>Welcome</title>")).warnings[0]
+def test_a_page_that_nothing_shows_to_be_an_index_is_refused() -> None:
+    with pytest.raises(ReadError, match="no links to files"):
+        read(document(head="<title>Welcome</title>"))
     assert read(document(anchor(SDIST), head="<title>Welcome</title>")).warnings == ()
 
 
