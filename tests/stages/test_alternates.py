@@ -33,9 +33,9 @@ FAULTS = [
     Status(500),
     Corrupt(at=60),
     Truncate(at=50),
-    Longer(b"more"),
+    Longer(),
     HtmlError(),
-    Reset(at=50),
+    Reset(after=50),
     Hangup(),
 ]
 PAGE_FAULTS = [Status(500), Status(403), HtmlError(), Truncate(at=40), Replace(b"{}"), Hangup()]
@@ -71,7 +71,8 @@ def with_alternates(base: Path, simulator: Simulator, *alternates: Simulator) ->
 
 
 def offer_both(simulators: list[Simulator], project: str, *versions: str, **said: Any) -> Any:
-    return [offer(simulator, project, *versions, **said) for simulator in simulators][0]
+    offered = [offer(simulator, project, *versions, **said) for simulator in simulators]
+    return offered[0]
 
 
 def proof(mirror: Mirror, filename: str) -> tuple[int, str, str]:
@@ -199,7 +200,9 @@ def test_a_page_that_fails_is_asked_at_the_alternates_in_turn(
     result = mirror.sync()
     assert (result.state, result.failures) == ("completed", [])
     assert mirror.holds(file) and mirror.holds(fine)
-    assert [row["upstream"] for row in mirror.query("SELECT upstream FROM projects")] == ["sim0"] * 2
+    assert [row["upstream"] for row in mirror.query("SELECT upstream FROM projects")] == [
+        "sim0"
+    ] * 2
     assert proof(mirror, file.filename) == (2, "sha256", third.url)
     assert proof(mirror, fine.filename) == (1, "sha256", "sim0")
 
