@@ -13,13 +13,6 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.create_table(
-        "leases",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("holder", sa.Text(), nullable=False),
-        sa.Column("expires_at", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
-    )
-    op.create_table(
         "lists",
         sa.Column("upstream", sa.Text(), nullable=False),
         sa.Column("etag", sa.Text(), nullable=True),
@@ -120,9 +113,6 @@ def upgrade() -> None:
         sa.Column("proof_source", sa.Text(), nullable=True),
         sa.Column("proven_at", sa.Float(), nullable=True),
         sa.Column("stamp", sa.BigInteger(), nullable=True),
-        sa.Column("attempts", sa.SmallInteger(), nullable=True),
-        sa.Column("next_try", sa.Float(), nullable=True),
-        sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("metadata_claim", sa.LargeBinary(), nullable=True),
         sa.Column("metadata_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("upload_time", sa.Text(), nullable=True),
@@ -183,15 +173,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in (
-        "stages",
-        "refusals",
-        "files",
-        "failures",
-        "runs",
-        "projects",
-        "marks",
-        "lists",
-        "leases",
-    ):
+    for table in ("stages", "refusals", "files", "failures", "runs", "projects", "marks", "lists"):
         op.drop_table(table)

@@ -80,9 +80,6 @@ files = Table(
     Column("proof_source", Text),  # who made the claims; null where nobody did
     Column("proven_at", Float),  # last time that the bytes were seen to be right
     Column("stamp", BigInteger),  # of inode, size and mtime then; see tree.stamp
-    Column("attempts", SmallInteger),  # runs that failed on it in a row; null where none did
-    Column("next_try", Float),  # no run asks for it before
-    Column("last_error", Text),  # JSON: the Problem of the last attempt
     Column("metadata_claim", LargeBinary),  # sha256; empty where offered without any
     Column("metadata_sha256", LargeBinary),  # of the .metadata that is held
     Column("upload_time", Text),
@@ -120,15 +117,6 @@ lists = Table(
     Column("last_modified", Text),
     Column("serial", BigInteger),
     Column("selection", Text),
-)
-
-#: Which process works on the mirror; see pypimirror.lease.
-leases = Table(
-    "leases",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Text, nullable=False),  # JSON object
-    Column("expires_at", Float, nullable=False),
 )
 
 #: Facts about the mirror as a whole, such as the form in which its pages were written.
