@@ -48,6 +48,10 @@ test: $(DEVELOPMENT) ## Run the whole test suite
 demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own
 	@$(BIN)/python -m tests.demo
 
+.PHONY: bench
+bench: $(DEVELOPMENT) ## Measure pypimirror against its peers; takes long
+	@$(BIN)/python -m benchmarks --install
+
 .PHONY: lint
 lint: $(DEVELOPMENT) ## Check style and formatting
 	$(BIN)/ruff check .
