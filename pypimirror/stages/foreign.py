@@ -10,12 +10,21 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from pypimirror.catalog import files, projects
+from pypimirror.filenames import printable
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
 
-_CHUNK = 2000  # paths that are looked up at once
+_CHUNK = 1000  # paths that are looked up at once
+_SHOWN = 1000  # characters of a path
+
+#: Where the name of a project may end in that of a file.
+_ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
+# Linux distributions call the package of "six" "python3-six".
+_SYSTEM = re.compile(r"python[0-9.]*-", re.I)
 
 
 def find(run: Run) -> Iterator[Problem]:
@@ -46,8 +55,13 @@ def _walk(root: Path, relative: str) -> Iterator[str]:
 def _known_files(run: Run, paths: list[str]) -> set[str]:
     wanted: dict[str, set[str]] = {}
     for path in paths:
-        filename = path.rpartition("/")[2].removesuffix(METADATA_SUFFIX)
-        wanted.setdefault(filename, set()).update(_projects_of(filename))
+        if not path.isprintable():  # not the catalog's; and no text at all, where undecodable
+            continue
+        *directories, name = path.split("/")
+        filename = name.removesuffix(METADATA_SUFFIX)
+        by_project = len(directories) == 2  # else the layout is the upstream's
+        found = directories[1:] if by_project else _projects_of(filename)
+        wanted.setdefault(filename, set()).update(found)
     known = set()
     with run.catalog.read() as connection:
         for row in files.named(connection, wanted):
@@ -61,19 +75,19 @@ def _known_files(run: Run, paths: list[str]) -> set[str]:
 def _projects_of(filename: str) -> Iterator[str]:
     """Yield the names of the projects that a file of this name may belong to.
 
-    The project's name is what comes before one of the separators; which one, nobody can tell.
+    The project's name is what comes before one of the separators, or before a version without
+    one; which, nobody can tell. See `filenames.belongs`.
     """
-    name = re.sub(r"[-_.]+", "-", filename).lower()
-    position = name.find("-")
-    while position > 0:
-        yield name[:position]
-        position = name.find("-", position + 1)
+    if filename.lower().endswith((".rpm", ".deb")) and (system := _SYSTEM.match(filename)):
+        yield from _projects_of(filename[system.end() :])
+    for end in _ENDS.finditer(filename):
+        yield canonicalize_name(filename[: end.start()])
 
 
 def _known_pages(run: Run, paths: list[str]) -> set[str]:
     formats = run.config.publish.formats
     known = set(page_paths(None, formats).values())
-    names = sorted({path.split("/")[1] for path in paths})
+    names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
     with run.catalog.read() as connection:
         for row in projects.by_name(connection, names):
             if row.live:
@@ -82,6 +96,7 @@ def _known_pages(run: Run, paths: list[str]) -> set[str]:
 
 
 def _foreign(path: str) -> Problem:
+    path = printable(path, _SHOWN)
     return Problem(
         Reason.FOREIGN,
         f"{path}: is in the mirror root and not in the catalog; it is served to whoever knows "

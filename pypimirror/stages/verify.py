@@ -9,6 +9,7 @@ are durable before the catalog says that they are verified.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ def _place(
         projects.touch(connection, {row.project_id for row, _, _ in good})
     for row, _, _ in good:
         del run.observed[row.id]
-    run.count(files_verified=len(good))
+    levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
+    run.count(files_verified=len(good), **levels)
 
 
 def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -44,6 +45,12 @@ def test_each_batch_counts_its_own_files(many: Mirror) -> None:
         "SELECT sum(json_extract(counts, '$.files_verified')) FROM stages WHERE stage = 'verify'"
     )
     assert rows[0][0] == 14
+
+
+def test_a_stage_says_how_its_files_were_proven(many: Mirror) -> None:
+    many.sync()
+    rows = many.query("SELECT counts FROM stages WHERE stage = 'verify'")
+    assert sum(json.loads(row[0])["proven_by_digest"] for row in rows) == 14
 
 
 def test_lanes_are_really_side_by_side(many: Mirror) -> None:
