@@ -9,10 +9,11 @@ and was bad is put aside on the way.
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Row
@@ -92,19 +93,18 @@ def _fetch(
 ) -> None:
     """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
 
-    When the line breaks, no more is asked for: the rest stays as it is, for the next run.
+    When the line to a host breaks, no more is asked of it: the rest stays as it is, for the next
+    run.
     """
-    outages = 0
-    reached = itertools.takewhile(lambda _: outages < _ENOUGH, jobs)
-    for chunk in _chunks(run.fetch(reached)):
+    lines = _Lines()
+    for chunk in _chunks(run.fetch(job for job in jobs if lines.is_open(job))):
         fetched = []
         for result in chunk:
             assert isinstance(result, FileResult)
+            lines.heard(result)
             if result.problem is None:
                 fetched.append(result)
-                outages = 0
             else:
-                outages = outages + 1 if result.problem.reason in _OUTAGE else 0
                 failed[result.id] = result
                 if result.problem.reason in _PROVEN_BAD:
                     staged, row = run.tree.staged(result.id), due[result.id]
@@ -122,12 +122,46 @@ def _fetch(
             bytes_downloaded=sum(result.transferred for result in chunk),
         )
         run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
-    if outages >= _ENOUGH:
-        last = _problem(due[chunk[-1].id], chunk[-1])
-        run.unreachable = msgspec.structs.replace(
-            last, message=f"{outages} files in a row could not be fetched, so the rest waits for "
-            f"the next run; the last: {last.message}", project="", file="",
-        )  # fmt: skip
+    run.failed(Stage.DOWNLOAD, lines.problems())
+
+
+class _Lines:
+    """Which hosts still deliver: one that fails too often in a row is not asked any more."""
+
+    def __init__(self) -> None:
+        self._host_of: dict[int, str] = {}  # of jobs under way
+        self._outages: dict[str, int] = {}  # in a row
+        self._broken: dict[str, Problem] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def is_open(self, job: FetchFile) -> bool:
+        """Whether a job is worth doing."""
+        host = urlsplit(job.urls[0]).netloc
+        if host in self._broken:
+            self._left_out[host] += 1
+            return False
+        self._host_of[job.id] = host
+        return True
+
+    def heard(self, result: FileResult) -> None:
+        """Take in how a job went."""
+        host = self._host_of.pop(result.id)
+        if result.problem is None or result.problem.reason not in _OUTAGE:
+            self._outages.pop(host, None)
+            return
+        self._outages[host] = self._outages.get(host, 0) + 1
+        if self._outages[host] >= _ENOUGH:
+            self._broken[host] = result.problem
+
+    def problems(self) -> Iterator[Problem]:
+        """Say of each broken line how much waits for the next run."""
+        for host, number in self._left_out.items():
+            last = self._broken[host]
+            message = (
+                f"{_ENOUGH} files in a row could not be fetched from {host}, so {number} more "
+                f"wait for the next run; the last: {last.message}"
+            )
+            yield Problem(last.reason, message, url=last.url)
 
 
 def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:

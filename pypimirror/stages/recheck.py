@@ -51,9 +51,19 @@ class Options:
 
 def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
-    deadline = None if options.max_duration is None else time.monotonic() + options.max_duration
     run.reporter.begin(Stage.VERIFY, None)
     findings = _Findings(run, options)
+    try:
+        _look(run, options, findings)
+        if options.repair:
+            findings.repair(repair)
+    finally:
+        run.record(Stage.VERIFY, findings.problems)
+
+
+def _look(run: Run, options: Options, findings: _Findings) -> None:
+    """Read files, then look for strangers and at the pages, until the time is up."""
+    deadline = None if options.max_duration is None else time.monotonic() + options.max_duration
     rows: dict[int, Row[Any]] = {}
     jobs = _jobs(run, options, rows, deadline)
     batch: list[tuple[Row[Any], Checked]] = []
@@ -68,9 +78,6 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     else:
         findings.add(foreign.find(run))
         findings.pages()
-    if options.repair:
-        findings.problems = findings.repaired(repair)
-    run.record(Stage.VERIFY, findings.problems)
 
 
 def _jobs(
@@ -114,10 +121,16 @@ def _held(run: Run, before: float | None) -> Iterator[Row[Any]]:
 
 
 def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
-    try:
-        return bool(stamp(run.tree.path(relative)) == row.stamp)
-    except OSError:
+    if row.metadata_sha256 and not run.tree.path(relative + METADATA_SUFFIX).exists():
         return False
+    return bool(_stamp(run, relative) == row.stamp)
+
+
+def _stamp(run: Run, relative: str) -> int | None:
+    try:
+        return stamp(run.tree.path(relative))
+    except OSError:
+        return None
 
 
 class _Findings:
@@ -139,42 +152,43 @@ class _Findings:
         """Judge some results; note what is right, take back what is not."""
         run = self._run
         right: list[dict[str, Any]] = []
-        wrong: list[tuple[Row[Any], Problem]] = []
+        wrong: list[tuple[Row[Any], Checked, Problem]] = []
         for row, result in batch:
             problem = judge(row, result)
             if problem is None:
-                path = run.tree.path(file_path(row.project, row.filename, row.location))
-                right.append({"id": row.id, "proven_at": run.now, "stamp": stamp(path)})
+                relative = file_path(row.project, row.filename, row.location)
+                seen = {"proven_at": run.now, "stamp": _stamp(run, relative)}
+                right.append({"id": row.id, **seen})
             else:
-                wrong.append((row, problem))
+                wrong.append((row, result, problem))
         with run.catalog.write() as connection:
             files.change(connection, right)
         run.count(bytes_checked=sum(result.size for _, result in batch))
         run.reporter.advance(Stage.VERIFY, things=len(batch))
-        self.add(problem for _, problem in wrong)
+        self.add(problem for _, _, problem in wrong)
         if self._options.repair and wrong:
             self._take_back(wrong)
 
-    def _take_back(self, wrong: Sequence[tuple[Row[Any], Problem]]) -> None:
+    def _take_back(self, wrong: Sequence[tuple[Row[Any], Checked, Problem]]) -> None:
         """Take bad files off their pages, then put their bytes aside."""
         run = self._run
-        wrong = [(r, p) for r, p in wrong if p.reason in BAD_BYTES | _MENDABLE]
-        held = [(row, problem) for row, problem in wrong if row.state != State.WITHDRAWN]
+        wrong = [each for each in wrong if each[2].reason in BAD_BYTES | _MENDABLE]
+        held = [(row, problem) for row, _, problem in wrong if row.state != State.WITHDRAWN]
         again = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
         lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
         with run.catalog.write() as connection:
             files.move(connection, State.FETCHED, [{"id": row.id} for row in again], run.id)
             files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
             # Of a withdrawn file, only the promise to have its bytes back is lost.
-            gone = [row for row, _ in wrong if row.state == State.WITHDRAWN]
+            gone = [row for row, _, _ in wrong if row.state == State.WITHDRAWN]
             files.change(connection, [{"id": row.id, "withdrawn_at": None} for row in gone])
             touched = {row.project_id for row, _ in held}
             projects.touch(connection, touched)
         publish.render_pages(run, sorted(touched))
-        for row, problem in wrong:
+        for row, seen, problem in wrong:
             if problem.reason in BAD_BYTES:
                 path = run.tree.path(file_path(row.project, row.filename, row.location))
-                set_aside(run, row, path, {}, path.stat().st_size, problem)
+                set_aside(run, row, path, seen.digests, seen.size, problem)
 
     def pages(self) -> None:
         """Compare every page with what the catalog says."""
@@ -183,16 +197,23 @@ class _Findings:
             if project_id is not None:
                 self._broken_pages.add(project_id)
 
-    def repaired(self, repair: Callable[[Run], None]) -> list[Problem]:
-        """Fetch and publish again what was taken back; return what is still wrong."""
+    def repair(self, repair: Callable[[Run], None]) -> None:
+        """Fetch and publish again what was taken back; what is still wrong stays a problem."""
         run = self._run
         with run.catalog.write() as connection:
             projects.touch(connection, self._broken_pages)
         publish.expire_root(run)
-        repair(run)
+        try:
+            repair(run)
+        finally:
+            self._forget_mended()
+
+    def _forget_mended(self) -> None:
+        run = self._run
+        good: set[tuple[str, str]] = set()
         with run.catalog.read() as connection:
-            names = sorted({problem.project for problem in self.problems})
-            good = files.proven_names(connection, names)
+            for names in projects.chunks(sorted({problem.project for problem in self.problems})):
+                good |= files.proven_names(connection, names)
         still = [
             problem
             for problem in self.problems
@@ -200,7 +221,7 @@ class _Findings:
             or (problem.file and (problem.project, problem.file) not in good)
         ]
         run.count(repaired=len(self.problems) - len(still))
-        return still
+        self.problems = still
 
 
 def judge(row: Row[Any], result: Checked) -> Problem | None:

@@ -216,6 +216,7 @@ def test_after_a_page_of_an_alternate_the_upstream_is_asked_again_and_its_links_
     simulator.fault("/simple/six/", Status(500), times=1)
     assert mirror.sync().state == "completed"
     assert alternate.downloads(file.filename) == 1
+    assert len(alternate.find("/simple/six/")) == 1, "its link is known to be the alternate's"
     (row,) = mirror.query("SELECT url FROM files")
     assert row["url"].startswith(alternate.root)
     assert mirror.sync().state == "completed"

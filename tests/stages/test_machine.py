@@ -18,7 +18,7 @@ from pypimirror import lock
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import CatalogError
 from pypimirror.model import Reason, Stage
-from pypimirror.stages import sequence
+from pypimirror.stages import download, sequence
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree, TreeError
 from tests.mirror import Mirror, offer
@@ -312,3 +312,24 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
     finally:
         event.remove(Engine, "commit", commit)
     assert faults == []
+
+
+def test_a_host_that_is_down_is_not_asked_for_ever_and_costs_the_others_nothing(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_ENOUGH", 3)
+    monkeypatch.setattr(download, "_COMMIT", 1)
+    (own,) = offer(simulator, "six", "1.0")
+    with Simulator(host="127.0.0.2") as other:
+        dead = other.host
+    for number in range(60):
+        offer(simulator, "idna", f"{number}.0", url=f"http://{dead}/idna-{number}.whl")
+    mirror.upstreams[0]["hosts"] = [dead]
+    mirror.configure(download={"connections": 1})
+    result = mirror.sync()
+    assert result.state == "incomplete"
+    assert mirror.files("six") == [own.filename]
+    waiting = mirror.query("SELECT count(*) FROM files WHERE state = 0")[0][0]
+    assert 0 < waiting < 60
+    (problem,) = [problem for problem in result.failures if not problem.project]
+    assert f"from {dead}, so {waiting} more wait" in problem.message
