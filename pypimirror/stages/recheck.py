@@ -29,8 +29,8 @@ from pypimirror.verify.protocol import Check, Checked
 #: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
-#: What repairing mends besides bad bytes.
-_MENDABLE = frozenset({Reason.LOST, Reason.METADATA_MISMATCH})
+#: What takes a file off its page: of all else, such as a dead worker, nothing is known.
+_TAKEN_BACK = BAD_BYTES | {Reason.LOST, Reason.METADATA_MISMATCH}
 
 _PAGE = 2000  # rows of the catalog that are read at once
 _COMMIT = 1000  # results that go into the catalog in one transaction
@@ -172,7 +172,7 @@ class _Findings:
     def _take_back(self, wrong: Sequence[tuple[Row[Any], Checked, Problem]]) -> None:
         """Take bad files off their pages, then put their bytes aside."""
         run = self._run
-        wrong = [each for each in wrong if each[2].reason in BAD_BYTES | _MENDABLE]
+        wrong = [each for each in wrong if each[2].reason in _TAKEN_BACK]
         held = [(row, problem) for row, _, problem in wrong if row.state != State.WITHDRAWN]
         again = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
         lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
@@ -214,14 +214,16 @@ class _Findings:
         with run.catalog.read() as connection:
             for names in projects.chunks(sorted({problem.project for problem in self.problems})):
                 good |= files.proven_names(connection, names)
-        still = [
-            problem
-            for problem in self.problems
-            if problem.reason is Reason.FOREIGN
-            or (problem.file and (problem.project, problem.file) not in good)
-        ]
+        still = [problem for problem in self.problems if not _is_mended(problem, good)]
         run.count(repaired=len(self.problems) - len(still))
         self.problems = still
+
+
+def _is_mended(problem: Problem, good: set[tuple[str, str]]) -> bool:
+    """Whether a repair has mended it, given the files that are proven now."""
+    if problem.reason is Reason.PAGE_DIFFERS:
+        return True
+    return problem.reason in _TAKEN_BACK and (problem.project, problem.file) in good
 
 
 def judge(row: Row[Any], result: Checked) -> Problem | None:
