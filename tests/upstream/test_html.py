@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -361,10 +359,13 @@ MARKUP = [
 ]
 
 
+INDEX = b"<html><title>Links for six</title>"
+
+
 @pytest.mark.parametrize(("source", "found"), MARKUP)
 def test_odd_markup(source: str, found: bool) -> None:
     expected = ["six-1.zip"] if found else []
-    assert [file.filename for file in read(b"<html>" + source.encode()).files] == expected
+    assert [file.filename for file in read(INDEX + source.encode()).files] == expected
 
 
 @pytest.mark.parametrize(
@@ -402,16 +403,9 @@ PATHOLOGICAL = [
 
 
 @pytest.mark.parametrize("piece", PATHOLOGICAL)
-def test_reading_takes_time_in_proportion_to_length(piece: str) -> None:
-    """Ten times the page: parsers that look back need a hundred times as long, or minutes."""
-
-    def cost(times: int) -> float:
-        body = b"<html>" + piece.encode() * times
-        start = time.process_time()
-        read(body)
-        return time.process_time() - start
-
-    assert cost(50_000) < 30 * cost(5_000) + 0.5
+def test_a_reader_that_looks_back_would_not_end(piece: str) -> None:
+    """Parsers whose time grows with the square of the page need hours for this, not a second."""
+    read(INDEX + piece.encode() * 200_000)
 
 
 @given(st.binary(max_size=300))

