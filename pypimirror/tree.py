@@ -50,6 +50,9 @@ class Tree:
         self.private = directory / ".pypimirror"
         self.staging = staging or self.private / "staging"
         self.quarantine = self.private / "quarantine"
+        # Paths of files are put together as text: pathlib costs more than the system's calls.
+        self._root = f"{directory}/"
+        self._staging = str(self.staging)
         self._on_step = on_step
         self._made: set[str] = set()
         self._numbers = itertools.count()
@@ -71,6 +74,18 @@ class Tree:
         """Return where the bytes of a file are collected."""
         return self.staging / f"{file_id}.part"
 
+    def is_staged(self, file_id: int) -> bool:
+        """Whether there are bytes of a file in staging."""
+        return os.path.exists(f"{self._staging}/{file_id}.part")  # noqa: PTH110
+
+    def has(self, relative: str) -> bool:
+        """Whether there is something at `relative`."""
+        return os.path.exists(self._root + relative)  # noqa: PTH110
+
+    def stamp(self, relative: str) -> int:
+        """Return the `stamp` of the file at `relative`. Raises `OSError`."""
+        return stamp(self._root + relative)
+
     def discard(self, file_id: int) -> None:
         """Remove what is in staging of a file, with what a worker noted on it."""
         for suffix in (".part", ".part.json", METADATA_SUFFIX):
@@ -80,8 +95,9 @@ class Tree:
         """Move `source`, verified, to `relative` in one step."""
         self._on_step("place", relative)
         try:
-            self._make_parent(relative)
-            os.replace(source, self.path(relative))  # noqa: PTH105 - half the cost
+            target = self._root + relative
+            self._make_parent(target)
+            os.replace(source, target)  # noqa: PTH105 - paths as text cost half
         except OSError as error:
             raise TreeError(self.path(relative), error) from error
 
@@ -158,20 +174,20 @@ class Tree:
         except OSError as error:
             raise TreeError(self.directory, error) from error
 
-    def _make_parent(self, relative: str) -> None:
-        parent = str(self.path(relative).parent)
+    def _make_parent(self, target: str) -> None:
+        parent = target.rpartition("/")[0]
         if parent not in self._made:
             os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
             self._made.add(parent)
 
 
-def stamp(path: Path) -> int:
+def stamp(path: str | Path) -> int:
     """Return a number that changes when a file is written or replaced, without reading it.
 
     It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
     somebody touched a file, and no proof of its bytes. Raises `OSError`.
     """
-    status = path.stat()
+    status = os.stat(path)  # noqa: PTH116
     text = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)

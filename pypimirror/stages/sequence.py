@@ -23,7 +23,7 @@ from pypimirror.stages.run import Run
 
 #: Projects in a batch: enough to keep all connections busy and a flush cheap for each file, few
 #: enough that a killed run loses little and that staging stays small.
-BATCH_SIZE = 200
+BATCH_SIZE = 100
 
 #: Batches that are under way at once.
 LANES = 3

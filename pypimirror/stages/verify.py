@@ -24,7 +24,7 @@ from pypimirror.stages import download, publish
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run, StoppedError
-from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
+from pypimirror.tree import METADATA_SUFFIX, file_path
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -132,8 +132,8 @@ def _place(
     verified = []
     for row, level, result in good:
         metadata = _place_metadata(run, row, result, problems)
-        if (staged := run.tree.staged(row.id)).exists():
-            run.tree.place(staged, _relative(row))
+        if run.tree.is_staged(row.id):
+            run.tree.place(run.tree.staged(row.id), _relative(row))
         observed = run.observed[row.id]
         verified.append(
             {
@@ -143,7 +143,7 @@ def _place(
                 "proof": level,
                 "proof_algorithm": proof.strongest(claims_of(row).digests),
                 "proven_at": run.now,
-                "stamp": stamp(run.tree.path(_relative(row))),
+                "stamp": run.tree.stamp(_relative(row)),
                 "metadata_sha256": metadata,
                 "withdrawn_at": None,
             }
@@ -169,7 +169,7 @@ def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
     replaced = {
         row.project_id
         for row in rows
-        if run.tree.staged(row.id).exists() and run.tree.path(_relative(row)).exists()
+        if run.tree.is_staged(row.id) and run.tree.has(_relative(row))
     }
     publish.render_pages(run, sorted(replaced))
 
@@ -204,8 +204,8 @@ def _relative(row: Row[Any]) -> str:
 
 def _source(run: Run, row: Row[Any]) -> Path:
     """Return where the bytes are: in staging, or in place where an earlier run put them."""
-    staged = run.tree.staged(row.id)
-    return staged if staged.exists() else run.tree.path(_relative(row))
+    staged = run.tree.is_staged(row.id)
+    return run.tree.staged(row.id) if staged else run.tree.path(_relative(row))
 
 
 def _staged_metadata(run: Run, row: Row[Any]) -> Path:
