@@ -17,8 +17,8 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.config import QuarantineSection
-from pypimirror.model import Problem, PypimirrorError, Reason
+from pypimirror.config import ConfigError, QuarantineSection
+from pypimirror.model import Problem, Reason
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree
@@ -43,8 +43,8 @@ class Entry(msgspec.Struct, frozen=True):
     observed_size: int  #: bytes
 
 
-class NotInQuarantineError(PypimirrorError):
-    """There is no such entry."""
+class NotInQuarantineError(ConfigError):
+    """There is no such entry: whoever asked for it has named it wrongly."""
 
 
 def set_aside(
@@ -109,6 +109,8 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
     with catalog.write() as connection:
         row = files.get(connection, entry.id)
         if row is None or row.state not in (State.QUARANTINED, State.WANTED, State.FAILED):
+            return False
+        if row.filename != entry.file:  # the id of a file that was forgotten went to another
             return False
         if not bytes_path.exists():
             return False

@@ -6,6 +6,7 @@ a large transfer, which the download worker describes in a note beside it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pypimirror.catalog import files
@@ -15,6 +16,7 @@ from pypimirror.catalog.states import DUE, State
 from pypimirror.tree import Tree
 
 _PART, _NOTE = ".part", ".part.json"
+_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def sweep(catalog: Catalog, tree: Tree) -> int:
@@ -22,20 +24,28 @@ def sweep(catalog: Catalog, tree: Tree) -> int:
     removed = 0
     for chunk in chunks(tree.staging.iterdir()):
         names = {path.name for path in chunk}
-        ids = [int(number) for path in chunk if (number := path.name.split(".")[0]).isdigit()]
+        ids = [number for path in chunk if (number := _number(path)) is not None]
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
         for path in chunk:
-            if not _is_needed(path, states, names):
+            if not _is_needed(path, states, names) and not path.is_dir():
                 path.unlink(missing_ok=True)
                 removed += 1
     return removed
 
 
+def _number(path: Path) -> int | None:
+    """Return the id of the file that this belongs to; anything may have strayed in here."""
+    number = path.name.partition(".")[0]
+    return int(number) if _ID.fullmatch(number) else None
+
+
 def _is_needed(path: Path, states: dict[int, int], names: set[str]) -> bool:
-    number, _, kind = path.name.partition(".")
-    state = states.get(int(number)) if number.isdigit() else None
-    kind = f".{kind}"
+    number = _number(path)
+    if number is None:
+        return False
+    state = states.get(number)
+    kind = path.name.removeprefix(str(number))
     if kind == _PART and state == State.FETCHED:
         return True
     whole = {f"{number}{_PART}", f"{number}{_NOTE}"}
