@@ -1,0 +1,120 @@
+"""`pypimirror quarantine`: lists, explains, releases and clears."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pypimirror.cli.errors import Exit
+from pypimirror.lock import hold
+from tests.cli.conftest import Command
+from tests.mirror import Mirror, offer
+from tests.simulator import Corrupt, IndexFile, Simulator
+
+
+@pytest.fixture
+def bad(mirror: Mirror, simulator: Simulator) -> list[IndexFile]:
+    """Two wheels whose bytes were bad."""
+    found = offer(simulator, "six", "1.0", "2.0")
+    simulator.fault("*.whl", Corrupt())
+    assert mirror.sync().state == "incomplete"
+    return found
+
+
+def kept(mirror: Mirror) -> list[Path]:
+    return sorted((mirror.root / ".pypimirror" / "quarantine").iterdir())
+
+
+def test_list(run: Command, bad: list[IndexFile]) -> None:
+    found = run("quarantine", "--json").json["quarantine"]
+    assert [entry["file"] for entry in found] == [file.filename for file in bad]
+    assert {entry["reason"] for entry in found} == {"digest-mismatch"}
+    said = run("quarantine")
+    assert said.code == Exit.DONE
+    for file in bad:
+        assert file.filename in said.out
+
+
+def test_list_of_nothing(run: Command, mirror: Mirror) -> None:
+    mirror.sync()
+    assert "Nothing is in quarantine" in run("quarantine").out
+    assert run("quarantine", "--json").json == {"quarantine": []}
+
+
+def test_explain_says_claim_observation_and_address(
+    run: Command, simulator: Simulator, bad: list[IndexFile]
+) -> None:
+    content = bytes(bad[0].content)
+    seen = hashlib.sha256(content[:-1] + bytes([content[-1] ^ 0xFF])).hexdigest()
+    document = run("quarantine", "explain", bad[0].filename, "--json").json
+    assert document["claimed"] == {"sha256": bad[0].sha256}
+    assert document["observed"]["sha256"] == seen
+    assert document["url"] == simulator.root + bad[0].path
+    said = run("quarantine", "explain", str(document["id"])).out
+    for text in (bad[0].filename, bad[0].sha256, seen, document["url"], document["run"]):
+        assert text in said
+
+
+def test_release_has_the_next_sync_verify_it_again(
+    run: Command, mirror: Mirror, bad: list[IndexFile]
+) -> None:
+    document = run("quarantine", "release", bad[0].filename, "--json").json
+    assert document == {"file": bad[0].filename, "released": True}
+    assert mirror.state(bad[0].filename) == "fetched"
+    assert mirror.files("six") == [], "and puts it onto no page"
+    again = run("quarantine", "release", bad[1].filename)
+    assert (again.code, "verifies it again" in again.out) == (Exit.DONE, True)
+    assert mirror.sync().state == "incomplete"
+    assert mirror.files("six") == []
+
+
+def test_release_of_what_needs_no_bytes_says_so(
+    run: Command, mirror: Mirror, simulator: Simulator, bad: list[IndexFile]
+) -> None:
+    simulator.heal()
+    mirror.sync()
+    assert run("quarantine", "release", bad[0].filename, "--json").json["released"] is False
+    assert "nothing done" in run("quarantine", "release", bad[0].filename).out
+
+
+def test_clear_one_and_all(run: Command, mirror: Mirror, bad: list[IndexFile]) -> None:
+    document = run("quarantine", "clear", bad[0].filename, "--json").json
+    assert document == {"cleared": [bad[0].filename]}
+    assert len(kept(mirror)) == 2
+    assert "Cleared 1" in run("quarantine", "clear").out
+    assert kept(mirror) == []
+    assert mirror.state(bad[0].filename) == "quarantined", "it will be tried again"
+
+
+@pytest.mark.parametrize("command", ["explain", "release", "clear"])
+def test_a_name_that_is_not_there_is_wrong_use(
+    run: Command, mirror: Mirror, bad: list[IndexFile], command: str
+) -> None:
+    before = kept(mirror)
+    said = run("quarantine", command, "no-such-1.0.tar.gz", "--json")
+    assert said.code == Exit.USAGE
+    assert "'pypimirror quarantine' lists what is" in said.json["error"]["message"]
+    assert kept(mirror) == before
+
+
+@pytest.mark.parametrize("command", ["release", "clear"])
+def test_nothing_is_changed_while_a_run_is_under_way(
+    run: Command, mirror: Mirror, bad: list[IndexFile], command: str
+) -> None:
+    before = kept(mirror)
+    with hold(mirror.root / ".pypimirror" / "lock"):
+        assert run("quarantine", command, bad[0].filename).code == Exit.LOCKED
+        assert run("quarantine").code == Exit.DONE
+    assert kept(mirror) == before
+
+
+def test_a_hostile_file_name_does_no_harm_to_the_terminal(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    name = "six-[red]1.0.zip"
+    simulator.add_file("six", name, b"x", digests={"sha256": "0" * 64})
+    mirror.sync()
+    assert name in run("quarantine").out
+    assert name in run("quarantine", "explain", name).out
