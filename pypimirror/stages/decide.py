@@ -181,6 +181,7 @@ def _known(
             decision.reused += state in PROVEN
         elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
             target = State.WANTED
+            row["proof"] = None  # it was that of other bytes
         else:
             decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))
             return

@@ -62,7 +62,7 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
     bad: dict[int, tuple[Row[Any], Problem]] = {}
     for row in rows:
         result = checked.get(row.id, _NOTHING)
-        level = _level(row, result)
+        level = _level(run, row, result)
         if result.problem is not None and result.problem.reason not in BAD_BYTES:
             problems.append(_named(row, result.problem))  # says nothing about the bytes
             if result.problem.reason is Reason.DISK:
@@ -84,7 +84,7 @@ def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
     """Read the archives that must be read, and take core metadata out of the wheels."""
     jobs = []
     for row in rows:
-        structure = proof.needs_structure(claims_of(row).digests)
+        structure = not _is_known(run, row) and proof.needs_structure(claims_of(row).digests)
         wheel = row.filename.endswith(".whl")
         if structure or wheel:
             jobs.append(
@@ -101,9 +101,27 @@ def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
     return {result.id: result for result in run.check(jobs)}
 
 
-def _level(row: Row[Any], result: Checked) -> Proof:
+def _is_known(run: Run, row: Row[Any]) -> bool:
+    """Whether these very bytes were proven before: then they are as well proven as they were.
+
+    The sha256 in the catalog is this mirror's own then, and nobody's claim.
+    """
+    return row.proof is not None and bool(run.observed[row.id].sha256 == row.sha256)
+
+
+def _level(run: Run, row: Row[Any], result: Checked) -> Proof:
+    if _is_known(run, row):
+        return Proof(row.proof)
     shared = row.proof_source is not None and row.proof_source != row.upstream
     return proof.level(claims_of(row).digests, shared=shared, structure=result.structure)
+
+
+def _algorithm(run: Run, row: Row[Any]) -> str | None:
+    """Return the strongest algorithm of which somebody gave a digest."""
+    if _is_known(run, row):
+        known: str | None = row.proof_algorithm
+        return known
+    return proof.strongest(claims_of(row).digests)
 
 
 def _accepted(run: Run) -> list[str]:
@@ -141,7 +159,7 @@ def _place(
                 "size": observed.size,
                 "sha256": observed.sha256,
                 "proof": level,
-                "proof_algorithm": proof.strongest(claims_of(row).digests),
+                "proof_algorithm": _algorithm(run, row),
                 "proven_at": run.now,
                 "stamp": run.tree.stamp(_relative(row)),
                 "metadata_sha256": metadata,

@@ -199,7 +199,7 @@ def test_rule_4_a_changed_digest_replaces_where_the_configuration_says_so(state:
     terms = Terms(owner="own", replace_changed=True)
     decision = run(offered(digests={"sha256": B}), have=held(state), terms=terms)
     assert decision.moved == {State.WANTED: [1]}
-    assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B)}]
+    assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B), "proof": None}]
     assert decision.refused == []
 
 
