@@ -229,8 +229,8 @@ def unreachable(run: Run, problem: Problem) -> Problem:
     addresses = ", ".join(upstream.url for upstream in run.config.upstream)
     return msgspec.structs.replace(
         problem,
-        message=f"no upstream answered ({addresses}): {problem.message}; check the line, or name "
-        "another index in [[upstream]] url. What is published stays as it is",
+        message=f"no upstream answered ({addresses}): {problem.message.rstrip('.')}; check the "
+        "line, or name another index in [[upstream]] url. What is published stays as it is",
         project="",
         file="",
     )
