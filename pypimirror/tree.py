@@ -78,6 +78,13 @@ class Tree:
         """Whether there are bytes of a file in staging."""
         return os.path.exists(f"{self._staging}/{file_id}.part")  # noqa: PTH110
 
+    def staged_stamp(self, file_id: int) -> int | None:
+        """Return the `stamp` of a file in staging; None where there is none."""
+        try:
+            return stamp(f"{self._staging}/{file_id}.part")
+        except FileNotFoundError:
+            return None
+
     def has(self, relative: str) -> bool:
         """Whether there is something at `relative`."""
         return os.path.exists(self._root + relative)  # noqa: PTH110

@@ -7,7 +7,8 @@ Rules, in this order, for each file name:
    file, it stays as it is, proof and all.
 3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
    of them named, unless the configuration calls one source authoritative: then only that counts.
-4. Offered, and this mirror is committed to one digest of it (`states.PINNED`): a claim that
+4. Offered, and this mirror is committed to one digest of it (`states.PINNED`, or proven before
+   and lost here): a claim that
    contradicts that digest is refused (promise 9), unless the configuration says to replace, or
    the digest was never claimed by anybody; then the file is wanted anew.
    All else is taken over without a download.
@@ -27,7 +28,7 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PINNED, PROVEN, Cause, State
 from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import rank
@@ -171,7 +172,7 @@ def _known(
     target = None
     if state is State.WITHDRAWN:
         target = State.WANTED if old.withdrawn_at is None else State.FETCHED
-    if state in PINNED:
+    if state in PINNED or old.proof is not None:  # also where proven bytes were lost here
         conflict = contradiction(digests, old)
         if conflict is None:
             # The proven digest and size stay; new claims of other algorithms were never checked
@@ -180,7 +181,7 @@ def _known(
                 del row[key]
             decision.reused += state in PROVEN
         elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
-            target = State.WANTED
+            target = None if state in DUE else State.WANTED
             row["proof"] = None  # it was that of other bytes
         else:
             decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))

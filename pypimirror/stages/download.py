@@ -116,7 +116,8 @@ def _fetch(
             files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
         for result in fetched:
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[result.id] = Observed(result.size, sha256, result.url)
+            stamp = run.tree.staged_stamp(result.id)
+            run.observed[result.id] = Observed(result.size, sha256, result.url, stamp)
         run.count(
             files_downloaded=len(fetched),
             bytes_downloaded=sum(result.transferred for result in chunk),
@@ -213,7 +214,8 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[row.id] = Observed(result.size, sha256)
+            stamp = run.tree.staged_stamp(row.id)
+            run.observed[row.id] = Observed(result.size, sha256, stamp=stamp)
         else:
             run.tree.staged(row.id).unlink(missing_ok=True)
             lost.append({"id": row.id})

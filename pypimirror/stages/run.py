@@ -100,6 +100,7 @@ class Observed:
     size: int  #: bytes
     sha256: bytes
     url: str = ""  #: where they came from, where that is known
+    stamp: int | None = None  #: of the file in staging then; see `tree.stamp`
 
 
 @dataclass

@@ -69,6 +69,9 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
                 raise StoppedError(problems[-1])
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
+        elif run.tree.staged_stamp(row.id) != run.observed[row.id].stamp:
+            del run.observed[row.id]  # the next run looks at these bytes again
+            problems.append(_named(row, Problem(Reason.LOST, "its bytes changed in staging")))
         elif level.label not in _accepted(run):
             problems.append(_unproven(run, row, level))
         else:

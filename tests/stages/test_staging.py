@@ -232,7 +232,6 @@ def test_a_sweep_of_many_looks_at_each(mirror: Mirror, half: dict[str, Path]) ->
     assert leftovers(mirror) == {half["fetched"].name}
 
 
-@pytest.mark.xfail(strict=True, reason="what was hashed while it arrived is not looked at again")
 def test_bytes_that_somebody_changes_in_staging_during_the_run_are_never_placed(
     mirror: Mirror, simulator: Simulator
 ) -> None:
