@@ -21,7 +21,7 @@ from pypimirror.model import PypimirrorError
 from pypimirror.project import project_directory
 
 #: The newest migration; a test holds it against `migrations/versions`.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 _BUSY_TIMEOUT = 60.0  # seconds; longer than any transaction of ours
 

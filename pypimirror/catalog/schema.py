@@ -52,6 +52,7 @@ projects = Table(
     Column("extra", Text),  # JSON object
     Column("selection", Text),  # digest of the selection it was read under
     Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("checked_at", Float),  # when its page was last asked for
     Column("look", Boolean, nullable=False),  # its page must be asked for
     Column("todo", Boolean, nullable=False),  # something is left to do for it
     Column("dirty", Boolean, nullable=False),  # its page must be rendered
@@ -86,9 +87,13 @@ files = Table(
     Column("requires_python", Text),
     Column("yanked", Text),
     Column("provenance", Text),
+    Column("provenance_sha256", LargeBinary),  # of the attestations that are held
     Column("extra", Text),  # JSON object
     Column("gone", Text),  # a Cause, where it is not offered any more
     Column("withdrawn_at", Float),  # null once the bytes are removed
+    Column("attempts", SmallInteger),  # runs in a row that failed to get it; null where none
+    Column("next_try", Float),  # not before this; null: as soon as a run comes by
+    Column("last_error", Text),  # of the last attempt, where it failed
     UniqueConstraint("project_id", "filename"),
 )
 _gone = files.c.gone.is_not(None)
@@ -137,13 +142,24 @@ runs = Table(
     Column("version", Text, nullable=False),
     Column("config", Text, nullable=False),  # its digest
     Column("arguments", Text, nullable=False),  # JSON list of the projects that were named
+    Column("retry_of", Text),  # the name of the run whose failures this one repeats
     Column("host", Text, nullable=False),
+    Column("boot", Text),  # differs after each start of the machine; null where not known
     Column("pid", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     Column("message", Text),
     Column("counts", Text),  # JSON object
+)
+
+#: Who works on the mirror; see `pypimirror.lease`.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),  # JSON object
+    Column("expires_at", Float, nullable=False),
 )
 
 stages = Table(

@@ -1,0 +1,41 @@
+"""Leases, tries across runs, and what a run repeats."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+# Added with plain statements: a batch would copy a table of millions of rows.
+COLUMNS = {
+    "files": (
+        ("attempts", sa.SmallInteger),
+        ("next_try", sa.Float),
+        ("last_error", sa.Text),
+        ("provenance_sha256", sa.LargeBinary),
+    ),
+    "projects": (("checked_at", sa.Float),),
+    "runs": (("retry_of", sa.Text), ("boot", sa.Text)),
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    for table, columns in COLUMNS.items():
+        for name, kind in columns:
+            op.add_column(table, sa.Column(name, kind(), nullable=True))
+
+
+def downgrade() -> None:
+    for table, columns in COLUMNS.items():
+        for name, _ in reversed(columns):
+            op.drop_column(table, name)
+    op.drop_table("leases")
