@@ -25,8 +25,9 @@ from pydantic.fields import FieldInfo
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import Exit
 from pypimirror.cli.main import app
-from pypimirror.config import Config, Duration, IndexUrl
+from pypimirror.config import Config
 from pypimirror.model import Reason, Stage
+from pypimirror.sections import Duration, IndexUrl
 from pypimirror.stages.run import COUNTS
 
 DOCS = Path(__file__).resolve().parent

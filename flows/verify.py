@@ -21,8 +21,9 @@ from flows import sync as beginning
 from flows.reporter import FlowReporter
 from pypimirror import config as configuration
 from pypimirror.catalog import runs
-from pypimirror.config import ConfigError, parse_duration
+from pypimirror.config import ConfigError
 from pypimirror.model import PypimirrorError
+from pypimirror.sections import parse_duration
 from pypimirror.stages import run as stages
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck

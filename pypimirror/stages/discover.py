@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import Cause
-from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.filenames import version_text
 from pypimirror.model import (
@@ -30,6 +29,7 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import alternates, lists, pages, sources
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json

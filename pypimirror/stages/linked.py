@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchLinks, LinksResult
 from pypimirror.model import Download, File, LinkPage, Problem, Reason
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages.run import Run
 
 T = TypeVar("T")

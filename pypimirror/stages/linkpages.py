@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
 from pypimirror.filenames import check_filename, printable
 from pypimirror.model import (
@@ -28,6 +27,7 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages.linked import Found, Start, follow
 from pypimirror.stages.run import Run
 from pypimirror.upstream.checks import Collector

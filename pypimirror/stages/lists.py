@@ -15,9 +15,9 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
-from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages
 from pypimirror.stages.run import Run, places
 from pypimirror.upstream.listing import parse_list

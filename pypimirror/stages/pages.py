@@ -14,10 +14,11 @@ from urllib.parse import urljoin
 import msgspec
 from packaging.version import Version
 
-from pypimirror.config import Config, UpstreamSection
+from pypimirror.config import Config
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.filenames import check_filename, version_of
 from pypimirror.model import File, ProjectName, ProjectPage, ProjectStatus, Reason
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linked, linkpages
 from pypimirror.stages.run import Run, places
 from pypimirror.upstream.checks import Collector

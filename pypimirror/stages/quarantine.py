@@ -17,8 +17,9 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.config import ConfigError, QuarantineSection
+from pypimirror.config import ConfigError
 from pypimirror.model import Problem, Reason
+from pypimirror.sections import QuarantineSection
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree

@@ -22,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror import lock
 from pypimirror.catalog import projects, runs
 from pypimirror.catalog.database import Catalog, CatalogError
-from pypimirror.config import Config, ConfigError, UpstreamSection
+from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
+from pypimirror.sections import UpstreamSection
 from pypimirror.selection import Selection
 from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from pypimirror.config import UpstreamSection
 from pypimirror.download.protocol import FetchPage
 from pypimirror.model import Claim, File, Problem, ProjectPage, Reason
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages, pages
 from pypimirror.stages.run import Run, places
 from pypimirror.verify.proof import needs_structure

@@ -1,0 +1,239 @@
+"""The sections of `pypimirror.toml`: which keys there are, what they mean, what they may say.
+
+`docs/configuration.md` is generated from these models. How they are read is `pypimirror.config`'s.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('must be a number with one of s, m, h, d, w, such as "24h"')
+    try:
+        return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    except OverflowError:
+        raise ValueError("is longer than any time that can be counted") from None
+
+
+def _index_url(value: str, info: ValidationInfo) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address such as http://127.0.0.1:8080/simple/")
+    if info.data.get("kind") == "links":  # one page, whatever its address looks like
+        if parts.fragment:
+            raise ValueError("must not have a fragment")
+        return value
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or a fragment")
+    return value if value.endswith("/") else value + "/"
+
+
+@functools.cache
+def pypi_address() -> str:
+    """Return PyPI's address, as the pypi-simple library exports it.
+
+    Read off its source where that can be: importing it imports requests, which costs a run that
+    finds nothing changed more than all its work.
+    """
+    name = "PYPI_SIMPLE_ENDPOINT"
+    spec = importlib.util.find_spec("pypi_simple")
+    try:
+        source = Path(str(spec and spec.origin)).read_bytes()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name and node.value:
+                return str(ast.literal_eval(node.value))
+    except (OSError, SyntaxError, ValueError):
+        pass
+    return str(getattr(importlib.import_module("pypi_simple"), name))
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MirrorSection(_Section):
+    """Where the mirror is."""
+
+    directory: Path = Field(
+        Path("mirror"), description="The mirror root; relative to the configuration file."
+    )
+    catalog: str = Field(
+        "sqlite",
+        description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL.",
+    )
+    layout: Literal["project", "pypi"] = Field(
+        "project",
+        description="Paths of files: `packages/<project>/<file>`, or upstream's own "
+        "`packages/<2>/<2>/<60>/<file>`.",
+    )
+
+
+class UpstreamSection(_Section):
+    """An index that is mirrored. One or more; the first that has a project owns it."""
+
+    name: str = Field(
+        "pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="How messages call it."
+    )
+    kind: Literal["simple", "links"] = Field(
+        "simple",
+        description="`simple`: a simple index; `links`: a plain page of links, to files of any "
+        "number of projects, and to further such pages on its own host.",
+    )
+    url: IndexUrl = Field(
+        description="The address of the index, or of the page of links. Default: PyPI, as the "
+        "pypi-simple library has it."
+    )
+    follow_external: bool = Field(
+        False,
+        description="Look for files beyond the upstream's own pages, one level deep: on the pages "
+        "that a simple index marks with `rel` homepage or download, on pages of other hosts that "
+        "a page of links names, and behind links that do not tell the name of their file. Only "
+        "hosts that `hosts` allows are asked. Links to files with a name need this not: for them "
+        "`hosts` alone decides.",
+    )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="Other hosts that may be asked, for files, linked pages and redirects alike: "
+        "`host`, `host:port`, or `*` for any public one. Addresses that are private or of this "
+        "machine must be named here; `*` never means them. PyPI has `*` unless set, because its "
+        "files have a host of their own.",
+    )
+    newest: int = Field(
+        20,
+        ge=0,
+        description="Of the files that only linked pages and downloads without a name offer, so "
+        "many are mirrored for each project, those of the newest versions; 0 = all. Files that "
+        "the upstream's own pages name are not counted.",
+    )
+    max_links: int = Field(
+        100,
+        ge=0,
+        description="So many linked pages, and so many downloads without a name, are looked at: "
+        "for each page of links, or for each project of a simple index.",
+    )
+    alternates: tuple[IndexUrl, ...] = Field(
+        (), description="Other addresses of the same upstream, tried in turn."
+    )
+    authoritative: bool = Field(
+        False,
+        description="Believe this upstream where sources contradict each other on a digest.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_is_pypi(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or ("url" in values and "hosts" in values):
+            return values
+        if not str(values.get("url", "https:")).startswith("https:"):
+            return values
+        values = {"url": pypi_address(), **values}
+        if values["url"] == pypi_address():
+            values = {"hosts": ("*",), **values}
+        return values
+
+
+class SelectSection(_Section):
+    """What is mirrored. Takes effect at the next sync, both ways."""
+
+    projects: tuple[str, ...] = Field(
+        (),
+        description="Names, requirements (`requests>=2.30`: only files of matching versions, "
+        "pre-releases included) and globs (`zope.*`). Empty: all.",
+    )
+    exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
+    files: tuple[str, ...] = Field(("*",), description="Globs that a file name must match.")
+    exclude_files: tuple[str, ...] = Field((), description="Globs that it must not match.")
+
+
+class VerifySection(_Section):
+    """What proof a file needs to be published."""
+
+    accept: Literal["digest", "shared", "structure", "partial"] = Field(
+        "structure",
+        description="The weakest proof that is good enough: `digest` (the owning upstream gave "
+        "one), `shared` (another source did), `structure` (nobody did; the archive was read to "
+        "its end), `partial` (nobody did, and the archive can be checked in part or not at all).",
+    )
+    on_changed: Literal["refuse", "replace"] = Field(
+        "refuse",
+        description="What to do when the upstream changes the digest of a file that is mirrored.",
+    )
+
+
+class QuarantineSection(_Section):
+    """How long bytes are kept that failed verification."""
+
+    max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
+    max_size: ByteSize = Field(
+        ByteSize(10 << 30), description="The oldest entries are deleted beyond this size in all."
+    )
+
+
+class DownloadSection(_Section):
+    """How files and pages are fetched."""
+
+    processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")
+    connections: int = Field(64, ge=1, le=4096, description="Connections per process.")
+    timeout: float = Field(30, gt=0, description="Seconds without a byte before giving up.")
+    tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
+    max_file_size: ByteSize = Field(
+        ByteSize(5 << 30), description="No file larger than this is fetched."
+    )
+    contact: str = Field(
+        "", description="Address or URL that the User-Agent names, for the upstream's operators."
+    )
+
+
+class PublishSection(_Section):
+    """What pages are written."""
+
+    formats: tuple[Literal["html", "json"], ...] = Field(
+        ("html", "json"), min_length=1, description="Forms of each page and of the root index."
+    )
+
+
+class DeleteSection(_Section):
+    """How fast and how much is removed."""
+
+    grace: Duration = Field(
+        timedelta(hours=24), description="How long bytes stay after their links have gone."
+    )
+    max_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="A sync stops before it withdraws more than this share of the published "
+        "files because the upstream dropped them. One project alone never trips it.",
+    )
+    max_count: int = Field(1000, ge=0, description="The same as a number of files.")
