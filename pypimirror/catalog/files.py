@@ -186,6 +186,21 @@ def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str,
     return {(row[0], row[1]) for row in connection.execute(query)}
 
 
+def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[Row[Any]]:
+    """Stream the files that a run proved, or put on a page, with their proof as it stands now.
+
+    What is proven again later counts for the later run as well; what a later run moved, for that.
+    """
+    moved = (files.c.run_id == run_id) & files.c.state.in_(list(PROVEN))
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(files.c.proof.is_not(None), or_(moved, files.c.proven_at == started_at))
+        .order_by(files.c.id)
+    )
+    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Return which of these projects have proven files that are not offered any more."""
     query = select(files.c.project_id).where(

@@ -25,10 +25,15 @@ from pypimirror.model import Problem, Stage
 
 
 def start(
-    connection: Connection, *, command: str, trigger: str, config: str, arguments: Sequence[str]
+    connection: Connection,
+    *,
+    command: str,
+    trigger: str,
+    config: str,
+    arguments: Sequence[str],
+    now: float,
 ) -> tuple[int, str]:
-    """Record a run; return its id and its name, which sorts by time."""
-    now = time.time()
+    """Record a run that began at `now`; return its id and its name, which sorts by time."""
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
     values = {
         "name": name,

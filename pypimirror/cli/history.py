@@ -13,10 +13,9 @@ from rich.table import Table
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.cli import show
+from pypimirror.cli import proofs, show
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config, ConfigError
-from pypimirror.verify.proof import Proof
 
 
 @contextmanager
@@ -89,7 +88,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
             {
                 "file": file.filename,
                 "state": State(file.state).label,
-                "proof": _proof(file),
+                "proof": proofs.document(file),
                 "size": file.size,
                 "sha256": file.sha256.hex() if file.sha256 else None,
                 "core_metadata": file.metadata_sha256 is not None,
@@ -101,25 +100,6 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _proof(file: Any) -> dict[str, Any] | None:
-    """Return how a file is proven: level, algorithm, source and time."""
-    if file.proof is None:
-        return None
-    return {
-        "level": Proof(file.proof).label,
-        "algorithm": file.proof_algorithm,
-        "source": file.proof_source,
-        "at": file.proven_at,
-    }
-
-
-def _proof_text(proof: dict[str, Any] | None) -> str:
-    if proof is None:
-        return ""
-    by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
-    return f"{proof['level']}{by}, {show.when(proof['at'])}"
-
-
 def _show_project(document: dict[str, Any]) -> None:
     out.print(
         f"{document['project']} ({document['status']}) from {document['upstream']}, "
@@ -128,7 +108,7 @@ def _show_project(document: dict[str, Any]) -> None:
     table = Table("file", "state", "proof", "size", "sha256")
     for file in document["files"]:
         size = "" if file["size"] is None else show.amount(file["size"])
-        proof = escape(_proof_text(file["proof"]))
+        proof = escape(proofs.text(file["proof"]))
         table.add_row(escape(file["file"]), file["state"], proof, size, file["sha256"] or "")
     out.print(table)
 
@@ -143,8 +123,8 @@ def list_runs(config: Config, limit: int, *, as_json: bool) -> None:
         show.run_table(documents)
 
 
-def show_run(config: Config, name: str, *, as_json: bool) -> None:
-    """Explain one run."""
+def show_run(config: Config, name: str, *, as_json: bool, with_files: bool = False) -> None:
+    """Explain one run; `with_files`, also how each file that it proved is proven."""
     with _catalog(config) as catalog, catalog.read() as connection:
         row = runs.find(connection, name)
         if row is None:
@@ -156,7 +136,9 @@ def show_run(config: Config, name: str, *, as_json: bool) -> None:
         document["failures"] = [
             show.failure_document(failure) for failure in runs.failures_of(connection, row.id)
         ]
-    if as_json:
-        print_json(document)
-    else:
-        show.run_details(document)
+        if not as_json:
+            show.run_details(document)
+        if with_files:
+            proofs.stream(files.proven_by(connection, row.id, row.started_at), document, as_json)
+        elif as_json:
+            print_json(document)

@@ -174,6 +174,9 @@ def runs(
 def show(
     context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
+    files: Annotated[
+        bool, typer.Option("--files", help="List the files that it proved, each with its proof.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -184,7 +187,7 @@ def show(
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
-    history.show_run(load(config or before[0]), run, as_json=as_json or before[1])
+    history.show_run(load(config or before[0]), run, as_json=as_json or before[1], with_files=files)
 
 
 @app.command(epilog="Example: pypimirror serve --host 0.0.0.0 --port 8080")

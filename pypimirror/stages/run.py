@@ -313,6 +313,7 @@ def sync(
                 trigger=trigger,
                 config=config.digest(),
                 arguments=checked or (),
+                now=run.now,
             )
         return _perform(run, work)
 

@@ -156,7 +156,7 @@ def test_the_newest_api_version_is_the_highest_and_not_the_last_in_the_alphabet(
 def test_failures_are_one_for_each_file_and_the_last_word_wins(catalog: Catalog) -> None:
     with catalog.write() as connection:
         number, name = runs.start(
-            connection, command="sync", trigger="test", config="c", arguments=[]
+            connection, command="sync", trigger="test", config="c", arguments=[], now=1.0
         )
         first = Problem(Reason.TIMEOUT, "first", "six", "six-1.zip")
         again = Problem(Reason.TRUNCATED, "again", "six", "six-1.zip", attempts=3)
@@ -179,7 +179,7 @@ def test_failures_are_one_for_each_file_and_the_last_word_wins(catalog: Catalog)
 
 def test_runs_are_listed_newest_first_and_crashed_ones_are_closed(catalog: Catalog) -> None:
     with catalog.write() as connection:
-        options: dict[str, Any] = {"command": "sync", "trigger": "t", "config": "c"}
+        options: dict[str, Any] = {"command": "sync", "trigger": "t", "config": "c", "now": 1.0}
         ids = [runs.start(connection, arguments=[], **options)[0] for _ in range(3)]
         runs.start_stage(connection, ids[0], Stage.DISCOVER, 0)
         runs.end(connection, ids[0], runs.COMPLETED, "", {})

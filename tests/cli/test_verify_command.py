@@ -200,3 +200,42 @@ def test_runs_show_how_files_were_proven(
     assert (counted["proven_by_digest"], counted["proven_by_structure"]) == (2, 1)
     text = run("runs", "show", "last").out
     assert "proven_by_digest 2" in text and "proven_by_structure 1" in text
+
+
+def test_runs_show_lists_each_file_that_a_run_proved_with_its_proof(
+    run: Command, mirror: Mirror, simulator: Simulator, held: list[IndexFile]
+) -> None:
+    first = run("runs", "show", "last", "--json").json
+    assert "files" not in first, "they may be millions"
+    (newer,) = offer(simulator, "six", "4.0")
+    mirror.sync()
+    expected = [("digest", "sha256", "sim0"), ("digest", "md5", "sim0"), ("structure", None, None)]
+    shown = run("runs", "show", first["run"], "--files", "--json").json
+    assert {key: shown[key] for key in first} == first
+    found = {(f["project"], f["file"], f["state"]): f["proof"] for f in shown["files"]}
+    for file, (level, algorithm, source) in zip(held, expected, strict=True):
+        proof = found.pop(("six", file.filename, "published"))
+        assert (proof["level"], proof["algorithm"], proof["source"]) == (level, algorithm, source)
+        assert proof["at"] == first["started_at"]
+    assert found == {}
+    lines = run("runs", "show", first["run"], "--files").out.splitlines()
+    (line,) = [line for line in lines if held[1].filename in line]
+    assert "digest md5 by sim0, " in line
+    shown = run("runs", "show", "last", "--files", "--json").json
+    assert [file["file"] for file in shown["files"]] == [newer.filename]
+
+
+def test_runs_show_lists_what_a_check_saw_to_be_right(
+    run: Command, mirror: Mirror, held: list[IndexFile]
+) -> None:
+    flip(mirror.path(held[0]))
+    run("verify")
+    shown = run("runs", "show", "last", "--files", "--json").json
+    assert [f["file"] for f in shown["files"]] == [file.filename for file in held[1:]]
+
+
+def test_runs_show_of_a_run_that_proved_nothing_lists_no_files(
+    run: Command, mirror: Mirror, held: list[IndexFile]
+) -> None:
+    mirror.sync()
+    assert run("runs", "show", "last", "--files", "--json").json["files"] == []

@@ -1,0 +1,63 @@
+"""How well files are proven, for people and programs. Looks nothing up: rows come in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from rich.markup import escape
+
+from pypimirror.catalog.states import State
+from pypimirror.cli import show
+from pypimirror.cli.options import out
+from pypimirror.verify.proof import Proof
+
+
+def document(file: Any) -> dict[str, Any] | None:
+    """Return how a file is proven: level, algorithm, source and time."""
+    if file.proof is None:
+        return None
+    return {
+        "level": Proof(file.proof).label,
+        "algorithm": file.proof_algorithm,
+        "source": file.proof_source,
+        "at": file.proven_at,
+    }
+
+
+def text(proof: dict[str, Any] | None) -> str:
+    """Write a proof for people."""
+    if proof is None:
+        return ""
+    by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
+    return f"{proof['level']}{by}, {show.when(proof['at'])}"
+
+
+def stream(rows: Iterable[Any], run: dict[str, Any], as_json: bool) -> None:
+    """Print files with their proofs as they come: a run may have proved millions.
+
+    In JSON they are the last key of `run`, the document of the run.
+    """
+    if not as_json:
+        for row in rows:
+            out.print(f"  {escape(row.filename)}: {escape(text(document(row)))}")
+        return
+    head = msgspec.json.format(msgspec.json.encode(run)).decode()
+    sys.stdout.write(head.removesuffix("\n}") + ',\n  "files": [')
+    separator = "\n    "
+    for row in rows:
+        sys.stdout.write(separator + msgspec.json.encode(_file(row)).decode())
+        separator = ",\n    "
+    sys.stdout.write("\n  ]\n}\n")
+    sys.stdout.flush()
+
+
+def _file(row: Any) -> dict[str, Any]:
+    return {
+        "project": row.project,
+        "file": row.filename,
+        "state": State(row.state).label,
+        "proof": document(row),
+    }
