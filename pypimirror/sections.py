@@ -97,6 +97,12 @@ class MirrorSection(_Section):
         description="Paths of files: `packages/<project>/<file>`, or upstream's own "
         "`packages/<2>/<2>/<60>/<file>`.",
     )
+    reserve: ByteSize = Field(
+        ByteSize(256 << 20),
+        ge=0,
+        description="Space on disk that downloads leave free, for the catalog and for pages. A "
+        "sync that would need it downloads nothing more and ends with exit code 3.",
+    )
 
 
 class UpstreamSection(_Section):

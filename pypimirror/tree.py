@@ -78,6 +78,13 @@ class Tree:
         """Whether there are bytes of a file in staging."""
         return os.path.exists(f"{self._staging}/{file_id}.part")  # noqa: PTH110
 
+    def staged_size(self, file_id: int) -> int:
+        """Return how many bytes of a file are in staging."""
+        try:
+            return os.stat(f"{self._staging}/{file_id}.part").st_size  # noqa: PTH116
+        except FileNotFoundError:
+            return 0
+
     def staged_stamp(self, file_id: int) -> int | None:
         """Return the `stamp` of a file in staging; None where there is none."""
         try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ from sqlalchemy import Row
 
 from pypimirror.catalog import files, runs
 from pypimirror.catalog.states import State
-from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.download.protocol import FetchFile, FileResult, Job
+from pypimirror.download.resume import WORTH_A_NOTE
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import whereabouts
 from pypimirror.stages.claims import claims_of
@@ -51,11 +53,32 @@ def download(run: Run, ids: Sequence[int]) -> None:
     run.reporter.begin(Stage.DOWNLOAD, len(due))
     if run.unreachable or not due:
         return
+    if not _is_room(run, due):
+        return
     failed: dict[int, FileResult] = {}
-    _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
-    _try_elsewhere(run, due, failed)
+    try:
+        _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
+        _try_elsewhere(run, due, failed)
+    finally:
+        run.room.settle(due)
     for chunk in _chunks(failed.values()):
         _give_up(run, due, chunk)
+
+
+def _is_room(run: Run, due: Mapping[int, Row[Any]]) -> bool:
+    """Whether the disk has room for what is due; once it has not, nothing more is fetched.
+
+    All else goes on: pages are published and bytes are removed, which may be what makes room.
+    """
+    if run.no_room is None:
+        run.no_room = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
+    return run.no_room is None
+
+
+def _to_come(run: Run, row: Row[Any]) -> int:
+    """Return the bytes that a file will take on disk besides those that are here already."""
+    size = row.size or 0
+    return size - min(size, run.tree.staged_size(row.id)) if size >= WORTH_A_NOTE else size
 
 
 def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> set[int]:
@@ -94,11 +117,13 @@ def _fetch(
     """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
 
     When the line to a host breaks, no more is asked of it: the rest stays as it is, for the next
-    run.
+    run. When the disk is full or fails, the run ends, once it has said what came until then.
     """
     lines = _Lines()
-    for chunk in _chunks(run.fetch(job for job in jobs if lines.is_open(job))):
+    wanted = (job for job in jobs if lines.is_open(job))
+    for chunk in _chunks(run.fetch(wanted, partial(_take_room, run))):
         fetched = []
+        broken: Problem | None = None  # the disk
         for result in chunk:
             assert isinstance(result, FileResult)
             lines.heard(result)
@@ -111,7 +136,7 @@ def _fetch(
                     problem = _problem(row, result)
                     set_aside(run, row, staged, result.digests, result.size, problem)
                 elif result.problem.reason is Reason.DISK:
-                    raise StoppedError(_problem(due[result.id], result))
+                    broken = _problem(due[result.id], result)
         with run.catalog.write() as connection:
             files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
         for result in fetched:
@@ -123,7 +148,17 @@ def _fetch(
             bytes_downloaded=sum(result.transferred for result in chunk),
         )
         run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
+        run.room.settle(result.id for result in chunk)
+        if broken := broken or run.room.shortage():
+            raise StoppedError(broken)
     run.failed(Stage.DOWNLOAD, lines.problems())
+
+
+def _take_room(run: Run, job: Job, size: int) -> None:
+    """Hear that bytes have come; end the run where they leave too little room."""
+    run.room.received(job.id, size)
+    if problem := run.room.shortage():
+        raise StoppedError(problem)
 
 
 class _Lines:

@@ -27,6 +27,7 @@ from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.sections import UpstreamSection
 from pypimirror.selection import Selection
+from pypimirror.space import Room
 from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
@@ -133,6 +134,10 @@ class Run:
     link_pages: dict[str, Reading] = field(default_factory=dict)
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
+    #: Why nothing more is downloaded in this run.
+    no_room: Problem | None = None
+    #: The room on disk, and what of it downloads under way will take.
+    room: Room = field(init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock)
     #: The download workers and the verification workers; their processes start when there is work.
     workers: Workers[Job, Result] = field(init=False)
@@ -140,6 +145,7 @@ class Run:
 
     def __post_init__(self) -> None:
         config = self.config
+        self.room = Room(self.tree.directory, int(config.mirror.reserve))
         hello = Hello(
             remotes=remotes(config),
             connections=config.download.connections,
@@ -193,16 +199,25 @@ class Run:
             with self.catalog.write() as connection:
                 runs.add_failures(connection, self.id, stage, problems)
 
-    def fetch(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Let the workers do `jobs`; yield the answers as they come."""
-        return self.workers.run(jobs, on_progress=self._progress)
+    def fetch(
+        self,
+        jobs: Iterable[Job],
+        on_progress: Callable[[Job, int], None] = lambda *_: None,
+    ) -> Iterator[Result]:
+        """Let the workers do `jobs`; yield the answers as they come.
+
+        `on_progress` hears of bytes that came in for a job, since the last time.
+        """
+
+        def progress(job: Job, size: int) -> None:
+            self.reporter.advance(Stage.DOWNLOAD, size=size)
+            on_progress(job, size)
+
+        return self.workers.run(jobs, on_progress=progress)
 
     def check(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Let the verification workers do `jobs`; yield the answers as they come."""
         return self.checkers.run(jobs)
-
-    def _progress(self, _job: Job, size: int) -> None:
-        self.reporter.advance(Stage.DOWNLOAD, size=size)
 
     def cancel(self) -> None:
         """End what is under way, in any thread, with `Cancelled`."""
@@ -326,6 +341,9 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         if run.unreachable:
             message = run.unreachable.message
             run.failed(Stage.DISCOVER, [run.unreachable])
+        elif run.no_room:
+            message = run.no_room.message
+            run.failed(Stage.DOWNLOAD, [run.no_room])
         else:
             state, message = runs.COMPLETED, ""
     except (KeyboardInterrupt, Cancelled):

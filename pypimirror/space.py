@@ -1,0 +1,85 @@
+"""Room on disk: how much is free, how much stays free, and what downloads have spoken for.
+
+Looks at file systems and writes nothing. What is free is what this user may still write, which
+is less than what root sees.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pypimirror.model import Problem, Reason
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def free(path: Path) -> int | None:
+    """Return the bytes that are free where `path` is; None where the system does not say.
+
+    Raises `OSError`.
+    """
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize if status.f_blocks else None
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} bytes"
+
+
+class Room:
+    """The room below `directory`, of which `reserve` bytes are never spoken for.
+
+    Safe to use from several threads: what one batch has claimed is not there for another.
+    """
+
+    def __init__(self, directory: Path, reserve: int) -> None:
+        self._directory = directory
+        self._reserve = reserve
+        self._due: dict[int, int] = {}  # bytes that are still to come, by file
+        self._lock = threading.Lock()
+
+    def claim(self, sizes: Mapping[int, int]) -> Problem | None:
+        """Speak for the room that files will take, by id; return why there is too little.
+
+        What was claimed before and has not come yet is not there any more. Raises `OSError`.
+        """
+        with self._lock:
+            problem = self.shortage(sum(self._due.values()) + sum(sizes.values()))
+            if problem is None:
+                self._due.update(sizes)
+        return problem
+
+    def received(self, file_id: int, size: int) -> None:
+        """Take off what came of a file."""
+        with self._lock:
+            if file_id in self._due:
+                self._due[file_id] = max(0, self._due[file_id] - size)
+
+    def settle(self, ids: Iterable[int]) -> None:
+        """Forget files that have come, or will not."""
+        with self._lock:
+            for file_id in ids:
+                self._due.pop(file_id, None)
+
+    def shortage(self, needed: int = 0) -> Problem | None:
+        """Return why `needed` bytes more cannot be taken, or None where they can.
+
+        Raises `OSError`.
+        """
+        left = free(self._directory)
+        if left is None or left >= needed + self._reserve:
+            return None
+        wanted = f"{readable(needed)} are needed, " if needed else ""
+        return Problem(
+            Reason.DISK,
+            f"{self._directory}: not enough space: {wanted}{readable(left)} are free, and "
+            f"[mirror] reserve keeps {readable(self._reserve)} of them. Free some space or select "
+            "less, and run again",
+        )

@@ -1,0 +1,92 @@
+"""Not enough space is seen before a download and in it; the rest of the run goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from pypimirror import space
+from pypimirror.model import Reason
+from tests.corpus.build import make_sdist
+from tests.mirror import Mirror, offer
+from tests.simulator import Drip, Simulator, Truncate
+
+RESERVE = 1 << 20
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is free from the first look on, the second, …; the last goes on for ever."""
+    left = [RESERVE]
+    monkeypatch.setattr(space, "free", lambda path: left.pop(0) if len(left) > 1 else left[0])
+    return left
+
+
+def test_a_download_that_does_not_fit_is_not_begun_and_all_else_is_done(
+    mirror: Mirror, simulator: Simulator, disk: list[int]
+) -> None:
+    mirror.configure(mirror={"reserve": RESERVE})
+    gone, kept = offer(simulator, "six", "1.0", "1.1")
+    disk[0] = 1 << 40
+    assert mirror.sync().state == "completed"
+    gone.remove()
+    (new,) = offer(simulator, "idna", "1.0")
+    disk[0] = RESERVE + len(new.content) - 1
+    simulator.forget()
+    result = mirror.sync()
+    assert result.state == "failed"
+    (problem,) = result.failures
+    assert problem.reason is Reason.DISK and result.stages == ["download"]
+    assert str(mirror.root) in result.message and "reserve" in result.message
+    assert simulator.downloads(new.filename) == 0
+    # What makes room is done all the same.
+    assert mirror.files("six") == [kept.filename]
+    assert not mirror.path(gone).exists()
+    assert mirror.state(new.filename) == "wanted"
+    disk[0] += 1
+    assert mirror.sync().state == "completed"
+    assert mirror.holds(new)
+
+
+def test_a_download_stops_when_the_disk_fills_under_it(
+    mirror: Mirror, simulator: Simulator, disk: list[int]
+) -> None:
+    mirror.configure(mirror={"reserve": RESERVE})
+    (file,) = offer(simulator, "six", "1.0")
+    disk[:] = [1 << 40, RESERVE - 1]
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert {problem.reason for problem in result.failures} == {Reason.DISK}
+    assert str(mirror.root) in result.message
+    disk[:] = [1 << 40]
+    simulator.forget()
+    assert mirror.sync().state == "completed"
+    assert simulator.downloads(file.filename) == 0  # what had come was noted
+
+
+def test_a_large_file_is_stopped_in_its_midst(
+    mirror: Mirror, simulator: Simulator, disk: list[int]
+) -> None:
+    mirror.configure(mirror={"reserve": RESERVE})
+    file = simulator.add_file("six", *make_sdist("six", "1.0", padding=8_000_000))
+    simulator.fault(f"*/{file.filename}", Drip(1 << 16, 0.05), times=1)
+    disk[:] = [1 << 40, RESERVE - 1]
+    result = mirror.sync()
+    assert result.state == "failed" and "not enough space" in result.message
+    (request,) = simulator.find(f"*/{file.filename}")
+    assert request.sent < len(file.content)
+    disk[:] = [1 << 40]
+    assert mirror.sync().state == "completed"
+    assert mirror.holds(file)
+
+
+def test_bytes_that_are_here_already_need_no_room(
+    mirror: Mirror, simulator: Simulator, disk: list[int]
+) -> None:
+    mirror.configure(mirror={"reserve": RESERVE})
+    file = simulator.add_file("six", *make_sdist("six", "1.0", padding=8_000_000))
+    simulator.fault(f"*/{file.filename}", Truncate(at=6_000_000), times=1)
+    disk[:] = [1 << 40]
+    assert mirror.sync().state == "incomplete"
+    disk[:] = [RESERVE + len(file.content) - 6_000_000]
+    assert mirror.sync().state == "completed"
+    assert mirror.holds(file)
