@@ -35,7 +35,12 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
     dumped = config.model_dump()
     del dumped["upstream"]
     assert dumped == {
-        "mirror": {"directory": tmp_path / "mirror", "catalog": "sqlite", "layout": "project"},
+        "mirror": {
+            "directory": tmp_path / "mirror",
+            "catalog": "sqlite",
+            "layout": "project",
+            "reserve": 256 << 20,
+        },
         "select": {"projects": (), "exclude": (), "files": ("*",), "exclude_files": ()},
         "verify": {"accept": "structure", "on_changed": "refuse"},
         "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
