@@ -1,18 +1,23 @@
-"""What a flow run tells Prefect while it works: log lines, and a progress bar for a long run."""
+"""What a flow run tells Prefect while it works: log lines, and a progress bar for a long run.
+
+What a stage says is a line of its task run; what child processes say, in threads of their own, is
+one of the flow run.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from typing import cast
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self, cast
 from uuid import UUID
 
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import FlowRunContext
+from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectException
-from prefect.logging.loggers import LoggingAdapter
+from prefect.logging.loggers import LoggingAdapter, task_run_logger
 
 from pypimirror.model import Problem, Stage
 from pypimirror.stages.reporter import LogReporter
@@ -20,12 +25,19 @@ from pypimirror.stages.reporter import LogReporter
 #: Seconds between two calls of the API for the sake of progress; shorter runs make none.
 EVERY = 5.0
 
+#: Seconds that the end of a run waits for the last of these calls.
+_PATIENCE = 2.0
+
 #: Problems that go to the log one by one; all of them are in the run's record.
 SHOWN = 200
 
 
 class FlowReporter(LogReporter):
-    """Tells the flow run's log, and a progress artifact once a run has lasted a while."""
+    """Tells the flow run's log, and a progress artifact once a run has lasted a while.
+
+    The artifact is kept by a thread of its own: no stage waits for an API that is slow or away.
+    To be entered in the context of the flow run.
+    """
 
     def __init__(self, log: logging.Logger | LoggingAdapter) -> None:
         self._log = log
@@ -33,26 +45,37 @@ class FlowReporter(LogReporter):
         self._shown = 0
         self._total = 0
         self._done = 0
-        self._told = time.monotonic()
+        self._ended = threading.Event()
         self._artifact: UUID | None = None
+        # In another context, an artifact would not know its flow run.
+        self._telling = threading.Thread(
+            target=copy_context().run, args=(self._tell,), daemon=True, name="progress"
+        )
+
+    def __enter__(self) -> Self:
+        self._telling.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._telling.join(_PATIENCE)
 
     def begin(self, stage: Stage, total: int | None) -> None:
         """Log what a stage has to do."""
         if total:
-            self._log.info("%s: %d to do", stage.value, total)
+            self._logger().info("%s: %d to do", stage.value, total)
         with self._lock:
             self._total += total or 0
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:  # noqa: ARG002
-        """Move the bar, now and then."""
+        """Move the bar, to be seen a little later."""
         with self._lock:
             self._done += things
-            now = time.monotonic()
-            # In another thread than the flow's, an artifact would not know its flow run.
-            if now - self._told < EVERY or FlowRunContext.get() is None:
-                return
-            self._told = now
-            self._tell(100.0 * min(self._done, self._total) / max(self._total, 1))
 
     def problem(self, stage: Stage, problem: Problem) -> None:
         """Log what failed."""
@@ -61,15 +84,31 @@ class FlowReporter(LogReporter):
             shown = self._shown
         where = problem.file or problem.project or "upstream"
         if shown <= SHOWN:
-            self._log.warning("%s: %s: %s: %s", stage, where, problem.reason, problem.message)
+            log = self._logger()
+            log.warning("%s: %s: %s: %s", stage.value, where, problem.reason, problem.message)
         elif shown == SHOWN + 1:
             self._log.warning("More failed; 'pypimirror runs show last' lists all of it")
 
     def note(self, level: str, message: str) -> None:
         """Log it."""
-        self._log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), message)
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        self._logger().log(number, "%s", message)
 
-    def _tell(self, percent: float) -> None:
+    def _logger(self) -> logging.Logger | LoggingAdapter:
+        """Return the log of the stage that this thread is in, else the flow run's."""
+        context = TaskRunContext.get()
+        return self._log if context is None else task_run_logger(context.task_run)
+
+    def _tell(self) -> None:
+        """Keep the artifact, until the run has ended."""
+        while not self._ended.wait(EVERY):
+            self._show()
+        if self._artifact is not None:
+            self._show()
+
+    def _show(self) -> None:
+        with self._lock:
+            percent = 100.0 * min(self._done, self._total) / max(self._total, 1)
         try:
             if self._artifact is None:
                 description = "Of what the batches so far had to do."

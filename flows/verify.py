@@ -11,24 +11,16 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext
-from prefect.exceptions import TerminationSignal
-from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed, Failed
 
-from flows import ending
-from flows import sync as beginning
-from flows.reporter import FlowReporter
-from pypimirror import config as configuration
+from flows import ending, running
 from pypimirror.catalog import runs
 from pypimirror.config import ConfigError
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import parse_duration
-from pypimirror.stages import run as stages
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
 from pypimirror.stages.run import Run, Summary
-from pypimirror.workers import Cancelled
 
 
 @flow(name="verify", persist_result=False)
@@ -45,21 +37,11 @@ def verify(
     where the flow runs, else `pypimirror.toml` in the project directory. The others are those of
     `pypimirror verify`; `max_age` and `max_duration` are written as in "7d" and "2h".
     """
-    context = FlowRunContext.get()
-    assert context is not None and context.flow_run is not None
-    flow_run = context.flow_run
     try:
         options = Options(
             repair, quick, _seconds("max_age", max_age), _seconds("max_duration", max_duration)
         )
-        summary = stages.sync(
-            configuration.load(beginning._configuration_file(config)),
-            (),
-            lambda run: _work(run, context, options),
-            trigger=beginning._trigger(flow_run),
-            command="verify",
-            reporter=FlowReporter(flow_run_logger(flow_run)),
-        )
+        summary = running.perform("verify", config, lambda run: _work(run, options))
     except PypimirrorError as error:  # there was no run
         return Failed(message=str(error))
     return final_state(summary)
@@ -85,10 +67,5 @@ def _seconds(name: str, text: str | None) -> float | None:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _work(run: Run, context: FlowRunContext, options: Options) -> None:
-    """Do the work of a run; a signal that ends the flow run cancels it."""
-    beginning._name_flow_run(context, f"verify-{run.name}")
-    try:
-        recheck(run, options, lambda current: sequence.repair(current, beginning._call))
-    except TerminationSignal as signal:
-        raise Cancelled("cancelled") from signal
+def _work(run: Run, options: Options) -> None:
+    recheck(run, options, lambda current: sequence.repair(current, running.call_stage))

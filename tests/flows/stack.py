@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -49,6 +50,15 @@ def children(pid: int) -> list[int]:
         for child in direct:
             found += [child, *children(child)]
     return found
+
+
+def is_worker(pid: int) -> bool:
+    """Whether a process is a child of a run, which downloads or verifies."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return re.search(rb"pypimirror\.(download|verify)\.worker", command) is not None
 
 
 class Stack:
@@ -151,6 +161,18 @@ class Stack:
     def flow_run(self, name: str) -> dict[str, Any]:
         """The flow run of a run of the catalog."""
         return wait_for(lambda: self.flow_runs(name={"any_": [f"sync-{name}"]}))[0]
+
+    def artifacts(self, flow_run: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+        """What a flow run shows of one kind: `table` or `progress`."""
+        which = {"flow_run_id": {"any_": [flow_run["id"]]}, "type": {"any_": [kind]}}
+        found: list[dict[str, Any]] = self.api("artifacts/filter", artifacts=which)
+        return found
+
+    def logs(self, flow_run: dict[str, Any]) -> list[dict[str, Any]]:
+        """The lines of a flow run and its task runs."""
+        which = {"flow_run_id": {"any_": [flow_run["id"]]}}
+        found: list[dict[str, Any]] = self.api("logs/filter", logs=which, limit=200)
+        return found
 
     def task_runs(self, flow_run: dict[str, Any]) -> dict[str, str]:
         """State types of a flow run's task runs, by name; they become known with some delay."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import pytest
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.conftest import configure
-from tests.flows.stack import Stack, children, wait_for
+from tests.flows.stack import Stack, children, is_worker, wait_for
 from tests.flows.test_sync import FIRST
 from tests.simulator import Corrupt, Simulator
 
@@ -72,15 +71,7 @@ class Deployed:
 
     def download_workers(self) -> list[int]:
         """The processes that download, below the worker."""
-        return [pid for pid in children(self.worker) if is_download_worker(pid)]
-
-
-def is_download_worker(pid: int) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return re.search(rb"pypimirror\.download\.worker", command) is not None
+        return [pid for pid in children(self.worker) if is_worker(pid)]
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +152,7 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     path = f"flow_runs/{started}/set_state"
     deployed.stack.api(path, state={"type": "CANCELLING"}, force=True)
     assert deployed.end(started)["state_type"] == "CANCELLED"
-    wait_for(lambda: not any(is_download_worker(pid) for pid in family), 15)
+    wait_for(lambda: not any(is_worker(pid) for pid in family), 15)
     wait_for(lambda: deployed.last(config)["state"] == "cancelled", 15)
     hold.release()
     assert deployed.run(config)["state_name"] == "Completed"

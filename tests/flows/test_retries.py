@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import sync as flow_module
+from flows import running
+from flows.sync import run_sync
 from pypimirror.catalog import runs
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import sequence
@@ -25,14 +22,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.
 
 
 @pytest.fixture(autouse=True)
-def in_process(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = download.with_options(retry_delay_seconds=0)
-    monkeypatch.setitem(flow_module.TASKS, Stage.DOWNLOAD, quick)
-    with temporary_settings({PREFECT_API_URL: stack.url}):
-        yield
-        # What this process has to tell the server, it must tell before the server ends.
-        APILogWorker.drain_all()
-        EventsWorker.drain_all()
+    monkeypatch.setitem(running.TASKS, Stage.DOWNLOAD, quick)
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[tuple[Stage, int]]:
@@ -55,7 +47,7 @@ def test_the_stage_alone_is_tried_again(
 ) -> None:
     simulator.add_file("one", *make_wheel("one", "1.0"))
     attempts = fail(monkeypatch, RuntimeError("who knows"), times=2)
-    summary = flow_module.run_sync(str(config), [])
+    summary = run_sync(str(config), [])
     assert (summary.state, len(attempts)) == (runs.COMPLETED, 3)
     assert simulator.count("/simple/one/") == 1
     states = stack.task_runs(stack.flow_run(summary.run))
@@ -68,7 +60,7 @@ def test_but_not_for_ever(
     simulator.add_file("one", *make_wheel("one", "1.0"))
     attempts = fail(monkeypatch, RuntimeError("who knows"), times=99)
     with pytest.raises(RuntimeError, match="who knows"):
-        flow_module.run_sync(str(config), [])
+        run_sync(str(config), [])
     assert len(attempts) == 1 + stage_module.RETRIES
 
 
@@ -78,6 +70,6 @@ def test_a_decision_to_stop_stands(
     simulator.add_file("one", *make_wheel("one", "1.0"))
     error = StoppedError(Problem(Reason.DISK, "the disk is full"))
     attempts = fail(monkeypatch, error, times=99)
-    summary = flow_module.run_sync(str(config), [])
+    summary = run_sync(str(config), [])
     assert (summary.state, len(attempts)) == (runs.FAILED, 1)
     assert stack.flow_run(summary.run)["state"]["message"] == "the disk is full"

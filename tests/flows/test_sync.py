@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import FlowRun
 
-from flows import sync as flow_module
+from flows import running
 from pypimirror import lock
 from pypimirror.model import Stage
 from tests.checker import check
@@ -31,8 +31,8 @@ def offer(simulator: Simulator, *names: str, version: str = "1.0", padding: int 
 
 
 def test_every_stage_has_its_task() -> None:
-    assert set(flow_module.TASKS) == set(Stage)
-    assert {stage.value for stage in Stage} == {t.name for t in flow_module.TASKS.values()}
+    assert set(running.TASKS) == set(Stage)
+    assert {stage.value for stage in Stage} == {t.name for t in running.TASKS.values()}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_history_knows_what_started_a_run(
     flow_run = FlowRun(
         flow_id=any_id, deployment_id=any_id if deployed else None, auto_scheduled=scheduled
     )
-    assert flow_module._trigger(flow_run) == trigger
+    assert running.trigger_of(flow_run) == trigger
 
 
 class TestInProcess:
@@ -76,6 +76,11 @@ class TestInProcess:
         assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Incomplete")
         message = flow_run["state"]["message"]
         assert message == "Incomplete: 1 of 2 files failed (1 digest mismatch)"
+        assert set(flow_run["tags"]) == {"trigger:prefect", f"mirror:{config.parent / 'mirror'}"}
+        (table,) = stack.artifacts(flow_run, "table")
+        (row,) = json.loads(table["data"])
+        assert (row["file"], row["reason"]) == ("bad-1.0-py3-none-any.whl", "digest-mismatch")
+        assert "| files found | 2 |" in table["description"]
         # Files that fail are no fault of a stage: no task run fails, and none is retried.
         assert set(stack.task_runs(flow_run).values()) == {"COMPLETED"}
         assert check(config.parent / "mirror") == []

@@ -8,7 +8,7 @@ import pytest
 from prefect.states import Failed
 from sqlalchemy.exc import OperationalError
 
-from flows import sync as flow_module
+from flows import running
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import sequence
 from pypimirror.stages.run import StoppedError
@@ -42,7 +42,7 @@ def test_a_task_needs_its_flow() -> None:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_a_task_is_called_as_its_stage(stage: Stage) -> None:
-    task = flow_module.TASKS[stage]
+    task = running.TASKS[stage]
     assert task.task_run_name == f"{stage.value}-{{batch}}"
     assert not task.persist_result
 

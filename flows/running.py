@@ -1,0 +1,98 @@
+"""What the flows share: a run of the catalog within a flow run.
+
+A flow run and its run in the catalog have one name and tell the same story; which state a flow
+run ends in is said in `flows.ending`, what it shows meanwhile in `flows.reporter`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.logging.loggers import flow_run_logger, get_logger
+
+from flows import summary as summaries
+from flows.reporter import FlowReporter
+from pypimirror import config as configuration
+from pypimirror.model import Stage
+from pypimirror.stages import run as stages
+from pypimirror.stages.run import Run, Summary
+from pypimirror.stages.sequence import Batch
+from pypimirror.workers import Cancelled
+from tasks.discover import discover
+from tasks.download import download
+from tasks.publish import publish
+from tasks.stage import StageTask, call
+from tasks.verify import verify
+
+TASKS: dict[Stage, StageTask] = {
+    Stage.DISCOVER: discover,
+    Stage.DOWNLOAD: download,
+    Stage.VERIFY: verify,
+    Stage.PUBLISH: publish,
+}
+
+
+def perform(
+    command: str, config: str, work: Callable[[Run], None], names: Sequence[str] = ()
+) -> Summary:
+    """Do a run of the catalog in the flow run of this context, and show how it ended.
+
+    `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
+    where the flow runs, else `pypimirror.toml` in the project directory. Raises what
+    `pypimirror.stages.run.sync` does; a signal that ends the flow run cancels its run.
+    """
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None
+    flow_run = context.flow_run
+    settings = configuration.load(_configuration_file(config))
+    trigger = trigger_of(flow_run)
+
+    def in_flow_run(run: Run) -> None:
+        _introduce(context, run, trigger)
+        try:
+            work(run)
+        except TerminationSignal as signal:
+            raise Cancelled("cancelled") from signal
+
+    with FlowReporter(flow_run_logger(flow_run)) as reporter:
+        result = stages.sync(
+            settings, names, in_flow_run, trigger=trigger, command=command, reporter=reporter
+        )
+    summaries.show(result, command, settings.directory)
+    return result
+
+
+def call_stage(run: Run, stage: Stage, batch: Batch) -> None:
+    """Do one stage for one batch, as a task run."""
+    call(TASKS[stage], run, batch)
+
+
+def trigger_of(flow_run: FlowRun) -> str:
+    """What started a flow run, for the run history."""
+    if flow_run.deployment_id is None:
+        return "prefect"
+    return "schedule" if flow_run.auto_scheduled else "deployment"
+
+
+def _configuration_file(config: str) -> Path:
+    return Path(config or os.environ.get("PYPIMIRROR_CONFIG") or configuration.DEFAULT_FILE)
+
+
+def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:
+    """Give a flow run the name of its run in the catalog, and tags to filter by."""
+    assert context.flow_run is not None
+    name = f"{run.command}-{run.name}"
+    about = {f"trigger:{trigger}", f"mirror:{run.config.directory}"}
+    tags = sorted({*context.flow_run.tags, *about})
+    try:
+        context.client.update_flow_run(context.flow_run.id, name=name, tags=tags)
+    except (httpx.HTTPError, PrefectException) as error:
+        get_logger("pypimirror").warning("The flow run keeps its name: %s", error)
+    else:
+        context.flow_run.name, context.flow_run.tags = name, tags

@@ -1,0 +1,72 @@
+"""The table that a flow run leaves: what it counted, and what failed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.artifacts import create_table_artifact
+from prefect.exceptions import PrefectException
+from prefect.logging.loggers import get_logger
+
+from pypimirror.catalog import runs
+from pypimirror.stages.run import Summary
+
+#: Failures that the table has at most; the catalog has all of them.
+ROWS = 200
+
+#: Characters of a message that the table has at most.
+_LENGTH = 500
+
+
+def show(summary: Summary, command: str, directory: Path) -> None:
+    """Leave the table with the flow run of this context, under a key that stays the mirror's."""
+    if summary.state == runs.CANCELLED:  # somebody waits for the end of it
+        return
+    try:
+        create_table_artifact(
+            rows(summary), key=key(command, directory), description=description(summary)
+        )
+    except (httpx.HTTPError, PrefectException) as error:
+        get_logger("pypimirror").warning("The flow run has no table: %s", error)
+
+
+def key(command: str, directory: Path) -> str:
+    """Name the table; Prefect allows lower-case letters, digits and dashes."""
+    name = re.sub(r"[^a-z0-9]+", "-", directory.name.lower()).strip("-")
+    digest = hashlib.sha256(str(directory).encode()).hexdigest()[:8]
+    return "-".join(part for part in ("pypimirror", command, name[:40], digest) if part)
+
+
+def rows(summary: Summary) -> list[dict[str, Any]]:
+    """Return what failed, a row each."""
+    failed = zip(summary.stages[:ROWS], summary.failures[:ROWS], strict=True)
+    return [
+        {
+            "stage": stage,
+            "project": problem.project,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message[:_LENGTH],
+            "attempts": problem.attempts,
+        }
+        for stage, problem in failed
+    ]
+
+
+def description(summary: Summary) -> str:
+    """Return what the run did, in Markdown. Holds nothing that an upstream has said."""
+    lines = [
+        f"Run `{summary.run}`: **{summary.state}** after {summary.seconds:.0f} s.",
+        "",
+        "| count | number |",
+        "| --- | ---: |",
+        *(f"| {name.replace('_', ' ')} | {number:,} |" for name, number in summary.counts.items()),
+    ]
+    if len(summary.failures) > ROWS:
+        more = f"The table has the first {ROWS:,} of {len(summary.failures):,} failures."
+        lines += ["", f"{more} `pypimirror runs show {summary.run}` has all of them."]
+    return "\n".join(lines)
