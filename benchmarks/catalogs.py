@@ -24,7 +24,7 @@ from pypimirror.catalog import schema
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.config import load
-from pypimirror.selection import Selection
+from pypimirror.select.selection import Selection
 
 FULL = (740_000, 15_000_000)  #: projects and files of the largest public index
 _ROWS = 50_000  #: rows that are written at once

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic import BaseModel, ByteSize
@@ -26,8 +27,10 @@ from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import Exit
 from pypimirror.cli.main import app
 from pypimirror.config import Config
+from pypimirror.durations import Duration
 from pypimirror.model import Reason, Stage
-from pypimirror.sections import Duration, IndexUrl
+from pypimirror.sections import IndexUrl
+from pypimirror.select.keys import Moment
 from pypimirror.stages.run import COUNTS
 
 DOCS = Path(__file__).resolve().parent
@@ -70,9 +73,16 @@ name = "internal"
 url = "https://packages.example.org/simple/"
 
 [select]
-projects = ["six", "requests>=2.30", "zope.*"]
+projects = ["six", "requests>=2.30", "zope.*", "-r requirements.txt"]
 exclude = ["zope.testing"]
-exclude_files = ["*.exe", "*-win32.whl"]
+python = ["3.11", "3.14"]
+platforms = ["manylinux_2_28_x86_64", "macosx_14_0_arm64", "any"]
+older_than = "3d"           # what is younger waits
+
+[[select.rules]]
+projects = ["nightly-*"]
+latest = 5
+prereleases = true
 
 [download]
 connections = 16
@@ -125,32 +135,49 @@ pypimirror itself ends with 3 as well, and with a traceback on standard error.
 def configuration() -> str:
     """Return `configuration.md`."""
     parts = [_CONFIGURATION.format(notice=_NOTICE, example=_EXAMPLE)]
-    for name, field in Config.model_fields.items():
-        model, is_list = _section(field)
+    for names, model, is_list, own in sections(Config):
+        name = ".".join(names)
         title = f"[[{name}]]" if is_list else f"[{name}]"
         parts.append(f"## `{title}`\n\n{inspect.cleandoc(model.__doc__ or '')}\n")
         if is_list:
             parts.append(
                 f"In the environment: all of them at once, as a JSON list, in "
-                f"`{_environment(name)}`.\n"
+                f"`{_environment(*names)}`.\n"
             )
-        parts.append(_keys_table(name, model, is_list=is_list))
+        parts.append(_keys_table(name, model, own, is_list=is_list))
     return "\n".join(parts)
 
 
-def _section(field: FieldInfo) -> tuple[type[BaseModel], bool]:
-    """Return the model of a section, and whether there may be several of it."""
+def sections(
+    model: type[BaseModel], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[BaseModel], bool, list[str]]]:
+    """Yield the names of each section, its model, whether there may be several, and its keys.
+
+    A key that the section above has as well is told there.
+    """
+    for name, field in model.model_fields.items():
+        inner, is_list = _section(field)
+        if inner is not None:
+            keys = {key for key, field in inner.model_fields.items() if not _section(field)[0]}
+            told = set(model.model_fields) - set(inner.__annotations__)
+            own = [key for key in inner.model_fields if key in keys - told]
+            yield (*above, name), inner, is_list, own
+            yield from sections(inner, (*above, name))
+
+
+def _section(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+    """Return the model of a section, if a field is one, and whether there may be several."""
     is_list = get_origin(field.annotation) is tuple
     model = get_args(field.annotation)[0] if is_list else field.annotation
-    assert isinstance(model, type)
-    assert issubclass(model, BaseModel)
-    return model, is_list
+    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    return model if is_model else None, is_list
 
 
-def _keys_table(section: str, model: type[BaseModel], *, is_list: bool) -> str:
+def _keys_table(section: str, model: type[BaseModel], keys: Iterable[str], *, is_list: bool) -> str:
     hints = get_type_hints(model, include_extras=True)
     rows = []
-    for key, field in model.model_fields.items():
+    for key in keys:
+        field = model.model_fields[key]
         row = [f"`{key}`", _kind(hints[key], field), _default(field), field.description or ""]
         if not is_list:
             row.append(f"`{_environment(section, key)}`")
@@ -169,9 +196,12 @@ def _kind(hint: Any, field: FieldInfo) -> str:
         return f"list of {_kind(get_args(hint)[0], field)}"
     if get_origin(hint) is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in get_args(hint))
+    if get_origin(hint) is UnionType or get_origin(hint) is Union:
+        return _kind(get_args(hint)[0], field)
     named = {
         IndexUrl: "http or https address",
         Duration: 'duration: number and `s`, `m`, `h`, `d` or `w`, as in `"24h"`',
+        Moment: "date, or date and time",
         ByteSize: 'size, as in `"5 GiB"`',
         bool: "`true` or `false`",
         Path: "path",
@@ -189,7 +219,7 @@ def _kind(hint: Any, field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.is_required():
+    if field.is_required() or field.default is None:
         return ""
     return f"`{_toml(field.get_default(call_default_factory=True))}`"
 

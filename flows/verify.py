@@ -16,8 +16,8 @@ from prefect.states import Completed, Failed
 from flows import ending, running
 from pypimirror.catalog import runs
 from pypimirror.config import ConfigError
+from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
-from pypimirror.sections import parse_duration
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
 from pypimirror.stages.run import Run, Summary

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import tomllib
 from pathlib import Path
@@ -25,10 +24,10 @@ from pypimirror.sections import (
     MirrorSection,
     PublishSection,
     QuarantineSection,
-    SelectSection,
     UpstreamSection,
     VerifySection,
 )
+from pypimirror.select.keys import SelectSection
 
 #: Where the configuration is looked for when no `--config` is given.
 DEFAULT_FILE = Path("pypimirror.toml")
@@ -150,7 +149,8 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
-    return config.model_copy(update={"mirror": mirror})
+    select = config.select.beside(base)
+    return config.model_copy(update={"mirror": mirror, "select": select})
 
 
 def _check_environment() -> None:
@@ -188,12 +188,3 @@ def _nearest(location: tuple[int | str, ...]) -> str:
 def _section(annotation: Any) -> type[BaseModel]:
     """Return the section behind `Section` or `tuple[Section, ...]`."""
     return next((a for a in get_args(annotation) if a is not Ellipsis), annotation)  # type: ignore[no-any-return]
-
-
-def selection_digest(config: Config) -> str:
-    """Identify what is selected from where: a page that was read otherwise must be read again."""
-    upstreams = [
-        (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links) for u in config.upstream
-    ]
-    text = json.dumps([upstreams, config.select.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +16,6 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -25,21 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_duration(value: object) -> timedelta:
-    """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('must be a number with one of s, m, h, d, w, such as "24h"')
-    try:
-        return timedelta(**{_UNITS[match[2]]: float(match[1])})
-    except OverflowError:
-        raise ValueError("is longer than any time that can be counted") from None
+from pypimirror.durations import Duration
 
 
 def _index_url(value: str, info: ValidationInfo) -> str:
@@ -74,7 +58,6 @@ def pypi_address() -> str:
     return str(getattr(importlib.import_module("pypi_simple"), name))
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 
@@ -148,6 +131,12 @@ class UpstreamSection(_Section):
         description="So many linked pages, and so many downloads without a name, are looked at: "
         "for each page of links, or for each project of a simple index.",
     )
+    recheck: Duration = Field(
+        timedelta(days=7),
+        description="Time within which every project is asked for once, a share of them in each "
+        "run, though nothing says that it changed: a status such as `archived` moves no serial. "
+        "`0s`: never.",
+    )
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
     )
@@ -167,19 +156,6 @@ class UpstreamSection(_Section):
         if values["url"] == pypi_address():
             values = {"hosts": ("*",), **values}
         return values
-
-
-class SelectSection(_Section):
-    """What is mirrored. Takes effect at the next sync, both ways."""
-
-    projects: tuple[str, ...] = Field(
-        (),
-        description="Names, requirements (`requests>=2.30`: only files of matching versions, "
-        "pre-releases included) and globs (`zope.*`). Empty: all.",
-    )
-    exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
-    files: tuple[str, ...] = Field(("*",), description="Globs that a file name must match.")
-    exclude_files: tuple[str, ...] = Field((), description="Globs that it must not match.")
 
 
 class VerifySection(_Section):

@@ -77,7 +77,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
     "lock": {"*", "-model"},
     "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},
-    "selection": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish"},
+    "select": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish"},
     "workers": {"stages", "cli", "catalog", "upstream", "verify", "publish", "serve", "download"},
 }
 

@@ -12,7 +12,8 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from pypimirror import config as module
 from pypimirror.cli.initialise import write_configuration
-from pypimirror.config import Config, ConfigError, load, parse, selection_digest
+from pypimirror.config import Config, ConfigError, load, parse
+from pypimirror.select.keys import SelectSection
 
 FILE = Path("/somewhere/pypimirror.toml")
 
@@ -34,6 +35,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
     (upstream,) = config.upstream
     dumped = config.model_dump()
     del dumped["upstream"]
+    assert dumped.pop("select") == SelectSection().model_dump()  # tests/select says what that is
     assert dumped == {
         "mirror": {
             "directory": tmp_path / "mirror",
@@ -41,7 +43,6 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "layout": "project",
             "reserve": 256 << 20,
         },
-        "select": {"projects": (), "exclude": (), "files": ("*",), "exclude_files": ()},
         "verify": {"accept": "structure", "on_changed": "refuse"},
         "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
         "download": {
@@ -63,6 +64,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "hosts": ("*",),  # PyPI's files have a host of their own
         "alternates": (),
         "newest": 20,
+        "recheck": timedelta(days=7),
         "max_links": 100,
         "authoritative": False,
     }
@@ -300,20 +302,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_processes_default_to_the_cores_this_process_may_use() -> None:
     assert parse({}, FILE).processes == module.available_cores() >= 1
-
-
-def test_the_digest_of_the_selection_covers_what_is_selected_from_where() -> None:
-    base = parse({}, FILE)
-    assert selection_digest(base) == selection_digest(parse({"download": {"tries": 1}}, FILE))
-    others = [
-        {"select": {"projects": ["six"]}},
-        {"select": {"exclude": ["six"]}},
-        {"select": {"files": ["*.whl"]}},
-        {"select": {"exclude_files": ["*.whl"]}},
-        {"upstream": [{"name": "pypi", "url": "http://127.0.0.1/"}]},
-    ]
-    digests = {selection_digest(parse(values, FILE)) for values in others}
-    assert len(digests | {selection_digest(base)}) == len(others) + 1
 
 
 # init

@@ -16,7 +16,7 @@ COLUMNS = {
         ("last_error", sa.Text),
         ("provenance_sha256", sa.LargeBinary),
     ),
-    "projects": (("checked_at", sa.Float),),
+    "projects": (("checked_at", sa.Float), ("choice_until", sa.Float)),
     "runs": (("retry_of", sa.Text), ("boot", sa.Text)),
 }
 
@@ -32,9 +32,20 @@ def upgrade() -> None:
     for table, columns in COLUMNS.items():
         for name, kind in columns:
             op.add_column(table, sa.Column(name, kind(), nullable=True))
+    timed = sa.text("choice_until IS NOT NULL")
+    op.create_index(
+        "ix_projects_choice",
+        "projects",
+        ["choice_until"],
+        sqlite_where=timed,
+        postgresql_where=timed,
+    )
+    op.create_index("ix_projects_checked", "projects", ["upstream", "checked_at"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_projects_checked", "projects")
+    op.drop_index("ix_projects_choice", "projects")
     for table, columns in COLUMNS.items():
         for name, _ in reversed(columns):
             op.drop_column(table, name)

@@ -70,6 +70,35 @@ def to_look(
         connection.execute(statement, [{"key": name, "owner": upstream} for name in chunk])
 
 
+def choose_again(connection: Connection, now: float) -> None:
+    """Mark projects of which time has changed what is selected; their pages must be read anew."""
+    connection.execute(
+        update(projects)
+        .where(projects.c.choice_until <= now, projects.c.gone.is_(None))
+        .values(
+            look=True, todo=True, choice_until=None, etag=None, last_modified=None, page_digest=None
+        )
+    )
+
+
+def check_again(connection: Connection, upstream: str, limit: int) -> None:
+    """Mark projects of an upstream, at most `limit`: those that were asked for longest ago."""
+    columns = projects.c
+    oldest = (
+        select(columns.id)
+        .where(columns.upstream == upstream, columns.gone.is_(None), columns.look.is_(False))
+        .order_by(columns.checked_at.nulls_first())
+        .limit(limit)
+    )
+    marked = update(projects).where(columns.id.in_(oldest)).values(look=True, todo=True)
+    connection.execute(marked)
+
+
+def highest_id(connection: Connection) -> int:
+    """Return about how many projects there are: the highest id, which costs no count."""
+    return connection.scalar(select(func.max(projects.c.id))) or 0
+
+
 def known(connection: Connection) -> Iterator[Row[Any]]:
     """Stream name, serial, upstream, selection, look and gone of every project."""
     columns = projects.c

@@ -51,6 +51,7 @@ projects = Table(
     Column("versions", Text),  # JSON list
     Column("extra", Text),  # JSON object
     Column("selection", Text),  # digest of the selection it was read under
+    Column("choice_until", Float),  # when time alone changes what is selected of it
     Column("gone", Text),  # a Cause, where it is not offered any more
     Column("checked_at", Float),  # when its page was last asked for
     Column("look", Boolean, nullable=False),  # its page must be asked for
@@ -61,6 +62,10 @@ projects = Table(
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _todo = projects.c.todo.is_(True)
 Index("ix_projects_todo", projects.c.id, sqlite_where=_todo, postgresql_where=_todo)
+_timed = projects.c.choice_until.is_not(None)
+Index("ix_projects_choice", projects.c.choice_until, sqlite_where=_timed, postgresql_where=_timed)
+Index("ix_projects_checked", projects.c.upstream, projects.c.checked_at)
+
 
 files = Table(
     "files",

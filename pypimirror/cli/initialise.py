@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypimirror.config import ConfigError, parse
-from pypimirror.selection import Selection
+from pypimirror.select.selection import Selection
 
 _TEXT = """\
 # The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.

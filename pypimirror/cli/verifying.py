@@ -7,7 +7,7 @@ from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, ConfigError
-from pypimirror.sections import parse_duration
+from pypimirror.durations import parse_duration
 from pypimirror.stages import run as run_module
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck

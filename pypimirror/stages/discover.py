@@ -53,10 +53,12 @@ def look_for_changes(run: Run) -> None:
         lists.drop_deselected(run)
     if run.names is None and run.selection.needs_list:
         lists.compare(run)
+        lists.recheck(run)
     names = run.names if run.names is not None else run.selection.named
     with run.catalog.write() as connection:
         projects.ensure(connection, names)
         projects.to_look(connection, names)
+        projects.choose_again(connection, run.now)
     if run.names is not None or not run.selection.needs_list:
         run.count(projects_seen=len(names))
 
@@ -191,6 +193,7 @@ def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
         "page_digest": result.digest,
         "serial": _serial(run, row, result),
         "look": _is_behind(run, row, result),
+        "checked_at": run.now,
     }
 
 
@@ -214,7 +217,13 @@ def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, 
     serial = _serial(run, row, result)
     dirty = row.dirty or serial != row.serial
     look = _is_behind(run, row, result)
-    return {"id": row.id, "look": look, "serial": serial, "dirty": dirty}
+    return {
+        "id": row.id,
+        "look": look,
+        "serial": serial,
+        "dirty": dirty,
+        "checked_at": run.now,
+    }
 
 
 def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
@@ -252,8 +261,8 @@ def _read_page(
     pooled: Mapping[str, Sequence[Claim]],
 ) -> tuple[Decision, dict[str, Any]]:
     """Decide on a page, of one of the upstream's places; return that and the new columns."""
-    selected = run.selection.files(ProjectName(row.name), (f.filename for f in page.files))
-    selected = pages.limited(page, selected, upstream.newest)
+    choice = run.selection.choose(ProjectName(row.name), page.files, run.now)
+    selected = pages.limited(page, choice.selected, upstream.newest)
     locations = _locations(page) if run.config.mirror.layout == "pypi" else {}
     believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     terms = Terms(
@@ -273,6 +282,7 @@ def _read_page(
         "versions": to_json(_versions(page, selected)),
         "extra": to_json(page.extra),
         "selection": run.selection.digest,
+        "choice_until": choice.until,
         "gone": None,
         "dirty": True,
     }

@@ -41,6 +41,26 @@ def drop_deselected(run: Run) -> None:
         projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
 
 
+def recheck(run: Run) -> None:
+    """Mark the share of unchanged projects whose turn it is to be asked for all the same.
+
+    Some changes show in no list: archiving a project leaves its serial as it is.
+    """
+    for upstream in run.config.upstream:
+        interval = upstream.recheck.total_seconds()
+        if not interval:
+            continue
+        name = f"recheck {upstream.name}"
+        with run.catalog.read() as connection:
+            # Time counts from the first run on, which asks for all anyhow.
+            passed = run.now - float(projects.get_mark(connection, name) or "inf")
+            share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
+        if share or passed < 0:  # as it also is where the clock was set back
+            with run.catalog.write() as connection:
+                projects.check_again(connection, upstream.name, share)
+                projects.set_mark(connection, name, str(run.now))
+
+
 @dataclass
 class _Known:
     """A project as the catalog has it, as far as lists concern it."""

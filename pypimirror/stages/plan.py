@@ -21,7 +21,7 @@ from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import PROVEN
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
-from pypimirror.selection import Selection
+from pypimirror.select.selection import Selection
 from pypimirror.stages import discover, publish, sequence, withdraw
 from pypimirror.stages.reporter import Reporter
 from pypimirror.stages.run import Run, StoppedError, check_names

@@ -26,7 +26,7 @@ from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.sections import UpstreamSection
-from pypimirror.selection import Selection
+from pypimirror.select.selection import Selection
 from pypimirror.space import Room
 from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter

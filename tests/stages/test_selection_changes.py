@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from pypimirror.stages import sequence
+from pypimirror.stages.run import Run
 from tests.mirror import Mirror, offer, offer_sdist
 from tests.simulator import Simulator
+from tests.simulator.index import EPOCH
 
 
 @pytest.mark.parametrize("first", [("six",), ("s*",)], ids=["named", "glob"])
@@ -141,7 +146,6 @@ def test_a_project_deselected_before_its_first_page_leaves_the_disk_too(
     """A run that dies between verify and publish leaves verified bytes that no page names."""
     from pypimirror.model import Stage
     from pypimirror.stages import sequence
-    from pypimirror.stages.run import Run
 
     class Die(KeyboardInterrupt):
         pass
@@ -186,3 +190,112 @@ def test_another_form_of_pages_replaces_the_old_one_everywhere(
     mirror.sync()
     names = sorted(path for path in mirror.served() if path.startswith("simple"))
     assert names == ["simple/index.v1_json", "simple/six/index.v1_json"]
+
+
+# Rules
+
+
+DAY = 86400.0
+
+
+def at(days: float) -> Callable[[Run], None]:
+    """A sync that takes place so many days after the first file's upload."""
+
+    def work(run: Run) -> None:
+        run.now = EPOCH.timestamp() + days * DAY
+        sequence.sync(run)
+
+    return work
+
+
+@pytest.mark.parametrize("projects", [["six"], []], ids=["named", "listed"])
+def test_a_file_comes_and_goes_by_its_age_though_nothing_changes_upstream(
+    mirror: Mirror, simulator: Simulator, projects: list[str]
+) -> None:
+    mirror.select(*projects, older_than="7d", younger_than="30d")
+    (file,) = offer(simulator, "six", "1.0")
+    for day, offered in ((1, []), (6, []), (8, [file.filename]), (29, [file.filename]), (31, [])):
+        result = mirror.sync(work=at(day))
+        assert result.state == "completed"
+        assert mirror.files("six") == offered
+        assert mirror.path(file).exists() == bool(offered)
+    assert simulator.downloads(file.filename) == 1
+
+
+def test_nothing_is_asked_for_before_time_changes_a_choice(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.select(older_than="7d")
+    offer(simulator, "six", "1.0")
+    mirror.sync(work=at(1))
+    simulator.empty_log()
+    mirror.sync(work=at(2))
+    assert simulator.count("/simple/six/") == 0
+
+
+def test_rules_that_are_set_and_lifted_take_files_out_and_back_without_a_download(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.configure(delete={"grace": "1h"})
+    files = offer(simulator, "six", "1.0", "2.0rc1", "2.0", "3.0")
+    mirror.sync()
+    mirror.select(latest=1, prereleases=False, exclude_versions=["3.*"])
+    assert mirror.sync().state == "completed"
+    assert mirror.files("six") == [files[2].filename]
+    mirror.select()
+    mirror.sync()
+    assert sorted(mirror.files("six")) == sorted(file.filename for file in files)
+    assert [simulator.downloads(file.filename) for file in files] == [1, 1, 1, 1]
+
+
+def test_the_versions_of_a_page_are_those_of_the_files_that_are_left(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0", "2.0", "3.0")
+    mirror.select(latest=2)
+    mirror.sync()
+    assert mirror.page("six")["versions"] == ["2.0", "3.0"]
+
+
+# What changes without a serial
+
+
+def test_a_status_that_moves_no_serial_is_seen_within_the_recheck_time(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    names = [f"project-{number}" for number in range(8)]
+    for name in names:
+        offer(simulator, name, "1.0")
+    mirror.sync(work=at(0))
+    for name in names:
+        simulator.project(name).archive("done")
+    archived: list[set[str]] = []
+    for day in (0.1, 1, 2, 3, 4, 5, 6, 7, 8):
+        assert mirror.sync(work=at(day)).state == "completed"
+        pages = {name: mirror.page(name).get("project-status", {}) for name in names}
+        archived.append({n for n, status in pages.items() if status.get("status") == "archived"})
+    assert archived[0] == set()
+    assert 0 < len(archived[1]) < len(names)  # a share in each run, not all at once
+    assert archived == sorted(archived, key=len)
+    assert archived[-1] == set(names)
+
+
+def test_nothing_is_rechecked_where_that_is_switched_off(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.upstreams[0]["recheck"] = "0s"
+    mirror.configure()
+    offer(simulator, "six", "1.0")
+    mirror.sync(work=at(0))
+    simulator.project("six").archive()
+    mirror.sync(work=at(1000))
+    assert mirror.page("six")["project-status"]["status"] == "active"
+
+
+def test_a_clock_that_was_set_back_stops_no_recheck(mirror: Mirror, simulator: Simulator) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync(work=at(100))
+    simulator.project("six").archive()
+    for day in (0, 5, 10):
+        mirror.sync(work=at(day))
+    assert mirror.page("six")["project-status"]["status"] == "archived"

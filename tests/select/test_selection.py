@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 from pypimirror.config import ConfigError, parse
-from pypimirror.model import ProjectName
-from pypimirror.selection import Selection
+from pypimirror.model import File, ProjectName
+from pypimirror.select.selection import Selection
+
+NOW = 1_800_000_000.0
 
 
-def selection(*projects: str, **more: list[str]) -> Selection:
+def selection(*projects: str, **more: Any) -> Selection:
     return Selection(parse({"select": {"projects": list(projects), **more}}, Path("/x.toml")))
 
 
@@ -23,7 +26,8 @@ def project(name: str) -> ProjectName:
 
 
 def chosen(select: Selection, name: str, *filenames: str) -> list[str]:
-    flags = select.files(project(name), filenames)
+    offered = [File(filename, f"http://127.0.0.1/{filename}") for filename in filenames]
+    flags = select.choose(project(name), offered, NOW).selected
     return [filename for filename, flag in zip(filenames, flags, strict=True) if flag]
 
 
@@ -160,4 +164,21 @@ def test_any_entry_is_read_or_refused_with_a_config_error(entry: str) -> None:
     except ConfigError:
         return
     select.project(project("six"))
-    select.files(project("six"), ["six-1.0.tar.gz"])
+    chosen(select, "six", "six-1.0.tar.gz")
+
+
+def test_the_digest_of_the_selection_covers_what_is_selected_from_where() -> None:
+    base = parse({}, Path("/x.toml"))
+    assert (
+        Selection(base).digest
+        == Selection(parse({"download": {"tries": 1}}, Path("/x.toml"))).digest
+    )
+    others = [
+        {"select": {"projects": ["six"]}},
+        {"select": {"exclude": ["six"]}},
+        {"select": {"files": ["*.whl"]}},
+        {"select": {"exclude_files": ["*.whl"]}},
+        {"upstream": [{"name": "pypi", "url": "http://127.0.0.1/"}]},
+    ]
+    digests = {Selection(parse(values, Path("/x.toml"))).digest for values in others}
+    assert len(digests | {Selection(base).digest}) == len(others) + 1

@@ -1,0 +1,138 @@
+"""Entries of `projects` and `exclude`: names, requirements, globs, regular expressions, files.
+
+An entry is one of `six`, `requests>=2.30`, `zope.*`, `/^acme-/`, `-r requirements.txt` and
+`@names.txt`. The last two stand for what the file has, and are read when the configuration is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import translate
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from pypimirror.model import ProjectName, PypimirrorError
+from pypimirror.select import requirements
+from pypimirror.select.environments import Environments
+
+_GLOB = re.compile(r"(?=.*[*?\[])[A-Za-z0-9._*?\[\]!-]+")
+_SEPARATORS = re.compile(r"[-_.]+")
+_REQUIREMENTS = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
+
+
+class EntryError(PypimirrorError):
+    """An entry that cannot be read; the message says which, and what is right."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One project, or the projects of one pattern."""
+
+    text: str  #: as it was written, for explanations
+    source: str  #: where: the configuration's key, or file and line
+    pattern: re.Pattern[str] | None = None  #: None for one project
+    name: ProjectName | None = None
+    versions: SpecifierSet | None = None  #: None for every version
+    hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
+
+    def names(self, project: ProjectName) -> bool:
+        """Whether the entry is about a project."""
+        return self.pattern.search(project) is not None if self.pattern else self.name == project
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is about every file of its projects."""
+        return self.versions is None and not self.hashes
+
+
+def read(texts: Iterable[str], key: str, environments: Environments) -> list[Entry]:
+    """Read the entries of a key of `[select]`; raises `EntryError`."""
+    return [entry for text in texts for entry in _read(text, f"select.{key}", environments)]
+
+
+def _read(text: str, source: str, environments: Environments) -> Iterator[Entry]:
+    if text.startswith("@"):
+        path = Path(text[1:].strip())
+        for number, line in enumerate(_lines(path, source), start=1):
+            if entry := line.partition("#")[0].strip():
+                yield _entry(entry, f"{path}:{number}")
+    elif found := _REQUIREMENTS.fullmatch(text.strip()):
+        yield from _required(Path(found["path"]), source, environments)
+    else:
+        yield _entry(text, source)
+
+
+def _lines(path: Path, source: str) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EntryError(f"{source}: {path}: cannot be read: {error}") from error
+
+
+def _required(path: Path, source: str, environments: Environments) -> Iterator[Entry]:
+    try:
+        found = list(requirements.read(path))
+    except requirements.RequirementsError as error:
+        raise EntryError(f"{source}: {error}") from error
+    for item in found:
+        requirement = item.requirement
+        if requirement.marker is None or environments.meet(requirement.marker):
+            yield Entry(
+                str(requirement),
+                item.source,
+                name=ProjectName(canonicalize_name(requirement.name)),
+                versions=requirement.specifier if str(requirement.specifier) else None,
+                hashes=item.hashes,
+            )
+
+
+def _entry(text: str, source: str) -> Entry:
+    if text.startswith("/"):
+        return Entry(text, source, pattern=expression(text, source))
+    # First: "requests==2.*" and "requests[socks]" are requirements, for all their signs.
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        if _GLOB.fullmatch(text):
+            # A glob is normalised as names are; its own signs are none of the separators.
+            glob = re.compile(translate(_SEPARATORS.sub("-", text).lower()))
+            return Entry(text, source, pattern=_anchored(glob))
+        cause = str(error).splitlines()[0]
+        raise EntryError(
+            f"{source}: {text!r} is no name, requirement, glob or /regular expression/: {cause}"
+        ) from error
+    if requirement.url or requirement.marker:
+        raise EntryError(
+            f"{source}: {text!r}: addresses and markers have no meaning for a mirror; "
+            f"write {requirement.name}{requirement.specifier}"
+        )
+    name = ProjectName(canonicalize_name(requirement.name))
+    return Entry(
+        text, source, name=name, versions=requirement.specifier if requirement.specifier else None
+    )
+
+
+def _anchored(glob: re.Pattern[str]) -> re.Pattern[str]:
+    return re.compile(rf"\A{glob.pattern}")
+
+
+def expression(text: str, source: str) -> re.Pattern[str]:
+    """Compile `/…/`, which matches anywhere; raises `EntryError`."""
+    if len(text) < 3 or not text.endswith("/"):
+        raise EntryError(f"{source}: {text!r}: a regular expression stands between two slashes")
+    try:
+        return re.compile(text[1:-1])
+    except re.error as error:
+        raise EntryError(f"{source}: {text!r} is no regular expression: {error}") from error
+
+
+def pattern(text: str, source: str) -> re.Pattern[str]:
+    """Compile a glob, which matches as a whole, or a regular expression; raises `EntryError`."""
+    if text.startswith("/"):
+        return expression(text, source)
+    return _anchored(re.compile(translate(text)))

@@ -1,0 +1,154 @@
+"""The keys of `[select]` and of `[[select.rules]]`: what they mean, what they may say."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+
+from pypimirror.durations import Duration
+
+#: What `types` tells apart; `other` are eggs, installers and system packages.
+FileType = Literal["wheel", "sdist", "other"]
+
+
+def _midnight(value: object) -> object:
+    """Let a bare date stand for its beginning."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+def _aware(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_aware)]
+
+
+class RuleKeys(BaseModel):
+    """What a file must be to be mirrored. All keys together decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: tuple[str, ...] = Field(
+        ("*",), description="Globs, or regular expressions (`/cp3(11|12)/`), one of which a file "
+        "name must match."
+    )  # fmt: skip
+    exclude_files: tuple[str, ...] = Field(
+        (), description="The same; none of them may a file name match."
+    )
+    versions: tuple[str, ...] = Field(
+        (), description="One of these must match the version: specifiers (`>=2,<3`), globs (`1.*`) "
+        "or regular expressions (`/rc[0-9]+$/`)."
+    )  # fmt: skip
+    exclude_versions: tuple[str, ...] = Field(
+        (), description="The same; none of them may match the version."
+    )
+    types: tuple[FileType, ...] = Field(
+        (), description="Kinds of files: `wheel`, `sdist`, `other` (eggs, installers and the "
+        "like). Empty: all."
+    )  # fmt: skip
+    python: tuple[str, ...] = Field(
+        (), description="Versions of CPython to mirror for, such as `3.12`, or `3.13t` without the "
+        "GIL: wheels that none of them can install are left out, and so is every file whose "
+        "requires-python admits none of them. Empty: all."
+    )  # fmt: skip
+    platforms: tuple[str, ...] = Field(
+        (), description="Platforms to mirror wheels for: the tag of the newest wheels that they "
+        "take (`manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, `macosx_14_0_arm64`, "
+        "`win_amd64`), older ones are included; and `any` for wheels that fit all. Empty: all."
+    )  # fmt: skip
+    abi: tuple[str, ...] = Field(
+        (), description="ABI tags of wheels, such as `cp312`, `abi3` and `none`. Empty: those of "
+        "`python`, else all."
+    )  # fmt: skip
+    prereleases: bool = Field(True, description="Whether pre-releases are mirrored.")
+    yanked: bool = Field(True, description="Whether yanked files are mirrored, with their mark.")
+    older_than: Duration | None = Field(
+        None, description="Age that a file must have reached, as in `7d`: others may find the "
+        "malware first. A file without upload time does not pass."
+    )  # fmt: skip
+    younger_than: Duration | None = Field(
+        None, description="Age at which a file is dropped. A file without upload time does not "
+        "pass."
+    )  # fmt: skip
+    uploaded_after: Moment | None = Field(
+        None, description="Only files uploaded at this time or later: a date, or a date and time."
+    )
+    uploaded_before: Moment | None = Field(
+        None, description="Only files uploaded before this time."
+    )
+    max_file_size: ByteSize | None = Field(
+        None, description="No larger file, as the upstream says; one of unknown size passes."
+    )
+    latest: int = Field(
+        0, ge=0, description="Of the releases that all else lets through, the newest N; 0 = all."
+    )
+    latest_by: Literal["version", "time"] = Field(
+        "version", description="What makes a release new: its version, or when its first file was "
+        "uploaded."
+    )  # fmt: skip
+    max_versions: int = Field(
+        0, ge=0, description="A project of which more releases than this are left has no file "
+        "mirrored; 0 = no limit."
+    )  # fmt: skip
+    max_project_size: ByteSize | None = Field(
+        None, description="A project of which more than this is left, as far as sizes are known, "
+        "has no file mirrored."
+    )  # fmt: skip
+
+
+#: Entries that stand for what a file has: `-r requirements.txt` and `@names.txt`.
+_FILE = re.compile(r"(?P<kind>-r\s+|--requirement(?:\s+|=)|@\s*)(?P<path>\S.*)")
+
+
+def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
+    """Make the files that are named absolute."""
+    return tuple(
+        f"{found['kind']}{base / found['path']}" if (found := _FILE.fullmatch(text)) else text
+        for text in entries
+    )
+
+
+class SelectRule(RuleKeys):
+    """Other values for some projects: of every key of `[select]` from `files` on. Of several rules
+    for one project, the last that has a key decides on it; a key that none has is as in `[select]`.
+    """
+
+    projects: tuple[str, ...] = Field(
+        min_length=1, description="Names, globs and regular expressions of the projects."
+    )
+
+
+class Entries(BaseModel):
+    """Which projects are mirrored, and which of their releases."""
+
+    projects: tuple[str, ...] = Field(
+        (),
+        description="Names, requirements (`requests>=2.30`: only files of matching versions, "
+        "pre-releases included), globs (`zope.*`), regular expressions (`/^acme-/`), requirements "
+        "files (`-r requirements.txt`) and files with one entry to a line (`@names.txt`). Empty: "
+        "all.",
+    )
+    exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
+
+
+class SelectSection(RuleKeys, Entries):
+    """What is mirrored. Takes effect at the next sync, both ways."""
+
+    rules: tuple[SelectRule, ...] = Field(
+        (), description="Other keys for some projects; see `[[select.rules]]`."
+    )
+
+    def beside(self, base: Path) -> SelectSection:
+        """Return the section with the files that it names relative to the directory `base`."""
+        rules = tuple(
+            rule.model_copy(update={"projects": _beside(rule.projects, base)})
+            for rule in self.rules
+        )
+        named = {key: _beside(getattr(self, key), base) for key in ("projects", "exclude")}
+        return self.model_copy(update={"rules": rules, **named})

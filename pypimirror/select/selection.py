@@ -1,0 +1,182 @@
+"""Which projects and files are mirrored: the decisions of a configuration's `[select]`.
+
+A project is selected when an entry of `projects` names it (or there is none) and no entry of
+`exclude` that is about whole projects does. A file is selected when its project is, when it is
+one that an entry asks for and none excludes, and when it passes the rules (`select.rules`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pypimirror.config import Config, ConfigError
+from pypimirror.model import File, ProjectName
+from pypimirror.select import entries
+from pypimirror.select.entries import Entry, EntryError
+from pypimirror.select.environments import EnvironmentKeyError, Environments
+from pypimirror.select.keys import RuleKeys, SelectSection
+from pypimirror.select.rules import Facts, Rules, Verdict
+
+_SELECTED = Verdict(True)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files of a project are mirrored, in the order of its files."""
+
+    selected: list[bool]
+    until: float | None = None  #: when time alone will change that; seconds since the epoch
+
+
+class Selection:
+    """The decisions of a configuration's `[select]` section.
+
+    Raises `ConfigError` where the section, or a file that it names, cannot be read.
+    """
+
+    def __init__(self, config: Config) -> None:
+        select = config.select
+        self._select = select
+        self._rules: dict[tuple[int, ...], Rules] = {}
+        try:
+            environments = Environments(select.python, select.platforms, select.abi)
+            self._projects = entries.read(select.projects, "projects", environments)
+            self._exclude = entries.read(select.exclude, "exclude", environments)
+            self._matches = [
+                entries.read(rule.projects, f"rules[{number}].projects", environments)
+                for number, rule in enumerate(select.rules)
+            ]
+            for number in range(len(select.rules)):
+                self._rules_for((number,))  # for its faults
+            self._rules_for(())
+        except (EntryError, EnvironmentKeyError) as error:
+            raise ConfigError(f"{error}") from error
+        #: Identifies what is selected from where: a page that was read otherwise is read again.
+        self.digest = self._identify(config)
+
+    @cached_property
+    def needs_list(self) -> bool:
+        """Whether only the upstream's whole list can tell which projects are meant."""
+        return not self._projects or any(entry.pattern for entry in self._projects)
+
+    @cached_property
+    def named(self) -> tuple[ProjectName, ...]:
+        """The projects that are named one by one and not excluded, in the order of `projects`."""
+        names = dict.fromkeys(entry.name for entry in self._projects if entry.name is not None)
+        return tuple(name for name in names if self.project(name))
+
+    def project(self, project: ProjectName) -> bool:
+        """Whether anything of `project` is mirrored."""
+        if self._projects and not any(entry.names(project) for entry in self._projects):
+            return False
+        return not any(entry.is_whole and entry.names(project) for entry in self._exclude)
+
+    def explain_project(self, project: ProjectName) -> Verdict:
+        """Say whether anything of `project` is mirrored, and why."""
+        wanted = next((e for e in self._projects if e.names(project)), None)
+        if self._projects and wanted is None:
+            return Verdict(False, "select.projects", "no entry names the project")
+        for entry in self._exclude:
+            if entry.is_whole and entry.names(project):
+                return Verdict(False, entry.source, f"{entry.text!r} names the project")
+        if wanted is None:
+            return Verdict(True, "select.projects", "is empty: every project is meant")
+        return Verdict(True, wanted.source, f"{wanted.text!r} names the project")
+
+    def choose(self, project: ProjectName, files: Sequence[File], now: float) -> Choice:
+        """Decide which files of `project`, which itself is selected, are mirrored now."""
+        if self._takes_all(project):
+            return Choice([True] * len(files))
+        verdicts = self.explain(project, files, now)
+        changes = (verdict.until for verdict in verdicts if verdict.until is not None)
+        return Choice([verdict.selected for verdict in verdicts], min(changes, default=None))
+
+    def explain(self, project: ProjectName, files: Sequence[File], now: float) -> list[Verdict]:
+        """Say of each file whether it is mirrored, by which rule, until when."""
+        wanted = [e for e in self._projects if e.names(project)]
+        if any(entry.is_whole for entry in wanted):
+            wanted = []  # one that means every file, whatever the others say
+        refused = [e for e in self._exclude if not e.is_whole and e.names(project)]
+        facts = [Facts(project, file) for file in files]
+        verdicts = [_asked_for(each, wanted, refused) for each in facts]
+        left = [each for each, v in zip(facts, verdicts, strict=True) if v.selected]
+        ruled = iter(self._rules_of(project).decide(left, now))
+        return [next(ruled) if verdict.selected else verdict for verdict in verdicts]
+
+    def _takes_all(self, project: ProjectName) -> bool:
+        """Whether a project's files need no looking at: most projects of most mirrors."""
+        if not self._rules_of(project).is_empty:
+            return False
+        if any(not e.is_whole and e.names(project) for e in self._exclude):
+            return False
+        wanted = [e for e in self._projects if e.names(project)]
+        return not wanted or any(entry.is_whole for entry in wanted)
+
+    def _rules_of(self, project: ProjectName) -> Rules:
+        if not self._matches:
+            return self._rules_for(())
+        return self._rules_for(
+            tuple(
+                number
+                for number, matches in enumerate(self._matches)
+                if any(entry.names(project) for entry in matches)
+            )
+        )
+
+    def _rules_for(self, numbers: tuple[int, ...]) -> Rules:
+        """Return the rules that hold where these of `[[select.rules]]` apply, in their order."""
+        if numbers not in self._rules:
+            self._rules[numbers] = Rules(*_overlaid(self._select, numbers))
+        return self._rules[numbers]
+
+    def _identify(self, config: Config) -> str:
+        upstreams = [
+            (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links)
+            for u in config.upstream
+        ]
+        read = [
+            (e.text, sorted(e.hashes)) for e in (*self._projects, *self._exclude)
+        ]  # what is in the files that are named
+        text = json.dumps([upstreams, config.select.model_dump(mode="json"), read], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys, dict[str, str]]:
+    """Return the keys that hold, each with the place in the configuration that has it."""
+    values = {name: getattr(select, name) for name in RuleKeys.model_fields}
+    source = {name: f"select.{name}" for name in RuleKeys.model_fields}
+    for number in numbers:
+        rule = select.rules[number]
+        for name in rule.model_fields_set - {"projects"}:
+            values[name] = getattr(rule, name)
+            source[name] = f"select.rules[{number}].{name}"
+    return RuleKeys.model_construct(**values), source
+
+
+def _asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -> Verdict:
+    """Hold a file against the entries that are about some files of its project."""
+    if wanted and not any(_matches(entry, facts) for entry in wanted):
+        texts = ", ".join(entry.text for entry in wanted)
+        return Verdict(False, wanted[0].source, f"version {facts.version} is none of {texts}")
+    for entry in refused:
+        if _matches(entry, facts):
+            return Verdict(False, entry.source, f"version {facts.version} is one of {entry.text}")
+    return _SELECTED
+
+
+def _matches(entry: Entry, facts: Facts) -> bool:
+    """Whether an entry asks for a file; a file without a version meets no requirement."""
+    if entry.versions is not None:
+        if facts.version is None:
+            return False
+        # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
+        if not entry.versions.contains(facts.version, prereleases=True):
+            return False
+    # Which bytes are meant can be told where the upstream names a digest of the same algorithm.
+    algorithms = {algorithm for algorithm, _ in entry.hashes}
+    digests = {pair for pair in facts.file.digests.items() if pair[0] in algorithms}
+    return not digests or not digests.isdisjoint(entry.hashes)

@@ -1,0 +1,117 @@
+"""Requirements files, and files of names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pypimirror.config import ConfigError, parse
+from pypimirror.model import File, ProjectName
+from pypimirror.select import requirements
+from pypimirror.select.requirements import RequirementsError
+from pypimirror.select.selection import Selection
+
+ONE, TWO = "1" * 64, "2" * 64
+
+
+def required(path: Path) -> list[str]:
+    return [str(item.requirement) for item in requirements.read(path)]
+
+
+def test_what_pip_reads_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINNED", "2.0")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "base.txt").write_text("attrs\n-c ../constraints.txt\n")
+    (tmp_path / "constraints.txt").write_text("idna<4\nnobody<1\n")
+    (tmp_path / "all.txt").write_text(
+        "# a comment \\\n"
+        "--index-url http://127.0.0.1:9/simple/\n"
+        "-r more/base.txt\n"
+        "six==1.16.0 \\\n"
+        f"    --hash=sha256:{ONE} \\\n"
+        f"    --hash=sha256:{TWO.upper()}\n"
+        "idna >= 3  # another\n"
+        "zope.interface[test]==${PINNED}; python_version < '3'\n"
+        "-e .\n"
+        "./local/thing\n"
+        "thing @ http://127.0.0.1:9/thing.zip\n"
+    )
+    assert required(tmp_path / "all.txt") == [
+        "attrs",
+        "six==1.16.0",
+        "idna<4,>=3",
+        'zope.interface[test]==2.0; python_version < "3"',
+    ]
+    pinned = next(i for i in requirements.read(tmp_path / "all.txt") if i.hashes)
+    assert pinned.hashes == {("sha256", ONE), ("sha256", TWO)}
+    assert pinned.source == f"{tmp_path / 'all.txt'}:4"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("six=1", r"r\.txt:1: 'six=1' is no requirement"), ("-r r.txt", "includes itself"),
+     ("-r other.txt", r"other\.txt: cannot be read"), ("a b", "is no requirement")],
+)  # fmt: skip
+def test_a_fault_names_file_and_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "r.txt").write_text(text)
+    with pytest.raises(RequirementsError, match=told):
+        required(tmp_path / "r.txt")
+    with pytest.raises(ConfigError, match=told):
+        select(tmp_path, "-r r.txt")
+
+
+@given(text=st.text(max_size=80))
+def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_text(text.encode("utf-8", "replace").decode())
+    try:
+        required(path)
+    except RequirementsError as error:
+        assert str(error)
+
+
+def select(base: Path, *projects: str, **more: object) -> Selection:
+    values = {"select": {"projects": list(projects), **more}}
+    return Selection(parse(values, base / "pypimirror.toml"))
+
+
+def test_files_are_relative_to_the_configuration_and_stand_for_what_they_have(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "r.txt").write_text(
+        "six==1.16.0; sys_platform == 'linux'\ncolorama; os_name == 'nt'\n"
+    )
+    (tmp_path / "names.txt").write_text("# ours\nzope.*\n\nrequests>=2  # new ones\n/^acme-/\n")
+    everywhere = select(tmp_path, "-r r.txt", "@names.txt")
+    assert everywhere.named == ("six", "colorama", "requests")
+    assert everywhere.needs_list
+    assert everywhere.project(ProjectName("acme-tools"))
+    assert not everywhere.project(ProjectName("other"))
+    linux = select(tmp_path, "-r r.txt", platforms=["manylinux_2_28_x86_64", "any"])
+    assert linux.named == ("six",)
+    assert not linux.needs_list
+    excluded = select(tmp_path, exclude=["@names.txt"])
+    assert not excluded.project(ProjectName("zope-interface"))
+
+
+def test_what_a_file_says_is_part_of_what_is_selected(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("six\n")
+    before = select(tmp_path, "-r r.txt").digest
+    assert select(tmp_path, "-r r.txt").digest == before
+    (tmp_path / "r.txt").write_text("six\nidna\n")
+    assert select(tmp_path, "-r r.txt").digest != before
+
+
+def test_hashes_select_the_files_that_have_them(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text(f"six==1.0 --hash=sha256:{ONE}\n")
+    offered = [
+        File("six-1.0.tar.gz", "http://127.0.0.1/a", {"sha256": ONE}),
+        File("six-1.0-py3-none-any.whl", "http://127.0.0.1/b", {"sha256": TWO}),
+        File("six-1.0.zip", "http://127.0.0.1/c", {"md5": "0" * 32}),  # cannot be told
+        File("six-2.0.tar.gz", "http://127.0.0.1/d", {"sha256": ONE}),
+    ]
+    chosen = select(tmp_path, "-r r.txt").choose(ProjectName("six"), offered, 0.0).selected
+    assert chosen == [True, False, True, False]
