@@ -190,6 +190,24 @@ def show(
     history.show_run(load(config or before[0]), run, as_json=as_json or before[1], with_files=files)
 
 
+@app.command(
+    epilog="Examples: pypimirror explain six; pypimirror explain six six-1.16.0.tar.gz --json"
+)
+def explain(
+    project: Annotated[str, typer.Argument(help="A project's name, mirrored or not.")],
+    file: Annotated[str | None, typer.Argument(help="One of its files; none for all.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Say of each file of a project whether it is mirrored, by which rule, until when."""
+    from pypimirror.cli import explaining
+
+    set_up_logging(verbose, quiet)
+    explaining.explain(load(config), project, file, as_json=as_json)
+
+
 @app.command(epilog="Example: pypimirror serve --host 0.0.0.0 --port 8080")
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -257,8 +275,10 @@ def quarantine(
     command.list_entries(load(config), as_json=as_json)
 
 
-@quarantine_app.command(epilog="Example: pypimirror quarantine explain six-1.16.0.tar.gz")
-def explain(
+@quarantine_app.command(
+    "explain", epilog="Example: pypimirror quarantine explain six-1.16.0.tar.gz"
+)
+def explain_quarantined(
     file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,

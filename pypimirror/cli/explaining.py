@@ -1,0 +1,50 @@
+"""`pypimirror explain`: which files of a project are mirrored, and why."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from pypimirror.cli import show
+from pypimirror.cli.options import out, print_json
+from pypimirror.config import Config
+from pypimirror.select.rules import Verdict
+from pypimirror.stages import explain as stage
+from pypimirror.stages.explain import Explanation
+
+
+def explain(config: Config, project: str, file: str | None, *, as_json: bool) -> None:
+    """Ask the upstream, decide, and print why."""
+    found = stage.explain(config, project, file)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _show(found)
+
+
+def _show(found: Explanation) -> None:
+    of = f" of {found.upstream}" if found.upstream else ""
+    out.print(f"{found.project}{of}: {_word(found.verdict)}; {_why(found.verdict)}", markup=False)
+    if not found.files:
+        return
+    table = Table("file", "", "why", "until", "here")
+    for entry in found.files:
+        until = "" if entry.verdict.until is None else show.when(entry.verdict.until)
+        table.add_row(
+            escape(entry.file),
+            _word(entry.verdict),
+            escape(_why(entry.verdict)),
+            until,
+            entry.state or "",
+        )
+    out.print(table)
+
+
+def _word(verdict: Verdict) -> str:
+    return "in" if verdict.selected else "out"
+
+
+def _why(verdict: Verdict) -> str:
+    if not verdict.rule:
+        return "no rule is against it"
+    return f"{verdict.rule}: {verdict.fact}" if verdict.fact else verdict.rule

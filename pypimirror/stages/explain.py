@@ -1,0 +1,160 @@
+"""Why each file of a project is mirrored or not, asked of the upstream as it is now.
+
+Changes nothing and takes no lock: what is decided here is what the next sync decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from packaging.utils import InvalidName, canonicalize_name
+from sqlalchemy import Row
+
+from pypimirror.catalog import files, projects
+from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.states import State
+from pypimirror.config import Config, ConfigError
+from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
+from pypimirror.select.rules import Verdict
+from pypimirror.select.selection import Selection
+from pypimirror.stages import pages
+from pypimirror.stages.reporter import LogReporter
+from pypimirror.stages.run import Run, StoppedError
+from pypimirror.tree import Tree
+
+
+@dataclass(frozen=True)
+class FileExplanation:
+    """Why one file is mirrored or not."""
+
+    file: str
+    verdict: Verdict
+    state: str | None  #: where it stands in this mirror; None where the catalog has it not
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as JSON shows it."""
+        return {"file": self.file, **_verdict_json(self.verdict), "state": self.state}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a project, and each of its files, is mirrored or not."""
+
+    project: str
+    verdict: Verdict
+    upstream: str | None  #: the owner; None where nobody was asked, or nobody has it
+    files: list[FileExplanation]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `explain --json` prints."""
+        return {
+            "project": self.project,
+            "upstream": self.upstream,
+            **_verdict_json(self.verdict),
+            "files": [file.as_json() for file in self.files],
+        }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "selected": verdict.selected,
+        "rule": verdict.rule or None,
+        "fact": verdict.fact or None,
+        "until": verdict.until,
+    }
+
+
+def explain(config: Config, name: str, file: str | None = None) -> Explanation:
+    """Say why a project's files, or one of them, are mirrored or not.
+
+    Raises `ConfigError` on what is no project's name or no file of it, and `StoppedError` where
+    no upstream says what there is.
+    """
+    try:
+        project = ProjectName(canonicalize_name(name, validate=True))
+    except InvalidName as error:
+        raise ConfigError(f"{error}; name projects as the index does, without a version") from error
+    selection = Selection(config)
+    verdict = selection.explain_project(project)
+    with _open(config, selection) as run:
+        held = _held(run, project)
+        if not verdict.selected:
+            found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
+        else:
+            found = _explain(run, project, verdict, held)
+    if file is None:
+        return found
+    chosen = [entry for entry in found.files if entry.file == file]
+    if not chosen and verdict.selected:
+        raise ConfigError(f"{file}: neither the upstream nor this mirror has it in {project}")
+    return Explanation(project, verdict, found.upstream, chosen)
+
+
+@contextmanager
+def _open(config: Config, selection: Selection) -> Iterator[Run]:
+    """Open what is asked, without making anything."""
+    with ExitStack() as stack:
+        staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
+        url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
+        catalog = stack.enter_context(closing(Catalog.open(url)))
+        tree = Tree(config.directory, staging=Path(staging))
+        yield stack.enter_context(
+            closing(Run(config, selection, catalog, tree, LogReporter(), None))
+        )
+
+
+def _held(run: Run, project: ProjectName) -> list[Row[Any]]:
+    with run.catalog.read() as connection:
+        ids = [row.id for row in projects.by_name(connection, [project])]
+        return list(files.of_projects(connection, ids))
+
+
+def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[Any]]) -> Explanation:
+    owner, page = _page(run, project)
+    if page is None:
+        gone = Verdict(False, "upstream", "no upstream has a project of this name")
+        return Explanation(project, gone, None, [_left(row, gone) for row in held])
+    states = {row.filename: State(row.state).label for row in held}
+    verdicts = run.selection.explain(project, page.files, run.now)
+    upstream = next(u for u in run.config.upstream if u.name == owner)
+    kept = pages.limited(page, [v.selected for v in verdicts], upstream.newest)
+    fact = f"not among the newest {upstream.newest} linked files"
+    beyond = Verdict(False, "upstream.newest", fact)
+    found = [
+        FileExplanation(
+            offered.filename,
+            verdict if is_kept == verdict.selected else beyond,
+            states.pop(offered.filename, None),
+        )
+        for offered, verdict, is_kept in zip(page.files, verdicts, kept, strict=True)
+    ]
+    for problem in page.problems:
+        refused = Verdict(False, problem.reason.value, problem.message)
+        found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
+    absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
+    found.extend(FileExplanation(name, absent, state) for name, state in states.items())
+    return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
+
+
+def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
+    return FileExplanation(row.filename, verdict, State(row.state).label)
+
+
+def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
+    """Return the owner of a project and its page; there is none where no upstream has it."""
+    for upstream in run.config.upstream:
+        job = pages.page_job(0, upstream, (upstream.name, upstream.url), project)
+        (result,) = pages.ask(run, [job])
+        if result.page is not None:
+            return upstream.name, result.page
+        problem = result.problem or Problem(Reason.BAD_PAGE, "an answer without a page")
+        if problem.reason is not Reason.MISSING:
+            told = f"upstream {upstream.name}: {problem.message}"
+            raise StoppedError(msgspec.structs.replace(problem, message=told))
+    return "", None

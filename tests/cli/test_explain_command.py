@@ -1,0 +1,89 @@
+"""`pypimirror explain`: in or out, by which rule, from where the fact comes, until when."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.mirror import Mirror, listing, offer, offer_sdist
+from tests.simulator import Simulator
+from tests.simulator.index import EPOCH
+
+
+def test_each_file_is_explained_and_nothing_is_changed(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    old, new = offer(simulator, "six", "1.0", "2.0rc1")
+    mirror.select("six", prereleases=False)
+    assert run("sync", "--inline", "--quiet").code == 0
+    before = listing(mirror.root, without=".pypimirror")
+    document = run("explain", "Six", "--json").json
+    assert (document["project"], document["selected"]) == ("six", True)
+    assert document["upstream"] == "sim0"
+    assert document["files"] == [
+        {"file": old.filename, "selected": True, "rule": None, "fact": None, "until": None,
+         "state": "published"},
+        {"file": new.filename, "selected": False, "rule": "select.prereleases",
+         "fact": "version 2.0rc1, by file name", "until": None, "state": None},
+    ]  # fmt: skip
+    assert listing(mirror.root, without=".pypimirror") == before
+    told = run("explain", "six", new.filename)
+    assert told.code == 0
+    assert "select.prereleases" in told.out
+    assert old.filename not in told.out
+
+
+def test_it_is_said_until_when_a_file_waits(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.select("six", older_than="5200w")
+    (entry,) = run("explain", "six", "--json").json["files"]
+    assert not entry["selected"]
+    assert entry["until"] == pytest.approx(EPOCH.timestamp() + 5200 * 7 * 86400, abs=60)
+
+
+def test_a_mirror_that_is_not_there_yet_is_not_made(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    assert run("explain", "six").code == 0
+    assert not mirror.root.exists()
+
+
+def test_a_project_that_is_not_selected_is_explained_without_asking(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.select("idna", exclude=["six"])
+    document = run("explain", "six", "--json").json
+    assert (document["selected"], document["rule"]) == (False, "select.projects")
+    mirror.select(exclude=["s*"])
+    document = run("explain", "six", "--json").json
+    assert (document["selected"], document["rule"]) == (False, "select.exclude")
+    assert document["fact"] == "'s*' names the project"
+    assert simulator.requests == []
+
+
+def test_what_the_upstream_lacks_and_what_is_refused_is_said(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    gone, _ = offer(simulator, "six", "1.0", "2.0")
+    offer_sdist(simulator, "six", "3.0", digests={"sha256": "short"})
+    run("sync", "--inline", "--quiet")
+    gone.remove()
+    entries = {e["file"]: e for e in run("explain", "six", "--json").json["files"]}
+    assert entries[gone.filename]["rule"] == "upstream"
+    assert entries[gone.filename]["state"] == "published"
+    assert entries["six-3.0.tar.gz"]["rule"] == "bad-digest"
+    document = run("explain", "nobody", "--json").json
+    assert (document["selected"], document["rule"], document["files"]) == (False, "upstream", [])
+
+
+def test_wrong_names_and_silent_upstreams_have_their_exit_codes(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    assert run("explain", "six>=1").code == 2
+    assert run("explain", "six", "six-9.zip").code == 2
+    with simulator.refusing():
+        assert run("explain", "six").code == 3
