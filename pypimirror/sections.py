@@ -80,6 +80,13 @@ class MirrorSection(_Section):
         description="Paths of files: `packages/<project>/<file>`, or upstream's own "
         "`packages/<2>/<2>/<60>/<file>`.",
     )
+    durability: Literal["batch", "file"] = Field(
+        "batch",
+        description="How writes are made to survive a power cut: one flush of the file system "
+        "(`syncfs`) for all that a batch writes, or a flush for each file and directory, for file "
+        "systems that do not do the former (some network file systems) and disks that others "
+        "write to without a pause. Systems without `syncfs`, such as macOS, always do the latter.",
+    )
     reserve: ByteSize = Field(
         ByteSize(256 << 20),
         ge=0,

@@ -1,11 +1,12 @@
 """Room on disk: how much is free, how much stays free, and what downloads have spoken for.
 
 Looks at file systems and writes nothing. What is free is what this user may still write, which
-is less than what root sees.
+is less than what root sees. Also knows what to advise on an error of the disk.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,23 @@ from pathlib import Path
 from pypimirror.model import Problem, Reason
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+#: What to do about an error of the disk.
+_REMEDIES = {
+    errno.ENOSPC: "Free some space and run again.",
+    errno.EDQUOT: "The quota is used up: free some space and run again.",
+    errno.EACCES: "Check who may write there, and run again.",
+    errno.EPERM: "Check who may write there, and run again.",
+    errno.EROFS: "The file system is read-only: mount it for writing and run again.",
+    errno.EXDEV: "The whole mirror root must be on one file system.",
+    errno.ENOENT: "Something removed it or a directory above it: run again.",
+}
+
+
+def remedy(error: OSError) -> str:
+    """Return the next step for whoever meets this error."""
+    return _REMEDIES.get(error.errno or 0, "Check the disk and the path, and run again.")
 
 
 def free(path: Path) -> int | None:

@@ -3,21 +3,23 @@
 `simple/` and `packages/` are served; `.pypimirror/` is private and on the same file system, so
 that a rename shows a file whole or not at all. Every change of what is served goes through
 `Tree.place`, `Tree.write` and `Tree.remove`, in the order that their callers choose; `Tree.flush`
-makes all of them durable at once. Download workers write to `staging` only.
+makes them durable (`pypimirror.durability`). The parent process writes to the private directory
+through here as well, but for lock and catalog; child processes write to `staging` only.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 import hashlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from pypimirror.durability import Durability, choose
 from pypimirror.model import Problem, PypimirrorError, Reason
+from pypimirror.space import remedy
 
 METADATA_SUFFIX = ".metadata"
 
@@ -29,7 +31,7 @@ class TreeError(PypimirrorError):
     """The mirror root cannot be used or written; the message names the path."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
-        super().__init__(f"{path}: {error.strerror or error}")
+        super().__init__(f"{path}: {error.strerror or error}. {remedy(error)}")
         self.problem = Problem(Reason.DISK, str(self))
 
 
@@ -45,6 +47,7 @@ class Tree:
         directory: Path,
         on_step: Callable[[str, str], None] = lambda *_: None,
         staging: Path | None = None,
+        durability: Durability | None = None,
     ) -> None:
         self.directory = directory
         self.private = directory / ".pypimirror"
@@ -54,6 +57,7 @@ class Tree:
         self._root = f"{directory}/"
         self._staging = str(self.staging)
         self._on_step = on_step
+        self._durability = durability or choose("batch", self.private)
         self._made: set[str] = set()
         self._numbers = itertools.count()
 
@@ -100,20 +104,42 @@ class Tree:
         """Return the `stamp` of the file at `relative`. Raises `OSError`."""
         return stamp(self._root + relative)
 
+    def staged_names(self) -> Iterator[str]:
+        """Yield the names of all files in staging, in any order."""
+        with _told(self.staging), os.scandir(self.staging) as entries:
+            yield from (entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
+
+    def unstage(self, name: str) -> None:
+        """Remove a file from staging; no error where there is none."""
+        path = self.staging / name
+        with _told(path):
+            path.unlink(missing_ok=True)
+
     def discard(self, file_id: int) -> None:
         """Remove what is in staging of a file, with what a worker noted on it."""
         for suffix in (".part", ".part.json", METADATA_SUFFIX):
-            (self.staging / f"{file_id}{suffix}").unlink(missing_ok=True)
+            self.unstage(f"{file_id}{suffix}")
 
-    def place(self, source: Path, relative: str) -> None:
-        """Move `source`, verified, to `relative` in one step."""
-        self._on_step("place", relative)
-        try:
+    def place(self, moves: Sequence[tuple[Path, str]]) -> None:
+        """Move each source, verified, to its relative path in one step; its bytes are durable then.
+
+        That the move is durable too is for `flush` to say.
+        """
+        if not moves:
+            return
+        for source, relative in moves:
+            with _told(self.path(relative)):
+                self._durability.settle(source)
+        self._on_step("flush", "")
+        with _told(self.directory):
+            self._durability.before_renames()
+        for source, relative in moves:
+            self._on_step("place", relative)
             target = self._root + relative
-            self._make_parent(target)
-            os.replace(source, target)  # noqa: PTH105 - paths as text cost half
-        except OSError as error:
-            raise TreeError(self.path(relative), error) from error
+            with _told(self.path(relative)):
+                self._make_parent(target)
+                os.replace(source, target)  # noqa: PTH105 - paths as text cost half
+                self._durability.changed(target.rpartition("/")[0])
 
     def write(self, pages: Iterable[tuple[str, Iterable[bytes]]]) -> int:
         """Write pages so that a reader, and a power cut, sees each old or new; count them.
@@ -123,19 +149,14 @@ class Tree:
         ready = []
         for relative, chunks in pages:
             fresh = self.private / f"page.{next(self._numbers)}"
-            try:
+            with _told(self.path(relative)):
                 with fresh.open("wb") as stream:
                     stream.writelines(chunks)
                 if _same(fresh, self.path(relative)):
                     fresh.unlink()
                 else:
                     ready.append((fresh, relative))
-            except OSError as error:
-                raise TreeError(self.path(relative), error) from error
-        if ready:
-            self.flush()
-        for fresh, relative in ready:
-            self.place(fresh, relative)
+        self.place(ready)
         return len(ready)
 
     def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
@@ -152,47 +173,70 @@ class Tree:
         """Remove a file and the directory that this empties; no error where there is none."""
         self._on_step("remove", relative)
         path = self.path(relative)
-        try:
-            path.unlink(missing_ok=True)
-            parent = path.parent
-            while parent.parent != self.directory and not any(parent.iterdir()):
-                parent.rmdir()
-                self._made.discard(str(parent))
-                parent = parent.parent
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise TreeError(path, error) from error
+        with _told(path):
+            try:
+                path.unlink(missing_ok=True)
+                parent = path.parent
+                while parent.parent != self.directory and not any(parent.iterdir()):
+                    parent.rmdir()
+                    self._made.discard(str(parent))
+                    parent = parent.parent
+            except FileNotFoundError:
+                return
+            self._durability.changed(parent)
 
     def set_aside(self, source: Path, name: str, report: bytes) -> None:
         """Move bytes that failed verification to quarantine, with a report in JSON."""
         target = self.quarantine / name
-        try:
-            (self.quarantine / f"{name}.json").write_bytes(report)
-            source.replace(target)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise TreeError(target, error) from error
+        with _told(target):
+            try:
+                (self.quarantine / f"{name}.json").write_bytes(report)
+                source.replace(target)
+            except FileNotFoundError:
+                return
+
+    def release(self, name: str, file_id: int) -> None:
+        """Move bytes from quarantine back to staging."""
+        source = self.quarantine / name
+        with _told(source):
+            source.replace(self.staged(file_id))
+
+    def drop(self, name: str) -> None:
+        """Remove an entry from quarantine, its report last; no error where there is none."""
+        for path in (self.quarantine / name, self.quarantine / f"{name}.json"):
+            with _told(path):
+                path.unlink(missing_ok=True)
 
     def clear_private(self) -> None:
         """Remove what a dead run left half-written. Call only with the lock held."""
-        for path in self.private.glob("page.*"):
-            path.unlink(missing_ok=True)
+        with _told(self.private):
+            for path in self.private.glob("page.*"):
+                path.unlink(missing_ok=True)
 
     def flush(self) -> None:
         """Return when everything that was written or renamed so far would survive a power cut."""
         self._on_step("flush", "")
-        try:
-            _sync_file_system(self.private)
-        except OSError as error:
-            raise TreeError(self.directory, error) from error
+        with _told(self.directory):
+            self._durability.flush()
 
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]
         if parent not in self._made:
             os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
             self._made.add(parent)
+            above = parent
+            while len(above) > len(self._root):
+                above = above.rpartition("/")[0]
+                self._durability.changed(above)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Translate the system's errors, naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise TreeError(path, error) from error
 
 
 def stamp(path: str | Path) -> int:
@@ -236,23 +280,3 @@ def _same(fresh: Path, current: Path) -> bool:
             if chunk != old.read(1 << 20):
                 return False
     return True
-
-
-@functools.cache
-def _syncfs() -> Callable[[int], int] | None:
-    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-
-
-def _sync_file_system(path: Path) -> None:
-    """Flush one file system where there is a call for it (Linux), all of them elsewhere."""
-    syncfs = _syncfs()
-    if syncfs is None:
-        os.sync()
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(path))
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,45 @@ def test_only_the_catalog_writes_sql(file: Path) -> None:
     allowed = {"Connection", "Row", "exc", "SQLAlchemyError"}
     used = {name.split(".")[-1] for name in imports(file) if name.startswith("sqlalchemy.")}
     assert used <= allowed
+
+
+#: Who may change files, and where: all else goes through the tree.
+WRITERS = {
+    "tree.py": "the mirror root and its private directory",
+    "lock.py": "the lock",
+    "cli/initialise.py": "the configuration",
+    "download/transfer.py": "staging, in a child",
+    "download/resume.py": "staging, in a child",
+    "download/pages.py": "staging, in a child",
+    "verify/worker.py": "staging, in a child",
+}
+
+_CHANGES = {
+    *("unlink", "rename", "renames", "write_bytes", "write_text", "mkdir", "makedirs", "rmdir"),
+    *("removedirs", "rmtree", "symlink", "symlink_to", "hardlink_to", "truncate", "ftruncate"),
+    *("chmod", "utime", "mkstemp", "copyfile", "copy2", "copytree"),
+}
+_FLAGS = re.compile(r"O_(WRONLY|RDWR|CREAT|TRUNC|APPEND)")
+_MODE = re.compile(r"['\"](?=.*[wax+])[rwaxbt+]+['\"]")
+
+
+def changes_files(call: ast.Call) -> bool:
+    """Whether a call changes files, by its looks."""
+    owner, _, name = ast.unparse(call.func).rpartition(".")
+    if name == "replace":  # str.replace takes two, and the copies of structs and dates keywords
+        return owner == "os" or (len(call.args) == 1 and not call.keywords)
+    if name == "open":
+        said = [ast.unparse(each) for each in (*call.args, *(k.value for k in call.keywords))]
+        return any(_FLAGS.search(each) or _MODE.fullmatch(each) for each in said)
+    return name in _CHANGES
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_what_is_served_is_written_through_one_seam(file: Path) -> None:
+    """A mirror root that is no directory, such as an object store, would be another `Tree`."""
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    found = [ast.unparse(call) for call in calls if changes_files(call)]
+    assert bool(found) == (str(file.relative_to(PACKAGE)) in WRITERS), found
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)

@@ -41,6 +41,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "directory": tmp_path / "mirror",
             "catalog": "sqlite",
             "layout": "project",
+            "durability": "batch",
             "reserve": 256 << 20,
         },
         "verify": {"accept": "structure", "on_changed": "refuse"},

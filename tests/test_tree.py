@@ -123,7 +123,7 @@ def test_hashed_directories_are_removed_up_to_packages(tree: Tree) -> None:
     source = tree.staging / "1.part"
     source.write_bytes(b"x")
     relative = f"packages/ab/cd/{'e' * 60}/six-1.0.tar.gz"
-    tree.place(source, relative)
+    tree.place([(source, relative)])
     tree.remove(relative)
     assert list((tree.directory / "packages").iterdir()) == []
 
@@ -156,7 +156,7 @@ def test_discard_leaves_nothing_of_a_file_in_staging_and_all_of_others(tree: Tre
 
 def test_an_error_of_the_disk_names_the_path(tree: Tree) -> None:
     with pytest.raises(TreeError, match=r"packages/six/six-1\.0\.zip"):
-        tree.place(tree.staging / "absent", "packages/six/six-1.0.zip")
+        tree.place([(tree.staging / "absent", "packages/six/six-1.0.zip")])
     (tree.directory / "simple/a/index.html").mkdir(parents=True)
     with pytest.raises(TreeError, match="simple/a"):
         tree.remove("simple/a/index.html")

@@ -115,13 +115,19 @@ class Catalog:
 
 def is_absent(url: str) -> bool:
     """Whether `url` names an SQLite file that is not there, and that opening it would make."""
+    file = sqlite_file(url)
+    return file is not None and not file.exists()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite catalog; None where the catalog is no file."""
     try:
         parsed = make_url(url)
     except SQLAlchemyError:
-        return False  # for `Catalog.open` to say
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return False
-    return parsed.database != ":memory:" and not Path(parsed.database).exists()
+        return None  # for `Catalog.open` to say
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
 
 
 def _way_out(error: Exception) -> str:

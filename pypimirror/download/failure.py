@@ -5,10 +5,10 @@ Foreign errors (sockets, TLS, parsers) are translated into `FetchError` where th
 
 from __future__ import annotations
 
-import errno
 from enum import Enum
 
 from pypimirror.model import PypimirrorError, Reason
+from pypimirror.space import remedy
 
 #: HTTP statuses that another attempt may cure, besides all of 5xx.
 RETRIED_STATUSES = frozenset({408, 425, 429})
@@ -75,10 +75,5 @@ def status_failure(status: int, url: str, retry_after: float | None = None) -> F
 
 def disk_failure(error: OSError, path: str) -> FetchError:
     """Return the failure for a file that cannot be written."""
-    advice = {
-        errno.ENOSPC: "Free some space and run again.",
-        errno.EDQUOT: "The quota is used up.",
-        errno.EACCES: "Check who may write there.",
-        errno.EROFS: "The file system is read-only.",
-    }.get(error.errno or 0, "Check the disk.")
-    return FetchError(Reason.DISK, f"{path} cannot be written: {error.strerror or error}. {advice}")
+    said = f"{path} cannot be written: {error.strerror or error}. {remedy(error)}"
+    return FetchError(Reason.DISK, said)

@@ -252,7 +252,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
             stamp = run.tree.staged_stamp(row.id)
             run.observed[row.id] = Observed(result.size, sha256, stamp=stamp)
         else:
-            run.tree.staged(row.id).unlink(missing_ok=True)
+            run.tree.discard(row.id)
             lost.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.WANTED, lost, run.id)

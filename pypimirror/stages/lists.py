@@ -171,7 +171,7 @@ def _fetch_from(
     except ReadError as error:
         return msgspec.structs.replace(result, problem=error.problem), None
     finally:
-        path.unlink(missing_ok=True)
+        run.tree.unstage(path.name)
     for warning in found.warnings:
         run.reporter.note("warning", f"{name}: {warning}")
     return result, found

@@ -286,6 +286,7 @@ def _redo_pages_of_another_form(run: Run) -> None:
     for name in names:
         for path in page_paths(name, unwanted).values():
             run.tree.remove(path)
+    run.tree.flush()  # a page that came back would outlive the files that it names
     with run.catalog.write() as connection:
         projects.set_mark(connection, _FORMATS_MARK, _forms_of(run))
 

@@ -115,7 +115,7 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
             return False
         if not bytes_path.exists():
             return False
-        bytes_path.replace(tree.staged(entry.id))
+        tree.release(str(entry.id), entry.id)
         files.move(connection, State.FETCHED, [{"id": entry.id}], run_id)
         projects.touch(connection, [row.project_id])
     discard(tree, entry)
@@ -124,8 +124,7 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
 
 def discard(tree: Tree, entry: Entry) -> None:
     """Delete an entry."""
-    (tree.quarantine / str(entry.id)).unlink(missing_ok=True)
-    (tree.quarantine / f"{entry.id}{_REPORT}").unlink(missing_ok=True)
+    tree.drop(str(entry.id))
 
 
 def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:

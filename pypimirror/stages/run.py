@@ -21,13 +21,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import lock
 from pypimirror.catalog import projects, runs
-from pypimirror.catalog.database import Catalog, CatalogError
+from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
+from pypimirror.durability import choose
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
-from pypimirror.space import Room
+from pypimirror.space import Room, remedy
 from pypimirror.stages import staging
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
@@ -292,7 +293,9 @@ def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 
     Raises `LockedError`, `CatalogError` and `TreeError`.
     """
-    tree = Tree(config.directory)
+    catalog_file = sqlite_file(config.catalog_url)
+    durability = choose(config.mirror.durability, config.directory, catalog_file)
+    tree = Tree(config.directory, durability=durability)
     tree.create()
     # The lock comes first: what a migration changes must not change under another run.
     with lock.hold(tree.private / "lock"), closing(Catalog.open(config.catalog_url)) as catalog:
@@ -363,7 +366,7 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
         return Problem(Reason.CATALOG, f"catalog: {getattr(error, 'orig', None) or error}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return Problem(Reason.DISK, f"{where}{error.strerror or error}")
+        return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
     return getattr(error, "problem", None) or Problem(Reason.INTERNAL, str(error))
 
 

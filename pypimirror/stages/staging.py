@@ -7,7 +7,6 @@ a large transfer, which the download worker describes in a note beside it.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from pypimirror.catalog import files
 from pypimirror.catalog.database import Catalog
@@ -21,31 +20,31 @@ _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 def sweep(catalog: Catalog, tree: Tree) -> int:
     """Remove from staging what nobody needs; return how many files. Needs the lock."""
+    names = set(tree.staged_names())
     removed = 0
-    for chunk in chunks(tree.staging.iterdir()):
-        names = {path.name for path in chunk}
-        ids = [number for path in chunk if (number := _number(path)) is not None]
+    for chunk in chunks(names):
+        ids = [number for name in chunk if (number := _number(name)) is not None]
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
-        for path in chunk:
-            if not _is_needed(path, states, names) and not path.is_dir():
-                path.unlink(missing_ok=True)
+        for name in chunk:
+            if not _is_needed(name, states, names):
+                tree.unstage(name)
                 removed += 1
     return removed
 
 
-def _number(path: Path) -> int | None:
+def _number(name: str) -> int | None:
     """Return the id of the file that this belongs to; anything may have strayed in here."""
-    number = path.name.partition(".")[0]
+    number = name.partition(".")[0]
     return int(number) if _ID.fullmatch(number) else None
 
 
-def _is_needed(path: Path, states: dict[int, int], names: set[str]) -> bool:
-    number = _number(path)
+def _is_needed(name: str, states: dict[int, int], names: set[str]) -> bool:
+    number = _number(name)
     if number is None:
         return False
     state = states.get(number)
-    kind = path.name.removeprefix(str(number))
+    kind = name.removeprefix(str(number))
     if kind == _PART and state == State.FETCHED:
         return True
     whole = {f"{number}{_PART}", f"{number}{_NOTE}"}

@@ -151,10 +151,16 @@ def _place(
         return
     _retract(run, [row for row, _, _ in good])
     verified = []
-    for row, level, result in good:
-        metadata = _place_metadata(run, row, result, problems)
+    moves: list[tuple[Path, str]] = []
+    metadata: dict[int, bytes] = {}
+    for row, _, result in good:
+        if digest := _metadata(run, row, result, problems):
+            metadata[row.id] = digest
+            moves.append((_staged_metadata(run, row), _relative(row) + METADATA_SUFFIX))
         if run.tree.is_staged(row.id):
-            run.tree.place(run.tree.staged(row.id), _relative(row))
+            moves.append((run.tree.staged(row.id), _relative(row)))
+    run.tree.place(moves)
+    for row, level, _ in good:
         observed = run.observed[row.id]
         verified.append(
             {
@@ -165,7 +171,7 @@ def _place(
                 "proof_algorithm": _algorithm(run, row),
                 "proven_at": run.now,
                 "stamp": run.tree.stamp(_relative(row)),
-                "metadata_sha256": metadata,
+                "metadata_sha256": metadata.get(row.id),
                 "withdrawn_at": None,
             }
         )
@@ -195,27 +201,21 @@ def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
     publish.render_pages(run, sorted(replaced))
 
 
-def _place_metadata(
-    run: Run, row: Row[Any], result: Checked, problems: list[Problem]
-) -> bytes | None:
-    """Put a wheel's core metadata beside it, unless it is not what the upstream announced.
+def _metadata(run: Run, row: Row[Any], result: Checked, problems: list[Problem]) -> bytes:
+    """Return the sha256 of a wheel's core metadata; b"" where it is not what was announced.
 
     It is read from the wheel itself: whoever announces other metadata than the wheel carries
     would have installers resolve something else than they install.
     """
-    staged = _staged_metadata(run, row)
     digest = bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
-        staged.unlink(missing_ok=True)
+        run.tree.unstage(_staged_metadata(run, row).name)
         message = (
             f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
             f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
         )
         problems.append(_named(row, Problem(Reason.METADATA_MISMATCH, message)))
-        return None
-    if not digest:
-        return None
-    run.tree.place(staged, _relative(row) + METADATA_SUFFIX)
+        return b""
     return digest
 
 

@@ -97,6 +97,7 @@ def remove_expired(run: Run) -> None:
         run.tree.remove(relative + METADATA_SUFFIX)
         run.tree.remove(relative)
     if rows:
+        run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
             changes = [{"id": row.id, "withdrawn_at": None} for row in rows]
             files.change(connection, changes)

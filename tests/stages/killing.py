@@ -38,8 +38,8 @@ def child(config: str, last: int | None, answer: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     class Mortal(tree.Tree):
-        def __init__(self, directory: Path) -> None:
-            super().__init__(directory, step)
+        def __init__(self, directory: Path, **settings: Any) -> None:
+            super().__init__(directory, step, **settings)
 
     from pypimirror.stages import run
 

@@ -243,8 +243,8 @@ def test_steps_come_in_the_order_that_readers_need(
     steps: list[tuple[str, str]] = []
 
     class Watched(Tree):
-        def __init__(self, directory: Path) -> None:
-            super().__init__(directory, lambda what, path: steps.append((what, path)))
+        def __init__(self, directory: Path, **settings: Any) -> None:
+            super().__init__(directory, lambda what, path: steps.append((what, path)), **settings)
 
     monkeypatch.setattr("pypimirror.stages.run.Tree", Watched)
     (gone,) = offer(simulator, "six", "1.0")
@@ -254,8 +254,8 @@ def test_steps_come_in_the_order_that_readers_need(
         return next(n for n, (w, p) in enumerate(steps) if w == what and p.startswith(start))
 
     assert (
-        position("place", "packages/six/")
-        < position("flush", "")
+        position("flush", "")
+        < position("place", "packages/six/")
         < position("place", "simple/six/")
         < position("place", "simple/index")
     )
@@ -294,8 +294,8 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
             unsaid.clear()
 
     class Watched(Tree):
-        def __init__(self, directory: Path) -> None:
-            super().__init__(directory, step)
+        def __init__(self, directory: Path, **settings: Any) -> None:
+            super().__init__(directory, step, **settings)
 
     def commit(connection: Connection) -> None:
         if connection.get_execution_options().get("pypimirror_write") and unsaid:
