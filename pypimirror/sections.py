@@ -147,6 +147,12 @@ class UpstreamSection(_Section):
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
     )
+    reserved: tuple[str, ...] = Field(
+        (),
+        description="Projects that only this upstream may own: names, globs and regular "
+        "expressions, such as `acme-*`. No other upstream is asked for them, so nobody can slip in "
+        "a project of that name there (dependency confusion), or learn the names.",
+    )
     authoritative: bool = Field(
         False,
         description="Believe this upstream where sources contradict each other on a digest.",

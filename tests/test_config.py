@@ -66,6 +66,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "alternates": (),
         "newest": 20,
         "recheck": timedelta(days=7),
+        "reserved": (),
         "max_links": 100,
         "authoritative": False,
     }

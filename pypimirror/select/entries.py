@@ -51,8 +51,8 @@ class Entry:
 
 
 def read(texts: Iterable[str], key: str, environments: Environments) -> list[Entry]:
-    """Read the entries of a key of `[select]`; raises `EntryError`."""
-    return [entry for text in texts for entry in _read(text, f"select.{key}", environments)]
+    """Read the entries of a key, named as messages name it; raises `EntryError`."""
+    return [entry for text in texts for entry in _read(text, key, environments)]
 
 
 def _read(text: str, source: str, environments: Environments) -> Iterator[Entry]:

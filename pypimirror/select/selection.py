@@ -44,10 +44,15 @@ class Selection:
         self._rules: dict[tuple[int, ...], Rules] = {}
         try:
             environments = Environments(select.python, select.platforms, select.abi)
-            self._projects = entries.read(select.projects, "projects", environments)
-            self._exclude = entries.read(select.exclude, "exclude", environments)
+            self._projects = entries.read(select.projects, "select.projects", environments)
+            self._exclude = entries.read(select.exclude, "select.exclude", environments)
+            self._reserved = [
+                entries.read(upstream.reserved, f"upstream {upstream.name}.reserved", environments)
+                for upstream in config.upstream
+            ]
+            self._everyone = list(range(len(config.upstream)))
             self._matches = [
-                entries.read(rule.projects, f"rules[{number}].projects", environments)
+                entries.read(rule.projects, f"select.rules[{number}].projects", environments)
                 for number, rule in enumerate(select.rules)
             ]
             for number in range(len(select.rules)):
@@ -86,6 +91,15 @@ class Selection:
         if wanted is None:
             return Verdict(True, "select.projects", "is empty: every project is meant")
         return Verdict(True, wanted.source, f"{wanted.text!r} names the project")
+
+    def owners(self, project: ProjectName) -> list[int]:
+        """Return the positions of the upstreams that may own a project, in their order."""
+        reserving = [
+            position
+            for position, reserved in enumerate(self._reserved)
+            if any(entry.names(project) for entry in reserved)
+        ]
+        return reserving or self._everyone
 
     def choose(self, project: ProjectName, files: Sequence[File], now: float) -> Choice:
         """Decide which files of `project`, which itself is selected, are mirrored now."""
@@ -135,7 +149,7 @@ class Selection:
 
     def _identify(self, config: Config) -> str:
         upstreams = [
-            (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links)
+            (u.name, u.url, u.kind, u.follow_external, u.newest, u.max_links, u.reserved)
             for u in config.upstream
         ]
         read = [

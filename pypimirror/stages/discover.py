@@ -90,8 +90,8 @@ def discover(run: Run, ids: Sequence[int]) -> None:
                     problem = msgspec.structs.replace(problem, project=row.name)
                     problems.append(problem)
                     outages.append(problem)
-                elif position + 1 < len(run.config.upstream):
-                    missing.append((row, position + 1))
+                elif (further := _next_upstream(run, row, position)) is not None:
+                    missing.append((row, further))
                 else:
                     absent.append(row)
             _apply(run, read)
@@ -107,7 +107,13 @@ def _first_upstream(run: Run, row: Row[Any]) -> int:
     """Where to begin: at the upstream whose list has the project, else at the first."""
     if row.name in run.listed:
         return next(i for i, u in enumerate(run.config.upstream) if u.name == row.upstream)
-    return 0
+    return run.selection.owners(ProjectName(row.name))[0]
+
+
+def _next_upstream(run: Run, row: Row[Any], position: int) -> int | None:
+    """Where to ask for a project that the upstream at `position` does not have."""
+    owners = run.selection.owners(ProjectName(row.name))
+    return next((further for further in owners if further > position), None)
 
 
 def _ask(run: Run, asked: Sequence[tuple[Row[Any], int]]) -> Iterator[Answer]:

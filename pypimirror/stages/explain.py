@@ -118,7 +118,8 @@ def _held(run: Run, project: ProjectName) -> list[Row[Any]]:
 def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[Any]]) -> Explanation:
     owner, page = _page(run, project)
     if page is None:
-        gone = Verdict(False, "upstream", "no upstream has a project of this name")
+        asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
+        gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, gone, None, [_left(row, gone) for row in held])
     states = {row.filename: State(row.state).label for row in held}
     verdicts = run.selection.explain(project, page.files, run.now)
@@ -148,7 +149,8 @@ def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
 
 def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
     """Return the owner of a project and its page; there is none where no upstream has it."""
-    for upstream in run.config.upstream:
+    for position in run.selection.owners(project):
+        upstream = run.config.upstream[position]
         job = pages.page_job(0, upstream, (upstream.name, upstream.url), project)
         (result,) = pages.ask(run, [job])
         if result.page is not None:

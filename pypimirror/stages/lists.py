@@ -206,9 +206,12 @@ def _changed(
     While an earlier upstream's list is unknown, `new_ones` is off: a name that is new here might
     belong to that one.
     """
+    position = run.config.upstream.index(upstream)
     for entry in found.projects:
         name = ProjectName(canonicalize_name(entry.name))
         if name in seen or not run.selection.project(name):
+            continue
+        if position not in run.selection.owners(name):
             continue
         row = known.get(name)
         if not new_ones and (row is None or row.upstream != upstream.name):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pypimirror.download.protocol import FetchPage
-from pypimirror.model import Claim, File, Problem, ProjectPage, Reason
+from pypimirror.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
 from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages, pages
 from pypimirror.stages.run import Run, places
@@ -50,7 +50,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
     found = Pool()
     asked: list[tuple[int, _Place, ProjectPage]] = []
     for project_id, (position, page) in read.items():
-        for place in _others(run.config.upstream, position, page):
+        for place in _others(run, position, page):
             if place.upstream.kind == "links":
                 _ask_links(run, found, project_id, place, page)
             else:
@@ -97,12 +97,12 @@ def _add(
             found.claims[project_id][file.filename].append(claim)
 
 
-def _others(
-    upstreams: Sequence[UpstreamSection], position: int, page: ProjectPage
-) -> Iterator[_Place]:
-    for number, upstream in enumerate(upstreams):
+def _others(run: Run, position: int, page: ProjectPage) -> Iterator[_Place]:
+    upstreams = run.config.upstream
+    for number in run.selection.owners(ProjectName(page.project)):
         # Upstreams before the owner were asked already and do not have the project.
         if number > position:
+            upstream = upstreams[number]
             yield _Place(upstream, upstream.name, upstream.url, is_owner=False)
     if any(needs_structure(file.digests) for file in page.files):
         for name, url in list(places(upstreams[position]))[1:]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.model import Reason
-from tests.mirror import offer, reasons
+from tests.mirror import Mirror, offer, reasons
 from tests.simulator import Simulator, Status
 from tests.stages.conftest import MakeMirror
 
@@ -193,3 +193,64 @@ def test_projects_of_an_upstream_that_left_the_configuration_leave_too(
     mirror.configure()
     mirror.sync()
     assert mirror.projects == ["six"]
+
+
+# Reserved names
+
+
+@pytest.fixture
+def guarded(make_mirror: MakeMirror, simulator: Simulator, second: Simulator) -> Mirror:
+    """A mirror whose second upstream is the only one for names that begin with acme."""
+    mirror = make_mirror(simulator, second, delete={"grace": "0s"})
+    mirror.upstreams[1]["reserved"] = ["acme-*"]
+    mirror.configure()
+    return mirror
+
+
+@pytest.mark.parametrize("projects", [[], ["acme-tools", "six"]], ids=["list", "named"])
+@SERIALS
+def test_a_reserved_name_is_never_taken_from_another_upstream(
+    guarded: Mirror, simulator: Simulator, second: Simulator, projects: list[str], serials: bool
+) -> None:
+    simulator.serials = second.serials = serials
+    (confused,) = offer(simulator, "acme-tools", "99.0")
+    offer(simulator, "six", "1.0")
+    guarded.select(*projects)
+    guarded.sync()
+    assert "acme-tools" not in guarded.projects  # ours does not have it yet
+    (own,) = offer(second, "acme-tools", "1.0")
+    guarded.sync()
+    assert guarded.files("acme-tools") == [own.filename]
+    assert guarded.files("six")
+    assert simulator.downloads(confused.filename) == 0
+    assert simulator.count("/simple/acme-tools/") == 0  # nobody learns the name
+
+
+def test_a_name_that_is_reserved_later_leaves_the_upstream_that_had_it(
+    make_mirror: MakeMirror, simulator: Simulator, second: Simulator
+) -> None:
+    mirror = make_mirror(simulator, second, delete={"grace": "0s"})
+    offer(simulator, "acme-tools", "99.0")
+    (own,) = offer(second, "acme-tools", "1.0")
+    offer(second, "acme-other", "1.0")
+    mirror.sync()
+    assert mirror.files("acme-tools") != [own.filename]
+    mirror.upstreams[1]["reserved"] = ["acme-*"]
+    mirror.configure()
+    mirror.sync()
+    assert mirror.files("acme-tools") == [own.filename]
+    assert mirror.projects == ["acme-other", "acme-tools"]
+
+
+def test_no_other_upstream_is_asked_for_digests_of_a_reserved_project(
+    guarded: Mirror, simulator: Simulator, second: Simulator
+) -> None:
+    guarded.upstreams[0]["reserved"] = ["acme-*"]
+    del guarded.upstreams[1]["reserved"]
+    guarded.configure()
+    offer(simulator, "acme-tools", "1.0")
+    offer(simulator, "six", "1.0")
+    guarded.select("acme-tools", "six")
+    guarded.sync()
+    assert second.count("/simple/acme-tools/") == 0
+    assert second.count("/simple/six/") == 1
