@@ -12,12 +12,16 @@ The rules:
 * A job goes to the child with the least to do, measured in `Job.cost`.
 * The jobs of a child that died are given once to another. A job whose child dies twice is
   answered by `Job.failed`, with the reason `worker`.
+* Children that do one job at a time, in order (`in_order`), died of the oldest: the others are
+  given away without being blamed, and before it. Their queues are measured in `Job.cost` too, so
+  that little is under way when the caller stops asking.
 * Several threads may call `Workers.run` at once on one pool.
 * Locks are never taken by `Workers.cancel`, so that a signal handler may call it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -99,12 +103,13 @@ class _Run:
 class _Ticket:
     """A job on its way, with the run that it belongs to."""
 
-    __slots__ = ("deaths", "job", "run")
+    __slots__ = ("deaths", "job", "run", "weight")
 
-    def __init__(self, job: Any, run: _Run) -> None:
+    def __init__(self, job: Any, run: _Run, weight: int) -> None:
         self.job = job
         self.run = run
-        self.deaths = 0
+        self.weight = weight  #: how much it counts against what may be out
+        self.deaths = 0  #: of children, that it may be to blame for
 
 
 class _Worker(Child):
@@ -114,7 +119,7 @@ class _Worker(Child):
         self._pool = pool
         self.tickets: dict[int, _Ticket] = {}
         self.load = 0  #: the cost of its jobs
-        self.answered = False
+        self.spoke = False  #: whether it ever got as far as to say something
         super().__init__(pool.module)
 
     def on_lines(self, lines: list[bytes]) -> None:
@@ -136,7 +141,8 @@ class Workers(Generic[J, R]):
 
     `module` is run as `python -P -m module`; `hello` is the first line it gets; `decoder` reads
     its lines (results, `Progress`, `Note`). At most `in_flight` jobs for each child are out at
-    once in each run; by default twice `hello.connections`.
+    once in each run; by default twice `hello.connections`. `in_order` is for children that do one
+    job at a time, in the order they got them; `in_flight` is a cost then, and at least one job.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class Workers(Generic[J, R]):
         hello: msgspec.Struct,
         decoder: msgspec.json.Decoder[Any],
         in_flight: int | None = None,
+        in_order: bool = False,
         on_note: Callable[[Note], None] = log_note,
     ) -> None:
         self.module = module
@@ -158,6 +165,9 @@ class Workers(Generic[J, R]):
         self._decoder = decoder
         self._ids = itertools.count(1)
         self._lock = threading.Lock()  # guards the children's tickets and loads
+        self._in_order = in_order
+        # Held while jobs are given out, where children must get them in the order of their tickets.
+        self._sending = threading.Lock() if in_order else contextlib.nullcontext()
         self._children: list[_Worker] = []
         self._runs: set[_Run] = set()
         self._stillborn = 0
@@ -227,12 +237,16 @@ class Workers(Generic[J, R]):
         while True:
             if self._stopped is not None:
                 raise self._stopped
-            wanted = min(limit - out, BATCH) if more else 0
-            batch = [_Ticket(job, run) for job in itertools.islice(source, wanted)]
-            more = more and len(batch) == wanted
+            batch: list[_Ticket] = []
+            while more and out < limit and len(batch) < BATCH:
+                job = next(source, None)
+                if job is None:
+                    more = False
+                    break
+                batch.append(_Ticket(job, run, self._weight(job)))
+                out += batch[-1].weight
             if batch:
                 self._send(batch)
-                out += len(batch)
             if not out and not more:
                 return
             try:
@@ -248,45 +262,48 @@ class Workers(Generic[J, R]):
                         on_progress(ticket.job, answer.received)
                     continue
                 if answer is None:
-                    ticket.deaths += 1
                     if ticket.deaths < 2:
                         again.append(ticket)
                         continue
                     answer = ticket.job.failed(_DIED_TWICE)
-                out -= 1
+                out -= ticket.weight
                 yield cast("R", answer)
             if again:
-                self._send(again)
+                self._send(sorted(again, key=_deaths_of))  # what may be deadly comes last
+
+    def _weight(self, job: J) -> int:
+        return min(job.cost, self._in_flight) if self._in_order else 1
 
     def _send(self, tickets: list[_Ticket]) -> None:
         """Give each ticket to the child with the least to do."""
         lines: defaultdict[_Worker, list[bytes]] = defaultdict(list)
-        with self._lock:
-            for ticket in tickets:
-                child = self._choose(lines)
-                number = next(self._ids)
-                child.tickets[number] = ticket
-                child.load += ticket.job.cost
-                lines[child].append(
-                    self._encoder.encode(msgspec.structs.replace(ticket.job, id=number))
-                )
-        for child, written in lines.items():
-            written.append(b"")
-            child.write(b"\n".join(written))
+        with self._sending:
+            with self._lock:
+                for ticket in tickets:
+                    child = self._choose()
+                    number = next(self._ids)
+                    child.tickets[number] = ticket
+                    child.load += ticket.job.cost
+                    lines[child].append(
+                        self._encoder.encode(msgspec.structs.replace(ticket.job, id=number))
+                    )
+            for child, written in lines.items():
+                written.append(b"")
+                child.write(b"\n".join(written))
 
-    def _choose(self, lines: defaultdict[_Worker, list[bytes]]) -> _Worker:
+    def _choose(self) -> _Worker:
         """Return the child for the next job, a new one where all have enough."""
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
-        if best is not None and (
-            len(self._children) >= self._processes or len(best.tickets) < ENOUGH_FOR_ONE
-        ):
-            return best
+        if best is not None:
+            busy = best.load if self._in_order else len(best.tickets)
+            if len(self._children) >= self._processes or busy < ENOUGH_FOR_ONE:
+                return best
         child = self._start()
         if self._stopped is not None:  # cancelled meanwhile, without having seen this child
             child.kill()
-        lines[child].append(self._hello[:-1])
+        child.write(self._hello)  # before any other thread may choose it
         return child
 
     def _start(self) -> _Worker:
@@ -310,6 +327,9 @@ class Workers(Generic[J, R]):
                 text = f"unreadable line from a worker ({error}): {line[:200]!r}"
                 self.on_note(Note("error", text))
         with self._lock:
+            if answers:
+                child.spoke = True
+                self._stillborn = 0
             for answer in answers:
                 if isinstance(answer, Note):
                     continue
@@ -319,8 +339,6 @@ class Workers(Generic[J, R]):
                 if not isinstance(answer, Progress):
                     del child.tickets[answer.id]
                     child.load -= ticket.job.cost
-                    child.answered = True
-                    self._stillborn = 0
                     # Decoded just now and known to nobody else: no copy is needed.
                     msgspec.structs.force_setattr(answer, "id", ticket.job.id)
                 events[ticket.run].append((ticket, answer))
@@ -335,10 +353,11 @@ class Workers(Generic[J, R]):
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         with self._lock:
             self._children.remove(child)
-            for ticket in child.tickets.values():
+            for place, ticket in enumerate(child.tickets.values()):
+                ticket.deaths += not self._in_order or place == 0
                 events[ticket.run].append((ticket, None))
             child.tickets.clear()
-            self._stillborn += not child.answered
+            self._stillborn += not child.spoke
             broken = self._stillborn > 2 + 2 * self._processes
         if self._stopped is not None:
             return
@@ -358,6 +377,10 @@ class Workers(Generic[J, R]):
 
 def _load_of(child: _Worker) -> int:
     return child.load
+
+
+def _deaths_of(ticket: _Ticket) -> int:
+    return ticket.deaths
 
 
 _DIED_TWICE = Problem(

@@ -19,6 +19,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     connections: int = 4
     crash_at_start: bool = False
     say: str = ""
+    ready: bool = False  #: whether it says so when it has started
 
 
 class Echo(msgspec.Struct, frozen=True, tag="echo"):
@@ -62,6 +63,8 @@ def main() -> None:
             while data:
                 data = data[os.write(1, data) :]
 
+    if hello.ready:
+        say(Note("debug", "ready"))
     for line in sys.stdin.buffer:
         act(decoder.decode(line), say)
 

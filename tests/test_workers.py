@@ -24,7 +24,13 @@ ROOT = Path(__file__).parent.parent
 
 
 class Pool(Workers[Echo, Echoed]):
-    def __init__(self, processes: int = 2, in_flight: int | None = None, **hello: object) -> None:
+    def __init__(
+        self,
+        processes: int = 2,
+        in_flight: int | None = None,
+        in_order: bool = False,
+        **hello: object,
+    ) -> None:
         self.notes: list[Note] = []
         super().__init__(
             module="tests.echo_worker",
@@ -32,6 +38,7 @@ class Pool(Workers[Echo, Echoed]):
             hello=Hello(**hello),
             decoder=msgspec.json.Decoder(FromEcho),
             in_flight=in_flight,
+            in_order=in_order,
             on_note=self.notes.append,
         )
 
@@ -189,6 +196,62 @@ def test_a_job_whose_child_dies_twice_is_answered_with_a_problem() -> None:
         assert result.problem is not None
         assert result.problem.reason is Reason.WORKER
         assert [found.problem for found in pool.run([Echo(6)])] == [None]
+
+
+def blamed(results: list[Echoed]) -> list[int]:
+    return sorted(result.id for result in results if result.problem is not None)
+
+
+def test_in_order_only_the_job_at_work_is_to_blame() -> None:
+    jobs = [Echo(number, act="kill" if number in (0, 17) else "") for number in range(60)]
+    with Pool(processes=1, in_flight=40, in_order=True) as pool:
+        results = list(pool.run(jobs))
+    assert sorted(result.id for result in results) == list(range(60))
+    assert blamed(results) == [0, 17]
+
+
+def test_in_order_any_number_of_deadly_jobs_costs_the_others_nothing() -> None:
+    """Not even where each child dies of the first job that it gets."""
+    jobs = [Echo(number, act="kill") for number in range(3)] + [Echo(99)]
+    with Pool(processes=1, in_flight=40, in_order=True, ready=True) as pool:
+        results = list(pool.run(jobs))
+    assert blamed(results) == [0, 1, 2]
+    assert results[0].id == 99, "those that may be deadly wait for the others"
+
+
+def test_in_order_also_where_several_threads_give_jobs() -> None:
+    results: dict[int, list[Echoed]] = {}
+
+    def run(thread: int) -> None:
+        jobs = (Echo(n, act="kill" if n == 100 * thread else "") for n in range(400))
+        results[thread] = list(pool.run(jobs))
+
+    with Pool(processes=2, in_flight=16, in_order=True) as pool:
+        threads = [threading.Thread(target=run, args=(number,)) for number in (1, 2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert {thread: blamed(found) for thread, found in results.items()} == {
+        1: [100],
+        2: [200],
+        3: [300],
+    }
+
+
+def test_in_order_each_child_has_but_one_costly_job_at_a_time() -> None:
+    taken = 0
+
+    def jobs() -> Iterator[Echo]:
+        nonlocal taken
+        for number in range(40):
+            taken += 1
+            yield Echo(number, weight=1000)
+
+    with Pool(processes=2, in_flight=16, in_order=True) as pool:
+        for count, _ in enumerate(pool.run(jobs()), 1):
+            assert taken - count < 2
+        assert len(pool.pids) == 2
 
 
 def test_children_that_cannot_start() -> None:

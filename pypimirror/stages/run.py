@@ -84,6 +84,9 @@ COUNTS = {
 }
 
 
+#: Small jobs, or megabytes, that wait for each verification worker: enough that none is idle.
+_CHECKS = 32
+
 #: Counts of the stage of a batch that is under way in this thread.
 _stage_counts: ContextVar[Counter[str] | None] = ContextVar("stage counts", default=None)
 
@@ -166,6 +169,8 @@ class Run:
             module="pypimirror.verify.worker",
             processes=config.processes,
             hello=verify_protocol.Hello(),
+            in_flight=_CHECKS,
+            in_order=True,
             decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )

@@ -19,6 +19,7 @@ from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
 from pypimirror.verify.structure import check_structure
 from pypimirror.verify.wheels import read_metadata
+from pypimirror.workers import Note
 
 
 def check(job: Check) -> Checked:
@@ -68,9 +69,9 @@ def main() -> None:
     decode = msgspec.json.Decoder(ToWorker).decode
     for line in sys.stdin.buffer:
         job = decode(line)
-        if isinstance(job, Hello):
-            continue
-        sys.stdout.buffer.write(encode(check(job)) + b"\n")
+        # That it is there at all tells a job that kills it from a worker that cannot start.
+        answer = Note("debug", "ready") if isinstance(job, Hello) else check(job)
+        sys.stdout.buffer.write(encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,23 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for pool in pools.values():
         Workers.close(pool)
+
+
+@pytest.fixture
+def dying_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[], AbstractContextManager[None]]:
+    """Within its block, verification workers die of files with "deadly" in their names."""
+
+    def workers(**settings: Any) -> Workers[Any, Any]:
+        if settings["module"] == "pypimirror.verify.worker":
+            settings["module"] = "tests.integrity.dying_worker"
+        return Workers(**settings)
+
+    @contextmanager
+    def dying() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(run_module, "Workers", workers)
+            yield
+
+    return dying

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pypimirror.model import Reason, Stage
 from pypimirror.stages import download, sequence
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree, TreeError
-from tests.mirror import Mirror, offer
+from tests.mirror import Mirror, offer, reasons
 from tests.simulator import IndexFile, Simulator
 
 
@@ -333,3 +334,16 @@ def test_a_host_that_is_down_is_not_asked_for_ever_and_costs_the_others_nothing(
     assert 0 < waiting < 60
     (problem,) = [problem for problem in result.failures if not problem.project]
     assert f"from {dead}, so {waiting} more wait" in problem.message
+
+
+def test_a_file_that_kills_its_verification_worker_costs_the_others_nothing(
+    mirror: Mirror, simulator: Simulator, dying_workers: Callable[[], AbstractContextManager[None]]
+) -> None:
+    deadly = [file for n in "ab" for file in offer(simulator, f"deadly-{n}", "1.0")]
+    others = offer(simulator, "zope", *(f"{n}.0" for n in range(12)))
+    with dying_workers():
+        result = mirror.sync()
+    assert reasons(result.failures) == dict.fromkeys((f.filename for f in deadly), "worker")
+    assert all(mirror.holds(file) for file in others)
+    assert mirror.sync().state == "completed"
+    assert all(mirror.holds(file) for file in deadly)

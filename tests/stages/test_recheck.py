@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,11 @@ import pytest
 from pypimirror.catalog.states import State
 from pypimirror.model import Reason
 from pypimirror.stages import recheck as recheck_module
-from pypimirror.stages import run as run_module
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
 from pypimirror.stages.run import Run, Summary
 from pypimirror.stages.run import sync as run_sync
 from pypimirror.verify.protocol import Check, Checked
-from pypimirror.workers import Workers
 from tests.corpus.build import make_sdist
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, listing, offer, offer_sdist, reasons
@@ -461,27 +460,18 @@ def test_all_rows_are_read_where_there_are_more_than_a_page_of_them(
 
 
 def test_a_dead_verification_worker_condemns_nothing(
-    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    mirror: Mirror, simulator: Simulator, dying_workers: Callable[[], AbstractContextManager[None]]
 ) -> None:
     files = offer(simulator, "six", "1.0", "2.0") + offer(simulator, "deadly", "1.0")
     mirror.sync()
     before = mirror.served()
-    healthy = run_module.Workers
-
-    def workers(**settings: Any) -> Workers[Any, Any]:
-        if settings["module"] == "pypimirror.verify.worker":
-            settings["module"] = "tests.integrity.dying_worker"
-        return Workers(**settings)
-
-    monkeypatch.setattr(run_module, "Workers", workers)
-    result = verify(mirror, repair=True)
+    with dying_workers():
+        result = verify(mirror, repair=True)
     assert result.state == "incomplete", "what was not looked at is not passed over in silence"
-    assert reasons(result.failures)[files[2].filename] == Reason.WORKER
-    assert {problem.reason for problem in result.failures} == {Reason.WORKER}
+    assert reasons(result.failures) == {files[2].filename: Reason.WORKER}
     assert result.counts["repaired"] == 0
     assert {mirror.state(file.filename) for file in files} == {State.PUBLISHED.label}
     assert mirror.served() == before
-    monkeypatch.setattr(run_module, "Workers", healthy)
     assert verify(mirror, repair=True).state == "completed"
 
 
