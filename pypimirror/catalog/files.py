@@ -117,6 +117,7 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             files.c.state,
             files.c.gone,
             files.c.size,
+            files.c.location,
             projects.c.name.label("project"),
         )
         .join(projects)
@@ -162,7 +163,10 @@ def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterat
     """Return the files that have one of these names, in one of the projects given with it."""
     query = (
         select(
+            files.c.id,
             files.c.filename,
+            files.c.state,
+            files.c.withdrawn_at,
             files.c.location,
             files.c.metadata_sha256,
             projects.c.name.label("project"),
@@ -199,6 +203,17 @@ def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterato
         .order_by(files.c.id)
     )
     yield from connection.execution_options(yield_per=CHUNK).execute(query)
+
+
+def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
+    """Return ids and projects of proven files with less than `weakest` for a proof.
+
+    They are the next of them, in the order of their ids, behind id `after`.
+    """
+    query = select(files.c.id, files.c.project_id).where(
+        files.c.id > after, files.c.state.in_(list(PROVEN)), files.c.proof > weakest
+    )
+    return list(connection.execute(query.order_by(files.c.id).limit(CHUNK)))
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:

@@ -31,12 +31,14 @@ class State(IntEnum):
 
 #: From each state, the states that a file may move to.
 MOVES: dict[State, frozenset[State]] = {
-    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
-    State.FETCHED: frozenset({State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED}),
+    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
+    State.FETCHED: frozenset(
+        {State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED, State.WITHDRAWN}
+    ),
     State.VERIFIED: frozenset({State.PUBLISHED, State.FETCHED, State.WANTED, State.WITHDRAWN}),
     State.PUBLISHED: frozenset({State.FETCHED, State.WANTED, State.WITHDRAWN}),
-    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
-    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
+    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
     State.WITHDRAWN: frozenset({State.WANTED, State.FETCHED}),
 }
 
@@ -46,8 +48,6 @@ DUE = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
 OPEN = DUE | {State.FETCHED, State.VERIFIED}
 #: States in which verified bytes are in place.
 PROVEN = frozenset({State.VERIFIED, State.PUBLISHED})
-#: States in which this mirror has committed itself to one digest.
-PINNED = frozenset({State.VERIFIED, State.PUBLISHED, State.WITHDRAWN})
 
 
 class Cause(StrEnum):

@@ -7,11 +7,11 @@ Rules, in this order, for each file name:
    file, it stays as it is, proof and all.
 3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
    of them named, unless the configuration calls one source authoritative: then only that counts.
-4. Offered, and this mirror is committed to one digest of it (`states.PINNED`, or proven before
-   and lost here): a claim that
-   contradicts that digest is refused (promise 9), unless the configuration says to replace, or
-   the digest was never claimed by anybody; then the file is wanted anew.
-   All else is taken over without a download.
+4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
+   digest. A claim that contradicts it is refused (promise 9), unless the configuration says to
+   replace, or the digest was never claimed by anybody; then the file is wanted anew. Where nobody
+   had claimed a sha256, one that agrees is a better proof. All else is taken over without a
+   download.
 5. Offered again while withdrawn: the bytes that are still here are verified again, else it is
    wanted.
 6. Offered, new or not yet held: wanted, with the newest claims.
@@ -28,7 +28,7 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.catalog.states import DUE, PINNED, PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import rank
@@ -56,6 +56,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     sha256: bytes | None
     digests: str | None
     proof: int | None
+    proof_algorithm: str | None
     proof_source: str | None
     metadata_claim: bytes | None
     metadata_sha256: bytes | None
@@ -172,13 +173,17 @@ def _known(
     target = None
     if state is State.WITHDRAWN:
         target = State.WANTED if old.withdrawn_at is None else State.FETCHED
-    if state in PINNED or old.proof is not None:  # also where proven bytes were lost here
+    if old.proof is not None:
         conflict = contradiction(digests, old)
         if conflict is None:
             # The proven digest and size stay; new claims of other algorithms were never checked
             # against these bytes, so they are not taken over.
-            for key in ("location", "sha256", "size", "digests", "proof_source"):
+            source = row.pop("proof_source")
+            for key in ("location", "sha256", "size", "digests"):
                 del row[key]
+            if old.proof_algorithm != MAIN and strongest(digests) == MAIN:
+                row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN}
+                row["proof_source"] = source
             decision.reused += state in PROVEN
         elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
             target = None if state in DUE else State.WANTED
@@ -198,6 +203,11 @@ def _known(
         decision.back.append(old.id)
     if target is not None:
         decision.moved.setdefault(target, []).append(old.id)
+
+
+def of_claim(source: str | None, terms: Terms) -> Proof:
+    """Return the level of a proof by a claim of this source."""
+    return Proof.DIGEST if source == terms.owner else Proof.SHARED
 
 
 def _lacks_metadata(row: dict[str, Any], old: HeldFile) -> bool:

@@ -30,7 +30,7 @@ from pypimirror.model import (
     Stage,
 )
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import alternates, lists, pages, sources
+from pypimirror.stages import acceptance, alternates, lists, pages, sources
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
@@ -49,6 +49,7 @@ _HELD_FIELDS = HeldFile.__struct_fields__
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
     run.reporter.begin(Stage.DISCOVER, None)
+    acceptance.apply(run)
     if run.names is None:
         lists.drop_deselected(run)
     if run.names is None and run.selection.needs_list:

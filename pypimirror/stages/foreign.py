@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from packaging.utils import canonicalize_name
+from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.filenames import printable
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
+
+_UNKNOWN = "is in the mirror root and not in the catalog"
+_NOT_HELD = "stands where the catalog says that nothing is held"
 
 _CHUNK = 1000  # paths that are looked up at once
 _SHOWN = 1000  # characters of a path
@@ -27,15 +33,24 @@ _ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
 _SYSTEM = re.compile(r"python[0-9.]*-", re.I)
 
 
-def find(run: Run) -> Iterator[Problem]:
-    """Yield a problem for each file below the mirror root that the catalog does not know."""
+def find(run: Run, is_late: Callable[[], bool]) -> Iterator[Problem]:
+    """Yield a problem for each file below the mirror root that the catalog does not know.
+
+    Ends when it is late.
+    """
     root = run.tree.directory
     for chunk in projects.chunks(_walk(root, "packages"), _CHUNK):
-        known = _known_files(run, chunk)
-        yield from (_foreign(path) for path in chunk if path not in known)
+        if is_late():
+            return
+        held, missing = _known_files(run, chunk)
+        for path in chunk:
+            if path not in held:
+                yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     for chunk in projects.chunks(_walk(root, "simple"), _CHUNK):
+        if is_late():
+            return
         known = _known_pages(run, chunk)
-        yield from (_foreign(path) for path in chunk if path not in known)
+        yield from (_foreign(path, _UNKNOWN) for path in chunk if path not in known)
 
 
 def _walk(root: Path, relative: str) -> Iterator[str]:
@@ -52,7 +67,8 @@ def _walk(root: Path, relative: str) -> Iterator[str]:
                     yield path
 
 
-def _known_files(run: Run, paths: list[str]) -> set[str]:
+def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
+    """Return the paths of what the catalog says is held, and of what it knows and is not held."""
     wanted: dict[str, set[str]] = {}
     for path in paths:
         if not path.isprintable():  # not the catalog's; and no text at all, where undecodable
@@ -62,14 +78,23 @@ def _known_files(run: Run, paths: list[str]) -> set[str]:
         by_project = len(directories) == 2  # else the layout is the upstream's
         found = directories[1:] if by_project else _projects_of(filename)
         wanted.setdefault(filename, set()).update(found)
-    known = set()
+    held: set[str] = set()
+    missing: set[str] = set()
     with run.catalog.read() as connection:
         for row in files.named(connection, wanted):
             path = file_path(row.project, row.filename, row.location)
-            known.add(path)
-            if row.metadata_sha256:
-                known.add(path + METADATA_SUFFIX)
-    return known
+            is_held = _is_held(run, row)
+            (held if is_held else missing).add(path)
+            with_metadata = is_held and row.metadata_sha256
+            (held if with_metadata else missing).add(path + METADATA_SUFFIX)
+    return held, missing - held
+
+
+def _is_held(run: Run, row: Row[Any]) -> bool:
+    """Whether this mirror has put bytes in this file's place, and knows it."""
+    if row.state == State.FETCHED:
+        return not run.tree.is_staged(row.id)
+    return row.state in PROVEN or row.withdrawn_at is not None
 
 
 def _projects_of(filename: str) -> Iterator[str]:
@@ -95,11 +120,10 @@ def _known_pages(run: Run, paths: list[str]) -> set[str]:
     return known
 
 
-def _foreign(path: str) -> Problem:
+def _foreign(path: str, cause: str) -> Problem:
     path = printable(path, _SHOWN)
-    return Problem(
-        Reason.FOREIGN,
-        f"{path}: is in the mirror root and not in the catalog; it is served to whoever knows "
-        "its address. Remove it by hand if you do not know it either",
-        file=path,
+    message = (
+        f"{path}: {cause}; it is served to whoever knows its address. Remove it by hand if you do "
+        "not know it either"
     )
+    return Problem(Reason.FOREIGN, message, file=path)

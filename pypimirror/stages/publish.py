@@ -8,7 +8,7 @@ that shrink, the root index, the pages that go, and last the bytes whose grace i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -72,7 +72,7 @@ def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
     _redo_pages_of_another_form(run)
     withdrawn = withdraw.withdraw(run)
-    _render_dirty(run)
+    _render_dirty(run, with_gone=not withdrawn.allowed)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if withdrawn.allowed else []
         stale = projects.get_mark(connection, _ROOT_MARK) != ""
@@ -218,10 +218,13 @@ def expire_root(run: Run) -> None:
         projects.set_mark(connection, _ROOT_MARK, _STALE)
 
 
-def differing(run: Run) -> Iterator[tuple[Problem, int | None]]:
-    """Yield each page on disk that is not what the catalog says, with its project's id."""
+def differing(run: Run, is_late: Callable[[], bool]) -> Iterator[tuple[Problem, int | None]]:
+    """Yield each page on disk that is not what the catalog says, with its project's id.
+
+    Ends when it is late.
+    """
     last = 0
-    while True:
+    while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _COMMIT)
             held = _held(connection, [row.id for row in rows])
@@ -233,6 +236,8 @@ def differing(run: Run) -> Iterator[tuple[Problem, int | None]]:
                     if not run.tree.says(path, chunks):
                         yield _page_problem(path, row.name), row.id
         last = rows[-1].id
+    if is_late():
+        return
     with run.catalog.read() as connection:
         if projects.get_mark(connection, _ROOT_MARK) != _STALE:
             for path, root in _root_forms(run, connection, with_gone=False):

@@ -63,9 +63,9 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
 
 def _look(run: Run, options: Options, findings: _Findings) -> None:
     """Read files, then look for strangers and at the pages, until the time is up."""
-    deadline = None if options.max_duration is None else time.monotonic() + options.max_duration
+    is_late = _clock(options.max_duration)
     rows: dict[int, Row[Any]] = {}
-    jobs = _jobs(run, options, rows, deadline)
+    jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[Row[Any], Checked]] = []
     for result in run.check(jobs):
         batch.append((rows.pop(result.id), result))
@@ -73,20 +73,27 @@ def _look(run: Run, options: Options, findings: _Findings) -> None:
             findings.take(batch)
             batch = []
     findings.take(batch)
-    if deadline is not None and time.monotonic() >= deadline:
+    findings.add(foreign.find(run, is_late))
+    findings.pages(is_late)
+    if is_late():
         run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
-    else:
-        findings.add(foreign.find(run))
-        findings.pages()
+
+
+def _clock(seconds: float | None) -> Callable[[], bool]:
+    """Return what tells whether so much time has passed."""
+    if seconds is None:
+        return lambda: False
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline
 
 
 def _jobs(
-    run: Run, options: Options, rows: dict[int, Row[Any]], deadline: float | None
+    run: Run, options: Options, rows: dict[int, Row[Any]], is_late: Callable[[], bool]
 ) -> Iterator[Check]:
     """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
     before = None if options.max_age is None else run.now - options.max_age
     for row in _held(run, before):
-        if deadline is not None and time.monotonic() >= deadline:
+        if is_late():
             return
         run.count(files_checked=1)
         relative = file_path(row.project, row.filename, row.location)
@@ -173,26 +180,28 @@ class _Findings:
         """Take bad files off their pages, then put their bytes aside."""
         run = self._run
         wrong = [each for each in wrong if each[2].reason in _TAKEN_BACK]
-        held = [(row, problem) for row, _, problem in wrong if row.state != State.WITHDRAWN]
-        again = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
+        held = [(row, problem) for row, _, problem in wrong if not _is_withdrawn(row)]
+        unsure = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
         lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
         with run.catalog.write() as connection:
-            files.move(connection, State.FETCHED, [{"id": row.id} for row in again], run.id)
+            files.move(connection, State.FETCHED, [{"id": row.id} for row in unsure], run.id)
             files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
             # Of a withdrawn file, only the promise to have its bytes back is lost.
-            gone = [row for row, _, _ in wrong if row.state == State.WITHDRAWN]
-            files.change(connection, [{"id": row.id, "withdrawn_at": None} for row in gone])
+            files.change(connection, (_lost(row, p) for row, _, p in wrong if _is_withdrawn(row)))
             touched = {row.project_id for row, _ in held}
             projects.touch(connection, touched)
-        publish.render_pages(run, sorted(touched))
+        publish.render_pages(run, sorted(touched), with_gone=True)
         for row, seen, problem in wrong:
+            relative = file_path(row.project, row.filename, row.location)
             if problem.reason in BAD_BYTES:
-                path = run.tree.path(file_path(row.project, row.filename, row.location))
-                set_aside(run, row, path, seen.digests, seen.size, problem)
+                set_aside(run, row, run.tree.path(relative), seen.digests, seen.size, problem)
+            again = problem.reason is Reason.METADATA_MISMATCH and not _is_withdrawn(row)
+            if row.metadata_sha256 and not again:  # core metadata of what is here no more
+                run.tree.remove(relative + METADATA_SUFFIX)
 
-    def pages(self) -> None:
-        """Compare every page with what the catalog says."""
-        for problem, project_id in publish.differing(self._run):
+    def pages(self, is_late: Callable[[], bool]) -> None:
+        """Compare every page with what the catalog says, as long as it is not late."""
+        for problem, project_id in publish.differing(self._run, is_late):
             self.add([problem])
             if project_id is not None:
                 self._broken_pages.add(project_id)
@@ -217,6 +226,16 @@ class _Findings:
         still = [problem for problem in self.problems if not _is_mended(problem, good)]
         run.count(repaired=len(self.problems) - len(still))
         self.problems = still
+
+
+def _is_withdrawn(row: Row[Any]) -> bool:
+    return bool(row.state == State.WITHDRAWN)
+
+
+def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
+    """Return what the catalog must not say any more of a withdrawn file."""
+    bad_metadata = problem.reason is Reason.METADATA_MISMATCH
+    return {"id": row.id, "metadata_sha256" if bad_metadata else "withdrawn_at": None}
 
 
 def _is_mended(problem: Problem, good: set[tuple[str, str]]) -> bool:

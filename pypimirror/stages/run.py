@@ -389,7 +389,9 @@ def _close(run: Run, state: str, message: str) -> Summary:
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
         counts = {key: run.counts[key] for key in COUNTS[run.command]}
-        counts["files_failed"] = sum(1 for problem in failures if problem.file)
+        counts["files_failed"] = len(
+            {(problem.project, problem.file) for problem in failures if problem.file}
+        )
         runs.end(connection, run.id, state, message, counts)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
     return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

@@ -72,7 +72,7 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
         elif run.tree.staged_stamp(row.id) != run.observed[row.id].stamp:
             del run.observed[row.id]  # the next run looks at these bytes again
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed in staging")))
-        elif level.label not in _accepted(run):
+        elif level > proof.weakest(run.config.verify.accept):
             problems.append(_unproven(run, row, level))
         else:
             good.append((row, level, result))
@@ -125,11 +125,6 @@ def _algorithm(run: Run, row: Row[Any]) -> str | None:
         known: str | None = row.proof_algorithm
         return known
     return proof.strongest(claims_of(row).digests)
-
-
-def _accepted(run: Run) -> list[str]:
-    weakest = Proof[run.config.verify.accept.upper()]
-    return [level.label for level in Proof if level <= weakest]
 
 
 def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:

@@ -53,11 +53,14 @@ def withdraw(run: Run) -> Withdrawn:
     others = [row for row in leaving if row.state not in PROVEN]
     for row in others:
         run.tree.discard(row.id)
+    # Of these, bytes are in place that are on no page, and would never be removed.
+    rest = [row for row in others if run.tree.has(_path(row))]
+    kept = {row.id for row in rest}
     touched = {row.project_id for row in proven}
     with run.catalog.write() as connection:
-        moved = [{"id": row.id, "withdrawn_at": run.now} for row in proven]
+        moved = [{"id": row.id, "withdrawn_at": run.now} for row in (*proven, *rest)]
         files.move(connection, State.WITHDRAWN, moved, run.id)
-        files.forget(connection, (row.id for row in others))
+        files.forget(connection, (row.id for row in others if row.id not in kept))
         projects.touch(connection, touched)
     run.count(files_withdrawn=len(proven))
     return Withdrawn(sorted(touched))
@@ -93,7 +96,7 @@ def remove_expired(run: Run) -> None:
     with run.catalog.read() as connection:
         rows = files.expired(connection, before)
     for row in rows:
-        relative = file_path(row.project, row.filename, row.location)
+        relative = _path(row)
         run.tree.remove(relative + METADATA_SUFFIX)
         run.tree.remove(relative)
     if rows:
@@ -101,3 +104,7 @@ def remove_expired(run: Run) -> None:
         with run.catalog.write() as connection:
             changes = [{"id": row.id, "withdrawn_at": None} for row in rows]
             files.change(connection, changes)
+
+
+def _path(row: Row[Any]) -> str:
+    return file_path(row.project, row.filename, row.location)

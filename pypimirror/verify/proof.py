@@ -46,6 +46,11 @@ class Proof(IntEnum):
         return self.name.lower()
 
 
+def weakest(accept: str) -> Proof:
+    """Return the weakest level that is good enough where `[verify] accept` is this word."""
+    return Proof[accept.upper()]
+
+
 def strongest(algorithms: Iterable[str]) -> str | None:
     """Return the strongest of these algorithms."""
     known = set(algorithms)

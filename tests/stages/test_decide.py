@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.catalog.states import PINNED, PROVEN, Cause, State
+from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.stages.decide import Decision, HeldFile, Terms, columns, decide
-from pypimirror.verify.proof import Proof
+from pypimirror.verify.proof import Proof, strongest
 
 A, B = "a" * 64, "b" * 64
 TERMS = Terms(owner="own")
@@ -20,6 +20,10 @@ TERMS = Terms(owner="own")
 def offered(name: str = "six-1.zip", **changes: Any) -> File:
     values = {"url": f"http://127.0.0.1/{name}", "digests": {"sha256": A}, "size": 3, **changes}
     return File(name, **values)
+
+
+#: States in which the mirror has committed itself to one digest.
+PINNED = PROVEN | {State.WITHDRAWN}
 
 
 def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
@@ -31,6 +35,7 @@ def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
         "gone": None,
         "withdrawn_at": None,
         "proof": Proof.DIGEST if state in PINNED else None,
+        "proof_algorithm": strongest(file.digests) if state in PINNED else None,
         "other_urls": None,
         "metadata_sha256": None,
         **columns(file, file.digests, source, None),
@@ -354,6 +359,7 @@ def test_deciding_twice_decides_nothing_new(
             gone=None,
             withdrawn_at=None,
             proof=None,
+            proof_algorithm=None,
             metadata_sha256=None,
             **row,
         )

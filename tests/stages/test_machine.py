@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from pypimirror import lock
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import CatalogError
-from pypimirror.model import Reason, Stage
+from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import download, sequence
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree, TreeError
@@ -347,3 +347,13 @@ def test_a_file_that_kills_its_verification_worker_costs_the_others_nothing(
     assert all(mirror.holds(file) for file in others)
     assert mirror.sync().state == "completed"
     assert all(mirror.holds(file) for file in deadly)
+
+
+def test_a_file_that_fails_in_two_stages_is_one_failed_file(mirror: Mirror) -> None:
+    def work(run: Run) -> None:
+        for stage in (Stage.DOWNLOAD, Stage.VERIFY):
+            run.failed(stage, [Problem(Reason.DISK, "bad", "six", "six-1.0.zip")])
+        run.failed(Stage.VERIFY, [Problem(Reason.DISK, "bad", "idna", "six-1.0.zip")])
+
+    result = mirror.sync(work=work)
+    assert (len(result.failures), result.counts["files_failed"]) == (3, 2)

@@ -252,6 +252,33 @@ def test_what_it_found_is_recorded_even_where_the_deletion_guard_stops_the_repai
     assert held[2].filename not in mirror.files("six")
 
 
+def test_a_bad_file_leaves_its_page_also_where_the_guard_holds_on_to_the_project(
+    mirror: Mirror, simulator: Simulator, held: list[IndexFile]
+) -> None:
+    mirror.configure(delete={"max_count": 0})
+    simulator.delete_project("six")
+    assert mirror.sync().state == "failed"
+    assert len(mirror.files("six")) == 3
+    flip(mirror.path(held[0]))
+    verify(mirror, repair=True)
+    assert mirror.files("six") == [held[1].filename, held[2].filename]
+    mirror.check()
+
+
+def test_withdrawn_core_metadata_that_rots_is_made_again_for_a_comeback(
+    mirror: Mirror, held: list[IndexFile]
+) -> None:
+    mirror.configure(delete={"grace": "24h"})
+    held[0].remove(keep_bytes=True)
+    mirror.sync()
+    path = mirror.path(held[0])
+    flip(path.with_name(path.name + ".metadata"))
+    result = verify(mirror, repair=True)
+    assert reasons(result.failures) == {held[0].filename: Reason.METADATA_MISMATCH}
+    assert verify(mirror).failures == []
+    assert path.exists()
+
+
 def test_a_repair_does_not_look_for_changes(
     mirror: Mirror, simulator: Simulator, held: list[IndexFile]
 ) -> None:
@@ -326,6 +353,30 @@ def test_foreign_files_are_named_one_by_one_and_never_deleted(
     assert reasons(result.failures) == dict.fromkeys([*STRANGERS, "packages/link"], Reason.FOREIGN)
     assert mirror.served() == before
     assert result.counts["repaired"] == 0
+
+
+def test_bytes_under_the_name_of_a_file_that_is_not_held_are_strangers_too(
+    mirror: Mirror, simulator: Simulator, held: list[IndexFile]
+) -> None:
+    """The catalog knows the name; nobody has proven these bytes."""
+    (failed,) = offer(simulator, "six", "3.0")
+    simulator.fault(f"*/{failed.filename}", Status(404))
+    held[1].remove()
+    mirror.sync()
+    strays = [failed, held[1]]
+    assert [mirror.state(file.filename) for file in strays] == ["failed", "withdrawn"]
+    assert verify(mirror).failures == []
+    names = [f"packages/six/{file.filename}{end}" for file in strays for end in ("", ".metadata")]
+    for name in names:
+        (mirror.root / name).write_bytes(b"whose?")
+    result = verify(mirror, repair=True)
+    found = dict.fromkeys(names, Reason.FOREIGN) | {failed.filename: Reason.MISSING}
+    assert reasons(result.failures) == found
+    assert all((mirror.root / name).read_bytes() == b"whose?" for name in names)
+    simulator.heal()
+    mirror.sync()
+    assert mirror.holds(failed), "what is fetched takes its place"
+    assert set(reasons(verify(mirror).failures)) == set(names[2:])
 
 
 def test_a_foreign_name_that_is_no_text_is_named_all_the_same(
