@@ -42,7 +42,7 @@ mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=UR
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the whole test suite
 	@$(BIN)/python -m tests.corpus.fetch
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog both
 
 .PHONY: demo
 demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own

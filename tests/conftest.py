@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests import databases
+from tests import postgresql as servers
 from tests.corpus import fetch
+from tests.databases import CHOICES, POSTGRESQL, SQLITE, Databases
 from tests.environment import isolated
 from tests.simulator import Simulator
 
@@ -66,13 +69,91 @@ GUARD = Guard()
 sys.addaudithook(GUARD.hook)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the tests of everything that uses a catalog run on."""
+    parser.addoption(
+        "--catalog",
+        choices=list(CHOICES),
+        default=SQLITE,
+        help="run tests that use a catalog on this database (default: sqlite)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Clear the environment before any module under test reads it."""
+    """Clear the environment before any module under test reads it; start the one server."""
+    if not hasattr(config, "workerinput") and POSTGRESQL in CHOICES[config.getoption("catalog")]:
+        if (why := servers.why_not()) is None:
+            running = servers.running()
+            server = running.__enter__()
+            config.add_cleanup(lambda: running.__exit__(None, None, None))
+            config.stash[SERVER] = server.url("postgres")
+        elif os.environ.get("CI"):
+            pytest.exit(f"no PostgreSQL in CI: {why}", 1)
+        else:
+            config.stash[SERVER] = why
     home = tempfile.TemporaryDirectory(prefix="prefect-")
     config.add_cleanup(home.cleanup)
     environment = isolated(PREFECT_HOME=home.name)
     os.environ.clear()
     os.environ.update(environment)
+
+
+#: The address of the server of this session, or why there is none.
+SERVER = pytest.StashKey[str]()
+
+#: Fixtures without which a test has nothing to do with a catalog.
+_USERS = {"simulator", "mirror", "catalog", "url", "room", "case", "listed"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist where the server is."""
+    node.workerinput["server"] = node.config.stash.get(SERVER, "")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that use a catalog run on each database that was asked for."""
+    if "database" in metafunc.fixturenames and _USERS & set(metafunc.fixturenames):
+        chosen = CHOICES[metafunc.config.getoption("catalog")]
+        if chosen != [SQLITE] and not metafunc.definition.get_closest_marker("sqlite"):
+            metafunc.parametrize("database", chosen, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server_databases(request: pytest.FixtureRequest) -> Databases:
+    """Databases on PostgreSQL; a test that wants them is skipped without `--catalog`."""
+    told = getattr(request.config, "workerinput", {}).get("server", "")
+    server = told or request.config.stash.get(SERVER, "")
+    if not server.startswith("postgresql"):
+        pytest.skip(server or "needs PostgreSQL: run with --catalog both")
+    return Databases(server)
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of database that mirrors of this test keep their catalogs in."""
+    kind = getattr(request, "param", SQLITE)
+    if kind == POSTGRESQL:
+        databases.current = request.getfixturevalue("server_databases")
+    yield kind
+    databases.current = None
+
+
+@pytest.fixture(autouse=True)
+def used_databases() -> Iterator[None]:
+    """Take back the databases that a test used; those that its module shares stay."""
+    before = databases.current.used() if databases.current else set()
+    yield
+    if databases.current:
+        databases.current.take_back(databases.current.used() - before)
+
+
+@pytest.fixture
+def postgresql(server_databases: Databases) -> Iterator[Databases]:
+    """Databases on PostgreSQL, for what is to be tested nowhere else."""
+    before = server_databases.used()
+    yield server_databases
+    server_databases.take_back(server_databases.used() - before)
 
 
 @pytest.fixture(autouse=True)

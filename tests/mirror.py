@@ -17,6 +17,7 @@ from pypimirror.stages.plan import Plan
 from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, Summary
 from pypimirror.stages.run import sync as run_sync
+from tests import databases, postgresql
 from tests.checker import check
 from tests.corpus.build import make_sdist, make_wheel
 from tests.simulator import IndexFile, Simulator
@@ -55,6 +56,8 @@ class Mirror:
             for number, simulator in enumerate(simulators)
         ]
         self.sections: dict[str, dict[str, Any]] = {"download": dict(DOWNLOAD)}
+        if databases.current is not None:
+            self.configure(mirror={"catalog": databases.current.of(base)})
         self.configure(**sections)
 
     def configure(self, **sections: dict[str, Any]) -> None:
@@ -138,8 +141,11 @@ class Mirror:
 
     # What the catalog says
 
-    def query(self, statement: str, *parameters: object) -> list[sqlite3.Row]:
-        """Ask the catalog behind the program's back."""
+    def query(self, statement: str, *parameters: object) -> list[Any]:
+        """Ask the catalog behind the program's back; parameters are marked by "?"."""
+        url = self.config.catalog_url
+        if url.startswith("postgresql"):
+            return postgresql.execute(url, statement.replace("?", "%s"), parameters)
         with closing(sqlite3.connect(self.root / ".pypimirror" / "catalog.sqlite")) as connection:
             connection.row_factory = sqlite3.Row
             with connection:

@@ -1,29 +1,41 @@
 """Opening the catalog, bringing its schema up to date, and its transactions.
 
-One writer at a time: SQLite takes its write lock when a transaction begins, so that two threads
-wait for each other instead of failing half-way.
+What is special about each kind of database is in `engines`. Where a database is away for a while,
+a transaction waits for it before it begins; one that is cut off in the middle fails, unless it
+was given to `Catalog.apply`, which repeats it.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.exc import SQLAlchemyError
 
+from pypimirror.catalog import engines
 from pypimirror.model import PypimirrorError
 from pypimirror.project import project_directory
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: The newest migration; a test holds it against `migrations/versions`.
 SCHEMA_REVISION = "0002"
 
-_BUSY_TIMEOUT = 60.0  # seconds; longer than any transaction of ours
+#: Seconds that a run waits for a database which is away: less than its lease would last.
+PATIENCE = 40.0
+#: Seconds that opening waits, before there is anything to lose.
+_OPENING = 10.0
+#: Seconds between two attempts, at most; the first come faster.
+_PAUSE = 1.0
 
 
 class CatalogError(PypimirrorError):
@@ -35,11 +47,17 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        #: Called when a transaction that writes begins, and before it commits: whoever may not
+        #: write any more is stopped here, by the error that it raises.
+        self.guard: Callable[[], None] = lambda: None
+        self._patience = _OPENING
+        self._given_up = threading.Event()
+        self._reading = engines.for_reading(engine)
         self._rehearsal: Connection | None = None
         self._rehearsal_lock = threading.RLock()
-        # SQLite polls, with sleeps, for a lock that another thread holds; this one is told.
-        alone = engine.dialect.name == "sqlite"
-        self._writing: AbstractContextManager[Any] = threading.Lock() if alone else nullcontext()
+        # A database polls, or keeps a connection waiting, for a lock that another thread holds;
+        # this one is told.
+        self._writing = threading.Lock()
 
     @classmethod
     def open(cls, url: str) -> Catalog:
@@ -52,18 +70,21 @@ class Catalog:
         except SQLAlchemyError as error:  # its message would show a password
             raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
         try:
-            catalog = cls(_engine(url))
+            catalog = cls(engines.make(url))
             catalog._migrate(shown)
         except (SQLAlchemyError, ImportError) as error:
-            cause = getattr(error, "orig", None) or error
-            raise CatalogError(
-                f"catalog {shown}: cannot be used: {cause}{_way_out(error)}"
-            ) from error
+            message = engines.message(error)
+            raise CatalogError(f"catalog {shown}: cannot be used: {message}") from error
+        catalog._patience = PATIENCE
         return catalog
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    def give_up(self) -> None:
+        """Wait no more for a database that is away; any thread or signal handler may call it."""
+        self._given_up.set()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -72,7 +93,7 @@ class Catalog:
             with self._rehearsal_lock:
                 yield self._rehearsal
             return
-        with self.engine.connect() as connection, connection.begin():
+        with self._transaction(**self._reading) as connection:
             yield connection
 
     @contextmanager
@@ -82,26 +103,87 @@ class Catalog:
             with self._rehearsal_lock, self._rehearsal.begin_nested():
                 yield self._rehearsal
             return
-        with self._writing, self.engine.connect() as connection:
-            connection = connection.execution_options(pypimirror_write=True)
-            with connection.begin():
+        with self._writing:
+            self.guard()
+            with self._transaction(pypimirror_write=True) as connection:
                 yield connection
+                self.guard()
+
+    def apply(self, change: Callable[[Connection], T]) -> T:
+        """Commit what `change` does with a connection, and return what it returns.
+
+        It is called again when the database is lost in the middle: it must do no harm where the
+        first time was committed after all.
+        """
+        for _ in range(2):
+            try:
+                with self.write() as connection:
+                    return change(connection)
+            except SQLAlchemyError as error:
+                if self._rehearsal is not None or not engines.is_passing(error):
+                    raise
+                log.warning("the catalog was lost: %s; trying again", engines.message(error))
+        with self.write() as connection:
+            return change(connection)
+
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """Give a connection for a small change that waits for no writer, where that can be.
+
+        Nor does it wait for a database that is away.
+        """
+        alone = self.engine.dialect.name == "sqlite"
+        options = {"pypimirror_write": True} if alone else {}
+        waiting = self._writing if alone else nullcontext()
+        with waiting, self._transaction(patience=0, **options) as connection:
+            yield connection
 
     @contextmanager
     def rehearse(self) -> Iterator[None]:
         """Roll back, at the end, everything that is written meanwhile: how a dry run works."""
-        with self.engine.connect() as connection:
-            connection = connection.execution_options(pypimirror_write=True)
-            transaction = connection.begin()
+        with self._writing, self._connect(self._patience, {"pypimirror_write": True}) as connection:
             self._rehearsal = connection
             try:
                 yield
             finally:
                 self._rehearsal = None
-                transaction.rollback()
+                connection.rollback()
+
+    @contextmanager
+    def _transaction(self, patience: float | None = None, **options: Any) -> Iterator[Connection]:
+        patience = self._patience if patience is None else patience
+        with self._connect(patience, options) as connection:
+            # Closing the connection rolls back what is not committed.
+            yield connection
+            connection.commit()
+
+    def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
+        """Return a connection in a transaction that has begun; wait for a database that is away."""
+        last = time.monotonic() + patience
+        pause = 0.05
+        while True:
+            try:
+                return self._begin(options)
+            except SQLAlchemyError as error:
+                if time.monotonic() > last or not engines.is_passing(error):
+                    raise
+                if self._given_up.wait(pause):
+                    raise
+                log.warning("waiting for the catalog: %s", engines.message(error))
+            pause = min(2 * pause, _PAUSE)
+
+    def _begin(self, options: dict[str, Any]) -> Connection:
+        connection = self.engine.connect()
+        try:
+            connection = connection.execution_options(**options)
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _migrate(self, shown: str) -> None:
-        with self.engine.connect() as connection:
+        with self._transaction() as connection:
             tables = inspect(connection).get_table_names()
             current = None
             if "alembic_version" in tables:
@@ -110,7 +192,8 @@ class Catalog:
             return
         if current is None and "files" in tables:
             raise CatalogError(f"catalog {shown}: is not pypimirror's; name another one")
-        upgrade(self.engine, current, shown)
+        with self._transaction(pypimirror_write=True) as connection:
+            upgrade(connection, current, shown)
 
 
 def is_absent(url: str) -> bool:
@@ -130,19 +213,11 @@ def sqlite_file(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
-def _way_out(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return "; install the driver that the URL names"
-    if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-        return (
-            "; if it is damaged, restore it from a backup, or move it away: the next sync makes "
-            "a new one and fetches every file again"
-        )
-    return ""
+def upgrade(connection: Connection, current: str | None, shown: str) -> None:
+    """Apply the migrations that the installed program carries, from revision `current`.
 
-
-def upgrade(engine: Engine, current: str | None, shown: str) -> None:
-    """Apply the migrations that the installed program carries, from revision `current`."""
+    They are all applied or none is, and those that somebody else applied meanwhile not again.
+    """
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -155,35 +230,5 @@ def upgrade(engine: Engine, current: str | None, shown: str) -> None:
             f"catalog {shown}: was written by a newer pypimirror (schema {current}); "
             "install that version, or restore the catalog from before its upgrade"
         )
-    with engine.connect() as connection:
-        connection = connection.execution_options(pypimirror_write=True)
-        config.attributes["connection"] = connection
-        with connection.begin():
-            command.upgrade(config, "head")
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    options: dict[str, Any] = {"connect_args": {"timeout": _BUSY_TIMEOUT}}
-    if not parsed.database or parsed.database == ":memory:":
-        options["poolclass"] = StaticPool
-        options["connect_args"]["check_same_thread"] = False
-    engine = create_engine(parsed, **options)
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
-        # With WAL and NORMAL a power cut may lose the last commits, never consistency; the
-        # work they recorded is then found on disk again (see stages.verify).
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("pypimirror_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -124,7 +124,7 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
         .where(files.c.gone.is_not(None), files.c.state != State.WITHDRAWN)
         .order_by(files.c.id)
     )
-    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def held(
@@ -202,7 +202,7 @@ def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterato
         .where(files.c.proof.is_not(None), or_(moved, files.c.proven_at == started_at))
         .order_by(files.c.id)
     )
-    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:

@@ -111,7 +111,7 @@ def known(connection: Connection) -> Iterator[Row[Any]]:
         columns.look,
         columns.gone,
     )
-    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def next_batch(
@@ -227,7 +227,7 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
     query = query.where(columns.live.is_(True)).order_by(columns.name)
     if not with_gone:
         query = query.where(columns.gone.is_(None))
-    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def to_remove(connection: Connection) -> list[Row[Any]]:

@@ -76,3 +76,8 @@ def start(tmp_path: Path) -> Start:
         )
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def catalogs(database: str) -> None:
+    """Catalogs are in the database that `--catalog` asks for."""

@@ -221,7 +221,11 @@ def test_the_catalogs_tables_are_the_schemas() -> None:
 def test_every_dependency_has_a_line_on_why() -> None:
     project = tomllib.loads(read(ROOT / "pyproject.toml"))
     groups = project.get("dependency-groups", {}).values()
-    needed = [*project["project"]["dependencies"], *(r for group in groups for r in group)]
+    extras = project["project"]["optional-dependencies"].values()
+    needed = [
+        *project["project"]["dependencies"],
+        *(r for group in [*groups, *extras] for r in group),
+    ]
     told: dict[str, str] = {}
     for names, why in rows(architecture(), "dependency", "why this one, and why these bounds"):
         told |= dict.fromkeys(_CODE.findall(names), why)

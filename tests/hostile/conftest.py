@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from tests.mirror import Mirror, listing
 from tests.simulator import Fault, Simulator
 from tests.simulator.wire import Answer, Exchange
@@ -62,3 +64,8 @@ class Room:
         for name in served:
             assert ".." not in Path(name).parts
             assert name.isprintable()
+
+
+@pytest.fixture(autouse=True)
+def catalogs(database: str) -> None:
+    """Catalogs are in the database that `--catalog` asks for."""

@@ -138,7 +138,7 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Case]:
     with Simulator() as simulator:
         files, siblings = {}, {}
         for name in [*LASTING, *PASSING, *RESUMED]:

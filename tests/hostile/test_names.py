@@ -121,7 +121,7 @@ def entry(filename: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Case]:
     with Simulator() as simulator:
         simulator.serve("/files/any", BODY)
         for form in ("json", "html"):

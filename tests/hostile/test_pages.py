@@ -134,7 +134,7 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+def case(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Case]:
     with Simulator(etags=False) as simulator:  # so that a 304 is never asked for
         files = {name: offer_sdist(simulator, name, "1.0") for name in CASES}
         files["healthy"] = offer_sdist(simulator, "healthy", "1.0")
@@ -240,7 +240,9 @@ LISTS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Room, Simulator]]:
+def listed(
+    tmp_path_factory: pytest.TempPathFactory, database: str
+) -> Iterator[tuple[Room, Simulator]]:
     with Simulator(etags=False) as simulator:
         offer_sdist(simulator, "six", "1.0")
         room = Room(tmp_path_factory.mktemp("lists"), simulator)

@@ -91,3 +91,8 @@ def dying_workers(
             yield
 
     return dying
+
+
+@pytest.fixture(autouse=True)
+def catalogs(database: str) -> None:
+    """Catalogs are in the database that `--catalog` asks for."""

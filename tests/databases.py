@@ -1,0 +1,97 @@
+"""Where mirrors under test keep their catalogs: SQLite files, or databases on PostgreSQL.
+
+`--catalog` says which; with `both`, every test that makes a catalog runs once for each. Databases
+on PostgreSQL are made from a template that has been migrated, and are used again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+from pypimirror.catalog.database import SCHEMA_REVISION, Catalog
+from tests.postgresql import execute
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+
+#: Values of `--catalog`, with what each lets tests run on.
+CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRESQL]}
+
+
+class Databases:
+    """Databases on one server, for the tests of one process."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._names = (f"test_{os.getpid()}_{number}" for number in itertools.count())
+        self._free: list[str] = []
+        self._used: dict[str, bool] = {}  #: whether it may be used again
+        self._places: dict[Path, str] = {}
+        self._template = ""
+
+    def of(self, base: Path) -> str:
+        """The address of the catalog that belongs to a directory, empty at first."""
+        if self._places.get(base) not in self._used:
+            self._places[base] = self.migrated()
+        return self._places[base]
+
+    def migrated(self) -> str:
+        """The address of an empty catalog."""
+        if not self._free:
+            self._free.append(self._copy(self._migrated_once()))
+        url = self._free.pop()
+        self._used[url] = True
+        return url
+
+    def empty(self) -> str:
+        """The address of a database without a table."""
+        return self.copy(self._url("template0"))
+
+    def copy(self, url: str) -> str:
+        """The address of a copy of a database, which nobody is connected to."""
+        made = self._copy(url.rpartition("/")[2])
+        self._used[made] = False
+        return made
+
+    def used(self) -> set[str]:
+        """What was handed out and not taken back."""
+        return set(self._used)
+
+    def take_back(self, urls: set[str]) -> None:
+        """Empty or drop databases."""
+        for url in urls:
+            if self._used.pop(url):
+                execute(url, _EMPTY)
+                self._free.append(url)
+            else:
+                name = url.rpartition("/")[2]
+                execute(self.server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _migrated_once(self) -> str:
+        if not self._template:
+            name = next(self._names)
+            execute(self.server, f"CREATE DATABASE {name}")
+            Catalog.open(self._url(name)).close()
+            self._template = name
+        return self._template
+
+    def _copy(self, template: str) -> str:
+        name = next(self._names)
+        execute(self.server, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"{self.server.rpartition('/')[0]}/{name}"
+
+
+#: Ends what still works on a catalog, and leaves it as the migrations do.
+_EMPTY = f"""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid();
+TRUNCATE projects, files, refusals, lists, marks, runs, leases, stages, failures RESTART IDENTITY;
+UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'
+"""
+
+#: The databases that mirrors of this test use; None while they use files.
+current: Databases | None = None

