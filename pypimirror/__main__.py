@@ -1,5 +1,15 @@
 """`python -m pypimirror`: the command line."""
 
-from pypimirror.cli.main import main
+from pypimirror.memory import calm_collector
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    calm_collector()
+    from pypimirror.cli.main import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

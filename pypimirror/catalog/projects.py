@@ -18,7 +18,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pypimirror.catalog.schema import files, lists, marks, projects, refusals
 from pypimirror.catalog.states import OPEN, Cause
@@ -42,8 +41,19 @@ def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:
     """Return an INSERT that passes over rows that are there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing()
+    return insert_into(connection, table).on_conflict_do_nothing()
+
+
+def insert_into(connection: Connection, table: Any) -> Any:
+    """Return the database's own INSERT, which has ON CONFLICT."""
+    # The other database's dialect is not imported: that is slow.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:

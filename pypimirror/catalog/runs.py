@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pypimirror import __version__
+from pypimirror.catalog.projects import insert_into
 from pypimirror.catalog.schema import failures, runs, stages
 from pypimirror.catalog.states import CANCELLED as CANCELLED
 from pypimirror.catalog.states import COMPLETED as COMPLETED
@@ -107,8 +107,7 @@ def add_failures(
     }
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(failures)
+    statement = insert_into(connection, failures)
     statement = statement.on_conflict_do_update(
         index_elements=["run_id", "stage", "project", "file"],
         set_={key: statement.excluded[key] for key in ("reason", "message", "url", "attempts")},

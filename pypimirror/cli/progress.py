@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import TracebackType
-from typing import Self
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from typing import TYPE_CHECKING, Self
 
 from pypimirror.cli.options import err
 from pypimirror.cli.show import amount, failure
 from pypimirror.model import Problem, Stage
 from pypimirror.stages.reporter import LogReporter
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 #: Problems that are shown while a run goes on; all of them are in its summary and record.
 _SHOWN = 20
@@ -31,23 +25,14 @@ class TerminalReporter(LogReporter):
     def __init__(self, quiet: bool) -> None:
         self._lock = threading.Lock()
         self._shown = 0
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<9}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[size]}"),
-            TimeElapsedColumn(),
-            console=err,
-            transient=True,
-            disable=quiet or not err.is_terminal,
-        )
+        self._progress = None if quiet or not sys.stderr.isatty() else _bars()
         self._tasks: dict[Stage, TaskID] = {}
         self._totals: dict[Stage, int] = {}
         self._received = 0
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._progress is not None:
+            self._progress.start()
         return self
 
     def __exit__(
@@ -56,10 +41,13 @@ class TerminalReporter(LogReporter):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
     def begin(self, stage: Stage, total: int | None) -> None:
         """Lengthen a stage's bar by what the next batch brings."""
+        if self._progress is None:
+            return
         with self._lock:
             if stage not in self._tasks:
                 self._tasks[stage] = self._progress.add_task(stage.value, total=None, size="")
@@ -69,6 +57,8 @@ class TerminalReporter(LogReporter):
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
         """Move a stage's bar."""
+        if self._progress is None:
+            return
         with self._lock:
             self._received += size
             if stage not in self._tasks:
@@ -92,3 +82,26 @@ class TerminalReporter(LogReporter):
                     style="yellow",
                     markup=False,
                 )
+
+
+def _bars() -> Progress:
+    """Return the bars, none of them shown yet."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[size]}"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+    )

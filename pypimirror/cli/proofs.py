@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from rich.markup import escape
 
 from pypimirror.catalog.states import State
 from pypimirror.cli import show
-from pypimirror.cli.options import out
+from pypimirror.cli.options import escape, out
 from pypimirror.verify.proof import Proof
 
 

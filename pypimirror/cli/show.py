@@ -6,16 +6,15 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
+from pypimirror.catalog import states
+from pypimirror.cli.options import escape, out
 
-from pypimirror.catalog import runs
-from pypimirror.cli.options import out
-from pypimirror.stages.run import Summary
+if TYPE_CHECKING:
+    from pypimirror.stages.run import Summary
 
-_STYLE = {runs.COMPLETED: "green", runs.INCOMPLETE: "yellow", runs.RUNNING: "cyan"}
+_STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
 _SHOWN = 20
 
 
@@ -55,7 +54,7 @@ def summary(result: Summary, directory: Path, config_option: str = "") -> None:
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
-    if result.state in (runs.COMPLETED, runs.INCOMPLETE):
+    if result.state in (states.COMPLETED, states.INCOMPLETE):
         simple = directory / "simple"
         example = next((entry.name for entry in simple.iterdir() if entry.is_dir()), "PROJECT")
         command = f"pip install --index-url {simple.as_uri()}/ {example}"
@@ -80,6 +79,8 @@ def failure(stage: str, project: str, file: str, reason: str, message: str) -> s
 
 def run_table(rows: Iterable[dict[str, Any]]) -> None:
     """Print runs, a line each."""
+    from rich.table import Table
+
     table = Table("run", "started", "state", "trigger", "seconds", "files", "bytes", "failed")
     for row in rows:
         counts = row["counts"]
@@ -98,6 +99,8 @@ def run_table(rows: Iterable[dict[str, Any]]) -> None:
 
 def run_details(document: dict[str, Any]) -> None:
     """Print one run with its stages and failures."""
+    from rich.table import Table
+
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
         f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"

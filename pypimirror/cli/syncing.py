@@ -16,8 +16,8 @@ from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config
 from pypimirror.memory import relax_collector
 from pypimirror.project import project_directory
-from pypimirror.stages import plan, sequence
 from pypimirror.stages import run as run_module
+from pypimirror.stages import sequence
 from pypimirror.stages.run import Summary
 
 
@@ -68,6 +68,8 @@ def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None
 
 def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: bool) -> bool:
     """Print what a sync would do; return whether nothing of it would fail."""
+    from pypimirror.stages import plan
+
     with TerminalReporter(quiet) as reporter:
         found = plan.plan(config, projects, reporter)
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pypimirror.catalog import runs
+from pypimirror.catalog.states import COMPLETED
 from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
@@ -58,7 +58,7 @@ def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:
         f"  {counts['files_checked']} files checked, {show.amount(counts['bytes_checked'])} read, "
         f"{counts['repaired']} repaired"
     )
-    if result.message and result.state != runs.COMPLETED:
+    if result.message and result.state != COMPLETED:
         out.print(f"  {result.message}", markup=False)
     show.failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)

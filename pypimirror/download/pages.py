@@ -20,7 +20,7 @@ from pypimirror.download.client import Client, content_length, discard, failed_s
 from pypimirror.download.failure import Again, FetchError, disk_failure
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.model import Reason
-from pypimirror.upstream.read import ACCEPT, parse_page
+from pypimirror.upstream.read import page_headers, parse_page
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
 
@@ -99,11 +99,7 @@ def fetch_list(
 
 def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     """Return an answer of 200, or of 304 where the job allows it."""
-    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
-    if job.etag:
-        headers["If-None-Match"] = job.etag
-    if job.last_modified:
-        headers["If-Modified-Since"] = job.last_modified
+    headers = page_headers(job.etag, job.last_modified)
     response = client.get(job.remote, url, headers)
     conditional = bool(job.etag or job.last_modified)
     if response.status_code == 200 or (response.status_code == 304 and conditional):

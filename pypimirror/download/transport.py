@@ -15,13 +15,10 @@ It decides nothing about hosts, redirects, logins or retries: see `client` and `
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import certifi
 import requests
 from gevent.ssl import SSLContext, create_default_context
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -29,6 +26,7 @@ from requests.cookies import RequestsCookieJar
 from requests.models import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
 
+from pypimirror.download.authorities import authorities, trusted
 from pypimirror.download.body import (
     Body,
     ChunkedBody,
@@ -345,31 +343,6 @@ def _request_bytes(address: Address, headers: Mapping[str, str], method: str) ->
 
 def make_tls_context() -> SSLContext:
     """Return a context that verifies certificates and names."""
-    trusted = authorities()
-    if trusted is None:
-        context = create_default_context()
-    elif Path(trusted).is_dir():
-        context = create_default_context(capath=trusted)
-    else:
-        context = create_default_context(cafile=trusted)
+    context = create_default_context(**trusted(authorities()))
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def authorities() -> str | None:
-    """Return the file or directory of trusted authorities, None for OpenSSL's own choice.
-
-    REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE where set; else the system's, which SSL_CERT_FILE and
-    SSL_CERT_DIR override; else certifi's.
-    """
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    if bundle:
-        return bundle
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or _has_entries(paths.capath):
-        return None
-    return certifi.where()
-
-
-def _has_entries(directory: str | None) -> bool:
-    return directory is not None and Path(directory).is_dir() and any(Path(directory).iterdir())

@@ -16,11 +16,13 @@ from packaging.utils import canonicalize_name
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchList, ListResult
+from pypimirror.download.unchanged import is_unchanged
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
 from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages
 from pypimirror.stages.run import Run, places
 from pypimirror.upstream.listing import parse_list
+from pypimirror.upstream.read import page_headers
 
 _SELECTION_MARK = "selection"
 
@@ -162,6 +164,10 @@ def _fetch_from(
         etag=None if waiting or before is None else before.etag,
         last_modified=None if waiting or before is None else before.last_modified,
     )
+    headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
+    conditional = bool(job.etag or job.last_modified)
+    if conditional and is_unchanged(url, headers, run.config.download.timeout):
+        return ListResult(job.id, not_modified=True), None
     (result,) = run.fetch([job])
     assert isinstance(result, ListResult)
     if result.problem is not None or result.not_modified:

@@ -10,15 +10,17 @@ a batch leaves no connection idle.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from typing import cast
 
 from pypimirror.catalog import projects, runs
 from pypimirror.model import Stage
-from pypimirror.stages import discover, download, publish, verify
+from pypimirror.stages import discover, publish
 from pypimirror.stages.run import Run
 
 #: Projects in a batch: enough to keep all connections busy and a flush cheap for each file, few
@@ -40,12 +42,12 @@ class Batch:
 #: Does one stage for one batch.
 Call = Callable[[Run, Stage, Batch], None]
 
-_WORK = {
-    Stage.DISCOVER: discover.discover,
-    Stage.DOWNLOAD: download.download,
-    Stage.VERIFY: verify.verify,
-    Stage.PUBLISH: publish.publish,
-}
+
+def _work(stage: Stage) -> Callable[[Run, Sequence[int]], None]:
+    """Return what does a stage for the projects of a batch: the function named as the stage is."""
+    # Imported when there is work: most runs find nothing changed.
+    work = getattr(importlib.import_module(f"pypimirror.stages.{stage}"), stage)
+    return cast("Callable[[Run, Sequence[int]], None]", work)
 
 
 def perform(run: Run, stage: Stage, batch: Batch) -> None:
@@ -56,7 +58,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> None:
     with run.counting() as counts:
         try:
             if batch.projects:
-                _WORK[stage](run, batch.projects)
+                _work(stage)(run, batch.projects)
             elif stage is Stage.DISCOVER:
                 discover.look_for_changes(run)
             else:

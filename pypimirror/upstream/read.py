@@ -44,6 +44,16 @@ class Detected(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
+def page_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
+    """Return what to ask a page or a list with, conditionally where it was read before."""
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
+    if etag:
+        headers["If-None-Match"] = etag
+    if last_modified:
+        headers["If-Modified-Since"] = last_modified
+    return headers
+
+
 def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:
     """Read a project page of either form.
 

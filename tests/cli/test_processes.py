@@ -109,10 +109,12 @@ def test_a_killed_worker_costs_nothing_but_time(
 
 IMPORTS = """
 import json, sys
+started = []
+sys.addaudithook(lambda event, _: event == "subprocess.Popen" and started.append("a process"))
 from pypimirror.cli import main
 sys.argv = ["pypimirror", *sys.argv[1:]]
 code = main._run()
-print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+print(json.dumps([code, sorted(sys.modules) + started]), file=sys.stderr)
 """
 
 
@@ -139,7 +141,19 @@ def test_a_run_that_finds_nothing_changed_imports_nothing_heavy(
 ) -> None:
     offer(simulator, "six", "1.0")
     mirror.sync()
-    assert not modules_after(mirror, "sync", "-q") & {*HEAVY, "alembic"}
+    modules = modules_after(mirror, "sync", "--inline", "-q")
+    assert not modules & {*HEAVY, "alembic", "rich", "sqlalchemy.dialects.postgresql"}
+
+
+def test_a_run_that_finds_nothing_changed_asks_once_and_starts_no_process(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.select()
+    assert "a process" in modules_after(mirror, "sync", "--inline", "-q")
+    simulator.forget()
+    assert "a process" not in modules_after(mirror, "sync", "--inline", "-q")
+    assert [request.status for request in simulator.requests] == [304]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["sync", "--help"], ["--version"]])

@@ -124,6 +124,15 @@ def lab(make_lab: MakeLab) -> Lab:
 
 
 @pytest.fixture
+def secure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A simulator over TLS, of an authority that nobody trusts yet."""
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    with Simulator(tls=True) as running:
+        yield running
+
+
+@pytest.fixture
 def six(simulator: Simulator) -> IndexFile:
     return simulator.add_file("six", "six-1.0.tar.gz", BODY)
 

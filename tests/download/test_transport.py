@@ -120,14 +120,6 @@ def test_no_more_idle_connections_than_wanted(simulator: Simulator, six: IndexFi
 # TLS
 
 
-@pytest.fixture
-def secure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-        monkeypatch.delenv(variable, raising=False)
-    with Simulator(tls=True) as running:
-        yield running
-
-
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_tls(
     make_lab: MakeLab, secure: Simulator, monkeypatch: pytest.MonkeyPatch, variable: str

@@ -10,7 +10,7 @@ from flows import running
 from flows.sync import run_sync
 from pypimirror.catalog import runs
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import sequence
+from pypimirror.stages import download as stage_download
 from pypimirror.stages.run import Run, StoppedError
 from tasks import stage as stage_module
 from tasks.download import download
@@ -30,7 +30,7 @@ def quick(in_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[tuple[Stage, int]]:
     """Let the download stage fail so many times; the list grows with each attempt."""
     attempts: list[tuple[Stage, int]] = []
-    real = sequence._WORK[Stage.DOWNLOAD]
+    real = stage_download.download
 
     def work(run: Run, ids: tuple[int, ...]) -> None:
         attempts.append((Stage.DOWNLOAD, len(ids)))
@@ -38,7 +38,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[
             raise error
         real(run, ids)
 
-    monkeypatch.setitem(sequence._WORK, Stage.DOWNLOAD, work)
+    monkeypatch.setattr(stage_download, "download", work)
     return attempts
 
 

@@ -1,0 +1,78 @@
+"""Asking whether something has changed, in the parent: most runs need to know nothing else.
+
+Starting a worker for one answer without a body costs more than all the rest of a run that finds
+nothing changed. So the parent asks itself, as plainly as can be: one conditional HEAD to an
+upstream's own address. Whatever is not plainly "not modified" (another status, a redirect, an
+error, a proxy or a login that would be needed, an unusual address) counts as not known: a worker
+then asks as always, with everything that it heeds and with all its attempts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+from pypimirror.download.authorities import authorities, trusted
+
+#: Seconds for everything; a slow upstream is a worker's affair.
+PATIENCE = 5.0
+_MAX_HEAD = 16 << 10  #: bytes
+_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(/[!-\"$->@-~]*)", re.ASCII)
+_HEADER_VALUE = re.compile(r"[ -~]+")
+_NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
+
+
+def is_unchanged(url: str, headers: dict[str, str], timeout: float) -> bool:
+    """Whether `url` plainly answers that it is unchanged, by the conditions in `headers`.
+
+    `timeout` is in seconds; no more than `PATIENCE` is waited in all. Raises nothing.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
+        return False
+    if _needs_more():
+        return False
+    scheme, host, port, target = match.groups()
+    number = int(port) if port else {"http": 80, "https": 443}[scheme]
+    lines = [f"HEAD {target} HTTP/1.1", f"Host: {host}{f':{port}' if port else ''}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    request = "\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii")
+    try:
+        head = _exchange(scheme, host, number, request, min(timeout, PATIENCE))
+    except (OSError, ValueError, OverflowError):
+        return False
+    return _NOT_MODIFIED.match(head) is not None
+
+
+def _needs_more() -> bool:
+    """Whether proxies or logins are set up, which the workers heed."""
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        return True
+    files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
+    return any(Path(os.path.expanduser(file)).exists() for file in files)  # noqa: PTH111
+
+
+def _exchange(scheme: str, host: str, port: int, request: bytes, patience: float) -> bytes:
+    """Send a request and return the head of the answer; raises `OSError` and `ValueError`."""
+    deadline = time.monotonic() + patience
+    connection = socket.create_connection((host, port), patience)
+    try:
+        if scheme == "https":
+            import ssl
+
+            context = ssl.create_default_context(**trusted(authorities()))
+            connection = context.wrap_socket(connection, server_hostname=host)
+        connection.sendall(request)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = connection.recv(_MAX_HEAD)
+            head += piece
+            if not piece or len(head) > _MAX_HEAD:
+                raise ValueError("no head of an answer")
+        return head
+    finally:
+        connection.close()
