@@ -20,6 +20,7 @@ from pypimirror.download.authorities import authorities, trusted
 #: Seconds for everything; a slow upstream is a worker's affair.
 PATIENCE = 5.0
 _MAX_HEAD = 16 << 10  #: bytes
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _URL = re.compile(r"(https?)://([A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(/[!-\"$->@-~]*)", re.ASCII)
 _HEADER_VALUE = re.compile(r"[ -~]+")
 _NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
@@ -49,7 +50,7 @@ def is_unchanged(url: str, headers: dict[str, str], timeout: float) -> bool:
 
 def _needs_more() -> bool:
     """Whether proxies or logins are set up, which the workers heed."""
-    if any(name.lower().endswith("_proxy") for name in os.environ):
+    if any(name.lower() in _PROXIES and value for name, value in os.environ.items()):
         return True
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
     return any(Path(os.path.expanduser(file)).exists() for file in files)  # noqa: PTH111

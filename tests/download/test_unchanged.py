@@ -82,7 +82,7 @@ def test_an_answer_that_never_ends_is_given_up(
     assert not is_unchanged(simulator.url, known, 10)
 
 
-@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY", "no_proxy"])
+@pytest.mark.parametrize("name", ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
 def test_proxies_are_left_to_the_workers(
     simulator: Simulator,
     six: IndexFile,
