@@ -22,7 +22,14 @@ from requests.utils import get_environ_proxies, get_netrc_auth, select_proxy
 
 from pypimirror.download.body import Body, Raw
 from pypimirror.download.failure import FetchError, bad_response, status_failure
-from pypimirror.download.hosts import Address, HostPolicy, Origin, is_public, not_public, parse_url
+from pypimirror.download.hosts import (
+    Address,
+    HostPolicy,
+    Origin,
+    is_spelled_private,
+    not_public,
+    parse_url,
+)
 from pypimirror.download.protocol import Hello
 from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.transport import Request, StockBody, Transport
@@ -94,8 +101,8 @@ class Client:
         origin = address.origin
         public_only = policy.public_only(origin)
         proxies = environment_proxies(address.url)
-        if proxies and public_only and origin.host[-1:].isdigit() and not is_public(origin.host):
-            # A proxy looks names up itself; what can be checked here is an address as such.
+        if proxies and public_only and is_spelled_private(origin.host):
+            # A proxy looks names up itself; what can be checked here is the name as such.
             raise not_public(origin, origin.host, policy.name)
         login = policy.login if origin == policy.own and policy.login else None
         login = login or get_netrc_auth(address.url)

@@ -171,6 +171,12 @@ def _parse_entry(entry: str) -> tuple[str, int | None]:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Not public either, whatever this version of Python says: addresses of a site, of a protocol, for
+#: documentation, of a relay, and of a NAT64 of one's own.
+_SPECIAL = [
+    ipaddress.ip_network(text)
+    for text in ("fec0::/10", "192.0.0.0/24", "3fff::/20", "192.88.99.0/24", "64:ff9b:1::/48")
+]
 
 
 def is_public(address: str) -> bool:
@@ -189,6 +195,18 @@ def is_public(address: str) -> bool:
             return False
         if inner is not None:
             return is_public(str(inner))
+    if any(parsed in network for network in _SPECIAL):
+        return False
     return parsed.is_global and not (
         parsed.is_multicast or parsed.is_reserved or parsed.is_loopback or parsed.is_link_local
     )
+
+
+def is_spelled_private(host: str) -> bool:
+    """Whether a host's name alone says that it is not public, in any spelling of an address.
+
+    For where names cannot be looked up. What is an address in an odd spelling counts as private.
+    """
+    last = host.rpartition(".")[2]
+    is_address = ":" in host or host[-1:].isdigit() or last.startswith("0x")
+    return last == "localhost" or (is_address and not is_public(host))

@@ -296,10 +296,14 @@ class FileTransfer:
             )
         if wrong:
             name = wrong[0]
-            raise self._offends(
-                Reason.DIGEST_MISMATCH,
-                f"{url} has the {name} {computed[name]}, but the index says {job.digests[name]}.",
-            )
+            text = f"{url} has the {name} {computed[name]}, but the index says {job.digests[name]}."
+            met = next((other for other in job.digests if other not in wrong), None)
+            if met is not None:
+                text += (
+                    f" Its {met} {computed[met]} is what was claimed: either these claims "
+                    "contradict each other, or the bytes are forged."
+                )
+            raise self._offends(Reason.DIGEST_MISMATCH, text)
         return self._result(url)
 
     def _offends(self, reason: Reason, message: str) -> FetchError:

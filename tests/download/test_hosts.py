@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.download.failure import FetchError
-from pypimirror.download.hosts import Address, HostPolicy, Origin, is_public, parse_url
+from pypimirror.download.hosts import (
+    Address,
+    HostPolicy,
+    Origin,
+    is_public,
+    is_spelled_private,
+    parse_url,
+)
 from pypimirror.download.protocol import Remote
 from pypimirror.model import Reason
 from tests.download.conftest import MakeLab, good, problem
@@ -157,11 +164,42 @@ def test_public_address(address: str) -> None:
         "::127.0.0.1",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "fec0::1",
+        "3fff::1",
+        "192.0.0.8",
+        "192.88.99.1",
+        "64:ff9b:1::a00:1",
         "not an address",
     ],
 )
 def test_private_address(address: str) -> None:
     assert not is_public(address)
+    assert is_spelled_private(address) or address == "not an address"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "x.localhost", "fd00::a", "127.1", "2130706433", "0x7f000001", "1.2.0xa"]
+)
+def test_names_that_a_proxy_must_not_even_be_asked_for(host: str) -> None:
+    assert is_spelled_private(host)
+
+
+@pytest.mark.parametrize("host", ["pypi.example.org", "8.8.8.8", "2606:4700::a", "a1.example.org"])
+def test_names_that_a_proxy_may_look_up(host: str) -> None:
+    assert not is_spelled_private(host)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_with_one_private_address_among_public_ones_is_not_asked(
+    make_lab: MakeLab, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    found = [(2, 1, 6, "", (address, 80)) for address in ("8.8.8.8", "127.0.0.1")]
+    monkeypatch.setattr("gevent.socket.getaddrinfo", lambda *_: found[::order])
+    lab = make_lab(remotes=(Remote("sim", simulator.url, ("*",)),))
+    with Simulator() as other:
+        url = f"http://rebound.invalid:{other.server.port}/packages/x"
+        assert "127.0.0.1" in problem(lab.file(url), Reason.HOST_NOT_ALLOWED).message
+        assert other.connections == 0
 
 
 def test_host_that_is_not_named(lab, simulator: Simulator, six: IndexFile) -> None:

@@ -218,6 +218,15 @@ def test_proxy(make_lab: MakeLab, proxy: Simulator) -> None:
     problem(lab.file("http://other.invalid/x"), Reason.HOST_NOT_ALLOWED)
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1", "[fd00::a]", "localhost", "0x7f00000a"])
+def test_a_proxy_is_not_asked_for_private_hosts(
+    make_lab: MakeLab, proxy: Simulator, host: str
+) -> None:
+    lab = make_lab(remotes=(Remote("sim", "http://index.invalid/simple/", ("*",)),))
+    problem(lab.file(f"http://{host}/x"), Reason.HOST_NOT_ALLOWED)
+    assert proxy.requests == []
+
+
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [

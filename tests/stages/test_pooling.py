@@ -196,6 +196,21 @@ def test_sources_that_contradict_each_other_are_refused_with_both_claims_named(
     assert simulator.downloads(NAME) == second.downloads(NAME) == 0
 
 
+def test_claims_of_two_algorithms_that_no_bytes_can_meet_are_refused_and_both_named(
+    make_mirror: MakeMirror, simulator: Simulator, second: Simulator
+) -> None:
+    """Only the bytes tell that they contradict each other."""
+    claim = wrong("md5")
+    file = add(simulator, claim)
+    add(second, ("sha256",))
+    mirror = make_mirror(simulator, second)
+    result = mirror.sync()
+    assert reasons(result.failures) == {NAME: Reason.DIGEST_MISMATCH}
+    message = result.failures[0].message
+    assert all(text in message for text in (claim["md5"], file.sha256, "contradict"))
+    assert mirror.files("six") == []
+
+
 @pytest.mark.parametrize("believed", [0, 1])
 def test_the_authoritative_upstream_is_believed(
     make_mirror: MakeMirror, simulator: Simulator, second: Simulator, believed: int

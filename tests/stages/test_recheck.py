@@ -507,6 +507,50 @@ def test_all_rows_are_read_where_there_are_more_than_a_page_of_them(
     assert verify(mirror).counts["files_checked"] == 7
 
 
+def test_what_is_under_way_does_not_grow_with_the_mirror(
+    mirror: Mirror, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are read a page at a time, and no more of them than the workers are kept busy with."""
+    (columns,) = mirror.query("SELECT group_concat(name) AS n FROM pragma_table_info('files')")
+    names = [name for name in columns["n"].split(",") if name not in ("id", "filename")]
+    mirror.query(
+        f"INSERT INTO files (filename, {','.join(names)}) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
+        f"ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT 'six-' || i || '.zip', {','.join(names)} "
+        "FROM files, n WHERE filename = 'six-2.0.tar.gz'"
+    )
+    monkeypatch.setattr(recheck_module, "_PAGE", 50)
+    held_pages = recheck_module.files.held
+    pages: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        pages.append(len(held_pages(*arguments)))
+        return held_pages(*arguments)
+
+    monkeypatch.setattr(recheck_module.files, "held", counted)
+    check = Run.check
+    peak = 0
+
+    def watched(run: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
+        under_way = 0
+
+        def taken() -> Iterator[Check]:
+            nonlocal under_way, peak
+            for job in jobs:
+                under_way += 1
+                peak = max(peak, under_way)
+                yield job
+
+        for result in check(run, taken()):
+            under_way -= 1
+            yield result
+
+    monkeypatch.setattr(Run, "check", watched)
+    result = verify(mirror)
+    assert result.counts["files_checked"] == 3004
+    assert sum(pages) == 3004 and max(pages) == 50
+    assert peak <= 40 * mirror.config.processes
+
+
 # Machine
 
 
