@@ -41,11 +41,16 @@ def upgrade() -> None:
         postgresql_where=timed,
     )
     op.create_index("ix_projects_checked", "projects", ["upstream", "checked_at"])
+    waits = sa.text("next_try IS NOT NULL")
+    op.create_index(
+        "ix_files_next_try", "files", ["next_try"], sqlite_where=waits, postgresql_where=waits
+    )
 
 
 def downgrade() -> None:
     op.drop_index("ix_projects_checked", "projects")
     op.drop_index("ix_projects_choice", "projects")
+    op.drop_index("ix_files_next_try", "files")
     for table, columns in COLUMNS.items():
         for name, _ in reversed(columns):
             op.drop_column(table, name)

@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
-from pypimirror.catalog.projects import CHUNK, chunks, update_rows
+from pypimirror.catalog.projects import CHUNK, chunks, is_due, update_rows
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
+    LONGEST_WAIT,
     PROVEN,
     Cause,
     IllegalMoveError,
@@ -49,9 +50,51 @@ def in_states(
     return list(connection.execute(query))
 
 
-def due(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
-    """Return the files of these projects that must be fetched."""
-    return in_states(connection, ids, DUE)
+def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+    """Return the files of these projects that must be fetched; with `now`, none that waits."""
+    found = in_states(connection, ids, DUE)
+    return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
+
+
+def _waits_at(next_try: float | None, now: float) -> bool:
+    """Say of one row what `projects.is_due` says to the database."""
+    return next_try is not None and now < next_try <= now + LONGEST_WAIT
+
+
+def wake(connection: Connection, now: float | None) -> None:
+    """Mark the projects of files whose next try has come; without `now`, of all that wait."""
+    query = select(files.c.project_id).where(
+        files.c.next_try.is_not(None), files.c.state.in_(list(DUE)), files.c.gone.is_(None)
+    )
+    if now is not None:
+        query = query.where(is_due(now))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
+    connection.execute(statement.values(todo=True))
+
+
+def wait_no_more(connection: Connection) -> None:
+    """Let every file be tried again by the next run that comes by."""
+    wake(connection, None)
+    waiting = update(files).where(files.c.next_try.is_not(None))
+    connection.execute(waiting.values(next_try=None))
+
+
+def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> Iterator[Row[Any]]:
+    """Stream the files, of all projects or of these, whose next try has not come yet."""
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            files.c.next_try > now,
+            files.c.next_try <= now + LONGEST_WAIT,
+            files.c.state.in_(list(DUE)),
+            files.c.gone.is_(None),
+        )
+        .order_by(files.c.id)
+    )
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    yield from connection.execution_options(yield_per=CHUNK).execute(query)
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:

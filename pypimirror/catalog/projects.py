@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Text,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.schema import files, lists, marks, projects, refusals
-from pypimirror.catalog.states import OPEN, Cause
+from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, Cause
 from pypimirror.model import Problem, ProjectName, Reason
 
 #: Rows that one statement names at most: both databases limit the variables of a statement.
@@ -209,10 +210,22 @@ def drop(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(delete(projects).where(projects.c.id.in_(chunk)))
 
 
-def finish(connection: Connection, ids: Sequence[int]) -> None:
-    """Mark those of these projects as done that have nothing left to do."""
+def is_due(now: float) -> ColumnElement[bool]:
+    """Return the condition that a file does not wait for its next try."""
+    next_try = files.c.next_try
+    return or_(next_try.is_(None), next_try <= now, next_try > now + LONGEST_WAIT)
+
+
+def finish(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """Mark those of these projects as done that have nothing left to do but to wait.
+
+    `files.wake` marks them again when the next try of one of their files has come.
+    """
     open_file = select(files.c.id).where(
-        files.c.project_id == projects.c.id, files.c.state.in_(OPEN), files.c.gone.is_(None)
+        files.c.project_id == projects.c.id,
+        files.c.state.in_(OPEN),
+        files.c.gone.is_(None),
+        or_(files.c.state.not_in(DUE), is_due(now)),
     )
     connection.execute(
         update(projects)

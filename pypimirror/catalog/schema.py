@@ -106,6 +106,8 @@ _gone = files.c.gone.is_not(None)
 Index("ix_files_gone", files.c.project_id, sqlite_where=_gone)
 _held = files.c.withdrawn_at.is_not(None)
 Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held)
+_waits = files.c.next_try.is_not(None)
+Index("ix_files_next_try", files.c.next_try, sqlite_where=_waits)
 
 #: What a page offers and this mirror refuses, until the page changes.
 refusals = Table(

@@ -44,6 +44,10 @@ MOVES: dict[State, frozenset[State]] = {
 
 #: States in which a download is due.
 DUE = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
+#: Seconds. No file waits longer for its next try; a time that is further away comes from a clock
+#: that was wrong, and does not count.
+LONGEST_WAIT = 86_400.0
+
 #: States in which something is left to do.
 OPEN = DUE | {State.FETCHED, State.VERIFIED}
 #: States in which verified bytes are in place.

@@ -14,7 +14,8 @@ Rules, in this order, for each file name:
    download.
 5. Offered again while withdrawn: the bytes that are still here are verified again, else it is
    wanted.
-6. Offered, new or not yet held: wanted, with the newest claims.
+6. Offered, new or not yet held: wanted, with the newest claims; where these are others than
+   before, the failures so far mean nothing.
 7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
    upstream withholds it, else "upstream"). Applied later, after the deletion guard has seen all.
    Where something could not be read that may offer it still, it stays.
@@ -31,6 +32,7 @@ import msgspec
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.stages.backoff import MEANINGFUL
 from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
 
@@ -87,6 +89,7 @@ class Decision:
     moved: dict[State, list[int]] = field(default_factory=dict)  #: ids to move, by target
     gone: dict[Cause, list[int]] = field(default_factory=dict)
     back: list[int] = field(default_factory=list)  #: ids that are offered again
+    anew: list[int] = field(default_factory=list)  #: ids whose failures so far mean nothing now
     refused: list[Problem] = field(default_factory=list)
     found: int = 0  #: files that are selected and offered
     reused: int = 0  #: of these, files whose verified bytes are here already
@@ -194,6 +197,8 @@ def _known(
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
         decision.changed.append({"id": old.id, **changes})
+        if state in DUE and not MEANINGFUL.isdisjoint(changes):
+            decision.anew.append(old.id)
     if target is None and state in PROVEN and _lacks_metadata(row, old):
         if "metadata_claim" in changes:
             target = State.FETCHED  # the new claim may be right: prove it with the wheel

@@ -30,7 +30,7 @@ from pypimirror.model import (
     Stage,
 )
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import acceptance, alternates, lists, pages, sources
+from pypimirror.stages import acceptance, alternates, backoff, lists, pages, sources, standing
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
@@ -51,6 +51,7 @@ def look_for_changes(run: Run) -> None:
     run.reporter.begin(Stage.DISCOVER, None)
     acceptance.apply(run)
     if run.names is None:
+        standing.wake(run)
         lists.drop_deselected(run)
     if run.names is None and run.selection.needs_list:
         lists.compare(run)
@@ -338,6 +339,8 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
     ]
     files.add(connection, new, run.id)
     files.change(connection, (row for d in decisions.values() for row in d.changed))
+    anew = (i for d in decisions.values() for i in d.anew)
+    files.change(connection, ({"id": i, **backoff.CLEAN} for i in anew))
     files.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
     for cause in Cause:
         ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]

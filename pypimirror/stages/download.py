@@ -24,7 +24,7 @@ from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.download.resume import WORTH_A_NOTE
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import whereabouts
+from pypimirror.stages import backoff, whereabouts
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Observed, Run, StoppedError
@@ -47,7 +47,7 @@ def download(run: Run, ids: Sequence[int]) -> None:
     """Fetch the files of these projects that are due."""
     _recheck(run, ids)
     with run.catalog.write() as connection:
-        due = {row.id: row for row in files.due(connection, ids)}
+        due = {row.id: row for row in files.due(connection, ids, run.due_at)}
         names = sorted({row.project for row in due.values()})
         runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
     run.reporter.begin(Stage.DOWNLOAD, len(due))
@@ -203,10 +203,11 @@ class _Lines:
 def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
     """Record what no place could deliver."""
     problems = [_problem(due[result.id], result) for result in results]
-    bad: list[dict[str, int]] = []
-    rest: list[dict[str, int]] = []
+    bad: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
     for result, problem in zip(results, problems, strict=True):
-        (bad if problem.reason in _PROVEN_BAD else rest).append({"id": result.id})
+        columns = backoff.after_failure(due[result.id], problem, run.id, run.now)
+        (bad if problem.reason in _PROVEN_BAD else rest).append({"id": result.id, **columns})
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)

@@ -6,6 +6,7 @@ changes are rolled back; so the plan and the run cannot disagree.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from pypimirror.catalog.states import PROVEN
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
-from pypimirror.stages import discover, publish, sequence, withdraw
+from pypimirror.stages import discover, publish, sequence, standing, withdraw
 from pypimirror.stages.reporter import Reporter
 from pypimirror.stages.run import Run, StoppedError, check_names
 from pypimirror.tree import Tree
@@ -124,7 +125,7 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
-        found.fetch.extend(_entry(row) for row in files.due(connection, ids))
+        found.fetch.extend(_entry(row) for row in files.due(connection, ids, run.due_at))
         rows = projects.get(connection, ids)
         _add_pages(found, (row.name for row in rows if row.dirty and row.gone is None))
 
@@ -133,7 +134,7 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
         leaving = [row for row in files.leaving(connection) if row.state in PROVEN]
-        run.kept.extend(projects.standing_refusals(connection, run.names))
+        run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
         if publish.is_another_form(run, connection):
             entries = projects.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in entries))

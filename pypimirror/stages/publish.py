@@ -65,7 +65,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
         _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
     with run.catalog.write() as connection:
-        projects.finish(connection, ids)
+        projects.finish(connection, ids, run.now)
 
 
 def finish(run: Run) -> None:

@@ -20,7 +20,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import lock
-from pypimirror.catalog import projects, runs
+from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
@@ -29,7 +29,7 @@ from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stag
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room, remedy
-from pypimirror.stages import staging
+from pypimirror.stages import staging, standing
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
@@ -174,6 +174,11 @@ class Run:
             decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
+
+    @property
+    def due_at(self) -> float | None:
+        """When files must be due for this run to try them; None: it makes none of them wait."""
+        return self.now if self.names is None else None
 
     def count(self, **changes: int) -> None:
         """Add to the counts of the run, and of the stage that it is called in."""
@@ -377,11 +382,10 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
 
 def _close(run: Run, state: str, message: str) -> Summary:
     with _catalog_errors(), run.catalog.write() as connection:
-        # What pages offer and the mirror refuses is said in every run, until it changes.
         said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
-        refused = projects.standing_refusals(connection, run.names)
-        news = [problem for problem in refused if (problem.project, problem.file) not in said]
-        runs.add_failures(connection, run.id, Stage.DISCOVER, news)
+        for stage, problems in standing.told(run, connection).items():
+            news = [problem for problem in problems if (problem.project, problem.file) not in said]
+            runs.add_failures(connection, run.id, stage, news)
         rows = runs.failures_of(connection, run.id)
         failures = [
             Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts) for r in rows

@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import download, publish
+from pypimirror.stages import backoff, download, publish
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run, StoppedError
@@ -41,16 +41,26 @@ def verify(run: Run, ids: Sequence[int]) -> None:
     rows = [row for row in rows if row.id in run.observed]
     run.reporter.begin(Stage.VERIFY, len(rows))
     first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
-    lost: list[Problem] = []
+    lost: list[tuple[Row[Any], Problem]] = []
     while rows:
         bad = _prove(run, rows)
         for number, (_, problem) in bad.items():
             first.setdefault(number, problem)
         again = download.fetch_elsewhere(run, bad)
-        lost.extend(first[number] for number in bad if number not in again)
+        lost.extend((bad[number][0], first[number]) for number in bad if number not in again)
         rows = [bad[number][0] for number in bad if number in again]
+    _give_up(run, lost)
+
+
+def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
+    """Record what no place delivers in a form that passes."""
+    with run.catalog.write() as connection:
+        files.change(
+            connection,
+            [{"id": r.id, **backoff.after_failure(r, p, run.id, run.now)} for r, p in lost],
+        )
     run.count(files_quarantined=len(lost))
-    run.failed(Stage.VERIFY, lost)
+    run.failed(Stage.VERIFY, [problem for _, problem in lost])
     run.reporter.advance(Stage.VERIFY, things=len(lost))
 
 
@@ -168,6 +178,7 @@ def _place(
                 "stamp": run.tree.stamp(_relative(row)),
                 "metadata_sha256": metadata.get(row.id),
                 "withdrawn_at": None,
+                **backoff.CLEAN,
             }
         )
     run.tree.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, inspect, text
+from sqlalchemy import Connection, event, inspect, text
 
-from pypimirror.catalog import engines, projects
+from pypimirror.catalog import engines, files, projects
 from pypimirror.catalog.database import SCHEMA_REVISION, Catalog, CatalogError, is_absent
 from pypimirror.catalog.schema import metadata
 from pypimirror.model import ProjectName
@@ -71,19 +72,31 @@ def test_the_migrations_make_the_indexes_with_their_conditions(
     }
 
 
-def test_what_is_left_to_do_is_found_by_its_index(catalog: Catalog, database: str) -> None:
+@pytest.mark.parametrize(
+    ("index", "ask"),
+    [
+        ("ix_projects_todo", lambda connection: projects.next_batch(connection, 0, 10, None)),
+        ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),
+        ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
+        ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
+    ],
+)
+def test_what_is_left_to_do_is_found_by_its_index(
+    catalog: Catalog, database: str, index: str, ask: Callable[[Connection], Any]
+) -> None:
     """A partial index is taken only where the query says its condition in the same words."""
     ensure(catalog, "six")
     asked: list[tuple[str, Any]] = []
-    with catalog.read() as connection:
+    with catalog.write() as connection:
         if database == "postgresql":  # a table of one row is read faster without any index
             connection.execute(text("SET LOCAL enable_seqscan = off"))
         event.listen(catalog.engine, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
-        projects.next_batch(connection, 0, 10, None)
-        (query, values) = asked[0]
+        ask(connection)
         explain = "EXPLAIN" if database == "postgresql" else "EXPLAIN QUERY PLAN"
-        plan = connection.exec_driver_sql(f"{explain} {query}", values).fetchall()
-    assert any("ix_projects_todo" in row[-1] for row in plan)
+        for query, values in list(asked):
+            plan = connection.exec_driver_sql(f"{explain} {query}", values).fetchall()
+            assert any(index in row[-1] for row in plan), plan
+            assert not any("SCAN files" in row[-1] for row in plan), plan
 
 
 def test_no_migration_says_what_only_sqlite_understands() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.projects import CHUNK, chunks
-from pypimirror.catalog.states import Cause, State
+from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.model import Problem, ProjectName, Reason, Stage
 
 #: More than one statement may name.
@@ -95,8 +95,29 @@ def test_a_project_is_done_when_nothing_is_left_to_do(
     with catalog.write() as connection:
         number = add_project(connection, "six", todo=True, **changes)
         add_file(connection, number, "six-1.zip", state=state)
-        projects.finish(connection, [number])
+        projects.finish(connection, [number], 0.0)
         assert (projects.next_batch(connection, 0, 9, None) == []) is done
+
+
+@pytest.mark.parametrize(
+    ("now", "waits"), [(999.0, True), (1000.0, False), (1000.0 - LONGEST_WAIT - 1, False)]
+)
+def test_what_waits_for_its_next_try_is_neither_due_nor_left_to_do_until_then(
+    catalog: Catalog, now: float, waits: bool
+) -> None:
+    with catalog.write() as connection:
+        number = add_project(connection, "six", todo=True)
+        add_file(connection, number, "six-1.zip", state=State.FAILED, next_try=1000.0)
+        assert (files.due(connection, [number], now) == []) is waits
+        assert len(files.due(connection, [number], None)) == 1
+        assert (len(list(files.waiting(connection, now, None))) == 1) is waits
+        assert list(files.waiting(connection, now, ["idna"])) == []
+        projects.finish(connection, [number], now)
+        assert (projects.next_batch(connection, 0, 9, None) == []) is waits
+        files.wake(connection, now)
+        assert (projects.next_batch(connection, 0, 9, None) == []) is waits
+        files.wait_no_more(connection)
+        assert projects.next_batch(connection, 0, 9, None) == [number]
 
 
 def test_setting_gone_marks_project_and_files_and_ends_looking(catalog: Catalog) -> None:

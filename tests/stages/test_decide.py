@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.catalog.states import PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PINNED, PROVEN, Cause, State
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.stages.decide import Decision, HeldFile, Terms, columns, decide
 from pypimirror.verify.proof import Proof, strongest
@@ -223,6 +223,7 @@ def test_rule_4_a_digest_that_comes_late_beats_a_proof_by_structure(
 def test_rule_6_what_is_not_yet_proven_takes_the_newest_claims(state: State) -> None:
     decision = run(offered(digests={"sha256": B}, size=9), have=held(state))
     assert decision.changed == [{"id": 1, "sha256": bytes.fromhex(B), "size": 9}]
+    assert decision.anew == ([1] if state in DUE else [])
     assert decision.refused == []
 
 
