@@ -39,7 +39,13 @@ TASKS: dict[Stage, StageTask] = {
 
 
 def perform(
-    command: str, config: str, work: Callable[[Run], None], names: Sequence[str] = ()
+    command: str,
+    config: str,
+    work: Callable[[Run], None],
+    names: Sequence[str] = (),
+    *,
+    retry: str | None = None,
+    options: Sequence[str] = (),
 ) -> Summary:
     """Do a run of the catalog in the flow run of this context, and show how it ended.
 
@@ -62,7 +68,14 @@ def perform(
 
     with FlowReporter(flow_run_logger(flow_run)) as reporter:
         result = stages.sync(
-            settings, names, in_flow_run, trigger=trigger, command=command, reporter=reporter
+            settings,
+            names,
+            in_flow_run,
+            trigger=trigger,
+            command=command,
+            reporter=reporter,
+            retry=retry,
+            options=options,
         )
     summaries.show(result, command, settings.directory)
     return result

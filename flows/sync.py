@@ -33,16 +33,19 @@ class PrefectUnreachableError(PypimirrorError):
 
 
 @flow(name="sync", persist_result=False)
-def sync(config: str = "pypimirror.toml", projects: list[str] | None = None) -> State[Any]:
+def sync(
+    config: str = "pypimirror.toml", projects: list[str] | None = None, retry: str | None = None
+) -> State[Any]:
     """Bring the mirror up to date: discover, download, verify, publish.
 
     `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. `projects` limits the
-    run to some of the projects that it selects.
+    run to some of the projects that it selects. `retry` names an earlier run: only what failed or
+    was not reached in that one is done, as by `pypimirror retry`.
     """
     ended = _ended.get([])
     try:
-        summary = running.perform("sync", config, _work, projects or ())
+        summary = running.perform("sync", config, _work, projects or (), retry=retry)
     except PypimirrorError as error:  # there was no run
         ended.append(error)
         return Failed(message=str(error))
@@ -54,7 +57,7 @@ def _work(run: Run) -> None:
     sequence.sync(run, running.call_stage)
 
 
-def run_sync(config: str, projects: Sequence[str]) -> Summary:
+def run_sync(config: str, projects: Sequence[str], retry: str | None = None) -> Summary:
     """Run the flow in this process; raises what `pypimirror.stages.run.sync` does.
 
     Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
@@ -62,7 +65,7 @@ def run_sync(config: str, projects: Sequence[str]) -> Summary:
     ended: list[Summary | PypimirrorError] = []
     token = _ended.set(ended)
     try:
-        state = sync(config, list(projects), return_state=True)
+        state = sync(config, list(projects), retry, return_state=True)
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
             raise PrefectUnreachableError(

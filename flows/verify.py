@@ -41,7 +41,9 @@ def verify(
         options = Options(
             repair, quick, _seconds("max_age", max_age), _seconds("max_duration", max_duration)
         )
-        summary = running.perform("verify", config, lambda run: _work(run, options))
+        summary = running.perform(
+            "verify", config, lambda run: _work(run, options), options=options.words()
+        )
     except PypimirrorError as error:  # there was no run
         return Failed(message=str(error))
     return final_state(summary)

@@ -86,10 +86,14 @@ class Mirror:
     # Running
 
     def sync(
-        self, *names: str, work: Callable[[Run], None] = sequence.sync, sound: bool = True
+        self,
+        *names: str,
+        work: Callable[[Run], None] = sequence.sync,
+        sound: bool = True,
+        retry: str | None = None,
     ) -> Summary:
         """Run a sync in this process; the tree is checked unless `sound` is off."""
-        summary = run_sync(self.config, names, work, trigger="test")
+        summary = run_sync(self.config, names, work, trigger="test", retry=retry)
         if sound:
             self.check()
         return summary

@@ -12,6 +12,7 @@ from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
     LONGEST_WAIT,
+    OPEN,
     PROVEN,
     Cause,
     IllegalMoveError,
@@ -257,6 +258,16 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
         files.c.id > after, files.c.state.in_(list(PROVEN)), files.c.proof > weakest
     )
     return list(connection.execute(query.order_by(files.c.id).limit(CHUNK)))
+
+
+def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all files of these projects with which something is left to do."""
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), files.c.state.in_(list(OPEN)), files.c.gone.is_(None))
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:

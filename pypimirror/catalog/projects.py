@@ -348,6 +348,20 @@ def touch(connection: Connection, ids: Iterable[int]) -> None:
         connection.execute(statement.values(todo=True, dirty=True))
 
 
+def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:
+    """Mark projects for which something is left to do after all."""
+    for chunk in chunks(names):
+        connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(todo=True))
+
+
+def count_todo(connection: Connection, names: Sequence[ProjectName] | None) -> int:
+    """Return for how many projects, of all or of these, something is left to do."""
+    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return connection.scalar(query) or 0
+
+
 def deselect(connection: Connection, ids: Iterable[int]) -> None:
     """Mark projects, and all their files, as gone because the configuration drops them."""
     for chunk in chunks(ids):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from pypimirror import __version__
 from pypimirror.catalog.projects import insert_into
@@ -32,6 +32,7 @@ def start(
     config: str,
     arguments: Sequence[str],
     now: float,
+    retry_of: str | None = None,
 ) -> tuple[int, str]:
     """Record a run that began at `now`; return its id and its name, which sorts by time."""
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
@@ -42,6 +43,7 @@ def start(
         "version": __version__,
         "config": config,
         "arguments": json.dumps(list(arguments)),
+        "retry_of": retry_of,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "state": RUNNING,
@@ -151,3 +153,32 @@ def find(connection: Connection, name: str) -> Row[Any] | None:
     if name != "last":
         query = query.where(runs.c.name.startswith(name, autoescape=True))
     return connection.execute(query).first()
+
+
+def last_undone(connection: Connection) -> Row[Any] | None:
+    """Return the newest sync or verification that did not complete, where there is one."""
+    query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
+    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+
+
+def has_looked(connection: Connection, run_id: int) -> bool:
+    """Whether a run has found out what there is to do."""
+    looked = select(stages.c.id).where(
+        stages.c.run_id == run_id,
+        stages.c.stage == Stage.DISCOVER,
+        stages.c.batch == 0,
+        stages.c.state == COMPLETED,
+    )
+    return connection.execute(looked.limit(1)).first() is not None
+
+
+def is_made_good(connection: Connection, run: Row[Any]) -> bool:
+    """Whether a later run completed that did, or had nothing left to do of, what `run` did."""
+    same = runs.c.arguments.in_(["[]", run.arguments]) & runs.c.retry_of.is_(None)
+    later = select(runs.c.id).where(
+        runs.c.id > run.id,
+        runs.c.command == run.command,
+        runs.c.state == COMPLETED,
+        or_(same, runs.c.retry_of == run.name),
+    )
+    return connection.execute(later.limit(1)).first() is not None

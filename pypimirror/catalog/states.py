@@ -10,6 +10,8 @@ from pypimirror.model import PypimirrorError
 RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
     "running", "completed", "incomplete", "failed", "cancelled", "crashed",
 )  # fmt: skip
+#: States of a run that was not through with its work.
+CUT_SHORT = frozenset({RUNNING, FAILED, CANCELLED, CRASHED})
 
 
 class State(IntEnum):

@@ -19,7 +19,8 @@ from pypimirror.config import Config, ConfigError
 
 
 @contextmanager
-def _catalog(config: Config) -> Iterator[Catalog]:
+def open_catalog(config: Config) -> Iterator[Catalog]:
+    """Open the catalog of a mirror; raises `ConfigError` where there is none."""
     if config.mirror.catalog == "sqlite" and not (config.private / "catalog.sqlite").exists():
         raise ConfigError(f"{config.directory}: holds no mirror yet; make one with pypimirror sync")
     catalog = Catalog.open(config.catalog_url)
@@ -31,7 +32,7 @@ def _catalog(config: Config) -> Iterator[Catalog]:
 
 def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
     """Show the mirror as a whole, or some of its projects file by file."""
-    with _catalog(config) as catalog:
+    with open_catalog(config) as catalog:
         if names:
             _project_status(catalog, names, as_json=as_json)
         else:
@@ -92,11 +93,23 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
                 "size": file.size,
                 "sha256": file.sha256.hex() if file.sha256 else None,
                 "core_metadata": file.metadata_sha256 is not None,
+                "tries": _tries(file),
                 "url": file.url,
             }
             for file in held
             if file.project_id == row.id
         ],
+    }
+
+
+def _tries(file: Any) -> dict[str, Any] | None:
+    """Return how runs have failed to get a file, where the last of them did."""
+    if file.last_error is None:
+        return None
+    return {
+        "failed": file.attempts or 0,
+        "next": file.next_try,
+        "last_error": file.last_error,
     }
 
 
@@ -115,7 +128,7 @@ def _show_project(document: dict[str, Any]) -> None:
 
 def list_runs(config: Config, limit: int, *, as_json: bool) -> None:
     """List the newest runs."""
-    with _catalog(config) as catalog, catalog.read() as connection:
+    with open_catalog(config) as catalog, catalog.read() as connection:
         documents = [show.run_document(row) for row in runs.recent(connection, limit)]
     if as_json:
         print_json({"runs": documents})
@@ -125,7 +138,7 @@ def list_runs(config: Config, limit: int, *, as_json: bool) -> None:
 
 def show_run(config: Config, name: str, *, as_json: bool, with_files: bool = False) -> None:
     """Explain one run; `with_files`, also how each file that it proved is proven."""
-    with _catalog(config) as catalog, catalog.read() as connection:
+    with open_catalog(config) as catalog, catalog.read() as connection:
         row = runs.find(connection, name)
         if row is None:
             raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")

@@ -19,6 +19,7 @@ from pypimirror import __version__
 from pypimirror.cli.errors import OF_STATE, Exit, of_error
 from pypimirror.cli.options import (
     ConfigOption,
+    InlineOption,
     JsonOption,
     QuietOption,
     VerboseOption,
@@ -106,14 +107,7 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
     ] = False,
-    inline: Annotated[
-        bool | None,
-        typer.Option(
-            "--inline/--prefect",
-            help="In this process, or as a Prefect flow run; default: as a flow run where a "
-            "Prefect API is configured.",
-        ),
-    ] = None,
+    inline: InlineOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -129,6 +123,31 @@ def sync(
         raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
     result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet)
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(
+    epilog="Examples: pypimirror retry; pypimirror retry last; pypimirror retry 20260101-0300"
+)
+def retry(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's name or its beginning; 'last': the newest; none: the newest that left "
+            "something undone."
+        ),
+    ] = None,
+    inline: InlineOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Run again only what failed, or was not reached, in an earlier run."""
+    from pypimirror.cli import retrying
+
+    set_up_logging(verbose, quiet)
+    result = retrying.run(config, load(config), run, inline=inline, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 
 

@@ -18,6 +18,14 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="The configuration; default: ./pypimirror.toml."),
 ]
+InlineOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--inline/--prefect",
+        help="In this process, or as a Prefect flow run; default: as a flow run where a "
+        "Prefect API is configured.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]

@@ -24,6 +24,7 @@ class TerminalReporter(LogReporter):
 
     def __init__(self, quiet: bool) -> None:
         self._lock = threading.Lock()
+        self._quiet = quiet
         self._shown = 0
         self._progress = None if quiet or not sys.stderr.isatty() else _bars()
         self._tasks: dict[Stage, TaskID] = {}
@@ -65,6 +66,11 @@ class TerminalReporter(LogReporter):
                 return
             text = amount(self._received) if stage is Stage.DOWNLOAD else ""
             self._progress.update(self._tasks[stage], advance=things, size=text)
+
+    def announce(self, message: str) -> None:
+        """Print it."""
+        if not self._quiet:
+            err.print(message, markup=False)
 
     def problem(self, stage: Stage, problem: Problem) -> None:
         """Print the first problems; the rest is in the summary."""

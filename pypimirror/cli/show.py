@@ -105,6 +105,8 @@ def run_details(document: dict[str, Any]) -> None:
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
         f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
     )
+    if document["retry_of"]:
+        out.print(f"  retry of {document['retry_of']}")
     out.print(f"  started {when(document['started_at'])}  ended {when(document['ended_at'])}")
     if document["message"]:
         out.print(f"  {escape(document['message'])}")
@@ -129,6 +131,7 @@ def run_document(row: Any) -> dict[str, Any]:
         "version": row.version,
         "config": row.config,
         "arguments": json.loads(row.arguments),
+        "retry_of": row.retry_of,
         "host": row.host,
         "pid": row.pid,
         "state": row.state,

@@ -22,17 +22,25 @@ from pypimirror.stages.run import Summary
 
 
 def run(
-    file: Path | None, config: Config, projects: Sequence[str], *, inline: bool | None, quiet: bool
+    file: Path | None,
+    config: Config,
+    projects: Sequence[str],
+    *,
+    inline: bool | None,
+    quiet: bool,
+    retry: str | None = None,
 ) -> Summary:
-    """Sync inline, or as a Prefect flow run in this process."""
+    """Sync inline, or as a Prefect flow run in this process; `retry` names a run to do again."""
     if inline is False or (inline is None and prefect_is_configured()):
-        return _run_flow(file or DEFAULT_FILE, projects, quiet)
+        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry)
     relax_collector()
     with TerminalReporter(quiet) as reporter:
-        return run_module.sync(config, projects, sequence.sync, trigger="inline", reporter=reporter)
+        return run_module.sync(
+            config, projects, sequence.sync, trigger="inline", reporter=reporter, retry=retry
+        )
 
 
-def _run_flow(file: Path, projects: Sequence[str], quiet: bool) -> Summary:
+def _run_flow(file: Path, projects: Sequence[str], quiet: bool, retry: str | None) -> Summary:
     logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
@@ -41,7 +49,7 @@ def _run_flow(file: Path, projects: Sequence[str], quiet: bool) -> Summary:
     with contextlib.redirect_stdout(sys.stderr):
         from flows.sync import run_sync
 
-        return run_sync(str(file.absolute()), list(projects))
+        return run_sync(str(file.absolute()), list(projects), retry)
 
 
 def prefect_is_configured() -> bool:

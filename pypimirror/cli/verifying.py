@@ -33,15 +33,22 @@ def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | 
     )
 
 
-def run(config: Config, options: Options, *, quiet: bool) -> Summary:
-    """Check the mirror inline."""
+def run(config: Config, options: Options, *, quiet: bool, retry: str | None = None) -> Summary:
+    """Check the mirror inline; `retry` names the run whose check is done again."""
 
     def work(current: Run) -> None:
         recheck(current, options, sequence.repair)
 
     with TerminalReporter(quiet) as reporter:
         return run_module.sync(
-            config, (), work, command="verify", trigger="inline", reporter=reporter
+            config,
+            (),
+            work,
+            command="verify",
+            trigger="inline",
+            reporter=reporter,
+            retry=retry,
+            options=options.words(),
         )
 
 

@@ -30,7 +30,16 @@ from pypimirror.model import (
     Stage,
 )
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import acceptance, alternates, backoff, lists, pages, sources, standing
+from pypimirror.stages import (
+    acceptance,
+    alternates,
+    backoff,
+    lists,
+    pages,
+    retry,
+    sources,
+    standing,
+)
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
@@ -49,6 +58,9 @@ _HELD_FIELDS = HeldFile.__struct_fields__
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
     run.reporter.begin(Stage.DISCOVER, None)
+    if run.retry is not None and not run.retry.whole:
+        retry.mark(run, run.retry)
+        return
     acceptance.apply(run)
     if run.names is None:
         standing.wake(run)

@@ -47,7 +47,8 @@ def download(run: Run, ids: Sequence[int]) -> None:
     """Fetch the files of these projects that are due."""
     _recheck(run, ids)
     with run.catalog.write() as connection:
-        due = {row.id: row for row in files.due(connection, ids, run.due_at)}
+        rows = files.due(connection, ids, run.due_at)
+        due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
         names = sorted({row.project for row in due.values()})
         runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
     run.reporter.begin(Stage.DOWNLOAD, len(due))

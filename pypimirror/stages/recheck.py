@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects
-from pypimirror.catalog.states import State
+from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import foreign, publish
 from pypimirror.stages.quarantine import set_aside
@@ -31,6 +31,9 @@ _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
 #: What takes a file off its page: of all else, such as a dead worker, nothing is known.
 _TAKEN_BACK = BAD_BYTES | {Reason.LOST, Reason.METADATA_MISMATCH}
+
+#: Reasons of failures that are of the mirror as a whole and not of a file that is held.
+_OF_THE_TREE = frozenset({Reason.FOREIGN, Reason.PAGE_DIFFERS})
 
 _PAGE = 2000  # rows of the catalog that are read at once
 _COMMIT = 1000  # results that go into the catalog in one transaction
@@ -47,6 +50,50 @@ class Options:
     quick: bool = False  #: read only what inode, size and mtime say was touched
     max_age: float | None = None  #: seconds; leave out what was seen to be right since
     max_duration: float | None = None  #: seconds; stop asking for more after this long
+    #: Seconds since the epoch: leave out what was seen to be right since; wins over `max_age`.
+    since: float | None = None
+    #: Look at what is held, and not for strangers nor at pages.
+    only_files: bool = False
+
+    def words(self) -> list[str]:
+        """Return the options in the manner of the command line, for the history."""
+        flags = {"--repair": self.repair, "--quick": self.quick}
+        times = {
+            "--max-age": self.max_age,
+            "--max-duration": self.max_duration,
+            "--since": self.since,
+        }
+        return [
+            *(name for name, is_set in flags.items() if is_set),
+            *(f"{name}={seconds!r}s" for name, seconds in times.items() if seconds is not None),
+        ]
+
+    @classmethod
+    def parse(cls, words: Iterable[str]) -> Options:
+        """Read what `words` has returned."""
+        given = dict(word.partition("=")[::2] for word in words)
+
+        def seconds(name: str) -> float | None:
+            return float(given[name].removesuffix("s")) if name in given else None
+
+        return cls(
+            repair="--repair" in given,
+            quick="--quick" in given,
+            max_age=seconds("--max-age"),
+            max_duration=seconds("--max-duration"),
+            since=seconds("--since"),
+        )
+
+
+def again(connection: Connection, row: Row[Any]) -> Options:
+    """Return the options with which a verification looks at what `row` did not see to be right."""
+    options = Options.parse(msgspec.json.decode(row.arguments, type=list[str]))
+    reasons = {failure.reason for failure in runs.failures_of(connection, row.id)}
+    return replace(
+        options,
+        since=options.since or row.started_at - (options.max_age or 0),
+        only_files=row.state not in CUT_SHORT and reasons.isdisjoint(_OF_THE_TREE),
+    )
 
 
 def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
@@ -73,8 +120,9 @@ def _look(run: Run, options: Options, findings: _Findings) -> None:
             findings.take(batch)
             batch = []
     findings.take(batch)
-    findings.add(foreign.find(run, is_late))
-    findings.pages(is_late)
+    if not options.only_files:
+        findings.add(foreign.find(run, is_late))
+        findings.pages(is_late)
     if is_late():
         run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
 
@@ -91,7 +139,9 @@ def _jobs(
     run: Run, options: Options, rows: dict[int, Row[Any]], is_late: Callable[[], bool]
 ) -> Iterator[Check]:
     """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
-    before = None if options.max_age is None else run.now - options.max_age
+    before = options.since
+    if before is None and options.max_age is not None:
+        before = run.now - options.max_age
     for row in _held(run, before):
         if is_late():
             return

@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def note(self, level: str, message: str) -> None:
         """Note something for the log; `level` is a name of the logging module, lower case."""
 
+    def announce(self, message: str) -> None:
+        """Say what a run is about to do, to whoever asked for it."""
+
 
 class LogReporter:
     """Tells the log, and nothing of progress."""
@@ -43,3 +46,7 @@ class LogReporter:
     def note(self, level: str, message: str) -> None:
         """Log it."""
         log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), message)
+
+    def announce(self, message: str) -> None:
+        """Log it."""
+        self.note("info", message)

@@ -29,8 +29,10 @@ from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stag
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room, remedy
+from pypimirror.stages import retry as retries
 from pypimirror.stages import staging, standing
 from pypimirror.stages.reporter import LogReporter, Reporter
+from pypimirror.stages.retry import Retry
 from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
@@ -138,6 +140,8 @@ class Run:
     link_pages: dict[str, Reading] = field(default_factory=dict)
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
+    #: What it does again of an earlier run, where that is all that it does.
+    retry: Retry | None = None
     #: Why nothing more is downloaded in this run.
     no_room: Problem | None = None
     #: The room on disk, and what of it downloads under way will take.
@@ -178,7 +182,7 @@ class Run:
     @property
     def due_at(self) -> float | None:
         """When files must be due for this run to try them; None: it makes none of them wait."""
-        return self.now if self.names is None else None
+        return self.now if self.names is None and self.retry is None else None
 
     def count(self, **changes: int) -> None:
         """Add to the counts of the run, and of the stage that it is called in."""
@@ -245,7 +249,7 @@ class Run:
 class Summary:
     """How a run ended."""
 
-    run: str
+    run: str  #: its name; "" where nothing was left to do, and so no run was needed
     state: str
     counts: dict[str, int]
     seconds: float
@@ -253,10 +257,15 @@ class Summary:
     stages: list[str]  #: in which stage each of `failures` happened
     message: str
 
+    @classmethod
+    def of_nothing(cls, command: str, message: str) -> Summary:
+        """Say that there was nothing to do, and so no run."""
+        return cls("", runs.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
+
     def as_json(self) -> dict[str, Any]:
         """Return the document that `sync --json` prints."""
         return {
-            "run": self.run,
+            "run": self.run or None,
             "state": self.state,
             "counts": self.counts,
             "seconds": round(self.seconds, 3),
@@ -320,9 +329,13 @@ def sync(
     trigger: str,
     command: str = "sync",
     reporter: Reporter | None = None,
+    retry: str | None = None,
+    options: Sequence[str] = (),
 ) -> Summary:
     """Hold the lock, record a run, let `work` do it, and say how it ended.
 
+    With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
+    is, there is no run, and the summary names none. `options` are recorded beside `names`.
     Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
     afterwards everything that goes wrong is in the summary.
     """
@@ -335,14 +348,24 @@ def sync(
         staging.sweep(catalog, tree)
         with _catalog_errors(), catalog.write() as connection:
             runs.close_crashed(connection)
+            if retry is not None:
+                run.retry = retries.plan(connection, selection, retry, command)
+                if run.retry is None:
+                    run.close()
+                    message = f"Nothing to retry: all that {retry} left undone has been done"
+                    return Summary.of_nothing(command, message)
+                run.names = run.retry.names
             run.id, run.name = runs.start(
                 connection,
                 command=command,
                 trigger=trigger,
                 config=config.digest(),
-                arguments=checked or (),
+                arguments=[*(run.names or ()), *options],
                 now=run.now,
+                retry_of=run.retry.of if run.retry is not None else None,
             )
+        if run.retry is not None:
+            run.reporter.announce(run.retry.said)
         return _perform(run, work)
 
 

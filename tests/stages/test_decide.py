@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.catalog.states import DUE, PINNED, PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.stages.decide import Decision, HeldFile, Terms, columns, decide
 from pypimirror.verify.proof import Proof, strongest

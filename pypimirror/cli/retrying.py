@@ -1,0 +1,44 @@
+"""`pypimirror retry`: finds the run that is meant, and hands it to the command that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pypimirror.cli import history, syncing, verifying
+from pypimirror.cli.options import out, print_json
+from pypimirror.config import Config, ConfigError
+from pypimirror.stages import recheck, retry
+from pypimirror.stages.run import Summary
+
+
+def run(
+    file: Path | None,
+    config: Config,
+    name: str | None,
+    *,
+    inline: bool | None,
+    as_json: bool,
+    quiet: bool,
+) -> Summary:
+    """Do again what is left of a run, and print how that ended."""
+    with history.open_catalog(config) as catalog, catalog.read() as connection:
+        row = retry.find_run(connection, name)
+        options = recheck.again(connection, row) if row and row.command == "verify" else None
+    if row is None:
+        result = Summary.of_nothing("sync", "Nothing to retry: no run has left anything undone")
+    elif options is not None:
+        result = verifying.run(config, options, quiet=quiet, retry=row.name)
+    elif row.command == "sync":
+        result = syncing.run(file, config, (), inline=inline, quiet=quiet, retry=row.name)
+    else:
+        again = f"repeat it with 'pypimirror {row.command}'"
+        raise ConfigError(f"{row.name}: is a run of {row.command}; {again}")
+    if result.run and options is not None:
+        verifying.show_result(result, as_json=as_json, quiet=quiet)
+    elif result.run:
+        syncing.show(result, config, as_json=as_json, quiet=quiet)
+    elif as_json:
+        print_json(result.as_json())
+    elif not quiet:
+        out.print(result.message, markup=False)
+    return result
