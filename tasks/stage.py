@@ -24,7 +24,11 @@ from pypimirror.stages.sequence import Batch
 StageTask = Task[[int, int], None]
 
 #: How often a stage is tried again after a fault that nobody foresaw.
-RETRIES = 2
+RETRIES = 3
+
+#: Seconds before the first of these tries; each further one waits twice as long. The longest wait
+#: is one that a cancelled run may have to sit out, where batches are side by side.
+BACKOFF = 0.5
 
 _at_hand: ContextVar[tuple[Run, Batch]] = ContextVar("at_hand")
 
@@ -50,7 +54,7 @@ def stage_task(stage: Stage) -> Callable[[Callable[[int, int], None]], StageTask
         name=stage.value,
         task_run_name=f"{stage.value}-{{batch}}",
         retries=RETRIES,
-        retry_delay_seconds=exponential_backoff(backoff_factor=2),
+        retry_delay_seconds=exponential_backoff(backoff_factor=BACKOFF),
         retry_jitter_factor=0.5,
         retry_condition_fn=is_worth_a_retry,
         # A stage reads from the catalog what is left to do: it is that memory, not a cache's.
@@ -64,4 +68,5 @@ def is_worth_a_retry(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any
 
     Files and projects that fail are no faults of a stage; they have retries of their own.
     """
-    return not isinstance(state.data, PypimirrorError)
+    run, _ = _at_hand.get()
+    return not run.cancelled and not isinstance(state.data, PypimirrorError)

@@ -6,16 +6,14 @@ nothing to do start fast.
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from pypimirror import __version__
+from pypimirror import __version__, interrupts
 from pypimirror.cli.errors import OF_STATE, Exit, of_error
 from pypimirror.cli.options import (
     ConfigOption,
@@ -347,15 +345,13 @@ def _config_hint(config: Path | None) -> str:
     return f" --config {config}" if config else ""
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`."""
     # A service manager's SIGTERM ends a run as Ctrl-C does: cleanly, and recorded.
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_run())
+    interrupts.install()
+    code = _run()
+    interrupts.ignore()
+    sys.exit(code)
 
 
 def _run() -> int:

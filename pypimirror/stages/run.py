@@ -19,7 +19,7 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror import lock
+from pypimirror import interrupts, lock
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.config import Config, ConfigError
@@ -138,6 +138,8 @@ class Run:
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
     #: What pages of links say, by the name of the place.
     link_pages: dict[str, Reading] = field(default_factory=dict)
+    #: Whether nothing new may be begun.
+    cancelled: bool = False
     #: Why there is no use in asking an upstream again in this run.
     unreachable: Problem | None = None
     #: What it does again of an earlier run, where that is all that it does.
@@ -236,6 +238,7 @@ class Run:
 
     def cancel(self) -> None:
         """End what is under way, in any thread, with `Cancelled`."""
+        self.cancelled = True
         self.workers.cancel()
         self.checkers.cancel()
 
@@ -383,14 +386,17 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         else:
             state, message = runs.COMPLETED, ""
     except (KeyboardInterrupt, Cancelled):
+        interrupts.heard()
+        run.cancel()
         state, message = runs.CANCELLED, "cancelled"
     except (PypimirrorError, SQLAlchemyError, OSError) as error:
         problem = _as_problem(error)
         message = problem.message
         run.failed(run.stage, [problem])
     finally:
-        run.close()
-        summary = _close(run, state, message)
+        with interrupts.shield():
+            run.close()
+            summary = _close(run, state, message)
     return summary
 
 

@@ -18,10 +18,12 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import cast
 
+from pypimirror import interrupts
 from pypimirror.catalog import projects, runs
 from pypimirror.model import Stage
 from pypimirror.stages import discover, publish
 from pypimirror.stages.run import Run
+from pypimirror.workers import Cancelled
 
 #: Projects in a batch: enough to keep all connections busy and a flush cheap for each file, few
 #: enough that a killed run loses little and that staging stays small.
@@ -51,10 +53,12 @@ def _work(stage: Stage) -> Callable[[Run, Sequence[int]], None]:
 
 
 def perform(run: Run, stage: Stage, batch: Batch) -> None:
-    """Do one stage for one batch and record it."""
+    """Do one stage for one batch and record it; raises `Cancelled` in a run that is cancelled."""
+    if run.cancelled:
+        raise Cancelled("cancelled")
     with run.catalog.write() as connection:
         record = runs.start_stage(connection, run.id, stage, batch.number)
-    state = runs.FAILED
+    state = runs.CANCELLED  # unless it is something else that ends the stage
     with run.counting() as counts:
         try:
             if batch.projects:
@@ -64,8 +68,14 @@ def perform(run: Run, stage: Stage, batch: Batch) -> None:
             else:
                 publish.finish(run)
             state = runs.COMPLETED
+        except Cancelled:
+            raise
         except Exception:
+            state = runs.FAILED
             run.stage = stage
+            raise
+        except BaseException:  # a signal: nothing is to wait for what is under way
+            run.cancel()
             raise
         finally:
             with run.catalog.write() as connection:
@@ -128,7 +138,9 @@ def _in_lanes(run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Bat
             while busy:
                 busy = _wait_for_one(busy)
         except BaseException:
-            run.cancel()
+            with interrupts.shield():
+                run.cancel()
+                lanes.shutdown()
             raise
     return number
 

@@ -1,15 +1,20 @@
 """The verification worker: `python -P -m pypimirror.verify.worker`.
 
 Hashing, reading archives and taking core metadata out of wheels are work for a core each, so
-they are done here and not in the parent. Ends when its input ends.
+they are done here and not in the parent. Ends when its input ends, whatever it does then: nobody
+waits for the answer, and the next run must not meet a file that this one writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NoReturn
 
 import msgspec
 
@@ -61,18 +66,28 @@ def _sidecar_sha256(path: str) -> str:
         return ""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Answer jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     relax_collector()
+    lines: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
     encode = msgspec.json.Encoder().encode
     decode = msgspec.json.Decoder(ToWorker).decode
-    for line in sys.stdin.buffer:
-        job = decode(line)
+    while True:
+        job = decode(lines.get())
         # That it is there at all tells a job that kills it from a worker that cannot start.
         answer = Note("debug", "ready") if isinstance(job, Hello) else check(job)
-        sys.stdout.buffer.write(encode(answer) + b"\n")
+        sys.stdout.buffer.write(encode(answer) + b"
+")
         sys.stdout.buffer.flush()
+
+
+def _read(lines: SimpleQueue[bytes]) -> NoReturn:
+    """Take lines in until the input ends, and the process with it."""
+    for line in sys.stdin.buffer:
+        lines.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

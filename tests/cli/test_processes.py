@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pypimirror.stages import sequence
 from tests.cli.conftest import Start
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
@@ -31,6 +36,19 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def end(process: subprocess.Popen[str], number: signal.Signals) -> dict[str, Any]:
+    """Send a signal and wait for the end; nothing that a run waits for here ever comes."""
+    children = children_of(process.pid)
+    assert children
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not any(is_running(child) for child in children)
+    document: dict[str, Any] = json.loads(out)
+    assert document["state"] == "cancelled"
+    return document
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
 def test_a_signal_ends_a_run_as_cancelled_with_its_children(
     start: Start, mirror: Mirror, simulator: Simulator, number: signal.Signals
@@ -39,36 +57,116 @@ def test_a_signal_ends_a_run_as_cancelled_with_its_children(
     hold = simulator.hold(file, after=10)
     process = start("sync", "--inline", "--json")
     hold.wait_reached()
-    children = children_of(process.pid)
-    assert children
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert json.loads(out)["state"] == "cancelled"
-    assert not any(is_running(child) for child in children)
+    end(process, number)
     assert mirror.query("SELECT state FROM runs")[0]["state"] == "cancelled"
+    states = mirror.query("SELECT stage, state FROM stages ORDER BY id")
+    assert [tuple(row) for row in states][-1] == ("download", "cancelled")
     mirror.check()
     hold.release()
     assert mirror.sync().state == "completed"
 
 
-def test_children_end_when_their_parent_is_killed(
+def test_a_page_that_never_comes_does_not_keep_a_run(
     start: Start, mirror: Mirror, simulator: Simulator
 ) -> None:
+    offer(simulator, "six", "1.0")
+    hold = simulator.hold("/simple/six/")
+    process = start("sync", "--inline", "--json")
+    hold.wait_reached()
+    end(process, signal.SIGINT)
+    assert mirror.query("SELECT state FROM runs")[0]["state"] == "cancelled"
+
+
+@pytest.mark.slow
+def test_a_signal_ends_batches_that_are_side_by_side(
+    start: Start, mirror: Mirror, simulator: Simulator
+) -> None:
+    """What was verified meanwhile is not downloaded again."""
+    names = [f"p{i:03}" for i in range(2 * sequence.BATCH_SIZE + 1)]
+    for name in names:
+        offer(simulator, name, "1.0")
+    held = [simulator.hold(f"*/{name}-1.0-*.whl", after=10) for name in (names[0], names[-1])]
+    process = start("sync", "--inline", "--json")
+    for hold in held:
+        hold.wait_reached()
+    end(process, signal.SIGINT)
+    mirror.check()
+    verified = [
+        row["filename"] for row in mirror.query("SELECT filename FROM files WHERE state IN (2, 3)")
+    ]
+    for hold in held:
+        hold.release()
+    simulator.forget()
+    assert mirror.sync().state == "completed"
+    assert len(mirror.projects) == len(names)
+    assert [name for name in verified if simulator.downloads(name)] == []
+
+
+def test_a_signal_ends_a_verification(start: Start, mirror: Mirror, simulator: Simulator) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror.sync()
+    mirror.path(file).unlink()
+    os.mkfifo(mirror.path(file))  # read by nobody but us: a file without an end
+    process = start("verify", "--json")
+    with mirror.path(file).open("wb") as endless:
+        endless.write(b"x")
+        endless.flush()
+        end(process, signal.SIGTERM)
+    runs = mirror.query("SELECT command, state FROM runs ORDER BY id")
+    assert [tuple(row) for row in runs] == [("sync", "completed"), ("verify", "cancelled")]
+
+
+def test_a_second_interrupt_is_immediate_and_safe(
+    start: Start, mirror: Mirror, simulator: Simulator
+) -> None:
+    """Also while the run waits for a database that somebody else holds."""
     (file,) = offer(simulator, "six", "1.0")
     hold = simulator.hold(file, after=10)
-    process = start("sync", "--inline")
+    process = start("sync", "--inline", "--json")
     hold.wait_reached()
+    children = {child: os.pidfd_open(child) for child in children_of(process.pid)}
+    with closing(sqlite3.connect(mirror.root / ".pypimirror" / "catalog.sqlite")) as catalog:
+        catalog.execute("BEGIN IMMEDIATE")
+        process.send_signal(signal.SIGINT)
+        for descriptor in children.values():
+            select.select([descriptor], [], [])
+            os.close(descriptor)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    mirror.check()
+    hold.release()
+    assert mirror.sync().state == "completed"
+    states = mirror.query("SELECT state FROM runs ORDER BY id")
+    assert [row["state"] for row in states] == ["crashed", "completed"]
+
+
+@pytest.mark.parametrize("arguments", [["sync", "--inline"], ["verify"]])
+def test_children_end_when_their_parent_is_killed(
+    start: Start, mirror: Mirror, simulator: Simulator, arguments: list[str]
+) -> None:
+    """Whatever they do: waiting for an upstream, or reading a file without an end."""
+    (file,) = offer(simulator, "six", "1.0")
+    if arguments == ["verify"]:
+        mirror.sync()
+        mirror.path(file).unlink()
+        os.mkfifo(mirror.path(file))
+        process = start(*arguments)
+        endless = os.open(mirror.path(file), os.O_WRONLY)  # once it is being read
+    else:
+        hold = simulator.hold(file, after=10)
+        process = start(*arguments)
+        hold.wait_reached()
+        endless = os.open(os.devnull, os.O_RDONLY)
     children = {child: os.pidfd_open(child) for child in children_of(process.pid)}
     process.kill()
     process.communicate(timeout=60)
+    assert children
     for child, descriptor in children.items():
-        import select
-
         ready, _, _ = select.select([descriptor], [], [], 30)
         assert ready, f"worker {child} lives on"
         os.close(descriptor)
-    hold.release()
+    os.close(endless)
 
 
 def test_the_second_of_two_syncs_ends_with_exit_4(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,9 +31,31 @@ from tasks.download import download
     ],
 )
 def test_what_is_worth_a_retry(error: Exception, again: bool) -> None:
+    assert is_worth_a_retry(error, cancelled=False) is again
+
+
+def test_nothing_is_tried_again_in_a_run_that_is_cancelled() -> None:
+    assert not is_worth_a_retry(OSError("gone"), cancelled=True)
+
+
+def is_worth_a_retry(error: Exception, *, cancelled: bool) -> bool:
+    found: list[bool] = []
     anything: Any = None
-    state = Failed(data=error)
-    assert stage_module.is_worth_a_retry(anything, anything, state) is again
+
+    def task(_batch: int, _projects: int) -> None:
+        state = Failed(data=error)
+        found.append(stage_module.is_worth_a_retry(anything, anything, state))
+
+    plain: Any = task
+    run: Any = SimpleNamespace(cancelled=cancelled)
+    stage_module.call(plain, run, Batch(1))
+    return found[0]
+
+
+def test_the_waits_between_tries_grow_and_end_soon() -> None:
+    waits = download.retry_delay_seconds
+    assert waits == [0.5, 1.0, 2.0]
+    assert download.retry_jitter_factor == 0.5
 
 
 def test_a_task_needs_its_flow() -> None:
