@@ -369,7 +369,8 @@ def deselect(connection: Connection, ids: Iterable[int]) -> None:
 
 
 def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
-    """Mark projects and all their files as not offered any more."""
+    """Mark projects and all their files as not offered any more; nothing of them is refused now."""
+    connection.execute(delete(refusals).where(refusals.c.project_id.in_(ids)))
     connection.execute(update(projects).where(projects.c.id.in_(ids)).values(look=False))
     connection.execute(
         update(projects)

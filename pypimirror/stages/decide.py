@@ -8,10 +8,10 @@ Rules, in this order, for each file name:
 3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
    of them named, unless the configuration calls one source authoritative: then only that counts.
 4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
-   digest. A claim that contradicts it is refused (promise 9), unless the configuration says to
-   replace, or the digest was never claimed by anybody; then the file is wanted anew. Where nobody
-   had claimed a sha256, one that agrees is a better proof. All else is taken over without a
-   download.
+   digest. A claim that contradicts it is refused (promise 9), and what was withheld till now stays
+   out; unless the configuration says to replace, or the digest was never claimed by anybody: then
+   the file is wanted anew. Where nobody had claimed a sha256, one that agrees is a better proof.
+   All else is taken over without a download.
 5. Offered again while withdrawn: the bytes that are still here are verified again, else it is
    wanted.
 6. Offered, new or not yet held: wanted, with the newest claims; where these are others than
@@ -193,6 +193,8 @@ def _known(
             row["proof"] = None  # it was that of other bytes
         else:
             decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))
+            if old.gone == Cause.QUARANTINE:  # which is over, and these bytes do not come back
+                decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:

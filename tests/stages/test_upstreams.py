@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.model import Reason
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
 from tests.simulator import Simulator, Status
 from tests.stages.conftest import MakeMirror
@@ -254,3 +255,35 @@ def test_no_other_upstream_is_asked_for_digests_of_a_reserved_project(
     guarded.sync()
     assert second.count("/simple/acme-tools/") == 0
     assert second.count("/simple/six/") == 1
+
+
+# What is refused
+
+
+def test_what_was_refused_of_a_project_is_silent_once_the_project_is_gone(
+    make_mirror: MakeMirror, simulator: Simulator
+) -> None:
+    mirror = make_mirror(simulator, delete={"grace": "0s", "max_share": 1.0})
+    offer(simulator, "six", "1.0", digests={"sha256": "short"})
+    offer(simulator, "six", "2.0")
+    offer(simulator, "idna", "1.0")
+    assert mirror.sync().state == "incomplete"
+    simulator.delete_project("six")
+    assert mirror.sync().state == "completed"
+    assert mirror.sync().state == "completed"
+
+
+def test_a_file_that_changed_while_its_project_was_withheld_does_not_come_back(
+    make_mirror: MakeMirror, simulator: Simulator
+) -> None:
+    mirror = make_mirror(simulator, delete={"grace": "0s", "max_share": 1.0})
+    (file,) = offer(simulator, "six", "1.0")
+    mirror.sync()
+    simulator.project("six").quarantine()
+    mirror.sync()
+    assert mirror.path(file).exists()  # for the day on which the quarantine ends
+    file.replace(make_wheel("six", "1.0", files={"other": b""})[1])
+    simulator.project("six").activate(moves_serial=True)
+    assert reasons(mirror.sync().failures) == {file.filename: "digest-changed"}
+    assert mirror.files("six") == []
+    assert not mirror.path(file).exists()
