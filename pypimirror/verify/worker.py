@@ -78,8 +78,7 @@ def main() -> NoReturn:
         job = decode(lines.get())
         # That it is there at all tells a job that kills it from a worker that cannot start.
         answer = Note("debug", "ready") if isinstance(job, Hello) else check(job)
-        sys.stdout.buffer.write(encode(answer) + b"
-")
+        sys.stdout.buffer.write(encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 

@@ -18,6 +18,7 @@ import pytest
 from pypimirror.model import Reason
 from pypimirror.verify.protocol import Check, Checked, FromWorker, Hello
 from pypimirror.verify.worker import check
+from pypimirror.workers import Note
 from tests.corpus.build import core_metadata, make_sdist, make_wheel
 
 WHEEL = make_wheel("six", "1.0")
@@ -132,9 +133,11 @@ def say(process: subprocess.Popen[bytes], *messages: Any) -> None:
 
 def hear(process: subprocess.Popen[bytes]) -> Checked:
     assert process.stdout is not None
-    found = msgspec.json.decode(process.stdout.readline(), type=FromWorker)
-    assert isinstance(found, Checked)
-    return found
+    while True:
+        found = msgspec.json.decode(process.stdout.readline(), type=FromWorker)
+        if not isinstance(found, Note):
+            assert isinstance(found, Checked)
+            return found
 
 
 def test_each_job_is_answered_and_the_end_of_input_ends_it(
