@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,14 @@ class Tree:
     def has(self, relative: str) -> bool:
         """Whether there is something at `relative`."""
         return os.path.exists(self._root + relative)  # noqa: PTH110
+
+    def size(self, relative: str) -> int | None:
+        """Return the bytes of the regular file at `relative`; None where there is no such."""
+        try:
+            status = os.lstat(self._root + relative)
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def stamp(self, relative: str) -> int:
         """Return the `stamp` of the file at `relative`. Raises `OSError`."""

@@ -134,7 +134,7 @@ def message(error: Exception) -> str:
         )
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
         return (
-            f"{cause}; if it is damaged, restore it from a backup, or move it away: the next sync "
-            "makes a new one and fetches every file again"
+            f"{cause}; if it is damaged, restore it from a backup, or move it away and run "
+            "'pypimirror adopt', which makes a new one from what is on disk"
         )
     return cause

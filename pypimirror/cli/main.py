@@ -275,6 +275,22 @@ def verify(
     raise typer.Exit(OF_STATE[result.state])
 
 
+@app.command(epilog="Example: pypimirror adopt")
+def adopt(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Rebuild a lost catalog from the tree: hash what is there, match it, fetch no file."""
+    from pypimirror.cli import adopting
+
+    set_up_logging(verbose, quiet)
+    result = adopting.run(load(config), quiet=quiet)
+    adopting.show_result(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
 @quarantine_app.callback(invoke_without_command=True)
 def quarantine(
     context: typer.Context,

@@ -58,6 +58,10 @@ _FILE_KEYS = frozenset(
 #: Entries of a root index in one chunk: some 100 KB.
 _BATCH = 2048
 
+# Up to 18 digits: what a page on disk says must fit into the catalog.
+_SERIAL_JSON = re.compile(rb'\{"meta":\{"_last-serial":(\d{1,18}),')
+_SERIAL_HTML = re.compile(rb"<!--SERIAL (\d{1,18})-->\n\Z")
+
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 _encode = msgspec.json.Encoder().encode
 
@@ -67,6 +71,12 @@ class _ListedProject(msgspec.Struct, omit_defaults=True, gc=False):
 
     name: str
     serial: int | None = msgspec.field(name="_last-serial", default=None)
+
+
+def serial_of(page: bytes) -> int | None:
+    """Return the serial that a page of either form names, or None."""
+    found = _SERIAL_JSON.match(page) or _SERIAL_HTML.search(page[-64:])
+    return int(found[1]) if found else None
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.download.resume import WORTH_A_NOTE
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import backoff, whereabouts
+from pypimirror.stages import adopt, backoff, whereabouts
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Observed, Run, StoppedError
@@ -45,12 +45,16 @@ _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
 def download(run: Run, ids: Sequence[int]) -> None:
     """Fetch the files of these projects that are due."""
+    adopt.take_over(run, ids)
     _recheck(run, ids)
     with run.catalog.write() as connection:
         rows = files.due(connection, ids, run.due_at)
         due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
         names = sorted({row.project for row in due.values()})
         runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
+    if not run.fetches:
+        adopt.leave(run, due)
+        return
     run.reporter.begin(Stage.DOWNLOAD, len(due))
     if run.unreachable or not due:
         return
@@ -88,6 +92,8 @@ def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> se
     They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
     place left that delivers them.
     """
+    if not run.fetches:
+        return set()
     due = {number: row for number, (row, _) in bad.items()}
     failed = {n: FileResult(n, problem=problem) for n, (_, problem) in bad.items()}
     _try_elsewhere(run, due, failed)
@@ -251,7 +257,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
-            stamp = run.tree.staged_stamp(row.id)
+            stamp = adopt.stamp_of(run, row)
             run.observed[row.id] = Observed(result.size, sha256, stamp=stamp)
         else:
             run.tree.discard(row.id)

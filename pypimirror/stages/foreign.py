@@ -33,10 +33,13 @@ _ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
 _SYSTEM = re.compile(r"python[0-9.]*-", re.I)
 
 
-def find(run: Run, is_late: Callable[[], bool]) -> Iterator[Problem]:
+def find(
+    run: Run, is_late: Callable[[], bool] = lambda: False, *, unheld: bool = True
+) -> Iterator[Problem]:
     """Yield a problem for each file below the mirror root that the catalog does not know.
 
-    Ends when it is late.
+    With `unheld`, also for those under names that it knows and does not hold. Ends when it is
+    late.
     """
     root = run.tree.directory
     for chunk in projects.chunks(_walk(root, "packages"), _CHUNK):
@@ -44,7 +47,7 @@ def find(run: Run, is_late: Callable[[], bool]) -> Iterator[Problem]:
             return
         held, missing = _known_files(run, chunk)
         for path in chunk:
-            if path not in held:
+            if path not in held and (unheld or path not in missing):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     for chunk in projects.chunks(_walk(root, "simple"), _CHUNK):
         if is_late():

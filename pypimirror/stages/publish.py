@@ -171,12 +171,12 @@ def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
     A page that changes for another reason (a file that came late, another selection) must have a
     new serial too, or a mirror that follows this one would not notice.
     """
-    before = row.page_serial
+    before = row.page_serial or _serial_on_disk(run, page.project)
     if before is None:
         return row.serial or 1
     if row.serial is not None and row.serial > before:
         return int(row.serial)
-    for path, chunks in _forms(run, page):
+    for path, chunks in _forms(run, msgspec.structs.replace(page, serial=before)):
         try:
             current = run.tree.path(path).read_bytes()
         except FileNotFoundError:
@@ -184,6 +184,17 @@ def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
         if current != b"".join(chunks):
             return int(before) + 1
     return int(before)
+
+
+def _serial_on_disk(run: Run, project: str) -> int | None:
+    """Return the serial of a page that the catalog does not know, because another one wrote it."""
+    found = []
+    for path in page_paths(project, run.config.publish.formats).values():
+        try:
+            found.append(render.serial_of(run.tree.path(path).read_bytes()))
+        except OSError:
+            continue
+    return max((serial for serial in found if serial is not None), default=None)
 
 
 def _publish_root(run: Run, *, with_gone: bool) -> None:

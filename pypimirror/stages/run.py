@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -73,6 +73,18 @@ COUNTS = {
         "pages_written",
         "bytes_downloaded",
     ),
+    "adopt": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_reused",
+        "files_verified",
+        "files_missing",
+        "files_failed",
+        "files_quarantined",
+        "pages_written",
+        "bytes_checked",
+    ),
     "verify": (
         "files_checked",
         "files_failed",
@@ -134,6 +146,10 @@ class Run:
     stage: Stage = Stage.DISCOVER
     #: What this process has observed of the bytes of files that are fetched and not verified.
     observed: dict[int, Observed] = field(default_factory=dict)
+    #: Whether files may be fetched; else only what is here already is taken over.
+    fetches: bool = True
+    #: What lies in the places of files and is not what is claimed: digests, size, what is wrong.
+    in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(default_factory=dict)
     #: Links that were tried, by file: the place's name and the address.
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
     #: What pages of links say, by the name of the place.
@@ -184,7 +200,8 @@ class Run:
     @property
     def due_at(self) -> float | None:
         """When files must be due for this run to try them; None: it makes none of them wait."""
-        return self.now if self.names is None and self.retry is None else None
+        waits = self.names is None and self.retry is None and self.fetches
+        return self.now if waits else None
 
     def count(self, **changes: int) -> None:
         """Add to the counts of the run, and of the stage that it is called in."""

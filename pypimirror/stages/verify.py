@@ -20,7 +20,8 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import backoff, download, publish
+from pypimirror.stages import adopt, backoff, download, publish
+from pypimirror.stages.adopt import stamp_of
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run, StoppedError
@@ -79,15 +80,19 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
                 raise StoppedError(problems[-1])
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
-        elif run.tree.staged_stamp(row.id) != run.observed[row.id].stamp:
+        elif stamp_of(run, row) != run.observed[row.id].stamp:
             del run.observed[row.id]  # the next run looks at these bytes again
-            problems.append(_named(row, Problem(Reason.LOST, "its bytes changed in staging")))
+            problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
         elif level > proof.weakest(run.config.verify.accept):
             problems.append(_unproven(run, row, level))
         else:
             good.append((row, level, result))
+    # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
+    # bytes that are replaced, then loses nothing else.
+    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
+    _place(run, [each for each in good if each[0].id not in staged], problems)
     _put_aside(run, bad.values())
-    _place(run, good, problems)
+    _place(run, [each for each in good if each[0].id in staged], problems)
     run.failed(Stage.VERIFY, problems)
     run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
     return bad
@@ -138,6 +143,8 @@ def _algorithm(run: Run, row: Row[Any]) -> str | None:
 
 
 def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+    bad = list(bad)
+    _retract(run, [row for row, _ in bad if not run.tree.is_staged(row.id)])
     moved = []
     for row, problem in bad:
         observed = run.observed.pop(row.id)
@@ -154,7 +161,8 @@ def _place(
     """Move proven files to their places, make that durable, and commit it."""
     if not good:
         return
-    _retract(run, [row for row, _, _ in good])
+    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
+    _retract(run, [row for row, _, _ in good if row.id in staged])
     verified = []
     moves: list[tuple[Path, str]] = []
     metadata: dict[int, bytes] = {}
@@ -162,7 +170,8 @@ def _place(
         if digest := _metadata(run, row, result, problems):
             metadata[row.id] = digest
             moves.append((_staged_metadata(run, row), _relative(row) + METADATA_SUFFIX))
-        if run.tree.is_staged(row.id):
+        if row.id in staged:
+            adopt.clear_way(run, row)
             moves.append((run.tree.staged(row.id), _relative(row)))
     run.tree.place(moves)
     for row, level, _ in good:
@@ -198,13 +207,9 @@ def _place(
 
 
 def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
-    """Render pages first that may still name the bytes which are about to be replaced."""
-    replaced = {
-        row.project_id
-        for row in rows
-        if run.tree.is_staged(row.id) and run.tree.has(_relative(row))
-    }
-    publish.render_pages(run, sorted(replaced))
+    """Render pages first that may still name bytes in place which are about to go."""
+    going = {row.project_id for row in rows if run.tree.has(_relative(row))}
+    publish.render_pages(run, sorted(going))
 
 
 def _metadata(run: Run, row: Row[Any], result: Checked, problems: list[Problem]) -> bytes:

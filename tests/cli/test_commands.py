@@ -320,3 +320,20 @@ def test_json_keeps_logs_off_standard_output(
     outcome = run("sync", "--inline", "--json", "-vv")
     assert outcome.json["state"] == "incomplete"
     assert "1.9" in outcome.err
+
+
+def test_adopt_rebuilds_a_lost_catalog(mirror: Mirror, simulator: Simulator, run: Command) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror.sync()
+    (mirror.root / ".pypimirror" / "catalog.sqlite").unlink()
+    simulator.forget()
+    outcome = run("adopt")
+    assert outcome.code == 0
+    assert "1 files taken over" in outcome.out
+    again = run("adopt", "--json")
+    assert (again.code, again.json["state"]) == (0, "completed")
+    assert again.json["counts"]["files_missing"] == 0
+    assert simulator.downloads(file.filename) == 0
+    (mirror.root / "packages" / "stranger").touch()
+    assert run("adopt", "--quiet").code == 1
+    assert run("runs", "show", "last", "--json").json["command"] == "adopt"
