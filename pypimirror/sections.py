@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -214,9 +216,38 @@ class DownloadSection(_Section):
 class PublishSection(_Section):
     """What pages are written."""
 
-    formats: tuple[Literal["html", "json"], ...] = Field(
-        ("html", "json"), min_length=1, description="Forms of each page and of the root index."
+    formats: tuple[Literal["html", "json", "legacy"], ...] = Field(
+        ("html", "json"),
+        description="Forms of each page and of the root index: the simple API in HTML and in "
+        "JSON, one of them at least; `legacy` adds PyPI's older JSON (`/pypi/<project>/json`) for "
+        "tools that still need it.",
     )
+    base_url: str = Field(
+        "",
+        description="What links to files begin with, where `packages/` is not served beside the "
+        "pages: an address of a CDN, or a path such as `/mirror/`. Empty: links are relative.",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _has_an_index(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"html", "json"} & set(formats):
+            raise ValueError("html or json is needed: clients install from them")
+        return formats
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_base(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        is_address = parts.scheme in ("http", "https") and parts.hostname
+        is_path = value.startswith("/") and not value.startswith("//")
+        if not (is_address or is_path) or parts.query or parts.fragment:
+            raise ValueError("must be an http or https address, or a path that begins with /")
+        if re.search(r"[\s<>\"'`\\\x00-\x20]", value):
+            raise ValueError("must be percent-encoded")
+        return value if value.endswith("/") else value + "/"
 
 
 class DeleteSection(_Section):

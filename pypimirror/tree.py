@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -260,11 +260,14 @@ def stamp(path: str | Path) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def page_paths(project: str | None, formats: Iterable[str]) -> dict[str, str]:
+def page_paths(project: str | None, formats: Collection[str]) -> dict[str, str]:
     """Return the path of each form of a project's page, or of the root index."""
     names = {"html": "index.html", "json": "index.v1_json"}
     directory = "simple" if project is None else f"simple/{project}"
-    return {form: f"{directory}/{names[form]}" for form in formats}
+    paths = {form: f"{directory}/{names[form]}" for form in formats if form in names}
+    if project is not None and "legacy" in formats:
+        paths["legacy"] = f"pypi/{project}/json"
+    return paths
 
 
 def file_path(project: str, filename: str, location: str | None) -> str:

@@ -54,7 +54,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "max_file_size": 5 << 30,
             "contact": "",
         },
-        "publish": {"formats": ("html", "json")},
+        "publish": {"formats": ("html", "json"), "base_url": ""},
         "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
     }
     assert upstream.model_dump() == {

@@ -8,7 +8,8 @@ disk is elsewhere. Equal input gives equal bytes, so that an unchanged page need
   taken from them, because it would be a claim that was not checked here.
 * HTML follows PEPs 503, 592, 629, 658, 714, 740 and 792. It is frozen (PEP 833): unknown keys and
   digests beside sha256 are in JSON only. The serial is a comment at the end, as on PyPI.
-* Links are relative, so that they work behind any web server, under any prefix and as `file://`.
+* Links are relative unless told otherwise, so that they work behind any web server, under any
+  prefix and as `file://`.
 
 No template engine here: these pages are some lines long and there are 740,000 of them.
 """
@@ -55,6 +56,9 @@ _FILE_KEYS = frozenset(
     }
 )
 
+#: The way from a project's page to the mirror root.
+RELATIVE = "../../"
+
 #: Entries of a root index in one chunk: some 100 KB.
 _BATCH = 2048
 
@@ -82,7 +86,7 @@ def serial_of(page: bytes) -> int | None:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def page_json(page: Page) -> bytes:
+def page_json(page: Page, base: str = RELATIVE) -> bytes:
     """A project's page as `application/vnd.pypi.simple.v1+json`.
 
     Raises ValueError for a file without a proven sha256.
@@ -97,7 +101,7 @@ def page_json(page: Page) -> bytes:
         body["project-status"] = status
     if version >= (1, 1):
         body["versions"] = _versions(page)
-    body["files"] = [_file_object(file) for file in _offered(page)]
+    body["files"] = [_file_object(file, base) for file in offered(page)]
     # Two objects joined, so that `meta` comes first and a server finds the serial at once.
     return _meta_object(version, page.serial)[:-1] + b"," + _encode_sorted(body)[1:]
 
@@ -108,12 +112,12 @@ def _meta_object(version: tuple[int, int], serial: int | None) -> bytes:
     return _encode({"meta": meta})
 
 
-def _file_object(file: PageFile) -> dict[str, Any]:
+def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     extra = file.extra
     entry: dict[str, Any] = {k: v for k, v in extra.items() if k not in _FILE_KEYS} if extra else {}
     _sha256(file)
     entry["filename"] = file.filename
-    entry["url"] = _link(file)
+    entry["url"] = link(file, base)
     entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
     entry["size"] = file.size
     entry["yanked"] = (file.yanked or True) if file.yanked is not None else False
@@ -163,7 +167,7 @@ def root_json(
 # --- HTML -----------------------------------------------------------------------------------------
 
 
-def page_html(page: Page) -> bytes:
+def page_html(page: Page, base: str = RELATIVE) -> bytes:
     """A project's page as HTML.
 
     Raises ValueError for a file without a proven sha256.
@@ -175,7 +179,7 @@ def page_html(page: Page) -> bytes:
         if page.status_reason is not None:
             reason = _escape(page.status_reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
-    links = "".join([_anchor(file) for file in _offered(page)])
+    links = "".join([_anchor(file, base) for file in offered(page)])
     title = f"Links for {_escape(page.project)}"
     text = f"{_head(version, title, status)}<h1>{title}</h1>\n{links}{_tail(page.serial)}"
     return text.encode()
@@ -194,7 +198,7 @@ def _tail(serial: int | None) -> str:
     return f"</body>\n</html>\n{comment}"
 
 
-def _anchor(file: PageFile) -> str:
+def _anchor(file: PageFile, base: str) -> str:
     attributes = ""
     if file.requires_python is not None:
         attributes += f' data-requires-python="{_escape(file.requires_python)}"'
@@ -205,7 +209,7 @@ def _anchor(file: PageFile) -> str:
         attributes += f" data-core-metadata={digest} data-dist-info-metadata={digest}"
     if file.provenance is not None:
         attributes += f' data-provenance="{_escape(file.provenance)}"'
-    href = f"{_link(file)}#sha256={_sha256(file)}"
+    href = f"{link(file, base)}#sha256={_sha256(file)}"
     return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
 
 
@@ -224,7 +228,7 @@ def root_html(
 # --- Both -----------------------------------------------------------------------------------------
 
 
-def _offered(page: Page) -> tuple[PageFile, ...]:
+def offered(page: Page) -> tuple[PageFile, ...]:
     """The page's files: none in quarantine, whatever the catalog holds (PEP 792)."""
     return () if page.status is ProjectStatus.QUARANTINED else page.files
 
@@ -236,9 +240,9 @@ def _sha256(file: PageFile) -> str:
         raise ValueError(f"{file.filename}: no sha256 was proven, so it cannot be linked") from None
 
 
-def _link(file: PageFile) -> str:
-    """The file's address, relative to `simple/<project>/`."""
-    return f"../../{_quote(file.path, safe='/')}"
+def link(file: PageFile, base: str) -> str:
+    """The file's address; `base` is what stands before the path below the mirror root."""
+    return f"{base}{_quote(file.path, safe='/')}"
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -4,7 +4,8 @@ It needs nothing but the tree, so it can run on another machine than the sync, a
 answer comes from one open file. Which file may be opened, and its ETag, is decided in `files`;
 which form of a page is sent, in `negotiation`; conditions and ranges are werkzeug's.
 
-Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`. Redirects are relative, so that the
+Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`, and `/pypi/<project>/json` where the
+mirror has it. Redirects are relative, so that the
 app works below any prefix of a proxy.
 """
 
@@ -90,6 +91,8 @@ class _App:
                 return self.project(request, name, slash=path.endswith("/"))
             case ["packages", *parts]:
                 return self.package(request, parts)
+            case ["pypi", name, "json"]:
+                return self.legacy(request, name)
         return _nothing_here()
 
     def project(self, request: Request, name: str, *, slash: bool) -> Response:
@@ -116,17 +119,25 @@ class _App:
         if file is None:  # withdrawn just now, or a symbolic link out of the tree
             return _no_page(project)
         charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
-        headers = {
-            "Content-Type": content_type + charset,
-            "Cache-Control": _PAGE_CACHE,
-            "Vary": "Accept",
-            "ETag": f'"{file.content_etag()}"',
-        }
-        if file.modified_is_settled():
-            headers["Last-Modified"] = http_date(file.modified)
+        headers = _page_headers(file, content_type + charset)
+        headers["Vary"] = "Accept"
         if (serial := file.serial()) is not None:
             headers["X-PyPI-Last-Serial"] = serial
         return _send(request, file, headers)
+
+    def legacy(self, request: Request, name: str) -> Response:
+        """A project in PyPI's older JSON."""
+        project = canonicalize_name(name)
+        if project != name:
+            try:
+                canonicalize_name(name, validate=True)
+            except InvalidName:
+                return _nothing_here()
+            return _redirect(request, f"../{project}/json")
+        file = open_below(self.root, "pypi", project, "json")
+        if file is None:
+            return _no_page(project)
+        return _send(request, file, _page_headers(file, "application/json"))
 
     def package(self, request: Request, parts: list[str]) -> Response:
         file = open_below(self.root, "packages", *parts)
@@ -140,6 +151,17 @@ class _App:
             "Last-Modified": http_date(file.modified),
         }
         return _send(request, file, headers)
+
+
+def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": content_type,
+        "Cache-Control": _PAGE_CACHE,
+        "ETag": f'"{file.content_etag()}"',
+    }
+    if file.modified_is_settled():
+        headers["Last-Modified"] = http_date(file.modified)
+    return headers
 
 
 def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Response:

@@ -1,7 +1,7 @@
 """Opening files of the mirror root, and saying which version of a file a reader got.
 
-Nothing but regular files below `simple/` and `packages/` is ever opened, whatever the path or a
-symbolic link says. No HTTP here beyond the values of two headers.
+Nothing but regular files below `simple/`, `packages/` and `pypi/` is ever opened, whatever the path
+or a symbolic link says. No HTTP here beyond the values of two headers.
 
 **ETags.** A reader must never be told that an old page is still good.
 

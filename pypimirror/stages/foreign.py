@@ -49,16 +49,17 @@ def find(
         for path in chunk:
             if path not in held and (unheld or path not in missing):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
-    for chunk in projects.chunks(_walk(root, "simple"), _CHUNK):
-        if is_late():
-            return
-        known = _known_pages(run, chunk)
-        yield from (_foreign(path, _UNKNOWN) for path in chunk if path not in known)
+    for directory in ("simple", "pypi"):
+        for chunk in projects.chunks(_walk(root, directory), _CHUNK):
+            if is_late():
+                return
+            known = _known_pages(run, chunk)
+            yield from (_foreign(path, _UNKNOWN) for path in chunk if path not in known)
 
 
 def _walk(root: Path, relative: str) -> Iterator[str]:
     """Yield the paths of all files below a directory, without following symbolic links."""
-    waiting = [relative]
+    waiting = [relative] if (root / relative).is_dir() else []
     while waiting:
         directory = waiting.pop()
         with os.scandir(root / directory) as entries:

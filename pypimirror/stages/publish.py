@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import PROVEN
 from pypimirror.model import Problem, ProjectStatus, Reason, Stage
-from pypimirror.publish import render
+from pypimirror.publish import legacy, render
 from pypimirror.publish.pages import Page, PageFile, RootEntry
 from pypimirror.stages import quarantine, withdraw
 from pypimirror.stages.run import Run
-from pypimirror.tree import file_path, page_paths
+from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
 
 #: Pages that are written, flushed and committed together.
 _COMMIT = 500
@@ -31,6 +31,7 @@ _ROOT_MARK = "root index"  # its value says that the root index is not what it s
 _STALE = "stale"
 
 _RENDER = {"html": render.page_html, "json": render.page_json}
+_FORMS = (*_RENDER, "legacy")
 _RENDER_ROOT = {"html": render.root_html, "json": render.root_json}
 
 _decode_digests = msgspec.json.Decoder(dict[str, str]).decode
@@ -161,8 +162,24 @@ def _page_file(project: str, file: Row[Any]) -> PageFile:
 
 
 def _forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
-    for form, path in page_paths(page.project, run.config.publish.formats).items():
-        yield path, [_RENDER[form](page)]
+    publish = run.config.publish
+    base = publish.base_url or render.RELATIVE
+    for form, path in page_paths(page.project, publish.formats).items():
+        if form == "legacy":
+            yield path, [legacy.project_json(page, _metadata(run, page), base)]
+        else:
+            yield path, [_RENDER[form](page, base)]
+
+
+def _metadata(run: Run, page: Page) -> bytes | None:
+    """Return the core metadata that speaks for a project, where any is here."""
+    file = legacy.newest(page)
+    if file is None:
+        return None
+    try:
+        return run.tree.path(file.path + METADATA_SUFFIX).read_bytes()
+    except FileNotFoundError:  # what is lost is `verify`'s to find
+        return None
 
 
 def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
@@ -264,7 +281,7 @@ def _page_problem(path: str, project: str) -> Problem:
 def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
     """Remove the pages of projects that the root index does not list any more."""
     for row in going:
-        for path in page_paths(row.name, _RENDER).values():
+        for path in page_paths(row.name, _FORMS).values():
             run.tree.remove(path)
     if not going:
         return
@@ -280,7 +297,8 @@ def is_another_form(run: Run, connection: Connection) -> bool:
 
 
 def _forms_of(run: Run) -> str:
-    return ",".join(sorted(run.config.publish.formats))
+    publish = run.config.publish
+    return " ".join([",".join(sorted(publish.formats)), publish.base_url]).strip()
 
 
 def _redo_pages_of_another_form(run: Run) -> None:
@@ -296,7 +314,7 @@ def _redo_pages_of_another_form(run: Run) -> None:
         projects.set_mark(connection, _ROOT_MARK, _STALE)
     _render_dirty(run, with_gone=True)
     _publish_root(run, with_gone=True)
-    unwanted = [form for form in _RENDER if form not in run.config.publish.formats]
+    unwanted = [form for form in _FORMS if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
         names = [None, *(row.name for row in projects.root_entries(connection, with_gone=True))]
     for name in names:

@@ -424,3 +424,17 @@ def test_the_landing_page_says_how_to_install(client: Client) -> None:
 def test_the_landing_page_repeats_no_markup(client: Client) -> None:
     response = client.get("/", headers={"Host": "<script>alert(1)</script>"})
     assert b"<script" not in response.data
+
+
+def test_the_legacy_json_is_served_where_it_is(root: Path, client: Client) -> None:
+    assert client.get("/pypi/six/json").status_code == 404
+    (root / "pypi" / "six").mkdir(parents=True)
+    (root / "pypi" / "six" / "json").write_text("{}")
+    answer = client.get("/pypi/six/json")
+    assert (answer.status_code, answer.text) == (200, "{}")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "must-revalidate" in answer.headers["Cache-Control"]
+    moved = client.get("/pypi/Six/json")
+    assert (moved.status_code, moved.headers["Location"]) == (301, "../six/json")
+    assert client.get("/pypi/-x-/json").status_code == 404
+    assert client.get("/pypi/six/").status_code == 404
