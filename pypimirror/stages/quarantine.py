@@ -7,6 +7,7 @@ entry puts its bytes back before verification, not behind it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from pypimirror.stages.run import Run
 from pypimirror.tree import Tree
 
 _REPORT = ".json"
+
+#: Within a run, quarantine may exceed its size by one part in so many.
+_SLACK = 10
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -74,6 +78,9 @@ def set_aside(
     )
     text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
     run.tree.set_aside(source, str(row.id), text)
+    limits = run.config.quarantine
+    if run.is_time_to_trim(size, limits.max_size / _SLACK):
+        trim(run.tree, limits, run.now)
 
 
 def entries(tree: Tree) -> list[Entry]:
@@ -128,19 +135,22 @@ def discard(tree: Tree, entry: Entry) -> None:
 
 
 def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
-    """Delete the oldest entries, until the rest is young and small enough."""
+    """Delete the oldest entries, until the rest is young and small enough.
+
+    Also those whose reports cannot be read: their time is that of the file.
+    """
+    times = {str(entry.id): entry.at for entry in entries(tree)}
+    sizes: dict[str, int] = {}
+    for path in tree.quarantine.iterdir():
+        name = path.name.removesuffix(_REPORT)
+        with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
+            status = path.stat()
+            sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
+            times.setdefault(name, status.st_mtime)
     kept = 0
-    for entry in reversed(entries(tree)):
-        size = _size(tree, entry)
-        old = now - entry.at > limits.max_age.total_seconds()
-        if old or kept + size > limits.max_size:
-            discard(tree, entry)
+    for name in sorted(sizes, key=lambda name: (times[name], len(name), name), reverse=True):
+        old = now - times[name] > limits.max_age.total_seconds()
+        if old or kept + sizes[name] > limits.max_size:
+            tree.drop(name)
         else:
-            kept += size
-
-
-def _size(tree: Tree, entry: Entry) -> int:
-    try:
-        return (tree.quarantine / str(entry.id)).stat().st_size
-    except FileNotFoundError:
-        return 0
+            kept += sizes[name]

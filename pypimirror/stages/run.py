@@ -165,6 +165,7 @@ class Run:
     #: The room on disk, and what of it downloads under way will take.
     room: Room = field(init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock)
+    _set_aside: int = 0  # bytes that went to quarantine since it was trimmed
     #: The download workers and the verification workers; their processes start when there is work.
     workers: Workers[Job, Result] = field(init=False)
     checkers: Workers[Check, Checked] = field(init=False)
@@ -209,6 +210,15 @@ class Run:
             self.counts.update(changes)
         if (stage := _stage_counts.get()) is not None:
             stage.update(changes)
+
+    def is_time_to_trim(self, set_aside: int, limit: float) -> bool:
+        """Note bytes that went to quarantine; whether more than `limit` did since this was so."""
+        with self._counting:
+            self._set_aside += set_aside
+            if self._set_aside <= limit:
+                return False
+            self._set_aside = 0
+            return True
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:

@@ -4,6 +4,7 @@ size and age; releasing them never puts them onto a page without proof."""
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import msgspec
 import pytest
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.model import Reason
-from pypimirror.stages import quarantine
+from pypimirror.model import Reason, Stage
+from pypimirror.stages import quarantine, sequence
 from pypimirror.stages.quarantine import Entry, NotInQuarantineError
+from pypimirror.stages.run import Run
 from pypimirror.tree import Tree
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
@@ -285,3 +287,32 @@ def test_each_sync_trims(mirror: Mirror, simulator: Simulator) -> None:
     simulator.fault(f"*/{names[0]}", Status(500))
     mirror.sync()
     assert [entry.file for entry in entries(mirror)] == [names[1]]
+
+
+def test_it_stays_small_within_a_run_too(mirror: Mirror, simulator: Simulator) -> None:
+    """An upstream that has nothing but bad files does not fill the disk before the run ends."""
+    for number in range(8):
+        simulator.add_file("six", *make_wheel("six", f"{number}.0", padding=40_000))
+    simulator.fault("/packages/*", Corrupt(at=100))
+    mirror.configure(quarantine={"max_size": 100_000})
+
+    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+        if stage is Stage.VERIFY:
+            raise KeyboardInterrupt
+        sequence.perform(run, stage, batch)
+
+    mirror.sync(work=lambda run: sequence.sync(run, call))
+    assert 0 < sum(entry.observed_size for entry in entries(mirror)) <= 100_000
+
+
+def test_bytes_whose_report_cannot_be_read_are_trimmed_as_well(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    names = many(mirror, simulator, [100, 100])
+    directory = mirror.root / ".pypimirror" / "quarantine"
+    (directory / "77").write_bytes(b"x" * 100)
+    (directory / "77.json").write_bytes(b"")
+    os.utime(directory / "77", (1, 1))
+    os.utime(directory / "77.json", (1, 1))
+    assert trim(mirror) == names
+    assert not (directory / "77").exists() and not (directory / "77.json").exists()
