@@ -162,6 +162,7 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             files.c.gone,
             files.c.size,
             files.c.location,
+            files.c.proof,
             projects.c.name.label("project"),
         )
         .join(projects)

@@ -33,14 +33,14 @@ class State(IntEnum):
 
 #: From each state, the states that a file may move to.
 MOVES: dict[State, frozenset[State]] = {
-    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
+    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
     State.FETCHED: frozenset(
         {State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED, State.WITHDRAWN}
     ),
     State.VERIFIED: frozenset({State.PUBLISHED, State.FETCHED, State.WANTED, State.WITHDRAWN}),
     State.PUBLISHED: frozenset({State.FETCHED, State.WANTED, State.WITHDRAWN}),
-    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
-    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.WITHDRAWN}),
+    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
     State.WITHDRAWN: frozenset({State.WANTED, State.FETCHED}),
 }
 

@@ -51,10 +51,9 @@ def withdraw(run: Run) -> Withdrawn:
         return Withdrawn(refusal=refusal)
     proven = [row for row in leaving if row.state in PROVEN]
     others = [row for row in leaving if row.state not in PROVEN]
+    rest = [row for row in others if _is_in_place(run, row)]
     for row in others:
         run.tree.discard(row.id)
-    # Of these, bytes are in place that are on no page, and would never be removed.
-    rest = [row for row in others if run.tree.has(_path(row))]
     kept = {row.id for row in rest}
     touched = {row.project_id for row in proven}
     with run.catalog.write() as connection:
@@ -104,6 +103,15 @@ def remove_expired(run: Run) -> None:
         with run.catalog.write() as connection:
             changes = [{"id": row.id, "withdrawn_at": None} for row in rows]
             files.change(connection, changes)
+
+
+def _is_in_place(run: Run, row: Row[Any]) -> bool:
+    """Whether this mirror's own bytes are in a file's place, which were proven and on a page once.
+
+    They would never be removed otherwise; all else in its place is not this mirror's.
+    """
+    fetched = row.state == State.FETCHED and row.proof is not None
+    return fetched and not run.tree.is_staged(row.id) and run.tree.has(_path(row))
 
 
 def _path(row: Row[Any]) -> str:

@@ -34,8 +34,8 @@ def test_only_what_was_fetched_becomes_verified_and_only_what_was_verified_publi
         assert (State.PUBLISHED in MOVES[state]) == (state is State.VERIFIED)
 
 
-def test_everything_may_be_withdrawn_since_bytes_may_be_in_place_that_are_not_proven() -> None:
-    assert {s for s in State if State.WITHDRAWN in MOVES[s]} == set(State) - {State.WITHDRAWN}
+def test_only_what_may_have_bytes_in_place_is_withdrawn() -> None:
+    assert {s for s in State if State.WITHDRAWN in MOVES[s]} == PROVEN | {State.FETCHED}
 
 
 def test_every_state_can_be_left_and_published_be_reached_from_it() -> None:

@@ -374,9 +374,22 @@ def test_bytes_under_the_name_of_a_file_that_is_not_held_are_strangers_too(
     assert reasons(result.failures) == found
     assert all((mirror.root / name).read_bytes() == b"whose?" for name in names)
     simulator.heal()
-    mirror.sync()
+    mirror.sync("six")  # which is named, and so waits no more
     assert mirror.holds(failed), "what is fetched takes its place"
     assert set(reasons(verify(mirror).failures)) == set(names[2:])
+
+
+def test_bytes_under_the_name_of_a_file_that_was_never_held_are_left_when_the_upstream_drops_it(
+    mirror: Mirror, simulator: Simulator, held: list[IndexFile]
+) -> None:
+    (failed,) = offer(simulator, "six", "3.0")
+    simulator.fault(f"*/{failed.filename}", Corrupt())
+    mirror.sync()
+    mirror.path(failed).write_bytes(b"whose?")
+    failed.remove()
+    mirror.sync()
+    assert mirror.state(failed.filename) is None
+    assert mirror.path(failed).read_bytes() == b"whose?"
 
 
 def test_a_foreign_name_that_is_no_text_is_named_all_the_same(
