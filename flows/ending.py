@@ -21,7 +21,7 @@ def final_state(summary: Summary) -> State[Any]:
     watches for failures, in the UI or by an automation, must not miss it.
     """
     if summary.state == runs.COMPLETED:
-        return Completed(message=_done(summary))
+        return Completed(message=_done(summary) if summary.run else summary.message)
     if summary.state == runs.INCOMPLETE:
         return Failed(name="Incomplete", message=f"Incomplete: {_left(summary)}")
     if summary.state == runs.CANCELLED:

@@ -7,6 +7,7 @@ run ends in is said in `flows.ending`, what it shows meanwhile in `flows.reporte
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def perform(
     """Do a run of the catalog in the flow run of this context, and show how it ended.
 
     `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
-    where the flow runs, else `pypimirror.toml` in the project directory. Raises what
+    where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
+    does what its last run left undone, else what is left of the run that `retry` names. Raises what
     `pypimirror.stages.run.sync` does; a signal that ends the flow run cancels its run.
     """
     context = FlowRunContext.get()
@@ -74,10 +76,11 @@ def perform(
             trigger=trigger,
             command=command,
             reporter=reporter,
-            retry=retry,
+            retry=last_run_of(flow_run, command) or retry,
             options=options,
         )
-    summaries.show(result, command, settings.directory)
+    if result.run:
+        summaries.show(result, command, settings.directory)
     return result
 
 
@@ -88,9 +91,22 @@ def call_stage(run: Run, stage: Stage, batch: Batch) -> None:
 
 def trigger_of(flow_run: FlowRun) -> str:
     """What started a flow run, for the run history."""
+    if flow_run.run_count > 1:
+        return "retry"
     if flow_run.deployment_id is None:
         return "prefect"
     return "schedule" if flow_run.auto_scheduled else "deployment"
+
+
+def last_run_of(flow_run: FlowRun, command: str) -> str | None:
+    """Return the run in the catalog that a flow run has made before it was retried.
+
+    That gave it its name; a flow run that never got so far has another, and begins anew.
+    """
+    if flow_run.run_count < 2:
+        return None
+    found = re.fullmatch(rf"{command}-(\d{{8}}-\d{{6}}-[0-9a-f]{{4}})", flow_run.name)
+    return found[1] if found else None
 
 
 def _configuration_file(config: str) -> Path:

@@ -32,7 +32,7 @@ class PrefectUnreachableError(PypimirrorError):
     """The Prefect API does not answer; the message says where it was looked for."""
 
 
-@flow(name="sync", persist_result=False)
+@flow(name="sync", persist_result=False, result_serializer="json")
 def sync(
     config: str = "pypimirror.toml", projects: list[str] | None = None, retry: str | None = None
 ) -> State[Any]:

@@ -19,11 +19,11 @@ from pypimirror.config import ConfigError
 from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import sequence
-from pypimirror.stages.recheck import Options, recheck
+from pypimirror.stages.recheck import Options, again, recheck
 from pypimirror.stages.run import Run, Summary
 
 
-@flow(name="verify", persist_result=False)
+@flow(name="verify", persist_result=False, result_serializer="json")
 def verify(
     config: str = "pypimirror.toml",
     repair: bool = False,
@@ -52,7 +52,7 @@ def verify(
 def final_state(summary: Summary) -> State[Any]:
     """Return the state that a flow run ends in."""
     counts = summary.counts
-    if summary.state == runs.COMPLETED:
+    if summary.state == runs.COMPLETED and summary.run:
         done = f"{counts['files_checked']:,} files checked, {counts['repaired']:,} repaired"
         return Completed(message=done)
     # What a check finds is what it looks at.
@@ -70,4 +70,9 @@ def _seconds(name: str, text: str | None) -> float | None:
 
 
 def _work(run: Run, options: Options) -> None:
+    if run.retry is not None:
+        with run.catalog.read() as connection:
+            row = runs.find(connection, run.retry.of)
+            assert row is not None
+            options = again(connection, row)
     recheck(run, options, lambda current: sequence.repair(current, running.call_stage))

@@ -60,6 +60,8 @@ def stage_task(stage: Stage) -> Callable[[Callable[[int, int], None]], StageTask
         # A stage reads from the catalog what is left to do: it is that memory, not a cache's.
         cache_policy=NO_CACHE,
         persist_result=False,
+        # Should anybody switch results on: nothing of ours is ever a pickle.
+        result_serializer="json",
     )
 
 

@@ -60,6 +60,12 @@ class Deployed:
         assert found is not None
         return found
 
+    def retry(self, flow_run: str) -> None:
+        """What the UI's Retry asks for; returns once the state is no final one."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        done = self.stack.api(f"flow_runs/{flow_run}/set_state", state=state)
+        assert done["status"] == "ACCEPT", done
+
     def run(self, config: Path, **parameters: Any) -> dict[str, Any]:
         """Run sync/adhoc to its end; the flow run."""
         return self.end(self.start(config, **parameters))
@@ -125,6 +131,32 @@ def test_incomplete_and_the_next_run(
     simulator.heal()
     assert deployed.run(config)["state_name"] == "Completed"
     assert simulator.downloads("good-1.0-py3-none-any.whl") == 1
+
+
+def test_retry_redoes_only_what_failed(
+    deployed: Deployed, config: Path, simulator: Simulator
+) -> None:
+    """A stage fails for good, with batches done before it; then what the UI's Retry asks for."""
+    simulator.add_file("good", *make_wheel("good", "1.0"))
+    simulator.add_file("bad", *make_wheel("bad", "1.0"))
+    obstacle = config.parent / "mirror" / "packages" / "bad"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("a file where a directory must be\n")
+    failed = deployed.run(config)
+    assert (failed["state_name"], failed["run_count"]) == ("Failed", 1)
+    assert str(obstacle) in failed["state"]["message"]
+    first = deployed.last(config)
+    assert first["state"] == "failed"
+    simulator.forget()
+    obstacle.unlink()
+    deployed.retry(failed["id"])
+    again = deployed.end(failed["id"])
+    assert (again["state_name"], again["run_count"]) == ("Completed", 2)
+    run = deployed.last(config)
+    assert (run["trigger"], run["retry_of"], run["state"]) == ("retry", first["run"], "completed")
+    assert again["name"] == f"sync-{run['run']}"
+    assert check(config.parent / "mirror") == []
+    assert simulator.count("*") == 0, "nothing is asked for again"
 
 
 def test_a_killed_download_child(deployed: Deployed, config: Path, simulator: Simulator) -> None:

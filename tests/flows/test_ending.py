@@ -63,3 +63,8 @@ def test_incomplete_names_projects_and_what_has_none() -> None:
 
 def test_failed_says_why() -> None:
     assert final_state(summary(runs.FAILED, message="disk full")).message == "disk full"
+
+
+def test_a_retry_with_nothing_left_says_so() -> None:
+    found = final_state(Summary.of_nothing("sync", "Nothing to retry"))
+    assert (found.name, found.message) == ("Completed", "Nothing to retry")

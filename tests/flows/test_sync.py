@@ -49,6 +49,21 @@ def test_the_history_knows_what_started_a_run(
     assert running.trigger_of(flow_run) == trigger
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "expected"),
+    [
+        ("sync-20260101-031700-0a1b", 2, "20260101-031700-0a1b"),
+        ("sync-20260101-031700-0a1b", 1, None),
+        ("verify-20260101-031700-0a1b", 2, None),
+        ("crafty-ara", 2, None),
+    ],
+)
+def test_a_retried_flow_run_knows_its_last_run(name: str, count: int, expected: str | None) -> None:
+    flow_run = FlowRun(flow_id="00000000-0000-0000-0000-000000000001", name=name, run_count=count)
+    assert running.last_run_of(flow_run, "sync") == expected
+    assert running.trigger_of(flow_run) == ("retry" if count > 1 else "prefect")
+
+
 class TestInProcess:
     """`pypimirror sync`, with a Prefect API configured."""
 

@@ -68,6 +68,7 @@ def test_a_task_is_called_as_its_stage(stage: Stage) -> None:
     task = running.TASKS[stage]
     assert task.task_run_name == f"{stage.value}-{{batch}}"
     assert not task.persist_result
+    assert task.result_serializer == "json"
 
 
 def test_batches_are_handed_over_beside_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
