@@ -21,6 +21,7 @@ from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
     DownloadSection,
+    HistorySection,
     MirrorSection,
     PublishSection,
     QuarantineSection,
@@ -54,6 +55,7 @@ class Config(BaseSettings):
     download: DownloadSection = DownloadSection()
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()
+    history: HistorySection = HistorySection()
 
     @classmethod
     def settings_customise_sources(

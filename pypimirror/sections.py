@@ -264,3 +264,15 @@ class DeleteSection(_Section):
         "files because the upstream dropped them. One project alone never trips it.",
     )
     max_count: int = Field(1000, ge=0, description="The same as a number of files.")
+
+
+class HistorySection(_Section):
+    """How long runs are remembered."""
+
+    keep_runs: int = Field(
+        2000,
+        ge=1,
+        description="So many runs are kept, the newest; the last is always, and so is of each "
+        "command the last that completed.",
+    )
+    keep_for: Duration = Field(timedelta(days=90), description="Older runs are forgotten as well.")

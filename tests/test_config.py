@@ -56,6 +56,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         },
         "publish": {"formats": ("html", "json"), "base_url": ""},
         "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
+        "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
     }
     assert upstream.model_dump() == {
         "name": "pypi",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from pypimirror import __version__
 from pypimirror.catalog.projects import insert_into
@@ -130,21 +130,28 @@ def clear_failures(
     )
 
 
-def failures_of(connection: Connection, run_id: int) -> list[Row[Any]]:
-    """Return the failures of a run, in the order they came."""
+def failures_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+    """Return the failures of a run, or of one of its stages, in the order they came."""
     query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
+    if stage is not None:
+        query = query.where(failures.c.stage == stage)
     return list(connection.execute(query))
 
 
-def stages_of(connection: Connection, run_id: int) -> list[Row[Any]]:
-    """Return the stages of a run, in the order they began."""
+def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+    """Return the stages of a run, or all batches of one, in the order they began."""
     query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
+    if stage is not None:
+        query = query.where(stages.c.stage == stage)
     return list(connection.execute(query))
 
 
-def recent(connection: Connection, limit: int) -> list[Row[Any]]:
-    """Return the newest runs, newest first."""
-    return list(connection.execute(select(runs).order_by(runs.c.id.desc()).limit(limit)))
+def recent(connection: Connection, limit: int, since: float | None = None) -> list[Row[Any]]:
+    """Return the newest runs, newest first; with `since`, those that began then or later."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if since is not None:
+        query = query.where(runs.c.started_at >= since)
+    return list(connection.execute(query))
 
 
 def find(connection: Connection, name: str) -> Row[Any] | None:
@@ -182,3 +189,38 @@ def is_made_good(connection: Connection, run: Row[Any]) -> bool:
         or_(same, runs.c.retry_of == run.name),
     )
     return connection.execute(later.limit(1)).first() is not None
+
+
+def outlived(connection: Connection, keep: int, before: float, limit: int) -> list[int]:
+    """Return ids of the oldest runs that are beyond the newest `keep`, or began before a time.
+
+    The last run is not among them, nor is of each command the last that completed, and the last
+    that completed without arguments.
+    """
+    beyond = select(runs.c.id).order_by(runs.c.id.desc()).offset(keep).limit(1)
+    query = (
+        select(runs.c.id)
+        .where(or_(runs.c.started_at < before, runs.c.id <= beyond.scalar_subquery()))
+        .order_by(runs.c.id)
+    )
+    if connection.scalar(query.limit(1)) is None:
+        return []
+    last = select(func.max(runs.c.id))
+    complete = last.where(runs.c.state == COMPLETED).group_by(runs.c.command)
+    kept = {
+        number
+        for each in (last, complete, complete.where(runs.c.arguments == "[]"))
+        for number in connection.scalars(each)
+    }
+    return list(connection.scalars(query.where(runs.c.id.not_in(kept)).limit(limit)))
+
+
+def forget_some(connection: Connection, run_id: int, limit: int) -> int:
+    """Delete of a run what fits into so many rows, the run itself last; return how many went."""
+    gone = 0
+    for table in (failures, stages):
+        rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - gone)
+        gone += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
+        if gone == limit:
+            return gone
+    return gone + connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount

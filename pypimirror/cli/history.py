@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -13,9 +16,11 @@ from rich.table import Table
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.cli import proofs, show
+from pypimirror.cli import proofs, show, totals
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config, ConfigError
+from pypimirror.durations import parse_duration
+from pypimirror.model import Stage
 
 
 @contextmanager
@@ -126,32 +131,82 @@ def _show_project(document: dict[str, Any]) -> None:
     out.print(table)
 
 
-def list_runs(config: Config, limit: int, *, as_json: bool) -> None:
-    """List the newest runs."""
+def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -> None:
+    """List the newest runs; with `since`, those that began then or later."""
+    start = None if since is None else moment(since, time.time())
     with open_catalog(config) as catalog, catalog.read() as connection:
-        documents = [show.run_document(row) for row in runs.recent(connection, limit)]
+        documents = [show.run_document(row) for row in runs.recent(connection, limit, start)]
     if as_json:
         print_json({"runs": documents})
     else:
         show.run_table(documents)
 
 
-def show_run(config: Config, name: str, *, as_json: bool, with_files: bool = False) -> None:
-    """Explain one run; `with_files`, also how each file that it proved is proven."""
+def moment(text: str, now: float) -> float:
+    """Read a date, a date with a time, or an age; return seconds since the epoch.
+
+    What names no zone is in this machine's. Raises `ConfigError`.
+    """
+    try:
+        return now - parse_duration(text).total_seconds()
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"--since {text}: must be a date such as 2026-01-31, a date with a time such as "
+            "2026-01-31T03:00, or an age such as 7d"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a run to show."""
+
+    stage: Stage | None = None  #: this stage alone, batch by batch
+    failures: bool = False  #: nothing but what failed, all of it
+    files: bool = False  #: also how each file that it proved is proven
+
+
+def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
+    """Explain one run, or parts of it."""
     with open_catalog(config) as catalog, catalog.read() as connection:
         row = runs.find(connection, name)
         if row is None:
             raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")
         document = show.run_document(row)
-        document["stages"] = [
-            show.stage_document(stage) for stage in runs.stages_of(connection, row.id)
-        ]
+        if not parts.failures:
+            batches = [
+                totals.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
+            ]
+            document["totals"] = totals.of(batches)
+            document["stages"] = batches
         document["failures"] = [
-            show.failure_document(failure) for failure in runs.failures_of(connection, row.id)
+            show.failure_document(failure)
+            for failure in runs.failures_of(connection, row.id, parts.stage)
         ]
         if not as_json:
-            show.run_details(document)
-        if with_files:
+            _print_run(document, parts)
+        if parts.files:
             proofs.stream(files.proven_by(connection, row.id, row.started_at), document, as_json)
         elif as_json:
             print_json(document)
+
+
+def _print_run(document: dict[str, Any], parts: Parts) -> None:
+    show.run_details(document)
+    if parts.failures:
+        show.failure_list(document["failures"])
+        return
+    if parts.stage is None:
+        show.stage_table(document["totals"], "batches")
+    else:
+        show.stage_table(document["stages"], "batch")
+    show.failures(
+        (
+            (f["stage"], f["project"], f["file"], f["reason"], f["message"])
+            for f in document["failures"]
+        ),
+        document["run"],
+    )

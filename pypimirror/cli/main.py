@@ -27,7 +27,7 @@ from pypimirror.cli.options import (
     set_up_logging,
 )
 from pypimirror.config import DEFAULT_FILE, load
-from pypimirror.model import PypimirrorError
+from pypimirror.model import PypimirrorError, Stage
 
 #: Wrong use of a command; which class that is depends on whether typer brings its own click.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -170,6 +170,13 @@ def status(
 def runs(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="How many runs to show.")] = 20,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Only runs since then: a date, a date with a time, or an age as in 7d.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -182,15 +189,22 @@ def runs(
     from pypimirror.cli import history
 
     set_up_logging(verbose, quiet)
-    history.list_runs(load(config), limit, as_json=as_json)
+    history.list_runs(load(config), limit, since, as_json=as_json)
 
 
 @runs_app.command(
-    epilog="Examples: pypimirror runs show last; pypimirror runs show 20260101-0300 --json"
+    epilog="Examples: pypimirror runs show last; pypimirror runs show 20260101-0300 --failures; "
+    "pypimirror runs show last --stage download --json"
 )
 def show(
     context: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
+    stage: Annotated[
+        Stage | None, typer.Option(help="Only this stage and what failed in it, batch by batch.")
+    ] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Only what failed, all of it, with addresses.")
+    ] = False,
     files: Annotated[
         bool, typer.Option("--files", help="List the files that it proved, each with its proof.")
     ] = False,
@@ -204,7 +218,8 @@ def show(
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
-    history.show_run(load(config or before[0]), run, as_json=as_json or before[1], with_files=files)
+    parts = history.Parts(stage, failures, files)
+    history.show_run(load(config or before[0]), run, parts, as_json=as_json or before[1])
 
 
 @app.command(

@@ -62,13 +62,14 @@ def summary(result: Summary, directory: Path, config_option: str = "") -> None:
         out.print(f"or serve it to others with\n  pypimirror serve{config_option}", markup=False)
 
 
-def failures(rows: Iterable[tuple[str, str, str, str, str]]) -> None:
-    """Print failures, the first of them."""
+def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
+    """Print failures of a run, the first of them."""
     everything = list(rows)
     for stage, project, file, reason, message in everything[:_SHOWN]:
         out.print(f"  [yellow]{escape(failure(stage, project, file, reason, message))}[/]")
     if len(everything) > _SHOWN:
-        out.print(f"  … and {len(everything) - _SHOWN} more: pypimirror runs show last")
+        more = f"pypimirror runs show {run} --failures"
+        out.print(f"  … and {len(everything) - _SHOWN} more: {more}")
 
 
 def failure(stage: str, project: str, file: str, reason: str, message: str) -> str:
@@ -81,12 +82,15 @@ def run_table(rows: Iterable[dict[str, Any]]) -> None:
     """Print runs, a line each."""
     from rich.table import Table
 
-    table = Table("run", "started", "state", "trigger", "seconds", "files", "bytes", "failed")
+    table = Table(
+        "run", "started", "command", "state", "trigger", "seconds", "files", "bytes", "failed"
+    )
     for row in rows:
         counts = row["counts"]
         table.add_row(
             row["run"],
             when(row["started_at"]),
+            row["command"],
             styled(row["state"]),
             row["trigger"],
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
@@ -98,28 +102,50 @@ def run_table(rows: Iterable[dict[str, Any]]) -> None:
 
 
 def run_details(document: dict[str, Any]) -> None:
-    """Print one run with its stages and failures."""
-    from rich.table import Table
-
+    """Print what a run was."""
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
         f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
     )
+    if document["arguments"]:
+        out.print(f"  arguments {escape(' '.join(document['arguments']))}")
+    out.print(f"  configuration {document['config']}")
     if document["retry_of"]:
         out.print(f"  retry of {document['retry_of']}")
     out.print(f"  started {when(document['started_at'])}  ended {when(document['ended_at'])}")
     if document["message"]:
         out.print(f"  {escape(document['message'])}")
-    table = Table("batch", "stage", "state", "seconds", "counts")
-    for stage in document["stages"]:
-        counts = ", ".join(f"{key} {value}" for key, value in stage["counts"].items())
-        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.2f}"
-        table.add_row(str(stage["batch"]), stage["stage"], styled(stage["state"]), seconds, counts)
+
+
+def stage_table(stages: Iterable[dict[str, Any]], first: str) -> None:
+    """Print stages: their totals, or the batches of one; `first` names the column that counts."""
+    from rich.table import Table
+
+    table = Table("stage", first, "state", "seconds", "files/s", "bytes", "bytes/s", "counts")
+    for stage in stages:
+        files, size = stage["files_per_second"], stage["bytes_per_second"]
+        table.add_row(
+            stage["stage"],
+            str(stage[first]),
+            styled(stage["state"]),
+            "" if stage["seconds"] is None else f"{stage['seconds']:.2f}",
+            f"{files:.1f}" if files else "",
+            amount(stage["bytes"]) if stage["bytes"] else "",
+            f"{amount(size)}/s" if size else "",
+            ", ".join(f"{key} {value}" for key, value in stage["counts"].items()),
+        )
     out.print(table)
-    failures(
-        (f["stage"], f["project"], f["file"], f["reason"], f["message"])
-        for f in document["failures"]
-    )
+
+
+def failure_list(documents: Iterable[dict[str, Any]]) -> None:
+    """Print all failures, each with its address and how often it was tried."""
+    for each in documents:
+        line = failure(
+            each["stage"], each["project"], each["file"], each["reason"], each["message"]
+        )
+        times = f"{each['attempts']} attempt{'' if each['attempts'] == 1 else 's'}"
+        out.print(f"  [yellow]{escape(line)}[/]")
+        out.print(f"    {', '.join(part for part in (each['url'], times) if part)}", markup=False)
 
 
 def run_document(row: Any) -> dict[str, Any]:
@@ -139,19 +165,6 @@ def run_document(row: Any) -> dict[str, Any]:
         "ended_at": row.ended_at,
         "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
         "message": row.message,
-        "counts": json.loads(row.counts) if row.counts else {},
-    }
-
-
-def stage_document(row: Any) -> dict[str, Any]:
-    """Return a stage's catalog row as JSON shows it."""
-    return {
-        "stage": row.stage,
-        "batch": row.batch,
-        "state": row.state,
-        "started_at": row.started_at,
-        "ended_at": row.ended_at,
-        "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
         "counts": json.loads(row.counts) if row.counts else {},
     }
 

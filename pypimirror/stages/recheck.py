@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import foreign, publish
+from pypimirror.stages import foreign, history, publish
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
@@ -101,7 +101,8 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     run.reporter.begin(Stage.VERIFY, None)
     findings = _Findings(run, options)
     try:
-        _look(run, options, findings)
+        with history.stage(run, Stage.VERIFY, 0):
+            _look(run, options, findings)
         if options.repair:
             findings.repair(repair)
     finally:

@@ -29,8 +29,8 @@ from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stag
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room, remedy
+from pypimirror.stages import history, staging, standing
 from pypimirror.stages import retry as retries
-from pypimirror.stages import staging, standing
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.retry import Retry
 from pypimirror.tree import Tree
@@ -424,7 +424,16 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         with interrupts.shield():
             run.close()
             summary = _close(run, state, message)
+            _forget_old_runs(run, summary.state)
     return summary
+
+
+def _forget_old_runs(run: Run, state: str) -> None:
+    if state in (runs.COMPLETED, runs.INCOMPLETE):
+        try:
+            history.prune(run)
+        except SQLAlchemyError as error:
+            run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
 def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from pypimirror import interrupts
-from pypimirror.catalog import projects, runs
+from pypimirror.catalog import projects
 from pypimirror.model import Stage
-from pypimirror.stages import discover, publish
+from pypimirror.stages import discover, history, publish
 from pypimirror.stages.run import Run
 from pypimirror.workers import Cancelled
 
@@ -56,30 +56,13 @@ def perform(run: Run, stage: Stage, batch: Batch) -> None:
     """Do one stage for one batch and record it; raises `Cancelled` in a run that is cancelled."""
     if run.cancelled:
         raise Cancelled("cancelled")
-    with run.catalog.write() as connection:
-        record = runs.start_stage(connection, run.id, stage, batch.number)
-    state = runs.CANCELLED  # unless it is something else that ends the stage
-    with run.counting() as counts:
-        try:
-            if batch.projects:
-                _work(stage)(run, batch.projects)
-            elif stage is Stage.DISCOVER:
-                discover.look_for_changes(run)
-            else:
-                publish.finish(run)
-            state = runs.COMPLETED
-        except Cancelled:
-            raise
-        except Exception:
-            state = runs.FAILED
-            run.stage = stage
-            raise
-        except BaseException:  # a signal: nothing is to wait for what is under way
-            run.cancel()
-            raise
-        finally:
-            with run.catalog.write() as connection:
-                runs.end_stage(connection, record, state, counts)
+    with history.stage(run, stage, batch.number):
+        if batch.projects:
+            _work(stage)(run, batch.projects)
+        elif stage is Stage.DISCOVER:
+            discover.look_for_changes(run)
+        else:
+            publish.finish(run)
 
 
 def sync(run: Run, call: Call = perform) -> None:

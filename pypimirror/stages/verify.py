@@ -203,7 +203,8 @@ def _place(
     for row, _, _ in good:
         del run.observed[row.id]
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
-    run.count(files_verified=len(good), **levels)
+    size = sum(values["size"] for values in verified)
+    run.count(files_verified=len(good), bytes_verified=size, **levels)
 
 
 def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
