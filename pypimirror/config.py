@@ -151,8 +151,14 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
-    select = config.select.beside(base)
-    return config.model_copy(update={"mirror": mirror, "select": select})
+    changes = config.publish.changes
+    return config.model_copy(
+        update={
+            "mirror": mirror,
+            "select": config.select.beside(base),
+            "publish": config.publish.model_copy(update={"changes": changes and base / changes}),
+        }
+    )
 
 
 def _check_environment() -> None:

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from pypimirror.changes import Form
 from pypimirror.durations import Duration
 
 
@@ -226,6 +227,18 @@ class PublishSection(_Section):
         "",
         description="What links to files begin with, where `packages/` is not served beside the "
         "pages: an address of a CDN, or a path such as `/mirror/`. Empty: links are relative.",
+    )
+
+    changes: Path | None = Field(
+        None,
+        description="A file that each run writes: the paths below the mirror root that it added, "
+        "changed and removed, in that order of events, for rsync, a CDN or an air gap. `{run}` in "
+        "it is the run's name; relative to the configuration file.",
+    )
+    changes_format: Form = Field(
+        "lines",
+        description="`lines`: a path to a line; `nul`: each ends with a NUL; `json`: an object "
+        "with `change` and `path` to a line.",
     )
 
     @field_validator("formats")

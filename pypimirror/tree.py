@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pypimirror.changes import Changes
 from pypimirror.durability import Durability, choose
 from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.space import remedy
@@ -60,6 +61,8 @@ class Tree:
         self._on_step = on_step
         self._durability = durability or choose("batch", self.private)
         self._made: set[str] = set()
+        #: Where changes of what is served are noted, if anybody wants to know.
+        self.changes: Changes | None = None
         self._numbers = itertools.count()
 
     def create(self) -> None:
@@ -147,8 +150,11 @@ class Tree:
             target = self._root + relative
             with _told(self.path(relative)):
                 self._make_parent(target)
+                is_new = self.changes is None or not self.has(relative)
                 os.replace(source, target)  # noqa: PTH105 - paths as text cost half
                 self._durability.changed(target.rpartition("/")[0])
+                if self.changes is not None:
+                    self.changes.add("added" if is_new else "changed", relative)
 
     def write(self, pages: Iterable[tuple[str, Iterable[bytes]]]) -> int:
         """Write pages so that a reader, and a power cut, sees each old or new; count them.
@@ -184,6 +190,8 @@ class Tree:
         path = self.path(relative)
         with _told(path):
             try:
+                if self.changes is not None and self.has(relative):
+                    self.changes.add("removed", relative)
                 path.unlink(missing_ok=True)
                 parent = path.parent
                 while parent.parent != self.directory and not any(parent.iterdir()):
@@ -227,6 +235,8 @@ class Tree:
         self._on_step("flush", "")
         with _told(self.directory):
             self._durability.flush()
+            if self.changes is not None:
+                self.changes.flush()
 
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]

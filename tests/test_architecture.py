@@ -108,6 +108,7 @@ def test_only_the_catalog_writes_sql(file: Path) -> None:
 WRITERS = {
     "tree.py": "the mirror root and its private directory",
     "lock.py": "the lock",
+    "changes.py": "a list that the configuration asks for, wherever it says",
     "cli/initialise.py": "the configuration",
     "download/transfer.py": "staging, in a child",
     "download/resume.py": "staging, in a child",

@@ -54,7 +54,12 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "max_file_size": 5 << 30,
             "contact": "",
         },
-        "publish": {"formats": ("html", "json"), "base_url": ""},
+        "publish": {
+            "formats": ("html", "json"),
+            "base_url": "",
+            "changes": None,
+            "changes_format": "lines",
+        },
         "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
         "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
     }

@@ -6,6 +6,7 @@ nothing to do start fast.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -105,6 +106,12 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
     ] = False,
+    changes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the paths that were added, changed and removed to FILE."
+        ),
+    ] = None,
     inline: InlineOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -115,6 +122,8 @@ def sync(
     from pypimirror.cli import syncing
 
     set_up_logging(verbose, quiet)
+    if changes is not None:  # in the environment: a flow run reads the configuration itself
+        os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
     settings = load(config)
     if dry_run:
         fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror import interrupts, lock
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.durability import choose
@@ -396,7 +398,18 @@ def sync(
             )
         if run.retry is not None:
             run.reporter.announce(run.retry.said)
-        return _perform(run, work)
+        return _perform(run, lambda run: _noting_changes(run, work))
+
+
+def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
+    """Do the work of a run; note what it changes where the configuration asks for it."""
+    publish = run.config.publish
+    if publish.changes is None:
+        work(run)
+        return
+    path = Path(str(publish.changes).replace("{run}", run.name))
+    with closing(Changes(path, publish.changes_format)) as run.tree.changes:
+        work(run)
 
 
 def _perform(run: Run, work: Callable[[Run], None]) -> Summary:

@@ -337,3 +337,17 @@ def test_adopt_rebuilds_a_lost_catalog(mirror: Mirror, simulator: Simulator, run
     (mirror.root / "packages" / "stranger").touch()
     assert run("adopt", "--quiet").code == 1
     assert run("runs", "show", "last", "--json").json["command"] == "adopt"
+
+
+def test_sync_writes_its_changes_to_the_file_that_it_is_told(
+    run: Command,
+    mirror: Mirror,
+    simulator: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYPIMIRROR_PUBLISH__CHANGES", "other")  # undone after the test
+    (file,) = offer(simulator, "six", "1.0")
+    assert run("sync", "--inline", "--quiet", "--changes", "changed.txt").code == 0
+    assert f"packages/six/{file.filename}" in (tmp_path / "changed.txt").read_text().splitlines()
+    assert not (tmp_path / "other").exists()
