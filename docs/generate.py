@@ -32,6 +32,7 @@ from pypimirror.model import Reason, Stage
 from pypimirror.sections import IndexUrl
 from pypimirror.select.keys import Moment
 from pypimirror.stages.run import COUNTS
+from pypimirror.up.keys import OptionalAddress, Patience, Schedule, TimeZone
 
 DOCS = Path(__file__).resolve().parent
 
@@ -203,6 +204,10 @@ def _kind(hint: Any, field: FieldInfo) -> str:
         Duration: 'duration: number and `s`, `m`, `h`, `d` or `w`, as in `"24h"`',
         Moment: "date, or date and time",
         ByteSize: 'size, as in `"5 GiB"`',
+        Patience: "duration",
+        Schedule: "cron fields, or duration",
+        TimeZone: "name of a time zone",
+        OptionalAddress: "http or https address",
         bool: "`true` or `false`",
         Path: "path",
         int: "whole number",
@@ -234,6 +239,8 @@ def _toml(value: object) -> str:
         case timedelta():
             hours = value.total_seconds() / 3600
             days = hours / 24
+            if hours < 1:
+                return json.dumps(f"{hours * 60:g}m")
             return json.dumps(f"{days:g}d" if days.is_integer() and days > 1 else f"{hours:g}h")
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"

@@ -29,6 +29,7 @@ from pypimirror.sections import (
     VerifySection,
 )
 from pypimirror.select.keys import SelectSection
+from pypimirror.up.keys import AlertsSection, PrefectSection, ScheduleSection, UpSection
 
 #: Where the configuration is looked for when no `--config` is given.
 DEFAULT_FILE = Path("pypimirror.toml")
@@ -56,6 +57,10 @@ class Config(BaseSettings):
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()
     history: HistorySection = HistorySection()
+    schedule: ScheduleSection = ScheduleSection()
+    alerts: AlertsSection = AlertsSection()
+    up: UpSection = UpSection()
+    prefect: PrefectSection = PrefectSection()
 
     @classmethod
     def settings_customise_sources(

@@ -20,8 +20,11 @@ class LockError(PypimirrorError):
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; raises `LockedError` at once when another process does."""
+def hold(path: Path, holder: str = "another run") -> Iterator[None]:
+    """Hold the lock file `path`; raises `LockedError` at once when another process does.
+
+    `holder` says in its message what that process is.
+    """
     # The file stays: removing it would let two runs lock two files of one name.
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -31,9 +34,9 @@ def hold(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            process = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             raise LockedError(
-                f"another run (process {holder or 'unknown'}) is working on this mirror; "
+                f"{holder} (process {process or 'unknown'}) is working on this mirror; "
                 "wait for it to end, or stop it"
             ) from None
         os.ftruncate(descriptor, 0)

@@ -62,6 +62,14 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         },
         "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
         "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
+        "schedule": {"sync": "17 * * * *", "verify": "47 3 * * 0", "timezone": "UTC"},
+        "alerts": {
+            "webhook": "",
+            "late": timedelta(minutes=15),
+            "stuck": timedelta(hours=12),
+        },
+        "up": {"web": True, "host": "127.0.0.1", "port": 8080},
+        "prefect": {"host": "127.0.0.1", "port": 4200, "database": ""},
     }
     assert upstream.model_dump() == {
         "name": "pypi",
@@ -358,3 +366,36 @@ def test_init_replaces_only_by_force_and_keeps_the_old_file(tmp_path: Path) -> N
     write_configuration(file, (), None, Path("mirror"), force=True)
     assert (tmp_path / "pypimirror.toml.bak").read_text() == "# mine\n"
     assert load(file).directory == tmp_path / "mirror"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("sync", " */10  * * * * ", "*/10 * * * *"),
+        ("sync", "10m", "10m"),
+        ("verify", "", ""),
+        ("verify", "30 2 * * SUN", "30 2 * * SUN"),
+        ("timezone", "Europe/Paris", "Europe/Paris"),
+    ],
+)
+def test_schedules_are_cron_fields_or_times_or_never(
+    key: str, value: str, wanted: str, tmp_path: Path
+) -> None:
+    config = read(f'[schedule]\n{key} = "{value}"\n', tmp_path)
+    assert getattr(config.schedule, key) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[schedule]\nsync = "hourly"', 'schedule.sync: must be five cron fields such as "17'),
+        ('[schedule]\nsync = "0s"', "schedule.sync: must be longer than no time at all"),
+        ('[schedule]\ntimezone = "Mars/Olympus"', "schedule.timezone: is no time zone known"),
+        ('[schedule]\ntimezone = "../../etc/passwd"', "schedule.timezone: is no time zone"),
+        ('[alerts]\nwebhook = "ftp://example.org/"', "alerts.webhook: must be an http or https"),
+        ('[alerts]\nlate = "5s"', "alerts.late: must be 10s or more"),
+        ("[up]\nport = 65536", "up.port: "),
+    ],
+)
+def test_mistakes_about_operation_are_explained(text: str, message: str, tmp_path: Path) -> None:
+    assert message in fault(text, tmp_path)

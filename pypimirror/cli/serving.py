@@ -6,18 +6,13 @@ import os
 import sys
 
 from pypimirror.config import Config, ConfigError
+from pypimirror.serve.command import server_command
 
 
 def serve_mirror(config: Config, host: str, port: int, *, as_json: bool, verbose: bool) -> None:
     """Become the web server; it runs on gevent, which must come before everything else."""
     if not (config.directory / "simple").is_dir():
         raise ConfigError(f"{config.directory}: holds no mirror yet; make one with pypimirror sync")
-    arguments = ["--directory", str(config.directory), "--host", host, "--port", str(port)]
-    if verbose:
-        arguments.append("-v")
-    if as_json:
-        arguments.append("--json")
+    command = server_command(config, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
-    os.execv(  # noqa: S606 - this very Python
-        sys.executable, [sys.executable, "-P", "-m", "pypimirror.serve.server", *arguments]
-    )
+    os.execv(command[0], command)  # noqa: S606 - this very Python

@@ -33,7 +33,10 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:pypimirror|flows|tasks|tests|migrations|benchmarks|docs|deploy)/[\w./*-]*")
 #: Programs that the shell blocks may call; what follows them is not ours to check.
-_OTHERS = {"cd", "cp", "jq", "mv", "pip", "poetry", "prefect", "sqlite3", "systemctl", "uv"}
+_OTHERS = {
+    *("cd", "cp", "docker", "jq", "mv", "pip", "poetry", "prefect", "python", "sqlite3"),
+    *("systemctl", "systemd-sysusers", "systemd-tmpfiles", "uv"),
+}
 
 
 def read(path: Path) -> str:

@@ -1,0 +1,137 @@
+"""Automations: what Prefect does by itself when a run fails, is late, is stuck or was killed.
+
+The first three tell the webhook that `[alerts]` names. The last one needs none: a run whose
+process is gone sends no heartbeats, and becomes Crashed, as in the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import CallWebhook, ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from pypimirror.config import Config
+
+#: The flows whose runs are watched, also those without a deployment.
+FLOWS = ("sync", "verify")
+
+#: A process that is alive sends a heartbeat every three minutes, unless PREFECT_FLOWS_HEARTBEAT_
+#: FREQUENCY says otherwise. The server may be away for a while, too.
+SILENCE = timedelta(minutes=10)
+
+FAILED, LATE, STUCK, CRASHED = names = tuple(
+    f"pypimirror: {what}" for what in ("run failed", "run late", "run stuck", "run crashed")
+)
+
+#: State names: an event is called by the name of a state, and not by its type.
+_FAILURES = {"Failed", "Incomplete", "Crashed", "TimedOut"}
+_ENDS = _FAILURES | {"Completed", "Cancelled"}
+_BLOCK = "pypimirror-alerts"
+
+
+def apply(client: SyncPrefectClient, config: Config) -> tuple[str, ...]:
+    """Make the automations that `config` asks for, and remove the others; return their names."""
+    wanted = {automation.name: automation for automation in _automations(config)}
+    for name in names:
+        found = client.read_automations_by_name(name)
+        if name not in wanted:
+            for old in found:
+                client.delete_automation(old.id)
+        elif found:
+            client.update_automation(found[0].id, wanted[name])
+        else:
+            client.create_automation(wanted[name])
+    return tuple(wanted)
+
+
+def _automations(config: Config) -> Iterator[AutomationCore]:
+    yield AutomationCore(
+        name=CRASHED,
+        description="No heartbeat: the process of the run is gone.",
+        trigger=_absence("heartbeat", {"heartbeat"} | _ENDS, SILENCE),
+        actions=[
+            ChangeFlowRunState(state=StateType.CRASHED, message="Crashed: its process is gone")
+        ],
+    )
+    if not config.alerts.webhook:
+        return
+    webhook = Webhook.model_validate(
+        {"url": config.alerts.webhook, "headers": {"Content-Type": "application/json"}}
+    )
+    block = webhook.save(_BLOCK, overwrite=True)
+    late, stuck = config.alerts.late, config.alerts.stuck
+    for name, what, trigger in (
+        (FAILED, "failed", _presence(_FAILURES)),
+        (LATE, "late", _absence("Late", _ENDS | {"Pending", "Running"}, late)),
+        (STUCK, "stuck", _absence("Running", _ENDS, stuck)),
+    ):
+        action = CallWebhook(block_document_id=block, payload=_payload(what, config))
+        yield AutomationCore(name=name, trigger=trigger, actions=[action])
+
+
+def _payload(alert: str, config: Config) -> str:
+    """Return the template of the document: values that are JSON, whatever is in them.
+
+    `text` is for those who only look at that, such as chat servers.
+    """
+    run = "flow_run.name"
+    values = {
+        "text": f'("pypimirror: " ~ {run} ~ " {alert}: " ~ (flow_run.state.message or '
+        "flow_run.state.name))",
+        "flow": "flow.name",
+        "run": run,
+        "id": "flow_run.id | string",
+        "state": "flow_run.state.name",
+        "message": 'flow_run.state.message or ""',
+        "url": "flow_run | ui_url",
+    }
+    rendered = [f'"{name}": {{{{ ({value}) | tojson }}}}' for name, value in values.items()]
+    # A brace of ours must not be read as the template's: the name of a directory may hold some.
+    mirror = json.dumps(str(config.directory)).replace("{", "\\u007b").replace("%", "\\u0025")
+    return "{" + ", ".join([f'"alert": "{alert}"', f'"mirror": {mirror}', *rendered]) + "}"
+
+
+def _presence(states: set[str]) -> EventTrigger:
+    return EventTrigger(
+        expect=_events(states),
+        match=_runs(),
+        match_related=_of_flows(),
+        posture=Posture.Reactive,
+        threshold=1,
+        for_each={"prefect.resource.id"},
+    )
+
+
+def _absence(after: str, states: set[str], within: timedelta) -> EventTrigger:
+    """Return what fires where none of `states` follows `after` in time, for each run."""
+    return EventTrigger(
+        after=_events({after}),
+        expect=_events(states),
+        match=_runs(),
+        match_related=_of_flows(),
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
+        for_each={"prefect.resource.id"},
+    )
+
+
+def _events(states: set[str]) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
+
+
+def _runs() -> ResourceSpecification:
+    return ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow-run.*"})
+
+
+def _of_flows() -> ResourceSpecification:
+    return ResourceSpecification.model_validate(
+        {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
+    )

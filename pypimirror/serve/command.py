@@ -1,0 +1,20 @@
+"""How the web server is started: a program of its own, because gevent must come first in it."""
+
+from __future__ import annotations
+
+import sys
+
+from pypimirror.config import Config
+
+
+def server_command(
+    config: Config, host: str, port: int, *, as_json: bool = False, verbose: bool = False
+) -> list[str]:
+    """Return the command that serves the mirror of `config`."""
+    command = [sys.executable, "-P", "-m", "pypimirror.serve.server"]
+    command += ["--directory", str(config.directory), "--host", host, "--port", str(port)]
+    if verbose:
+        command.append("-v")
+    if as_json:
+        command.append("--json")
+    return command

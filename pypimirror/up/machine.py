@@ -1,0 +1,171 @@
+"""The parts of a machine together: started in order, ready together, stopped in order.
+
+In: web server, Prefect server, deployments, worker. Out: flow runs, worker, web server, Prefect
+server, whatever else is below this process. How one part is kept alive is `supervisor`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pypimirror.config import Config
+from pypimirror.up.asking import NoAnswerError, ask
+from pypimirror.up.notify import notify
+from pypimirror.up.parts import Part, Parts
+from pypimirror.up.processes import adopt_orphans, children, descendants, gone, reap, send
+from pypimirror.up.supervisor import Supervisor
+
+#: When, in seconds after the signal, flow runs and parts, in this order, must have ended.
+RUNS_GONE = 5.5
+STOPPED = {"worker": 6.5, "deploy": 6.5, "web": 7.5, "server": 9.0}
+#: When what is left below this process is killed.
+ALL_GONE = 9.5
+#: Seconds that a process has to end in when it is killed.
+KILLED = 2.0
+
+log = logging.getLogger("pypimirror.up")
+
+
+class Machine:
+    """The parts, in one event loop."""
+
+    def __init__(self, parts: Parts, config: Config) -> None:
+        self.parts = parts
+        self.config = config
+        self._asked = asyncio.Event()  # by a signal, to stop
+        self._hurried = asyncio.Event()  # by a second one
+        self._error: BaseException | None = None
+        self._supervisors: dict[str, Supervisor] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def run(self, announce: Callable[[], None]) -> bool:
+        """Start everything, call `announce` when it is ready, and run until a signal.
+
+        Returns whether everything ended in order: not so where a second signal came. Raises
+        `GaveUpError` when a part does not live; the others are stopped then.
+        """
+        adopt_orphans()
+        with self._signals():
+            starting = self._watched(self._start(announce))
+            await self._asked.wait()
+            starting.cancel()
+            await asyncio.wait({starting})
+            await self._stop()
+        if self._error is not None:
+            raise self._error
+        return not self._hurried.is_set()
+
+    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do something in the background; where it fails, everything is stopped."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._error = self._error or error
+            self._asked.set()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGCHLD)
+
+    def _ask_to_stop(self) -> None:
+        (self._hurried if self._asked.is_set() else self._asked).set()
+
+    def _reap(self) -> None:
+        pids = (supervisor.pid for supervisor in self._supervisors.values())
+        reap({pid for pid in pids if pid is not None})
+
+    async def _start(self, announce: Callable[[], None]) -> None:
+        kept = [self._keep(part) for part in (self.parts.web, self.parts.server) if part]
+        if self.parts.server:
+            await self._supervisors["server"].ready.wait()
+        await self._supervise(self.parts.deploy).complete()
+        kept.append(self._keep(self.parts.worker))
+        for supervisor in kept:
+            await supervisor.ready.wait()
+        await self._first_sync()
+        announce()
+        notify("READY=1")
+
+    def _supervise(self, part: Part) -> Supervisor:
+        self._supervisors[part.name] = Supervisor(part)
+        return self._supervisors[part.name]
+
+    def _keep(self, part: Part) -> Supervisor:
+        supervisor = self._supervise(part)
+        self._keepers.append(self._watched(supervisor.keep()))
+        return supervisor
+
+    async def _first_sync(self) -> None:
+        """Have a mirror that is empty filled now, and not when its time comes."""
+        if not self.config.schedule.sync or (self.config.directory / "simple").is_dir():
+            return
+        deployments = f"{self.parts.api}/deployments"
+        for last in (False, False, False, True):  # Prefect's database may be busy
+            try:
+                found = await ask(f"{deployments}/name/sync/scheduled")
+                path = f"{deployments}/{found['id']}/create_flow_run"
+                await ask(path, {"state": {"type": "SCHEDULED", "message": "the mirror is empty"}})
+            except NoAnswerError as error:
+                if last:
+                    log.warning("the first sync waits for its time: %s", error)
+                else:
+                    await asyncio.sleep(1)
+            else:
+                log.info("the mirror is empty: its first sync begins now")
+                return
+
+    async def _stop(self) -> None:
+        """Stop everything, in order and in time; at once after a second signal."""
+        notify("STOPPING=1")
+        for supervisor in self._supervisors.values():
+            supervisor.retire()
+        stopping = asyncio.create_task(self._stop_in_order())
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, hurried):
+            task.cancel()
+        await asyncio.gather(stopping, hurried, return_exceptions=True)
+        left = descendants(os.getpid())
+        send(left, signal.SIGKILL)
+        await gone(left, KILLED)
+        for keeper in self._keepers:  # they may be waiting to start their part again
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        reap(())
+
+    async def _stop_in_order(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def left(until: float) -> float:
+            return max(0.0, began + until - loop.time())
+
+        worker = self._supervisors.get("worker")
+        if worker and worker.pid is not None:
+            # Prefect's worker kills its flow runs when it ends; they are to end by themselves.
+            await _end(children(worker.pid), left(RUNS_GONE))
+        for name, until in STOPPED.items():
+            if name in self._supervisors:
+                await self._supervisors[name].stop(left(until))
+        await _end(descendants(os.getpid()), left(ALL_GONE))
+
+
+async def _end(pids: list[int], seconds: float) -> None:
+    send(pids, signal.SIGTERM)
+    await gone(pids, seconds)

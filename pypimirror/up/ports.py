@@ -1,0 +1,52 @@
+"""Ports for the parts to listen on: whether one is free, and any free one."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+
+from pypimirror.config import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address to listen on."""
+
+    host: str
+    port: int
+    #: Keeps others from being given the port. It does not listen, so that a part can.
+    reservation: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        """How a client on this machine says it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def reserve(host: str, port: int, remedy: str) -> Place:
+    """Find that `port` is free, or for 0 one that is; `remedy` says how to choose another.
+
+    Raises `ConfigError` where it is taken, or where this machine does not have the address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"{host} port {port}: {error.strerror or error}; {remedy}") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}; {remedy}"
+        ) from error
+    port = int(listener.getsockname()[1])
+    if sys.platform != "linux":  # elsewhere nobody else could take the place
+        listener.close()
+        return Place(host, port)
+    return Place(host, port, listener)

@@ -1,0 +1,204 @@
+"""Keeps one part alive: starts it, sees that it becomes ready, starts it again when it has ended.
+
+A part that does not live is given up after `TRIES` starts in a row. What the part is, and in which
+order parts start and stop, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import IO
+
+from pypimirror.config import ConfigError
+from pypimirror.model import PypimirrorError
+from pypimirror.up.parts import Part, Probe
+from pypimirror.up.processes import ended, gone
+
+#: So often in a row a part may fail.
+TRIES = 5
+#: A part that was ready for so many seconds has lived: what ends it later is a first failure.
+STEADY = 60.0
+#: Seconds that a part has to become ready in. Prefect migrates its database before it answers.
+PATIENCE = 180.0
+#: Seconds between two questions whether a part is ready.
+ASK_EVERY = 0.25
+#: Seconds before the first restart; twice as many before each one that follows, up to the last.
+BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
+#: Seconds for the output of a part that has ended.
+LAST_WORDS = 0.5
+#: Bytes that are read at once; longer lines are cut.
+_CHUNK = 1 << 16
+
+log = logging.getLogger("pypimirror.up")
+
+
+class GaveUpError(PypimirrorError):
+    """A part does not live; the message says which one, how it ended and what it said."""
+
+
+class Supervisor:
+    """One part, kept alive by `keep`."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.ready = asyncio.Event()
+        self.pid: int | None = None  #: None while it is not running
+        self._said: deque[str] = deque(maxlen=20)
+        self._retired = False
+
+    async def keep(self) -> None:
+        """Run the part again and again, until it is retired; raises `GaveUpError`."""
+        failures = 0
+        while True:
+            lived, code = await self._live()
+            if self._retired:
+                return
+            failures = 1 if lived >= STEADY else failures + 1
+            if failures >= TRIES:
+                raise GaveUpError(self._obituary(code, f"{failures} times in a row"))
+            delay = min(BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF)
+            log.warning("%s; starting it again in %g s", self._how(code), delay)
+            await asyncio.sleep(delay)
+
+    async def complete(self) -> None:
+        """Run the part until it has ended with success; raises `GaveUpError`.
+
+        Raises `ConfigError` where it ends with 2: another try would end the same.
+        """
+        for attempt in range(1, TRIES + 1):
+            _, code = await self._live()
+            if code == 0 or self._retired:
+                return
+            if code == 2:
+                raise ConfigError(self._obituary(code, ""))
+            if attempt == TRIES:
+                raise GaveUpError(self._obituary(code, f"{attempt} times in a row"))
+            await asyncio.sleep(min(BACKOFF * 2 ** (attempt - 1), LONGEST_BACKOFF))
+
+    def retire(self) -> None:
+        """Start the part no more."""
+        self._retired = True
+
+    async def stop(self, seconds: float) -> None:
+        """End the part for good; it is killed where it takes longer than `seconds`."""
+        self.retire()
+        if self.pid is None:
+            return
+        self.signal(signal.SIGTERM)
+        if not await gone([self.pid], seconds):
+            log.warning("%s did not end in %.1f s and is killed", self.part.name, seconds)
+            self.signal(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the part's own process, if there is one."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def _live(self) -> tuple[float, int]:
+        """Run the part once; return how long it was ready, in seconds, and its exit code."""
+        is_ready = await self.part.watch()
+        if self._retired:
+            return 0.0, 0
+        process = self._start()
+        assert process.stdout is not None
+        since: list[float] = []
+        with _Lines(process.stdout, self._hear) as lines:
+            waiting = asyncio.create_task(self._wait_until_ready(is_ready, since))
+            try:
+                code = await ended(process)
+                self.pid = None  # not where this is cancelled: `stop` must find it
+                self.ready.clear()
+                await lines.finish(LAST_WORDS)
+            finally:
+                waiting.cancel()
+        return (asyncio.get_running_loop().time() - since[0] if since else 0.0), code
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        launcher = (sys.executable, "-P", "-m", "pypimirror.up.launch", str(os.getpid()))
+        process = subprocess.Popen(
+            [*launcher, *self.part.command],
+            env=self.part.environment,
+            cwd=self.part.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            process_group=0,  # a terminal's ^C is for us, who know the order
+        )
+        self.pid = process.pid
+        log.info("%s started (process %d)", self.part.name, process.pid)
+        return process
+
+    async def _wait_until_ready(self, is_ready: Probe, since: list[float]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not await is_ready():
+                    await asyncio.sleep(ASK_EVERY)
+        except TimeoutError:
+            log.warning("%s was not ready after %g s and is killed", self.part.name, PATIENCE)
+            self.signal(signal.SIGKILL)
+            return
+        since.append(asyncio.get_running_loop().time())
+        log.info("%s is ready", self.part.name)
+        self.ready.set()
+
+    def _hear(self, line: bytes) -> None:
+        if text := line.decode("utf-8", "replace").rstrip():
+            self._said.append(text)
+            log.debug("[%s] %s", self.part.name, text)
+
+    def _how(self, code: int) -> str:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return f"{self.part.name} {how}"
+
+    def _obituary(self, code: int, times: str) -> str:
+        how = f"{self._how(code)}{', ' if times else ''}{times}"
+        return "\n  ".join([f"{how}. It said:", *self._said]) if self._said else how
+
+
+class _Lines:
+    """Reads a pipe, line by line, as the event loop finds something in it."""
+
+    def __init__(self, pipe: IO[bytes], hear: Callable[[bytes], None]) -> None:
+        self._pipe = pipe
+        self._hear = hear
+        self._rest = b""
+        self._ended = asyncio.Event()
+
+    def __enter__(self) -> _Lines:
+        os.set_blocking(self._pipe.fileno(), False)
+        asyncio.get_running_loop().add_reader(self._pipe, self._read)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._pipe)
+        self._pipe.close()
+        self._hear(self._rest)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for the end of the pipe; what the part has started may hold on to it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), seconds)
+
+    def _read(self) -> None:
+        chunk = self._pipe.read(_CHUNK)
+        if chunk is None:
+            return
+        if not chunk:
+            asyncio.get_running_loop().remove_reader(self._pipe)
+            self._ended.set()
+            return
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > _CHUNK:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self._hear(line)

@@ -1,0 +1,98 @@
+"""Parts start, and stop with all that is below them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.environment import isolated
+from tests.flows.stack import children, wait_for
+from tests.up.small_parts import BAD, DEAF, GOOD
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def machine(directory: Path, **codes: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.up.small_parts", str(directory), json.dumps(codes)]
+    with subprocess.Popen(
+        command, env=isolated(), stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_ready(process: subprocess.Popen[str]) -> bool:
+    assert process.stdout is not None
+    return process.stdout.readline() == "ready\n"
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_everything_stops_and_nothing_is_left(tmp_path: Path) -> None:
+    """Also a part that hears no signal, and its child that has left its session."""
+    with machine(tmp_path, web=GOOD, server=GOOD, worker=DEAF) as process:
+        assert is_ready(process)
+        family = children(process.pid)
+        assert int((tmp_path / "worker/ready").read_text()) in family
+        process.terminate()
+        assert process.wait(60) == 0
+        assert all(map(is_gone, family))
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    with machine(tmp_path, web=DEAF, worker=GOOD) as process:
+        assert is_ready(process)
+        family = children(process.pid)
+        worker = next(pid for pid in family if not is_gone(pid))
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: len(children(process.pid)) < len(family), every=0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert all(map(is_gone, [*family, worker]))
+
+
+def test_a_part_that_is_given_up_ends_the_others(tmp_path: Path) -> None:
+    with machine(tmp_path, web=GOOD, server=BAD.format(code=1), worker=GOOD) as process:
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 3
+        assert said.startswith("server ended with 1, 5 times in a row. It said:\n  no database")
+
+
+def test_parts_do_not_outlive_it(tmp_path: Path) -> None:
+    with machine(tmp_path, server=GOOD, worker=GOOD) as process:
+        assert is_ready(process)
+        family = children(process.pid)
+        process.kill()
+        wait_for(lambda: all(map(is_gone, family)))
+
+
+def test_an_orphan_is_adopted_and_does_not_stay_as_a_zombie(tmp_path: Path) -> None:
+    mother = """
+import pathlib, signal, subprocess, sys
+child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+pathlib.Path("child").write_text(str(child.pid))
+pathlib.Path("ready").touch()
+signal.pause()
+"""
+    with machine(tmp_path, worker=mother) as process:
+        assert is_ready(process)
+        first = children(process.pid)
+        orphan = int((tmp_path / "worker/child").read_text())
+        worker = next(pid for pid in first if pid != orphan)
+        subprocess.run(["kill", "-KILL", str(worker)], check=True)
+        wait_for(lambda: is_gone(worker))
+        assert orphan in children(process.pid)
+        subprocess.run(["kill", "-KILL", str(orphan)], check=True)
+        wait_for(lambda: is_gone(orphan))
+        process.terminate()
+        assert process.wait(60) == 0
