@@ -39,7 +39,7 @@ class Machine:
         self.parts = parts
         self.config = config
         self._asked = asyncio.Event()  # by a signal, to stop
-        self._hurried = asyncio.Event()  # by a second one
+        self._hurried = asyncio.Event()  # by another Ctrl-C
         self._error: BaseException | None = None
         self._supervisors: dict[str, Supervisor] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -47,7 +47,7 @@ class Machine:
     async def run(self, announce: Callable[[], None]) -> bool:
         """Start everything, call `announce` when it is ready, and run until a signal.
 
-        Returns whether everything ended in order: not so where a second signal came. Raises
+        Returns whether everything ended in order: not so after a second Ctrl-C. Raises
         `GaveUpError` when a part does not live; the others are stopped then.
         """
         adopt_orphans()
@@ -75,15 +75,16 @@ class Machine:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._ask_to_stop)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._asked.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGCHLD)
 
-    def _ask_to_stop(self) -> None:
+    def _interrupt(self) -> None:
         (self._hurried if self._asked.is_set() else self._asked).set()
 
     def _reap(self) -> None:
@@ -131,7 +132,7 @@ class Machine:
                 return
 
     async def _stop(self) -> None:
-        """Stop everything, in order and in time; at once after a second signal."""
+        """Stop everything, in order and in time; at once after a second Ctrl-C."""
         notify("STOPPING=1")
         for supervisor in self._supervisors.values():
             supervisor.retire()

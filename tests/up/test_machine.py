@@ -49,7 +49,7 @@ def test_everything_stops_and_nothing_is_left(tmp_path: Path) -> None:
         assert all(map(is_gone, family))
 
 
-def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+def test_a_second_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
     with machine(tmp_path, web=DEAF, worker=GOOD) as process:
         assert is_ready(process)
         family = children(process.pid)

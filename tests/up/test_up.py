@@ -85,6 +85,21 @@ def test_ready_means_ready(up: Up) -> None:
         assert answer.status == 200
 
 
+def test_deploying_again_makes_nothing_twice(up: Up) -> None:
+    def made() -> set[tuple[str, str]]:
+        """Name and id of all that is made."""
+        deployments = up.stack.api("deployments/filter", limit=20)
+        automations = up.stack.api("automations/filter", limit=20)
+        return {(each["name"], each["id"]) for each in (*deployments, *automations)}
+
+    before = made()
+    assert len(before) == 7
+    said = up.stack.pypimirror("deploy", "--config", up.config, PREFECT_API_URL=up.said["prefect"])
+    assert said["work_pools"] == ["pypimirror"]
+    assert said["deployments"] == {"sync/scheduled": "3s", "sync/adhoc": "", "verify/weekly": ""}
+    assert made() == before
+
+
 def test_scheduled_runs_happen_and_are_served(up: Up) -> None:
     done = {"state": {"type": {"any_": ["COMPLETED"]}}}
     assert wait_for(lambda: up.stack.flow_runs(**done), 200)  # from then on there is a catalog
