@@ -357,6 +357,20 @@ def verify(
     raise typer.Exit(OF_STATE[result.state])
 
 
+@app.command(epilog="Examples: pypimirror doctor; pypimirror doctor --json")
+def doctor(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Check configuration, disk, catalog, upstreams, clock and Prefect, and say what to do."""
+    from pypimirror.cli import examining
+
+    set_up_logging(verbose, quiet)
+    raise typer.Exit(examining.run(config, as_json=as_json, quiet=quiet))
+
+
 @app.command(epilog="Example: pypimirror adopt")
 def adopt(
     config: ConfigOption = None,

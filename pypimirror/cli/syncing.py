@@ -31,7 +31,7 @@ def run(
     retry: str | None = None,
 ) -> Summary:
     """Sync inline, or as a Prefect flow run in this process; `retry` names a run to do again."""
-    if inline is False or (inline is None and prefect_is_configured()):
+    if inline is False or (inline is None and prefect_api() is not None):
         return _run_flow(file or DEFAULT_FILE, projects, quiet, retry)
     relax_collector()
     with TerminalReporter(quiet) as reporter:
@@ -52,18 +52,18 @@ def _run_flow(file: Path, projects: Sequence[str], quiet: bool, retry: str | Non
         return run_sync(str(file.absolute()), list(projects), retry)
 
 
-def prefect_is_configured() -> bool:
-    """Whether the environment or the active Prefect profile names an API; asks no Prefect."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
+def prefect_api() -> str | None:
+    """Return the API that the environment or the active Prefect profile names; asks no Prefect."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     file = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
     try:
         profiles = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError):
-        return False
+        return None
     name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
-    return bool(profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL"))
+    return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL") or None
 
 
 def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:

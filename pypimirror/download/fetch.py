@@ -30,6 +30,8 @@ from pypimirror.download.protocol import (
     ListResult,
     Note,
     PageResult,
+    Probe,
+    Probed,
     Progress,
     Result,
 )
@@ -64,6 +66,8 @@ class Fetcher:
                 return self._page(job)
             if isinstance(job, FetchLinks):
                 return self._links(job)
+            if isinstance(job, Probe):
+                return self._probe(job)
             return self._list(job)
         except ReadError as error:
             return job.failed(error.problem)
@@ -108,6 +112,15 @@ class Fetcher:
             return attempts.run(lambda url: fetch_links(self._client, job, url, limit))
         except FetchError as error:
             return job.failed(attempts.problem(error))
+
+    def _probe(self, job: Probe) -> Probed:
+        from pypimirror.download.probe import probe
+
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(lambda url: probe(self._client, job, url, self._hello))
+        except FetchError as error:
+            return job.failed(attempts.problem(error, project=job.project))
 
     def _file(self, job: FetchFile) -> FileResult:
         transfer = FileTransfer(

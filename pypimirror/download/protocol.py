@@ -99,6 +99,24 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
         return ListResult(self.id, problem=problem)
 
 
+class Probe(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
+    """Ask whether there is an answer at all; of a `project` page, also whether it is one."""
+
+    id: int
+    remote: str
+    url: str
+    project: str = ""
+
+    @property
+    def cost(self) -> int:
+        """Effort, in units of a small job."""
+        return 1
+
+    def failed(self, problem: Problem) -> Probed:
+        """Return the result that says that this job failed."""
+        return Probed(self.id, problem=problem)
+
+
 class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     """Fetch a file to `path`, hashing while streaming.
 
@@ -135,6 +153,17 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
     digest: str = ""  #: sha256 of the page's decoded body, hex
     linked: LinkPage | None = None  #: where it leads to, so far as asked for; without `files`
+
+
+class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
+    """The answer to a `Probe`."""
+
+    id: int
+    status: int = 0
+    url: str = ""  #: after redirects
+    seconds: float = 0.0  #: until the head of the answer
+    ahead: float | None = None  #: seconds that the other clock is ahead of ours; None: not told
+    problem: Problem | None = None
 
 
 class LinksResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
@@ -194,13 +223,15 @@ __all__ = [
     "ListResult",
     "Note",
     "PageResult",
+    "Probe",
+    "Probed",
     "Progress",
     "Remote",
     "Result",
     "ToWorker",
 ]
 
-Job = FetchPage | FetchList | FetchLinks | FetchFile
-Result = PageResult | ListResult | LinksResult | FileResult
-FromWorker = PageResult | ListResult | LinksResult | FileResult | Progress | Note
-ToWorker = Hello | FetchPage | FetchList | FetchLinks | FetchFile
+Job = FetchPage | FetchList | FetchLinks | FetchFile | Probe
+Result = PageResult | ListResult | LinksResult | FileResult | Probed
+FromWorker = PageResult | ListResult | LinksResult | FileResult | Probed | Progress | Note
+ToWorker = Hello | FetchPage | FetchList | FetchLinks | FetchFile | Probe

@@ -322,6 +322,7 @@ def test_json_keeps_logs_off_standard_output(
     assert "1.9" in outcome.err
 
 
+@pytest.mark.sqlite
 def test_adopt_rebuilds_a_lost_catalog(mirror: Mirror, simulator: Simulator, run: Command) -> None:
     (file,) = offer(simulator, "six", "1.0")
     mirror.sync()

@@ -21,6 +21,8 @@ from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.simulator import IndexFile, Simulator, Status
 from tests.stages.conftest import MakeMirror
 
+pytestmark = pytest.mark.sqlite  # the catalog is lost by removing its file
+
 
 def adopt(mirror: Mirror) -> Summary:
     """Adopt the tree in this process."""

@@ -1,0 +1,97 @@
+"""Looking at a catalog without touching it: nothing is created, migrated, locked or written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, create_engine, inspect, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror.catalog import engines
+from pypimirror.catalog.database import (
+    SCHEMA_REVISION,
+    CatalogError,
+    is_absent,
+    sqlite_file,
+)
+from pypimirror.catalog.schema import runs
+from pypimirror.catalog.states import RUNNING
+
+#: Seconds to wait for another program's lock.
+_TIMEOUT = 5.0
+#: Bytes of an SQLite file beyond which the indexes are not compared with their tables.
+_LARGE = 1 << 30
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at a catalog shows."""
+
+    revision: str | None  #: of its schema; None where there is none
+    faults: tuple[str, ...]  #: what the database itself says is wrong with it
+    running: tuple[Row[Any], ...]  #: runs that have not ended, so far as it knows
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this version of the program can use it as it is."""
+        return self.revision == SCHEMA_REVISION
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """Give a connection that can only read. Raises `CatalogError`."""
+    try:
+        shown = make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError as error:  # its message would show a password
+        raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
+    if is_absent(url):
+        raise CatalogError(f"catalog {shown}: is not there yet")
+    try:
+        engine = _reader(url)
+        try:
+            with engine.connect() as connection:
+                yield connection.execution_options(**engines.for_reading(engine))
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise CatalogError(f"catalog {shown}: {engines.message(error)}") from error
+
+
+def _reader(url: str) -> Any:
+    file = sqlite_file(url)
+    if file is None:
+        return engines.make(url)
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT)
+
+    return create_engine("sqlite://", creator=connect)
+
+
+def look(url: str) -> Inspection:
+    """Look at the catalog at `url`. Raises `CatalogError`."""
+    with reading(url) as connection:
+        tables = inspect(connection).get_table_names()
+        revision = None
+        if "alembic_version" in tables:
+            revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        running: list[Row[Any]] = []
+        if revision == SCHEMA_REVISION:
+            query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
+            running = list(connection.execute(query))
+        return Inspection(revision, tuple(_faults(connection, url)), tuple(running))
+
+
+def _faults(connection: Connection, url: str) -> Iterator[str]:
+    file = sqlite_file(url)
+    if file is None:
+        return
+    check = "quick_check" if file.stat().st_size > _LARGE else "integrity_check"
+    for row in connection.exec_driver_sql(f"PRAGMA {check}(3)"):
+        if row[0] != "ok":
+            yield str(row[0])

@@ -1,0 +1,80 @@
+"""Checks of the catalog, and whether a run is under way."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from pypimirror.catalog import inspection
+from pypimirror.catalog.database import SCHEMA_REVISION, CatalogError, is_absent
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+
+_REBUILD = (
+    "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "
+    "from what is on disk"
+)
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check that the catalog can be used as it is."""
+    if is_absent(config.catalog_url):
+        has_files = any(config.directory.glob("packages/*"))
+        seen = "is not there"
+        if has_files:
+            remedy = "'pypimirror adopt' makes one from what is on disk"
+            yield warning("catalog", f"{seen}, and files are", remedy)
+        else:
+            yield skipped("catalog", f"{seen} yet; the first sync makes it")
+        return
+    try:
+        found = inspection.look(config.catalog_url)
+    except CatalogError as error:
+        yield failed("catalog", str(error), "Set right what the message says")
+        return
+    yield _usable(found)
+    yield _run(found)
+
+
+def _usable(found: inspection.Inspection) -> Finding:
+    if found.faults:
+        return failed("catalog", f"is damaged: {'; '.join(found.faults)}", _REBUILD)
+    if found.is_current:
+        return ok("catalog", f"opens and is whole, schema {found.revision}")
+    if found.revision is None:
+        return failed("catalog", "is not pypimirror's", "Name another one in [mirror] catalog")
+    if found.revision > SCHEMA_REVISION:
+        return failed(
+            "catalog",
+            f"was written by a newer pypimirror (schema {found.revision}, not {SCHEMA_REVISION})",
+            "Install that version, or restore the catalog from before its upgrade",
+        )
+    return warning(
+        "catalog",
+        f"is of an earlier pypimirror (schema {found.revision}, not {SCHEMA_REVISION})",
+        "Back it up: the next run brings it up to date",
+    )
+
+
+def _run(found: inspection.Inspection) -> Finding:
+    if not found.running:
+        return ok("run", "none is under way")
+    row = found.running[-1]
+    told = f"{row.command} {row.name}, process {row.pid} on {row.host}"
+    if row.host == socket.gethostname() and not _is_alive(row):
+        return warning(
+            "run", f"{told}: was killed", "The next run closes it and goes on from there"
+        )
+    return ok("run", f"{told}: is under way")
+
+
+def _is_alive(row: Any) -> bool:
+    try:
+        os.kill(row.pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is there, and another user's
+        return True
+    return True

@@ -1,0 +1,103 @@
+"""Checks of the mirror root: is it there, may it be written, is it one file system?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.doctor.scratch import scratch
+
+_PARTS = ("simple", "packages", ".pypimirror", ".pypimirror/staging", ".pypimirror/quarantine")
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check the mirror root and its parts."""
+    root = config.directory
+    if not root.exists():
+        yield _not_there(root)
+        return
+    parts = [root, *(path for name in _PARTS if (path := root / name).exists())]
+    yield _writable(root, parts)
+    yield _one_file_system(parts)
+    yield _permissions(parts)
+    yield _names(config)
+
+
+def _not_there(root: Path) -> Finding:
+    above = next(path for path in root.parents if path.exists())
+    if not os.access(above, os.W_OK | os.X_OK):
+        return failed(
+            "directory",
+            f"{root}: is not there, and {above} cannot be written",
+            f"Make it, and give it to the user who runs pypimirror (this is {_me()})",
+        )
+    return warning("directory", f"{root}: is not there yet", "pypimirror sync makes it")
+
+
+def _writable(root: Path, parts: list[Path]) -> Finding:
+    for path in parts:
+        if not path.is_dir():
+            return failed("directory", f"{path}: is no directory", "Move it away")
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            owner = f"user {path.stat().st_uid}"
+            return failed(
+                "directory",
+                f"{path}: belongs to {owner}, and cannot be written by {_me()}",
+                "Run as the user who owns the mirror root, or give it to this one",
+            )
+    links = [str(path) for path in parts[1:] if path.is_symlink()]
+    told = f"; {', '.join(links)}: a symbolic link" if links else ""
+    return ok("directory", f"{root}: is there and can be written{told}")
+
+
+def _one_file_system(parts: list[Path]) -> Finding:
+    root, *rest = parts
+    other = [str(path) for path in rest if path.stat().st_dev != root.stat().st_dev]
+    if other:
+        return failed(
+            "file system",
+            f"{', '.join(other)}: on another file system than {root}",
+            "Have the whole mirror root on one file system: a file appears by a rename",
+        )
+    return ok("file system", "one, for what is served and what is private")
+
+
+def _permissions(parts: list[Path]) -> Finding:
+    open_to_all = [str(p) for p in parts if p.stat().st_mode & stat.S_IWOTH]
+    if open_to_all:
+        return warning(
+            "permissions",
+            f"{', '.join(open_to_all)}: can be written by every user of this machine",
+            f"chmod o-w {' '.join(open_to_all)}",
+        )
+    strangers = [str(p) for p in parts if p.stat().st_uid != os.geteuid()]
+    if strangers and os.geteuid() == 0:
+        return warning(
+            "permissions",
+            f"{', '.join(strangers)}: not owned by root, which this is",
+            "Run as the owner, who otherwise cannot write what root has written",
+        )
+    return ok("permissions", "only its owner, or group, may write")
+
+
+def _names(config: Config) -> Finding:
+    with scratch(config) as directory:
+        if directory is None:
+            return skipped("names", "nothing to try it in before the first sync")
+        (directory / "name").touch()
+        if (directory / "NAME").exists():
+            return warning(
+                "names",
+                "the file system does not tell upper from lower case",
+                "Of files whose names differ by case alone, only one can be mirrored; use another "
+                "file system where that matters",
+            )
+    return ok("names", "upper and lower case are told apart")
+
+
+def _me() -> str:
+    return f"user {os.geteuid()}"

@@ -1,0 +1,84 @@
+"""Checks of Prefect, where an API is configured. Asks it over HTTP and imports none of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from base64 import b64encode
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+
+_TIMEOUT = 5.0  # seconds
+_FLOWS = ["sync", "verify"]
+
+
+def check(api: str | None) -> Iterator[Finding]:
+    """Check that the API answers, is of a version that fits, and has a worker for our flows."""
+    if api is None:
+        yield skipped("prefect", "not used: no API is configured")
+        return
+    try:
+        theirs = str(_ask(api, "admin/version"))
+    except HTTPError as error:
+        remedy = "Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+        if error.code not in (401, 403):
+            remedy = "Check PREFECT_API_URL: it ends in /api"
+        yield failed("prefect", f"{api}: answers with HTTP {error.code}", remedy)
+        return
+    except (URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        remedy = "Start the Prefect server, or unset PREFECT_API_URL: then syncs run inline"
+        yield failed("prefect", f"{api}: does not answer: {reason}", remedy)
+        return
+    yield _version(api, theirs)
+    yield from _deployments(api)
+
+
+def _version(api: str, theirs: str) -> Finding:
+    try:
+        ours = version("prefect")
+    except PackageNotFoundError:
+        return failed("prefect", "is not installed here", "Install it beside pypimirror")
+    if theirs.split(".")[:2] != ours.split(".")[:2]:
+        seen = f"{api}: is Prefect {theirs}, and here is {ours}"
+        return warning("prefect", seen, "Install the same release on both sides")
+    return ok("prefect", f"{api}: Prefect {theirs}")
+
+
+def _deployments(api: str) -> Iterator[Finding]:
+    flows = {"name": {"any_": _FLOWS}}
+    found = _ask(api, "deployments/filter", {"flows": flows, "deployments": _IS_OURS})
+    if not found:
+        remedy = "In the Prefect project directory: prefect --no-prompt deploy --all"
+        yield warning("prefect deployments", "there are none of pypimirror's", remedy)
+        return
+    yield ok("prefect deployments", ", ".join(sorted(str(each["name"]) for each in found)))
+    for pool in sorted({str(each["work_pool_name"]) for each in found}):
+        workers = _ask(api, f"work_pools/{pool}/workers/filter", {})
+        online = [worker["name"] for worker in workers if worker.get("status") == "ONLINE"]
+        if online:
+            yield ok("prefect worker", f"{len(online)} for the work pool {pool}")
+        else:
+            remedy = f"prefect worker start --pool {pool}"
+            yield warning("prefect worker", f"none for the work pool {pool} is online", remedy)
+
+
+#: Deployments of other projects may have flows of the same names.
+_IS_OURS = {"name": {"any_": ["scheduled", "adhoc", "weekly"]}}
+
+
+def _ask(api: str, path: str, body: object = None) -> Any:
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    elif login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"{api.rstrip('/')}/{path}", data, headers)  # noqa: S310 - from the settings
+    with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+        return json.load(answer)

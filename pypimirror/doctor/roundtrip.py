@@ -1,0 +1,106 @@
+"""The round trip: publish a page and a file, fetch them over HTTP, compare.
+
+All in a scratch directory, with the code and the server that the mirror itself uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from urllib.parse import urljoin
+from urllib.request import ProxyHandler, build_opener
+
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, failed, ok, skipped
+from pypimirror.doctor.scratch import scratch
+from pypimirror.model import NEWEST_API, ProjectStatus
+from pypimirror.publish import render
+from pypimirror.publish.pages import Page, PageFile
+from pypimirror.tree import Tree, file_path, page_paths
+
+_NAME = "round trip"
+_PROJECT, _FILE = "pypimirror-doctor", "pypimirror_doctor-1.0.tar.gz"
+_SIZE = 1 << 20
+#: Seconds for starting the server, and for each answer.
+_PATIENCE = 30.0
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check that what is published can be fetched as it was."""
+    with scratch(config) as directory:
+        if directory is None:
+            yield skipped(_NAME, "nothing to try it in before the first sync")
+            return
+        digest = _publish(directory)
+        with _served(directory) as address:
+            if address is None:
+                yield failed(
+                    _NAME, "the web server did not start", "See what 'pypimirror serve' says"
+                )
+                return
+            yield _fetch(address, digest)
+
+
+def _publish(directory: Path) -> str:
+    """Publish one file on one page; return its sha256."""
+    tree = Tree(directory)
+    tree.create()
+    content = os.urandom(_SIZE)
+    digest = hashlib.sha256(content).hexdigest()
+    tree.staged(1).write_bytes(content)
+    path = file_path(_PROJECT, _FILE, None)
+    tree.place([(tree.staged(1), path)])
+    file = PageFile(filename=_FILE, path=path, digests={"sha256": digest}, size=_SIZE)
+    page = Page(
+        project=_PROJECT,
+        api_version=NEWEST_API,
+        serial=1,
+        status=ProjectStatus.ACTIVE,
+        status_reason=None,
+        versions=("1.0",),
+        files=(file,),
+    )
+    forms = {"html": render.page_html(page), "json": render.page_json(page)}
+    tree.write((name, [forms[form]]) for form, name in page_paths(_PROJECT, forms).items())
+    tree.flush()
+    return digest
+
+
+@contextmanager
+def _served(directory: Path) -> Iterator[str | None]:
+    """Serve a directory on loopback; give the address, or None where that fails."""
+    command = [sys.executable, "-P", "-m", "pypimirror.serve.server", "--directory", str(directory)]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
+        alarm = Timer(_PATIENCE, server.kill)
+        alarm.start()
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            alarm.cancel()
+            yield str(json.loads(line)["url"]) if line else None
+        finally:
+            alarm.cancel()
+            server.kill()
+
+
+def _fetch(address: str, digest: str) -> Finding:
+    opener = build_opener(ProxyHandler({}))  # no proxy leads to this machine's loopback
+    index = f"{address}simple/{_PROJECT}/"
+    with opener.open(
+        f"{index}?format=application/vnd.pypi.simple.v1%2Bjson", timeout=_PATIENCE
+    ) as r:
+        (file,) = json.load(r)["files"]
+    with opener.open(urljoin(index, file["url"]), timeout=_PATIENCE) as answer:
+        found = hashlib.sha256(answer.read()).hexdigest()
+    if not found == file["hashes"]["sha256"] == digest:
+        return failed(_NAME, "other bytes came back than were published", "Check disk and memory")
+    return ok(_NAME, "published a page and a file, fetched them over HTTP: the same bytes")

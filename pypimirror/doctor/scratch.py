@@ -1,0 +1,33 @@
+"""A directory to try things in: in the private part of the mirror root, gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pypimirror.config import Config
+
+_PREFIX = "doctor."
+_OLD = 3600.0  # seconds; what a killed doctor left behind
+
+
+@contextmanager
+def scratch(config: Config) -> Iterator[Path | None]:
+    """Give an empty directory below the private one; None where that is not there yet.
+
+    Raises `OSError` where it cannot be made.
+    """
+    if not config.private.is_dir():
+        yield None
+        return
+    for left in config.private.glob(f"{_PREFIX}*"):
+        if time.time() - left.stat().st_mtime > _OLD:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=_PREFIX, dir=config.private, ignore_cleanup_errors=True
+    ) as made:
+        yield Path(made)

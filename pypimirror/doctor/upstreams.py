@@ -1,0 +1,133 @@
+"""Checks of the upstreams and their alternates, and of the clock: one cheap request for each.
+
+They go through the download worker, so with the proxies, logins, certificates and host rules of a
+sync.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import msgspec
+
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.download.parent import DOWNLOAD_WORKER
+from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
+from pypimirror.model import Problem, Reason
+from pypimirror.sections import UpstreamSection
+from pypimirror.select.selection import Selection
+from pypimirror.stages.run import places, remotes
+from pypimirror.workers import Cancelled, Workers
+
+#: Seconds that all answers together may take, and that an answer may pause.
+PATIENCE = 30.0
+_PAUSE = 10.0
+
+#: Seconds that clocks may differ before it is worth a word.
+SKEW = 120.0
+
+_ABSENT = (404, 410)
+_NO_HEAD = (405, 501)
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check that each place answers, and that this machine's clock is right."""
+    project = next(iter(Selection(config).named), "")
+    asked = {
+        number: (upstream, url, _probe(number, upstream, name, url, project))
+        for number, (upstream, name, url) in enumerate(
+            (upstream, *place) for upstream in config.upstream for place in places(upstream)
+        )
+    }
+    answers = _ask(config, [job for _, _, job in asked.values()])
+    for number, (upstream, url, job) in asked.items():
+        yield _judge(upstream, url, job, answers.get(number))
+    yield _clock([a.ahead for a in answers.values() if a.ahead is not None])
+
+
+def _probe(number: int, upstream: UpstreamSection, name: str, url: str, project: str) -> Probe:
+    if upstream.kind == "links" or not project:
+        return Probe(number, name, url)
+    return Probe(number, name, f"{url}{project}/", project)
+
+
+def _ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
+    """Return the answers that came in time, by number."""
+    hello = Hello(
+        remotes=remotes(config),
+        timeout=min(config.download.timeout, _PAUSE),
+        tries=1,
+        user_agent=config.user_agent,
+    )
+    found: dict[int, Probed] = {}
+    workers: Workers[Job, Result] = Workers(
+        module=DOWNLOAD_WORKER, processes=1, hello=hello, decoder=msgspec.json.Decoder(FromWorker)
+    )
+    with workers:
+        alarm = threading.Timer(PATIENCE, workers.cancel)
+        alarm.start()
+        try:
+            for result in workers.run(jobs):
+                assert isinstance(result, Probed)
+                found[result.id] = result
+        except Cancelled:
+            pass  # what has not answered is missing
+        finally:
+            alarm.cancel()
+    return found
+
+
+def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | None) -> Finding:
+    name = f"upstream {upstream.name}"
+    shown = url if url == upstream.url else f"its alternate {url}"
+    if answer is None:
+        return failed(name, f"{shown}: no answer within {PATIENCE:.0f} s", _LINE)
+    if answer.problem is not None:
+        return failed(name, f"{shown}: {answer.problem.message}", _remedy(answer.problem))
+    took = f"in {answer.seconds * 1000:.0f} ms"
+    if answer.status == 200:
+        what = f"gave the page of {job.project}" if job.project else "answers"
+        return ok(name, f"{shown}: {what} {took}")
+    if answer.status in _ABSENT and job.project:
+        return warning(
+            name,
+            f"{shown}: answers {took}, and has no page of {job.project}",
+            "Check the address of the index and the name in select.projects",
+        )
+    if answer.status in _NO_HEAD:
+        return ok(name, f"{shown}: answers {took}, though not to HEAD")
+    if answer.status in (401, 403, 407):
+        return failed(
+            name,
+            f"{shown}: refuses this machine (HTTP {answer.status})",
+            "Give a login in the address or in ~/.netrc, or ask the upstream's operators",
+        )
+    return failed(name, f"{shown}: answers with HTTP {answer.status}", _ADDRESS)
+
+
+def _remedy(problem: Problem) -> str:
+    if problem.reason in (Reason.CONNECTION, Reason.TIMEOUT):
+        return _LINE
+    if problem.reason is Reason.HOST_NOT_ALLOWED:
+        return "Name the host in 'hosts' of the [[upstream]]"
+    return _ADDRESS
+
+
+def _clock(ahead: list[float]) -> Finding:
+    if not ahead:
+        return skipped("clock", "no upstream said what time it is")
+    least = min(ahead, key=abs)
+    if abs(least) > SKEW:
+        way = "behind" if least > 0 else "ahead of"
+        return warning(
+            "clock",
+            f"{abs(least):.0f} s {way} the upstreams'",
+            "Set it, and keep it right (NTP): grace periods, leases and certificates depend on it",
+        )
+    return ok("clock", f"within {SKEW:.0f} s of the upstreams'")
+
+
+_LINE = "Check the line, the proxy (HTTPS_PROXY) and the name's resolution"
+_ADDRESS = "Check the address in [[upstream]] url; it is the one that ends in /simple/"

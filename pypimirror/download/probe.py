@@ -1,0 +1,43 @@
+"""Asking an upstream whether it answers, as cheaply as can be told honestly. One call, one attempt.
+
+A project's page is fetched and read, which shows that the address is that of an index; for
+everything else the head of the answer does, since a project list may have 40 MB.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+
+from requests.models import Response
+
+from pypimirror.download.client import Client, discard
+from pypimirror.download.pages import whole
+from pypimirror.download.protocol import Hello, Probe, Probed
+from pypimirror.upstream.read import ACCEPT, parse_page
+
+
+def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
+    """Ask once. Raises `FetchError`, and `ReadError` for what is no page of this project."""
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
+    started = time.monotonic()
+    response = client.get(job.remote, url, headers, "GET" if job.project else "HEAD")
+    seconds, ahead = time.monotonic() - started, _ahead(response)
+    if job.project and response.status_code == 200:
+        body = whole(response, hello.max_page_size)
+        content_type = response.headers.get("Content-Type", "")
+        parse_page(body, content_type=content_type, url=response.url, project=job.project)
+    else:
+        discard(response)
+    return Probed(job.id, response.status_code, response.url, seconds, ahead)
+
+
+def _ahead(response: Response) -> float | None:
+    """Return how far the clock of whoever made this answer is ahead of ours, in seconds."""
+    try:
+        made = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
+    age = response.headers.get("Age", "0")  # it may have come from a cache
+    held = int(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0
+    return made + held - time.time()

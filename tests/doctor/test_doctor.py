@@ -1,0 +1,330 @@
+"""`pypimirror doctor` finds what is wrong, also on an installation that does not work."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pypimirror import lock
+from pypimirror.doctor import examine, upstreams
+from pypimirror.doctor.finding import Finding, State
+from pypimirror.doctor.scratch import scratch
+from tests.cli.conftest import Command
+from tests.cli.conftest import run as run
+from tests.mirror import Mirror, listing, offer
+from tests.simulator import Simulator, Status
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, simulator: Simulator) -> Mirror:
+    """A mirror of one project, with nothing wrong."""
+    offer(simulator, "six", "1.0")
+    made = Mirror(tmp_path, simulator, mirror={"reserve": "1 MiB"})
+    made.select("six")
+    made.sync()
+    simulator.forget()
+    return made
+
+
+def found(mirror: Mirror, *groups: str) -> dict[str, Finding]:
+    """What the checks of some groups find, by name."""
+    return {
+        finding.name: finding
+        for group in groups
+        for finding in examine._guarded(group, examine.CHECKS[group], mirror.config)
+    }
+
+
+def test_all_is_well_and_nothing_is_changed(
+    mirror: Mirror, simulator: Simulator, run: Command
+) -> None:
+    """One request for each upstream, of a page that is selected; a run may hold the lock."""
+    before = mirror.served()
+    private = set(listing(mirror.root / ".pypimirror"))
+    with lock.hold(mirror.root / ".pypimirror" / "lock"):
+        outcome = run("doctor", "--json")
+    assert outcome.code == 0, outcome.out
+    states = {check["name"]: check["state"] for check in outcome.json["checks"]}
+    assert states == {
+        "configuration": "ok",
+        "directory": "ok",
+        "file system": "ok",
+        "permissions": "ok",
+        "names": "ok",
+        "catalog": "ok",
+        "run": "ok",
+        "space": "ok",
+        "upstream sim0": "ok",
+        "clock": "skipped",  # the simulator does not say what time it is
+        "round trip": "ok",
+        "prefect": "skipped",
+    }
+    assert [request.path for request in simulator.requests] == ["/simple/six/"]
+    assert mirror.served() == before
+    left = {name for name in listing(mirror.root / ".pypimirror") if "sqlite-" not in name}
+    assert left == private
+
+
+@pytest.mark.sqlite
+def test_it_says_what_is_wrong_and_what_to_do(mirror: Mirror, run: Command) -> None:
+    (mirror.root / ".pypimirror" / "catalog.sqlite").write_bytes(b"no database at all")
+    outcome = run("doctor")
+    assert outcome.code == 1
+    assert "failed   catalog" in outcome.out
+    assert "pypimirror adopt" in outcome.out
+    assert "ok       round trip" in outcome.out, "the other checks go on"
+    assert "ok       " not in run("doctor", "--quiet").out
+
+
+@pytest.mark.parametrize("text", [None, "[mirror]\ndirectory = 3\n", "[mirror"])
+def test_without_a_configuration_there_is_nothing_to_look_at(
+    tmp_path: Path, run: Command, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "pypimirror.toml").write_text(text)
+    outcome = run("doctor", "--json")
+    assert outcome.code == 2
+    (check,) = outcome.json["checks"]
+    assert (check["name"], check["state"]) == ("configuration", "failed")
+
+
+def test_before_the_first_sync_nothing_is_wrong(tmp_path: Path, simulator: Simulator) -> None:
+    mirror = Mirror(tmp_path, simulator)
+    findings = found(mirror, *examine.CHECKS)
+    assert {f.state for f in findings.values()} <= {State.OK, State.WARNING, State.SKIPPED}
+    assert not mirror.root.exists()
+
+
+def test_a_check_that_raises_has_failed(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch, run: Command
+) -> None:
+    def broken(_: object) -> Iterator[Finding]:
+        raise ZeroDivisionError("by nothing")
+        yield
+
+    monkeypatch.setitem(examine.CHECKS, "space", broken)
+    outcome = run("doctor", "--json")
+    assert outcome.code == 1
+    bad = [check for check in outcome.json["checks"] if check["state"] == "failed"]
+    assert [check["name"] for check in bad] == ["space"]
+    assert "by nothing" in bad[0]["seen"]
+
+
+# The directory
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_that_cannot_be_written(mirror: Mirror) -> None:
+    (mirror.root / "packages").chmod(0o500)
+    assert found(mirror, "directory")["directory"].state is State.FAILED
+
+
+def test_a_file_in_the_place_of_a_directory(mirror: Mirror) -> None:
+    (mirror.root / ".pypimirror" / "staging").rmdir()
+    (mirror.root / ".pypimirror" / "staging").touch()
+    finding = found(mirror, "directory")["directory"]
+    assert (finding.state, "staging" in finding.seen) == (State.FAILED, True)
+
+
+def test_a_part_that_everybody_may_write(mirror: Mirror) -> None:
+    (mirror.root / "packages").chmod(0o777)
+    finding = found(mirror, "directory")["permissions"]
+    assert (finding.state, "chmod o-w" in finding.remedy) == (State.WARNING, True)
+
+
+def test_a_part_on_another_file_system(mirror: Mirror) -> None:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == mirror.root.stat().st_dev:
+        pytest.skip("there is one file system only")
+    (mirror.root / ".pypimirror" / "staging").rmdir()
+    (mirror.root / ".pypimirror" / "staging").symlink_to(other)
+    finding = found(mirror, "directory")["file system"]
+    assert (finding.state, "staging" in finding.seen) == (State.FAILED, True)
+
+
+def test_what_a_killed_doctor_left_is_removed(mirror: Mirror) -> None:
+    left = mirror.root / ".pypimirror" / "doctor.old"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with scratch(mirror.config) as directory:
+        assert directory is not None
+        assert not left.exists()
+    assert not directory.exists()
+
+
+def test_little_space_is_told(mirror: Mirror) -> None:
+    mirror.configure(mirror={"reserve": "8000 PiB"})
+    assert found(mirror, "space")["space"].state is State.FAILED
+
+
+# The catalog
+
+
+def change(mirror: Mirror, statement: str) -> None:
+    path = mirror.root / ".pypimirror" / "catalog.sqlite"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("statement", "state", "says"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999'", State.FAILED, "newer"),
+        ("UPDATE alembic_version SET version_num = '0001'", State.WARNING, "earlier"),
+        ("DROP TABLE alembic_version", State.FAILED, "not pypimirror's"),
+    ],
+)
+def test_a_catalog_of_another_version(
+    mirror: Mirror, statement: str, state: State, says: str
+) -> None:
+    change(mirror, statement)
+    finding = found(mirror, "catalog")["catalog"]
+    assert (finding.state, says in finding.seen) == (state, True)
+
+
+@pytest.mark.sqlite
+def test_a_catalog_with_damaged_pages(mirror: Mirror) -> None:
+    path = mirror.root / ".pypimirror" / "catalog.sqlite"
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 12] = b"\xaa" * (4096 * 9)
+    path.write_bytes(content)
+    assert found(mirror, "catalog")["catalog"].state is State.FAILED
+
+
+@pytest.mark.sqlite
+def test_a_lost_catalog_and_runs_that_did_not_end(mirror: Mirror) -> None:
+    change(mirror, f"UPDATE runs SET state = 'running', pid = {os.getpid()}")
+    assert "under way" in found(mirror, "catalog")["run"].seen
+    change(mirror, "UPDATE runs SET pid = 4194304")
+    assert found(mirror, "catalog")["run"].state is State.WARNING
+    (mirror.root / ".pypimirror" / "catalog.sqlite").unlink()
+    finding = found(mirror, "catalog")["catalog"]
+    assert (finding.state, "adopt" in finding.remedy) == (State.WARNING, True)
+    assert not (mirror.root / ".pypimirror" / "catalog.sqlite").exists()
+
+
+# Upstreams and the clock
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(404, State.WARNING), (401, State.FAILED), (503, State.FAILED), (405, State.OK)],
+)
+def test_what_an_upstream_answers(
+    mirror: Mirror, simulator: Simulator, status: int, state: State
+) -> None:
+    simulator.fault("*/simple/six/", Status(status))
+    assert found(mirror, "upstream")["upstream sim0"].state is state
+
+
+def test_a_page_that_is_no_index(mirror: Mirror, simulator: Simulator) -> None:
+    """Such as the login page of a proxy."""
+    simulator.fault("*/simple/six/", Status(200))
+    assert found(mirror, "upstream")["upstream sim0"].state is State.FAILED
+
+
+def test_without_a_named_project_no_list_is_fetched(mirror: Mirror, simulator: Simulator) -> None:
+    mirror.select()
+    assert found(mirror, "upstream")["upstream sim0"].state is State.OK
+    ((method, path),) = {(request.method, request.path) for request in simulator.requests}
+    assert (method, path) == ("HEAD", "/simple/")
+
+
+def test_an_upstream_that_never_answers(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "PATIENCE", 1.0)
+    hold = simulator.hold("*/simple/six/")
+    finding = found(mirror, "upstream")["upstream sim0"]
+    hold.release()
+    assert (finding.state, "no answer" in finding.seen) == (State.FAILED, True)
+
+
+def test_a_clock_that_is_wrong_is_told() -> None:
+    assert upstreams._clock([3600.0, 3601.0]).state is State.WARNING
+    assert "behind" in upstreams._clock([3600.0]).seen
+    assert "ahead" in upstreams._clock([-3600.0]).seen
+    assert upstreams._clock([3600.0, 1.0]).state is State.OK, "one upstream's clock may be wrong"
+    assert upstreams._clock([]).state is State.SKIPPED
+
+
+# Prefect
+
+
+@contextmanager
+def prefect_api(answers: dict[str, Any]) -> Iterator[str]:
+    """An API that gives fixed answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = answers.get(self.path.removeprefix("/api/"))
+            self.send_response(200 if answer is not None else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/api"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+OURS = [{"name": "scheduled", "work_pool_name": "pypimirror"}]
+WORKERS = "work_pools/pypimirror/workers/filter"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({}, {"prefect": "failed"}),
+        ({"admin/version": "2.1.0"}, {"prefect": "warning"}),
+        (
+            {"admin/version": "", "deployments/filter": []},
+            {"prefect": "ok", "prefect deployments": "warning"},
+        ),
+        (
+            {"admin/version": "", "deployments/filter": OURS, WORKERS: []},
+            {"prefect": "ok", "prefect deployments": "ok", "prefect worker": "warning"},
+        ),
+        (
+            {
+                "admin/version": "",
+                "deployments/filter": OURS,
+                WORKERS: [{"name": "one", "status": "ONLINE"}],
+            },
+            {"prefect": "ok", "prefect deployments": "ok", "prefect worker": "ok"},
+        ),
+    ],
+)
+def test_prefect(answers: dict[str, Any], expected: dict[str, str]) -> None:
+    from importlib.metadata import version
+
+    from pypimirror.doctor import prefect
+
+    if answers.get("admin/version") == "":
+        answers = {**answers, "admin/version": version("prefect")}
+    if "deployments/filter" not in answers and answers:
+        answers = {**answers, "deployments/filter": []}
+        expected = {**expected, "prefect deployments": "warning"}
+    with prefect_api(answers) as api:
+        assert {f.name: f.state.value for f in prefect.check(api)} == expected
+    assert [f.state for f in prefect.check(api)] == [State.FAILED], "it has ended"
