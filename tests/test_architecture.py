@@ -117,6 +117,8 @@ WRITERS = {
     "download/pages.py": "staging, in a child",
     "verify/worker.py": "staging, in a child",
     "up/parts.py": "what Prefect keeps in the private directory",
+    "doctor/roundtrip.py": "a scratch directory",
+    "doctor/scratch.py": "a scratch directory",
 }
 
 _CHANGES = {
