@@ -19,7 +19,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from tests.corpus.fetch import CORPUS  # noqa: E402
-from tests.flows.stack import Stack, running  # noqa: E402
+from tests.flows.stack import Stack  # noqa: E402
+from tests.up.conftest import running_up  # noqa: E402
 
 WHERE = "import pypimirror.project as p; print(p.__file__); print(p.project_directory())"
 STRANGERS = "import flows, tasks"  # nothing of these names may be importable
@@ -99,22 +100,20 @@ def main() -> None:
         result = check_sync(stack, mirror, "inline", "--inline")
         expect(result["counts"]["files_downloaded"] == 0, "nothing is downloaded twice")
 
-        print("As a flow", flush=True)
-        with running(stack):
+        print("As a flow, with everything on one machine", flush=True)
+        config = work / "pypimirror.toml"
+        ports = ("--port", "0", "--prefect-port", "0")
+        with running_up(config, *ports, programs=programs) as up:
+            stack.environment["PREFECT_API_URL"] = up.said["prefect"]
             check_sync(stack, mirror, "prefect")
-            stack.prefect("work-pool", "create", "pypimirror", "--type", "process")
-            config = str(work / "pypimirror.toml")
-            stack.prefect("deploy", "--all", cwd=stack.project, PYPIMIRROR_CONFIG=config)
-            worker = stack.process(
-                "worker", programs / "prefect", "worker", "start", "--pool", "pypimirror"
-            )
-            with worker:
-                stack.prefect("deployment", "run", "sync/adhoc", "--watch")
+            stack.prefect("deployment", "run", "sync/adhoc", "--watch")
             last = stack.pypimirror("runs", "show", "last")
             expect(
                 (last["trigger"], last["state"]) == ("deployment", "completed"),
                 "a deployment from the wheel's project directory runs",
             )
+            up.process.terminate()
+            expect(up.process.wait(60) == 0, "it ends in order")
 
 
 main()

@@ -36,7 +36,7 @@ async def ask(url: str, document: object = None) -> Any:
         if not 200 <= status < 300:
             raise NoAnswerError(f"{url}: {status}")
         return json.loads(content)
-    except (OSError, ValueError, IndexError, asyncio.IncompleteReadError) as error:
+    except (OSError, ValueError, IndexError, RecursionError) as error:
         raise NoAnswerError(f"{url}: {error or type(error).__name__}") from error
 
 

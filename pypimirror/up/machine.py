@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,8 +88,12 @@ class Machine:
         (self._hurried if self._asked.is_set() else self._asked).set()
 
     def _reap(self) -> None:
+        reap(self._own())
+
+    def _own(self) -> set[int]:
+        """Return the processes of the parts; other children of this one were adopted."""
         pids = (supervisor.pid for supervisor in self._supervisors.values())
-        reap({pid for pid in pids if pid is not None})
+        return {pid for pid in pids if pid is not None}
 
     async def _start(self, announce: Callable[[], None]) -> None:
         kept = [self._keep(part) for part in (self.parts.web, self.parts.server) if part]
@@ -157,16 +161,19 @@ class Machine:
         def left(until: float) -> float:
             return max(0.0, began + until - loop.time())
 
+        # Prefect's worker kills its flow runs when it ends; they are to end by themselves. Those
+        # of a worker that was killed have been adopted.
+        runs = set(children(os.getpid())) - self._own()
         worker = self._supervisors.get("worker")
         if worker and worker.pid is not None:
-            # Prefect's worker kills its flow runs when it ends; they are to end by themselves.
-            await _end(children(worker.pid), left(RUNS_GONE))
+            runs.update(children(worker.pid))
+        await _end(runs, left(RUNS_GONE))
         for name, until in STOPPED.items():
             if name in self._supervisors:
                 await self._supervisors[name].stop(left(until))
         await _end(descendants(os.getpid()), left(ALL_GONE))
 
 
-async def _end(pids: list[int], seconds: float) -> None:
+async def _end(pids: Collection[int], seconds: float) -> None:
     send(pids, signal.SIGTERM)
     await gone(pids, seconds)

@@ -97,17 +97,19 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [str(PROGRAMS / "pypimirror"), *map(str, arguments)]
+def command(*arguments: str | Path, programs: Path = PROGRAMS) -> list[str]:
+    return [str(programs / "pypimirror"), *map(str, arguments)]
 
 
 @contextmanager
-def running_up(config: Path, *options: str, **environment: str) -> Iterator[Up]:
+def running_up(
+    config: Path, *options: str, programs: Path = PROGRAMS, **environment: str
+) -> Iterator[Up]:
     """`pypimirror up` once it says that it is ready; killed in the end if it still runs."""
     log = config.parent / "up.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            command("up", "--json", "-v", "--config", config, *options),
+            command("up", "--json", "-v", "--config", config, *options, programs=programs),
             env=isolated(**environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
