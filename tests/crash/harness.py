@@ -1,0 +1,253 @@
+"""What tests of crashes share: runs in a process that may die, mirrors to compare, scenarios."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.checker import check
+from tests.mirror import Mirror, offer, offer_sdist
+from tests.simulator import Simulator
+
+#: Columns that say when, how often or by which run, and not what.
+_WHEN = {
+    *("id", "run_id", "stamp", "proven_at", "withdrawn_at", "checked_at", "attempts"),
+    *("next_try", "last_error"),
+}
+
+
+class Victim:
+    """Talks to `tests.crash.victim`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.victim"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self, mirror: Mirror, **job: Any) -> dict[str, Any]:
+        """Do a run; see `tests.crash.victim` for what a job may say."""
+        self.begin(mirror, **job)
+        return self.answer()
+
+    def begin(self, mirror: Mirror, **job: Any) -> None:
+        """Begin a run."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"config": str(mirror.file), **job}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for what the run says next."""
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        assert answer.get("state") != "raised", answer["message"]
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def copy_of(mirror: Mirror, base: Path) -> Mirror:
+    """The same mirror somewhere else."""
+    copy = Mirror(base, *mirror.simulators, **mirror.sections)
+    if mirror.root.exists():
+        shutil.copytree(mirror.root, copy.root, symlinks=True)
+    return copy
+
+
+def held(mirror: Mirror) -> set[str]:
+    """The files that the catalog calls verified and that are what it says."""
+    file = mirror.root / ".pypimirror" / "catalog.sqlite"
+    if not file.exists():
+        return set()
+    if not mirror.query("SELECT name FROM sqlite_master WHERE name = 'files'"):
+        return set()
+    rows = mirror.query(
+        "SELECT name, filename, sha256 FROM files JOIN projects ON projects.id = project_id "
+        "WHERE files.state IN (2, 3)"
+    )
+    return {row["filename"] for row in rows if row["sha256"] == sha256_of(mirror, row)}
+
+
+def sha256_of(mirror: Mirror, row: sqlite3.Row) -> bytes | None:
+    """The digest of a file on disk."""
+    path = mirror.root / "packages" / row["name"] / row["filename"]
+    return hashlib.sha256(path.read_bytes()).digest() if path.exists() else None
+
+
+def served(mirror: Mirror) -> dict[str, bytes]:
+    """Everything that a web server would serve."""
+    return {
+        str(path.relative_to(mirror.root)): path.read_bytes()
+        for top in ("simple", "packages")
+        for path in (mirror.root / top).rglob("*")
+        if path.is_file()
+    }
+
+
+def known(mirror: Mirror) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything that the catalog knows of projects and files, without when and by which run."""
+    with closing(sqlite3.connect(mirror.root / ".pypimirror" / "catalog.sqlite")) as connection:
+        connection.row_factory = sqlite3.Row
+        names = {row["id"]: row["name"] for row in connection.execute("SELECT * FROM projects")}
+        found = {}
+        for table in ("projects", "files", "refusals", "lists", "marks"):
+            rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+            found[table] = sorted(
+                (
+                    tuple(
+                        (key, names[row[key]] if key == "project_id" else row[key])
+                        for key in row.keys()  # noqa: SIM118 - a row yields values
+                        if key not in _WHEN
+                    )
+                    for row in rows
+                    if table != "marks" or not row["name"].startswith("recheck ")  # a time
+                ),
+                key=repr,
+            )
+    return found
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """What is not as it should be: as it is, and as it should be."""
+    return {
+        key: (found.get(key), expected.get(key))
+        for key in found.keys() | expected.keys()
+        if found.get(key) != expected.get(key)
+    }
+
+
+def without_serials(differs: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """What differs in more than the serials of our pages."""
+    pattern = r"_last-serial.{2,3}\d+|SERIAL \d+|'page_serial', \d+"
+    texts = {
+        key: [re.sub(pattern, "", repr(each)) for each in pair] for key, pair in differs.items()
+    }
+    return {key: differs[key] for key, (found, expected) in texts.items() if found != expected}
+
+
+def leftovers(mirror: Mirror) -> list[str]:
+    """What should be in the private directory of no mirror that is at rest."""
+    private = mirror.root / ".pypimirror"
+    return [p.name for pattern in ("page.*", "staging/*") for p in private.glob(pattern)]
+
+
+@dataclass
+class Scenario:
+    """A mirror before a run, the run, and the mirror after it where nothing came in between."""
+
+    victim: Victim
+    mirror: Mirror  #: before
+    command: str
+    fetched: set[str]  #: what the run has to download
+    steps: int = 0
+    after: dict[str, bytes] = field(default_factory=dict)
+    knows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    wrong: set[str] = field(default_factory=set)  #: what is to be repaired
+    #: Whether the serials of our pages are certain: one that is repaired moves on when its file
+    #: is taken off, which is not needed any more where a killed run had begun.
+    serials: bool = True
+
+    def undisturbed(self, base: Path, **job: Any) -> dict[str, Any]:
+        """Do the run to its end; remember what comes of it."""
+        self.wrong = set(check(self.mirror.root, agree=False))
+        mirror = copy_of(self.mirror, base)
+        answer = self.victim.run(mirror, command=self.command, **{"warm": True} | job)
+        assert answer["state"] == "completed", answer
+        mirror.check()
+        assert leftovers(mirror) == []
+        self.steps = answer["steps"]
+        self.after, self.knows = served(mirror), known(mirror)
+        return answer
+
+    def resume(self, mirror: Mirror, said: str) -> None:
+        """Hold a mirror whose run has ended somehow against promises 1 to 4."""
+        (simulator,) = mirror.simulators
+        assert set(check(mirror.root, agree=False)) <= self.wrong, said
+        before = held(mirror)
+        simulator.forget()
+        answer = self.victim.run(mirror, command=self.command)
+        assert answer["state"] == "completed", f"{said}: {answer}"
+        mirror.check()
+        differs = differences(served(mirror), self.after) | differences(known(mirror), self.knows)
+        assert not (differs if self.serials else without_serials(differs)), f"{said}: {differs}"
+        again = [name for name in before if simulator.downloads(name)]
+        assert again == [], f"{said}: verified, and downloaded again"
+        assert leftovers(mirror) == [], said
+        states = [row["state"] for row in mirror.query("SELECT state FROM runs ORDER BY id")]
+        assert states[-1] == "completed" and "running" not in states, said
+
+
+Prepare = Callable[[Victim, Simulator, Path], Scenario]
+
+
+def first_sync(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """Nothing is there yet."""
+    (wheel,) = offer(simulator, "six", "1.0")
+    sdist = offer_sdist(simulator, "idna", "1.0")
+    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    return Scenario(victim, mirror, "sync", {wheel.filename, sdist.filename})
+
+
+def update(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """A new file, a file that is yanked, and a new project."""
+    (old,) = offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    assert victim.run(mirror)["state"] == "completed"
+    old.yank("broken")
+    (new,) = offer(simulator, "six", "2.0")
+    (other,) = offer(simulator, "attrs", "1.0")
+    return Scenario(victim, mirror, "sync", {new.filename, other.filename})
+
+
+def removal(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """A removed file and a deleted project, while a new file comes."""
+    gone, _ = offer(simulator, "six", "1.0", "1.1")
+    offer(simulator, "idna", "1.0")
+    mirror = Mirror(base, simulator, delete={"grace": "0s", "max_share": 1.0})
+    assert victim.run(mirror)["state"] == "completed"
+    gone.remove()
+    (new,) = offer(simulator, "six", "2.0")
+    simulator.delete_project("idna")
+    return Scenario(victim, mirror, "sync", {new.filename})
+
+
+def repair(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """A file with a flipped bit, one that is lost, lost metadata, and a page that was changed."""
+    bad, lost = offer(simulator, "six", "1.0", "1.1")
+    (bare,) = offer(simulator, "idna", "1.0")
+    offer(simulator, "attrs", "1.0")
+    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    assert victim.run(mirror)["state"] == "completed"
+    content = bytearray(mirror.path(bad).read_bytes())
+    content[len(content) // 2] ^= 1
+    mirror.path(bad).write_bytes(content)
+    mirror.path(lost).unlink()
+    beside = mirror.path(bare)
+    beside.with_name(f"{beside.name}.metadata").unlink()
+    (mirror.root / "simple" / "attrs" / "index.html").write_text("<p>mine</p></html>")
+    return Scenario(victim, mirror, "repair", {bad.filename, lost.filename}, serials=False)
+
+
+SCENARIOS: dict[str, Prepare] = {
+    "first": first_sync,
+    "update": update,
+    "removal": removal,
+    "repair": repair,
+}

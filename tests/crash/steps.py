@@ -1,0 +1,93 @@
+"""The steps of a process on disk, seen from outside of the program: to count, to die, to fail.
+
+A step is whatever changes a mirror root: a file that is opened for writing, bytes that a worker
+writes, a name that is made, replaced or removed, a flush of the file system, and a commit of the
+catalog. The interpreter itself reports the operations on files, to an audit hook, before it does
+them; so no step escapes, whichever module takes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
+
+from pypimirror import durability
+
+#: Called before each step with what it is and where; what it raises, the step fails with.
+OnStep = Callable[[str, str], None]
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+#: What SQLite says where the system says this.
+_SQLITE = {
+    errno.ENOSPC: "database or disk is full",
+    errno.EROFS: "attempt to write a readonly database",
+}
+
+
+def _opened(path: Any, mode: str | None, flags: int) -> str | None:
+    writes = flags & _WRITING if mode is None else set(mode) & set("wax+")
+    return path if writes else None
+
+
+#: Of each operation, the path that it changes, if it changes any.
+_CHANGED: dict[str, Callable[..., Any]] = {
+    "open": _opened,
+    "os.rename": lambda source, target, *_: target,
+    "os.remove": lambda path, *_: path if os.path.lexists(path) else None,
+    "os.rmdir": lambda path, *_: path if os.path.lexists(path) else None,
+    "os.mkdir": lambda path, *_: None if os.path.lexists(path) else path,
+}
+
+
+def watch(root: Path, on_step: OnStep, *, flush: bool = False) -> None:
+    """Report each step below `root` to `on_step`, until the process ends; flush only if asked."""
+    below = f"{root}/"
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        changed = _CHANGED.get(name)
+        if changed is not None and not isinstance(arguments[0], int):
+            path = changed(*arguments)
+            if path is not None and (where := str(path)).startswith(below):
+                on_step(name.removeprefix("os."), where.removeprefix(below))
+
+    sys.addaudithook(hook)
+    write = os.write
+
+    def written(descriptor: int, data: Any) -> int:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if path.startswith(below):
+            on_step("write", path.removeprefix(below))
+        return write(descriptor, data)
+
+    os.write = written
+    sync_file_system = durability.sync_file_system
+
+    def flushed(path: Path) -> None:
+        on_step("flush", "")
+        if flush:
+            sync_file_system(path)
+
+    durability.sync_file_system = flushed
+
+    def commit(connection: Connection) -> None:
+        if connection.get_execution_options().get("pypimirror_write"):
+            on_step("commit", "")
+
+    event.listen(Engine, "commit", commit)
+
+
+def failure(what: str, number: int, path: Path) -> Exception:
+    """What a step ends with where the system fails it with `number`."""
+    if what == "commit":
+        said = _SQLITE.get(number, "disk I/O error")
+        return OperationalError("COMMIT", {}, sqlite3.OperationalError(said))
+    return OSError(number, os.strerror(number), str(path))

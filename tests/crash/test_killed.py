@@ -1,0 +1,31 @@
+"""Promise 4: killed anywhere, the mirror is sound without repair, and the next run finishes.
+
+Every change of a file or a name below the mirror root, every flush and every commit is a place to
+die at.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.crash.harness import SCENARIOS, Victim, copy_of
+from tests.simulator import Simulator
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_run_killed_at_any_step(
+    victim: Victim, simulator: Simulator, tmp_path: Path, name: str
+) -> None:
+    scenario = SCENARIOS[name](victim, simulator, tmp_path / "before")
+    scenario.undisturbed(tmp_path / "undisturbed")
+    assert scenario.steps > 40
+    for step in range(1, scenario.steps + 1):
+        mirror = copy_of(scenario.mirror, tmp_path / f"killed-{step}")
+        answer = victim.run(mirror, command=scenario.command, step=step)
+        assert answer == {"killed": True}, f"{step} of {scenario.steps}: {answer}"
+        scenario.resume(mirror, f"killed before step {step} of {scenario.steps}")
+        shutil.rmtree(mirror.base)

@@ -1,0 +1,11 @@
+"""How thorough to be: in CI a sample; with the environment variable `THOROUGH`, so many more.
+
+    THOROUGH=500 python -m pytest tests/crash
+"""
+
+from __future__ import annotations
+
+import os
+
+#: Random trials of each kind, and all combinations of steps and faults; 0: a sample.
+THOROUGH = int(os.environ.get("THOROUGH", "0"))

@@ -1,0 +1,140 @@
+"""A process that does runs in children which die, or whose disk fails, at a given step.
+
+python -m tests.crash.victim
+
+Reads one job a line:
+
+    {"config": FILE, "command": "sync" or "repair", "step": N, "fault": NUMBER, "real": BOOL}
+
+The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then
+on fail with the error of that number. Answers with {"killed": true}, or with how the run ended.
+With `real`, the run has real workers and no steps, and its pid is written at once. Forking is what
+makes this fast: nothing is imported again, and what one run in this very process (`warm`) has
+compiled is there for all.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import gevent
+from sqlalchemy import Engine
+from sqlalchemy.util import LRUCache
+
+from pypimirror.catalog import database
+from pypimirror.config import load
+from pypimirror.download import transport
+from pypimirror.model import PypimirrorError
+from pypimirror.stages import recheck, run, sequence
+from tests.crash import power, steps
+from tests.crash.inline import InlineWorkers
+
+
+class Fate:
+    """What becomes of a child at its steps."""
+
+    def __init__(self, root: Path, step: int | None, fault: int | None) -> None:
+        self.root = root
+        self.step = step
+        self.fault = fault
+        self.reached = 0
+        self.at: tuple[str, str] | None = None  # what the step was
+
+    def __call__(self, what: str, where: str) -> None:
+        self.reached += 1
+        if self.step is None or self.reached < self.step:
+            return
+        if self.fault is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.at is None:
+            self.at = what, where
+        if what == self.at[0] and where.split("/")[0] == self.at[1].split("/")[0]:
+            raise steps.failure(what, self.fault or 0, self.root / where)
+
+
+def child(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one run; return how it ended."""
+    file = Path(job["config"])
+    config = load(file)
+    fate = Fate(config.directory, job.get("step"), job.get("fault"))
+    if not job.get("real"):
+        run.Workers = InlineWorkers  # type: ignore[misc,assignment]
+        if record := job.get("record"):
+            steps.watch(config.directory, power.Recorder(config.directory, Path(record)))
+        else:
+            steps.watch(config.directory, fate)
+    work, command = sequence.sync, "sync"
+    if job.get("command") == "repair":
+        command = "verify"
+
+        def work(current: run.Run) -> None:
+            recheck.recheck(current, recheck.Options(repair=True), sequence.repair)
+
+    try:
+        result = run.sync(config, (), work, trigger="test", command=command)
+    except PypimirrorError as error:
+        ended: dict[str, Any] = {"state": "refused", "message": str(error), "failures": []}
+    else:
+        ended = result.as_json() | {"message": result.message}
+    return ended | {"steps": fate.reached, "at": fate.at}
+
+
+def warm(job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job in this process, and keep what children can use."""
+    transport.make_tls_context = functools.cache(transport.make_tls_context)
+    create = database.create_engine
+    compiled: Any = LRUCache(1000)
+
+    def create_engine(*arguments: Any, **more: Any) -> Engine:
+        engine = create(*arguments, **more)
+        engine._compiled_cache = compiled
+        return engine
+
+    database.create_engine = create_engine  # type: ignore[assignment]
+    try:
+        return child(job)
+    finally:
+        gevent.get_hub().destroy(destroy_loop=True)  # none of it may be shared
+
+
+def forked(job: dict[str, Any]) -> dict[str, Any]:
+    """Do a job in a child of its own."""
+    reader, writer = os.pipe()
+    write = os.write
+    pid = os.fork()
+    if not pid:
+        gc.disable()  # it would touch, and so copy, all that is shared
+        try:
+            said = child(job)
+        except BaseException:  # noqa: BLE001
+            said = {"state": "raised", "message": traceback.format_exc(), "failures": []}
+        write(writer, json.dumps(said).encode())
+        os._exit(0)
+    os.close(writer)
+    if job.get("real"):
+        print(json.dumps({"pid": pid}), flush=True)
+    with os.fdopen(reader, "rb") as stream:
+        answer = stream.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return {"killed": True}
+    return dict(json.loads(answer))
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        print(json.dumps(warm(job) if job.get("warm") else forked(job)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
