@@ -75,7 +75,8 @@ class Single:
         sync_file(path)
 
     def before_renames(self) -> None:
-        """Nothing: each file was flushed by itself."""
+        """Flush what was committed to the catalog: each file was flushed by itself."""
+        self._flush_log()
 
     def changed(self, directory: str | Path) -> None:
         """Remember the directory."""
@@ -85,6 +86,9 @@ class Single:
         """Flush the directories that have changed, and what was committed to the catalog."""
         while self._changed:
             sync_directory(self._changed.pop())
+        self._flush_log()
+
+    def _flush_log(self) -> None:
         if self._log is not None:
             with contextlib.suppress(FileNotFoundError):
                 sync_file(self._log)

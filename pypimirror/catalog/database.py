@@ -47,6 +47,8 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        #: How messages call it: its URL, without a password.
+        self.shown = engine.url.render_as_string(hide_password=True)
         #: Called when a transaction that writes begins, and before it commits: whoever may not
         #: write any more is stopped here, by the error that it raises.
         self.guard: Callable[[], None] = lambda: None

@@ -107,6 +107,10 @@ def for_reading(engine: Engine) -> dict[str, Any]:
     return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
+#: What SQLite says where its disk is full, broken or not to be written.
+_OF_THE_DISK = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
+
+
 def is_passing(error: SQLAlchemyError) -> bool:
     """Whether the database is away for a while, as during a restart."""
     if not isinstance(error, DBAPIError):
@@ -132,6 +136,8 @@ def message(error: Exception) -> str:
             f"{cause}: another program has kept it locked for {BUSY_TIMEOUT:.0f} s; end that "
             "program, and run this again"
         )
+    if isinstance(error, OperationalError) and any(sign in cause for sign in _OF_THE_DISK):
+        return f"{cause}; check the disk that it is on, its space and who may write there"
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
         return (
             f"{cause}; if it is damaged, restore it from a backup, or move it away and run "

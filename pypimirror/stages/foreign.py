@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,16 @@ def find(
                 return
             known = _known_pages(run, chunk)
             yield from (_foreign(path, _UNKNOWN) for path in chunk if path not in known)
+
+
+def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
+    """Return of the files that `find` named the paths of those that are held by now.
+
+    A repair that was killed leaves bad bytes in the place of a file which it took back; the next
+    one fetches the file and puts it there.
+    """
+    found = [problem.file for problem in problems if problem.reason is Reason.FOREIGN]
+    return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
 
 
 def _walk(root: Path, relative: str) -> Iterator[str]:

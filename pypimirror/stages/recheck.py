@@ -98,6 +98,7 @@ def again(connection: Connection, row: Row[Any]) -> Options:
 
 def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
+    run.stage = Stage.VERIFY
     run.reporter.begin(Stage.VERIFY, None)
     findings = _Findings(run, options)
     try:
@@ -274,7 +275,8 @@ class _Findings:
         with run.catalog.read() as connection:
             for names in projects.chunks(sorted({problem.project for problem in self.problems})):
                 good |= files.proven_names(connection, names)
-        still = [problem for problem in self.problems if not _is_mended(problem, good)]
+        ours = foreign.ours(run, self.problems)
+        still = [p for p in self.problems if not _is_mended(p, good) and p.file not in ours]
         run.count(repaired=len(self.problems) - len(still))
         self.problems = still
 

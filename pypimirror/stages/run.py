@@ -21,7 +21,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import interrupts, lock
-from pypimirror.catalog import runs
+from pypimirror.catalog import engines, runs
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
@@ -330,12 +330,12 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
 
 
 @contextmanager
-def _catalog_errors() -> Iterator[None]:
+def _catalog_errors(catalog: Catalog) -> Iterator[None]:
     """Translate the database's errors."""
     try:
         yield
     except SQLAlchemyError as error:
-        raise CatalogError(_as_problem(error).message) from error
+        raise CatalogError(_as_problem(error, catalog).message) from error
 
 
 @contextmanager
@@ -377,8 +377,9 @@ def sync(
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
         run.command = command
         tree.clear_private()
-        staging.sweep(catalog, tree)
-        with _catalog_errors(), catalog.write() as connection:
+        with _catalog_errors(catalog):
+            staging.sweep(catalog, tree)
+        with _catalog_errors(catalog), catalog.write() as connection:
             runs.close_crashed(connection)
             if retry is not None:
                 run.retry = retries.plan(connection, selection, retry, command)
@@ -430,7 +431,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         run.cancel()
         state, message = runs.CANCELLED, "cancelled"
     except (PypimirrorError, SQLAlchemyError, OSError) as error:
-        problem = _as_problem(error)
+        problem = _as_problem(error, run.catalog)
         message = problem.message
         run.failed(run.stage, [problem])
     finally:
@@ -449,9 +450,9 @@ def _forget_old_runs(run: Run, state: str) -> None:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
-def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
+def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
     if isinstance(error, SQLAlchemyError):
-        return Problem(Reason.CATALOG, f"catalog: {getattr(error, 'orig', None) or error}")
+        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
@@ -459,7 +460,7 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError) -> Problem:
 
 
 def _close(run: Run, state: str, message: str) -> Summary:
-    with _catalog_errors(), run.catalog.write() as connection:
+    with _catalog_errors(run.catalog), run.catalog.write() as connection:
         said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
         for stage, problems in standing.told(run, connection).items():
             news = [problem for problem in problems if (problem.project, problem.file) not in said]

@@ -35,7 +35,9 @@ def check(job: Check) -> Checked:
     except FileNotFoundError:
         problem = Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
     except OSError as error:
-        text = f"{job.path}: cannot be read: {error.strerror or error}"
+        written = error.filename == job.metadata_path
+        verb = "written" if written else "read"
+        text = f"{error.filename or job.path}: cannot be {verb}: {error.strerror or error}"
         problem = Problem(Reason.DISK, text, job.project, job.filename)
     return Checked(job.id, problem=problem)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -60,6 +63,19 @@ class Victim:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(30)
+
+
+def kill_with_children(pid: int) -> None:
+    """SIGKILL a process and all its children, at one moment."""
+    os.kill(pid, signal.SIGSTOP)
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in task.read_text().split()
+    ]
+    for each in (pid, *children):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 def copy_of(mirror: Mirror, base: Path) -> Mirror:

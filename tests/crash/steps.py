@@ -77,6 +77,18 @@ def watch(root: Path, on_step: OnStep, *, flush: bool = False) -> None:
             sync_file_system(path)
 
     durability.sync_file_system = flushed
+    sync_file = durability.sync_file
+
+    def synced(path: str | Path) -> None:
+        where = str(path)
+        if where.startswith(below):
+            on_step("sync", where.removeprefix(below))
+        elif where == str(root):
+            on_step("sync", "")
+        if flush:
+            sync_file(path)
+
+    durability.sync_file = synced
 
     def commit(connection: Connection) -> None:
         if connection.get_execution_options().get("pypimirror_write"):

@@ -1,4 +1,4 @@
-"""A disk that fails at any step: the run ends with its name, the mirror is sound, the next finishes."""
+"""A disk that fails at any step: the run says so, the mirror is sound, the next run finishes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How thorough to be: in CI a sample; with the environment variable `THOROUGH`, so many more.
 
-    THOROUGH=500 python -m pytest tests/crash
+THOROUGH=500 python -m pytest tests/crash
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ import gevent
 from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 
-from pypimirror.catalog import database
+from pypimirror.catalog import engines
 from pypimirror.config import load
 from pypimirror.download import transport
 from pypimirror.model import PypimirrorError
@@ -67,10 +67,10 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     fate = Fate(config.directory, job.get("step"), job.get("fault"))
     if not job.get("real"):
         run.Workers = InlineWorkers  # type: ignore[misc,assignment]
+        recorder = None
         if record := job.get("record"):
-            steps.watch(config.directory, power.Recorder(config.directory, Path(record)))
-        else:
-            steps.watch(config.directory, fate)
+            recorder = power.Recorder(config.directory, Path(record))
+        steps.watch(config.directory, recorder or fate)
     work, command = sequence.sync, "sync"
     if job.get("command") == "repair":
         command = "verify"
@@ -84,13 +84,15 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
         ended: dict[str, Any] = {"state": "refused", "message": str(error), "failures": []}
     else:
         ended = result.as_json() | {"message": result.message}
+        if not job.get("real") and recorder is not None:
+            recorder("end", "")
     return ended | {"steps": fate.reached, "at": fate.at}
 
 
 def warm(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in this process, and keep what children can use."""
     transport.make_tls_context = functools.cache(transport.make_tls_context)
-    create = database.create_engine
+    create = engines.create_engine
     compiled: Any = LRUCache(1000)
 
     def create_engine(*arguments: Any, **more: Any) -> Engine:
@@ -98,7 +100,7 @@ def warm(job: dict[str, Any]) -> dict[str, Any]:
         engine._compiled_cache = compiled
         return engine
 
-    database.create_engine = create_engine  # type: ignore[assignment]
+    engines.create_engine = create_engine  # type: ignore[assignment]
     try:
         return child(job)
     finally:
