@@ -130,6 +130,34 @@ pypimirror itself ends with 3 as well, and with a traceback on standard error.
 `state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130).
 `stage` is one of {stages}. `reason` is one of the list in
 [operations.md](operations.md#reasons).
+
+## What `sync --dry-run --json` prints
+
+A plan, which `sync --plan FILE` carries out exactly, or not at all:
+
+```json
+{{
+  "version": 1,
+  "projects": [],
+  "fetch": [
+    {{"project": "six", "file": "six-1.17.0.tar.gz", "size": 34031, "reason": "wanted",
+     "sha256": "ff70..."}}
+  ],
+  "publish": ["six"],
+  "withdraw": [],
+  "remove": [],
+  "bytes": 34031,
+  "bytes_removed": 0,
+  "failures": []
+}}
+```
+
+`version` changes when a reader could trip over a change. `projects` are those that the plan is
+limited to; empty: all that are selected. `fetch` is what would be downloaded, `bytes` in all;
+`publish` the projects whose pages would be rendered; `withdraw` the files that leave pages, and
+`remove` those whose bytes go, `bytes_removed` in all. `reason` is `wanted`, `failed` or
+`quarantined` (by an earlier run) of what is fetched, and `upstream`, `selection` or `quarantine` of
+what goes. `size` and `sha256` are null where nobody says. `failures` are as above.
 """
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +23,7 @@ from prefect.states import Failed
 from flows import running
 from flows.ending import final_state
 from pypimirror.model import PypimirrorError
-from pypimirror.stages import sequence
+from pypimirror.stages import apply, sequence
 from pypimirror.stages.run import Run, Summary
 
 #: Where a flow run leaves how it ended, for `run_sync`.
@@ -34,18 +36,26 @@ class PrefectUnreachableError(PypimirrorError):
 
 @flow(name="sync", persist_result=False, result_serializer="json")
 def sync(
-    config: str = "pypimirror.toml", projects: list[str] | None = None, retry: str | None = None
+    config: str = "pypimirror.toml",
+    projects: list[str] | None = None,
+    retry: str | None = None,
+    plan: str | None = None,
 ) -> State[Any]:
     """Bring the mirror up to date: discover, download, verify, publish.
 
     `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. `projects` limits the
     run to some of the projects that it selects. `retry` names an earlier run: only what failed or
-    was not reached in that one is done, as by `pypimirror retry`.
+    was not reached in that one is done, as by `pypimirror retry`. `plan` is a file that
+    `pypimirror sync --dry-run --json` wrote: exactly that is done, or nothing.
     """
     ended = _ended.get([])
     try:
-        summary = running.perform("sync", config, _work, projects or (), retry=retry)
+        work = _work
+        if plan is not None:
+            planned = apply.read(Path(plan))
+            projects, work = planned.projects, partial(_apply, planned)
+        summary = running.perform("sync", config, work, projects or (), retry=retry)
     except PypimirrorError as error:  # there was no run
         ended.append(error)
         return Failed(message=str(error))
@@ -57,7 +67,13 @@ def _work(run: Run) -> None:
     sequence.sync(run, running.call_stage)
 
 
-def run_sync(config: str, projects: Sequence[str], retry: str | None = None) -> Summary:
+def _apply(planned: apply.Planned, run: Run) -> None:
+    apply.apply(run, planned, running.call_stage)
+
+
+def run_sync(
+    config: str, projects: Sequence[str], retry: str | None = None, plan: str | None = None
+) -> Summary:
     """Run the flow in this process; raises what `pypimirror.stages.run.sync` does.
 
     Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
@@ -65,7 +81,7 @@ def run_sync(config: str, projects: Sequence[str], retry: str | None = None) -> 
     ended: list[Summary | PypimirrorError] = []
     token = _ended.set(ended)
     try:
-        state = sync(config, list(projects), retry, return_state=True)
+        state = sync(config, list(projects), retry, plan, return_state=True)
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
             raise PrefectUnreachableError(

@@ -76,6 +76,7 @@ class Reason(StrEnum):
     FOREIGN = "foreign"  #: a file in the mirror root that the catalog does not know
     PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
+    PLAN_DIFFERS = "plan-differs"  #: what there is to do is not what was planned
     CANCELLED = "cancelled"
     INTERNAL = "internal"  #: a fault of this program
 

@@ -161,6 +161,7 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             files.c.state,
             files.c.gone,
             files.c.size,
+            files.c.sha256,
             files.c.location,
             files.c.proof,
             projects.c.name.label("project"),

@@ -27,7 +27,7 @@ from pypimirror.cli.options import (
     print_json,
     set_up_logging,
 )
-from pypimirror.config import DEFAULT_FILE, load
+from pypimirror.config import DEFAULT_FILE, ConfigError, load
 from pypimirror.model import PypimirrorError, Stage
 
 #: Wrong use of a command; which class that is depends on whether typer brings its own click.
@@ -106,6 +106,13 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
     ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Do what the plan in FILE says, made with --dry-run --json, or say why not.",
+        ),
+    ] = None,
     changes: Annotated[
         Path | None,
         typer.Option(
@@ -125,10 +132,12 @@ def sync(
     if changes is not None:  # in the environment: a flow run reads the configuration itself
         os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
     settings = load(config)
+    if plan is not None and (dry_run or projects):
+        raise ConfigError("--plan: says itself what to do; name no projects, and no --dry-run")
     if dry_run:
         fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
         raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
-    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet)
+    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet, plan=plan)
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 

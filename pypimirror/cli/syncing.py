@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pypimirror.cli import show as rendering
@@ -18,7 +18,7 @@ from pypimirror.memory import relax_collector
 from pypimirror.project import project_directory
 from pypimirror.stages import run as run_module
 from pypimirror.stages import sequence
-from pypimirror.stages.run import Summary
+from pypimirror.stages.run import Run, Summary
 
 
 def run(
@@ -29,18 +29,35 @@ def run(
     inline: bool | None,
     quiet: bool,
     retry: str | None = None,
+    plan: Path | None = None,
 ) -> Summary:
-    """Sync inline, or as a Prefect flow run in this process; `retry` names a run to do again."""
+    """Sync inline, or as a Prefect flow run in this process.
+
+    `retry` names a run to do again, `plan` a plan to carry out.
+    """
     if inline is False or (inline is None and prefect_api() is not None):
-        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry)
+        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry, plan)
     relax_collector()
+    work: Callable[[Run], None] = sequence.sync
+    if plan is not None:
+        projects, work = _planned(plan)
     with TerminalReporter(quiet) as reporter:
         return run_module.sync(
-            config, projects, sequence.sync, trigger="inline", reporter=reporter, retry=retry
+            config, projects, work, trigger="inline", reporter=reporter, retry=retry
         )
 
 
-def _run_flow(file: Path, projects: Sequence[str], quiet: bool, retry: str | None) -> Summary:
+def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
+    """Return what carries out a plan, and the projects that it is about."""
+    from pypimirror.stages import apply
+
+    planned = apply.read(file)
+    return planned.projects, lambda run: apply.apply(run, planned)
+
+
+def _run_flow(
+    file: Path, projects: Sequence[str], quiet: bool, retry: str | None, plan: Path | None
+) -> Summary:
     logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
@@ -49,7 +66,8 @@ def _run_flow(file: Path, projects: Sequence[str], quiet: bool, retry: str | Non
     with contextlib.redirect_stdout(sys.stderr):
         from flows.sync import run_sync
 
-        return run_sync(str(file.absolute()), list(projects), retry)
+        file, carried = file.absolute(), None if plan is None else str(plan.absolute())
+        return run_sync(str(file), list(projects), retry, carried)
 
 
 def prefect_api() -> str | None:

@@ -14,40 +14,44 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from sqlalchemy import Row
 
 from pypimirror import lock
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.states import PROVEN
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
 from pypimirror.stages import discover, publish, sequence, standing, withdraw
-from pypimirror.stages.reporter import Reporter
+from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run, StoppedError, check_names
 from pypimirror.tree import Tree
 
+#: The version of the document; a change that a reader could trip over makes it another.
+VERSION = 1
 
-@dataclass(frozen=True)
-class Entry:
+
+class Entry(msgspec.Struct, frozen=True):
     """One file of a plan."""
 
     project: str
     file: str
     size: int | None  #: bytes, where the upstream says
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the entry as JSON shows it."""
-        return {"project": self.project, "file": self.file, "size": self.size}
+    #: Why: `wanted`, or `failed` or `quarantined` before; of what goes, a `states.Cause`.
+    reason: str
+    sha256: str | None = None  #: as claimed, or proven
 
 
 @dataclass
 class Plan:
     """What a sync would do."""
 
+    names: Sequence[str] = ()  #: the projects that it is limited to; none: all that are selected
     fetch: list[Entry] = field(default_factory=list)
-    publish: list[str] = field(default_factory=list)  #: projects whose pages would be rendered
+    #: Projects whose pages would be rendered, in order.
+    publish: dict[str, None] = field(default_factory=dict)
     withdraw: list[Entry] = field(default_factory=list)
     remove: list[Entry] = field(default_factory=list)  #: files whose bytes would go now
     problems: list[Problem] = field(default_factory=list)
@@ -55,11 +59,14 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Return the document that `sync --dry-run --json` prints."""
         return {
-            "fetch": [entry.as_json() for entry in self.fetch],
-            "publish": self.publish,
-            "withdraw": [entry.as_json() for entry in self.withdraw],
-            "remove": [entry.as_json() for entry in self.remove],
+            "version": VERSION,
+            "projects": list(self.names),
+            "fetch": msgspec.to_builtins(self.fetch),
+            "publish": list(self.publish),
+            "withdraw": msgspec.to_builtins(self.withdraw),
+            "remove": msgspec.to_builtins(self.remove),
             "bytes": sum(entry.size or 0 for entry in self.fetch),
+            "bytes_removed": sum(entry.size or 0 for entry in self.remove),
             "failures": [
                 {
                     "project": problem.project,
@@ -97,7 +104,7 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter) -> Plan:
         run = _Rehearsal(config, selection, catalog, tree, reporter, checked)
         try:
             discover.look_for_changes(run)
-            found = Plan()
+            found = Plan(checked or ())
             for ids in sequence.batches(run):
                 discover.discover(run, ids)
                 _add_batch(run, found, ids)
@@ -107,6 +114,21 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter) -> Plan:
         finally:
             run.close()
     found.problems = run.kept
+    return found
+
+
+def rest(run: Run) -> Plan:
+    """Say what a run that has discovered would do now, by the catalog alone."""
+    with run.catalog.rehearse():
+        rehearsal = _Rehearsal(
+            run.config, run.selection, run.catalog, run.tree, LogReporter(), run.names, now=run.now
+        )
+        rehearsal.retry = run.retry
+        found = Plan(run.names or ())
+        with closing(rehearsal):
+            for ids in sequence.batches(rehearsal):
+                _add_batch(rehearsal, found, ids)
+            _add_removals(rehearsal, found)
     return found
 
 
@@ -125,7 +147,8 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
-        found.fetch.extend(_entry(row) for row in files.due(connection, ids, run.due_at))
+        due = files.due(connection, ids, run.due_at)
+        found.fetch.extend(_entry(row, State(row.state).label) for row in due)
         rows = projects.get(connection, ids)
         _add_pages(found, (row.name for row in rows if row.dirty and row.gone is None))
 
@@ -142,20 +165,20 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     if withdrawn.refusal is not None:
         run.kept.append(withdrawn.refusal)
     else:
-        found.withdraw = [_entry(row) for row in leaving]
+        found.withdraw = [_entry(row, row.gone) for row in leaving]
     before = run.now - run.config.delete.grace.total_seconds()
     with run.catalog.write() as connection:
         for chunk in projects.chunks(withdrawn.projects):
             rows = projects.get(connection, chunk)
             _add_pages(found, (row.name for row in rows if row.gone is None))
         projects.settle(connection, with_gone=withdrawn.allowed)
-        found.remove = [_entry(row) for row in files.expired(connection, before)]
+        found.remove = [_entry(row, row.gone) for row in files.expired(connection, before)]
 
 
 def _add_pages(found: Plan, names: Iterable[str]) -> None:
-    known = set(found.publish)
-    found.publish.extend(name for name in names if name not in known)
+    found.publish.update(dict.fromkeys(names))
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(row.project, row.filename, row.size)
+def _entry(row: Row[Any], reason: str) -> Entry:
+    sha256 = row.sha256.hex() if row.sha256 is not None else None
+    return Entry(row.project, row.filename, row.size, reason, sha256)

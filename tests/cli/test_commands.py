@@ -194,10 +194,14 @@ def test_dry_run_in_text_and_json_changes_nothing(
     assert "Would fetch 1 files" in text.out
     assert file.filename in text.out
     document = run("sync", "--dry-run", "--json").json
-    assert list(document) == ["fetch", "publish", "withdraw", "remove", "bytes", "failures"]
+    assert list(document) == [
+        "version", "projects", "fetch", "publish", "withdraw", "remove", "bytes", "bytes_removed",
+        "failures",
+    ]  # fmt: skip
     assert document["fetch"] == [
-        {"project": "six", "file": file.filename, "size": len(file.content)}
-    ]
+        {"project": "six", "file": file.filename, "size": len(file.content), "reason": "wanted",
+         "sha256": file.sha256}
+    ]  # fmt: skip
     assert document["bytes"] == len(file.content)
     assert document["publish"] == ["six"]
     assert listing(mirror.base) == before
@@ -352,3 +356,19 @@ def test_sync_writes_its_changes_to_the_file_that_it_is_told(
     assert run("sync", "--inline", "--quiet", "--changes", "changed.txt").code == 0
     assert f"packages/six/{file.filename}" in (tmp_path / "changed.txt").read_text().splitlines()
     assert not (tmp_path / "other").exists()
+
+
+def test_sync_carries_out_the_plan_that_a_dry_run_made(
+    run: Command, mirror: Mirror, simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    (tmp_path / "plan.json").write_text(run("sync", "--dry-run", "--json").out)
+    assert run("sync", "six", "--plan", "plan.json").code == 2
+    assert run("sync", "--dry-run", "--plan", "plan.json").code == 2
+    assert run("sync", "--plan", "absent.json").code == 2
+    assert run("sync", "--inline", "--quiet", "--plan", "plan.json").code == 0
+    assert mirror.holds(file)
+    offer(simulator, "six", "2.0")
+    late = run("sync", "--inline", "--json", "--plan", "plan.json")
+    assert late.code == 3
+    assert late.json["failures"][0]["reason"] == "plan-differs"

@@ -114,11 +114,14 @@ def test_nothing_to_do_is_planned_as_nothing(mirror: Mirror, simulator: Simulato
     mirror.sync()
     planned = mirror.plan()
     assert planned.as_json() == {
+        "version": 1,
+        "projects": [],
         "fetch": [],
         "publish": [],
         "withdraw": [],
         "remove": [],
         "bytes": 0,
+        "bytes_removed": 0,
         "failures": [],
     }
     agrees(mirror)
