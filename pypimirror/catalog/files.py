@@ -95,7 +95,7 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
     )
     if names is not None:
         query = query.where(projects.c.name.in_(names))
-    yield from connection.execution_options(yield_per=CHUNK).execute(query)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:

@@ -58,11 +58,7 @@ class Options:
     def words(self) -> list[str]:
         """Return the options in the manner of the command line, for the history."""
         flags = {"--repair": self.repair, "--quick": self.quick}
-        times = {
-            "--max-age": self.max_age,
-            "--max-duration": self.max_duration,
-            "--since": self.since,
-        }
+        times = {"--max-age": self.max_age, "--max-duration": self.max_duration}
         return [
             *(name for name, is_set in flags.items() if is_set),
             *(f"{name}={seconds!r}s" for name, seconds in times.items() if seconds is not None),
@@ -81,17 +77,19 @@ class Options:
             quick="--quick" in given,
             max_age=seconds("--max-age"),
             max_duration=seconds("--max-duration"),
-            since=seconds("--since"),
         )
 
 
 def again(connection: Connection, row: Row[Any]) -> Options:
     """Return the options with which a verification looks at what `row` did not see to be right."""
     options = Options.parse(msgspec.json.decode(row.arguments, type=list[str]))
+    first = row
+    while first.retry_of and (earlier := runs.find(connection, first.retry_of)):
+        first = earlier
     reasons = {failure.reason for failure in runs.failures_of(connection, row.id)}
     return replace(
         options,
-        since=options.since or row.started_at - (options.max_age or 0),
+        since=first.started_at - (options.max_age or 0),
         only_files=row.state not in CUT_SHORT and reasons.isdisjoint(_OF_THE_TREE),
     )
 

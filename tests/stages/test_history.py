@@ -79,11 +79,12 @@ def test_a_long_history_goes_a_bit_at_a_time(five: Mirror, monkeypatch: pytest.M
     assert kept(five) == [3, 4, 5, 6]
     monkeypatch.setattr(history, "_CHUNK", 1)
     monkeypatch.setattr(history, "_ROWS", 5)
-    five.query(
-        "INSERT INTO failures (run_id, stage, project, file, reason, message, url, attempts) "
-        "SELECT 3, 'download', 'six', value, 'missing', '', '', 1 FROM "
-        "(VALUES ('a'), ('b'), ('c'), ('d'))".replace("value", "column1")
-    )
+    for name in "abcd":
+        five.query(
+            "INSERT INTO failures (run_id, stage, project, file, reason, message, url, attempts) "
+            "VALUES (3, 'download', 'six', ?, 'missing', '', '', 1)",
+            name,
+        )
     five.sync()
     assert kept(five) == [3, 4, 5, 6, 7]  # its failures went, and it is next
     assert five.query("SELECT count(*) FROM failures")[0][0] == 0
