@@ -22,6 +22,7 @@ from pypimirror.sections import (
     DeleteSection,
     DownloadSection,
     HistorySection,
+    MetricsSection,
     MirrorSection,
     PublishSection,
     QuarantineSection,
@@ -57,6 +58,7 @@ class Config(BaseSettings):
     publish: PublishSection = PublishSection()
     delete: DeleteSection = DeleteSection()
     history: HistorySection = HistorySection()
+    metrics: MetricsSection = MetricsSection()
     schedule: ScheduleSection = ScheduleSection()
     alerts: AlertsSection = AlertsSection()
     up: UpSection = UpSection()
@@ -156,12 +158,13 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
-    changes = config.publish.changes
+    changes, textfile = config.publish.changes, config.metrics.textfile
     return config.model_copy(
         update={
             "mirror": mirror,
             "select": config.select.beside(base),
             "publish": config.publish.model_copy(update={"changes": changes and base / changes}),
+            "metrics": config.metrics.model_copy(update={"textfile": textfile and base / textfile}),
         }
     )
 

@@ -279,6 +279,19 @@ class DeleteSection(_Section):
     max_count: int = Field(1000, ge=0, description="The same as a number of files.")
 
 
+class MetricsSection(_Section):
+    """What Prometheus is told."""
+
+    serve: bool = Field(
+        True, description="Whether `pypimirror serve` tells it at `/metrics`, to whoever asks."
+    )
+    textfile: Path | None = Field(
+        None,
+        description="A file that each run writes it to at its end, for the textfile collector of "
+        "a node exporter; relative to the configuration file. Its name must end in `.prom`.",
+    )
+
+
 class HistorySection(_Section):
     """How long runs are remembered."""
 

@@ -117,6 +117,7 @@ WRITERS = {
     "download/pages.py": "staging, in a child",
     "verify/worker.py": "staging, in a child",
     "up/parts.py": "what Prefect keeps in the private directory",
+    "metrics.py": "a file that the configuration or an option names, wherever it says",
     "doctor/roundtrip.py": "a scratch directory",
     "doctor/scratch.py": "a scratch directory",
 }

@@ -61,6 +61,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "changes_format": "lines",
         },
         "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
+        "metrics": {"serve": True, "textfile": None},
         "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
         "schedule": {"sync": "17 * * * *", "verify": "47 3 * * 0", "timezone": "UTC"},
         "alerts": {

@@ -273,7 +273,8 @@ def serve(
     from pypimirror.cli.serving import serve_mirror
 
     set_up_logging(verbose, quiet)
-    serve_mirror(load(config), host, port, as_json=as_json, verbose=verbose > 0)
+    file = config or DEFAULT_FILE
+    serve_mirror(load(config), file, host, port, as_json=as_json, verbose=verbose > 0)
 
 
 @app.command(epilog="Examples: pypimirror up; pypimirror up --host 0.0.0.0 --prefect-port 0")
@@ -364,6 +365,26 @@ def verify(
     result = verifying.run(load(config), options, quiet=quiet)
     verifying.show_result(result, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(
+    epilog="Examples: pypimirror metrics; pypimirror metrics --textfile /srv/textfile/mirror.prom"
+)
+def metrics(
+    textfile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write them to this file, in one step."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Print what Prometheus is told of this mirror; changes nothing, and takes no lock."""
+    from pypimirror.cli import measuring
+
+    set_up_logging(verbose, quiet)
+    measuring.show(load(config), textfile, as_json=as_json)
 
 
 @app.command(epilog="Examples: pypimirror doctor; pypimirror doctor --json")

@@ -5,8 +5,8 @@ answer comes from one open file. Which file may be opened, and its ETag, is deci
 which form of a page is sent, in `negotiation`; conditions and ranges are werkzeug's.
 
 Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`, and `/pypi/<project>/json` where the
-mirror has it. Redirects are relative, so that the
-app works below any prefix of a proxy.
+mirror has it; `/metrics` where the server was told to. Redirects are relative, so that the app
+works below any prefix of a proxy.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from pypimirror.serve.metrics import Metrics
 
 #: Bytes read and sent at a time.
 CHUNK = 256 * 1024
@@ -50,14 +52,18 @@ _FILE_TYPES = {
 }
 
 
-def create_app(directory: Path) -> WSGIApplication:
-    """A WSGI app that serves the mirror root `directory`, which need not exist yet."""
-    return _App(directory.resolve())
+def create_app(directory: Path, metrics: Metrics | None = None) -> WSGIApplication:
+    """A WSGI app that serves the mirror root `directory`, which need not exist yet.
+
+    With `metrics`, also `/metrics`.
+    """
+    return _App(directory.resolve(), metrics)
 
 
 class _App:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, metrics: Metrics | None) -> None:
         self.root = root
+        self.metrics = metrics
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ, populate_request=False)
@@ -69,6 +75,8 @@ class _App:
             environ["wsgi.errors"].write(f"{request.path!r}: {error}\n")
             response = _text(500, "This file is here, but cannot be read; see the server's log.")
         response.headers["X-Content-Type-Options"] = "nosniff"
+        if self.metrics is not None:
+            self.metrics.count(response.status_code)
         return response(environ, start_response)
 
     def respond(self, request: Request) -> Response:
@@ -91,6 +99,8 @@ class _App:
                 return self.project(request, name, slash=path.endswith("/"))
             case ["packages", *parts]:
                 return self.package(request, parts)
+            case ["metrics"] if self.metrics is not None:
+                return _metrics(self.metrics)
             case ["pypi", name, "json"]:
                 return self.legacy(request, name)
         return _nothing_here()
@@ -249,6 +259,11 @@ def _redirect(request: Request, location: str) -> Response:
     response = _text(301, f"The page is at {location}")
     response.headers["Location"] = location
     return response
+
+
+def _metrics(metrics: Metrics) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(metrics.render(), 200, headers, content_type=metrics.content_type)
 
 
 def _landing(request: Request) -> Response:

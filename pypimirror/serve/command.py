@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from pypimirror.config import Config
 
 
 def server_command(
-    config: Config, host: str, port: int, *, as_json: bool = False, verbose: bool = False
+    config: Config,
+    file: Path,
+    host: str,
+    port: int,
+    *,
+    as_json: bool = False,
+    verbose: bool = False,
 ) -> list[str]:
-    """Return the command that serves the mirror of `config`."""
+    """Return the command that serves the mirror of `config`, which came from `file`."""
     command = [sys.executable, "-P", "-m", "pypimirror.serve.server"]
     command += ["--directory", str(config.directory), "--host", host, "--port", str(port)]
+    if config.metrics.serve:
+        command += ["--metrics", str(file.absolute())]
     if verbose:
         command.append("-v")
     if as_json:

@@ -30,6 +30,7 @@ from werkzeug.wsgi import ClosingIterator, FileWrapper
 
 from pypimirror.serve.app import create_app
 from pypimirror.serve.landing import install_commands
+from pypimirror.serve.metrics import Metrics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -105,7 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     directory = options.directory.resolve()
     if not directory.is_dir():
         return _fail(2, f"{directory} is not a directory. `pypimirror sync` makes a mirror root.")
-    app = _InFlight(create_app(directory))
+    metrics = Metrics(options.metrics) if options.metrics else None
+    app = _InFlight(create_app(directory, metrics))
     try:
         server = _listen(app, options.host, options.port, verbose=options.verbose)
     except OSError as error:
@@ -126,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", type=_port, default=8000, help="port (%(default)s); 0 takes any free one"
+    )
+    parser.add_argument(
+        "--metrics", type=Path, metavar="CONFIG", help="answer /metrics, for this configuration"
     )
     parser.add_argument("--json", action="store_true", help="say in JSON where it serves")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")

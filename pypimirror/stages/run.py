@@ -21,7 +21,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import interrupts, lock
-from pypimirror.catalog import engines, runs
+from pypimirror.catalog import engines, runs, statistics
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
@@ -439,7 +439,31 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.close()
             summary = _close(run, state, message)
             _forget_old_runs(run, summary.state)
+            _measure(run, summary.state)
     return summary
+
+
+#: Counts of a run after which the figures on all files are others.
+_MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
+
+
+def _measure(run: Run, state: str) -> None:
+    """Keep figures for metrics, and write them where the configuration says.
+
+    Counting takes seconds where there are millions of files: not for somebody who waits.
+    """
+    try:
+        with run.catalog.read() as connection:
+            moved = any(run.counts[name] for name in _MOVING) or not statistics.last(connection)
+        if moved and state in (runs.COMPLETED, runs.INCOMPLETE):
+            with run.catalog.write() as connection:
+                statistics.note(connection, run.now)
+        if run.config.metrics.textfile is not None:
+            from pypimirror.metrics import write_textfile
+
+            write_textfile(run.config, run.config.metrics.textfile)
+    except (SQLAlchemyError, OSError, PypimirrorError) as error:
+        run.reporter.note("warning", f"no metrics were written: {error}")
 
 
 def _forget_old_runs(run: Run, state: str) -> None:

@@ -101,7 +101,7 @@ def plan(config: Config, file: Path, *, web: bool, server: bool) -> Parts:
     return Parts(
         api=api,
         web_url=f"{place.url}/" if place else "",
-        web=_web(config, place, environment, home) if place else None,
+        web=_web(config, file, place, environment, home) if place else None,
         server=_server(ui, environment, home) if ui else None,
         deploy=Part(
             "deploy",
@@ -161,8 +161,10 @@ def _server(place: Place, environment: Mapping[str, str], home: Path) -> Part:
     return Part("server", command, environment, home, _always(is_healthy))
 
 
-def _web(config: Config, place: Place, environment: Mapping[str, str], home: Path) -> Part:
-    command = server_command(config, place.host, place.port)
+def _web(
+    config: Config, file: Path, place: Place, environment: Mapping[str, str], home: Path
+) -> Part:
+    command = server_command(config, file, place.host, place.port)
 
     async def is_there() -> bool:
         return await answers(f"{place.url}/simple/")

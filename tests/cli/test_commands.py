@@ -372,3 +372,18 @@ def test_sync_carries_out_the_plan_that_a_dry_run_made(
     late = run("sync", "--inline", "--json", "--plan", "plan.json")
     assert late.code == 3
     assert late.json["failures"][0]["reason"] == "plan-differs"
+
+
+def test_metrics_are_printed_or_written(
+    mirror: Mirror, simulator: Simulator, run: Command, tmp_path: Path
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert 'pypimirror_files{state="published"} 1.0' in run("metrics").out
+    named = {(m["name"], *m["labels"].values()) for m in run("metrics", "--json").json["metrics"]}
+    assert ("pypimirror_files", "published") in named
+    file = tmp_path / "mirror.prom"
+    assert run("metrics", "--textfile", str(file)).out == ""
+    assert "pypimirror_files" in file.read_text()
+    (tmp_path / "file").touch()
+    assert run("metrics", "--textfile", str(tmp_path / "file" / "x.prom")).code == 2

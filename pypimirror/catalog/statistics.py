@@ -1,0 +1,122 @@
+"""Figures on the mirror as a whole, for metrics.
+
+Counting all files reads all of their rows, so it is done once at the end of a run that changed
+some, and kept in a mark. What is asked for anew each time is bounded, or has an index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, select
+
+from pypimirror.catalog import projects as project_queries
+from pypimirror.catalog.schema import failures, files, lists, projects, runs
+from pypimirror.catalog.states import COMPLETED, OPEN, PROVEN, RUNNING, State
+
+_MARK = "statistics"
+
+#: Files of a backlog that are counted at most.
+MOST = 1_000_000
+
+DAY = 86400.0
+#: Ages of proofs that are told apart, in days.
+AGES = (1, 7, 30)
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What a mirror held at a moment."""
+
+    at: float  #: seconds since the epoch
+    files: dict[str, int]  #: how many, by the word for their state
+    size: int  #: bytes of all proven files
+    oldest_proof: float | None  #: when the file that was looked at longest ago was seen to be right
+    proven_within: dict[int, int]  #: files that were seen to be right in the last so many days
+
+    @property
+    def proven(self) -> int:
+        """How many files are proven."""
+        return sum(self.files[state.label] for state in PROVEN)
+
+
+def note(connection: Connection, now: float) -> None:
+    """Count everything and keep the figures."""
+    c = files.c
+    columns = [func.count().filter(c.proven_at >= now - days * DAY) for days in AGES]
+    query = select(c.state, func.count(), func.sum(c.size), func.min(c.proven_at), *columns)
+    rows = list(connection.execute(query.group_by(c.state)))
+    held = [row for row in rows if row[0] in PROVEN]
+    found = {row[0]: row[1] for row in rows}
+    proofs = [row[3] for row in held if row[3] is not None]
+    figures = Statistics(
+        at=now,
+        files={state.label: found.get(state, 0) for state in State},
+        size=sum(int(row[2] or 0) for row in held),
+        oldest_proof=min(proofs, default=None),
+        proven_within={
+            days: sum(int(row[4 + number] or 0) for row in held) for number, days in enumerate(AGES)
+        },
+    )
+    project_queries.set_mark(connection, _MARK, msgspec.json.encode(figures).decode())
+
+
+def last(connection: Connection) -> Statistics | None:
+    """Return the figures that were kept last."""
+    text = project_queries.get_mark(connection, _MARK)
+    return msgspec.json.decode(text, type=Statistics, strict=False) if text else None
+
+
+def backlog(connection: Connection) -> dict[str, int]:
+    """Return how many files wait for something, by the word for their state; at most `MOST`."""
+    waiting = (
+        select(files.c.state)
+        .join(projects)
+        .where(projects.c.todo.is_(True), files.c.state.in_(list(OPEN)), files.c.gone.is_(None))
+        .limit(MOST)
+        .subquery()
+    )
+    query = select(waiting.c.state, func.count()).group_by(waiting.c.state)
+    found = {row[0]: row[1] for row in connection.execute(query)}
+    return {state.label: found.get(state, 0) for state in sorted(OPEN)}
+
+
+def backlog_projects(connection: Connection) -> int:
+    """Return for how many projects something is left to do."""
+    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    return connection.scalar(query) or 0
+
+
+def last_complete_sync(connection: Connection) -> Row[Any] | None:
+    """Return the newest sync of everything that is selected in which nothing failed."""
+    query = select(runs).where(
+        runs.c.command == "sync",
+        runs.c.state == COMPLETED,
+        runs.c.arguments == "[]",
+        runs.c.retry_of.is_(None),
+    )
+    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+
+
+def last_ended(connection: Connection, command: str) -> Row[Any] | None:
+    """Return the newest run of a command that has ended."""
+    query = select(runs).where(runs.c.command == command, runs.c.state != RUNNING)
+    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+
+
+def running(connection: Connection) -> int:
+    """Return how many runs have not ended, so far as is known."""
+    query = select(func.count()).select_from(runs).where(runs.c.state == RUNNING)
+    return connection.scalar(query) or 0
+
+
+def failures_by_reason(connection: Connection, run_id: int) -> dict[str, int]:
+    """Return how many failures a run had, by reason."""
+    query = select(failures.c.reason, func.count()).where(failures.c.run_id == run_id)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(failures.c.reason))}
+
+
+def serials(connection: Connection) -> dict[str, int]:
+    """Return the serial of each upstream's list as it was read last, where it has one."""
+    query = select(lists.c.upstream, lists.c.serial).where(lists.c.serial.is_not(None))
+    return {row[0]: row[1] for row in connection.execute(query)}

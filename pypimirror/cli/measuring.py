@@ -1,0 +1,28 @@
+"""`pypimirror metrics`: print what Prometheus is told, or write it to a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pypimirror import metrics
+from pypimirror.cli.options import print_json
+from pypimirror.config import Config, ConfigError
+
+
+def show(config: Config, textfile: Path | None, *, as_json: bool) -> None:
+    """Print the metrics, or write them to `textfile`."""
+    if textfile is not None:
+        try:
+            metrics.write_textfile(config, textfile)
+        except OSError as error:
+            raise ConfigError(f"{textfile}: cannot be written: {error.strerror}") from error
+    if as_json:
+        found = [
+            {"name": sample.name, "labels": sample.labels, "value": sample.value}
+            for family in metrics.collect(config).collect()
+            for sample in family.samples
+        ]
+        print_json({"metrics": found})
+    elif textfile is None:
+        sys.stdout.write(metrics.render(config).decode())
