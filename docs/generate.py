@@ -228,7 +228,7 @@ def _kind(hint: Any, field: FieldInfo) -> str:
     if get_origin(hint) is UnionType or get_origin(hint) is Union:
         return _kind(get_args(hint)[0], field)
     named = {
-        IndexUrl: "http or https address",
+        IndexUrl: "http, https or file address",
         Duration: 'duration: number and `s`, `m`, `h`, `d` or `w`, as in `"24h"`',
         Moment: "date, or date and time",
         ByteSize: 'size, as in `"5 GiB"`',

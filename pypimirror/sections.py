@@ -31,8 +31,12 @@ from pypimirror.durations import Duration
 
 def _index_url(value: str, info: ValidationInfo) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https address such as http://127.0.0.1:8080/simple/")
+    is_directory = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
+    if not is_directory and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError(
+            "must be an http or https address such as http://127.0.0.1:8080/simple/, or a "
+            "directory such as file:///srv/index/simple/"
+        )
     if info.data.get("kind") == "links":  # one page, whatever its address looks like
         if parts.fragment:
             raise ValueError("must not have a fragment")
@@ -110,8 +114,8 @@ class UpstreamSection(_Section):
         "number of projects, and to further such pages on its own host.",
     )
     url: IndexUrl = Field(
-        description="The address of the index, or of the page of links. Default: PyPI, as the "
-        "pypi-simple library has it."
+        description="The address of the index, or of the page of links; `file:///…/` for a "
+        "directory that holds one, or just files. Default: PyPI, as the pypi-simple library has it."
     )
     follow_external: bool = Field(
         False,

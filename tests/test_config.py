@@ -206,7 +206,7 @@ def test_unknown_keys_are_errors_that_name_the_nearest(
     [
         ("[mirror]\nlayout = 'flat'", "mirror.layout"),
         ("[[upstream]]\nurl = 'ftp://127.0.0.1/'", "upstream.0.url"),
-        ("[[upstream]]\nurl = 'file:///etc/'", "upstream.0.url"),
+        ("[[upstream]]\nurl = 'file://host/etc/'", "upstream.0.url"),
         ("[[upstream]]\nurl = 'http://127.0.0.1/?a=b'", "upstream.0.url"),
         ("[[upstream]]\nurl = 'http:///x'", "upstream.0.url"),
         ("[[upstream]]\nurl = 'http://127.0.0.1/'\nname = 'a/../b'", "upstream.0.name"),

@@ -20,17 +20,19 @@ from urllib.parse import urljoin
 from requests.models import Response
 from requests.utils import get_environ_proxies, get_netrc_auth, select_proxy
 
+from pypimirror.download import local
 from pypimirror.download.body import Body, Raw
 from pypimirror.download.failure import FetchError, bad_response, status_failure
 from pypimirror.download.hosts import (
     Address,
     HostPolicy,
     Origin,
+    is_local,
     is_spelled_private,
     not_public,
     parse_url,
 )
-from pypimirror.download.protocol import Hello
+from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.transport import Request, StockBody, Transport
 from pypimirror.model import Reason
@@ -62,6 +64,8 @@ class Client:
 
         `headers` may not hold Authorization. Raises `FetchError`.
         """
+        if is_local(url) and is_local(self._remote(remote).url):
+            return local.get(self._remote(remote), url, headers)
         address = parse_url(url)
         seen = {address.url}
         while True:
@@ -94,10 +98,13 @@ class Client:
         request = Request(address, sent, public_only=route.public_only, method=method)
         return self._transport.send(request, stream=True, proxies=route.proxies)
 
+    def _remote(self, name: str) -> Remote:
+        if name not in self._remotes:
+            raise FetchError(Reason.INTERNAL, f"No upstream is called {name!r}.")
+        return self._remotes[name]
+
     def _route(self, remote: str, address: Address) -> Route:
-        if remote not in self._remotes:
-            raise FetchError(Reason.INTERNAL, f"No upstream is called {remote!r}.")
-        policy = HostPolicy(self._remotes[remote])
+        policy = HostPolicy(self._remote(remote))
         origin = address.origin
         public_only = policy.public_only(origin)
         proxies = environment_proxies(address.url)
@@ -141,8 +148,8 @@ def _basic(login: tuple[str, str]) -> str:
 def raw_of(response: Response) -> Raw:
     """Return the body of an answer in pieces, whichever adapter it came through."""
     raw = response.raw
-    if not isinstance(raw, Body):
-        raw = response.raw = StockBody(raw) if not isinstance(raw, StockBody) else raw
+    if not isinstance(raw, Body | StockBody | local.FileBody):
+        raw = response.raw = StockBody(raw)
     return raw
 
 

@@ -17,7 +17,7 @@ from gevent.lock import BoundedSemaphore
 
 from pypimirror.download.client import Client
 from pypimirror.download.failure import Again, FetchError
-from pypimirror.download.hosts import Address, parse_url
+from pypimirror.download.hosts import is_local, parse_url
 from pypimirror.download.protocol import (
     FetchFile,
     FetchLinks,
@@ -168,20 +168,20 @@ class Attempts:
         Raises the `FetchError` that says most of why none did.
         """
         hello = self._fetcher._hello
-        left: dict[str, Address] = {}
+        left: dict[str, str] = {}  # each with its host
         for url in self._urls:
             try:
-                left[url] = parse_url(url)
+                left[url] = "" if is_local(url) else parse_url(url).origin.host
             except FetchError as error:
                 self._errors[url] = error
         doubtful: set[str] = set()  # failed once in a way that is worth one more attempt
         for round_number in range(hello.tries):
             if round_number:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
-            for url, address in list(left.items()):
+            for url, host in list(left.items()):
                 try:
                     with self._fetcher._places:
-                        return self._try(attempt, url, address.origin.host)
+                        return self._try(attempt, url, host)
                 except FetchError as error:
                     self._errors[url] = error
                     if error.again is Again.NEVER or (
@@ -204,7 +204,7 @@ class Attempts:
         """Return `error` as a `Problem`."""
         url = next((u for u, found in self._errors.items() if found is error), self._urls[0])
         try:
-            url = parse_url(url).url  # without a login
+            url = url if is_local(url) else parse_url(url).url  # without a login
         except FetchError:
             url = ""
         return Problem(

@@ -47,7 +47,7 @@ class Origin(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        if DEFAULT_PORTS[self.scheme] == self.port:
+        if DEFAULT_PORTS.get(self.scheme, 0) == self.port:
             return f"{self.scheme}://{host}"
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -68,6 +68,11 @@ class Address(NamedTuple):
     def url(self) -> str:
         """The URL, without any login."""
         return f"{self.origin}{self.target}"
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is that of a file of this machine."""
+    return url.startswith("file:")
 
 
 @lru_cache(maxsize=1024)  # each URL is looked at several times within moments
@@ -117,7 +122,9 @@ class HostPolicy:
 
     def __init__(self, remote: Remote) -> None:
         self.name = remote.name
-        own = parse_url(remote.url)
+        # A directory has no host, so that each that it links to must be named.
+        local = Address(Origin("file", "", 0), "/")
+        own = local if is_local(remote.url) else parse_url(remote.url)
         self.login = own.login
         self.own = own.origin
         self._any = "*" in remote.hosts

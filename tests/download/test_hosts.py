@@ -246,8 +246,13 @@ def test_connection_to_a_named_host_does_not_serve_others(
 
 
 def test_upstream_that_is_not_http(make_lab: MakeLab, six: IndexFile) -> None:
-    lab = make_lab(remotes=(Remote("sim", "file:///srv/index/"),))
+    lab = make_lab(remotes=(Remote("sim", "ftp://127.0.0.1/index/"),))
     problem(lab.file(six), Reason.UNSAFE_URL)
+
+
+def test_upstream_that_is_a_directory_names_no_host(make_lab: MakeLab, six: IndexFile) -> None:
+    lab = make_lab(remotes=(Remote("sim", "file:///srv/index/"),))
+    problem(lab.file(six), Reason.HOST_NOT_ALLOWED)
 
 
 def test_unknown_upstream(make_lab: MakeLab, six: IndexFile) -> None:
