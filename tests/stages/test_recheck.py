@@ -477,8 +477,12 @@ def test_max_duration_stops_and_the_next_run_goes_on_from_there(
     mirror.sync()
     mirror.query("UPDATE files SET proven_at = 0")
     (mirror.root / "packages" / "stranger").write_bytes(b"")
-    ticks = iter(range(10**6))
-    monkeypatch.setattr(recheck_module.time, "monotonic", lambda: float(next(ticks)))
+
+    def clock(seconds: float) -> Callable[[], bool]:
+        ticks = iter(range(1, 10**6))
+        return lambda: next(ticks) >= seconds
+
+    monkeypatch.setattr(recheck_module, "_clock", clock)
     checked, runs = 0, 0
     while checked < 12:
         result = verify(mirror, max_age=DAY, max_duration=5)
