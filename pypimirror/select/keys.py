@@ -117,6 +117,7 @@ def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
 class SelectRule(RuleKeys):
     """Other values for some projects: of every key of `[select]` from `files` on. Of several rules
     for one project, the last that has a key decides on it; a key that none has is as in `[select]`.
+    A size of `0`, an age of `0s`, or an empty list lifts the limit of `[select]`.
     """
 
     projects: tuple[str, ...] = Field(

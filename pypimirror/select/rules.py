@@ -115,7 +115,7 @@ class Rules:
     def is_empty(self) -> bool:
         """Whether every file passes."""
         keys = self._keys
-        whole = keys.latest or keys.max_versions or keys.max_project_size is not None
+        whole = keys.latest or keys.max_versions or keys.max_project_size
         return not (self._checks or whole)
 
     def decide(self, files: Sequence[Facts], now: float) -> list[Verdict]:
@@ -298,7 +298,7 @@ def _max_versions(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str
 
 def _max_project_size(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:
     size = sum(facts.file.size or 0 for facts in files)
-    if keys.max_project_size is None or size <= keys.max_project_size:
+    if not keys.max_project_size or size <= keys.max_project_size:
         return set(), ""
     return {facts.file.filename for facts in files}, f"the project has {size} bytes"
 
@@ -323,7 +323,9 @@ def _first_upload(files: Iterable[Facts]) -> float:
 
 
 def _is_set(keys: RuleKeys, name: str) -> bool:
-    return bool(getattr(keys, name) != RuleKeys.model_fields[name].default)
+    """Whether a key limits anything; a limit of 0 is none, so that a rule can lift one."""
+    value = getattr(keys, name)
+    return value != RuleKeys.model_fields[name].default and (isinstance(value, bool) or bool(value))
 
 
 def _version_matcher(text: str, source: str) -> Callable[[Facts], bool]:
@@ -332,7 +334,12 @@ def _version_matcher(text: str, source: str) -> Callable[[Facts], bool]:
         specifier = SpecifierSet(text)
     except InvalidSpecifier:
         glob = pattern(text, source)
-        return lambda facts: glob.search(str(facts.version or facts.version_text or "")) is not None
+        # As it is written, and as it is normalised: "1.0.alpha1" is "1.0a1" too.
+        return lambda facts: any(
+            glob.search(str(version))
+            for version in (facts.version_text, facts.version)
+            if version is not None
+        )
     return lambda facts: (
         facts.version is not None and specifier.contains(facts.version, prereleases=True)
     )
