@@ -433,7 +433,8 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
     except (PypimirrorError, SQLAlchemyError, OSError) as error:
         problem = _as_problem(error, run.catalog)
         message = problem.message
-        run.failed(run.stage, [problem])
+        with _catalog_errors(run.catalog):  # it may be on the same disk
+            run.failed(run.stage, [problem])
     finally:
         with interrupts.shield():
             run.close()

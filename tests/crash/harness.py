@@ -216,7 +216,7 @@ def first_sync(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     """Nothing is there yet."""
     (wheel,) = offer(simulator, "six", "1.0")
     sdist = offer_sdist(simulator, "idna", "1.0")
-    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     return Scenario(victim, mirror, "sync", {wheel.filename, sdist.filename})
 
 
@@ -224,7 +224,7 @@ def update(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     """A new file, a file that is yanked, and a new project."""
     (old,) = offer(simulator, "six", "1.0")
     offer(simulator, "idna", "1.0")
-    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     assert victim.run(mirror)["state"] == "completed"
     old.yank("broken")
     (new,) = offer(simulator, "six", "2.0")
@@ -236,7 +236,9 @@ def removal(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     """A removed file and a deleted project, while a new file comes."""
     gone, _ = offer(simulator, "six", "1.0", "1.1")
     offer(simulator, "idna", "1.0")
-    mirror = Mirror(base, simulator, delete={"grace": "0s", "max_share": 1.0})
+    mirror = Mirror(
+        base, simulator, mirror={"reserve": 0}, delete={"grace": "0s", "max_share": 1.0}
+    )
     assert victim.run(mirror)["state"] == "completed"
     gone.remove()
     (new,) = offer(simulator, "six", "2.0")
@@ -249,7 +251,7 @@ def repair(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     bad, lost = offer(simulator, "six", "1.0", "1.1")
     (bare,) = offer(simulator, "idna", "1.0")
     offer(simulator, "attrs", "1.0")
-    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     assert victim.run(mirror)["state"] == "completed"
     content = bytearray(mirror.path(bad).read_bytes())
     content[len(content) // 2] ^= 1
