@@ -28,6 +28,9 @@ _WHEN = {
     *("next_try", "last_error"),
 }
 
+#: Marks that hold times.
+_TIMES = ("recheck ", "statistics")
+
 
 class Victim:
     """Talks to `tests.crash.victim`."""
@@ -132,7 +135,7 @@ def known(mirror: Mirror) -> dict[str, list[tuple[Any, ...]]]:
                         if key not in _WHEN
                     )
                     for row in rows
-                    if table != "marks" or not row["name"].startswith("recheck ")  # a time
+                    if table != "marks" or not row["name"].startswith(_TIMES)
                 ),
                 key=repr,
             )
