@@ -116,5 +116,6 @@ class FlowReporter(LogReporter):
                 self._artifact = cast(UUID, created)
             else:
                 update_progress_artifact(self._artifact, percent)
-        except (httpx.HTTPError, PrefectException) as error:
+        # A RuntimeError: the client was closed, since the run has ended meanwhile.
+        except (httpx.HTTPError, PrefectException, RuntimeError) as error:
             self._log.debug("no progress shown: %s", error)

@@ -10,16 +10,26 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_logger
+from prefect.states import Crashed
 
 from flows import summary as summaries
 from flows.reporter import FlowReporter
+from flows.witness import watching
 from pypimirror import config as configuration
+from pypimirror.catalog import runs
 from pypimirror.model import Stage
 from pypimirror.stages import run as stages
 from pypimirror.stages.run import Run, Summary
@@ -58,15 +68,19 @@ def perform(
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
     flow_run = context.flow_run
-    settings = configuration.load(_configuration_file(config))
+    file = _configuration_file(config).absolute()
+    settings = configuration.load(file)
     trigger = trigger_of(flow_run)
 
     def in_flow_run(run: Run) -> None:
         _introduce(context, run, trigger)
-        try:
-            work(run)
-        except TerminationSignal as signal:
-            raise Cancelled("cancelled") from signal
+        worker = os.getppid() if flow_run.deployment_id else None
+        with watching(str(flow_run.id), run.name, file, worker):
+            try:
+                work(run)
+            # Rich exits where nobody reads the log any more: the worker is gone.
+            except (TerminationSignal, SystemExit) as end:
+                raise Cancelled("cancelled") from end
 
     with FlowReporter(flow_run_logger(flow_run)) as reporter:
         result = stages.sync(
@@ -117,11 +131,26 @@ def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:
     """Give a flow run the name of its run in the catalog, and tags to filter by."""
     assert context.flow_run is not None
     name = f"{run.command}-{run.name}"
-    about = {f"trigger:{trigger}", f"mirror:{run.config.directory}"}
-    tags = sorted({*context.flow_run.tags, *about})
+    mirror = f"mirror:{run.config.directory}"
+    tags = sorted({*context.flow_run.tags, f"trigger:{trigger}", mirror})
     try:
         context.client.update_flow_run(context.flow_run.id, name=name, tags=tags)
-    except (httpx.HTTPError, PrefectException) as error:
-        get_logger("pypimirror").warning("The flow run keeps its name: %s", error)
-    else:
         context.flow_run.name, context.flow_run.tags = name, tags
+        _close_crashed(context, run, mirror)
+    except (httpx.HTTPError, PrefectException) as error:
+        get_logger("pypimirror").warning("Prefect does not hear of the run: %s", error)
+
+
+def _close_crashed(context: FlowRunContext, run: Run, mirror: str) -> None:
+    """Close flow runs that nobody could close: those of runs that the catalog calls crashed."""
+    which = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[mirror]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+    )
+    found = context.client.read_flow_runs(flow_run_filter=which)
+    for flow_run in cast("list[FlowRun]", found):
+        with run.catalog.read() as connection:
+            row = runs.find(connection, flow_run.name.partition("-")[2])
+        if row is not None and row.state == runs.CRASHED:
+            state: State[Any] = Crashed(message="Its process ended without a word")
+            context.client.set_flow_run_state(flow_run.id, state, force=True)

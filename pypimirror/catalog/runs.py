@@ -74,6 +74,18 @@ def close_crashed(connection: Connection) -> int:
     return result.rowcount
 
 
+def call_cancelled(connection: Connection, name: str, message: str) -> None:
+    """Say of a run that was closed as crashed that somebody has ended it on purpose."""
+    crashed = select(runs.c.id).where(runs.c.name == name, runs.c.state == CRASHED)
+    run_id = connection.scalar(crashed)
+    if run_id is None:
+        return
+    of_run = update(stages).where(stages.c.run_id == run_id, stages.c.state == CRASHED)
+    connection.execute(of_run.values(state=CANCELLED))
+    values = {"state": CANCELLED, "message": message}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
 def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
     """Record that a batch enters a stage; return the record's id."""
     values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}

@@ -17,6 +17,7 @@ import pytest
 
 from pypimirror.stages import sequence
 from tests.cli.conftest import Start
+from tests.flows.stack import is_running
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 
@@ -27,13 +28,6 @@ def children_of(pid: int) -> set[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found |= {int(child) for child in (task / "children").read_text().split()}
     return found
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.conftest import configure
-from tests.flows.stack import Stack, children, is_worker, wait_for
+from tests.flows.stack import Stack, children, is_running, is_worker, wait_for
 from tests.flows.test_sync import FIRST
 from tests.simulator import Corrupt, Simulator
 
@@ -42,11 +43,12 @@ class Deployed:
         """The ids of the deployments, by name."""
         return {d["name"]: d["id"] for d in self.stack.api("deployments/filter", limit=10)}
 
-    def start(self, config: Path, **parameters: Any) -> str:
+    def start(self, config: Path, queue: str = "default", **parameters: Any) -> str:
         """Ask for a run of sync/adhoc; the flow run's id."""
         path = f"deployments/{self.ids['adhoc']}/create_flow_run"
         parameters["config"] = str(config)
-        made: str = self.stack.api(path, parameters=parameters, state={"type": "SCHEDULED"})["id"]
+        asked = {"parameters": parameters, "work_queue_name": queue}
+        made: str = self.stack.api(path, **asked, state={"type": "SCHEDULED"})["id"]
         return made
 
     def end(self, flow_run: str) -> dict[str, Any]:
@@ -70,6 +72,12 @@ class Deployed:
         """Run sync/adhoc to its end; the flow run."""
         return self.end(self.start(config, **parameters))
 
+    def runs(self, config: Path) -> list[dict[str, Any]]:
+        """The runs of the catalog, newest first."""
+        document = self.stack.pypimirror("runs", "--config", config)
+        found: list[dict[str, Any]] = document["runs"]
+        return found
+
     def last(self, config: Path) -> dict[str, Any]:
         """The newest run of the catalog."""
         found: dict[str, Any] = self.stack.pypimirror("runs", "show", "last", "--config", config)
@@ -88,9 +96,23 @@ def deployed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         stack.prefect("work-pool", "create", "pypimirror", "--type", "process")
         stack.prefect("deploy", "--all", cwd=stack.project, PYPIMIRROR_CONFIG=str(config))
         stack.prefect("deployment", "schedule", "create", "sync/scheduled", "--cron", "* * * * *")
-        command = (stack.programs / "prefect", "worker", "start", "--pool", "pypimirror")
-        with stack.process("worker", *command) as worker:
+        with worker_of(stack, "default") as worker:
             yield Deployed(stack, config, worker)
+
+
+@contextmanager
+def worker_of(stack: Stack, queue: str) -> Iterator[int]:
+    """A worker for one queue; its process id."""
+    command = (stack.programs / "prefect", "worker", "start", "--pool", "pypimirror")
+    with stack.process(f"worker-{queue}", *command, "--work-queue", queue) as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def other_queue(deployed: Deployed) -> str:
+    """A queue that the worker of `deployed` leaves alone."""
+    deployed.stack.prefect("work-queue", "create", "other", "--pool", "pypimirror")
+    return "other"
 
 
 def test_adhoc(deployed: Deployed, config: Path, simulator: Simulator) -> None:
@@ -188,6 +210,47 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     wait_for(lambda: deployed.last(config)["state"] == "cancelled", 15)
     hold.release()
     assert deployed.run(config)["state_name"] == "Completed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_worker_that_ends(
+    deployed: Deployed,
+    other_queue: str,
+    config: Path,
+    simulator: Simulator,
+    number: signal.Signals,
+) -> None:
+    """However it ends, its run is cancelled, by somebody else if need be."""
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    with worker_of(deployed.stack, other_queue) as worker:
+        started = deployed.start(config, other_queue)
+        hold.wait_reached(60)
+        family = children(worker)
+        os.kill(worker, number)
+        flow_run = deployed.end(started)
+        wait_for(lambda: not any(map(is_running, family)), 30)
+    run = deployed.last(config)
+    assert (run["state"], flow_run["state_name"]) == ("cancelled", "Cancelled")
+    assert check(config.parent / "mirror") == []
+    hold.release()
+    again = deployed.run(config)
+    assert again["state_name"] == "Completed", again["state"]
+
+
+def test_a_flow_run_that_is_killed(deployed: Deployed, config: Path, simulator: Simulator) -> None:
+    """Prefect hears of it from the worker, the catalog from the witness or from the next run."""
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    started = deployed.start(config)
+    hold.wait_reached(60)
+    family = children(deployed.worker)
+    os.kill(family[0], signal.SIGKILL)
+    assert deployed.end(started)["state_name"] == "Crashed"
+    hold.release()
+    assert deployed.run(config)["state_name"] == "Completed"
+    assert [run["state"] for run in deployed.runs(config)] == ["completed", "crashed"]
+    wait_for(lambda: not any(map(is_running, family)), 30)
 
 
 def test_schedule(deployed: Deployed) -> None:

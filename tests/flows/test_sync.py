@@ -136,6 +136,24 @@ class TestInProcess:
         hold.release()
         assert stack.pypimirror("sync", "--config", config)["state"] == "completed"
 
+    def test_a_killed_flow_run_is_closed_by_the_next(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        """Where the process that watches it is killed as well, as in a power cut."""
+        offer(simulator, "held", padding=100_000)
+        hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+        command = [stack.programs / "pypimirror", "sync", "--config", config]
+        process = subprocess.Popen(command, env=stack.environment, stderr=subprocess.DEVNULL)
+        hold.wait_reached(60)
+        for pid in (*children(process.pid), process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait(30)
+        hold.release()
+        assert stack.pypimirror("sync", "--config", config)["state"] == "completed"
+        last, dead = stack.pypimirror("runs", "--config", config)["runs"]
+        assert (last["state"], dead["state"]) == ("completed", "crashed")
+        assert stack.flow_run(dead["run"])["state_name"] == "Crashed"
+
     def test_a_killed_download_child(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:

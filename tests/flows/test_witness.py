@@ -1,0 +1,86 @@
+"""A flow run's witness: silent where the flow run ends by itself, and at hand where it cannot.
+
+What it does in Prefect is in `tests.flows.test_deployments`.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.stack import children, is_running, wait_for
+
+#: Is watched until it is told to go on, and says when.
+WATCHED = """
+import signal, sys, time
+from pathlib import Path
+from flows.witness import watching
+def end(*_): print("told to end", flush=True)
+signal.signal(signal.SIGTERM, end)
+with watching("none", "none", Path("none"), int(sys.argv[1])):
+    print("watched", flush=True)
+    sys.stdin.readline()
+print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def worker() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+
+def watched(worker: int) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WATCHED, str(worker)],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "watched\n"
+    return process
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_a_flow_run_that_ends_by_itself_leaves_no_witness(
+    worker: subprocess.Popen[bytes],
+) -> None:
+    process = watched(worker.pid)
+    (witness,) = children(process.pid)
+    said, _ = process.communicate("go on\n", timeout=60)
+    assert (said, process.returncode) == ("done\n", 0)
+    assert not is_running(witness)
+    worker.communicate(b"\n")
+
+
+def test_a_flow_run_without_its_worker_is_told_to_end(worker: subprocess.Popen[bytes]) -> None:
+    process = watched(worker.pid)
+    worker.communicate(b"\n")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "told to end\n"
+    process.communicate("go on\n", timeout=60)
+
+
+def test_signals_for_the_whole_session_are_not_for_the_witness(
+    worker: subprocess.Popen[bytes],
+) -> None:
+    process = watched(worker.pid)
+    (witness,) = children(process.pid)
+    wait_for(lambda: ignores(witness, signal.SIGHUP), every=0.05)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        subprocess.run(["kill", f"-{number.value}", str(witness)], check=True)
+    assert is_running(witness)
+    process.communicate("go on\n", timeout=60)
+    assert not is_running(witness)
+    worker.communicate(b"\n")
