@@ -110,13 +110,11 @@ def _finish(
     connection: Connection, row: Row[Any], asked: tuple[ProjectName, ...] | None, left: _Left
 ) -> Retry:
     """Rule 3."""
-    number = projects.count_todo(connection, asked)
-    unfinished = f"{_count(number, 'project')} that {row.name} did not finish"
-    said = (
-        f"Retrying {_said(left)} that failed in it, and {unfinished}"
-        if left
-        else (f"Retrying {unfinished}")
-    )
+    unfinished = _count(projects.count_todo(connection, asked), "project")
+    if left:
+        said = f"Retrying {_said(left)} that failed in {row.name}, and {unfinished} left by it"
+    else:
+        said = f"Retrying {unfinished} that {row.name} did not finish"
     return Retry(row.name, said, names=asked, look=left.look, reopen=left.with_files)
 
 

@@ -100,6 +100,22 @@ class TestInProcess:
         assert set(stack.task_runs(flow_run).values()) == {"COMPLETED"}
         assert check(config.parent / "mirror") == []
 
+    def test_retry(self, stack: Stack, config: Path, simulator: Simulator) -> None:
+        offer(simulator, "good", "bad")
+        simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
+        failed = stack.pypimirror("sync", "--config", config, code=1)
+        simulator.heal()
+        simulator.forget()
+        document = stack.pypimirror("retry", "--config", config)
+        assert document["state"] == "completed"
+        assert [request.path for request in simulator.requests] == [
+            "/packages/bad/bad-1.0-py3-none-any.whl"
+        ]
+        shown = stack.pypimirror("runs", "show", "last", "--config", config)
+        assert (shown["retry_of"], shown["trigger"]) == (failed["run"], "prefect")
+        assert stack.flow_run(document["run"])["state_name"] == "Completed"
+        assert stack.pypimirror("retry", "--config", config)["run"] is None
+
     def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
         with lock_of(config):
             document = stack.pypimirror("sync", "--config", config, code=4)

@@ -229,6 +229,22 @@ def test_a_run_that_was_interrupted_is_finished_without_asking_for_pages_again(
     assert not [path for path in paths(simulator) if path.startswith("/simple/")]
 
 
+def test_what_failed_in_a_run_that_was_interrupted_is_done_with_the_rest(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    bad, _ = offer(simulator, "six", "1.0", "1.1")
+    offer(simulator, "idna", "1.0")
+    simulator.fault(bad, Status(404))
+    last = mirror.sync(work=interrupted_at(Stage.PUBLISH, 1))
+    simulator.heal()
+    result, said = retry(mirror, last)
+    assert said == (
+        f"Retrying 1 file of 1 project that failed in {last.run}, and 2 projects left by it"
+    )
+    assert result.state == "completed"
+    assert mirror.projects == ["idna", "six"]
+
+
 def test_a_run_that_was_interrupted_while_it_looked_is_repeated_as_it_was(
     mirror: Mirror, simulator: Simulator
 ) -> None:
