@@ -26,6 +26,7 @@ from prefect.logging.loggers import flow_run_logger, get_logger
 from prefect.states import Crashed
 
 from flows import summary as summaries
+from flows.console import outlive_reader
 from flows.reporter import FlowReporter
 from flows.witness import watching
 from pypimirror import config as configuration
@@ -71,6 +72,8 @@ def perform(
     file = _configuration_file(config).absolute()
     settings = configuration.load(file)
     trigger = trigger_of(flow_run)
+    if flow_run.deployment_id is not None:  # a process of a worker's own
+        outlive_reader()
 
     def in_flow_run(run: Run) -> None:
         _introduce(context, run, trigger)

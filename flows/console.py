@@ -1,0 +1,29 @@
+"""The console of a flow run that outlives the worker that reads it.
+
+A worker that was killed leaves its flow runs behind, which may well go on to their end. But what
+they print has no reader any more, and Rich, which prints Prefect's log, ends the process for that.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+_OUTPUTS = (1, 2)
+
+
+def outlive_reader() -> None:
+    """From the moment on when nobody reads what this process prints, let it go nowhere."""
+    threading.Thread(target=_lead_nowhere_then, name="console", daemon=True).start()
+
+
+def _lead_nowhere_then() -> None:
+    poll = select.poll()
+    for descriptor in _OUTPUTS:
+        poll.register(descriptor, 0)  # that the other end is gone is told without being asked for
+    poll.poll()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in _OUTPUTS:
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
