@@ -11,6 +11,7 @@ import httpx
 from prefect.artifacts import create_table_artifact
 from prefect.exceptions import PrefectException
 from prefect.logging.loggers import get_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from pypimirror.catalog import runs
 from pypimirror.stages.run import Summary
@@ -27,9 +28,11 @@ def show(summary: Summary, command: str, directory: Path) -> None:
     if summary.state == runs.CANCELLED:  # somebody waits for the end of it
         return
     try:
-        create_table_artifact(
-            rows(summary), key=key(command, directory), description=description(summary)
-        )
+        # Where the API is away, its patience is for the state that the flow run ends in.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
+            create_table_artifact(
+                rows(summary), key=key(command, directory), description=description(summary)
+            )
     except (httpx.HTTPError, PrefectException) as error:
         get_logger("pypimirror").warning("The flow run has no table: %s", error)
 

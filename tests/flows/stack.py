@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +76,7 @@ class Stack:
         self.home = home
         self.programs = programs
         self.project = project_directory()
+        self._server = ExitStack()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment = isolated(
@@ -112,6 +113,16 @@ class Stack:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
+
+    def start_server(self) -> None:
+        """Start the server; returns once it answers. The database stays from one to the next."""
+        command = (self.programs / "prefect", "server", "start", "--port", str(self.port))
+        self._server.enter_context(self.process("server", *command))
+        wait_for(self.is_healthy, 90)
+
+    def stop_server(self) -> None:
+        """Stop the server; returns once it has ended."""
+        self._server.close()
 
     def run(
         self, *command: str | Path, code: int | None = 0, cwd: Path | None = None, **more: str
@@ -198,7 +209,8 @@ class Stack:
 @contextmanager
 def running(stack: Stack) -> Iterator[None]:
     """A server that is up, with a database of its own."""
-    command = (stack.programs / "prefect", "server", "start", "--port", str(stack.port))
-    with stack.process("server", *command):
-        wait_for(stack.is_healthy, 90)
+    stack.start_server()
+    try:
         yield
+    finally:
+        stack.stop_server()

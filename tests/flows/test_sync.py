@@ -152,6 +152,33 @@ class TestInProcess:
         hold.release()
         assert stack.pypimirror("sync", "--config", config)["state"] == "completed"
 
+    def test_a_server_that_is_restarted_costs_nothing(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        """The run goes on while the server is away, and tells it afterwards how it ended."""
+        offer(simulator, "one", "held")
+        hold = simulator.hold("*/held-1.0-py3-none-any.whl")
+        command = [stack.programs / "pypimirror", "sync", "--json", "--config", config]
+        process = subprocess.Popen(
+            command, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        hold.wait_reached(60)
+        stack.stop_server()
+        hold.release()
+
+        def ended() -> bool:
+            shown = stack.pypimirror("runs", "show", "last", "--config", config)
+            return bool(shown["state"] == "completed")
+
+        wait_for(ended, every=1)
+        stack.start_server()
+        said, _ = process.communicate(timeout=120)
+        document = json.loads(said)
+        assert (process.returncode, document["state"]) == (0, "completed")
+        assert stack.flow_run(document["run"])["state_name"] == "Completed"
+        assert simulator.downloads("held-1.0-py3-none-any.whl") == 1
+        assert check(config.parent / "mirror") == []
+
     def test_a_killed_flow_run_is_closed_by_the_next(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:
