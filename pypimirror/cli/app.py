@@ -1,0 +1,42 @@
+"""The command line's frame: what `pypimirror` and its groups of commands are."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pypimirror import __version__
+from pypimirror.cli.options import out
+
+app = typer.Typer(
+    help="Mirror Python package indexes, and never serve a byte that was not checked.",
+    epilog="Start with: pypimirror init six; pypimirror sync",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+runs_app = typer.Typer(
+    help="List past runs, newest first; 'runs show RUN' explains one.", rich_markup_mode=None
+)
+app.add_typer(runs_app, name="runs")
+quarantine_app = typer.Typer(
+    help="List, explain, release and clear what failed verification.", rich_markup_mode=None
+)
+app.add_typer(quarantine_app, name="quarantine")
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"pypimirror {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,147 @@
+"""The commands that tell: of the mirror, of its runs, of what is selected, of its health.
+
+Heavy modules are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pypimirror.cli.app import app, runs_app
+from pypimirror.cli.options import (
+    ConfigOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    set_up_logging,
+)
+from pypimirror.config import load
+from pypimirror.model import Stage
+
+
+@app.command(epilog="Examples: pypimirror status; pypimirror status six --json")
+def status(
+    projects: Annotated[
+        list[str] | None, typer.Argument(help="Show these projects, file by file.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Show what the mirror holds, what is open, and how the last run ended."""
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    history.status(load(config), projects or [], as_json=as_json)
+
+
+@runs_app.callback(invoke_without_command=True)
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs to show.")] = 20,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Only runs since then: a date, a date with a time, or an age as in 7d.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """List past runs, newest first; 'runs show RUN' explains one."""
+    if context.invoked_subcommand is not None:
+        context.obj = config, as_json  # "runs --json show" means what "runs show --json" does
+        return
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    history.list_runs(load(config), limit, since, as_json=as_json)
+
+
+@runs_app.command(
+    epilog="Examples: pypimirror runs show last; pypimirror runs show 20260101-0300 --failures; "
+    "pypimirror runs show last --stage download --json"
+)
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
+    stage: Annotated[
+        Stage | None, typer.Option(help="Only this stage and what failed in it, batch by batch.")
+    ] = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="Only what failed, all of it, with addresses.")
+    ] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="List the files that it proved, each with its proof.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Explain one run: its stages, counts and failures."""
+    from pypimirror.cli import history
+
+    set_up_logging(verbose, quiet)
+    before: tuple[Path | None, bool] = context.obj or (None, False)
+    parts = history.Parts(stage, failures, files)
+    history.show_run(load(config or before[0]), run, parts, as_json=as_json or before[1])
+
+
+@app.command(
+    epilog="Examples: pypimirror explain six; pypimirror explain six six-1.16.0.tar.gz --json"
+)
+def explain(
+    project: Annotated[str, typer.Argument(help="A project's name, mirrored or not.")],
+    file: Annotated[str | None, typer.Argument(help="One of its files; none for all.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Say of each file of a project whether it is mirrored, by which rule, until when."""
+    from pypimirror.cli import explaining
+
+    set_up_logging(verbose, quiet)
+    explaining.explain(load(config), project, file, as_json=as_json)
+
+
+@app.command(
+    epilog="Examples: pypimirror metrics; pypimirror metrics --textfile /srv/textfile/mirror.prom"
+)
+def metrics(
+    textfile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write them to this file, in one step."),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Print what Prometheus is told of this mirror; changes nothing, and takes no lock."""
+    from pypimirror.cli import measuring
+
+    set_up_logging(verbose, quiet)
+    measuring.show(load(config), textfile, as_json=as_json)
+
+
+@app.command(epilog="Examples: pypimirror doctor; pypimirror doctor --json")
+def doctor(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Check configuration, disk, catalog, upstreams, clock and Prefect, and say what to do."""
+    from pypimirror.cli import examining
+
+    set_up_logging(verbose, quiet)
+    raise typer.Exit(examining.run(config, as_json=as_json, quiet=quiet))

@@ -1,0 +1,179 @@
+"""The commands that change the mirror.
+
+Heavy modules are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pypimirror.cli.app import app
+from pypimirror.cli.errors import OF_STATE, Exit
+from pypimirror.cli.options import (
+    ConfigOption,
+    InlineOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    out,
+    print_json,
+    set_up_logging,
+)
+from pypimirror.config import DEFAULT_FILE, ConfigError, load
+
+
+@app.command(epilog="Example: pypimirror init six 'requests>=2.30' --directory /srv/mirror")
+def init(
+    projects: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to mirror: names, requirements, globs; none for everything."),
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(metavar="URL", help="The simple index to mirror; default: PyPI.")
+    ] = None,
+    directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a configuration to begin with."""
+    from pypimirror.cli.initialise import write_configuration
+
+    set_up_logging(verbose, quiet)
+    file = config or DEFAULT_FILE
+    write_configuration(file, projects or [], upstream, directory, force=force)
+    if as_json:
+        print_json({"config": str(file.absolute())})
+    elif not quiet:
+        out.print(f"Wrote {file}. Next: pypimirror sync{_config_hint(config)}")
+
+
+@app.command(
+    epilog="Examples: pypimirror sync; pypimirror sync six idna; pypimirror sync --dry-run --json"
+)
+def sync(
+    projects: Annotated[
+        list[str] | None, typer.Argument(help="Only these of the selected projects.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Do what the plan in FILE says, made with --dry-run --json, or say why not.",
+        ),
+    ] = None,
+    changes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the paths that were added, changed and removed to FILE."
+        ),
+    ] = None,
+    inline: InlineOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Bring the mirror up to date: discover, download, verify, publish."""
+    from pypimirror.cli import syncing
+
+    set_up_logging(verbose, quiet)
+    if changes is not None:  # in the environment: a flow run reads the configuration itself
+        os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
+    settings = load(config)
+    if plan is not None and (dry_run or projects):
+        raise ConfigError("--plan: says itself what to do; name no projects, and no --dry-run")
+    if dry_run:
+        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
+        raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
+    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet, plan=plan)
+    syncing.show(result, settings, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(
+    epilog="Examples: pypimirror retry; pypimirror retry last; pypimirror retry 20260101-0300"
+)
+def retry(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's name or its beginning; 'last': the newest; none: the newest that left "
+            "something undone."
+        ),
+    ] = None,
+    inline: InlineOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Run again only what failed, or was not reached, in an earlier run."""
+    from pypimirror.cli import retrying
+
+    set_up_logging(verbose, quiet)
+    result = retrying.run(config, load(config), run, inline=inline, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(
+    epilog="Examples: pypimirror verify; pypimirror verify --repair --max-age 7d --max-duration 2h"
+)
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take bad files off their pages and fetch them again.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read only what inode, size and mtime say was touched.")
+    ] = False,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Leave out what was seen to be right since, as in 7d."),
+    ] = None,
+    max_duration: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop after this long, as in 2h.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Read everything on disk again and hold it against the catalog."""
+    from pypimirror.cli import verifying
+
+    set_up_logging(verbose, quiet)
+    options = verifying.options(repair, quick, max_age, max_duration)
+    result = verifying.run(load(config), options, quiet=quiet)
+    verifying.show_result(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+@app.command(epilog="Example: pypimirror adopt")
+def adopt(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Rebuild a lost catalog from the tree: hash what is there, match it, fetch no file."""
+    from pypimirror.cli import adopting
+
+    set_up_logging(verbose, quiet)
+    result = adopting.run(load(config), quiet=quiet)
+    adopting.show_result(result, as_json=as_json, quiet=quiet)
+    raise typer.Exit(OF_STATE[result.state])
+
+
+def _config_hint(config: Path | None) -> str:
+    return f" --config {config}" if config else ""

@@ -1,0 +1,86 @@
+"""The commands on what failed verification.
+
+Heavy modules are imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pypimirror.cli.app import quarantine_app
+from pypimirror.cli.options import (
+    ConfigOption,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    set_up_logging,
+)
+from pypimirror.config import load
+
+
+@quarantine_app.callback(invoke_without_command=True)
+def quarantine(
+    context: typer.Context,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """List what failed verification; 'quarantine explain FILE' says why."""
+    if context.invoked_subcommand is not None:
+        return
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.list_entries(load(config), as_json=as_json)
+
+
+@quarantine_app.command(
+    "explain", epilog="Example: pypimirror quarantine explain six-1.16.0.tar.gz"
+)
+def explain_quarantined(
+    file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what was claimed of a file and what was seen."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.explain(load(config), file, as_json=as_json)
+
+
+@quarantine_app.command(epilog="Example: pypimirror quarantine release six-1.16.0.tar.gz")
+def release(
+    file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Have the next sync verify these bytes again; they reach no page without proof."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.release(load(config), file, as_json=as_json)
+
+
+@quarantine_app.command(epilog="Example: pypimirror quarantine clear")
+def clear(
+    file: Annotated[
+        str | None, typer.Argument(help="A file's name, or the entry's id; none for all.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete bytes from quarantine."""
+    from pypimirror.cli import quarantine as command
+
+    set_up_logging(verbose, quiet)
+    command.clear(load(config), file, as_json=as_json)
