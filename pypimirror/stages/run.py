@@ -440,7 +440,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.close()
             summary = _close(run, state, message)
             _forget_old_runs(run, summary.state)
-            _measure(run, summary.state)
+            _write_metrics(run)
     return summary
 
 
@@ -448,23 +448,14 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
 _MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
 
 
-def _measure(run: Run, state: str) -> None:
-    """Keep figures for metrics, and write them where the configuration says.
+def _write_metrics(run: Run) -> None:
+    if run.config.metrics.textfile is not None:
+        from pypimirror.metrics import write_textfile
 
-    Counting takes seconds where there are millions of files: not for somebody who waits.
-    """
-    try:
-        with run.catalog.read() as connection:
-            moved = any(run.counts[name] for name in _MOVING) or not statistics.last(connection)
-        if moved and state in (runs.COMPLETED, runs.INCOMPLETE):
-            with run.catalog.write() as connection:
-                statistics.note(connection, run.now)
-        if run.config.metrics.textfile is not None:
-            from pypimirror.metrics import write_textfile
-
+        try:
             write_textfile(run.config, run.config.metrics.textfile)
-    except (SQLAlchemyError, OSError, PypimirrorError) as error:
-        run.reporter.note("warning", f"no metrics were written: {error}")
+        except (PypimirrorError, OSError) as error:
+            run.reporter.note("warning", f"no metrics were written: {error}")
 
 
 def _forget_old_runs(run: Run, state: str) -> None:
@@ -500,6 +491,10 @@ def _close(run: Run, state: str, message: str) -> Summary:
         counts["files_failed"] = len(
             {(problem.project, problem.file) for problem in failures if problem.file}
         )
+        # Counting takes seconds where there are millions of files: not for somebody who waits.
+        moved = any(run.counts[name] for name in _MOVING) or not statistics.last(connection)
+        if moved and state in (runs.COMPLETED, runs.INCOMPLETE):
+            statistics.note(connection, run.now)
         runs.end(connection, run.id, state, message, counts)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
     return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

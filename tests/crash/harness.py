@@ -28,7 +28,7 @@ _WHEN = {
     *("next_try", "last_error"),
 }
 
-#: Marks that hold times.
+#: Beginnings of the names of marks that hold times.
 _TIMES = ("recheck ", "statistics")
 
 
@@ -266,9 +266,24 @@ def repair(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     return Scenario(victim, mirror, "repair", {bad.filename, lost.filename}, serials=False)
 
 
+def lost_catalog(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """The catalog is gone, and of the files one is damaged and one is missing."""
+    bad, lost, _ = offer(simulator, "six", "1.0", "1.1", "1.2")
+    offer_sdist(simulator, "idna", "1.0", digests=("md5",))
+    mirror = Mirror(base, simulator, delete={"grace": "0s"})
+    assert victim.run(mirror)["state"] == "completed"
+    shutil.rmtree(mirror.root / ".pypimirror")
+    content = bytearray(mirror.path(bad).read_bytes())
+    content[len(content) // 2] ^= 1
+    mirror.path(bad).write_bytes(content)
+    mirror.path(lost).unlink()
+    return Scenario(victim, mirror, "sync", {bad.filename, lost.filename}, serials=False)
+
+
 SCENARIOS: dict[str, Prepare] = {
     "first": first_sync,
     "update": update,
     "removal": removal,
     "repair": repair,
+    "lost": lost_catalog,
 }
