@@ -71,6 +71,7 @@ class Reason(StrEnum):
     # This machine
     DISK = "disk"  #: no space, no permission, an I/O error
     CATALOG = "catalog"  #: the database cannot be read or written
+    LOCK = "lock"  #: another run may have taken the mirror over
     WORKER = "worker"  #: a child process died
     LOST = "lost"  #: bytes that should be here are not
     FOREIGN = "foreign"  #: a file in the mirror root that the catalog does not know

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pypimirror.changes import Changes
-from pypimirror.durability import Durability, choose
+from pypimirror.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.space import remedy
 
@@ -59,6 +59,9 @@ class Tree:
         self._root = f"{directory}/"
         self._staging = str(self.staging)
         self._on_step = on_step
+        #: Called before each change of what is served: whoever may not write any more is stopped
+        #: here, by the error that it raises.
+        self.guard: Callable[[], None] = lambda: None
         self._durability = durability or choose("batch", self.private)
         self._made: set[str] = set()
         #: Where changes of what is served are noted, if anybody wants to know.
@@ -73,6 +76,10 @@ class Tree:
             (self.directory / "packages").mkdir(exist_ok=True)
         except OSError as error:
             raise TreeError(error.filename or self.directory, error) from error
+
+    def _step(self, what: str, relative: str) -> None:
+        self.guard()
+        self._on_step(what, relative)
 
     def path(self, relative: str) -> Path:
         """Return where `relative` is; it is made of checked components only."""
@@ -142,11 +149,11 @@ class Tree:
         for source, relative in moves:
             with _told(self.path(relative)):
                 self._durability.settle(source)
-        self._on_step("flush", "")
+        self._step("flush", "")
         with _told(self.directory):
             self._durability.before_renames()
         for source, relative in moves:
-            self._on_step("place", relative)
+            self._step("place", relative)
             target = self._root + relative
             with _told(self.path(relative)):
                 self._make_parent(target)
@@ -186,7 +193,7 @@ class Tree:
 
     def remove(self, relative: str) -> None:
         """Remove a file and the directory that this empties; no error where there is none."""
-        self._on_step("remove", relative)
+        self._step("remove", relative)
         path = self.path(relative)
         with _told(path):
             try:
@@ -224,6 +231,28 @@ class Tree:
             with _told(path):
                 path.unlink(missing_ok=True)
 
+    @property
+    def identity_file(self) -> Path:
+        """Where the directory says which mirror it is."""
+        return self.private / "identity"
+
+    def identity(self) -> str | None:
+        """Return which mirror this directory says it is; None where it says nothing."""
+        with _told(self.identity_file):
+            try:
+                return self.identity_file.read_text().strip()
+            except FileNotFoundError:
+                return None
+
+    def identify(self, identity: str) -> None:
+        """Say from now on, also after a power cut, which mirror this directory is."""
+        fresh = self.private / "identity.new"
+        with _told(self.identity_file):
+            fresh.write_text(f"{identity}\n")
+            sync_file(fresh)
+            fresh.replace(self.identity_file)
+            sync_directory(str(self.private))
+
     def clear_private(self) -> None:
         """Remove what a dead run left half-written. Call only with the lock held."""
         with _told(self.private):
@@ -232,7 +261,7 @@ class Tree:
 
     def flush(self) -> None:
         """Return when everything that was written or renamed so far would survive a power cut."""
-        self._on_step("flush", "")
+        self._step("flush", "")
         with _told(self.directory):
             self._durability.flush()
             if self.changes is not None:

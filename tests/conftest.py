@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pypimirror.catalog.database import Catalog
 from tests import databases
 from tests import postgresql as servers
 from tests.corpus import fetch
@@ -154,6 +155,33 @@ def postgresql(server_databases: Databases) -> Iterator[Databases]:
     before = server_databases.used()
     yield server_databases
     server_databases.take_back(server_databases.used() - before)
+
+
+@pytest.fixture
+def url(tmp_path: Path, database: str) -> str:
+    """The address of a database that no catalog has been made in."""
+    if databases.current is not None:
+        return databases.current.empty()
+    return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+
+
+@pytest.fixture
+def catalog(url: str) -> Iterator[Catalog]:
+    """An empty catalog."""
+    opened = Catalog.open(url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[servers.Server]:
+    """A server that a test may stop and start."""
+    if (why := servers.why_not()) is not None:
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    with servers.running(servers.KEPT) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

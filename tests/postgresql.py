@@ -37,6 +37,9 @@ FAST = {
     "jit": "off",
 }
 
+#: As fast, but for what is committed: that outlives the server's process.
+KEPT = FAST | {"synchronous_commit": "on"}
+
 #: Kept alive by a shell that kills it when the pipe to the shell ends.
 _SUPERVISED = 'trap "" INT TERM; "$@" & child=$!; read -r line; kill -QUIT $child; wait $child'
 

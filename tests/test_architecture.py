@@ -79,6 +79,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "doctor": {"cli", "serve"},
     "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
     "lock": {"*", "-model"},
+    "holder": {"*"},
+    "lease": {"stages", "cli", "upstream", "download", "verify", "publish", "serve", "tree"},
     "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},
     "select": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish"},
     "workers": {"stages", "cli", "catalog", "upstream", "verify", "publish", "serve", "download"},

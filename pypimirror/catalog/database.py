@@ -34,8 +34,8 @@ SCHEMA_REVISION = "0002"
 PATIENCE = 40.0
 #: Seconds that opening waits, before there is anything to lose.
 _OPENING = 10.0
-#: Seconds between two attempts, at most; the first come faster.
-_PAUSE = 1.0
+#: Seconds between two attempts: in the beginning, and at most.
+_FIRST_PAUSE, _PAUSE = 0.05, 1.0
 
 
 class CatalogError(PypimirrorError):
@@ -162,16 +162,17 @@ class Catalog:
     def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
         """Return a connection in a transaction that has begun; wait for a database that is away."""
         last = time.monotonic() + patience
-        pause = 0.05
+        pause = _FIRST_PAUSE
         while True:
             try:
                 return self._begin(options)
             except SQLAlchemyError as error:
                 if time.monotonic() > last or not engines.is_passing(error):
                     raise
+                if pause == _FIRST_PAUSE:
+                    log.warning("waiting for the catalog: %s", engines.message(error))
                 if self._given_up.wait(pause):
                     raise
-                log.warning("waiting for the catalog: %s", engines.message(error))
             pause = min(2 * pause, _PAUSE)
 
     def _begin(self, options: dict[str, Any]) -> Connection:

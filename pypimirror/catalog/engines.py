@@ -128,10 +128,11 @@ def is_passing(error: SQLAlchemyError) -> bool:
 
 def message(error: Exception) -> str:
     """Return what went wrong and, where there is one, the way out; without any password."""
-    cause = str(getattr(error, "orig", None) or error).strip()
+    origin = getattr(error, "orig", None) or error
+    cause = str(origin).strip()
     if isinstance(error, ImportError):
         return f"{cause}; install the driver that the URL names, as with pypimirror[postgresql]"
-    if "database is locked" in cause or getattr(error, "sqlstate", "") == "55P03":
+    if "database is locked" in cause or getattr(origin, "sqlstate", "") == "55P03":
         return (
             f"{cause}: another program has kept it locked for {BUSY_TIMEOUT:.0f} s; end that "
             "program, and run this again"

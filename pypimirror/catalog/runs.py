@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from pypimirror import __version__
+from pypimirror import __version__, holder
 from pypimirror.catalog.projects import insert_into
 from pypimirror.catalog.schema import failures, runs, stages
 from pypimirror.catalog.states import CANCELLED as CANCELLED
@@ -36,6 +36,7 @@ def start(
 ) -> tuple[int, str]:
     """Record a run that began at `now`; return its id and its name, which sorts by time."""
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+    here = holder.this_machine()
     values = {
         "name": name,
         "command": command,
@@ -44,7 +45,8 @@ def start(
         "config": config,
         "arguments": json.dumps(list(arguments)),
         "retry_of": retry_of,
-        "host": socket.gethostname(),
+        "host": here.host,
+        "boot": here.boot or None,
         "pid": os.getpid(),
         "state": RUNNING,
         "started_at": now,
@@ -56,22 +58,37 @@ def start(
 def end(
     connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
 ) -> None:
-    """Close a run."""
+    """Close a run, unless somebody who took the mirror over has closed it."""
     connection.execute(
         update(runs)
-        .where(runs.c.id == run_id)
+        .where(runs.c.id == run_id, runs.c.state == RUNNING)
         .values(state=state, ended_at=time.time(), message=message, counts=json.dumps(dict(counts)))
     )
 
 
 def close_crashed(connection: Connection) -> int:
-    """Close what dead runs left open. Call only with the lock held, before a run is started."""
-    now = time.time()
-    for table in (stages, runs):
-        result = connection.execute(
-            update(table).where(table.c.state == RUNNING).values(state=CRASHED, ended_at=now)
+    """Close what dead runs left open, with what they had done as far as their stages tell.
+
+    Call only with the lease held, before a run is started: then whoever is running is dead.
+    Returns how many there were.
+    """
+    dead = list(connection.execute(select(runs).where(runs.c.state == RUNNING)))
+    for run in dead:
+        counts: Counter[str] = Counter()
+        last = run.started_at
+        for row in stages_of(connection, run.id):
+            counts.update(json.loads(row.counts or "{}"))
+            last = max(last, row.started_at, row.ended_at or 0)
+        ending = {"state": CRASHED, "ended_at": last}
+        left_open = update(stages).where(stages.c.run_id == run.id, stages.c.state == RUNNING)
+        connection.execute(left_open.values(**ending))
+        message = f"process {run.pid} on {run.host} ended without a word"
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run.id)
+            .values(message=message, counts=json.dumps(counts), **ending)
         )
-    return result.rowcount
+    return len(dead)
 
 
 def call_cancelled(connection: Connection, name: str, message: str) -> None:

@@ -25,8 +25,9 @@ _CHUNK = 10_000
 @contextmanager
 def stage(run: Run, stage: Stage, batch: int) -> Iterator[None]:
     """Record a stage of a batch, with what is counted meanwhile and how it ended."""
-    with run.catalog.write() as connection:
-        record = runs.start_stage(connection, run.id, stage, batch)
+    record = run.catalog.apply(
+        lambda connection: runs.start_stage(connection, run.id, stage, batch)
+    )
     state = runs.CANCELLED  # unless it is something else that ends the stage
     with run.counting() as counts:
         try:
@@ -41,8 +42,7 @@ def stage(run: Run, stage: Stage, batch: int) -> Iterator[None]:
             run.cancel()
             raise
         finally:
-            with run.catalog.write() as connection:
-                runs.end_stage(connection, record, state, counts)
+            run.catalog.apply(lambda connection: runs.end_stage(connection, record, state, counts))
 
 
 def prune(run: Run) -> int:

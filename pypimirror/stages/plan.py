@@ -24,7 +24,7 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
-from pypimirror.stages import discover, publish, sequence, standing, withdraw
+from pypimirror.stages import discover, ownership, publish, sequence, standing, withdraw
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run, StoppedError, check_names
 from pypimirror.tree import Tree
@@ -142,7 +142,9 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
             # The rehearsal is one long transaction, which a run would wait for in vain.
             stack.enter_context(lock.hold(tree.private / "lock"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
-        yield stack.enter_context(closing(Catalog.open(url))), tree
+        catalog = stack.enter_context(closing(Catalog.open(url)))
+        stack.enter_context(ownership.hold(catalog, tree, claim=False))
+        yield catalog, tree
 
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:

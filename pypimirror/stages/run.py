@@ -27,11 +27,12 @@ from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.durability import choose
+from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room, remedy
-from pypimirror.stages import history, staging, standing
+from pypimirror.stages import history, ownership, staging, standing
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.retry import Retry
@@ -138,6 +139,7 @@ class Run:
     id: int = 0
     name: str = ""
     command: str = "sync"
+    lease: Lease | None = None  #: None in a rehearsal
     now: float = field(default_factory=time.time)  #: seconds since the epoch
     counts: Counter[str] = field(default_factory=Counter)
     #: The projects whose pages are asked for because a list has them, with their serials there.
@@ -242,8 +244,9 @@ class Run:
     def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
         """Record what failed and was reported already."""
         if problems:
-            with self.catalog.write() as connection:
-                runs.add_failures(connection, self.id, stage, problems)
+            self.catalog.apply(
+                lambda connection: runs.add_failures(connection, self.id, stage, problems)
+            )
 
     def fetch(
         self,
@@ -268,6 +271,7 @@ class Run:
     def cancel(self) -> None:
         """End what is under way, in any thread, with `Cancelled`."""
         self.cancelled = True
+        self.catalog.give_up()
         self.workers.cancel()
         self.checkers.cancel()
 
@@ -340,17 +344,28 @@ def _catalog_errors(catalog: Catalog) -> Iterator[None]:
 
 @contextmanager
 def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
-    """Hold the lock and open catalog and mirror root, making what is not there.
+    """Hold lock and lease, and open catalog and mirror root, making what is not there.
 
     Raises `LockedError`, `CatalogError` and `TreeError`.
     """
+    with _open_mirror(config) as (catalog, tree, _):
+        yield catalog, tree
+
+
+@contextmanager
+def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease]]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
     tree = Tree(config.directory, durability=durability)
     tree.create()
     # The lock comes first: what a migration changes must not change under another run.
-    with lock.hold(tree.private / "lock"), closing(Catalog.open(config.catalog_url)) as catalog:
-        yield catalog, tree
+    with (
+        lock.hold(tree.private / "lock"),
+        closing(Catalog.open(config.catalog_url)) as catalog,
+        _catalog_errors(catalog),
+        ownership.hold(catalog, tree, claim=True) as lease,
+    ):
+        yield catalog, tree, lease
 
 
 def sync(
@@ -373,9 +388,10 @@ def sync(
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    with open_mirror(config) as (catalog, tree):
+    with _open_mirror(config) as (catalog, tree, lease):
         run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
-        run.command = command
+        run.command, run.lease = command, lease
+        lease.on_lost = run.cancel
         tree.clear_private()
         with _catalog_errors(catalog):
             staging.sweep(catalog, tree)
@@ -426,15 +442,11 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             run.failed(Stage.DOWNLOAD, [run.no_room])
         else:
             state, message = runs.COMPLETED, ""
-    except (KeyboardInterrupt, Cancelled):
-        interrupts.heard()
-        run.cancel()
-        state, message = runs.CANCELLED, "cancelled"
-    except (PypimirrorError, SQLAlchemyError, OSError) as error:
-        problem = _as_problem(error, run.catalog)
-        message = problem.message
-        with _catalog_errors(run.catalog):  # it may be on the same disk
-            run.failed(run.stage, [problem])
+    except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
+        if isinstance(error, KeyboardInterrupt | Cancelled):
+            interrupts.heard()
+            run.cancel()
+        state, message = _ended_by(run, error)
     finally:
         with interrupts.shield():
             run.close()
@@ -442,6 +454,23 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             _forget_old_runs(run, summary.state)
             _write_metrics(run)
     return summary
+
+
+def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
+    """Record what has ended a run; return its state and message."""
+    lost = run.lease.lost if run.lease is not None else None
+    if lost is not None:
+        # What is left to write is this run's own record, and nobody else's business.
+        run.catalog.guard = lambda: None
+        run.catalog.give_up()
+        error = lost
+    if isinstance(error, KeyboardInterrupt | Cancelled):
+        return runs.CANCELLED, "cancelled"
+    assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
+    problem = _as_problem(error, run.catalog)
+    with _catalog_errors(run.catalog):  # it may be on the same disk
+        run.failed(run.stage, [problem])
+    return runs.FAILED, problem.message
 
 
 #: Counts of a run after which the figures on all files are others.
