@@ -155,6 +155,23 @@ class Mirror:
             with connection:
                 return connection.execute(statement, parameters).fetchall()
 
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalog to ask."""
+        if self.config.catalog_url.startswith("postgresql"):
+            return True
+        file = self.root / ".pypimirror" / "catalog.sqlite"
+        return file.exists() and bool(
+            self.query("SELECT name FROM sqlite_master WHERE name = 'files'")
+        )
+
+    def lose_catalog(self) -> None:
+        """Have none any more, or one that knows nothing."""
+        if databases.current is not None:
+            self.configure(mirror={"catalog": databases.current.migrated()})
+        for path in (self.root / ".pypimirror").glob("catalog.sqlite*"):
+            path.unlink()
+
     def state(self, filename: str) -> str | None:
         """The state of a file, as a word."""
         from pypimirror.catalog.states import State

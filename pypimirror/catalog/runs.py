@@ -88,6 +88,9 @@ def close_crashed(connection: Connection) -> int:
             .where(runs.c.id == run.id)
             .values(message=message, counts=json.dumps(counts), **ending)
         )
+    # What a run could not even say of its stages before it was closed.
+    lost = update(stages).where(stages.c.state == RUNNING)
+    connection.execute(lost.values(state=CRASHED, ended_at=stages.c.started_at))
     return len(dead)
 
 

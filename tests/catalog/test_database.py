@@ -19,7 +19,8 @@ from pypimirror.catalog.database import SCHEMA_REVISION, Catalog, CatalogError, 
 from pypimirror.catalog.schema import metadata
 from pypimirror.model import ProjectName
 from pypimirror.project import project_directory
-from tests import databases
+from tests.databases import Databases
+from tests.postgresql import execute
 
 
 def script() -> ScriptDirectory:
@@ -44,32 +45,41 @@ def test_the_migrations_make_the_tables_that_the_program_uses(catalog: Catalog) 
         assert compare_metadata(context, metadata) == []
 
 
-INDEXES = {
-    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
-    "postgresql": "SELECT indexname AS name, indexdef AS sql FROM pg_indexes "
-    "WHERE schemaname = 'public' AND tablename <> 'alembic_version'",
-}
+def test_no_query_lets_all_later_ones_of_its_connection_stream() -> None:
+    """Options of a connection stay: on PostgreSQL, an UPDATE then asks for a cursor, and fails."""
+    for file in Path(engines.__file__).parent.glob("*.py"):
+        assert "connection.execution_options(yield_per" not in file.read_text(), file.name
 
 
-def test_the_migrations_make_the_indexes_with_their_conditions(
-    catalog: Catalog, database: str
-) -> None:
+@pytest.mark.sqlite
+def test_the_migrations_make_the_indexes_with_their_conditions(catalog: Catalog) -> None:
     """Alembic does not compare the conditions of partial indexes."""
-    other = Catalog.open(databases.current.empty() if databases.current else "sqlite://")
+    other = Catalog.open("sqlite://")
     with other.engine.begin() as connection:
         metadata.drop_all(connection)
         metadata.create_all(connection)
 
+    query = text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+
     def indexes(opened: Catalog) -> dict[str, str]:
         with opened.engine.connect() as connection:
-            rows = connection.execute(text(INDEXES[database]))
-            return {row.name: " ".join(row.sql.split()) for row in rows}
+            return {row.name: " ".join(row.sql.split()) for row in connection.execute(query)}
 
     made, meant = indexes(catalog), indexes(other)
     other.close()
-    assert {k: v.replace("files.", "").replace("projects.", "") for k, v in meant.items()} == {
-        k: v.replace("files.", "").replace("projects.", "") for k, v in made.items()
+    assert {k: v.replace("files.", "").replace("projects.", "") for k, v in meant.items()} == made
+
+
+def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -> None:
+    partial = {
+        index.name
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
     }
+    rows = execute(postgresql.migrated(), "SELECT indexname, indexdef FROM pg_indexes")
+    assert {row["indexname"] for row in rows if " WHERE " in row["indexdef"]} >= partial
+    assert partial
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,7 @@ def test_a_catalog_that_was_lost_is_made_anew_over_the_same_tree(
     mirror: Mirror, held: IndexFile
 ) -> None:
     mirror.sync()
-    for path in (mirror.root / ".pypimirror").glob("catalog.sqlite*"):
-        path.unlink()
+    mirror.lose_catalog()
     assert mirror.sync().state == "completed"
     assert mirror.projects == ["idna", "six"]
     assert len(mirror.files("six")) == 2
