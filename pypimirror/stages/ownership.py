@@ -31,7 +31,7 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
 
     def check(connection: Connection) -> None:
         if not _is_inside(catalog, tree):
-            _check(connection, tree, shown(catalog), claim=claim)
+            _check(connection, tree, catalog.shown, claim=claim)
 
     with lease.hold(catalog, check) as held:
         catalog.guard = tree.guard = held.check
@@ -39,11 +39,6 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
             yield held
         finally:
             catalog.guard = tree.guard = lambda: None
-
-
-def shown(catalog: Catalog) -> str:
-    """Return the catalog's address without its password."""
-    return catalog.engine.url.render_as_string(hide_password=True)
 
 
 def _is_inside(catalog: Catalog, tree: Tree) -> bool:

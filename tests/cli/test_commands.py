@@ -108,6 +108,7 @@ def test_a_directory_in_the_way_is_exit_3_and_named(run: Command, mirror: Mirror
     assert "a fault of pypimirror" not in outcome.err
 
 
+@pytest.mark.sqlite
 def test_a_damaged_catalog_is_exit_3(run: Command, mirror: Mirror, simulator: Simulator) -> None:
     offer(simulator, "six", "1.0")
     run("sync", "--inline")
@@ -326,6 +327,7 @@ def test_json_keeps_logs_off_standard_output(
     assert "1.9" in outcome.err
 
 
+@pytest.mark.sqlite
 @pytest.mark.sqlite
 def test_adopt_rebuilds_a_lost_catalog(mirror: Mirror, simulator: Simulator, run: Command) -> None:
     (file,) = offer(simulator, "six", "1.0")

@@ -110,6 +110,7 @@ def test_a_signal_ends_a_verification(start: Start, mirror: Mirror, simulator: S
     assert [tuple(row) for row in runs] == [("sync", "completed"), ("verify", "cancelled")]
 
 
+@pytest.mark.sqlite
 def test_a_second_interrupt_is_immediate_and_safe(
     start: Start, mirror: Mirror, simulator: Simulator
 ) -> None:
