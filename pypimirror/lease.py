@@ -75,14 +75,19 @@ class Lease:
 
         Raises `LockedError` at once when another process has it.
         """
+        # Its holder may be in a long transaction, which nobody is to wait for in vain.
+        with self._catalog.read() as connection:
+            self._refuse(leases.find(connection, change=False))
         asked = _clock()
         with self._catalog.write() as connection:
-            held = leases.find(connection)
-            if held is not None and held.is_in_force(self._me.machine):
-                raise LockedError(_refusal(held))
+            self._refuse(leases.find(connection, change=True))
             claim(connection)
             leases.put(connection, self._me, self._pace.lifetime)
         self._good_until = asked + self._pace.lifetime
+
+    def _refuse(self, held: leases.Held | None) -> None:
+        if held is not None and held.is_in_force(self._me.machine):
+            raise LockedError(_refusal(held))
 
     def check(self) -> None:
         """Raise `LeaseLostError` when this process may not go on."""

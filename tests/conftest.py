@@ -120,6 +120,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("database", chosen, indirect=True, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no test use a database because the one before it did."""
+    kind = item.callspec.params.get("database") if hasattr(item, "callspec") else None
+    databases.current = databases.made if kind == POSTGRESQL else None
+
+
 @pytest.fixture(scope="session")
 def server_databases(request: pytest.FixtureRequest) -> Databases:
     """Databases on PostgreSQL; a test that wants them is skipped without `--catalog`."""
@@ -127,7 +134,8 @@ def server_databases(request: pytest.FixtureRequest) -> Databases:
     server = told or request.config.stash.get(SERVER, "")
     if not server.startswith("postgresql"):
         pytest.skip(server or "needs PostgreSQL: run with --catalog both")
-    return Databases(server)
+    databases.made = Databases(server)
+    return databases.made
 
 
 @pytest.fixture(scope="session")

@@ -93,5 +93,8 @@ TRUNCATE projects, files, refusals, lists, marks, runs, leases, stages, failures
 UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'
 """
 
+#: The databases of this process, where there is a server.
+made: Databases | None = None
+
 #: The databases that mirrors of this test use; None while they use files.
 current: Databases | None = None

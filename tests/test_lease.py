@@ -35,7 +35,7 @@ def hold(catalog: Catalog) -> Any:
 
 def held_by(catalog: Catalog) -> Holder | None:
     with catalog.write() as connection:
-        held = leases.find(connection)
+        held = leases.find(connection, change=False)
     return held.holder if held else None
 
 
@@ -94,6 +94,15 @@ def test_a_dead_holder_is_not_waited_for(catalog: Catalog) -> None:
         assert held_by(catalog) != DEAD
 
 
+def test_nobody_waits_for_a_holders_long_transaction_to_be_refused(
+    catalog: Catalog, url: str
+) -> None:
+    other = Catalog.open(url)
+    with hold(catalog), catalog.write(), pytest.raises(LockedError):
+        hold(other).__enter__()
+    other.close()
+
+
 def test_a_holder_elsewhere_is_waited_for_until_its_lease_has_expired(catalog: Catalog) -> None:
     give(catalog, ELSEWHERE, 30)
     with pytest.raises(LockedError, match=r"process 7 on far.*try again in (30|29) s"):
@@ -130,7 +139,7 @@ def test_a_heartbeat_keeps_the_lease(catalog: Catalog, beats: threading.Semaphor
         assert beats.acquire(timeout=30)
         assert beats.acquire(timeout=30)  # the first may have been under way before
         with catalog.write() as connection:
-            assert leases.find(connection).left > 30  # type: ignore[union-attr]
+            assert leases.find(connection, change=False).left > 30  # type: ignore[union-attr]
 
 
 def test_who_was_robbed_hears_it_and_writes_no_more(

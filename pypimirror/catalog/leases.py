@@ -33,10 +33,15 @@ class Held:
         return fate is Fate.ALIVE or (fate is Fate.UNKNOWN and self.left > 0)
 
 
-def find(connection: Connection) -> Held | None:
-    """Return the lease, if there is one; nobody else changes it before this transaction ends."""
+def find(connection: Connection, *, change: bool) -> Held | None:
+    """Return the lease, if there is one.
+
+    To `change` it, nobody else may, not even its holder, before this transaction ends.
+    """
     columns = (leases.c.holder, leases.c.expires_at, _now(connection).label("now"))
-    query = select(*columns).where(leases.c.name == _NAME).with_for_update()
+    query = select(*columns).where(leases.c.name == _NAME)
+    if change:
+        query = query.with_for_update()
     row = connection.execute(query).first()
     if row is None:
         return None
