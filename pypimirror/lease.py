@@ -44,6 +44,9 @@ class Pace:
 
 PACE = Pace()
 
+#: The tokens of the leases that this process holds.
+_holding: set[str] = set()
+
 log = logging.getLogger(__name__)
 
 
@@ -84,10 +87,15 @@ class Lease:
             claim(connection)
             leases.put(connection, self._me, self._pace.lifetime)
         self._good_until = asked + self._pace.lifetime
+        _holding.add(self._me.token)
 
     def _refuse(self, held: leases.Held | None) -> None:
-        if held is not None and held.is_in_force(self._me.machine):
-            raise LockedError(_refusal(held))
+        if held is None or not held.is_in_force(self._me.machine):
+            return
+        ours = (held.holder.pid, held.holder.started) == (self._me.pid, self._me.started)
+        if ours and held.holder.machine == self._me.machine and held.holder.token not in _holding:
+            return  # an earlier run of this process could not give it back
+        raise LockedError(_refusal(held))
 
     def check(self) -> None:
         """Raise `LeaseLostError` when this process may not go on."""
@@ -120,6 +128,7 @@ class Lease:
     def give_back(self) -> None:
         """End the heartbeat, and leave the lease to whoever comes."""
         self._ended.set()
+        _holding.discard(self._me.token)
         if self.lost is None:
             try:
                 with self._catalog.aside() as connection:

@@ -115,9 +115,17 @@ def test_a_holder_elsewhere_is_waited_for_until_its_lease_has_expired(catalog: C
 
 def test_a_holder_that_lives_is_not_robbed_though_nothing_is_heard_of_it(catalog: Catalog) -> None:
     """It may have been stopped, and go on."""
-    give(catalog, this_process(this_machine()), -1)
+    parent = os.getppid()
+    started = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19])
+    give(catalog, Holder(this_machine(), parent, started, "t"), -1)
     with pytest.raises(LockedError, match="its process is there"):
         hold(catalog).__enter__()
+
+
+def test_a_process_that_could_not_give_it_back_is_not_in_its_own_way(catalog: Catalog) -> None:
+    give(catalog, this_process(this_machine()), 60)
+    with hold(catalog):
+        pass
 
 
 def test_the_databases_clock_decides_and_not_the_machines(
