@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Connection
 
 from pypimirror import metrics
 from pypimirror.catalog import statistics
 from pypimirror.catalog.database import Catalog
+from pypimirror.stages import sequence
+from pypimirror.stages.run import Run
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
 
@@ -84,7 +88,7 @@ def test_how_far_verification_is(mirror: Mirror, simulator: Simulator) -> None:
     now = time.time()
     mirror.query("UPDATE files SET proven_at = ? WHERE filename LIKE '%-1.0-%'", now - 3 * 86400)
     with catalog.write() as connection:
-        statistics.note(connection, now)
+        statistics.keep(connection, statistics.take(connection, now))
     catalog.close()
     found = figures(mirror)
     assert found["pypimirror_proven_share", "1"] == 0.75
@@ -136,3 +140,27 @@ def test_a_textfile_that_cannot_be_written_spoils_no_run(
     mirror.configure(metrics={"textfile": "text/mirror.prom"})
     offer(simulator, "six", "1.0")
     assert mirror.sync().state == "completed"
+
+
+def test_where_counting_takes_long_it_is_done_now_and_then_only(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = statistics.take
+
+    def slow(connection: Connection, now: float) -> statistics.Statistics:
+        return msgspec.structs.replace(take(connection, now), took=2.0)
+
+    monkeypatch.setattr(statistics, "take", slow)
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    offer(simulator, "six", "2.0")
+    mirror.sync()
+    assert figures(mirror)["pypimirror_files", "published"] == 1
+
+    def later(run: Run) -> None:
+        run.now += 101
+        sequence.sync(run)
+
+    offer(simulator, "six", "3.0")
+    mirror.sync(work=later)
+    assert figures(mirror)["pypimirror_files", "published"] == 3

@@ -1,11 +1,13 @@
 """Figures on the mirror as a whole, for metrics.
 
-Counting all files reads all of their rows, so it is done once at the end of a run that changed
-some, and kept in a mark. What is asked for anew each time is bounded, or has an index.
+Counting all files reads all of their rows, so it is done at the end of a run that changed some,
+and kept in a mark; where it takes long, now and then only. What is asked for anew each time is
+bounded, or has an index.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -20,6 +22,11 @@ _MARK = "statistics"
 #: Files of a backlog that are counted at most.
 MOST = 1_000_000
 
+#: Where counting took longer than this, in seconds, it is done again only when so many times as
+#: long has passed.
+_QUICK = 1.0
+_REST = 50
+
 DAY = 86400.0
 #: Ages of proofs that are told apart, in days.
 AGES = (1, 7, 30)
@@ -33,6 +40,11 @@ class Statistics(msgspec.Struct, frozen=True):
     size: int  #: bytes of all proven files
     oldest_proof: float | None  #: when the file that was looked at longest ago was seen to be right
     proven_within: dict[int, int]  #: files that were seen to be right in the last so many days
+    took: float = 0.0  #: seconds that counting took
+
+    def is_old(self, now: float) -> bool:
+        """Whether it is time to count again; also where the clock was set back."""
+        return self.took < _QUICK or not 0 <= now - self.at < self.took * _REST
 
     @property
     def proven(self) -> int:
@@ -40,8 +52,9 @@ class Statistics(msgspec.Struct, frozen=True):
         return sum(self.files[state.label] for state in PROVEN)
 
 
-def note(connection: Connection, now: float) -> None:
-    """Count everything and keep the figures."""
+def take(connection: Connection, now: float) -> Statistics:
+    """Count everything."""
+    began = time.monotonic()
     c = files.c
     columns = [func.count().filter(c.proven_at >= now - days * DAY) for days in AGES]
     query = select(c.state, func.count(), func.sum(c.size), func.min(c.proven_at), *columns)
@@ -49,7 +62,7 @@ def note(connection: Connection, now: float) -> None:
     held = [row for row in rows if row[0] in PROVEN]
     found = {row[0]: row[1] for row in rows}
     proofs = [row[3] for row in held if row[3] is not None]
-    figures = Statistics(
+    return Statistics(
         at=now,
         files={state.label: found.get(state, 0) for state in State},
         size=sum(int(row[2] or 0) for row in held),
@@ -57,7 +70,12 @@ def note(connection: Connection, now: float) -> None:
         proven_within={
             days: sum(int(row[4 + number] or 0) for row in held) for number, days in enumerate(AGES)
         },
+        took=time.monotonic() - began,
     )
+
+
+def keep(connection: Connection, figures: Statistics) -> None:
+    """Keep figures until the next."""
     project_queries.set_mark(connection, _MARK, msgspec.json.encode(figures).decode())
 
 

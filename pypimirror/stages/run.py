@@ -520,10 +520,13 @@ def _close(run: Run, state: str, message: str) -> Summary:
         counts["files_failed"] = len(
             {(problem.project, problem.file) for problem in failures if problem.file}
         )
+        last = statistics.last(connection)
+        moved = any(run.counts[name] for name in _MOVING)
         # Counting takes seconds where there are millions of files: not for somebody who waits.
-        moved = any(run.counts[name] for name in _MOVING) or not statistics.last(connection)
-        if moved and state in (runs.COMPLETED, runs.INCOMPLETE):
-            statistics.note(connection, run.now)
+        if state in (runs.COMPLETED, runs.INCOMPLETE) and (
+            last is None or (moved and last.is_old(run.now))
+        ):
+            statistics.keep(connection, statistics.take(connection, run.now))
         runs.end(connection, run.id, state, message, counts)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
     return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)
