@@ -111,8 +111,19 @@ class Recording:
                 self.moments.append(Moment(what, where, files, directories))
 
     def states(self, cut: int, chances: random.Random, number: int) -> Iterator[State]:
-        """Yield what the power may leave that goes before step `cut`: extremes, then `number`."""
-        for name in ("old", "new", "torn", *(f"chance {n}" for n in range(number))):
+        """Yield what the power may leave that goes before step `cut`: extremes, then `number`.
+
+        All files as they were or as they are, these also torn, and with the catalog of the other
+        time.
+        """
+        for name in (
+            "old",
+            "new",
+            "torn",
+            "behind",
+            "ahead",
+            *(f"chance {n}" for n in range(number)),
+        ):
             yield _Cut(self, cut, name, chances).state()
 
     def flushed(self, cut: int, where: str) -> int:
@@ -149,7 +160,8 @@ class _Cut:
 
     def _pick(self, first: int) -> int:
         """Choose a step from `first` to the cut."""
-        extreme = {"old": first, "new": self._cut, "torn": self._cut}.get(self._name)
+        extremes = {"new": self._cut, "torn": self._cut, "ahead": self._cut}
+        extreme = {"old": first, "behind": first, **extremes}.get(self._name)
         return self._chances.randint(first, self._cut) if extreme is None else extreme
 
     def _lost_directories(self, state: State) -> set[str]:
@@ -177,7 +189,7 @@ class _Cut:
                 one = moment.what == "sync" and moment.where == other
                 if found == version and (everything or one):
                     return content
-        if self._name in ("old", "new"):
+        if self._name in ("old", "new", "behind", "ahead"):
             return content
         if self._name == "torn":
             return content[: len(content) // 2]
@@ -186,5 +198,6 @@ class _Cut:
 
     def _catalog(self, state: State) -> None:
         first = self._recording.flushed(self._cut, LOG)
-        files = self._moments[self._pick(first)].files
+        chosen = {"behind": self._cut, "ahead": first}.get(self._name, self._pick(first))
+        files = self._moments[chosen].files
         state.files.update({name: files[name][1] for name in (CATALOG, LOG) if name in files})

@@ -20,7 +20,7 @@ from tests.mirror import Mirror, offer, offer_sdist
 from tests.simulator import Simulator
 
 PROJECTS = 60
-TRIALS = max(THOROUGH, 6)
+TRIALS = THOROUGH or 4
 
 
 def offer_round(simulator: Simulator, number: int) -> None:
