@@ -67,6 +67,7 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "digest-mismatch"
     SIZE_MISMATCH = "size-mismatch"
     METADATA_MISMATCH = "metadata-mismatch"  #: core metadata is not what the upstream announced
+    PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations that are not of this file
     BAD_ARCHIVE = "bad-archive"
     # This machine
     DISK = "disk"  #: no space, no permission, an I/O error

@@ -233,6 +233,11 @@ class PublishSection(_Section):
         "pages: an address of a CDN, or a path such as `/mirror/`. Empty: links are relative.",
     )
 
+    provenance: bool = Field(
+        True,
+        description="Mirror attestations (PEP 740) beside their files and have pages lead to them. "
+        "`false`: none are fetched, and pages name none.",
+    )
     changes: Path | None = Field(
         None,
         description="A file that each run writes: the paths below the mirror root that it added, "

@@ -24,6 +24,7 @@ from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.space import remedy
 
 METADATA_SUFFIX = ".metadata"
+PROVENANCE_SUFFIX = ".provenance"
 
 #: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
@@ -136,7 +137,7 @@ class Tree:
 
     def discard(self, file_id: int) -> None:
         """Remove what is in staging of a file, with what a worker noted on it."""
-        for suffix in (".part", ".part.json", METADATA_SUFFIX):
+        for suffix in (".part", ".part.json", METADATA_SUFFIX, PROVENANCE_SUFFIX):
             self.unstage(f"{file_id}{suffix}")
 
     def place(self, moves: Sequence[tuple[Path, str]]) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
 FORMS = {"html": "index.html", "json": "index.v1_json"}
@@ -104,11 +106,13 @@ def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
         except (ValueError, KeyError) as error:
             yield f"{page}: cannot be read: {error!r}"
             continue
-        for filename, url, sha256, metadata in files:
+        for filename, url, sha256, metadata, provenance in files:
             if filename in said[form]:
                 yield f"{page}: {filename} twice"
             said[form][filename] = sha256
             yield from _file(root, page, filename, url, sha256, metadata)
+            if provenance:
+                yield from _provenance(root, page, filename, url, sha256, provenance)
     if len(said) == 2:
         for filename in said["html"].keys() & said["json"].keys():
             if said["html"][filename] != said["json"][filename]:
@@ -117,13 +121,14 @@ def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
             yield f"{directory.name}: HTML and JSON disagree: {said}"
 
 
-def _json(text: str) -> Iterator[tuple[str, str, str, str | None]]:
+def _json(text: str) -> Iterator[tuple[str, str, str, str | None, str | None]]:
     for file in json.loads(text)["files"]:
-        claim = file.get("core-metadata")
-        yield file["filename"], file["url"], file["hashes"]["sha256"], claim and claim["sha256"]
+        claim, sha256 = file.get("core-metadata"), file["hashes"]["sha256"]
+        metadata = claim and claim["sha256"]
+        yield file["filename"], file["url"], sha256, metadata, file.get("provenance")
 
 
-def _html(text: str) -> Iterator[tuple[str, str, str, str | None]]:
+def _html(text: str) -> Iterator[tuple[str, str, str, str | None, str | None]]:
     page = Links(text)
     if not page.whole:
         raise ValueError("it is cut off")
@@ -132,7 +137,8 @@ def _html(text: str) -> Iterator[tuple[str, str, str, str | None]]:
         claim = attributes.get("data-core-metadata")
         if not fragment.startswith("sha256="):
             raise ValueError(f"{filename} has no sha256")
-        yield filename, url, fragment[7:], claim and claim.removeprefix("sha256=")
+        metadata = claim and claim.removeprefix("sha256=")
+        yield filename, url, fragment[7:], metadata, attributes.get("data-provenance")
 
 
 def _file(
@@ -159,3 +165,32 @@ def _file(
             yield f"{where}: its metadata is announced and not there"
         elif hashlib.sha256(beside.read_bytes()).hexdigest() != metadata:
             yield f"{where}: its metadata is not what the page says"
+
+
+def _provenance(
+    root: Path, page: Path, filename: str, url: str, sha256: str, provenance: str
+) -> Iterator[str]:
+    """A page leads to the mirror's own copy, and that speaks of the bytes that are here."""
+    where = f"{page.parent.name}/{page.name}: {filename}"
+    if provenance != f"{url}.provenance":
+        yield f"{where}: its provenance is not beside it: {provenance}"
+        return
+    path = page.parent / unquote(provenance)
+    if not path.is_file():
+        yield f"{where}: its provenance is announced and not there"
+        return
+    try:
+        subjects = list(_subjects(json.loads(path.read_bytes())))
+    except ValueError as error:
+        yield f"{where}: its provenance cannot be read: {error}"
+        return
+    if subjects != [sha256] * len(subjects):
+        yield f"{where}: its provenance is of other bytes"
+
+
+def _subjects(provenance: dict[str, Any]) -> Iterator[str]:
+    """The digests of what a provenance speaks of."""
+    for bundle in provenance["attestation_bundles"]:
+        for attestation in bundle["attestations"]:
+            statement = json.loads(b64decode(attestation["envelope"]["statement"]))
+            yield from (subject["digest"]["sha256"] for subject in statement["subject"])

@@ -19,7 +19,7 @@ from pypimirror.stages.run import Run, Summary
 from pypimirror.stages.run import sync as run_sync
 from tests import databases, postgresql
 from tests.checker import check
-from tests.corpus.build import make_sdist, make_wheel
+from tests.corpus.build import make_provenance, make_sdist, make_wheel
 from tests.simulator import IndexFile, Simulator
 
 #: One worker, no patience: what a test on loopback needs.
@@ -37,6 +37,13 @@ def offer(simulator: Simulator, project: str, *versions: str, **said: Any) -> li
 def offer_sdist(simulator: Simulator, project: str, version: str, **said: Any) -> IndexFile:
     """Offer an sdist."""
     return simulator.add_file(project, *make_sdist(project, version), **said)
+
+
+def attest(file: IndexFile, body: bytes | None = None) -> bytes:
+    """Offer the provenance of a file, or something else in its place; return it."""
+    body = make_provenance(file.filename, bytes(file.content)) if body is None else body
+    file.set(provenance_body=body)
+    return body
 
 
 class Mirror:

@@ -57,6 +57,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "publish": {
             "formats": ("html", "json"),
             "base_url": "",
+            "provenance": True,
             "changes": None,
             "changes_format": "lines",
         },

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from pypimirror.catalog.projects import CHUNK, chunks, is_due, update_rows
+from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance, update_rows
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
@@ -57,15 +68,40 @@ def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[R
     return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
 
 
+def _is_missed() -> ColumnElement[bool]:
+    """Return the condition that bytes of a file, or its attestations, are to be fetched."""
+    return or_(files.c.state.in_(list(DUE)), lacks_provenance())
+
+
 def _waits_at(next_try: float | None, now: float) -> bool:
     """Say of one row what `projects.is_due` says to the database."""
     return next_try is not None and now < next_try <= now + LONGEST_WAIT
 
 
+def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+    """Return the files of these projects whose attestations must be fetched; see `due`."""
+    query = (
+        select(files, projects.c.name.label("project"), projects.c.upstream)
+        .join(projects)
+        .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.gone.is_(None))
+        .order_by(files.c.project_id, files.c.filename)
+    )
+    if now is not None:
+        query = query.where(is_due(now))
+    return list(connection.execute(query))
+
+
+def wake_unattested(connection: Connection) -> None:
+    """Mark the projects of files whose attestations are not here."""
+    query = select(files.c.project_id).where(lacks_provenance(), files.c.gone.is_(None))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
+    connection.execute(statement.values(todo=True))
+
+
 def wake(connection: Connection, now: float | None) -> None:
     """Mark the projects of files whose next try has come; without `now`, of all that wait."""
     query = select(files.c.project_id).where(
-        files.c.next_try.is_not(None), files.c.state.in_(list(DUE)), files.c.gone.is_(None)
+        files.c.next_try.is_not(None), _is_missed(), files.c.gone.is_(None)
     )
     if now is not None:
         query = query.where(is_due(now))
@@ -88,7 +124,7 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
         .where(
             files.c.next_try > now,
             files.c.next_try <= now + LONGEST_WAIT,
-            files.c.state.in_(list(DUE)),
+            _is_missed(),
             files.c.gone.is_(None),
         )
         .order_by(files.c.id)
@@ -215,6 +251,7 @@ def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterat
             files.c.withdrawn_at,
             files.c.location,
             files.c.metadata_sha256,
+            files.c.provenance_sha256,
             projects.c.name.label("project"),
         )
         .join(projects)
@@ -232,6 +269,16 @@ def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str,
         select(projects.c.name, files.c.filename)
         .join(projects)
         .where(projects.c.name.in_(names), files.c.state.in_(list(PROVEN)))
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}
+
+
+def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all files of these projects whose attestations are not here."""
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), lacks_provenance())
     )
     return {(row[0], row[1]) for row in connection.execute(query)}
 
@@ -264,10 +311,11 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
 
 def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
     """Return project and name of all files of these projects with which something is left to do."""
+    is_open = or_(files.c.state.in_(list(OPEN)), lacks_provenance())
     query = (
         select(projects.c.name, files.c.filename)
         .join(projects)
-        .where(projects.c.name.in_(names), files.c.state.in_(list(OPEN)), files.c.gone.is_(None))
+        .where(projects.c.name.in_(names), is_open, files.c.gone.is_(None))
     )
     return {(row[0], row[1]) for row in connection.execute(query)}
 

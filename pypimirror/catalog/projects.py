@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Text,
+    and_,
     bindparam,
     case,
     delete,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.schema import files, lists, marks, projects, refusals
-from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, Cause
+from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
 from pypimirror.model import Problem, ProjectName, Reason
 
 #: Rows that one statement names at most: both databases limit the variables of a statement.
@@ -216,16 +217,28 @@ def is_due(now: float) -> ColumnElement[bool]:
     return or_(next_try.is_(None), next_try <= now, next_try > now + LONGEST_WAIT)
 
 
-def finish(connection: Connection, ids: Sequence[int], now: float) -> None:
+def lacks_provenance() -> ColumnElement[bool]:
+    """Return the condition that a file is here and its attestations are not."""
+    columns = files.c
+    return and_(
+        columns.provenance.is_not(None),
+        columns.provenance_sha256.is_(None),
+        columns.state.in_(list(PROVEN)),
+    )
+
+
+def finish(
+    connection: Connection, ids: Sequence[int], now: float, *, with_provenance: bool = True
+) -> None:
     """Mark those of these projects as done that have nothing left to do but to wait.
 
     `files.wake` marks them again when the next try of one of their files has come.
     """
+    is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due(now)))
+    if with_provenance:
+        is_open = or_(is_open, and_(lacks_provenance(), is_due(now)))
     open_file = select(files.c.id).where(
-        files.c.project_id == projects.c.id,
-        files.c.state.in_(OPEN),
-        files.c.gone.is_(None),
-        or_(files.c.state.not_in(DUE), is_due(now)),
+        files.c.project_id == projects.c.id, files.c.gone.is_(None), is_open
     )
     connection.execute(
         update(projects)

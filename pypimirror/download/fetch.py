@@ -123,9 +123,10 @@ class Fetcher:
             return job.failed(attempts.problem(error, project=job.project))
 
     def _file(self, job: FetchFile) -> FileResult:
-        transfer = FileTransfer(
-            self._client, job, self._hello.max_file_size, self._progress(job.id)
-        )
+        limit = self._hello.max_file_size
+        if job.max_size is not None:
+            limit = min(limit, job.max_size)
+        transfer = FileTransfer(self._client, job, limit, self._progress(job.id))
         attempts = Attempts(self, job.urls)
         try:
             result = attempts.run(transfer.attempt)

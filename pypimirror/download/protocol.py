@@ -130,6 +130,7 @@ class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     path: str
     digests: dict[str, str]  #: every one of them is computed, and sha256 besides
     size: int | None = None  #: bytes, where the upstream says
+    max_size: int | None = None  #: bytes, where fewer are allowed than `Hello.max_file_size`
 
     @property
     def cost(self) -> int:

@@ -214,7 +214,8 @@ class FileTransfer:
     def _too_large(self, url: str, length: int | None = None) -> FetchError:
         return FetchError(
             Reason.TOO_LARGE,
-            f"{url} has {'more' if length is None else length} bytes; max_file_size allows "
+            f"{url} has {'more' if length is None else length} bytes; "
+            f"{'max_file_size allows' if self._job.max_size is None else 'allowed are'} "
             f"{self._limit}.",
         )
 

@@ -24,7 +24,7 @@ class PageFile(msgspec.Struct, frozen=True):
     requires_python: str | None = None
     yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
     core_metadata: str | None = None  #: sha256 of the held and verified .metadata file
-    provenance: str | None = None
+    provenance: bool = False  #: whether its attestations are held beside it
     extra: dict[str, Any] = {}
 
 

@@ -127,8 +127,8 @@ def _file_object(file: PageFile, base: str) -> dict[str, Any]:
         entry["requires-python"] = file.requires_python
     if file.core_metadata is not None:
         entry["core-metadata"] = {"sha256": file.core_metadata}
-    if file.provenance is not None:
-        entry["provenance"] = file.provenance
+    if file.provenance:
+        entry["provenance"] = f"{entry['url']}.provenance"
     return entry
 
 
@@ -207,9 +207,10 @@ def _anchor(file: PageFile, base: str) -> str:
     if file.core_metadata is not None:
         digest = f'"sha256={file.core_metadata}"'
         attributes += f" data-core-metadata={digest} data-dist-info-metadata={digest}"
-    if file.provenance is not None:
-        attributes += f' data-provenance="{_escape(file.provenance)}"'
-    href = f"{link(file, base)}#sha256={_sha256(file)}"
+    address = link(file, base)
+    if file.provenance:
+        attributes += f' data-provenance="{_escape(address)}.provenance"'
+    href = f"{address}#sha256={_sha256(file)}"
     return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
 
 

@@ -49,6 +49,7 @@ _FILE_TYPES = {
     ".xz": "application/x-xz",
     ".tar": "application/x-tar",
     ".metadata": "text/plain; charset=utf-8",
+    ".provenance": "application/vnd.pypi.integrity.v1+json",
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror.catalog.states import LONGEST_WAIT, State
+from pypimirror.catalog.states import LONGEST_WAIT, PROVEN, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Reason
 
@@ -46,6 +46,7 @@ WAITING = frozenset(
         Reason.REDIRECT,
         Reason.DIGEST_MISMATCH,
         Reason.SIZE_MISMATCH,
+        Reason.PROVENANCE_MISMATCH,
         Reason.BAD_ARCHIVE,
         Reason.WRONG_PROJECT,
     }
@@ -88,11 +89,13 @@ def as_problem(file: Row[Any]) -> Problem:
         f"{message.rstrip('.')}. {file.attempts} runs in a row failed to get it; the next try is "
         f"not before {when} UTC, or with 'pypimirror retry'"
     )
-    return Problem(Reason(reason), message, file.project, file.filename, file.url, attempts=0)
+    url = file.provenance if file.state in PROVEN else file.url
+    return Problem(Reason(reason), message, file.project, file.filename, url, attempts=0)
 
 
 def terms(config: Config) -> str:
     """Identify what in a configuration decides whether a file can be had."""
     deciding = [upstream.model_dump(mode="json") for upstream in config.upstream]
     parts = [deciding, config.download.model_dump(mode="json"), config.verify.model_dump()]
+    parts.append({"provenance": config.publish.provenance})
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:16]

@@ -199,7 +199,9 @@ def _known(
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
         decision.changed.append({"id": old.id, **changes})
-        if state in DUE and not MEANINGFUL.isdisjoint(changes):
+        if (state in DUE and not MEANINGFUL.isdisjoint(changes)) or (
+            state in PROVEN and "provenance" in changes
+        ):
             decision.anew.append(old.id)
     if target is None and state in PROVEN and _lacks_metadata(row, old):
         if "metadata_claim" in changes:

@@ -126,7 +126,7 @@ def _fetch(
     When the line to a host breaks, no more is asked of it: the rest stays as it is, for the next
     run. When the disk is full or fails, the run ends, once it has said what came until then.
     """
-    lines = _Lines()
+    lines = Lines()
     wanted = (job for job in jobs if lines.is_open(job))
     for chunk in _chunks(run.fetch(wanted, partial(_take_room, run))):
         fetched = []
@@ -168,7 +168,7 @@ def _take_room(run: Run, job: Job, size: int) -> None:
         raise StoppedError(problem)
 
 
-class _Lines:
+class Lines:
     """Which hosts still deliver: one that fails too often in a row is not asked any more."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.filenames import printable
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
+from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 
 _UNKNOWN = "is in the mirror root and not in the catalog"
 _NOT_HELD = "stands where the catalog says that nothing is held"
@@ -88,7 +88,7 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
         if not path.isprintable():  # not the catalog's; and no text at all, where undecodable
             continue
         *directories, name = path.split("/")
-        filename = name.removesuffix(METADATA_SUFFIX)
+        filename = name.removesuffix(METADATA_SUFFIX).removesuffix(PROVENANCE_SUFFIX)
         by_project = len(directories) == 2  # else the layout is the upstream's
         found = directories[1:] if by_project else _projects_of(filename)
         wanted.setdefault(filename, set()).update(found)
@@ -101,6 +101,8 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
             (held if is_held else missing).add(path)
             with_metadata = is_held and row.metadata_sha256
             (held if with_metadata else missing).add(path + METADATA_SUFFIX)
+            with_provenance = is_held and row.provenance_sha256
+            (held if with_provenance else missing).add(path + PROVENANCE_SUFFIX)
     return held, missing - held
 
 

@@ -66,7 +66,8 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
         _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
     with run.catalog.write() as connection:
-        projects.finish(connection, ids, run.now)
+        wanted = run.config.publish.provenance
+        projects.finish(connection, ids, run.now, with_provenance=wanted)
 
 
 def finish(run: Run) -> None:
@@ -88,7 +89,7 @@ def finish(run: Run) -> None:
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     with run.catalog.read() as connection:
         held = _held(connection, [row.id for row in rows])
-    pages = [_page(row, held[row.id]) for row in rows]
+    pages = [_page(run, row, held[row.id]) for row in rows]
     serials = {}
     contents: list[tuple[str, list[bytes]]] = []
     for row, page in zip(rows, pages, strict=True):
@@ -129,7 +130,7 @@ def _commit(
             projects.set_mark(connection, _ROOT_MARK, _STALE)
 
 
-def _page(row: Row[Any], held: Iterable[Row[Any]]) -> Page:
+def _page(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
     """Put together what a project's page says, with the serial of the page before it."""
     major, minor = (row.api_version or "1.0").split(".")
     return Page(
@@ -139,14 +140,15 @@ def _page(row: Row[Any], held: Iterable[Row[Any]]) -> Page:
         status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
         status_reason=row.status_reason,
         versions=_decode_versions(row.versions) if row.versions else None,
-        files=tuple(_page_file(row.name, file) for file in held),
+        files=tuple(_page_file(run, row.name, file) for file in held),
         extra=_decode_object(row.extra) if row.extra else {},
     )
 
 
-def _page_file(project: str, file: Row[Any]) -> PageFile:
+def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
     digests = _decode_digests(file.digests) if file.digests else {}
     digests["sha256"] = file.sha256.hex()
+    attested = file.provenance is not None and file.provenance_sha256 is not None
     return PageFile(
         filename=file.filename,
         path=file_path(project, file.filename, file.location),
@@ -156,7 +158,7 @@ def _page_file(project: str, file: Row[Any]) -> PageFile:
         requires_python=file.requires_python,
         yanked=file.yanked,
         core_metadata=file.metadata_sha256.hex() if file.metadata_sha256 else None,
-        provenance=file.provenance,
+        provenance=attested and run.config.publish.provenance,
         extra=_decode_object(file.extra) if file.extra else {},
     )
 
@@ -260,7 +262,7 @@ def differing(run: Run, is_late: Callable[[], bool]) -> Iterator[tuple[Problem, 
             break
         for row in rows:
             if not row.dirty and row.gone is None:
-                for path, chunks in _forms(run, _page(row, held[row.id])):
+                for path, chunks in _forms(run, _page(run, row, held[row.id])):
                     if not run.tree.says(path, chunks):
                         yield _page_problem(path, row.name), row.id
         last = rows[-1].id
@@ -298,7 +300,9 @@ def is_another_form(run: Run, connection: Connection) -> bool:
 
 def _forms_of(run: Run) -> str:
     publish = run.config.publish
-    return " ".join([",".join(sorted(publish.formats)), publish.base_url]).strip()
+    attested = "with" if publish.provenance else "without"
+    forms = ",".join(sorted(publish.formats))
+    return f"{forms} {attested} provenance {publish.base_url}".strip()
 
 
 def _redo_pages_of_another_form(run: Run) -> None:

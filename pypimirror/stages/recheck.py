@@ -22,7 +22,7 @@ from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import foreign, history, publish
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, file_path, stamp
+from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, stamp
 from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Check, Checked
 
@@ -30,7 +30,7 @@ from pypimirror.verify.protocol import Check, Checked
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
 #: What takes a file off its page: of all else, such as a dead worker, nothing is known.
-_TAKEN_BACK = BAD_BYTES | {Reason.LOST, Reason.METADATA_MISMATCH}
+_TAKEN_BACK = BAD_BYTES | {Reason.LOST, Reason.METADATA_MISMATCH, Reason.PROVENANCE_MISMATCH}
 
 #: Reasons of failures that are of the mirror as a whole and not of a file that is held.
 _OF_THE_TREE = frozenset({Reason.FOREIGN, Reason.PAGE_DIFFERS})
@@ -151,7 +151,7 @@ def _jobs(
             run.reporter.advance(Stage.VERIFY, things=1)
             continue
         rows[row.id] = row
-        sidecar = str(run.tree.path(relative + METADATA_SUFFIX)) if row.metadata_sha256 else ""
+        beside = {k: str(run.tree.path(relative + end)) for k, end in _sidecars(row).items()}
         yield Check(
             row.id,
             str(run.tree.path(relative)),
@@ -159,7 +159,8 @@ def _jobs(
             row.filename,
             row.size,
             digests=("sha256",),
-            sidecar=sidecar,
+            sidecar=beside.get("sidecar", ""),
+            provenance=beside.get("provenance", ""),
         )
 
 
@@ -178,9 +179,19 @@ def _held(run: Run, before: float | None) -> Iterator[Row[Any]]:
 
 
 def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
-    if row.metadata_sha256 and not run.tree.path(relative + METADATA_SUFFIX).exists():
+    if not all(run.tree.has(relative + suffix) for suffix in _sidecars(row).values()):
         return False
     return bool(_stamp(run, relative) == row.stamp)
+
+
+def _sidecars(row: Row[Any]) -> dict[str, str]:
+    """Return what must be beside a file: its name in a `Check`, and what its path ends in."""
+    found = {}
+    if row.metadata_sha256:
+        found["sidecar"] = METADATA_SUFFIX
+    if row.provenance_sha256:
+        found["provenance"] = PROVENANCE_SUFFIX
+    return found
 
 
 def _stamp(run: Run, relative: str) -> int | None:
@@ -230,7 +241,12 @@ class _Findings:
         """Take bad files off their pages, then put their bytes aside."""
         run = self._run
         wrong = [each for each in wrong if each[2].reason in _TAKEN_BACK]
-        held = [(row, problem) for row, _, problem in wrong if not _is_withdrawn(row)]
+        bare = [r for r, _, problem in wrong if problem.reason is Reason.PROVENANCE_MISMATCH]
+        held = [
+            (row, problem)
+            for row, _, problem in wrong
+            if not _is_withdrawn(row) and problem.reason is not Reason.PROVENANCE_MISMATCH
+        ]
         unsure = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
         lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
         with run.catalog.write() as connection:
@@ -238,16 +254,16 @@ class _Findings:
             files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
             # Of a withdrawn file, only the promise to have its bytes back is lost.
             files.change(connection, (_lost(row, p) for row, _, p in wrong if _is_withdrawn(row)))
-            touched = {row.project_id for row, _ in held}
+            files.change(connection, ({"id": row.id, "provenance_sha256": None} for row in bare))
+            touched = {row.project_id for row, _, _ in wrong if not _is_withdrawn(row)}
             projects.touch(connection, touched)
         publish.render_pages(run, sorted(touched), with_gone=True)
         for row, seen, problem in wrong:
             relative = file_path(row.project, row.filename, row.location)
             if problem.reason in BAD_BYTES:
                 set_aside(run, row, run.tree.path(relative), seen.digests, seen.size, problem)
-            again = problem.reason is Reason.METADATA_MISMATCH and not _is_withdrawn(row)
-            if row.metadata_sha256 and not again:  # core metadata of what is here no more
-                run.tree.remove(relative + METADATA_SUFFIX)
+            for suffix in _without(row, problem):
+                run.tree.remove(relative + suffix)
 
     def pages(self, is_late: Callable[[], bool]) -> None:
         """Compare every page with what the catalog says, as long as it is not late."""
@@ -270,11 +286,13 @@ class _Findings:
     def _forget_mended(self) -> None:
         run = self._run
         good: set[tuple[str, str]] = set()
+        bare: set[tuple[str, str]] = set()  # without their attestations
         with run.catalog.read() as connection:
             for names in projects.chunks(sorted({problem.project for problem in self.problems})):
                 good |= files.proven_names(connection, names)
+                bare |= files.unattested_names(connection, names)
         ours = foreign.ours(run, self.problems)
-        still = [p for p in self.problems if not _is_mended(p, good) and p.file not in ours]
+        still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
         run.count(repaired=len(self.problems) - len(still))
         self.problems = still
 
@@ -285,15 +303,30 @@ def _is_withdrawn(row: Row[Any]) -> bool:
 
 def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
     """Return what the catalog must not say any more of a withdrawn file."""
-    bad_metadata = problem.reason is Reason.METADATA_MISMATCH
-    return {"id": row.id, "metadata_sha256" if bad_metadata else "withdrawn_at": None}
+    columns = {
+        Reason.METADATA_MISMATCH: "metadata_sha256",
+        Reason.PROVENANCE_MISMATCH: "provenance_sha256",
+    }
+    return {"id": row.id, columns.get(problem.reason, "withdrawn_at"): None}
 
 
-def _is_mended(problem: Problem, good: set[tuple[str, str]]) -> bool:
-    """Whether a repair has mended it, given the files that are proven now."""
+def _without(row: Row[Any], problem: Problem) -> Iterable[str]:
+    """Return the suffixes of what is beside a file and has to go with what was found."""
+    if problem.reason is Reason.PROVENANCE_MISMATCH:
+        return (PROVENANCE_SUFFIX,)
+    if problem.reason is Reason.METADATA_MISMATCH:  # is put in place anew, or not needed any more
+        return (METADATA_SUFFIX,) if _is_withdrawn(row) else ()
+    return _sidecars(row).values()  # they are of what is here no more
+
+
+def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str, str]]) -> bool:
+    """Whether a repair has mended it, given the files that are proven now, or lack attestations."""
     if problem.reason is Reason.PAGE_DIFFERS:
         return True
-    return problem.reason in _TAKEN_BACK and (problem.project, problem.file) in good
+    file = (problem.project, problem.file)
+    if problem.reason is Reason.PROVENANCE_MISMATCH and file in bare:
+        return False
+    return problem.reason in _TAKEN_BACK and file in good
 
 
 def judge(row: Row[Any], result: Checked) -> Problem | None:
@@ -310,6 +343,8 @@ def judge(row: Row[Any], result: Checked) -> Problem | None:
         text = f"was verified with sha256 {row.sha256.hex()}, and is {result.digests['sha256']} now"
     elif row.metadata_sha256 and result.sidecar_sha256 != row.metadata_sha256.hex():
         reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
+    elif row.provenance_sha256 and result.provenance_sha256 != row.provenance_sha256.hex():
+        reason, text = Reason.PROVENANCE_MISMATCH, "its attestations are lost or altered"
     else:
         return None
     return Problem(

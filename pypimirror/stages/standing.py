@@ -28,6 +28,8 @@ def wake(run: Run) -> None:
     with run.catalog.write() as connection:
         if projects.get_mark(connection, _TERMS_MARK) != terms:
             files.wait_no_more(connection)
+            if run.config.publish.provenance:
+                files.wake_unattested(connection)
             projects.set_mark(connection, _TERMS_MARK, terms)
         files.wake(connection, run.due_at)
 

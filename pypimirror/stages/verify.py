@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import adopt, backoff, download, publish
+from pypimirror.stages import adopt, backoff, download, provenance, publish
 from pypimirror.stages.adopt import stamp_of
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
@@ -51,6 +51,7 @@ def verify(run: Run, ids: Sequence[int]) -> None:
         lost.extend((bad[number][0], first[number]) for number in bad if number not in again)
         rows = [bad[number][0] for number in bad if number in again]
     _give_up(run, lost)
+    provenance.complete(run, ids)
 
 
 def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
@@ -172,6 +173,7 @@ def _place(
             moves.append((_staged_metadata(run, row), _relative(row) + METADATA_SUFFIX))
         if row.id in staged:
             adopt.clear_way(run, row)
+            provenance.let_go(run, row)
             moves.append((run.tree.staged(row.id), _relative(row)))
     run.tree.place(moves)
     for row, level, _ in good:
@@ -186,6 +188,7 @@ def _place(
                 "proven_at": run.now,
                 "stamp": run.tree.stamp(_relative(row)),
                 "metadata_sha256": metadata.get(row.id),
+                "provenance_sha256": provenance.held(run, row),
                 "withdrawn_at": None,
                 **backoff.CLEAN,
             }

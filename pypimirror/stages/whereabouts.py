@@ -31,20 +31,20 @@ _decode = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 def links_of(run: Run, row: Row[Any]) -> Iterator[tuple[str, str]]:
     """Yield where the catalog says that a file can be had: the place's name and the address."""
-    yield _place_of(run, row), row.url
+    yield place_of(run, row, row.url), row.url
     if row.other_urls:
         known = {name for upstream in run.config.upstream for name, _ in places(upstream)}
         yield from (link for link in _decode(row.other_urls) if link[0] in known)
 
 
-def _place_of(run: Run, row: Row[Any]) -> str:
-    """Return the place that a file's first link leads to.
+def place_of(run: Run, row: Row[Any], link: str) -> str:
+    """Return the place that an address leads to which the owner's page has of a file.
 
     That is its upstream, unless the page came from an alternate and leads to that host.
     """
     upstream = next((u for u in run.config.upstream if u.name == row.upstream), None)
     if upstream is not None and upstream.alternates:
-        host = urlsplit(row.url).netloc
+        host = urlsplit(link).netloc
         for name, url in places(upstream):
             if urlsplit(url).netloc == host:
                 return name

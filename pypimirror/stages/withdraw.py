@@ -18,7 +18,7 @@ from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run, StoppedError
-from pypimirror.tree import METADATA_SUFFIX, file_path
+from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 _EXAMPLES = 3
 
@@ -97,11 +97,14 @@ def remove_expired(run: Run) -> None:
     for row in rows:
         relative = _path(row)
         run.tree.remove(relative + METADATA_SUFFIX)
+        if row.provenance_sha256 is not None:
+            run.tree.remove(relative + PROVENANCE_SUFFIX)
         run.tree.remove(relative)
     if rows:
         run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
-            changes = [{"id": row.id, "withdrawn_at": None} for row in rows]
+            nothing = {"withdrawn_at": None, "provenance_sha256": None}
+            changes = [{"id": row.id, **nothing} for row in rows]
             files.change(connection, changes)
 
 

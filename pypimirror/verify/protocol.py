@@ -27,6 +27,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     structure: bool = False  #: read the archive to its end
     metadata_path: str = ""  #: where a wheel's core metadata is to be written
     sidecar: str = ""  #: where its core metadata is, to be hashed as well
+    provenance: str = ""  #: where its attestations are, to be hashed as well
 
     @property
     def cost(self) -> int:
@@ -48,6 +49,7 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     structure: str = "none"
     metadata_sha256: str = ""  #: of the core metadata that was written, hex
     sidecar_sha256: str = ""  #: of the core metadata that is there, hex; "" where it is not
+    provenance_sha256: str = ""  #: of the attestations that are there, hex; "" where they are not
     #: What is wrong with the bytes; LOST where there are none.
     problem: Problem | None = None
 

@@ -58,7 +58,8 @@ def _check(job: Check, path: Path) -> Checked:
         Path(job.metadata_path).write_bytes(metadata)
         digest = hashlib.sha256(metadata).hexdigest()
     sidecar = _sidecar_sha256(job.sidecar) if job.sidecar else ""
-    return Checked(job.id, size, digests, structure, digest, sidecar, problem)
+    provenance = _sidecar_sha256(job.provenance) if job.provenance else ""
+    return Checked(job.id, size, digests, structure, digest, sidecar, provenance, problem)
 
 
 def _sidecar_sha256(path: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import json
 import random
 import re
 import tarfile
@@ -148,3 +149,26 @@ def make_sdist(
         b'[build-system]\nrequires = []\nbuild-backend = "in_tree_backend"\nbackend-path = ["."]\n'
     )
     return start + suffix, pack_zip(contents) if suffix == ".zip" else pack_tar_gz(contents)
+
+
+def make_provenance(filename: str, content: bytes, *, sha256: str | None = None) -> bytes:
+    """The provenance (PEP 740) of a file: one attestation that it was published, not signed."""
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {
+                "name": filename,
+                "digest": {"sha256": sha256 or hashlib.sha256(content).hexdigest()},
+            }
+        ],
+        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicate": None,
+    }
+    envelope = {
+        "statement": base64.b64encode(json.dumps(statement).encode()).decode(),
+        "signature": "",
+    }
+    material = {"certificate": "", "transparency_entries": [{}]}
+    attestation = {"version": 1, "verification_material": material, "envelope": envelope}
+    bundle = {"publisher": {"kind": "none"}, "attestations": [attestation]}
+    return json.dumps({"version": 1, "attestation_bundles": [bundle]}).encode()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.checker import check
-from tests.mirror import Mirror, offer, offer_sdist
+from tests.mirror import Mirror, attest, offer, offer_sdist
 from tests.simulator import Simulator
 
 #: Columns that say when, how often or by which run, and not what.
@@ -218,18 +218,20 @@ Prepare = Callable[[Victim, Simulator, Path], Scenario]
 def first_sync(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     """Nothing is there yet."""
     (wheel,) = offer(simulator, "six", "1.0")
+    attest(wheel)
     sdist = offer_sdist(simulator, "idna", "1.0")
     mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     return Scenario(victim, mirror, "sync", {wheel.filename, sdist.filename})
 
 
 def update(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
-    """A new file, a file that is yanked, and a new project."""
+    """A new file, a file that is yanked, attestations that come late, and a new project."""
     (old,) = offer(simulator, "six", "1.0")
-    offer(simulator, "idna", "1.0")
+    (late,) = offer(simulator, "idna", "1.0")
     mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     assert victim.run(mirror)["state"] == "completed"
     old.yank("broken")
+    attest(late)
     (new,) = offer(simulator, "six", "2.0")
     (other,) = offer(simulator, "attrs", "1.0")
     return Scenario(victim, mirror, "sync", {new.filename, other.filename})
@@ -238,6 +240,7 @@ def update(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
 def removal(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     """A removed file and a deleted project, while a new file comes."""
     gone, _ = offer(simulator, "six", "1.0", "1.1")
+    attest(gone)
     offer(simulator, "idna", "1.0")
     mirror = Mirror(
         base, simulator, mirror={"reserve": 0}, delete={"grace": "0s", "max_share": 1.0}
@@ -250,9 +253,12 @@ def removal(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
 
 
 def repair(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
-    """A file with a flipped bit, one that is lost, lost metadata, and a page that was changed."""
+    """A file with a flipped bit, one that is lost, what is beside one, and a page."""
     bad, lost = offer(simulator, "six", "1.0", "1.1")
     (bare,) = offer(simulator, "idna", "1.0")
+    (doubtful,) = offer(simulator, "idna", "1.1")
+    attest(bad)
+    attest(doubtful)
     offer(simulator, "attrs", "1.0")
     mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
     assert victim.run(mirror)["state"] == "completed"
@@ -262,6 +268,8 @@ def repair(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     mirror.path(lost).unlink()
     beside = mirror.path(bare)
     beside.with_name(f"{beside.name}.metadata").unlink()
+    beside = mirror.path(doubtful)
+    beside.with_name(f"{beside.name}.provenance").write_bytes(b"rot")
     (mirror.root / "simple" / "attrs" / "index.html").write_text("<p>mine</p></html>")
     return Scenario(victim, mirror, "repair", {bad.filename, lost.filename}, serials=False)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.corpus.build import make_sdist, make_wheel
+from tests.corpus.build import make_provenance, make_sdist, make_wheel
 from tests.e2e import trees
 from tests.e2e.mirror import Mirror, simple_page
 from tests.e2e.serving import Recorder, serve, static
@@ -54,7 +54,8 @@ def offer_everything(simulator: Simulator) -> None:
         simulator.project(name).extra["x-number"] = number
     alpha = simulator.file("alpha-1.0-py3-none-any.whl")
     alpha.yank(REASON)
-    alpha.set(provenance_body=b'{"version": 1}', requires_python='>=3.8, !=3.9.*, <"4"')
+    provenance = make_provenance(alpha.filename, bytes(alpha.content))
+    alpha.set(provenance_body=provenance, requires_python='>=3.8, !=3.9.*, <"4"')
     alpha.set(extra={"x-colour": ["red", {"deep": REASON}], "data-hue": "7"})
     simulator.file("alpha-1.1.tar.gz").yank()
     beta = simulator.file("beta-1.0.tar.gz")

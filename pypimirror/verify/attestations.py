@@ -1,0 +1,104 @@
+"""Attestations (PEP 740): are those in a file's provenance of this very file?
+
+Checked is what can be checked without a network: that each attestation's statement names the
+file and has its sha256. Not checked are signatures, certificates, the transparency log, and
+whether the publisher is the right one: that is for those who install, with the same bytes.
+Sources: https://peps.python.org/pep-0740/ and https://in-toto.io/Statement/v1
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Any
+
+import msgspec
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+#: Bytes of the largest provenance that is taken; PyPI's have some ten thousand.
+MAX_SIZE = 1 << 20
+
+#: Characters of the longest name that a file may have.
+_LONGEST = 255
+
+_STATEMENT = "https://in-toto.io/Statement/v1"
+
+
+class _Subject(msgspec.Struct):
+    name: str
+    digest: dict[str, str]
+
+
+class _Statement(msgspec.Struct):
+    type: str = msgspec.field(name="_type")
+    subject: list[_Subject]
+
+
+class _Envelope(msgspec.Struct):
+    statement: str
+
+
+class _Attestation(msgspec.Struct):
+    envelope: _Envelope
+
+
+class _Bundle(msgspec.Struct):
+    attestations: list[_Attestation]
+
+
+class _Provenance(msgspec.Struct):
+    version: int
+    attestation_bundles: list[_Bundle]
+
+
+_decode = msgspec.json.Decoder(_Provenance).decode
+_decode_statement = msgspec.json.Decoder(_Statement).decode
+
+
+def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
+    """Return what keeps a provenance from being that of a file with this digest, or None."""
+    try:
+        document = _decode(provenance)
+        if document.version != 1:
+            return f"its version is {document.version}, and 1 is the only one that is known"
+        found = [each for bundle in document.attestation_bundles for each in bundle.attestations]
+        statements = [
+            _decode_statement(binascii.a2b_base64(each.envelope.statement, strict_mode=True))
+            for each in found
+        ]
+    except (ValueError, RecursionError) as error:
+        return f"it cannot be read: {error}"
+    if not statements:
+        return "it holds no attestation"
+    faults = (_fault_of(statement, filename, sha256) for statement in statements)
+    return next((each for each in faults if each is not None), None)
+
+
+def _fault_of(statement: _Statement, filename: str, sha256: str) -> str | None:
+    if statement.type != _STATEMENT:
+        return f"a statement in it is of the unknown type {statement.type[:100]!r}"
+    if len(statement.subject) != 1:
+        return f"a statement in it has {len(statement.subject)} subjects, not one"
+    (subject,) = statement.subject
+    if subject.name != filename and _parsed(subject.name) != _parsed(filename):
+        return f"it is of another file, {subject.name[:200]!r}"
+    claimed = subject.digest.get("sha256", "")
+    if claimed.lower() != sha256:
+        return f"it is of other bytes, with sha256 {claimed[:64] or 'not named'!r}, not {sha256}"
+    return None
+
+
+def _parsed(filename: str) -> Any:
+    """Return what a name means: attestations may spell it in the normal form."""
+    if len(filename) > _LONGEST:  # it may stand for millions of tags
+        return filename
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)
+        return *parse_sdist_filename(filename), filename.endswith(".zip")
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return filename

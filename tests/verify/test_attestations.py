@@ -1,0 +1,77 @@
+"""What keeps a provenance from being that of a file: everything that can be known offline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from pypimirror.verify.attestations import fault
+from tests.corpus.build import make_provenance
+
+NAME, CONTENT = "six-1.16.0-py2.py3-none-any.whl", b"content"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def with_statement(**said: Any) -> bytes:
+    """A provenance whose statement says something else."""
+    document = json.loads(make_provenance(NAME, CONTENT))
+    envelope = document["attestation_bundles"][0]["attestations"][0]["envelope"]
+    statement = {**json.loads(base64.b64decode(envelope["statement"])), **said}
+    envelope["statement"] = base64.b64encode(json.dumps(statement).encode()).decode()
+    return json.dumps(document).encode()
+
+
+def test_a_provenance_of_the_file_is_right() -> None:
+    assert fault(make_provenance(NAME, CONTENT), NAME, SHA256) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["six-1.16.0-py3.py2-none-any.whl", "Six-1.16-py2.py3-none-any.whl"]
+)
+def test_a_name_in_another_spelling_is_the_same_name(name: str) -> None:
+    assert fault(make_provenance(name, CONTENT), NAME, SHA256) is None
+
+
+SUBJECT = {"name": NAME, "digest": {"sha256": SHA256}}
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        b"",
+        b"\xff",
+        b"null",
+        b"[" * 500_000,
+        b'{"x":' * 200_000,
+        b'{"version": 1}',
+        b'{"version": 1, "attestation_bundles": []}',
+        b'{"version": 2, "attestation_bundles": []}',
+        b'{"version": 1, "attestation_bundles": [{"attestations": []}]}',
+        b'{"version":1,"attestation_bundles":[{"attestations":[{"envelope":{"statement":"*"}}]}]}',
+        make_provenance("six-1.15.0-py2.py3-none-any.whl", CONTENT),
+        make_provenance("six-1.16.0.tar.gz", CONTENT),
+        make_provenance("a" * 300, CONTENT),
+        make_provenance(f"six-1.0-{'a.' * 90_000}a-{'b.' * 90_000}b-c.whl", CONTENT),
+        make_provenance(NAME, b"other"),
+        make_provenance(NAME, CONTENT)[:-20],
+        with_statement(subject=[]),
+        with_statement(subject=[SUBJECT, SUBJECT]),
+        with_statement(subject=[{"name": NAME, "digest": {"md5": "00"}}]),
+        with_statement(_type="https://in-toto.io/Statement/v0.1"),
+    ],
+    ids=lambda value: value[:30].decode(errors="replace"),
+)
+def test_all_else_is_refused(provenance: bytes) -> None:
+    assert fault(provenance, NAME, SHA256)
+
+
+def test_each_of_several_attestations_must_be_of_the_file() -> None:
+    good = json.loads(make_provenance(NAME, CONTENT))
+    bad = json.loads(make_provenance(NAME, b"other"))
+    good["attestation_bundles"] += bad["attestation_bundles"]
+    said = fault(json.dumps(good).encode(), NAME, SHA256)
+    assert said is not None and "other bytes" in said
