@@ -1,7 +1,8 @@
 """The console of a flow run that outlives the worker that reads it.
 
-A worker that was killed leaves its flow runs behind, which may well go on to their end. But what
-they print has no reader any more, and Rich, which prints Prefect's log, ends the process for that.
+A worker that was killed leaves its flow runs behind, which are then told to end (`flows.witness`).
+But what they print has no reader any more, and Rich, which prints Prefect's log, ends the process
+for that, in the middle of whatever it does.
 """
 
 from __future__ import annotations
