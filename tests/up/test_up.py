@@ -85,21 +85,6 @@ def test_ready_means_ready(up: Up) -> None:
         assert answer.status == 200
 
 
-def test_deploying_again_makes_nothing_twice(up: Up) -> None:
-    def made() -> set[tuple[str, str]]:
-        """Name and id of all that is made."""
-        deployments = up.stack.api("deployments/filter", limit=20)
-        automations = up.stack.api("automations/filter", limit=20)
-        return {(each["name"], each["id"]) for each in (*deployments, *automations)}
-
-    before = made()
-    assert len(before) == 7
-    said = up.stack.pypimirror("deploy", "--config", up.config, PREFECT_API_URL=up.said["prefect"])
-    assert said["work_pools"] == ["pypimirror"]
-    assert said["deployments"] == {"sync/scheduled": "3s", "sync/adhoc": "", "verify/weekly": ""}
-    assert made() == before
-
-
 def test_scheduled_runs_happen_and_are_served(up: Up) -> None:
     done = {"state": {"type": {"any_": ["COMPLETED"]}}}
     assert wait_for(lambda: up.stack.flow_runs(**done), 200)  # from then on there is a catalog
@@ -110,6 +95,23 @@ def test_scheduled_runs_happen_and_are_served(up: Up) -> None:
     # From here on, a run is one that a test asks for.
     assert up.api(f"deployments/{up.deployment('scheduled')}/pause_deployment") is None
     wait_for(lambda: not up.stack.flow_runs(state={"type": {"not_any_": list(ENDED)}}), 100)
+
+
+def test_deploying_again_makes_nothing_twice_and_takes_over_the_schedule(up: Up) -> None:
+    def made() -> set[tuple[str, str]]:
+        """Name and id of all that is made."""
+        deployments = up.stack.api("deployments/filter", limit=20)
+        automations = up.stack.api("automations/filter", limit=20)
+        return {(each["name"], each["id"]) for each in (*deployments, *automations)}
+
+    before = made()
+    assert len(before) == 7
+    settings = {"PREFECT_API_URL": up.said["prefect"], "PYPIMIRROR_SCHEDULE__SYNC": ""}
+    said = up.stack.pypimirror("deploy", "--config", up.config, **settings)
+    assert said["work_pools"] == ["pypimirror"]
+    assert said["deployments"] == {"sync/scheduled": "", "sync/adhoc": "", "verify/weekly": ""}
+    assert made() == before
+    assert up.stack.api("deployments/name/sync/scheduled")["schedules"] == []
 
 
 def test_a_second_one_on_the_same_mirror_is_refused(up: Up) -> None:
