@@ -86,25 +86,33 @@ class Tree:
         """Return where `relative` is; it is made of checked components only."""
         return self.directory / relative
 
+    def text(self, relative: str) -> str:
+        """Return the same as text, for what is done for each file: pathlib costs more."""
+        return self._root + relative
+
     def staged(self, file_id: int) -> Path:
         """Return where the bytes of a file are collected."""
         return self.staging / f"{file_id}.part"
 
+    def staged_text(self, file_id: int) -> str:
+        """Return the same as text, for what is done for each file of a batch."""
+        return f"{self._staging}/{file_id}.part"
+
     def is_staged(self, file_id: int) -> bool:
         """Whether there are bytes of a file in staging."""
-        return os.path.exists(f"{self._staging}/{file_id}.part")  # noqa: PTH110
+        return os.path.exists(self.staged_text(file_id))  # noqa: PTH110
 
     def staged_size(self, file_id: int) -> int:
         """Return how many bytes of a file are in staging."""
         try:
-            return os.stat(f"{self._staging}/{file_id}.part").st_size  # noqa: PTH116
+            return os.stat(self.staged_text(file_id)).st_size  # noqa: PTH116
         except FileNotFoundError:
             return 0
 
     def staged_stamp(self, file_id: int) -> int | None:
         """Return the `stamp` of a file in staging; None where there is none."""
         try:
-            return stamp(f"{self._staging}/{file_id}.part")
+            return stamp(self.staged_text(file_id))
         except FileNotFoundError:
             return None
 
@@ -140,52 +148,56 @@ class Tree:
         for suffix in (".part", ".part.json", METADATA_SUFFIX, PROVENANCE_SUFFIX):
             self.unstage(f"{file_id}{suffix}")
 
-    def place(self, moves: Sequence[tuple[Path, str]]) -> None:
+    def place(self, moves: Sequence[tuple[Path | str, str]]) -> None:
         """Move each source, verified, to its relative path in one step; its bytes are durable then.
 
         That the move is durable too is for `flush` to say.
         """
         if not moves:
             return
-        for source, relative in moves:
-            with _told(self.path(relative)):
+        relative = ""  # what an error is about
+        try:
+            for source, relative in moves:  # noqa: B007
                 self._durability.settle(source)
-        self._step("flush", "")
-        with _told(self.directory):
+            relative = ""
+            self._step("flush", "")
             self._durability.before_renames()
-        for source, relative in moves:
-            self._step("place", relative)
-            target = self._root + relative
-            with _told(self.path(relative)):
+            for source, relative in moves:
+                self._step("place", relative)
+                target = self._root + relative
                 self._make_parent(target)
                 is_new = self.changes is None or not self.has(relative)
                 os.replace(source, target)  # noqa: PTH105 - paths as text cost half
                 self._durability.changed(target.rpartition("/")[0])
                 if self.changes is not None:
                     self.changes.add("added" if is_new else "changed", relative)
+        except OSError as error:
+            raise TreeError(self.path(relative), error) from error
 
     def write(self, pages: Iterable[tuple[str, Iterable[bytes]]]) -> int:
         """Write pages so that a reader, and a power cut, sees each old or new; count them.
 
         Pages that already say the same are left alone.
         """
-        ready = []
+        ready: list[tuple[Path | str, str]] = []
         for relative, chunks in pages:
-            fresh = self.private / f"page.{next(self._numbers)}"
-            with _told(self.path(relative)):
-                with fresh.open("wb") as stream:
+            fresh = f"{self._root}.pypimirror/page.{next(self._numbers)}"
+            try:
+                with open(fresh, "wb") as stream:  # noqa: PTH123 - as everywhere here
                     stream.writelines(chunks)
-                if _same(fresh, self.path(relative)):
-                    fresh.unlink()
+                if _same(fresh, self._root + relative):
+                    os.unlink(fresh)  # noqa: PTH108
                 else:
                     ready.append((fresh, relative))
+            except OSError as error:
+                raise TreeError(self.path(relative), error) from error
         self.place(ready)
         return len(ready)
 
     def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
         """Whether the page at `relative` has this content."""
         try:
-            with self.path(relative).open("rb") as stream:
+            with open(self._root + relative, "rb") as stream:  # noqa: PTH123
                 return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
         except FileNotFoundError:
             return False
@@ -321,13 +333,13 @@ def hashed_location(url_path: str) -> str | None:
     return f"packages/{match[1]}" if match else None
 
 
-def _same(fresh: Path, current: Path) -> bool:
+def _same(fresh: str, current: str) -> bool:
     try:
-        if fresh.stat().st_size != current.stat().st_size:
+        if os.stat(current).st_size != os.stat(fresh).st_size:  # noqa: PTH116
             return False
     except FileNotFoundError:
         return False
-    with fresh.open("rb") as new, current.open("rb") as old:
+    with open(fresh, "rb") as new, open(current, "rb") as old:  # noqa: PTH123
         while chunk := new.read(1 << 20):
             if chunk != old.read(1 << 20):
                 return False

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror.catalog import engines
+from pypimirror.catalog.schema import metadata
 from pypimirror.model import PypimirrorError
 from pypimirror.project import project_directory
 
@@ -196,7 +197,10 @@ class Catalog:
         if current is None and "files" in tables:
             raise CatalogError(f"catalog {shown}: is not pypimirror's; name another one")
         with self._transaction(pypimirror_write=True) as connection:
-            upgrade(connection, current, shown)
+            if tables or self.engine.dialect.name != "sqlite":
+                upgrade(connection, current, shown)
+            else:
+                create(connection)
 
 
 def is_absent(url: str) -> bool:
@@ -214,6 +218,18 @@ def sqlite_file(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
+
+
+def create(connection: Connection) -> None:
+    """Make in an empty SQLite file what the migrations would make, for a tenth of their time."""
+    if inspect(connection).get_table_names():
+        return  # somebody else was faster
+    metadata.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA_REVISION,))
 
 
 def upgrade(connection: Connection, current: str | None, shown: str) -> None:

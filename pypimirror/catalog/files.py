@@ -35,7 +35,7 @@ from pypimirror.catalog.states import (
 def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
     """Return all files of these projects."""
     query = select(files).where(files.c.project_id.in_(ids))
-    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename))
+    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
 
 
 def get(connection: Connection, file_id: int) -> Row[Any] | None:
@@ -59,7 +59,7 @@ def in_states(
         .where(files.c.project_id.in_(ids), files.c.state.in_(list(states)), files.c.gone.is_(None))
         .order_by(files.c.project_id, files.c.filename)
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query).all())
 
 
 def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
@@ -238,7 +238,7 @@ def held(
         query = query.where(files.c.size < upper)
     if before is not None:
         query = query.where(files.c.proven_at < before)
-    return list(connection.execute(query))
+    return list(connection.execute(query).all())
 
 
 def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[Row[Any]]:
@@ -260,7 +260,7 @@ def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterat
             files.c.filename.in_(list(wanted)),
         )
     )
-    yield from connection.execute(query)
+    yield from connection.execute(query).all()
 
 
 def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:

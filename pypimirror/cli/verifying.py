@@ -8,6 +8,7 @@ from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
+from pypimirror.memory import relax_collector
 from pypimirror.stages import run as run_module
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
@@ -39,6 +40,7 @@ def run(config: Config, options: Options, *, quiet: bool, retry: str | None = No
     def work(current: Run) -> None:
         recheck(current, options, sequence.repair)
 
+    relax_collector()
     with TerminalReporter(quiet) as reporter:
         return run_module.sync(
             config,

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Row
@@ -179,7 +178,7 @@ class Lines:
 
     def is_open(self, job: FetchFile) -> bool:
         """Whether a job is worth doing."""
-        host = urlsplit(job.urls[0]).netloc
+        host = job.urls[0].split("/", 3)[2]
         if host in self._broken:
             self._left_out[host] += 1
             return False

@@ -72,7 +72,7 @@ def _walk(root: Path, relative: str) -> Iterator[str]:
     waiting = [relative] if (root / relative).is_dir() else []
     while waiting:
         directory = waiting.pop()
-        with os.scandir(root / directory) as entries:
+        with os.scandir(f"{root}/{directory}") as entries:
             for entry in entries:
                 path = f"{directory}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False):

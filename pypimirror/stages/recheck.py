@@ -8,8 +8,10 @@ understand. Repairing takes a bad file off its page first, then fetches it again
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +24,7 @@ from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import foreign, history, publish
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, stamp
+from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Check, Checked
 
@@ -110,7 +112,38 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
 
 def _look(run: Run, options: Options, findings: _Findings) -> None:
     """Read files, then look for strangers and at the pages, until the time is up."""
-    is_late = _clock(options.max_duration)
+    clock, ended = _clock(options.max_duration), threading.Event()
+
+    def is_late() -> bool:
+        return ended.is_set() or clock()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="around") as beside:
+        try:
+            # Beside the workers, which read meanwhile; but not while a repair changes things.
+            around = None if options.repair else beside.submit(_look_around, run, options, findings, is_late)
+            _look_at_files(run, options, findings, is_late)
+            if around is None:
+                _look_around(run, options, findings, is_late)
+            else:
+                around.result()
+        except BaseException:
+            ended.set()
+            raise
+    if is_late():
+        run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
+
+
+def _look_around(
+    run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
+) -> None:
+    if not options.only_files:
+        findings.add(foreign.find(run, is_late))
+        findings.pages(is_late)
+
+
+def _look_at_files(
+    run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
+) -> None:
     rows: dict[int, Row[Any]] = {}
     jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[Row[Any], Checked]] = []
@@ -120,11 +153,6 @@ def _look(run: Run, options: Options, findings: _Findings) -> None:
             findings.take(batch)
             batch = []
     findings.take(batch)
-    if not options.only_files:
-        findings.add(foreign.find(run, is_late))
-        findings.pages(is_late)
-    if is_late():
-        run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
 
 
 def _clock(seconds: float | None) -> Callable[[], bool]:
@@ -151,10 +179,10 @@ def _jobs(
             run.reporter.advance(Stage.VERIFY, things=1)
             continue
         rows[row.id] = row
-        beside = {k: str(run.tree.path(relative + end)) for k, end in _sidecars(row).items()}
+        beside = {k: run.tree.text(relative + end) for k, end in _sidecars(row).items()}
         yield Check(
             row.id,
-            str(run.tree.path(relative)),
+            run.tree.text(relative),
             row.project,
             row.filename,
             row.size,
@@ -196,7 +224,7 @@ def _sidecars(row: Row[Any]) -> dict[str, str]:
 
 def _stamp(run: Run, relative: str) -> int | None:
     try:
-        return stamp(run.tree.path(relative))
+        return run.tree.stamp(relative)
     except OSError:
         return None
 

@@ -90,7 +90,8 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
             good.append((row, level, result))
     # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
     # bytes that are replaced, then loses nothing else.
-    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
+    # Their stamps were compared with what is there just now.
+    staged = {row.id for row, _, _ in good if run.observed[row.id].stamp is not None}
     _place(run, [each for each in good if each[0].id not in staged], problems)
     _put_aside(run, bad.values())
     _place(run, [each for each in good if each[0].id in staged], problems)
@@ -109,12 +110,12 @@ def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
             jobs.append(
                 Check(
                     row.id,
-                    str(_source(run, row)),
+                    _source(run, row),
                     row.project,
                     row.filename,
                     run.observed[row.id].size,
                     structure=structure,
-                    metadata_path=str(_staged_metadata(run, row)) if wheel else "",
+                    metadata_path=_staged_metadata(run, row) if wheel else "",
                 )
             )
     return {result.id: result for result in run.check(jobs)}
@@ -150,7 +151,7 @@ def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
     for row, problem in bad:
         observed = run.observed.pop(row.id)
         digests = {"sha256": observed.sha256.hex()}
-        set_aside(run, row, _source(run, row), digests, observed.size, problem)
+        set_aside(run, row, Path(_source(run, row)), digests, observed.size, problem)
         moved.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, moved, run.id)
@@ -162,10 +163,11 @@ def _place(
     """Move proven files to their places, make that durable, and commit it."""
     if not good:
         return
-    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
+    # Their stamps were compared with what is there just now.
+    staged = {row.id for row, _, _ in good if run.observed[row.id].stamp is not None}
     _retract(run, [row for row, _, _ in good if row.id in staged])
     verified = []
-    moves: list[tuple[Path, str]] = []
+    moves: list[tuple[Path | str, str]] = []
     metadata: dict[int, bytes] = {}
     for row, _, result in good:
         if digest := _metadata(run, row, result, problems):
@@ -174,7 +176,7 @@ def _place(
         if row.id in staged:
             adopt.clear_way(run, row)
             provenance.let_go(run, row)
-            moves.append((run.tree.staged(row.id), _relative(row)))
+            moves.append((run.tree.staged_text(row.id), _relative(row)))
     run.tree.place(moves)
     for row, level, _ in good:
         observed = run.observed[row.id]
@@ -224,7 +226,7 @@ def _metadata(run: Run, row: Row[Any], result: Checked, problems: list[Problem])
     """
     digest = bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
-        run.tree.unstage(_staged_metadata(run, row).name)
+        run.tree.unstage(f"{row.id}{METADATA_SUFFIX}")
         message = (
             f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
             f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
@@ -238,14 +240,14 @@ def _relative(row: Row[Any]) -> str:
     return file_path(row.project, row.filename, row.location)
 
 
-def _source(run: Run, row: Row[Any]) -> Path:
+def _source(run: Run, row: Row[Any]) -> str:
     """Return where the bytes are: in staging, or in place where an earlier run put them."""
     staged = run.tree.is_staged(row.id)
-    return run.tree.staged(row.id) if staged else run.tree.path(_relative(row))
+    return run.tree.staged_text(row.id) if staged else run.tree.text(_relative(row))
 
 
-def _staged_metadata(run: Run, row: Row[Any]) -> Path:
-    return run.tree.staging / f"{row.id}{METADATA_SUFFIX}"
+def _staged_metadata(run: Run, row: Row[Any]) -> str:
+    return f"{run.tree.staging}/{row.id}{METADATA_SUFFIX}"
 
 
 def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:

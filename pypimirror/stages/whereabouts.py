@@ -65,7 +65,7 @@ def job(
         id=row.id,
         remote=remote,
         urls=(url,),
-        path=str(run.tree.staged(row.id)),
+        path=run.tree.staged_text(row.id),
         digests={**(further_claims or {}), **claims.digests},
         size=claims.size,
     )

@@ -7,6 +7,7 @@ is the business of `pypimirror.verify.proof`.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +34,17 @@ def new_hash(algorithm: str) -> Any:
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
-def hash_file(path: Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str]]:
+def hash_file(path: str | Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str]]:
     """Return size in bytes and digests of a file: those asked for, and sha256 besides.
 
     Raises `OSError`.
     """
     hashes = {name: new_hash(name) for name in {*algorithms, "sha256"}}
     size = 0
-    buffer = memoryview(bytearray(_BUFFER))
-    with path.open("rb", buffering=0) as stream:
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - a string is as good
+        # No larger than the file: to clear a large one takes longer than to hash a small file.
+        known = os.fstat(stream.fileno()).st_size
+        buffer = memoryview(bytearray(min(_BUFFER, max(known, 1))))
         while count := stream.readinto(buffer):
             size += count
             for state in hashes.values():

@@ -64,7 +64,7 @@ def _check(job: Check, path: Path) -> Checked:
 
 def _sidecar_sha256(path: str) -> str:
     try:
-        return hash_file(Path(path), ())[1]["sha256"]
+        return hash_file(path, ())[1]["sha256"]
     except FileNotFoundError:
         return ""
 
