@@ -117,10 +117,14 @@ def _look(run: Run, options: Options, findings: _Findings) -> None:
     def is_late() -> bool:
         return ended.is_set() or clock()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="around") as beside:
+    # Beside the workers, which read meanwhile; but not where a repair changes things, and not
+    # where the time is short: that is for the files.
+    beside = not options.repair and options.max_duration is None
+    with ThreadPoolExecutor(1, thread_name_prefix="around") as pool:
         try:
-            # Beside the workers, which read meanwhile; but not while a repair changes things.
-            around = None if options.repair else beside.submit(_look_around, run, options, findings, is_late)
+            around = None
+            if beside:
+                around = pool.submit(_look_around, run, options, findings, is_late)
             _look_at_files(run, options, findings, is_late)
             if around is None:
                 _look_around(run, options, findings, is_late)

@@ -90,8 +90,7 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
             good.append((row, level, result))
     # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
     # bytes that are replaced, then loses nothing else.
-    # Their stamps were compared with what is there just now.
-    staged = {row.id for row, _, _ in good if run.observed[row.id].stamp is not None}
+    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
     _place(run, [each for each in good if each[0].id not in staged], problems)
     _put_aside(run, bad.values())
     _place(run, [each for each in good if each[0].id in staged], problems)
@@ -163,8 +162,7 @@ def _place(
     """Move proven files to their places, make that durable, and commit it."""
     if not good:
         return
-    # Their stamps were compared with what is there just now.
-    staged = {row.id for row, _, _ in good if run.observed[row.id].stamp is not None}
+    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
     _retract(run, [row for row, _, _ in good if row.id in staged])
     verified = []
     moves: list[tuple[Path | str, str]] = []
