@@ -207,7 +207,13 @@ class DownloadSection(_Section):
     """How files and pages are fetched."""
 
     processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")
-    connections: int = Field(64, ge=1, le=4096, description="Connections per process.")
+    connections: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="Connections per process, at most: one host gets fewer to begin with, and more "
+        "as long as that makes it faster.",
+    )
     timeout: float = Field(30, gt=0, description="Seconds without a byte before giving up.")
     tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
     max_file_size: ByteSize = Field(

@@ -2,6 +2,7 @@
 
 At most `Hello.connections` attempts are under way at once. A job that waits for its next attempt
 holds no place among them, so that a host that is down or wants a rest costs other jobs nothing.
+Of these, one host gets no more at once than make it faster (`concurrency`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gevent.lock import BoundedSemaphore
 
 from pypimirror.download.client import Client
 from pypimirror.download.failure import Again, FetchError
+from pypimirror.download.gate import Gate
 from pypimirror.download.hosts import is_local, parse_url
 from pypimirror.download.protocol import (
     FetchFile,
@@ -55,6 +57,7 @@ class Fetcher:
         self._tell = tell
         self._client = Client(hello)
         self._places = BoundedSemaphore(hello.connections)
+        self._gates: dict[str, Gate] = {}
         self._cooldowns = Cooldowns(hello.backoff, hello.max_backoff)
 
     def do(self, job: Job) -> Result:
@@ -77,6 +80,13 @@ class Fetcher:
                 Problem(Reason.INTERNAL, f"A fault of this program: {error!r}. The log has more.")
             )
 
+    def gate(self, host: str) -> Gate:
+        """Return where requests to `host` wait for their turn."""
+        found = self._gates.get(host)
+        if found is None:
+            found = self._gates[host] = Gate(self._hello.connections, self._hello.modest)
+        return found
+
     def close(self) -> None:
         """Close all idle connections."""
         self._client.close()
@@ -96,8 +106,8 @@ class Fetcher:
         from pypimirror.download.pages import fetch_list
 
         limit = self._hello.max_list_size
-        received = self._progress(job.id)
         attempts = Attempts(self, (job.url,))
+        received = self._progress(job.id, attempts)
         try:
             return attempts.run(lambda url: fetch_list(self._client, job, url, limit, received))
         except FetchError as error:
@@ -126,8 +136,9 @@ class Fetcher:
         limit = self._hello.max_file_size
         if job.max_size is not None:
             limit = min(limit, job.max_size)
-        transfer = FileTransfer(self._client, job, limit, self._progress(job.id))
         attempts = Attempts(self, job.urls)
+        received = self._progress(job.id, attempts)
+        transfer = FileTransfer(self._client, job, limit, received)
         try:
             result = attempts.run(transfer.attempt)
         except FetchError as error:
@@ -136,7 +147,7 @@ class Fetcher:
             return msgspec.structs.replace(result, attempts=attempts.count)
         return result
 
-    def _progress(self, number: int) -> Callable[[int], None]:
+    def _progress(self, number: int, attempts: Attempts) -> Callable[[int], None]:
         """Return a function that takes byte counts and tells of them now and then."""
         pending = 0
         last = time.monotonic()
@@ -144,6 +155,7 @@ class Fetcher:
         def received(count: int) -> None:
             nonlocal pending, last
             pending += count
+            attempts.received(count)
             now = time.monotonic()
             if now - last >= PROGRESS_EVERY:
                 self._tell(Progress(number, pending))
@@ -161,7 +173,13 @@ class Attempts:
         self._fetcher = fetcher
         self._urls = urls
         self._errors: dict[str, FetchError] = {}
+        self._gate: Gate | None = None  # of the host that is asked
         self.count = 0
+
+    def received(self, count: int) -> None:
+        """Count bytes that have come from the host that is asked."""
+        if self._gate is not None:
+            self._gate.received(count)
 
     def run(self, attempt: Callable[[str], R]) -> R:
         """Return what `attempt` returns for the first URL that works.
@@ -180,9 +198,10 @@ class Attempts:
             if round_number:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
             for url, host in list(left.items()):
+                self._gate = gate = self._fetcher.gate(host)
                 try:
-                    with self._fetcher._places:
-                        return self._try(attempt, url, host)
+                    with gate.turn(), self._fetcher._places:
+                        return self._try(attempt, url, host, gate)
                 except FetchError as error:
                     self._errors[url] = error
                     if error.again is Again.NEVER or (
@@ -212,7 +231,7 @@ class Attempts:
             error.reason, error.message, project=project, url=url, attempts=max(1, self.count)
         )
 
-    def _try(self, attempt: Callable[[str], R], url: str, host: str) -> R:
+    def _try(self, attempt: Callable[[str], R], url: str, host: str, gate: Gate) -> R:
         """Make one attempt, in a place of ours, which is given up while the host rests."""
         cooldowns, places = self._fetcher._cooldowns, self._fetcher._places
         # Asked again once there is a place: a neighbour may have been told to stop meanwhile.
@@ -230,9 +249,11 @@ class Attempts:
         try:
             result = attempt(url)
         except FetchError as error:
+            gate.went_wrong(error)
             if error.throttled:
                 cooldowns.throttle(host, error.retry_after)
             raise
+        gate.went_well()
         cooldowns.relieve(host)
         return result
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pypimirror.download.concurrency import MODEST
 from pypimirror.model import LinkPage, Problem, ProjectPage
 from pypimirror.workers import Note, Progress
 
@@ -28,6 +29,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
 
     remotes: tuple[Remote, ...]
     connections: int = 64
+    modest: int = MODEST  #: requests that a host gets at once to begin with
     #: Seconds for connecting, for the head of an answer, and between any two bytes of a body;
     #: `pypimirror.download.body` has what is too slow besides.
     timeout: float = 30.0

@@ -234,7 +234,9 @@ def test_a_thousand_connections(simulator: Simulator, tmp_path: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
     try:
-        workers = download_workers(hello(simulator, connections=500, timeout=60.0), processes=2)
+        workers = download_workers(
+            hello(simulator, connections=500, modest=500, timeout=60.0), processes=2
+        )
         jobs = [job(simulator, file, tmp_path / str(n), n) for n, file in enumerate(files)]
         list(workers.run([FetchPage(0, "sim", simulator.url + "a/", "a")] * 40))
     finally:

@@ -1,0 +1,126 @@
+"""How many requests one host gets at once: as many as make it faster, and no more. Pure.
+
+What is more than a host can do at once only waits there, and crowds out others. How many that is
+nobody says, so it is found out by the work that gets done in a span of time:
+
+* it begins with `MODEST`, and takes large steps up as long as they are worth it: as long as the
+  work grows by a fair part of what the number of requests grows by;
+* a step down is taken where hardly any work is lost, but below `MODEST` only where work is won:
+  a host that does the same with fewer is not helped by them, one that drowns is;
+* steps get smaller where neither direction is worth it, and at the smallest it rests a while,
+  unless the work changes by much: then everything begins again;
+* where the host asks for less, or cannot be reached, the number is halved at once.
+
+A span counts only while all requests that are allowed are under way: else it is the work that is
+scarce, and not the host. Times are given by the caller, in seconds.
+"""
+
+from __future__ import annotations
+
+MODEST = 16  #: requests at once, to begin with
+REST = 12  #: spans without a step, once neither direction was worth it
+SPAN = 0.2  #: seconds that a span lasts at least
+UNIT = 64 << 10  #: bytes that count as much as one request: work is measured in both
+
+_SAMPLE = 32  #: units of work that a span sees at least
+_LARGEST, _SMALLEST = 2.0, 1.25  # steps
+_FAIR = 0.3  #: of the growth in requests: by so much the work must grow
+_HALF = 0.5  #: of the work done before, or twice as much: the host has changed
+_WON = 1.1  #: work that makes fewer requests than `MODEST` worth it, against more of them
+
+
+class Concurrency:
+    """The number of requests that one host gets at once: `modest` to begin with, at most `cap`."""
+
+    def __init__(self, cap: int, modest: int = MODEST) -> None:
+        self._cap = max(1, cap)
+        self._modest = min(modest, self._cap)
+        self._base = self.limit = self._modest
+        self._work = 0.0  #: done at the base, in units a second
+        self._step = _LARGEST
+        self._upwards = True
+        self._in_vain = 0  #: directions that were tried with this step
+        self._rest = 0  #: spans for which the base stays
+        self._forgiven = 0  #: requests whose failure says nothing new
+        self._start(None)
+
+    def received(self, count: int, now: float, running: int) -> None:
+        """Count bytes that have come, with so many requests under way."""
+        self._count(count / UNIT, now, running)
+
+    def done(self, now: float, running: int) -> None:
+        """Count a request that has ended well; `running` were under way, itself among them."""
+        self._forgiven = max(0, self._forgiven - 1)
+        self._count(1.0, now, running)
+
+    def _count(self, units: float, now: float, running: int) -> None:
+        if self._since is None or running < self.limit:
+            self._start(now)
+            return
+        if running > self.limit:  # more than are allowed now
+            return
+        self._units += units
+        span = now - self._since
+        if self._settling:  # what began under another limit must end first
+            if self._units >= self.limit and span >= SPAN / 4:
+                self._start(now, settled=True)
+        elif self._units >= max(_SAMPLE, 2 * self.limit) and span >= SPAN:
+            self._judge(self._units / span)
+            self._start(now, settled=self.limit == running)
+
+    def failed(self, now: float, running: int) -> None:
+        """The host asks for less, or cannot be reached: ease off, once for what is under way."""
+        if self._forgiven:
+            self._forgiven -= 1
+            return
+        self._forgiven = running - 1
+        self._base = self.limit = max(1, self.limit // 2)
+        self._step, self._rest = _SMALLEST, REST
+        self._start(now)
+
+    def _start(self, now: float | None, *, settled: bool = False) -> None:
+        """Begin a span."""
+        self._since = now
+        self._units = 0.0
+        self._settling = not settled
+
+    def _judge(self, work: float) -> None:
+        """Take in the work that was done a second, and choose the next limit."""
+        if self.limit == self._base:
+            if not _HALF <= work / (self._work or work) <= 1 / _HALF:  # another host by now
+                self._rest, self._step, self._upwards = 0, _LARGEST, work > self._work
+            self._work = work
+            self._rest -= 1
+        elif self._is_worth(work):
+            self._base, self._work = self.limit, work
+            self._step = min(_LARGEST, self._step * self._step)
+            self._in_vain = 0
+        else:
+            self._turn()
+        self.limit = self._base if self._rest > 0 else self._next()
+
+    def _is_worth(self, work: float) -> bool:
+        grown = self.limit / self._base - 1
+        if self.limit < min(self._base, self._modest):
+            return work >= _WON * self._work
+        return work / self._work - 1 >= _FAIR * grown
+
+    def _turn(self) -> None:
+        """Try the other direction; after both, a smaller step; after the smallest, rest."""
+        self._upwards = not self._upwards
+        self._in_vain += 1
+        if self._in_vain == 2:
+            self._in_vain = 0
+            # At least one span at the base, to see how much work is done there now.
+            self._rest = REST if self._step == _SMALLEST else 1
+            self._step = max(_SMALLEST, self._step**0.5)
+
+    def _next(self) -> int:
+        """Return what to try next; the base, where there is nothing beyond it."""
+        if self._upwards:
+            tried = min(self._cap, max(self._base + 1, round(self._base * self._step)))
+        else:
+            tried = max(1, min(self._base - 1, round(self._base / self._step)))
+        if tried == self._base:
+            self._turn()
+        return tried

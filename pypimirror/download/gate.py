@@ -1,0 +1,63 @@
+"""Where requests to one host wait for their turn. How many may pass is `concurrency`'s decision."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gevent.event import Event
+
+from pypimirror.download.concurrency import MODEST, Concurrency
+from pypimirror.download.failure import FetchError
+from pypimirror.model import Reason
+
+#: Failures that fewer requests at once may cure, besides answers that ask for less.
+_OVERLOAD = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
+
+
+class Gate:
+    """The requests that one host gets at once; the others wait, in their order."""
+
+    def __init__(self, cap: int, modest: int = MODEST) -> None:
+        self._control = Concurrency(cap, modest)
+        self._running = 0
+        self._waiting: deque[Event] = deque()
+
+    @property
+    def limit(self) -> int:
+        """How many may pass at once, now."""
+        return self._control.limit
+
+    def received(self, count: int) -> None:
+        """Count bytes that have come from the host."""
+        self._control.received(count, time.monotonic(), self._running)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn and hold it."""
+        if self._waiting or self._running >= self._control.limit:
+            turn = Event()
+            self._waiting.append(turn)
+            turn.wait()  # whoever sets it has counted this one in
+        else:
+            self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            while self._waiting and self._running < self._control.limit:
+                self._running += 1
+                self._waiting.popleft().set()
+
+    def went_well(self) -> None:
+        """Note that the host has answered, whatever it said."""
+        self._control.done(time.monotonic(), self._running)
+
+    def went_wrong(self, error: FetchError) -> None:
+        """Note how a request failed."""
+        if error.throttled or error.reason in _OVERLOAD:
+            self._control.failed(time.monotonic(), self._running)
+        else:
+            self.went_well()
