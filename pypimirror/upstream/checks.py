@@ -36,7 +36,8 @@ MAX_LINKS = 10
 
 # An absolute link that needs no closer look: no credentials, no odd port, nothing to quote.
 _CLEAN_URL = re.compile(
-    r"https?://[a-z0-9][a-z0-9.-]*+(?::[1-9][0-9]{0,3})?/[A-Za-z0-9._~!$&'()*+,;=:@/%?-]*+"
+    r"https?://[a-z0-9][a-z0-9.-]*+(?::(?:[1-5][0-9]{4}|6[0-4][0-9]{3}|[1-9][0-9]{0,3}))?"
+    r"/[A-Za-z0-9._~!$&'()*+,;=:@/%?-]*+"
 )
 _NOT_IN_URLS = re.compile(r"[\x00-\x1f\x7f\\]")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
