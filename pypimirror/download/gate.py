@@ -24,6 +24,7 @@ class Gate:
         self._control = Concurrency(cap, modest)
         self._running = 0
         self._waiting: deque[Event] = deque()
+        self._answered = False  # since it was eased last
 
     @property
     def limit(self) -> int:
@@ -53,11 +54,17 @@ class Gate:
 
     def went_well(self) -> None:
         """Note that the host has answered, whatever it said."""
+        self._answered = True
         self._control.done(time.monotonic(), self._running)
 
     def went_wrong(self, error: FetchError) -> None:
-        """Note how a request failed."""
-        if error.throttled or error.reason in _OVERLOAD:
+        """Note how a request failed.
+
+        A host that answers nothing at all is gone, and not overloaded: asking it one by one
+        would only make it take longer to find that out.
+        """
+        if error.throttled or (error.reason in _OVERLOAD and self._answered):
+            self._answered = False
             self._control.failed(time.monotonic(), self._running)
-        else:
+        elif error.reason not in _OVERLOAD:
             self.went_well()

@@ -51,6 +51,24 @@ def test_a_missing_file_is_no_reason_to_ask_for_less(
     assert len(simulator.requests) == 10
 
 
+def test_a_host_that_is_gone_is_not_asked_one_by_one() -> None:
+    gate = Gate(64)
+    for _ in range(20):
+        with gate.turn():
+            gate.went_wrong(FetchError(Reason.TIMEOUT, "nothing"))
+    assert gate.limit == MODEST
+
+
+def test_a_host_that_answers_some_and_drops_others_gets_less() -> None:
+    gate = Gate(64)
+    for _ in range(10):
+        with gate.turn():
+            gate.went_well()
+        with gate.turn():
+            gate.went_wrong(FetchError(Reason.CONNECTION, "reset"))
+    assert gate.limit < MODEST // 2
+
+
 def test_turns_are_given_in_the_order_of_asking_and_to_no_more_than_may_pass() -> None:
     gate = Gate(2)
     passed: list[int] = []
