@@ -116,6 +116,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let tests that use a catalog run on each database that was asked for."""
     if "database" in metafunc.fixturenames and _USERS & set(metafunc.fixturenames):
         chosen = CHOICES[metafunc.config.getoption("catalog")]
+        if len(chosen) > 1 and not metafunc.definition.nodeid.startswith(databases.TWICE):
+            return
         if chosen != [SQLITE] and not metafunc.definition.get_closest_marker("sqlite"):
             metafunc.parametrize("database", chosen, indirect=True, scope="session")
 

@@ -18,6 +18,16 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 #: Values of `--catalog`, with what each lets tests run on.
 CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRESQL]}
 
+#: What `both` runs twice: the other tests that use a catalog run on SQLite then, and on PostgreSQL
+#: with `--catalog postgresql`, which takes as long again.
+TWICE = (
+    "tests/catalog/",
+    "tests/hostile/",
+    "tests/test_lease.py",
+    "tests/stages/test_sync.py",
+    "tests/stages/test_plan.py",
+)
+
 
 class Databases:
     """Databases on one server, for the tests of one process."""

@@ -76,8 +76,3 @@ def start(tmp_path: Path) -> Start:
         )
 
     return start
-
-
-@pytest.fixture(autouse=True)
-def catalogs(database: str) -> None:
-    """Catalogs are in the database that `--catalog` asks for."""
