@@ -31,7 +31,7 @@ from pypimirror.durations import Duration
 from pypimirror.model import Reason, Stage
 from pypimirror.sections import IndexUrl
 from pypimirror.select.keys import Moment
-from pypimirror.stages.run import COUNTS
+from pypimirror.stages.summary import COUNTS
 from pypimirror.up.keys import OptionalAddress, Patience, Schedule, TimeZone
 
 DOCS = Path(__file__).resolve().parent

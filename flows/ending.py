@@ -11,7 +11,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from pypimirror.catalog import runs
 from pypimirror.model import Problem
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 
 
 def final_state(summary: Summary) -> State[Any]:

@@ -32,9 +32,10 @@ from flows.witness import watching
 from pypimirror import config as configuration
 from pypimirror.catalog import runs
 from pypimirror.model import Stage
-from pypimirror.stages import run as stages
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages import record
+from pypimirror.stages.run import Run
 from pypimirror.stages.sequence import Batch
+from pypimirror.stages.summary import Summary
 from pypimirror.workers import Cancelled
 from tasks.discover import discover
 from tasks.download import download
@@ -64,7 +65,7 @@ def perform(
     `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
     does what its last run left undone, else what is left of the run that `retry` names. Raises what
-    `pypimirror.stages.run.sync` does; a signal that ends the flow run cancels its run.
+    `pypimirror.stages.record.sync` does; a signal that ends the flow run cancels its run.
     """
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
@@ -86,7 +87,7 @@ def perform(
                 raise Cancelled("cancelled") from end
 
     with FlowReporter(flow_run_logger(flow_run)) as reporter:
-        result = stages.sync(
+        result = record.sync(
             settings,
             names,
             in_flow_run,

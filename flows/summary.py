@@ -14,7 +14,7 @@ from prefect.logging.loggers import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from pypimirror.catalog import runs
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 
 #: Failures that the table has at most; the catalog has all of them.
 ROWS = 200

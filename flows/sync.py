@@ -24,7 +24,8 @@ from flows import running
 from flows.ending import final_state
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import apply, sequence
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 
 #: Where a flow run leaves how it ended, for `run_sync`.
 _ended: ContextVar[list[Summary | PypimirrorError]] = ContextVar("ended")
@@ -74,7 +75,7 @@ def _apply(planned: apply.Planned, run: Run) -> None:
 def run_sync(
     config: str, projects: Sequence[str], retry: str | None = None, plan: str | None = None
 ) -> Summary:
-    """Run the flow in this process; raises what `pypimirror.stages.run.sync` does.
+    """Run the flow in this process; raises what `pypimirror.stages.record.sync` does.
 
     Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
     """

@@ -20,7 +20,8 @@ from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, again, recheck
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 
 
 @flow(name="verify", persist_result=False, result_serializer="json")

@@ -100,7 +100,7 @@ def _close_record(config: Path, run: str, message: str, *, cancelled: bool) -> N
     from pypimirror import config as configuration
     from pypimirror.catalog import runs
     from pypimirror.lock import LockedError
-    from pypimirror.stages.run import open_mirror
+    from pypimirror.stages.record import open_mirror
 
     # Another run that works meanwhile has closed the record.
     with (

@@ -14,9 +14,10 @@ from pypimirror.model import Problem
 from pypimirror.stages import plan as planning
 from pypimirror.stages import sequence
 from pypimirror.stages.plan import Plan
+from pypimirror.stages.record import sync as run_sync
 from pypimirror.stages.reporter import LogReporter
-from pypimirror.stages.run import Run, Summary
-from pypimirror.stages.run import sync as run_sync
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 from tests import databases, postgresql
 from tests.checker import check
 from tests.corpus.build import make_provenance, make_sdist, make_wheel

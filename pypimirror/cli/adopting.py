@@ -7,9 +7,9 @@ from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config
-from pypimirror.stages import adopt, sequence
-from pypimirror.stages import run as run_module
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages import adopt, record, sequence
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 
 
 def run(config: Config, *, quiet: bool) -> Summary:
@@ -19,9 +19,7 @@ def run(config: Config, *, quiet: bool) -> Summary:
         adopt.adopt(current, sequence.sync)
 
     with TerminalReporter(quiet) as reporter:
-        return run_module.sync(
-            config, (), work, command="adopt", trigger="inline", reporter=reporter
-        )
+        return record.sync(config, (), work, command="adopt", trigger="inline", reporter=reporter)
 
 
 def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:

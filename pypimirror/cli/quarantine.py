@@ -12,7 +12,7 @@ from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config
 from pypimirror.stages import quarantine
 from pypimirror.stages.quarantine import Entry
-from pypimirror.stages.run import open_mirror
+from pypimirror.stages.record import open_mirror
 from pypimirror.tree import Tree
 
 

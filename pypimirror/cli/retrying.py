@@ -8,7 +8,7 @@ from pypimirror.cli import history, syncing, verifying
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config, ConfigError
 from pypimirror.stages import recheck, retry
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 
 
 def run(

@@ -12,7 +12,7 @@ from pypimirror.catalog import states
 from pypimirror.cli.options import escape, out
 
 if TYPE_CHECKING:
-    from pypimirror.stages.run import Summary
+    from pypimirror.stages.summary import Summary
 
 _STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
 _SHOWN = 20

@@ -16,9 +16,9 @@ from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config
 from pypimirror.memory import relax_collector
 from pypimirror.project import project_directory
-from pypimirror.stages import run as run_module
-from pypimirror.stages import sequence
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages import record, sequence
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 
 
 def run(
@@ -42,9 +42,7 @@ def run(
     if plan is not None:
         projects, work = _planned(plan)
     with TerminalReporter(quiet) as reporter:
-        return run_module.sync(
-            config, projects, work, trigger="inline", reporter=reporter, retry=retry
-        )
+        return record.sync(config, projects, work, trigger="inline", reporter=reporter, retry=retry)
 
 
 def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:

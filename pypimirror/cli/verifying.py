@@ -9,10 +9,10 @@ from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
 from pypimirror.memory import relax_collector
-from pypimirror.stages import run as run_module
-from pypimirror.stages import sequence
+from pypimirror.stages import record, sequence
 from pypimirror.stages.recheck import Options, recheck
-from pypimirror.stages.run import Run, Summary
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 
 
 def _seconds(text: str | None, option: str) -> float | None:
@@ -42,7 +42,7 @@ def run(config: Config, options: Options, *, quiet: bool, retry: str | None = No
 
     relax_collector()
     with TerminalReporter(quiet) as reporter:
-        return run_module.sync(
+        return record.sync(
             config,
             (),
             work,

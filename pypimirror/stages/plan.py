@@ -25,8 +25,9 @@ from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
 from pypimirror.stages import discover, ownership, publish, sequence, standing, withdraw
+from pypimirror.stages.record import check_names
 from pypimirror.stages.reporter import LogReporter, Reporter
-from pypimirror.stages.run import Run, StoppedError, check_names
+from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
 
 #: The version of the document; a change that a reader could trip over makes it another.

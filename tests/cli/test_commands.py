@@ -9,7 +9,7 @@ import pytest
 from pypimirror import __version__
 from pypimirror.catalog import runs
 from pypimirror.cli.errors import OF_STATE, Exit
-from pypimirror.stages.run import COUNTS
+from pypimirror.stages.summary import COUNTS
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, listing, offer
 from tests.simulator import Simulator, Status

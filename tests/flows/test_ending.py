@@ -7,7 +7,7 @@ import pytest
 from flows.ending import final_state
 from pypimirror.catalog import runs
 from pypimirror.model import Problem, Reason
-from pypimirror.stages.run import COUNTS, Summary
+from pypimirror.stages.summary import COUNTS, Summary
 
 
 def summary(state: str, *failures: Problem, message: str = "", **counts: int) -> Summary:

@@ -9,7 +9,7 @@ import pytest
 from flows import summary as summaries
 from pypimirror.catalog import runs
 from pypimirror.model import Problem, Reason
-from pypimirror.stages.run import COUNTS, Summary
+from pypimirror.stages.summary import COUNTS, Summary
 
 
 def summary(failed: int, message: str = "m") -> Summary:

@@ -14,7 +14,7 @@ from flows.verify import final_state, verify
 from pypimirror.catalog import runs
 from pypimirror.model import Problem, Reason
 from pypimirror.project import project_directory
-from pypimirror.stages.run import COUNTS, Summary
+from pypimirror.stages.summary import COUNTS, Summary
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, wait_for

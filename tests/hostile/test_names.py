@@ -16,7 +16,7 @@ import pytest
 
 from pypimirror.filenames import printable
 from pypimirror.model import Reason
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 from tests.hostile.conftest import Room
 from tests.simulator import Simulator
 

@@ -15,8 +15,9 @@ import pytest
 from pypimirror.model import Stage
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
-from pypimirror.stages.run import Run, Summary
-from pypimirror.stages.run import sync as run_sync
+from pypimirror.stages.record import sync as run_sync
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 from pypimirror.verify import worker
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher

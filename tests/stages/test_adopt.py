@@ -10,10 +10,10 @@ import pytest
 
 from pypimirror.model import Reason
 from pypimirror.stages import adopt as adopt_module
-from pypimirror.stages import run as run_module
-from pypimirror.stages import sequence
-from pypimirror.stages.run import Run, Summary
-from pypimirror.stages.run import sync as run_sync
+from pypimirror.stages import record, sequence
+from pypimirror.stages.record import sync as run_sync
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 from pypimirror.tree import Tree
 from tests.corpus.build import make_sdist
 from tests.integrity.watching import Watcher
@@ -149,7 +149,7 @@ def test_what_is_right_stays_on_its_page_at_every_step_of_a_sync(
         steps.append((path, len(watcher.wrong) - before))
         assert fine.filename in mirror.files("six")
 
-    monkeypatch.setattr(run_module, "Tree", partial(Tree, on_step=look))
+    monkeypatch.setattr(record, "Tree", partial(Tree, on_step=look))
     mirror.sync()
     assert all(mirror.holds(file) for file in held)
     assert all("six-1.0" in wrong or "six-2.0" in wrong for wrong in watcher.wrong)

@@ -12,7 +12,7 @@ import pytest
 
 from pypimirror.config import ConfigError
 from pypimirror.stages import apply
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer
 from tests.simulator import IndexFile, Simulator

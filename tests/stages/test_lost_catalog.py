@@ -11,7 +11,7 @@ import pytest
 
 from pypimirror.catalog import database as catalogs
 from pypimirror.catalog.database import CatalogError
-from pypimirror.stages.run import Summary
+from pypimirror.stages.summary import Summary
 from tests.mirror import Mirror, offer
 from tests.postgresql import Server
 from tests.simulator import Simulator

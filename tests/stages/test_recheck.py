@@ -19,8 +19,9 @@ from pypimirror.model import Reason
 from pypimirror.stages import recheck as recheck_module
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, recheck
-from pypimirror.stages.run import Run, Summary
-from pypimirror.stages.run import sync as run_sync
+from pypimirror.stages.record import sync as run_sync
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import Summary
 from pypimirror.verify.protocol import Check, Checked
 from tests.corpus.build import make_sdist
 from tests.integrity.watching import Watcher

@@ -12,10 +12,11 @@ from pypimirror.model import Reason, Stage
 from pypimirror.stages import recheck as rechecking
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options
+from pypimirror.stages.record import sync as run_sync
 from pypimirror.stages.reporter import LogReporter
-from pypimirror.stages.run import Run, Summary
-from pypimirror.stages.run import sync as run_sync
+from pypimirror.stages.run import Run
 from pypimirror.stages.sequence import Batch
+from pypimirror.stages.summary import Summary
 from tests.mirror import Mirror, offer, reasons
 from tests.simulator import IndexFile, Simulator, Status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.model import Reason
-from pypimirror.stages.run import COUNTS
+from pypimirror.stages.summary import COUNTS
 from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.simulator import Simulator, Status
 

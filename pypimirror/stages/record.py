@@ -1,0 +1,247 @@
+"""A run from its beginning to its end, and its record in the history.
+
+`sync` takes the lock and the lease, opens the catalog and the mirror root, and closes the record
+whatever happens in between. What is done in between is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from packaging.utils import InvalidName, canonicalize_name
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror import interrupts, lock
+from pypimirror.catalog import engines, runs, statistics
+from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.changes import Changes
+from pypimirror.config import Config, ConfigError
+from pypimirror.durability import choose
+from pypimirror.lease import Lease
+from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
+from pypimirror.select.selection import Selection
+from pypimirror.space import remedy
+from pypimirror.stages import history, ownership, staging, standing
+from pypimirror.stages import retry as retries
+from pypimirror.stages.reporter import LogReporter, Reporter
+from pypimirror.stages.run import Run
+from pypimirror.stages.summary import COUNTS, Summary
+from pypimirror.tree import Tree
+from pypimirror.workers import Cancelled
+
+
+def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName, ...] | None:
+    """Normalise the projects that a command names; raises `ConfigError` on one not selected."""
+    if not names:
+        return None
+    try:
+        valid = [ProjectName(canonicalize_name(name, validate=True)) for name in names]
+    except InvalidName as error:
+        raise ConfigError(f"{error}; name projects as the index does, without a version") from error
+    checked = tuple(dict.fromkeys(valid))
+    for name in checked:
+        if not selection.project(name):
+            raise ConfigError(f"{name}: is not selected; add it to select.projects")
+    return checked
+
+
+@contextmanager
+def _catalog_errors(catalog: Catalog) -> Iterator[None]:
+    """Translate the database's errors."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise CatalogError(_as_problem(error, catalog).message) from error
+
+
+@contextmanager
+def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+    """Hold lock and lease, and open catalog and mirror root, making what is not there.
+
+    Raises `LockedError`, `CatalogError` and `TreeError`.
+    """
+    with _open_mirror(config) as (catalog, tree, _):
+        yield catalog, tree
+
+
+@contextmanager
+def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease]]:
+    catalog_file = sqlite_file(config.catalog_url)
+    durability = choose(config.mirror.durability, config.directory, catalog_file)
+    tree = Tree(config.directory, durability=durability)
+    tree.create()
+    # The lock comes first: what a migration changes must not change under another run.
+    with (
+        lock.hold(tree.private / "lock"),
+        closing(Catalog.open(config.catalog_url)) as catalog,
+        _catalog_errors(catalog),
+        ownership.hold(catalog, tree, claim=True) as lease,
+    ):
+        yield catalog, tree, lease
+
+
+def sync(
+    config: Config,
+    names: Sequence[str],
+    work: Callable[[Run], None],
+    *,
+    trigger: str,
+    command: str = "sync",
+    reporter: Reporter | None = None,
+    retry: str | None = None,
+    options: Sequence[str] = (),
+) -> Summary:
+    """Hold the lock, record a run, let `work` do it, and say how it ended.
+
+    With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
+    is, there is no run, and the summary names none. `options` are recorded beside `names`.
+    Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
+    afterwards everything that goes wrong is in the summary.
+    """
+    selection = Selection(config)
+    checked = check_names(selection, names)
+    with _open_mirror(config) as (catalog, tree, lease):
+        run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
+        run.command, run.lease = command, lease
+        lease.on_lost = run.cancel
+        tree.clear_private()
+        with _catalog_errors(catalog):
+            staging.sweep(catalog, tree)
+        with _catalog_errors(catalog), catalog.write() as connection:
+            runs.close_crashed(connection)
+            if retry is not None:
+                run.retry = retries.plan(connection, selection, retry, command)
+                if run.retry is None:
+                    run.close()
+                    message = f"Nothing to retry: all that {retry} left undone has been done"
+                    return Summary.of_nothing(command, message)
+                run.names = run.retry.names
+            run.id, run.name = runs.start(
+                connection,
+                command=command,
+                trigger=trigger,
+                config=config.digest(),
+                arguments=[*(run.names or ()), *options],
+                now=run.now,
+                retry_of=run.retry.of if run.retry is not None else None,
+            )
+        if run.retry is not None:
+            run.reporter.announce(run.retry.said)
+        return _perform(run, lambda run: _noting_changes(run, work))
+
+
+def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
+    """Do the work of a run; note what it changes where the configuration asks for it."""
+    publish = run.config.publish
+    if publish.changes is None:
+        work(run)
+        return
+    path = Path(str(publish.changes).replace("{run}", run.name))
+    with closing(Changes(path, publish.changes_format)) as run.tree.changes:
+        work(run)
+
+
+def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
+    """Do the work of a recorded run; close its record."""
+    state, message = runs.FAILED, "ended by an error of the program"
+    try:
+        work(run)
+        if run.unreachable:
+            message = run.unreachable.message
+            run.failed(Stage.DISCOVER, [run.unreachable])
+        elif run.no_room:
+            message = run.no_room.message
+            run.failed(Stage.DOWNLOAD, [run.no_room])
+        else:
+            state, message = runs.COMPLETED, ""
+    except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
+        if isinstance(error, KeyboardInterrupt | Cancelled):
+            interrupts.heard()
+            run.cancel()
+        state, message = _ended_by(run, error)
+    finally:
+        with interrupts.shield():
+            run.close()
+            summary = _close(run, state, message)
+            _forget_old_runs(run, summary.state)
+            _write_metrics(run)
+    return summary
+
+
+def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
+    """Record what has ended a run; return its state and message."""
+    lost = run.lease.lost if run.lease is not None else None
+    if lost is not None:
+        # What is left to write is this run's own record, and nobody else's business.
+        run.catalog.guard = lambda: None
+        run.catalog.give_up()
+        error = lost
+    if isinstance(error, KeyboardInterrupt | Cancelled):
+        return runs.CANCELLED, "cancelled"
+    assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
+    problem = _as_problem(error, run.catalog)
+    with _catalog_errors(run.catalog):  # it may be on the same disk
+        run.failed(run.stage, [problem])
+    return runs.FAILED, problem.message
+
+
+#: Counts of a run after which the figures on all files are others.
+_MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
+
+
+def _write_metrics(run: Run) -> None:
+    if run.config.metrics.textfile is not None:
+        from pypimirror.metrics import write_textfile
+
+        try:
+            write_textfile(run.config, run.config.metrics.textfile)
+        except (PypimirrorError, OSError) as error:
+            run.reporter.note("warning", f"no metrics were written: {error}")
+
+
+def _forget_old_runs(run: Run, state: str) -> None:
+    if state in (runs.COMPLETED, runs.INCOMPLETE):
+        try:
+            history.prune(run)
+        except SQLAlchemyError as error:
+            run.reporter.note("warning", f"old runs stay in the history: {error}")
+
+
+def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
+    if isinstance(error, SQLAlchemyError):
+        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
+    return getattr(error, "problem", None) or Problem(Reason.INTERNAL, str(error))
+
+
+def _close(run: Run, state: str, message: str) -> Summary:
+    with _catalog_errors(run.catalog), run.catalog.write() as connection:
+        said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
+        for stage, problems in standing.told(run, connection).items():
+            news = [problem for problem in problems if (problem.project, problem.file) not in said]
+            runs.add_failures(connection, run.id, stage, news)
+        rows = runs.failures_of(connection, run.id)
+        failures = [
+            Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts) for r in rows
+        ]
+        if state == runs.COMPLETED and failures:
+            state = runs.INCOMPLETE
+        counts = {key: run.counts[key] for key in COUNTS[run.command]}
+        counts["files_failed"] = len(
+            {(problem.project, problem.file) for problem in failures if problem.file}
+        )
+        last = statistics.last(connection)
+        moved = any(run.counts[name] for name in _MOVING)
+        # Counting takes seconds where there are millions of files: not for somebody who waits.
+        if state in (runs.COMPLETED, runs.INCOMPLETE) and (
+            last is None or (moved and last.is_old(run.now))
+        ):
+            statistics.keep(connection, statistics.take(connection, run.now))
+        runs.end(connection, run.id, state, message, counts)
+    seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
+    return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

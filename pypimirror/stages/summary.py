@@ -1,0 +1,85 @@
+"""How a run ended, and what is counted in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pypimirror.catalog import runs
+from pypimirror.model import Problem
+
+#: What a run counts, by command; the keys of `counts` in JSON.
+COUNTS = {
+    "sync": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_downloaded",
+        "files_reused",
+        "files_verified",
+        "files_failed",
+        "files_quarantined",
+        "files_withdrawn",
+        "pages_written",
+        "bytes_downloaded",
+    ),
+    "adopt": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_reused",
+        "files_verified",
+        "files_missing",
+        "files_failed",
+        "files_quarantined",
+        "pages_written",
+        "bytes_checked",
+    ),
+    "verify": (
+        "files_checked",
+        "files_failed",
+        "files_downloaded",
+        "files_verified",
+        "pages_written",
+        "repaired",
+        "bytes_checked",
+        "bytes_downloaded",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended."""
+
+    run: str  #: its name; "" where nothing was left to do, and so no run was needed
+    state: str
+    counts: dict[str, int]
+    seconds: float
+    failures: list[Problem]
+    stages: list[str]  #: in which stage each of `failures` happened
+    message: str
+
+    @classmethod
+    def of_nothing(cls, command: str, message: str) -> Summary:
+        """Say that there was nothing to do, and so no run."""
+        return cls("", runs.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document that `sync --json` prints."""
+        return {
+            "run": self.run or None,
+            "state": self.state,
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                {
+                    "project": problem.project,
+                    "file": problem.file,
+                    "stage": stage,
+                    "reason": problem.reason.value,
+                    "message": problem.message,
+                }
+                for problem, stage in zip(self.failures, self.stages, strict=True)
+            ],
+        }
