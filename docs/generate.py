@@ -30,7 +30,7 @@ from pypimirror.config import Config
 from pypimirror.durations import Duration
 from pypimirror.model import Reason, Stage
 from pypimirror.sections import IndexUrl
-from pypimirror.select.keys import Moment
+from pypimirror.select.keys import MetadataKeys, Moment
 from pypimirror.stages.summary import COUNTS
 from pypimirror.up.keys import OptionalAddress, Patience, Schedule, TimeZone
 
@@ -223,6 +223,8 @@ def _kind(hint: Any, field: FieldInfo) -> str:
     """Say in words what a value may be."""
     if get_origin(hint) is tuple:
         return f"list of {_kind(get_args(hint)[0], field)}"
+    if hint is MetadataKeys:
+        return "table of lists of text"
     if get_origin(hint) is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in get_args(hint))
     if get_origin(hint) is UnionType or get_origin(hint) is Union:
@@ -270,6 +272,8 @@ def _toml(value: object) -> str:
             if hours < 1:
                 return json.dumps(f"{hours * 60:g}m")
             return json.dumps(f"{days:g}d" if days.is_integer() and days > 1 else f"{hours:g}h")
+        case dict() if not value:
+            return "{}"
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"
     return str(value)

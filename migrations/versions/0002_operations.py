@@ -16,7 +16,7 @@ COLUMNS = {
         ("last_error", sa.Text),
         ("provenance_sha256", sa.LargeBinary),
     ),
-    "projects": (("checked_at", sa.Float), ("choice_until", sa.Float)),
+    "projects": (("checked_at", sa.Float), ("choice_until", sa.Float), ("facts", sa.Text)),
     "runs": (("retry_of", sa.Text), ("boot", sa.Text)),
 }
 

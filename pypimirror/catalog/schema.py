@@ -53,6 +53,7 @@ projects = Table(
     Column("extra", Text),  # JSON object
     Column("selection", Text),  # digest of the selection it was read under
     Column("choice_until", Float),  # when time alone changes what is selected of it
+    Column("facts", Text),  # JSON: core metadata that was read for the selection, by its digest
     Column("gone", Text),  # a Cause, where it is not offered any more
     Column("checked_at", Float),  # when its page was last asked for
     Column("look", Boolean, nullable=False),  # its page must be asked for

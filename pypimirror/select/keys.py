@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 
 from pypimirror.durations import Duration
+from pypimirror.select import metadata as core
 
 #: What `types` tells apart; `other` are eggs, installers and system packages.
 FileType = Literal["wheel", "sdist", "other"]
@@ -27,6 +28,20 @@ def _aware(value: datetime) -> datetime:
 
 
 Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_aware)]
+
+
+def _fields(values: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    found = {name.lower().replace("_", "-"): texts for name, texts in values.items()}
+    for name in found:
+        if name not in core.FIELDS:
+            known = ", ".join(sorted(core.FIELDS))
+            raise ValueError(
+                f"{name!r} is no field of core metadata that is known; there are {known}"
+            )
+    return found
+
+
+MetadataKeys = Annotated[dict[str, tuple[str, ...]], AfterValidator(_fields)]
 
 
 class RuleKeys(BaseModel):
@@ -85,6 +100,16 @@ class RuleKeys(BaseModel):
     max_file_size: ByteSize | None = Field(
         None, description="No larger file, as the upstream says; one of unknown size passes."
     )
+    metadata: MetadataKeys = Field(
+        {}, description="Core metadata of a release, by field: of each field named, one value must "
+        "match one of the globs or regular expressions, as in `{ classifier = [\"License :: OSI "
+        "Approved :: *\"] }`. `license` means License-Expression, too. Read from the wheels' "
+        "`.metadata`; a release without any does not pass."
+    )  # fmt: skip
+    exclude_metadata: MetadataKeys = Field(
+        {}, description="The same; no value of these fields may match. A release without core "
+        "metadata passes."
+    )  # fmt: skip
     latest: int = Field(
         0, ge=0, description="Of the releases that all else lets through, the newest N; 0 = all."
     )

@@ -20,9 +20,11 @@ from packaging.version import Version
 
 from pypimirror.filenames import version_of, version_text
 from pypimirror.model import File
+from pypimirror.select import metadata
 from pypimirror.select.entries import pattern
 from pypimirror.select.environments import Environments
 from pypimirror.select.keys import RuleKeys
+from pypimirror.select.metadata import Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ class Verdict:
 class Facts:
     """What is known of one file; read when a check asks for it."""
 
-    def __init__(self, project: str, file: File) -> None:
+    def __init__(self, project: str, file: File, metadata: Metadata | None = None) -> None:
         self.project = project
         self.file = file
+        self.metadata = metadata  #: of its release, as far as it was read
 
     @cached_property
     def version(self) -> Version | None:
@@ -110,6 +113,17 @@ class Rules:
             for names, make in _CHECKS
             if (rule := ", ".join(source[name] for name in names if _is_set(keys, name)))
         ]
+        of_metadata = {source["metadata"], source["exclude_metadata"]}
+        self._plain = [(rule, check) for rule, check in self._checks if rule not in of_metadata]
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields of core metadata that decide."""
+        return frozenset({*self._keys.metadata, *self._keys.exclude_metadata})
+
+    def may_pass(self, facts: Facts, now: float) -> bool:
+        """Whether nothing but its core metadata can keep a file out, or the other files."""
+        return all(check(facts, now)[0] for _, check in self._plain)
 
     @cached_property
     def is_empty(self) -> bool:
@@ -254,6 +268,16 @@ def _max_file_size(keys: RuleKeys, _source: str) -> Check:
     )  # fmt: skip
 
 
+def _metadata(keys: RuleKeys, source: str) -> Check:
+    fits = metadata.required(keys.metadata, source)
+    return lambda facts, _: (*fits(facts.metadata), None)
+
+
+def _excluded_metadata(keys: RuleKeys, source: str) -> Check:
+    fits = metadata.excluded(keys.exclude_metadata, source)
+    return lambda facts, _: (*fits(facts.metadata), None)
+
+
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], Check]], ...] = (
     (("files",), _file_names),
     (("exclude_files",), _excluded_file_names),
@@ -269,6 +293,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], Check]], ...] = 
     (("older_than",), _older_than),
     (("younger_than",), _younger_than),
     (("max_file_size",), _max_file_size),
+    (("metadata",), _metadata),
+    (("exclude_metadata",), _excluded_metadata),
 )
 
 

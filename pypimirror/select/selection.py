@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 
 from pypimirror.config import Config, ConfigError
 from pypimirror.model import File, ProjectName
@@ -19,9 +20,11 @@ from pypimirror.select import entries
 from pypimirror.select.entries import Entry, EntryError
 from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.keys import RuleKeys, SelectSection
+from pypimirror.select.metadata import Metadata
 from pypimirror.select.rules import Facts, Rules, Verdict
 
 _SELECTED = Verdict(True)
+_UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -101,21 +104,45 @@ class Selection:
         ]
         return reserving or self._everyone
 
-    def choose(self, project: ProjectName, files: Sequence[File], now: float) -> Choice:
-        """Decide which files of `project`, which itself is selected, are mirrored now."""
+    def fields(self, project: ProjectName) -> frozenset[str]:
+        """Return the fields of core metadata that decide on files of a project: mostly none."""
+        return self._rules_of(project).fields
+
+    def may_pass(self, project: ProjectName, files: Sequence[File], now: float) -> list[bool]:
+        """Return which files nothing but core metadata keeps out, or other files."""
+        rules = self._rules_of(project)
+        return [rules.may_pass(Facts(project, file), now) for file in files]
+
+    def choose(
+        self,
+        project: ProjectName,
+        files: Sequence[File],
+        now: float,
+        metadata: Mapping[str, Metadata] = _UNKNOWN,
+    ) -> Choice:
+        """Decide which files of `project`, which itself is selected, are mirrored now.
+
+        `metadata` holds that of files by their names, as far as `fields` asks for any.
+        """
         if self._takes_all(project):
             return Choice([True] * len(files))
-        verdicts = self.explain(project, files, now)
+        verdicts = self.explain(project, files, now, metadata)
         changes = (verdict.until for verdict in verdicts if verdict.until is not None)
         return Choice([verdict.selected for verdict in verdicts], min(changes, default=None))
 
-    def explain(self, project: ProjectName, files: Sequence[File], now: float) -> list[Verdict]:
+    def explain(
+        self,
+        project: ProjectName,
+        files: Sequence[File],
+        now: float,
+        metadata: Mapping[str, Metadata] = _UNKNOWN,
+    ) -> list[Verdict]:
         """Say of each file whether it is mirrored, by which rule, until when."""
         wanted = [e for e in self._projects if e.names(project)]
         if any(entry.is_whole for entry in wanted):
             wanted = []  # one that means every file, whatever the others say
         refused = [e for e in self._exclude if not e.is_whole and e.names(project)]
-        facts = [Facts(project, file) for file in files]
+        facts = [Facts(project, file, metadata.get(file.filename)) for file in files]
         verdicts = [_asked_for(each, wanted, refused) for each in facts]
         left = [each for each, v in zip(facts, verdicts, strict=True) if v.selected]
         ruled = iter(self._rules_of(project).decide(left, now))

@@ -11,7 +11,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection, Row
@@ -35,6 +34,7 @@ from pypimirror.stages import (
     alternates,
     backoff,
     lists,
+    metadata,
     pages,
     retry,
     sources,
@@ -43,8 +43,6 @@ from pypimirror.stages import (
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
 from pypimirror.stages.run import Run
-from pypimirror.tree import hashed_location
-from pypimirror.upstream.grouping import project_of
 
 #: Pages whose consequences go into the catalog in one transaction.
 _COMMIT = 200
@@ -168,6 +166,10 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         for row, position, result, _ in read
         if result.page is not None and not _is_unchanged(run, row, position, result)
     }
+    known = metadata.of_answers(run, read, changed)
+    undecided = {number for number, each in known.items() if each.failed is not None}
+    read = [answer for answer in read if answer.row.id not in undecided]
+    changed = {number: page for number, page in changed.items() if number not in undecided}
     pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
         held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
@@ -187,7 +189,14 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             position, page = changed[row.id]
             upstream = run.config.upstream[position]
             decision, columns = _read_page(
-                run, row, upstream, place, page, held[row.id], pooled.claims[row.id]
+                run,
+                row,
+                upstream,
+                place,
+                page,
+                held[row.id],
+                pooled.claims[row.id],
+                known.get(row.id),
             )
             decisions[row.id] = decision
             columns |= _identity(run, row, result)
@@ -203,6 +212,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         for problem in decision.refused:
             run.reporter.problem(Stage.DISCOVER, problem)
     run.failed(Stage.DISCOVER, pooled.failed.values())
+    metadata.report(run, known.values())
 
 
 def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
@@ -279,11 +289,13 @@ def _read_page(
     page: ProjectPage,
     held: dict[str, HeldFile],
     pooled: Mapping[str, Sequence[Claim]],
+    known: metadata.Known | None,
 ) -> tuple[Decision, dict[str, Any]]:
     """Decide on a page, of one of the upstream's places; return that and the new columns."""
-    choice = run.selection.choose(ProjectName(row.name), page.files, run.now)
+    about = known.files if known is not None else {}
+    choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
     selected = pages.limited(page, choice.selected, upstream.newest)
-    locations = _locations(page) if run.config.mirror.layout == "pypi" else {}
+    locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}
     believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     terms = Terms(
         owner=place or upstream.name,
@@ -291,6 +303,8 @@ def _read_page(
         replace_changed=run.config.verify.on_changed == "replace",
     )
     decision = decide(page, held, selected, locations, pooled, terms)
+    if known is not None:
+        decision.refused.extend(known.refused)
     for warning in page.warnings:
         run.reporter.note("warning", f"{row.name}: {warning}")
     active = page.status is ProjectStatus.ACTIVE
@@ -303,23 +317,10 @@ def _read_page(
         "extra": to_json(page.extra),
         "selection": run.selection.digest,
         "choice_until": choice.until,
+        "facts": known.column if known is not None else None,
         "gone": None,
         "dirty": True,
     }
-
-
-def _locations(page: ProjectPage) -> dict[str, str]:
-    """Return the upstream's own directories of files, where no other project can have the same.
-
-    A name such as "foo-bar-1.zip" may stand on the pages of foo and of foo-bar, and the directory
-    is the upstream's choice: so it counts only for the one project that the name is read as.
-    """
-    found = {}
-    for file in page.files:
-        location = hashed_location(urlsplit(file.url).path)
-        if location and project_of(file.filename) == page.project:
-            found[file.filename] = location
-    return found
 
 
 def _versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:

@@ -23,7 +23,7 @@ from pypimirror.config import Config, ConfigError
 from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.select.rules import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.stages import pages
+from pypimirror.stages import metadata, pages
 from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
@@ -122,7 +122,11 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, gone, None, [_left(row, gone) for row in held])
     states = {row.filename: State(row.state).label for row in held}
-    verdicts = run.selection.explain(project, page.files, run.now)
+    offer = metadata.Offer(0, _facts(run, project), owner, page, {})
+    known = metadata.read(run, [offer]).get(0, metadata.Known())
+    if known.failed is not None:
+        raise StoppedError(known.failed)
+    verdicts = run.selection.explain(project, page.files, run.now, known.files)
     upstream = next(u for u in run.config.upstream if u.name == owner)
     kept = pages.limited(page, [v.selected for v in verdicts], upstream.newest)
     fact = f"not among the newest {upstream.newest} linked files"
@@ -141,6 +145,11 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(FileExplanation(name, absent, state) for name, state in states.items())
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
+
+
+def _facts(run: Run, project: ProjectName) -> str | None:
+    with run.catalog.read() as connection:
+        return next((row.facts for row in projects.by_name(connection, [project])), None)
 
 
 def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:

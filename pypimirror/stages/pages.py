@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from packaging.version import Version
@@ -21,6 +21,7 @@ from pypimirror.model import File, ProjectName, ProjectPage, ProjectStatus, Reas
 from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linked, linkpages
 from pypimirror.stages.run import Run, places
+from pypimirror.tree import hashed_location
 from pypimirror.upstream.checks import Collector
 from pypimirror.upstream.grouping import project_of
 
@@ -125,6 +126,20 @@ def _is_meant(filename: str, project: str, collected: Collector) -> bool:
     if problem is not None and problem.reason is Reason.UNSAFE_NAME:
         collected.refuse_for(problem)
     return problem is None and project_of(filename, [ProjectName(project)]) == project
+
+
+def locations(page: ProjectPage) -> dict[str, str]:
+    """Return the upstream's own directories of files, where no other project can have the same.
+
+    A name such as "foo-bar-1.zip" may stand on the pages of foo and of foo-bar, and the directory
+    is the upstream's choice: so it counts only for the one project that the name is read as.
+    """
+    found = {}
+    for file in page.files:
+        location = hashed_location(urlsplit(file.url).path)
+        if location and project_of(file.filename) == page.project:
+            found[file.filename] = location
+    return found
 
 
 def limited(page: ProjectPage, selected: Sequence[bool], limit: int) -> list[bool]:

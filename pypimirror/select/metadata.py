@@ -1,0 +1,90 @@
+"""Core metadata as far as rules ask for it: fields, their values, and what they must be. Pure.
+
+Source: https://packaging.python.org/en/latest/specifications/core-metadata/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from email.parser import HeaderParser
+
+from pypimirror.filenames import printable
+from pypimirror.select.entries import pattern
+
+#: By field, its values as written.
+Metadata = Mapping[str, Sequence[str]]
+
+#: Fields that rules may name, without the description and what pages say better.
+FIELDS = frozenset(
+    {
+        *("author", "author-email", "classifier", "download-url", "dynamic", "home-page"),
+        *("import-name", "import-namespace", "keywords", "license", "license-file", "maintainer"),
+        *("maintainer-email", "metadata-version", "name", "obsoletes-dist", "platform"),
+        *("project-url", "provides-dist", "provides-extra", "requires-dist"),
+        *("requires-external", "summary", "supported-platform"),
+    }
+)
+
+#: Characters of a value, and values of a field, that are looked at.
+_LONGEST, _MOST = 1000, 1000
+
+#: The fields that are read for one that rules name, where these are others.
+_ALSO = {"license": ("license-expression", "license")}
+
+
+def read(document: bytes, fields: Collection[str]) -> dict[str, list[str]]:
+    """Return the values of some fields of a core metadata file."""
+    head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
+    headers = HeaderParser().parsestr(head)
+    return {
+        field: [
+            value.strip()[:_LONGEST]
+            for header in _ALSO.get(field, (field,))
+            for value in headers.get_all(header, [])[:_MOST]
+        ]
+        for field in sorted(fields)
+    }
+
+
+#: Whether metadata passes, and what decided.
+Fits = Callable[[Metadata | None], tuple[bool, str]]
+
+
+def required(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
+    """Return what tells whether of each field one value matches. Raises `EntryError`."""
+    wanted = _patterns(texts, source)
+
+    def fits(metadata: Metadata | None) -> tuple[bool, str]:
+        if metadata is None:
+            return False, "no core metadata is known"
+        for name, globs in wanted.items():
+            values = metadata.get(name, ())
+            if not any(glob.search(value) for glob in globs for value in values):
+                return False, _fact(name, values)
+        return True, "core metadata"
+
+    return fits
+
+
+def excluded(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
+    """Return what tells whether no value of the fields matches. Raises `EntryError`."""
+    unwanted = _patterns(texts, source)
+
+    def fits(metadata: Metadata | None) -> tuple[bool, str]:
+        for name, globs in unwanted.items():
+            values = (metadata or {}).get(name, ())
+            found = [value for value in values if any(glob.search(value) for glob in globs)]
+            if found:
+                return False, _fact(name, found)
+        return True, "core metadata"
+
+    return fits
+
+
+def _patterns(texts: Mapping[str, Sequence[str]], source: str) -> dict[str, list[re.Pattern[str]]]:
+    return {name: [pattern(text, source) for text in each] for name, each in texts.items()}
+
+
+def _fact(name: str, values: Sequence[str]) -> str:
+    return f"{name} is {printable('; '.join(values), 200) or 'nothing'}, by core metadata"
