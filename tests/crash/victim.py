@@ -33,7 +33,7 @@ from pypimirror.catalog import engines
 from pypimirror.config import load
 from pypimirror.download import transport
 from pypimirror.model import PypimirrorError
-from pypimirror.stages import recheck, run, sequence
+from pypimirror.stages import recheck, record, run, sequence
 from tests.crash import power, steps
 from tests.crash.inline import InlineWorkers
 
@@ -68,8 +68,8 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     if not job.get("real"):
         run.Workers = InlineWorkers  # type: ignore[misc,assignment]
         recorder = None
-        if record := job.get("record"):
-            recorder = power.Recorder(config.directory, Path(record))
+        if target := job.get("record"):
+            recorder = power.Recorder(config.directory, Path(target))
         steps.watch(config.directory, recorder or fate)
     work, command = sequence.sync, "sync"
     if job.get("command") == "repair":
@@ -79,7 +79,7 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
             recheck.recheck(current, recheck.Options(repair=True), sequence.repair)
 
     try:
-        result = run.sync(config, (), work, trigger="test", command=command)
+        result = record.sync(config, (), work, trigger="test", command=command)
     except PypimirrorError as error:
         ended: dict[str, Any] = {"state": "refused", "message": str(error), "failures": []}
     else:

@@ -191,6 +191,7 @@ def test_a_package_is_sent_as_its_bytes(client: Client, root: Path) -> None:
     ("name", "content_type"),
     [
         ("a-1.whl", "application/zip"),
+        ("a-1.whl.provenance", "application/vnd.pypi.integrity.v1+json"),
         ("a-1.tar.gz", "application/gzip"),
         ("a-1.tgz", "application/gzip"),
         ("a-1.tar.bz2", "application/x-bzip2"),
