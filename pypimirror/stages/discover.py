@@ -167,9 +167,6 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         if result.page is not None and not _is_unchanged(run, row, position, result)
     }
     known = metadata.of_answers(run, read, changed)
-    undecided = {number for number, each in known.items() if each.failed is not None}
-    read = [answer for answer in read if answer.row.id not in undecided]
-    changed = {number: page for number, page in changed.items() if number not in undecided}
     pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
         held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
@@ -202,8 +199,8 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             columns |= _identity(run, row, result)
             if place:
                 columns["look"] = True
-            if row.id in pooled.failed:
-                # What a source would have said is not known: look again, whatever the page says.
+            if row.id in pooled.failed or (row.id in known and known[row.id].failed):
+                # What would have been said is not known: look again, whatever the page says.
                 columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
             values.append({"id": row.id, **columns})
         projects.change(connection, values)
@@ -295,6 +292,11 @@ def _read_page(
     about = known.files if known is not None else {}
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
     selected = pages.limited(page, choice.selected, upstream.newest)
+    if known is not None and known.undecided:
+        selected = [
+            is_in if file.filename not in known.undecided else _is_in(held.get(file.filename))
+            for file, is_in in zip(page.files, selected, strict=True)
+        ]
     locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}
     believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     terms = Terms(
@@ -321,6 +323,11 @@ def _read_page(
         "gone": None,
         "dirty": True,
     }
+
+
+def _is_in(held: HeldFile | None) -> bool:
+    """Whether a file is selected so far."""
+    return held is not None and held.gone is None
 
 
 def _versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:

@@ -6,9 +6,9 @@ the upstream offers with core metadata; it speaks for the release's other files,
 It is taken from what was read for an earlier page, from what this mirror holds, or else from the
 upstream (`<file>.metadata`), bounded and held against the digest that the page has of it.
 
-What cannot be had for now leaves the project as it is until the next run: no file may come or go
-because a line broke. What is not there, or is not what was announced, is a refusal, and the
-release one without core metadata.
+What cannot be had for now leaves the files of its release as they are until the next run: none may
+come or go because a line broke. What is not there, or is not what was announced, is a refusal, and
+the release one without core metadata.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Known:
     files: dict[str, Metadata] = field(default_factory=dict)  #: by name
     facts: _Facts = field(default_factory=dict)  #: to be remembered
     refused: list[Problem] = field(default_factory=list)
-    failed: Problem | None = None  #: why no decision is possible in this run
+    undecided: set[str] = field(default_factory=set)  #: files that stay as they are for now
+    failed: Problem | None = None  #: why they do
 
     @property
     def column(self) -> str | None:
@@ -204,9 +205,10 @@ def _tell(release: _Release, problem: Problem) -> None:
     if problem.reason in _LASTING:
         release.known.refused.append(told)
     else:
+        release.known.undecided.update(release.names)
         release.known.failed = told
 
 
 def report(run: Run, known: Iterable[Known]) -> None:
-    """Tell of the projects that cannot be decided on in this run."""
+    """Tell of the projects with files that cannot be decided on in this run."""
     run.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])

@@ -111,18 +111,26 @@ def test_what_is_held_is_not_asked_for(
     assert mirror.files("six") == [mit.filename]
 
 
-def test_a_line_that_breaks_decides_nothing(
-    mirror: Mirror, simulator: Simulator, mit: IndexFile
+@pytest.mark.parametrize("key", ["metadata", "exclude_metadata"])
+def test_a_line_that_breaks_decides_nothing_and_holds_up_nothing_else(
+    mirror: Mirror, simulator: Simulator, mit: IndexFile, key: str
 ) -> None:
-    select(mirror, metadata={"license": ["MIT"]})
+    """What was held stays, what was not does not come, and all else goes on."""
+    other = offer(simulator, "2.0", "License-Expression: MIT")
+    select(mirror, **{key: {"license": ["MIT" if key == "metadata" else "GPL"]}})
     mirror.sync()
+    assert mirror.files("six") == [mit.filename, other.filename]
+    mirror.query("UPDATE projects SET facts = NULL")
+    mirror.path(mit).with_name(f"{mit.filename}.metadata").unlink()
     new = offer(simulator, "3.0", "License-Expression: MIT")
-    simulator.fault(f"{new.quoted_path}.metadata", Reset())
-    result = mirror.sync()
+    other.remove()
+    for file in (mit, new):
+        simulator.fault(f"{file.quoted_path}.metadata", Reset())
+    result = mirror.sync(sound=False)
     assert result.state == "incomplete"
     assert mirror.files("six") == [mit.filename]
     simulator.heal()
-    assert mirror.sync().state == "completed"
+    assert mirror.sync(sound=False).state == "completed"
     assert mirror.files("six") == [mit.filename, new.filename]
 
 

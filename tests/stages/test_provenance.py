@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pypimirror.catalog.states import LONGEST_WAIT
@@ -208,3 +210,15 @@ def strangers(mirror: Mirror) -> list[str]:
     found: list[str] = []
     mirror.sync(work=lambda run: found.extend(problem.file for problem in foreign.find(run)))
     return found
+
+
+def test_another_mirror_carries_them_on_from_the_tree_alone(
+    mirror: Mirror, wheel: IndexFile, tmp_path: Path
+) -> None:
+    body = attest(wheel)
+    mirror.sync()
+    follower = Mirror(tmp_path / "follower")
+    follower.upstreams = [{"name": "tree", "url": (mirror.root / "simple").as_uri() + "/"}]
+    follower.configure()
+    assert follower.sync().state == "completed"
+    assert held(follower, wheel) == body
