@@ -152,7 +152,7 @@ def test_a_plan_says_which_pages_would_change_and_changes_nothing(
 ) -> None:
     before = mirror.served()
     accept(mirror, "digest")
-    assert mirror.plan().publish == ["six", "wx"]
+    assert list(mirror.plan().publish) == ["six", "wx"]
     assert mirror.served() == before
     assert mirror.state(weak[0].filename) == "published"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import shutil
@@ -56,7 +57,7 @@ def fail_at(
         (os, "replace", "/packages/"),
         (os, "replace", "/simple/six/"),
         (os, "replace", "/simple/index"),
-        (Path, "open", "page."),
+        (builtins, "open", "/.pypimirror/page."),
         (Path, "read_bytes", "list.sim0"),
     ],
     ids=["packages", "page", "root", "page-staging", "list"],

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pypimirror.catalog.schema import files
 from pypimirror.catalog.states import State
 from pypimirror.model import Reason
 from pypimirror.stages import recheck as recheck_module
@@ -529,8 +530,7 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
     mirror: Mirror, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows are read a page at a time, and no more of them than the workers are kept busy with."""
-    (columns,) = mirror.query("SELECT group_concat(name) AS n FROM pragma_table_info('files')")
-    names = [name for name in columns["n"].split(",") if name not in ("id", "filename")]
+    names = [c.name for c in files.columns if c.name not in ("id", "filename")]
     mirror.query(
         f"INSERT INTO files (filename, {','.join(names)}) WITH RECURSIVE n(i) AS (SELECT 1 UNION "
         f"ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT 'six-' || i || '.zip', {','.join(names)} "

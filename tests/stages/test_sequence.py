@@ -41,10 +41,8 @@ def test_batches_side_by_side_end_as_one_after_the_other(many: Mirror) -> None:
 
 def test_each_batch_counts_its_own_files(many: Mirror) -> None:
     many.sync()
-    rows = many.query(
-        "SELECT sum(json_extract(counts, '$.files_verified')) FROM stages WHERE stage = 'verify'"
-    )
-    assert rows[0][0] == 14
+    rows = many.query("SELECT counts FROM stages WHERE stage = 'verify'")
+    assert sum(json.loads(row["counts"]).get("files_verified", 0) for row in rows) == 14
 
 
 def test_a_stage_says_how_its_files_were_proven(many: Mirror) -> None:
