@@ -39,10 +39,14 @@ mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=UR
 		exit $$code; \
 	}
 
+# Where mirrors under test keep their catalogs: sqlite, postgresql, or both, which runs twice what
+# touches the catalog most.
+CATALOG ?= both
+
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the whole test suite
 	@$(BIN)/python -m tests.corpus.fetch
-	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog both
+	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG)
 
 .PHONY: demo
 demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own
