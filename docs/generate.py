@@ -23,6 +23,8 @@ import typer
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
+from pypimirror.bandersnatch.filters import PATHS
+from pypimirror.bandersnatch.translate import OPTIONS
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import Exit
 from pypimirror.cli.main import app
@@ -371,6 +373,16 @@ def reasons() -> str:
     return table(["reason", "meaning"], rows)
 
 
+def bandersnatch() -> str:
+    """Return the table of bandersnatch's options."""
+    rows = [
+        [f"`[{o.section}] {o.name}`", f"{'' if o.take else f'{o.outcome}: '}{o.meaning}"]
+        for o in OPTIONS
+    ]
+    paths = [[f"`[{section}]` paths", meaning] for section, (_, meaning) in PATHS.items()]
+    return table(["option of bandersnatch", "becomes"], [*rows, *paths])
+
+
 def comments(enum: type[Enum]) -> dict[str, str]:
     """Return what stands behind `#:` beside each member of an enum, by name."""
     return dict(_COMMENT.findall(inspect.getsource(enum)))
@@ -388,6 +400,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "moves": moves,
     "reasons": reasons,
     "exit-codes": exit_codes,
+    "bandersnatch": bandersnatch,
 }
 
 

@@ -65,6 +65,12 @@ def pypi_address() -> str:
     return str(getattr(importlib.import_module("pypi_simple"), name))
 
 
+def upstream_name(url: str) -> str:
+    """Return how an upstream may be called: by its host."""
+    host = urlsplit(url).netloc.rpartition("@")[2].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
+
+
 IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 

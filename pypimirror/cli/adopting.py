@@ -1,15 +1,60 @@
-"""`pypimirror adopt`: take over what is in the mirror root already."""
+"""`pypimirror adopt`: take over what is in the mirror root already, also a tree of bandersnatch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pypimirror.bandersnatch.draft import Outcome, Translated
+from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog import runs
 from pypimirror.cli import show
+from pypimirror.cli.initialise import write
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
-from pypimirror.config import Config
+from pypimirror.config import DEFAULT_FILE, Config, ConfigError
 from pypimirror.stages import adopt, record, sequence
 from pypimirror.stages.run import Run
 from pypimirror.stages.summary import Summary
+
+
+def configure(translation: Translation, config: Path | None, *, force: bool) -> None:
+    """Write what a configuration of bandersnatch became; raises `ConfigError`.
+
+    What is there and the same stays, so that an adoption that was interrupted can be repeated.
+    """
+    file = config or DEFAULT_FILE
+    if not (translation.root / "simple").is_dir():
+        raise ConfigError(f"{translation.root}: there is no tree of bandersnatch to adopt")
+    if not (file.is_file() and file.read_bytes() == translation.text.encode()):
+        write(file, translation.text, force=force)
+
+
+def show_options(options: Iterable[Translated], *, quiet: bool) -> None:
+    """Print a line for each option; with `quiet` for those that somebody has to look at."""
+    for option in options:
+        if not quiet or option.outcome in (Outcome.NOT_POSSIBLE, Outcome.UNKNOWN):
+            out.print(str(option), markup=False, highlight=False, soft_wrap=True)
+
+
+def options_as_json(translation: Translation, config: Path | None) -> dict[str, Any]:
+    """Return what became of each option, and where it stands."""
+    return {
+        "config": str((config or DEFAULT_FILE).absolute()),
+        "options": [
+            {"section": o.section, "option": o.option, "outcome": o.outcome.value, "note": o.note}
+            for o in translation.options
+        ],
+    }
+
+
+def show_text(translation: Translation, told: dict[str, Any], *, as_json: bool) -> None:
+    """Print the configuration that would be written."""
+    if as_json:
+        print_json({**told, "text": translation.text})
+    else:
+        out.print(translation.text, markup=False, highlight=False, soft_wrap=True, end="")
 
 
 def run(config: Config, *, quiet: bool) -> Summary:
@@ -22,10 +67,12 @@ def run(config: Config, *, quiet: bool) -> Summary:
         return record.sync(config, (), work, command="adopt", trigger="inline", reporter=reporter)
 
 
-def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:
-    """Print what was taken over and what is left."""
+def show_result(
+    result: Summary, *, as_json: bool, quiet: bool, told: dict[str, Any] | None = None
+) -> None:
+    """Print what was taken over and what is left; `told` goes into the JSON before it."""
     if as_json:
-        print_json(result.as_json())
+        print_json({**(told or {}), **result.as_json()})
         return
     if quiet and not result.failures:
         return

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pypimirror.config import ConfigError, parse
+from pypimirror.sections import upstream_name
 from pypimirror.select.selection import Selection
 
 _TEXT = """\
@@ -41,13 +40,18 @@ def write_configuration(
     file: Path, projects: Sequence[str], upstream: str | None, directory: Path, *, force: bool
 ) -> None:
     """Write a configuration that is valid; raises `ConfigError` where it would not be."""
-    if file.exists() and not force:
-        raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
     text = _TEXT.format(
         directory=_string(str(directory)),
         upstream=_upstream(upstream),
         projects=json.dumps(list(projects), ensure_ascii=False),
     )
+    write(file, text, force=force)
+
+
+def write(file: Path, text: str, *, force: bool) -> None:
+    """Write `text` where it is a valid configuration; raises `ConfigError` where it is not."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -65,9 +69,7 @@ def write_configuration(
 def _upstream(url: str | None) -> str:
     if url is None:
         return _PYPI
-    host = urlsplit(url).netloc.rpartition("@")[2].lower()
-    name = re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
-    return _OTHER.format(name=_string(name), url=_string(url))
+    return _OTHER.format(name=_string(upstream_name(url)), url=_string(url))
 
 
 def _string(text: str) -> str:

@@ -159,19 +159,51 @@ def verify(
     raise typer.Exit(OF_STATE[result.state])
 
 
-@app.command(epilog="Example: pypimirror adopt")
+@app.command(
+    epilog="Examples: pypimirror adopt; pypimirror adopt --bandersnatch /etc/bandersnatch.conf; "
+    "pypimirror adopt --bandersnatch /etc/bandersnatch.conf --dry-run"
+)
 def adopt(
+    bandersnatch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CONF",
+            help="First write a configuration from this one of bandersnatch, and say of each "
+            "option what became of it; its tree is the mirror root then.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --bandersnatch: show the configuration, do nothing."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Rebuild a lost catalog from the tree: hash what is there, match it, fetch no file."""
+    """Take over a tree, after a lost catalog or from bandersnatch: hash, match, fetch no file."""
     from pypimirror.cli import adopting
 
     set_up_logging(verbose, quiet)
+    told = None
+    if bandersnatch is not None:
+        from pypimirror.bandersnatch.translate import translate
+
+        translation = translate(bandersnatch)
+        told = adopting.options_as_json(translation, config)
+        if not as_json:
+            adopting.show_options(translation.options, quiet=quiet)
+        if dry_run:
+            adopting.show_text(translation, told, as_json=as_json)
+            return
+        adopting.configure(translation, config, force=force)
+    elif dry_run or force:
+        raise ConfigError("--dry-run and --force: belong to --bandersnatch")
     result = adopting.run(load(config), quiet=quiet)
-    adopting.show_result(result, as_json=as_json, quiet=quiet)
+    adopting.show_result(result, as_json=as_json, quiet=quiet, told=told)
     raise typer.Exit(OF_STATE[result.state])
 
 

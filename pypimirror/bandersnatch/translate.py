@@ -1,0 +1,119 @@
+"""A configuration of bandersnatch becomes `pypimirror.toml`, and each option a line of a report."""
+
+from __future__ import annotations
+
+import re
+from configparser import ConfigParser
+from configparser import Error as ParserError
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypimirror.bandersnatch import filters, mirror
+from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome, Translated, toml
+from pypimirror.config import ConfigError
+
+#: Every option that bandersnatch 8 knows by name.
+OPTIONS = (*mirror.OPTIONS, *filters.OPTIONS)
+
+_KNOWN = {(option.section, option.name): option for option in OPTIONS}
+_SECTIONS = {option.section for option in OPTIONS} | set(filters.PATHS)
+_ORDER = ("mirror", "upstream", "select", "download", "publish")
+
+_HEAD = """\
+# The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.
+# Made from {source}, of which became:
+#
+{options}
+"""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What a configuration became."""
+
+    root: Path  #: the mirror root, absolute
+    text: str  #: of `pypimirror.toml`
+    options: tuple[Translated, ...]  #: each option of the source, in its order
+
+
+def translate(source: Path) -> Translation:
+    """Read bandersnatch's configuration; raises `ConfigError` where nothing can be made of it."""
+    draft = Draft(_read(source))
+    options = []
+    try:
+        for section in draft.source.sections():
+            for option in draft.source.options(section):
+                where = f"[{section}] {option}"
+                options.append(Translated(section, option, *_answer(draft, section, option)))
+    except (ValueError, re.error, ParserError) as error:  # those of packaging, too
+        raise ConfigError(f"{source}: {where}: {error}; mend it there, then go on") from error
+    root = mirror.mirror_root(draft)
+    if root is None:
+        raise ConfigError(
+            f"{source}: [mirror] directory: there is no tree in a directory; copy it to one, and "
+            "name that, with storage-backend = filesystem"
+        )
+    draft.set("mirror", "layout", "pypi")
+    draft.tables.setdefault("upstream", {}).setdefault("name", "pypi")
+    return Translation(root, _write(draft, source, options), tuple(options))
+
+
+class _Parser(ConfigParser):
+    """Reads as bandersnatch does: names of options have an upper and a lower case."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def _read(source: Path) -> ConfigParser:
+    parser = _Parser(delimiters="=")
+    try:
+        parser.read_string(source.read_text(), str(source))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: cannot be read: {error}") from error
+    except ParserError as error:
+        raise ConfigError(f"{source}: is no configuration of bandersnatch: {error}") from error
+    return parser
+
+
+def _answer(draft: Draft, section: str, name: str) -> Answer:
+    value = draft.text(section, name)
+    if option := _KNOWN.get((section, name)):
+        return _answer_known(draft, option, value)
+    if section in filters.PATHS:
+        if not draft.uses(section):
+            return Outcome.NOT_NEEDED, f"its plug-in {section} is not enabled"
+        return filters.PATHS[section][0](draft, name, value)
+    if section == "s3":  # any option of its client may stand there
+        return Outcome.NOT_POSSIBLE, "a mirror is a directory"
+    what = "option" if section in _SECTIONS else "section"
+    return Outcome.UNKNOWN, f"bandersnatch 8 does not know this {what} either"
+
+
+def _answer_known(draft: Draft, option: Option, value: str) -> Answer:
+    if option.plugins and not draft.uses(*option.plugins):
+        return Outcome.NOT_NEEDED, f"no plug-in that reads it is enabled ({option.plugins[0]})"
+    if option.take is None:
+        return option.outcome, option.meaning
+    if not value:
+        return Outcome.NOT_NEEDED, "it is empty"
+    return option.take(draft, value)
+
+
+def _write(draft: Draft, source: Path, options: list[Translated]) -> str:
+    lines = "\n".join(f"# {_one_line(str(option))}" for option in options)
+    parts = [_HEAD.format(source=_one_line(str(source)), options=lines)]
+    for name in _ORDER:
+        if table := draft.tables.get(name):
+            head = f"[[{name}]]" if name == "upstream" else f"[{name}]"
+            parts.append("\n".join([head, *(f"{key} = {toml(v)}" for key, v in table.items())]))
+        if name == "select":
+            parts += [
+                "\n".join(["[[select.rules]]", *(f"{key} = {toml(v)}" for key, v in rule.items())])
+                for rule in draft.rules
+            ]
+    return "\n\n".join(parts).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
