@@ -120,6 +120,8 @@ class Lease:
                 pause = self._pace.again
                 continue
             if not kept:
+                if self._ended.is_set():  # given back, while this waited for the catalog
+                    return
                 self._lose("another run has taken the mirror over")
                 return
             self._good_until = asked + self._pace.lifetime

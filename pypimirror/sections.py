@@ -71,6 +71,12 @@ def upstream_name(url: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
 
 
+def without_login(url: str) -> str:
+    """Return an address as it may be told and kept: without the login that it may hold."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 

@@ -150,6 +150,25 @@ def test_a_heartbeat_keeps_the_lease(catalog: Catalog, beats: threading.Semaphor
             assert leases.find(connection, change=False).left > 30  # type: ignore[union-attr]
 
 
+def test_what_is_given_back_while_a_heartbeat_waits_for_the_catalog_is_not_lost(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a dry run that took longer than the time between two heartbeats."""
+    kept = Lease(catalog, this_process(this_machine()), FAST)
+    kept.take(lambda connection: None)
+    aside = catalog.aside
+
+    def after_the_end() -> Any:
+        monkeypatch.setattr(catalog, "aside", aside)
+        kept.give_back()
+        return aside()
+
+    monkeypatch.setattr(catalog, "aside", after_the_end)
+    kept.keep()
+    assert held_by(catalog) is None
+    assert kept.lost is None
+
+
 def test_who_was_robbed_hears_it_and_writes_no_more(
     catalog: Catalog, beats: threading.Semaphore, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.model import File
 from pypimirror.stages import pages
-from pypimirror.stages.run import Run
+from pypimirror.stages.run import Run, further_places
 
 
 class Answer(NamedTuple):
@@ -36,27 +36,27 @@ def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
     """Ask alternates for pages that their upstream cannot give; what none has stays failed."""
     waiting = {answer.row.id: answer for answer in failed}
     for position, upstream in enumerate(run.config.upstream):
-        for url in upstream.alternates:
+        for name, url in further_places(upstream):
             due = [answer.row for answer in waiting.values() if answer.position == position]
-            jobs = (pages.page_job(row.id, upstream, (url, url), row.name) for row in due)
+            jobs = (pages.page_job(row.id, upstream, (name, url), row.name) for row in due)
             for result in pages.ask(run, jobs):
                 if result.page is not None:
-                    yield _taken(run, waiting.pop(result.id), result, url)
+                    yield _taken(run, waiting.pop(result.id), result, name)
     yield from waiting.values()
 
 
-def _taken(run: Run, failed: Answer, result: PageResult, url: str) -> Answer:
+def _taken(run: Run, failed: Answer, result: PageResult, place: str) -> Answer:
     assert result.page is not None
     cause = failed.result.problem
     told = cause.message if cause is not None else ""
-    run.reporter.note("warning", f"{failed.row.name}: {told} Its page was taken from {url}")
+    run.reporter.note("warning", f"{failed.row.name}: {told} Its page was taken from {place}")
     page = msgspec.structs.replace(result.page, partial=True)
     # Validators of one place mean nothing to another; nor are equal pages the same page.
-    digest = f"{result.digest} {url}"
+    digest = f"{result.digest} {place}"
     result = msgspec.structs.replace(
         result, page=page, etag=None, last_modified=None, digest=digest
     )
-    return failed._replace(result=result, place=url)
+    return failed._replace(result=result, place=place)
 
 
 def offers(
@@ -64,16 +64,16 @@ def offers(
 ) -> Iterator[tuple[str, list[tuple[int, File]]]]:
     """Yield each alternate with what it offers, by id, of the files that wait by then."""
     for upstream in run.config.upstream:
-        for url in upstream.alternates:
+        for place, url in further_places(upstream):
             rows: dict[str, list[Row[Any]]] = defaultdict(list)
             for row in waiting():
                 if row.upstream == upstream.name:
                     rows[row.project].append(row)
             if rows:
                 jobs = (
-                    pages.page_job(n, upstream, (url, url), name) for n, name in enumerate(rows)
+                    pages.page_job(n, upstream, (place, url), name) for n, name in enumerate(rows)
                 )
-                yield url, list(_offered(run, jobs, list(rows.values())))
+                yield place, list(_offered(run, jobs, list(rows.values())))
 
 
 def _offered(

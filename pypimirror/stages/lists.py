@@ -18,9 +18,9 @@ from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
-from pypimirror.sections import UpstreamSection
+from pypimirror.sections import UpstreamSection, without_login
 from pypimirror.stages import linkpages
-from pypimirror.stages.run import Run, places
+from pypimirror.stages.run import Run, further_places
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
 
@@ -135,7 +135,7 @@ def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList
     first, found = _fetch_from(run, upstream, (upstream.name, upstream.url))
     if first.problem is None:
         return first, found
-    for name, url in list(places(upstream))[1:]:
+    for name, url in further_places(upstream):
         _, found = _fetch_from(run, upstream, (name, url))
         if found is not None:
             told = f"{upstream.name}: {first.problem.message} Its project list was taken from {url}"
@@ -255,7 +255,7 @@ def _lists_failed(run: Run, failed: Sequence[tuple[UpstreamSection, Problem | No
 
 def unreachable(run: Run, problem: Problem) -> Problem:
     """Return `problem` as the reason why a run cannot work, with the way out."""
-    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
+    addresses = ", ".join(without_login(upstream.url) for upstream in run.config.upstream)
     return msgspec.structs.replace(
         problem,
         message=f"no upstream answered ({addresses}): {problem.message.rstrip('.')}; check the "

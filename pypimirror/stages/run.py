@@ -22,7 +22,7 @@ from pypimirror.config import Config
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Stage
-from pypimirror.sections import UpstreamSection
+from pypimirror.sections import UpstreamSection, without_login
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room
 from pypimirror.stages.reporter import Reporter
@@ -46,10 +46,18 @@ def remotes(config: Config) -> tuple[Remote, ...]:
 
 
 def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
-    """Yield name and address of an upstream and of each of its alternates."""
+    """Yield name and address of an upstream and of each of its alternates.
+
+    Names are told and kept; only an address may hold a login.
+    """
     yield upstream.name, upstream.url
+    yield from further_places(upstream)
+
+
+def further_places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of each alternate of an upstream."""
     for url in upstream.alternates:
-        yield url, url
+        yield without_login(url), url
 
 
 #: Small jobs, or megabytes, that wait for each verification worker: enough that none is idle.

@@ -20,7 +20,7 @@ from pypimirror.download.protocol import FetchPage
 from pypimirror.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
 from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages, pages
-from pypimirror.stages.run import Run, places
+from pypimirror.stages.run import Run, further_places
 from pypimirror.verify.proof import needs_structure
 
 
@@ -105,5 +105,5 @@ def _others(run: Run, position: int, page: ProjectPage) -> Iterator[_Place]:
             upstream = upstreams[number]
             yield _Place(upstream, upstream.name, upstream.url, is_owner=False)
     if any(needs_structure(file.digests) for file in page.files):
-        for name, url in list(places(upstreams[position]))[1:]:
+        for name, url in further_places(upstreams[position]):
             yield _Place(upstreams[position], name, url, is_owner=True)

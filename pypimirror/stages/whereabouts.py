@@ -19,6 +19,7 @@ from sqlalchemy import Row
 
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.model import Reason
+from pypimirror.sections import without_login
 from pypimirror.stages import alternates
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run, places
@@ -46,7 +47,7 @@ def place_of(run: Run, row: Row[Any], link: str) -> str:
     if upstream is not None and upstream.alternates:
         host = urlsplit(link).netloc
         for name, url in places(upstream):
-            if urlsplit(url).netloc == host:
+            if urlsplit(without_login(url)).netloc == host:
                 return name
     return str(row.upstream)
 

@@ -88,6 +88,17 @@ def test_clear_one_and_all(run: Command, mirror: Mirror, bad: list[IndexFile]) -
     assert mirror.state(bad[0].filename) == "quarantined", "it will be tried again"
 
 
+def test_options_before_the_name_of_the_command_count_too(
+    run: Command, mirror: Mirror, tmp_path: Path, bad: list[IndexFile]
+) -> None:
+    """Else the configuration of this directory would be that of the mirror that is cleared."""
+    other = Mirror(tmp_path / "other", *mirror.simulators)
+    assert other.sync().state == "incomplete"
+    document = run("quarantine", "--config", str(other.file), "--json", "clear").json
+    assert len(document["cleared"]) == len(bad)
+    assert (len(kept(other)), len(kept(mirror))) == (0, 4)
+
+
 @pytest.mark.parametrize("command", ["explain", "release", "clear"])
 def test_a_name_that_is_not_there_is_wrong_use(
     run: Command, mirror: Mirror, bad: list[IndexFile], command: str

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pypimirror.doctor import upstreams
 from pypimirror.model import Reason
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
@@ -205,6 +206,29 @@ def test_a_page_that_fails_is_asked_at_the_alternates_in_turn(
     ] * 2
     assert proof(mirror, file.filename) == (2, "sha256", third.url)
     assert proof(mirror, fine.filename) == (1, "sha256", "sim0")
+
+
+def test_a_login_reaches_its_place_and_nothing_that_is_kept_or_told(
+    tmp_path: Path, simulator: Simulator, alternate: Simulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mirror = Mirror(tmp_path, simulator)
+    for number, place in enumerate((simulator, alternate)):
+        address = place.url.replace("://", f"://bob:secret{number}@")
+        mirror.upstreams[0] |= {"alternates": [address]} if number else {"url": address}
+    mirror.select("six", "nosuch")
+    (file,) = offer_both([simulator, alternate], "six", "1.0")
+    simulator.fault("/simple/six/", Status(500))
+    told = [mirror.sync()]
+    assert mirror.holds(file)
+    assert alternate.downloads(file.filename) == 1
+    assert proof(mirror, file.filename) == (2, "sha256", alternate.url)
+    with simulator.refusing(), alternate.refusing():
+        told.append(mirror.sync())
+        findings = list(upstreams.check(mirror.config))
+    assert [result.state for result in told] == ["incomplete", "failed"]
+    assert "secret" not in f"{told} {findings} {capfd.readouterr()}"
+    for table in ("files", "projects", "lists", "runs", "stages", "failures", "marks"):
+        assert "secret" not in str(mirror.query(f"SELECT * FROM {table}"))
 
 
 def test_after_a_page_of_an_alternate_the_upstream_is_asked_again_and_its_links_count(

@@ -5,6 +5,7 @@ Heavy modules are imported by the commands that need them.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def quarantine(
 ) -> None:
     """List what failed verification; 'quarantine explain FILE' says why."""
     if context.invoked_subcommand is not None:
+        context.obj = config, as_json  # "quarantine --json clear" means "quarantine clear --json"
         return
     from pypimirror.cli import quarantine as command
 
@@ -41,6 +43,7 @@ def quarantine(
     "explain", epilog="Example: pypimirror quarantine explain six-1.16.0.tar.gz"
 )
 def explain_quarantined(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -51,11 +54,13 @@ def explain_quarantined(
     from pypimirror.cli import quarantine as command
 
     set_up_logging(verbose, quiet)
-    command.explain(load(config), file, as_json=as_json)
+    before: tuple[Path | None, bool] = context.obj or (None, False)
+    command.explain(load(config or before[0]), file, as_json=as_json or before[1])
 
 
 @quarantine_app.command(epilog="Example: pypimirror quarantine release six-1.16.0.tar.gz")
 def release(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(help="A file's name, or the entry's id.")],
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -66,11 +71,13 @@ def release(
     from pypimirror.cli import quarantine as command
 
     set_up_logging(verbose, quiet)
-    command.release(load(config), file, as_json=as_json)
+    before: tuple[Path | None, bool] = context.obj or (None, False)
+    command.release(load(config or before[0]), file, as_json=as_json or before[1])
 
 
 @quarantine_app.command(epilog="Example: pypimirror quarantine clear")
 def clear(
+    context: typer.Context,
     file: Annotated[
         str | None, typer.Argument(help="A file's name, or the entry's id; none for all.")
     ] = None,
@@ -83,4 +90,5 @@ def clear(
     from pypimirror.cli import quarantine as command
 
     set_up_logging(verbose, quiet)
-    command.clear(load(config), file, as_json=as_json)
+    before: tuple[Path | None, bool] = context.obj or (None, False)
+    command.clear(load(config or before[0]), file, as_json=as_json or before[1])
