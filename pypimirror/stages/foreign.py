@@ -27,6 +27,10 @@ _NOT_HELD = "stands where the catalog says that nothing is held"
 _CHUNK = 1000  # paths that are looked up at once
 _SHOWN = 1000  # characters of a path
 
+#: Pages that bandersnatch writes and nobody else: as many as there are projects, so that they are
+#: told as one.
+_LEFT = re.compile(r"simple/(?:[^/]+/)?(?:index\.v1_html|(versions)/index_[^/]+)")
+
 #: Where the name of a project may end in that of a file.
 _ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
 # Linux distributions call the package of "six" "python3-six".
@@ -49,12 +53,16 @@ def find(
         for path in chunk:
             if path not in held and (unheld or path not in missing):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
-    for directory in ("simple", "pypi"):
-        for chunk in projects.chunks(_walk(root, directory), _CHUNK):
-            if is_late():
-                return
-            known = _known_pages(run, chunk)
-            yield from (_foreign(path, _UNKNOWN) for path in chunk if path not in known)
+    left: dict[str, tuple[str, int]] = {}
+    for path in _unknown_pages(run, root, is_late):
+        if found := _LEFT.fullmatch(path):
+            kind = f"simple/*/{'versions/*' if found[1] else 'index.v1_html'}"
+            example, number = left.get(kind, (path, 0))
+            left[kind] = example, number + 1
+        else:
+            yield _foreign(path, _UNKNOWN)
+    for kind, (example, number) in left.items():
+        yield _left_by_bandersnatch(kind, example, number)
 
 
 def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
@@ -79,6 +87,15 @@ def _walk(root: Path, relative: str) -> Iterator[str]:
                     waiting.append(path)
                 else:
                     yield path
+
+
+def _unknown_pages(run: Run, root: Path, is_late: Callable[[], bool]) -> Iterator[str]:
+    for directory in ("simple", "pypi"):
+        for chunk in projects.chunks(_walk(root, directory), _CHUNK):
+            if is_late():
+                return
+            known = _known_pages(run, chunk)
+            yield from (path for path in chunk if path not in known)
 
 
 def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
@@ -143,3 +160,11 @@ def _foreign(path: str, cause: str) -> Problem:
         "not know it either"
     )
     return Problem(Reason.FOREIGN, message, file=path)
+
+
+def _left_by_bandersnatch(kind: str, example: str, number: int) -> Problem:
+    message = (
+        f"{kind}: {number} old pages that bandersnatch has left, such as {printable(example)}; "
+        "nobody brings them up to date. Remove them by hand, once no web server names them"
+    )
+    return Problem(Reason.FOREIGN, message, file=kind)

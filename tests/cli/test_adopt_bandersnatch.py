@@ -14,6 +14,7 @@ from tests.simulator import IndexFile, Simulator
 
 pytestmark = pytest.mark.sqlite  # the catalog is as bandersnatch's options leave it
 
+OLD_PAGE = "simple/six/versions/index_1000_2026-01-01T000000Z.html"
 PAGES = ("index.html", "index.v1_html", "index.v1_json")
 
 
@@ -66,6 +67,13 @@ class Tree:
         link.parent.mkdir(parents=True)
         link.symlink_to(f"../../json/{project}")
 
+    def keep_versions(self) -> None:
+        """Let a page lead to its version, as `keep_index_versions` does."""
+        page = self.web / "simple/six/index.html"
+        self.write(OLD_PAGE, page.read_bytes())
+        page.unlink()
+        page.symlink_to(self.web / OLD_PAGE)
+
     def asked_for_bytes(self) -> list[str]:
         """The files that the simulator was asked for."""
         return [r.path for r in self.simulator.requests if "/packages/" in r.path]
@@ -83,6 +91,7 @@ def test_a_tree_of_bandersnatch_is_adopted_without_a_download(tmp_path: Path, ru
     with Simulator(layout="pypi") as simulator:
         files = [*offer(simulator, "six", "1.0", "2.0"), offer_sdist(simulator, "idna", "3.0")]
         tree = Tree(tmp_path / "home", simulator)
+        tree.keep_versions()
         places = {tree.web / file.path.lstrip("/"): file for file in files}
         inodes = {place: place.stat().st_ino for place in places}
         before = tree.served()
@@ -106,16 +115,18 @@ def test_a_tree_of_bandersnatch_is_adopted_without_a_download(tmp_path: Path, ru
         legacy = tree.web / "pypi/six/json"
         assert sorted(json.loads(legacy.read_text())["releases"]) == ["1.0", "2.0"]
         assert not legacy.is_symlink()
+        assert not (tree.web / "simple/six/index.html").is_symlink()
         assert check(tree.web) == []
 
         # What bandersnatch left beside is named and stays.
         left = {f["file"] for f in report["failures"]}
         assert outcome.code == 1
-        assert left == {f"simple{where}/index.v1_html" for where in ("", "/six", "/idna")}
+        assert left == {"simple/*/index.v1_html", "simple/*/versions/*"}
+        assert any("3 old pages" in f["message"] for f in report["failures"])
         assert {f["file"] for f in run("verify", "--json").json["failures"]} == left
         assert (tree.web / "json/six").read_bytes() == b"{}"
-        for name in left:
-            (tree.web / name).unlink()
+        for path in [*tree.web.glob("simple/**/index.v1_html"), tree.web / OLD_PAGE]:
+            path.unlink()
         assert run("verify").code == 0
 
 
