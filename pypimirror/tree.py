@@ -26,6 +26,9 @@ from pypimirror.space import remedy
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
 
+#: Directories of which it is remembered that they are there: a mirror may have one for each file.
+_REMEMBERED = 100_000
+
 #: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
 
@@ -284,6 +287,8 @@ class Tree:
         parent = target.rpartition("/")[0]
         if parent not in self._made:
             os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
             self._made.add(parent)
             above = parent
             while len(above) > len(self._root):

@@ -194,3 +194,13 @@ def test_only_a_hashed_path_is_taken_over(path: str, location: str | None) -> No
 def test_no_address_leads_out_of_packages(path: str) -> None:
     location = hashed_location(path)
     assert location is None or (location.startswith("packages/") and ".." not in location)
+
+
+def test_the_directories_that_it_remembers_do_not_grow_with_the_mirror(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypimirror.tree._REMEMBERED", 3)
+    tree.create()
+    for number in range(10):
+        tree.write([(f"simple/p{number}/index.html", [b"x"])])
+        assert len(tree._made) <= 3

@@ -160,6 +160,9 @@ def move(
     if not rows:
         return
     others: dict[str, Any] = {key: bindparam(f"_{key}") for key in rows[0] if key != "id"}
+    if target is State.WANTED:
+        # What has failed so far was not to get these bytes: they, or others, were here.
+        others |= {"attempts": None, "next_try": None, "last_error": None}
     statement = (
         update(files)
         .where(files.c.id == bindparam("_id"), or_(*(files.c.state == s for s in sources(target))))

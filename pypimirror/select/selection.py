@@ -63,6 +63,12 @@ class Selection:
             self._rules_for(())
         except (EntryError, EnvironmentKeyError) as error:
             raise ConfigError(f"{error}") from error
+        if select.projects and not self._projects:
+            # None at all would mean every project; and to select nothing would drop the mirror.
+            raise ConfigError(
+                f"select.projects: {', '.join(select.projects)}: names no project. Write names "
+                "into it, or leave select.projects empty to mirror every project"
+            )
         #: Identifies what is selected from where: a page that was read otherwise is read again.
         self.digest = self._identify(config)
 

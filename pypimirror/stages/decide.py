@@ -70,6 +70,11 @@ class HeldFile(msgspec.Struct, frozen=True):
     gone: str | None
     withdrawn_at: float | None
 
+    @classmethod
+    def of(cls, row: Any) -> HeldFile:
+        """Take what is asked for from a row of `files`."""
+        return cls(*(getattr(row, name) for name in cls.__struct_fields__))
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -97,6 +102,25 @@ class Decision:
 
 class ConflictError(Exception):
     """Sources contradict each other on a digest; the message names both claims."""
+
+
+def dated(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
+    """Return a page with the times of uploads that it does not tell and are known from before.
+
+    A page in HTML, such as an alternate's, has none: rules on age would drop all files at once.
+    """
+
+    def told(file: File) -> File:
+        old = held.get(file.filename)
+        if file.upload_time is not None or old is None or old.upload_time is None:
+            return file
+        if contradiction(file.digests, old) is not None:
+            return file
+        return msgspec.structs.replace(file, upload_time=old.upload_time)
+
+    if all(file.upload_time is not None for file in page.files):
+        return page
+    return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
 
 
 def decide(

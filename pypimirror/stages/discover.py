@@ -41,7 +41,7 @@ from pypimirror.stages import (
     standing,
 )
 from pypimirror.stages.alternates import Answer
-from pypimirror.stages.decide import Decision, HeldFile, Terms, decide, to_json
+from pypimirror.stages.decide import Decision, HeldFile, Terms, dated, decide, to_json
 from pypimirror.stages.run import Run
 
 #: Pages whose consequences go into the catalog in one transaction.
@@ -49,8 +49,6 @@ _COMMIT = 200
 
 #: Reasons that speak of the upstream as a whole rather than of one page.
 _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
-
-_HELD_FIELDS = HeldFile.__struct_fields__
 
 
 def look_for_changes(run: Run) -> None:
@@ -166,14 +164,11 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         for row, position, result, _ in read
         if result.page is not None and not _is_unchanged(run, row, position, result)
     }
+    held = _held(run, list(changed))
+    changed = {i: (position, dated(page, held[i])) for i, (position, page) in changed.items()}
     known = metadata.of_answers(run, read, changed)
     pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
-        held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
-        for file in files.of_projects(connection, list(changed)):
-            held[file.project_id][file.filename] = HeldFile(
-                *(getattr(file, name) for name in _HELD_FIELDS)
-            )
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
         for row, _, result, place in read:
@@ -210,6 +205,16 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             run.reporter.problem(Stage.DISCOVER, problem)
     run.failed(Stage.DISCOVER, pooled.failed.values())
     metadata.report(run, known.values())
+
+
+def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, HeldFile]]:
+    """Return by project and name what the catalog has. Nobody else changes it meanwhile."""
+    held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
+    if ids:
+        with run.catalog.read() as connection:
+            for file in files.of_projects(connection, ids):
+                held[file.project_id][file.filename] = HeldFile.of(file)
+    return held
 
 
 def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:

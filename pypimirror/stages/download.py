@@ -217,6 +217,8 @@ def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)
+    for result in results:
+        run.tried.pop(result.id, None)
     run.count(files_quarantined=len(bad))
     run.failed(Stage.DOWNLOAD, problems)
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))

@@ -24,6 +24,7 @@ from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.select.rules import Verdict
 from pypimirror.select.selection import Selection
 from pypimirror.stages import metadata, pages
+from pypimirror.stages.decide import HeldFile, dated
 from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
@@ -121,6 +122,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, gone, None, [_left(row, gone) for row in held])
+    page = dated(page, {row.filename: HeldFile.of(row) for row in held})
     states = {row.filename: State(row.state).label for row in held}
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())

@@ -113,7 +113,7 @@ class Run:
     fetches: bool = True
     #: What lies in the places of files and is not what is claimed: digests, size, what is wrong.
     in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(default_factory=dict)
-    #: Links that were tried, by file: the place's name and the address.
+    #: Links that were tried, by file that is under way: the place's name and the address.
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
     #: What pages of links say, by the name of the place.
     link_pages: dict[str, Reading] = field(default_factory=dict)

@@ -61,6 +61,8 @@ def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
             connection,
             [{"id": r.id, **backoff.after_failure(r, p, run.id, run.now)} for r, p in lost],
         )
+    for row, _ in lost:
+        run.tried.pop(row.id, None)
     run.count(files_quarantined=len(lost))
     run.failed(Stage.VERIFY, [problem for _, problem in lost])
     run.reporter.advance(Stage.VERIFY, things=len(lost))
@@ -205,6 +207,7 @@ def _place(
         projects.touch(connection, {row.project_id for row, _, _ in good})
     for row, _, _ in good:
         del run.observed[row.id]
+        run.tried.pop(row.id, None)
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
     run.count(files_verified=len(good), bytes_verified=size, **levels)

@@ -4,7 +4,8 @@ A file may have several links: on its owner's pages, on pages linked from there,
 that the owner's digests check (`stages.sources`). They are tried in turn, the best proven first,
 each on behalf of the upstream that it came from; the owner's before all others. When none is
 left, the alternates of the owner are asked (`stages.alternates`). Which were tried is
-remembered for the run, so that the verify stage can go on where the download stage stopped.
+remembered until a file is proven or given up, so that the verify stage can go on where the
+download stage stopped.
 """
 
 from __future__ import annotations

@@ -115,3 +115,11 @@ def test_hashes_select_the_files_that_have_them(tmp_path: Path) -> None:
     ]
     chosen = select(tmp_path, "-r r.txt").choose(ProjectName("six"), offered, 0.0).selected
     assert chosen == [True, False, True, False]
+
+
+@pytest.mark.parametrize("entry", ["@names", "-r names"])
+def test_a_file_without_a_name_does_not_stand_for_every_project(tmp_path: Path, entry: str) -> None:
+    (tmp_path / "names").write_text("# six\n")
+    config = parse({"select": {"projects": [entry]}}, tmp_path / "pypimirror.toml")
+    with pytest.raises(ConfigError, match="names no project"):
+        Selection(config)

@@ -222,3 +222,15 @@ def test_another_mirror_carries_them_on_from_the_tree_alone(
     follower.configure()
     assert follower.sync().state == "completed"
     assert held(follower, wheel) == body
+
+
+def test_attestations_that_wait_do_not_hold_up_the_repair_of_their_file(
+    mirror: Mirror, simulator: Simulator, wheel: IndexFile
+) -> None:
+    wheel.set(provenance=f"{simulator.root}/integrity/nowhere")
+    for _ in range(2):
+        mirror.sync()
+    mirror.path(wheel).write_bytes(b"rot")
+    verify(mirror, repair=True)
+    assert mirror.holds(wheel)
+    assert mirror.files("six") == [wheel.filename]

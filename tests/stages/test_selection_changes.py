@@ -233,6 +233,38 @@ def test_nothing_is_asked_for_before_time_changes_a_choice(
     assert simulator.count("/simple/six/") == 0
 
 
+def test_pages_without_upload_times_drop_nothing_that_is_known_to_be_old_enough(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """An index, or an alternate, that falls back to HTML tells no times."""
+    mirror.select(older_than="7d")
+    (old,) = offer(simulator, "six", "1.0")
+    mirror.sync(work=at(8))
+    simulator.formats = ("html",)
+    for version, day in (("2.0", 9), ("3.0", 10)):
+        offer(simulator, "six", version)
+        mirror.sync(work=at(day))
+        assert mirror.files("six") == [old.filename]
+
+
+def test_what_was_tried_is_not_remembered_of_files_that_are_through(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    from tests.simulator import Status
+
+    seen: list[Run] = []
+
+    def work(run: Run) -> None:
+        seen.append(run)
+        sequence.sync(run)
+
+    offer(simulator, "six", "1.0", "2.0")
+    (bad,) = offer(simulator, "idna", "1.0")
+    simulator.fault(bad, Status(500))
+    mirror.sync(work=work)
+    assert seen[0].tried == {}
+
+
 def test_rules_that_are_set_and_lifted_take_files_out_and_back_without_a_download(
     mirror: Mirror, simulator: Simulator
 ) -> None:
