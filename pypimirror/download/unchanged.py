@@ -17,7 +17,8 @@ from pathlib import Path
 
 from pypimirror.download.authorities import authorities, trusted
 
-#: Seconds for everything; a slow upstream is a worker's affair.
+#: Seconds for each of the host's addresses, for the handshake and for the head of the answer; a
+#: slow upstream is a worker's affair.
 PATIENCE = 5.0
 _MAX_HEAD = 16 << 10  #: bytes
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
@@ -29,7 +30,7 @@ _NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
 def is_unchanged(url: str, headers: dict[str, str], timeout: float) -> bool:
     """Whether `url` plainly answers that it is unchanged, by the conditions in `headers`.
 
-    `timeout` is in seconds; no more than `PATIENCE` is waited in all. Raises nothing.
+    `timeout` is in seconds; no more than `PATIENCE` is waited for anything. Raises nothing.
     """
     match = _URL.fullmatch(url)
     if match is None or not all(map(_HEADER_VALUE.fullmatch, headers.values())):

@@ -67,7 +67,8 @@ def prepare(config: Config) -> None:
     """Make the directory that the parts run in; raises `PlaceError`."""
     home = _home(config)
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)  # Prefect's database holds addresses with secrets
     except OSError as error:
         raise PlaceError(f"{home}: cannot be made: {error.strerror}") from error
 

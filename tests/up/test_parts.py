@@ -128,6 +128,13 @@ def test_how_a_place_is_said_to_a_client_on_this_machine(host: str, url: str) ->
     assert Place(host, 1).url == url
 
 
+def test_what_prefect_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Its database holds the address of the webhook, which is a secret, and the key to it."""
+    prepare(config(tmp_path))
+    prepare(config(tmp_path))
+    assert (tmp_path / "mirror/.pypimirror/prefect").stat().st_mode & 0o777 == 0o700
+
+
 def test_no_place_for_what_prefect_keeps_is_said(tmp_path: Path) -> None:
     (tmp_path / "mirror").write_text("in the way")
     with pytest.raises(PlaceError, match=r"mirror/\.pypimirror/prefect: cannot be made: Not a dir"):
