@@ -1,6 +1,6 @@
 """What a run leaves in the history: the record of each of its stages, and how long runs are kept.
 
-The record of the run itself is opened and closed in `stages.run`.
+The record of the run itself is opened and closed in `stages.record`.
 """
 
 from __future__ import annotations

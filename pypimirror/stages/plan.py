@@ -119,13 +119,19 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter) -> Plan:
 
 
 def rest(run: Run) -> Plan:
-    """Say what a run that has discovered would do now, by the catalog alone."""
-    with run.catalog.rehearse():
+    """Say what a run that has discovered would do now, by the catalog alone; nothing is changed."""
+    found = Plan(run.names or ())
+    with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
         rehearsal = _Rehearsal(
-            run.config, run.selection, run.catalog, run.tree, LogReporter(), run.names, now=run.now
+            run.config,
+            run.selection,
+            run.catalog,
+            Tree(run.tree.directory, staging=Path(staging)),
+            LogReporter(),
+            run.names,
+            now=run.now,
         )
         rehearsal.retry = run.retry
-        found = Plan(run.names or ())
         with closing(rehearsal):
             for ids in sequence.batches(rehearsal):
                 _add_batch(rehearsal, found, ids)
