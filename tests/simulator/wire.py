@@ -237,8 +237,8 @@ class Server:
                 self.open[number] = sock
                 self.peak = max(self.peak, len(self.open))
                 thread = threading.Thread(target=self._serve, args=(number, sock), daemon=True)
+                thread.start()  # before anybody waits for its end
                 self.threads.add(thread)
-            thread.start()
 
     def _serve(self, number: int, sock: socket.socket) -> None:
         reset = False
