@@ -3,7 +3,7 @@
 What `info` says comes from the core metadata of the newest release that has any here; what only
 PyPI knows (downloads, owners, vulnerabilities) is empty, as PyPI itself leaves most of it today.
 Pure, like `pypimirror.publish.render`.
-Source: https://docs.pypi.org/api/json/
+Source: the section "JSON API" of the documentation of PyPI.
 """
 
 from __future__ import annotations

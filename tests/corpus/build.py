@@ -161,7 +161,7 @@ def make_provenance(filename: str, content: bytes, *, sha256: str | None = None)
                 "digest": {"sha256": sha256 or hashlib.sha256(content).hexdigest()},
             }
         ],
-        "predicateType": "https://docs.pypi.org/attestations/publish/v1",
+        "predicateType": "https://docs.example.org/attestations/publish/v1",
         "predicate": None,
     }
     envelope = {
