@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchPage, PageResult
-from pypimirror.filenames import version_text
 from pypimirror.model import (
     Claim,
     Problem,
@@ -320,7 +319,7 @@ def _read_page(
         "api_version": ".".join(map(str, page.api_version)),
         "status": None if active else page.status.value,
         "status_reason": page.status_reason,
-        "versions": to_json(_versions(page, selected)),
+        "versions": to_json(pages.versions(page, selected)),
         "extra": to_json(page.extra),
         "selection": run.selection.digest,
         "choice_until": choice.until,
@@ -333,26 +332,6 @@ def _read_page(
 def _is_in(held: HeldFile | None) -> bool:
     """Whether a file is selected so far."""
     return held is not None and held.gone is None
-
-
-def _versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
-    """Return the versions that our page lists: the upstream's, less those that are deselected.
-
-    An upstream's HTML page names none, so they are read off the file names.
-    """
-    if page.api_version < (1, 1):
-        return None
-    if page.versions is not None and all(selected):
-        return list(page.versions)
-    chosen = {True: set[str](), False: set[str]()}
-    for file, is_selected in zip(page.files, selected, strict=True):
-        version = version_text(file.filename, page.project)
-        if version is not None:
-            chosen[is_selected].add(version)
-    if page.versions is None:
-        return sorted(chosen[True])
-    dropped = chosen[False] - chosen[True]
-    return [version for version in page.versions if version not in dropped]
 
 
 def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:

@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from pypimirror.config import Config
 from pypimirror.download.protocol import FetchPage, PageResult
-from pypimirror.filenames import check_filename, version_of
+from pypimirror.filenames import check_filename, version_of, version_text
 from pypimirror.model import File, ProjectName, ProjectPage, ProjectStatus, Reason
 from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linked, linkpages
@@ -158,6 +158,26 @@ def limited(page: ProjectPage, selected: Sequence[bool], limit: int) -> list[boo
         is_in and file.filename not in dropped
         for file, is_in in zip(page.files, selected, strict=True)
     ]
+
+
+def versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
+    """Return the versions that our page lists: the upstream's, less those that are deselected.
+
+    An upstream's HTML page names none, so they are read off the file names.
+    """
+    if page.api_version < (1, 1):
+        return None
+    if page.versions is not None and all(selected):
+        return list(page.versions)
+    chosen = {True: set[str](), False: set[str]()}
+    for file, is_selected in zip(page.files, selected, strict=True):
+        version = version_text(file.filename, page.project)
+        if version is not None:
+            chosen[is_selected].add(version)
+    if page.versions is None:
+        return sorted(chosen[True])
+    dropped = chosen[False] - chosen[True]
+    return [version for version in page.versions if version not in dropped]
 
 
 def _age(project: str, file: File) -> tuple[bool, Any, str]:
