@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +14,9 @@ from packaging.requirements import Requirement
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from typer.testing import CliRunner
 
+from docs.generate import __main__
+from docs.generate.commands import walk
+from docs.generate.configuration import sections
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import OF_STATE, Exit
@@ -60,14 +61,6 @@ def rows(text: str, *head: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def shell_commands() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each command in a shell block as its words, with the page that it stands on."""
     for page in PAGES:
@@ -93,35 +86,34 @@ def commands_of(line: str) -> Iterator[tuple[str, ...]]:
 
 
 def test_what_is_generated_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert generator().main(["--check"]) == 0, capsys.readouterr().err
+    assert __main__.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_what_is_not_current_is_said_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = generator()
-    monkeypatch.setattr(module, "DOCS", tmp_path)
+    monkeypatch.setattr(__main__, "DOCS", tmp_path)
     page = tmp_path / "some.md"
     page.write_text("before\n<!-- generated: moves -->\nold\n<!-- end -->\nafter\n")
-    assert module.main(["--check"]) == 1
+    assert __main__.main(["--check"]) == 1
     assert page.read_text().splitlines()[2] == "old"
     assert {line.split()[0] for line in capsys.readouterr().err.splitlines()} == {
         "commands.md",
         "configuration.md",
         "some.md",
     }
-    assert module.main([]) == 0
+    assert __main__.main([]) == 0
     assert "`wanted`" in page.read_text()
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith("after\n")
-    assert module.main(["--check"]) == 0
+    assert __main__.main(["--check"]) == 0
 
 
 def test_every_configuration_key_is_explained() -> None:
     text = read(DOCS / "configuration.md")
     parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     told = {part.split("`")[1].strip("[]"): part for part in parts}
-    known = {".".join(names): (model, own) for names, model, _, own in generator().sections(Config)}
+    known = {".".join(names): (model, own) for names, model, _, own in sections(Config)}
     assert told.keys() == known.keys()
     assert {"mirror", "upstream", "select", "select.rules"} <= known.keys()
     for name, (model, own) in known.items():
@@ -172,7 +164,7 @@ def test_every_command_is_explained_with_all_its_options() -> None:
         part.split("`")[1]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]
         if part.startswith("`")
     }  # fmt: skip
-    found = {path: parameters for path, _, parameters in generator().walk()}
+    found = {path: parameters for path, _, parameters in walk()}
     assert sections.keys() == found.keys()
     assert {"pypimirror init", "pypimirror sync", "pypimirror runs show"} <= found.keys()
     common = text.partition("## ")[0]

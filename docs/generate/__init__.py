@@ -1,0 +1,1 @@
+"""Writes what the code knows best into the documentation: `make docs`."""
