@@ -211,14 +211,17 @@ def has_looked(connection: Connection, run_id: int) -> bool:
     return connection.execute(looked.limit(1)).first() is not None
 
 
-def is_made_good(connection: Connection, run: Row[Any]) -> bool:
-    """Whether a later run completed that did, or had nothing left to do of, what `run` did."""
-    same = runs.c.arguments.in_(["[]", run.arguments]) & runs.c.retry_of.is_(None)
+def is_made_good(connection: Connection, run: Row[Any], *, is_timed: bool = False) -> bool:
+    """Whether a later run completed that did, or had nothing left to do of, what `run` did.
+
+    `is_timed`: such a run completes when its time is up, so that only one without arguments counts.
+    """
+    alike = runs.c.arguments.in_(["[]"] if is_timed else ["[]", run.arguments])
+    counts = alike & runs.c.retry_of.is_(None)
+    if not is_timed:
+        counts |= runs.c.retry_of == run.name
     later = select(runs.c.id).where(
-        runs.c.id > run.id,
-        runs.c.command == run.command,
-        runs.c.state == COMPLETED,
-        or_(same, runs.c.retry_of == run.name),
+        runs.c.id > run.id, runs.c.command == run.command, runs.c.state == COMPLETED, counts
     )
     return connection.execute(later.limit(1)).first() is not None
 

@@ -77,7 +77,7 @@ def plan(connection: Connection, selection: Selection, name: str, command: str) 
     assert row is not None
     if row.command != command:
         raise ConfigError(f"{row.name}: is a run of {row.command}, and not of {command}")
-    if runs.is_made_good(connection, row):
+    if runs.is_made_good(connection, row, is_timed="--max-duration=" in row.arguments):
         return None
     if command == "verify":
         said = f"Verifying again what {row.name} did not see to be right"

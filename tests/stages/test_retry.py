@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
+from pypimirror.catalog.database import Catalog
 from pypimirror.config import ConfigError
 from pypimirror.model import Reason, Stage
+from pypimirror.select.selection import Selection
 from pypimirror.stages import recheck as rechecking
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options
 from pypimirror.stages.record import sync as run_sync
 from pypimirror.stages.reporter import LogReporter
+from pypimirror.stages.retry import plan
 from pypimirror.stages.run import Run
 from pypimirror.stages.sequence import Batch
 from pypimirror.stages.summary import Summary
@@ -304,8 +307,6 @@ def verify(mirror: Mirror, options: Options, of: Summary | None = None) -> Summa
 
 
 def options_to_retry(mirror: Mirror, of: Summary) -> Options:
-    from pypimirror.catalog.database import Catalog
-
     catalog = Catalog.open(mirror.config.catalog_url)
     with catalog.read() as connection:
         from pypimirror.catalog import runs
@@ -357,3 +358,30 @@ def test_a_verification_that_found_strangers_looks_for_them_again(
     assert len(verify(mirror, options, last).failures) == 1
     stranger.unlink()
     assert verify(mirror, options, last).state == "completed"
+
+
+def test_a_verification_whose_time_was_up_does_not_make_good_an_earlier_one(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    broken, _ = offer(simulator, "six", "1.0", "1.1")
+    mirror.sync()
+    good = mirror.path(broken).read_bytes()
+    mirror.path(broken).write_bytes(b"x" * len(good))
+    short = Options(max_duration=0.0)
+    last = verify(mirror, Options(max_duration=1e6))
+    assert reasons(last.failures) == {broken.filename: Reason.DIGEST_MISMATCH}
+    assert verify(mirror, short).counts["files_checked"] == 0
+    assert verify(mirror, short, last).counts["files_checked"] == 0
+    assert is_left(mirror, last)
+    mirror.path(broken).write_bytes(good)
+    assert verify(mirror, Options()).state == "completed"
+    assert not is_left(mirror, last)
+
+
+def is_left(mirror: Mirror, of: Summary) -> bool:
+    """Whether a retry of a verification has something to do."""
+    catalog = Catalog.open(mirror.config.catalog_url)
+    with catalog.read() as connection:
+        found = plan(connection, Selection(mirror.config), of.run, "verify")
+    catalog.close()
+    return found is not None
