@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 from prefect.blocks.webhook import Webhook
@@ -16,6 +17,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
 
 from pypimirror.config import Config
 
@@ -39,6 +41,8 @@ _BLOCK = "pypimirror-alerts"
 def apply(client: SyncPrefectClient, config: Config) -> tuple[str, ...]:
     """Make the automations that `config` asks for, and remove the others; return their names."""
     wanted = {automation.name: automation for automation in _automations(config)}
+    if not config.alerts.webhook:
+        _forget_webhook(client)
     for name in names:
         found = client.read_automations_by_name(name)
         if name not in wanted:
@@ -49,6 +53,12 @@ def apply(client: SyncPrefectClient, config: Config) -> tuple[str, ...]:
         else:
             client.create_automation(wanted[name])
     return tuple(wanted)
+
+
+def _forget_webhook(client: SyncPrefectClient) -> None:
+    """Remove what an earlier configuration left in Prefect: the address may hold a secret."""
+    with suppress(ObjectNotFound):
+        client.delete_block_document(client.read_block_document_by_name(_BLOCK, "webhook").id)
 
 
 def _automations(config: Config) -> Iterator[AutomationCore]:

@@ -12,13 +12,14 @@ from sqlalchemy import Connection, Row, create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import engines
+from pypimirror.catalog import engines, leases
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     CatalogError,
     is_absent,
     sqlite_file,
 )
+from pypimirror.catalog.leases import Held
 from pypimirror.catalog.schema import runs
 from pypimirror.catalog.states import RUNNING
 
@@ -35,6 +36,7 @@ class Inspection:
     revision: str | None  #: of its schema; None where there is none
     faults: tuple[str, ...]  #: what the database itself says is wrong with it
     running: tuple[Row[Any], ...]  #: runs that have not ended, so far as it knows
+    lease: Held | None  #: who works on the mirror, or did when it was killed
 
     @property
     def is_current(self) -> bool:
@@ -81,10 +83,12 @@ def look(url: str) -> Inspection:
         if "alembic_version" in tables:
             revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
         running: list[Row[Any]] = []
+        lease = None
         if revision == SCHEMA_REVISION:
             query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
             running = list(connection.execute(query))
-        return Inspection(revision, tuple(_faults(connection, url)), tuple(running))
+            lease = leases.find(connection, change=False)
+        return Inspection(revision, tuple(_faults(connection, url)), tuple(running), lease)
 
 
 def _faults(connection: Connection, url: str) -> Iterator[str]:

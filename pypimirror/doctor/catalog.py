@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator
-from typing import Any
 
 from pypimirror.catalog import inspection
 from pypimirror.catalog.database import SCHEMA_REVISION, CatalogError, is_absent
 from pypimirror.config import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.holder import this_machine
 
 _REBUILD = (
     "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "
@@ -63,18 +61,8 @@ def _run(found: inspection.Inspection) -> Finding:
         return ok("run", "none is under way")
     row = found.running[-1]
     told = f"{row.command} {row.name}, process {row.pid} on {row.host}"
-    if row.host == socket.gethostname() and not _is_alive(row):
+    if found.lease is None or not found.lease.is_in_force(this_machine()):
         return warning(
             "run", f"{told}: was killed", "The next run closes it and goes on from there"
         )
     return ok("run", f"{told}: is under way")
-
-
-def _is_alive(row: Any) -> bool:
-    try:
-        os.kill(row.pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it is there, and another user's
-        return True
-    return True

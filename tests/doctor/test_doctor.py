@@ -12,12 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pypimirror import lock
+from pypimirror.catalog import leases
+from pypimirror.catalog.database import Catalog
 from pypimirror.doctor import examine, upstreams
 from pypimirror.doctor.finding import Finding, State
 from pypimirror.doctor.scratch import scratch
+from pypimirror.holder import this_machine, this_process
 from tests.cli.conftest import Command
 from tests.cli.conftest import run as run
 from tests.mirror import Mirror, listing, offer
@@ -201,12 +205,24 @@ def test_a_catalog_with_damaged_pages(mirror: Mirror) -> None:
     assert found(mirror, "catalog")["catalog"].state is State.FAILED
 
 
+def test_a_run_is_under_way_as_long_as_its_process_lives(mirror: Mirror) -> None:
+    catalog = Catalog.open(mirror.config.catalog_url)
+    me = this_process(this_machine())
+    gone = msgspec.structs.replace(
+        me, started=me.started + 1
+    )  # the number of its process is used again
+    mirror.query("UPDATE runs SET state = 'running'")
+    for holder, said in {me: "under way", gone: "was killed"}.items():
+        with catalog.write() as connection:
+            leases.put(connection, holder, 60)
+        finding = found(mirror, "catalog")["run"]
+        assert said in finding.seen
+        assert (finding.state is State.OK) == (holder is me)
+    catalog.close()
+
+
 @pytest.mark.sqlite
-def test_a_lost_catalog_and_runs_that_did_not_end(mirror: Mirror) -> None:
-    change(mirror, f"UPDATE runs SET state = 'running', pid = {os.getpid()}")
-    assert "under way" in found(mirror, "catalog")["run"].seen
-    change(mirror, "UPDATE runs SET pid = 4194304")
-    assert found(mirror, "catalog")["run"].state is State.WARNING
+def test_a_lost_catalog(mirror: Mirror) -> None:
     (mirror.root / ".pypimirror" / "catalog.sqlite").unlink()
     finding = found(mirror, "catalog")["catalog"]
     assert (finding.state, "adopt" in finding.remedy) == (State.WARNING, True)

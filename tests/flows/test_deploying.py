@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
 from prefect.server.events import jinja_filters
 from prefect.server.utilities import user_templates
 
@@ -117,10 +118,11 @@ def test_a_state_without_a_message_is_told_by_its_name() -> None:
 
 
 class FakeClient:
-    """Keeps automations as the API does."""
+    """Keeps automations and blocks as the API does."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
+        self.blocks: set[tuple[str, str]] = set()
 
     def read_automations_by_name(self, name: str) -> list[Any]:
         return [SimpleNamespace(id=name)] if name in self.kept else []
@@ -135,11 +137,24 @@ class FakeClient:
     def delete_automation(self, which: str) -> None:
         del self.kept[which]
 
+    def read_block_document_by_name(self, name: str, block_type_slug: str) -> SimpleNamespace:
+        if (name, block_type_slug) not in self.blocks:
+            raise ObjectNotFound(KeyError(name))
+        return SimpleNamespace(id=(name, block_type_slug))
+
+    def delete_block_document(self, which: tuple[str, str]) -> None:
+        self.blocks.remove(which)
+
 
 def test_alerts_come_change_and_go_with_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     block = "00000000-0000-0000-0000-000000000001"
-    monkeypatch.setattr(alerts.Webhook, "save", lambda *_, **__: block)
     client: Any = FakeClient()
+
+    def save(webhook: alerts.Webhook, name: str, overwrite: bool) -> str:
+        client.blocks.add((name, webhook.get_block_type_slug()))
+        return block
+
+    monkeypatch.setattr(alerts.Webhook, "save", save)
     with_webhook = {"webhook": "http://127.0.0.1:9/", "late": "1m"}
     alerts.apply(client, config(alerts=with_webhook))
     assert client.kept.keys() == set(alerts.names)
@@ -148,3 +163,5 @@ def test_alerts_come_change_and_go_with_the_configuration(monkeypatch: pytest.Mo
     assert client.kept[alerts.LATE].trigger.within == timedelta(minutes=2)
     alerts.apply(client, config())
     assert client.kept.keys() == {alerts.CRASHED}
+    assert not client.blocks, "the address of the webhook, which may hold a secret, is left"
+    alerts.apply(client, config())
