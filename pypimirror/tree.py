@@ -101,6 +101,10 @@ class Tree:
         """Return the same as text, for what is done for each file of a batch."""
         return f"{self._staging}/{file_id}.part"
 
+    def staged_metadata(self, file_id: int) -> str:
+        """Return where the core metadata of a wheel waits to be placed, as text."""
+        return f"{self._staging}/{file_id}{METADATA_SUFFIX}"
+
     def is_staged(self, file_id: int) -> bool:
         """Whether there are bytes of a file in staging."""
         return os.path.exists(self.staged_text(file_id))  # noqa: PTH110

@@ -133,6 +133,8 @@ class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     digests: dict[str, str]  #: every one of them is computed, and sha256 besides
     size: int | None = None  #: bytes, where the upstream says
     max_size: int | None = None  #: bytes, where fewer are allowed than `Hello.max_file_size`
+    #: Where a wheel's core metadata is to be written, if that is simple (`download.wheels`).
+    metadata_path: str = ""
 
     @property
     def cost(self) -> int:
@@ -209,6 +211,7 @@ class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     transferred: int = 0  #: bytes that crossed the network for this job
     digests: dict[str, str] = {}  #: computed
     url: str = ""  #: where the bytes came from, after redirects
+    metadata_sha256: str = ""  #: of the core metadata that was written, hex; "" where none was
     attempts: int = 1
     problem: Problem | None = None
 

@@ -8,6 +8,7 @@ The rules:
 * A broken transfer is continued (`resume`) where the answer is certain to be the same one. If
   the digest of a continued file is wrong, the file is fetched from its start at once.
 * An HTML page in place of a file is called that, unless its digest is the expected one.
+* Of a wheel that is whole and right, the core metadata is taken at once where that is simple.
 * What failed a digest stays at the path, for quarantine. Anything else that is not worth
   continuing is removed.
 """
@@ -15,11 +16,13 @@ The rules:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Callable
 
 import gevent
+import msgspec
 from requests.models import Response
 
 from pypimirror.download.body import Raw
@@ -37,9 +40,11 @@ from pypimirror.download.resume import (
     remove_note,
     write_note,
 )
+from pypimirror.download.wheels import simple_metadata
 from pypimirror.model import Reason
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -191,11 +196,28 @@ class FileTransfer:
                     self._noted = True
                     write_note(self._job.path, self._whole)
                 self._stream(raw, fd, self._job.size)
+                result = self._check(response, raw)
+                if self._job.metadata_path:
+                    digest = self._write_metadata(fd)
+                    msgspec.structs.force_setattr(result, "metadata_sha256", digest)
             finally:
                 os.close(fd)
         finally:
             raw.close()
-        return self._check(response, raw)
+        return result
+
+    def _write_metadata(self, descriptor: int) -> str:
+        """Write a wheel's core metadata to where the job asks for it; return its sha256."""
+        content = simple_metadata(descriptor, self._digests.size)
+        if content is None:
+            return ""
+        path = self._job.metadata_path
+        own = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _SAFE, 0o644)
+        try:
+            _write_all(own, content)
+        finally:
+            os.close(own)
+        return hashlib.sha256(content).hexdigest()
 
     def _check_length(self, response: Response, raw: Raw, length: int | None) -> None:
         """Refuse an answer by its announced length."""
@@ -226,7 +248,7 @@ class FileTransfer:
         if self._digests.size:
             self._digests = Digests(self._job.digests)
         self.offending = None
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _SAFE
         try:
             return os.open(self._job.path, flags, 0o644)
         except FileNotFoundError:

@@ -147,8 +147,9 @@ def _fetch(
             files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
         for result in fetched:
             sha256 = bytes.fromhex(result.digests["sha256"])
+            metadata = bytes.fromhex(result.metadata_sha256)
             stamp = run.tree.staged_stamp(result.id)
-            run.observed[result.id] = Observed(result.size, sha256, result.url, stamp)
+            run.observed[result.id] = Observed(result.size, sha256, result.url, stamp, metadata)
         run.count(
             files_downloaded=len(fetched),
             bytes_downloaded=sum(result.transferred for result in chunk),

@@ -83,6 +83,9 @@ class Observed:
     sha256: bytes
     url: str = ""  #: where they came from, where that is known
     stamp: int | None = None  #: of the file in staging then; see `tree.stamp`
+    metadata: bytes = (
+        b""  #: sha256 of a wheel's core metadata in staging, where it is there already
+    )
 
 
 @dataclass

@@ -102,11 +102,11 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
 
 
 def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
-    """Read the archives that must be read, and take core metadata out of the wheels."""
+    """Read the archives that must be read; take core metadata out of wheels that still have it."""
     jobs = []
     for row in rows:
         structure = not _is_known(run, row) and proof.needs_structure(claims_of(row).digests)
-        wheel = row.filename.endswith(".whl")
+        wheel = row.filename.endswith(".whl") and not run.observed[row.id].metadata
         if structure or wheel:
             jobs.append(
                 Check(
@@ -116,7 +116,7 @@ def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
                     row.filename,
                     run.observed[row.id].size,
                     structure=structure,
-                    metadata_path=_staged_metadata(run, row) if wheel else "",
+                    metadata_path=run.tree.staged_metadata(row.id) if wheel else "",
                 )
             )
     return {result.id: result for result in run.check(jobs)}
@@ -172,7 +172,7 @@ def _place(
     for row, _, result in good:
         if digest := _metadata(run, row, result, problems):
             metadata[row.id] = digest
-            moves.append((_staged_metadata(run, row), _relative(row) + METADATA_SUFFIX))
+            moves.append((run.tree.staged_metadata(row.id), _relative(row) + METADATA_SUFFIX))
         if row.id in staged:
             adopt.clear_way(run, row)
             provenance.let_go(run, row)
@@ -225,7 +225,7 @@ def _metadata(run: Run, row: Row[Any], result: Checked, problems: list[Problem])
     It is read from the wheel itself: whoever announces other metadata than the wheel carries
     would have installers resolve something else than they install.
     """
-    digest = bytes.fromhex(result.metadata_sha256)
+    digest = run.observed[row.id].metadata or bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
         run.tree.unstage(f"{row.id}{METADATA_SUFFIX}")
         message = (
@@ -245,10 +245,6 @@ def _source(run: Run, row: Row[Any]) -> str:
     """Return where the bytes are: in staging, or in place where an earlier run put them."""
     staged = run.tree.is_staged(row.id)
     return run.tree.staged_text(row.id) if staged else run.tree.text(_relative(row))
-
-
-def _staged_metadata(run: Run, row: Row[Any]) -> str:
-    return f"{run.tree.staging}/{row.id}{METADATA_SUFFIX}"
 
 
 def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:

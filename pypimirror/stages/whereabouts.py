@@ -24,6 +24,7 @@ from pypimirror.sections import without_login
 from pypimirror.stages import alternates
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run, places
+from pypimirror.verify import proof
 
 #: Failures that another place would share.
 _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
@@ -63,6 +64,8 @@ def job(
     """Return the job that fetches a file from `url`; that link counts as tried."""
     run.tried.setdefault(row.id, set()).add((remote, url))
     claims = claims_of(row)
+    # Weak digests prove nothing before the archive was read to its end: no metadata before that.
+    early = row.filename.endswith(".whl") and not proof.needs_structure(claims.digests)
     return FetchFile(
         id=row.id,
         remote=remote,
@@ -70,6 +73,7 @@ def job(
         path=run.tree.staged_text(row.id),
         digests={**(further_claims or {}), **claims.digests},
         size=claims.size,
+        metadata_path=run.tree.staged_metadata(row.id) if early else "",
     )
 
 

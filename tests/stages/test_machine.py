@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import download, sequence
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree, TreeError
+from pypimirror.verify.protocol import Check, Checked
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
 from tests.simulator import IndexFile, Simulator
 
@@ -339,14 +341,40 @@ def test_a_host_that_is_down_is_not_asked_for_ever_and_costs_the_others_nothing(
 def test_a_file_that_kills_its_verification_worker_costs_the_others_nothing(
     mirror: Mirror, simulator: Simulator, dying_workers: Callable[[], AbstractContextManager[None]]
 ) -> None:
-    deadly = [file for n in "ab" for file in offer(simulator, f"deadly-{n}", "1.0")]
-    others = offer(simulator, "zope", *(f"{n}.0" for n in range(12)))
+    # Weak digests: the archives must be read to their end.
+    weak = {"digests": ("md5",)}
+    deadly = [file for n in "ab" for file in offer(simulator, f"deadly-{n}", "1.0", **weak)]
+    others = offer(simulator, "zope", *(f"{n}.0" for n in range(12)), **weak)
     with dying_workers():
         result = mirror.sync()
     assert reasons(result.failures) == dict.fromkeys((f.filename for f in deadly), "worker")
     assert all(mirror.holds(file) for file in others)
     assert mirror.sync().state == "completed"
     assert all(mirror.holds(file) for file in deadly)
+
+
+def test_a_wheel_is_opened_again_only_where_it_is_unusual(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The download worker takes the core metadata of all others, as their bytes come in."""
+    (usual,) = offer(simulator, "six", "1.0")
+    filename, content = make_wheel("zope", "1.0")
+    commented = content[:-2] + (5).to_bytes(2, "little") + b"hello"
+    unusual = simulator.add_file("zope", filename, commented)
+    opened: list[str] = []
+    check = Run.check
+
+    def watched(self: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
+        given = list(jobs)
+        opened.extend(job.filename for job in given)
+        return check(self, given)
+
+    monkeypatch.setattr(Run, "check", watched)
+    assert mirror.sync().state == "completed"
+    assert opened == [filename]
+    for file in (usual, unusual):
+        path = mirror.path(file)
+        assert b"Metadata-Version" in path.with_name(f"{path.name}.metadata").read_bytes()
 
 
 def test_a_file_that_fails_in_two_stages_is_one_failed_file(mirror: Mirror) -> None:
