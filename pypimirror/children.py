@@ -38,12 +38,10 @@ class Child:
             bufsize=0,
             process_group=0,  # a terminal's ^C is for the parent, who decides
         )
-        self._threads = [
-            threading.Thread(target=self._read_results, daemon=True),
-            threading.Thread(target=self._read_errors, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._errors = threading.Thread(target=self._read_errors, daemon=True)
+        self._results = threading.Thread(target=self._read_results, daemon=True)
+        self._errors.start()  # first: the other one waits for it, at once where the child ends
+        self._results.start()
 
     def on_lines(self, lines: list[bytes]) -> None:
         """Hear of complete lines of output; some may be empty."""
@@ -113,7 +111,7 @@ class Child:
                 parts = [chunk[end:]]
                 self.on_lines(lines)
         self.process.wait()
-        self._threads[1].join(GRACE)
+        self._errors.join(GRACE)
         self.process.stdout.close()
         with self._write_lock:
             if self.process.stdin is not None:
@@ -130,6 +128,6 @@ class Child:
 
     def join(self) -> None:
         """Wait for the threads that read the child, which has ended."""
-        for thread in self._threads:
+        for thread in (self._errors, self._results):
             if thread is not threading.current_thread():
                 thread.join(GRACE)
