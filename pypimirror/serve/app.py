@@ -130,10 +130,7 @@ class _App:
         if file is None:  # withdrawn just now, or a symbolic link out of the tree
             return _no_page(project)
         charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
-        headers = _page_headers(file, content_type + charset)
-        headers["Vary"] = "Accept"
-        if (serial := file.serial()) is not None:
-            headers["X-PyPI-Last-Serial"] = serial
+        headers = _page_headers(file, content_type + charset) | {"Vary": "Accept"}
         return _send(request, file, headers)
 
     def legacy(self, request: Request, name: str) -> Response:
@@ -170,6 +167,8 @@ def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
         "Cache-Control": _PAGE_CACHE,
         "ETag": f'"{file.content_etag()}"',
     }
+    if (serial := file.serial()) is not None:
+        headers["X-PyPI-Last-Serial"] = serial
     if file.modified_is_settled():
         headers["Last-Modified"] = http_date(file.modified)
     return headers

@@ -42,7 +42,7 @@ _SETTLED = 2_000_000_000
 _remembered: dict[tuple[int, ...], str] = {}
 _REMEMBERED_MOST = 256
 
-_SERIAL_JSON = re.compile(rb'\{"meta":\{"_last-serial":(\d{1,19}),')
+_SERIAL_JSON = re.compile(rb'\{(?:"meta":\{"_last-serial"|"last_serial"):(\d{1,19}),')
 _SERIAL_HTML = re.compile(rb"<!--SERIAL (\d{1,19})-->\n\Z")
 
 

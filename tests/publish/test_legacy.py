@@ -62,10 +62,12 @@ def test_it_says_what_the_newest_release_is_and_has() -> None:
     assert wheel["url"] == "../../packages/six/six-2.0-py3-none-any.whl"
     assert wheel["digests"] == {"sha256": "1" * 64, "md5": "2" * 32}
     assert (wheel["packagetype"], wheel["python_version"]) == ("bdist_wheel", "py3")
+    assert wheel["core-metadata"] == {"sha256": "4" * 64}
     assert wheel["upload_time"] == "2026-01-01T10:00:00"
     (sdist,) = found["releases"]["1.0"]
     assert (sdist["packagetype"], sdist["python_version"]) == ("sdist", "source")
     assert sdist["requires_python"] == ">=3.6"
+    assert sdist["core-metadata"] is False
 
 
 def test_addresses_begin_as_configured() -> None:
