@@ -126,11 +126,15 @@ class Rules:
         return all(check(facts, now)[0] for _, check in self._plain)
 
     @cached_property
+    def count(self) -> bool:
+        """Whether it matters to a file what else its project has."""
+        keys = self._keys
+        return bool(keys.latest or keys.max_versions or keys.max_project_size)
+
+    @cached_property
     def is_empty(self) -> bool:
         """Whether every file passes."""
-        keys = self._keys
-        whole = keys.latest or keys.max_versions or keys.max_project_size
-        return not (self._checks or whole)
+        return not (self._checks or self.count)
 
     def decide(self, files: Sequence[Facts], now: float) -> list[Verdict]:
         """Decide on the files of one project; `now` is in seconds since the epoch."""

@@ -114,6 +114,10 @@ class Selection:
         """Return the fields of core metadata that decide on files of a project: mostly none."""
         return self._rules_of(project).fields
 
+    def counts(self, project: ProjectName) -> bool:
+        """Whether it matters to a file of a project what else that has."""
+        return self._rules_of(project).count
+
     def may_pass(self, project: ProjectName, files: Sequence[File], now: float) -> list[bool]:
         """Return which files nothing but core metadata keeps out, or other files."""
         rules = self._rules_of(project)

@@ -297,8 +297,12 @@ def _read_page(
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
     selected = pages.limited(page, choice.selected, upstream.newest)
     if known is not None and known.undecided:
+        # Where releases are counted, one that is not known could be in the place of any other.
+        waits = known.undecided
+        if upstream.newest or run.selection.counts(ProjectName(row.name)):
+            waits = {file.filename for file in page.files}
         selected = [
-            is_in if file.filename not in known.undecided else _is_in(held.get(file.filename))
+            is_in if file.filename not in waits else _is_in(held.get(file.filename))
             for file, is_in in zip(page.files, selected, strict=True)
         ]
     locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}

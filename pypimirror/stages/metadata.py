@@ -6,8 +6,9 @@ the upstream offers with core metadata; it speaks for the release's other files,
 It is taken from what was read for an earlier page, from what this mirror holds, or else from the
 upstream (`<file>.metadata`), bounded and held against the digest that the page has of it.
 
-What cannot be had for now leaves the files of its release as they are until the next run: none may
-come or go because a line broke. What is not there, or is not what was announced, is a refusal, and
+What cannot be had for now leaves the files of its release as they are until the next run, and where
+releases are counted (`latest` and the like) those of the whole project: none may come or go because
+a line broke. What is not there, or is not what was announced, is a refusal, and
 the release one without core metadata.
 """
 

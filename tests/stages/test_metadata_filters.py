@@ -134,6 +134,32 @@ def test_a_line_that_breaks_decides_nothing_and_holds_up_nothing_else(
     assert mirror.files("six") == [mit.filename, new.filename]
 
 
+@pytest.mark.parametrize("counted", [{"latest": 1}, {"max_versions": 1}])
+def test_a_line_that_breaks_lets_no_other_release_in_its_place(
+    mirror: Mirror, simulator: Simulator, mit: IndexFile, counted: dict[str, int]
+) -> None:
+    select(mirror, metadata={"license": ["MIT"]})
+    mirror.file.write_text(mirror.file.read_text() + f"{next(iter(counted))} = 1\n")
+    if "max_versions" in counted:
+        mirror.sync()
+        assert mirror.files("six") == [mit.filename]
+    new = offer(simulator, "2.0", "License-Expression: MIT")
+    if "latest" in counted:
+        mirror.sync()
+        assert mirror.files("six") == [new.filename]
+    before = mirror.files("six")
+    mirror.query("UPDATE projects SET facts = NULL")
+    for path in mirror.root.glob("packages/six/*.metadata"):
+        path.unlink()
+    offer(simulator, "0.5", "License-Expression: MIT")
+    simulator.fault(f"{new.quoted_path}.metadata", Reset())
+    assert mirror.sync(sound=False).state == "incomplete"
+    assert mirror.files("six") == before
+    simulator.heal()
+    mirror.sync(sound=False)
+    assert mirror.files("six") == ([] if "max_versions" in counted else [new.filename])
+
+
 def test_core_metadata_that_is_not_what_was_announced_is_unknown_and_told_of(
     mirror: Mirror, simulator: Simulator, mit: IndexFile, gpl: IndexFile
 ) -> None:
