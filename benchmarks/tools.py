@@ -6,12 +6,13 @@ installed unless it is asked for.
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.corpus import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".cache" / "benchmarks" / "bandersnatch"
@@ -27,27 +28,9 @@ def bandersnatch_python() -> Path | None:
 
 def why_no_bandersnatch() -> str:
     """Say what is missing for a row of bandersnatch."""
-    if find_python() is None:
+    if pythons.newest(NEWEST) is None:
         return "needs Python 3.12 or newer, and this machine has none"
     return "not installed; --install does that"
-
-
-@functools.cache
-def find_python() -> str | None:
-    """Return the newest interpreter that bandersnatch runs on."""
-    names = [f"python3.{minor}" for minor in range(20, NEWEST[1] - 1, -1)]
-    found = [path for name in names if (path := shutil.which(name))]
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found += [str(path) for path in sorted(versions.glob("3.*/bin/python"))]
-    ranked = []
-    for path in [sys.executable, *found]:
-        code = "import sys, venv; print(*sys.version_info[:3])"
-        done = subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            version = tuple(map(int, done.stdout.split()))
-            if version >= NEWEST:
-                ranked.append((version, path))
-    return max(ranked)[1] if ranked else None
 
 
 def install() -> None:
@@ -60,7 +43,7 @@ def install() -> None:
         _run([*quiet, "update"], environment)
         command = [*quiet, "install", "-y", "--no-install-recommends", *PACKAGES]
         _run(command, environment)
-    if bandersnatch_python() is None and (python := find_python()):
+    if bandersnatch_python() is None and (python := pythons.newest(NEWEST)):
         ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
         _run([python, "-m", "venv", "--clear", str(ENVIRONMENT)])
         _run([str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", "bandersnatch>=8"])

@@ -238,3 +238,12 @@ def pip_wheels() -> dict[str, Path]:
 def server_environment() -> Path:
     """The environment that `tests.corpus.servers` runs foreign servers from."""
     return fetched(fetch.SERVERS)
+
+
+@pytest.fixture(scope="session")
+def bandersnatch() -> Path:
+    """The program; no test where no Python of this machine can run it."""
+    program = fetched(fetch.BANDERSNATCH) / "bin" / "bandersnatch"
+    if not program.is_file():
+        pytest.skip("bandersnatch needs Python 3.12 or newer, and this machine has none")
+    return program

@@ -3,8 +3,9 @@
 python -m tests.corpus.fetch
 
 Below `.cache`: `corpus` has real wheels and sdists (projects.txt), `pips` has wheels of three
-recent versions of pip, `servers` is an environment with index servers that others wrote. Each is
-stamped with the digest of its list; a second call does nothing. No test fetches anything itself.
+recent versions of pip, `servers` is an environment with index servers that others wrote, and
+`bandersnatch` one with that, empty where no Python is new enough. Each is stamped with the digest
+of its list; a second call does nothing. No test fetches anything itself.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.corpus import pythons
+
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
 CORPUS, PIPS, SERVERS = CACHE / "corpus", CACHE / "pips", CACHE / "servers"
+BANDERSNATCH = CACHE / "bandersnatch"
 
 PIP_VERSIONS = ("24.3.1", "25.3", "26.3")
 SERVER_PACKAGES = ("pypiserver==2.4.2", "devpi-server==6.20.3", "devpi-client==7.2.0")
+BANDERSNATCH_PACKAGES = ("bandersnatch==8.2.0",)
+BANDERSNATCH_PYTHON = (3, 12)  #: the oldest that it runs on
 BACKENDS = ("flit-core", "hatchling", "setuptools", "wheel")
 
 Wanted = dict[str, list[tuple[str, str]]]  #: kind of file to projects and versions
@@ -70,10 +76,10 @@ def download(target: Path, groups: list[list[str]], kind: str, python: Path | No
         list(pool.map(lambda group: pip(*options, *group, python=python), groups))
 
 
-def make_environment(directory: Path) -> Path:
+def make_environment(directory: Path, interpreter: str = sys.executable) -> Path:
     """A virtual environment without pip; its interpreter."""
     shutil.rmtree(directory, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", directory], check=True)
     return directory / "bin" / "python"
 
 
@@ -97,6 +103,13 @@ def fetch_servers(target: Path) -> None:
     pip("install", "--quiet", *SERVER_PACKAGES, python=make_environment(target))
 
 
+def fetch_bandersnatch(target: Path) -> None:
+    """An environment with bandersnatch; nothing where no Python is new enough."""
+    if (interpreter := pythons.newest(BANDERSNATCH_PYTHON)) is not None:
+        environment = make_environment(target, interpreter)
+        pip("install", "--quiet", *BANDERSNATCH_PACKAGES, python=environment)
+
+
 def digest_of(*texts: str) -> str:
     """A stamp for what a directory was made from."""
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
@@ -106,11 +119,15 @@ STAMPS: dict[Path, Callable[[], str]] = {
     CORPUS: lambda: digest_of((HERE / "projects.txt").read_text()),
     PIPS: lambda: digest_of(*PIP_VERSIONS),
     SERVERS: lambda: digest_of(*SERVER_PACKAGES, sys.version),
+    BANDERSNATCH: lambda: digest_of(
+        *BANDERSNATCH_PACKAGES, str(pythons.newest(BANDERSNATCH_PYTHON) is not None)
+    ),
 }
 FETCHERS: dict[Path, Callable[[Path], None]] = {
     CORPUS: fetch_corpus,
     PIPS: fetch_pips,
     SERVERS: fetch_servers,
+    BANDERSNATCH: fetch_bandersnatch,
 }
 
 
@@ -135,13 +152,17 @@ def describe(directory: Path) -> str:
     """One line on what a directory has."""
     if directory == SERVERS:
         return f"{directory.name}: {', '.join(SERVER_PACKAGES)}"
+    if directory == BANDERSNATCH:
+        is_there = (directory / "bin" / "bandersnatch").is_file()
+        said = "" if is_there else "nothing, since there is no Python for "
+        return f"{directory.name}: {said}{', '.join(BANDERSNATCH_PACKAGES)}"
     files = [path for path in directory.iterdir() if path.name != ".stamp"]
     size = sum(path.stat().st_size for path in files)
     return f"{directory.name}: {len(files)} files, {size / 1e6:.1f} MB"
 
 
 def main() -> None:
-    """Fetch what is named on the command line (corpus, pips, servers), or everything."""
+    """Fetch what is named on the command line, such as `corpus` or `servers`, or everything."""
     for name in sys.argv[1:] or [path.name for path in FETCHERS]:
         directory = CACHE / name
         if directory not in FETCHERS:

@@ -6,7 +6,9 @@ All give the address of a simple index.
 from __future__ import annotations
 
 import http.client
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +19,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+import pytest
+
+from tests.corpus.servers import free_port, wait_listening
 from tests.e2e.mirror import Mirror, program
 from tests.environment import isolated
 
@@ -40,6 +45,69 @@ def static(root: Path) -> Iterator[str]:
     command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", HOST]
     with announced([*command, "--directory", str(root)]) as address:
         yield f"{address}simple/"
+
+
+#: What bandersnatch's own documentation has nginx do: the page in the form that a client names.
+_NGINX = """\
+daemon off; master_process off; worker_processes 1;
+pid {home}/nginx.pid; error_log {home}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body; proxy_temp_path {home}/proxy; fastcgi_temp_path {home}/f;
+    uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
+    default_type application/octet-stream;
+    map $http_accept $mirror_suffix {{
+        default ".html";
+        "~*application/vnd\\.pypi\\.simple\\.v1\\+json" ".v1_json";
+        "~*application/vnd\\.pypi\\.simple\\.v1\\+html" ".v1_html";
+        "~*text/html" ".html";
+    }}
+    server {{
+        listen {host}:{port};
+        root {root};
+        autoindex on;
+        charset utf-8;
+        location /simple/ {{
+            index index$mirror_suffix;
+            types {{
+                application/vnd.pypi.simple.v1+json v1_json;
+                application/vnd.pypi.simple.v1+html v1_html;
+                text/html html;
+            }}
+            try_files $uri$mirror_suffix $uri $uri/ =404;
+        }}
+    }}
+}}
+"""
+
+
+def find_nginx() -> str | None:
+    """nginx, where it is installed."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def nginx(root: Path, home: Path) -> Iterator[str]:
+    """nginx on a mirror root; `home` is an empty directory for what it writes."""
+    program = find_nginx()
+    if program is None:
+        pytest.skip("nginx is not installed")
+    port = free_port()
+    config = home / "nginx.conf"
+    config.write_text(_NGINX.format(root=root, home=home, host=HOST, port=port))
+    process = subprocess.Popen(
+        [program, "-p", str(home), "-e", str(home / "error.log"), "-c", str(config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_listening(process, port)
+        yield f"http://{HOST}:{port}/simple/"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @contextmanager

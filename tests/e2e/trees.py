@@ -30,9 +30,10 @@ def names(root: Path, *tops: str) -> Iterator[str]:
                 yield path.relative_to(root).as_posix()
 
 
-def touches(root: Path) -> dict[str, tuple[int, int]]:
+def touches(root: Path, *tops: str) -> dict[str, tuple[int, int]]:
     """Path to inode and time of all files that are served: equal where nothing was written."""
-    return {name: ((stat := (root / name).stat()).st_ino, stat.st_mtime_ns) for name in names(root)}
+    found = {name: (root / name).stat() for name in names(root, *tops)}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
 
 
 def difference(ours: Tree, theirs: Tree) -> dict[str, str]:
