@@ -11,18 +11,22 @@ time-out, and no body can take much longer than its size at 1 KiB/s.
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
-
-import httptools
 
 from pypimirror.download.connection import READ_SIZE, Connection
 from pypimirror.download.failure import Again, FetchError, bad_response
 from pypimirror.model import Reason
 
 LARGE = 256 << 10  #: bytes read at once where a body has more than `READ_SIZE`
+#: The line before a chunk, and one of the headers behind the last.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
+LONGEST_LINE = 8 << 10  #: bytes of either
+FRAMING = 16  #: bytes on the network for each of a body in chunks, at most; a chunk of one takes 6
 SLOWEST = 1024  #: bytes in the first time-out, twice as many in the second, ...
 SLOWEST_STEPS = 32  #: ... up to so many times
 
@@ -206,51 +210,86 @@ class LengthBody(Body):
 
 
 class ChunkedBody(Body):
-    """A body in chunks."""
+    """A body in chunks, by RFC 9112, 7.1; extensions and trailers are passed over."""
 
     def __init__(
         self, connection: Connection, finished: Callable[[Connection, bool], None]
     ) -> None:
         super().__init__(connection, finished)
-        self._parts: list[bytes] = []
-        self._overhead = 0
+        self._expected: Callable[[bytes, int], int] = self._size
+        self._missing = 0  # bytes of the chunk that has begun
         self._complete = False
-        self._parser = httptools.HttpResponseParser(self)
-        self._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-
-    def on_body(self, data: bytes) -> None:
-        """Take a piece from the parser."""
-        self._parts.append(data)
-
-    def on_message_complete(self) -> None:
-        """Hear from the parser that the last chunk has come."""
-        self._complete = True
+        self._parts: list[bytes] = []
+        self._rest = b""  # of a line that has not come whole
+        self._came = 0  # bytes from the network
+        self._held = 0  # bytes of the body that were among them
 
     def _next(self) -> bytes:
         while not self._complete:
-            data = self._receive(READ_SIZE)
-            if not data:
+            came = self._receive(READ_SIZE)
+            if not came:
                 raise FetchError(
                     Reason.TRUNCATED,
                     f"{self._connection.origin} ended the connection before the last chunk.",
                     again=Again.ALWAYS,
                 )
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserError as error:
-                if not self._complete:
-                    raise bad_response(
-                        f"{self._connection.origin} sent chunks that break HTTP: {error}."
-                    ) from error
-                self._connection.buffer = data  # something behind the last chunk
+            self._came += len(came)
+            data = self._rest + came
+            at = 0
+            while not self._complete and (then := self._expected(data, at)) > at:
+                at = then
+            self._rest = data[at:]
+            if self._complete:  # what comes behind it is not ours
+                self._connection.buffer = self._rest + self._connection.buffer
+            elif self._came > READ_SIZE + FRAMING * self._held or len(self._rest) > LONGEST_LINE:
+                raise bad_response(f"{self._connection.origin} sent chunks that hold nothing.")
             if self._parts:
                 piece = b"".join(self._parts)
                 self._parts.clear()
                 return piece
-            self._overhead += len(data)
-            if self._overhead > READ_SIZE:
-                raise bad_response(f"{self._connection.origin} sent chunks that hold nothing.")
         return b""
+
+    # What may come next. Each takes it from `data` at `at` on, and returns where it ends; `at`
+    # where it has not come whole.
+
+    def _size(self, data: bytes, at: int) -> int:
+        match = _CHUNK_LINE.match(data, at)
+        if match is None:
+            return self._incomplete(data, at)
+        self._missing = int(match.group(1), 16)
+        self._expected = self._chunk if self._missing else self._trailer
+        return match.end()
+
+    def _chunk(self, data: bytes, at: int) -> int:
+        part = data[at : at + self._missing]
+        if part:
+            self._parts.append(part)
+            self._held += len(part)
+            self._missing -= len(part)
+        if not self._missing:
+            self._expected = self._behind
+        return at + len(part)
+
+    def _behind(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self._expected = self._size
+            return at + 2
+        return self._incomplete(data, at)
+
+    def _trailer(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self._complete = True
+            return at + 2
+        match = _TRAILER_LINE.match(data, at)
+        return match.end() if match is not None else self._incomplete(data, at)
+
+    def _incomplete(self, data: bytes, at: int) -> int:
+        """Return `at`: more must come. Raises `FetchError` where a whole line is there."""
+        if b"\n" in data[at:] or (self._expected == self._behind and data[at:] not in b"\r"):
+            raise bad_response(
+                f"{self._connection.origin} sent chunks that break HTTP: {data[at:][:40]!r}."
+            )
+        return at
 
 
 class UntilCloseBody(Body):
@@ -276,7 +315,7 @@ def decoded(raw: Raw, encoding: str, limit: int) -> Iterator[bytes | memoryview]
     """Yield a body with its Content-Encoding undone, never more than `limit` bytes.
 
     Raises `FetchError`: TOO_LARGE, BAD_RESPONSE, TRUNCATED. Stops early, so that a bomb costs no
-    more than the limit.
+    more than the limit, nor does a body without end that holds nothing.
     """
     pieces = _undo(raw, encoding.strip().lower(), limit)
     size = 0
@@ -301,9 +340,17 @@ def _undo(raw: Raw, encoding: str, limit: int) -> Iterator[bytes | memoryview]:
     # 32 + MAX_WBITS: gzip or zlib, by the header.
     inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)
     step = min(1 << 20, limit + 1)
+    came = 0
     try:
         while piece := raw.next_piece():
             data = bytes(piece)
+            came += len(data)
+            if came > limit + READ_SIZE:  # what cannot be compressed grows by less
+                raw.close()
+                raise FetchError(
+                    Reason.TOO_LARGE,
+                    f"The answer has more than the allowed {limit} bytes, compressed as they are.",
+                )
             while data:
                 if inflate.eof:  # another member
                     inflate = zlib.decompressobj(32 + zlib.MAX_WBITS)

@@ -31,6 +31,7 @@ from pypimirror.download.hosts import (
     is_spelled_private,
     not_public,
     parse_url,
+    shown,
 )
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.retry import parse_retry_after
@@ -126,7 +127,7 @@ def next_hop(address: Address, location: str) -> Address:
     except (FetchError, ValueError) as error:
         raise FetchError(
             Reason.REDIRECT,
-            f"{address.url} redirects to {location[:200]!r}, which is not an http or https URL.",
+            f"{address.url} redirects to {shown(location)}, which is not an http or https URL.",
         ) from error
     if address.origin.scheme == "https" and following.origin.scheme == "http":
         raise FetchError(

@@ -29,6 +29,7 @@ from pypimirror.model import Reason
 MAX_HEAD = 64 << 10  #: bytes
 MAX_HEADERS = 256
 MAX_INTERIM = 8  #: answers of 1xx before the real one
+_BEGINNING = b"HTTP/1."
 READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
 
 #: The system's own: it is asked without waiting, which gevent's would make expensive.
@@ -99,7 +100,7 @@ class _HeadReader:
         self.reason += status
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.decode("latin-1"), value.decode("latin-1").strip()))
+        self.headers.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
 
 
 class Connection:
@@ -239,6 +240,8 @@ class Connection:
         data = self.buffer
         self.buffer = b""
         while (end := data.find(b"\r\n\r\n", 0, MAX_HEAD)) < 0:
+            if not data.startswith(_BEGINNING[: len(data)]):
+                raise bad_response(f"{self.origin} does not speak HTTP/1.1: {data[:40]!r}.")
             if len(data) >= MAX_HEAD:
                 raise bad_response(f"{self.origin} sent headers of more than {MAX_HEAD} bytes.")
             more = self.receive(READ_SIZE, max(0.001, deadline - time.monotonic()))
@@ -249,8 +252,6 @@ class Connection:
                     f"{'within' if data else 'without'} an answer.",
                     again=Again.ALWAYS,
                 )
-            if not data and not more.startswith(b"HTTP/1."[: len(more)]):
-                raise bad_response(f"{self.origin} does not speak HTTP/1.1: {more[:40]!r}.")
             data += more
         self.buffer = data[end + 4 :]
         return data[: end + 4]
@@ -292,6 +293,8 @@ def _broken(origin: Origin, error: OSError | ValueError) -> FetchError:
 
 def parse_head(raw: bytes, origin: Origin) -> Head:
     """Parse the head of an answer, strictly."""
+    if not raw.startswith(_BEGINNING):
+        raise bad_response(f"{origin} does not speak HTTP/1.1: {raw[:40]!r}.")
     reader = _HeadReader()
     parser = httptools.HttpResponseParser(reader)
     try:
@@ -302,8 +305,11 @@ def parse_head(raw: bytes, origin: Origin) -> Head:
         raise bad_response(f"{origin} sent headers that break HTTP: {error}.") from error
     if len(reader.headers) > MAX_HEADERS:
         raise bad_response(f"{origin} sent more than {MAX_HEADERS} headers.")
+    status = parser.get_status_code()
+    if status < 100:
+        raise bad_response(f"{origin} answered with the status {status}.")
     return Head(
-        parser.get_status_code(),
+        status,
         reader.reason.decode("latin-1"),
         parser.get_http_version(),
         reader.headers,

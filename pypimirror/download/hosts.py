@@ -70,6 +70,11 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
+def shown(url: str) -> str:
+    """Return an address as messages quote it, however odd it is: short, and without a login."""
+    return repr(re.sub(r"(^[^/?#]*//)[^/?#]*@", r"\1", url)[:200])
+
+
 def is_local(url: str) -> bool:
     """Whether an address is that of a file of this machine."""
     return url.startswith("file:")
@@ -80,12 +85,15 @@ def parse_url(url: str) -> Address:
     """Take `url` apart. Raises `FetchError` (UNSAFE_URL) for anything but a sound http(s) URL."""
     match = _URL.fullmatch(url) or _URL.fullmatch(_quoted(url))
     if match is None or len(url) > MAX_URL:
-        raise FetchError(Reason.UNSAFE_URL, f"{url[:200]!r} is not an http or https URL.")
+        raise FetchError(Reason.UNSAFE_URL, f"{shown(url)} is not an http or https URL.")
     scheme, login, host, port, target = match.group("scheme", "login", "host", "port", "target")
     scheme = scheme.lower()
     number = int(port) if port else DEFAULT_PORTS[scheme]
     if not 0 < number < 65536:
-        raise FetchError(Reason.UNSAFE_URL, f"{url[:200]!r} has a port that does not exist.")
+        raise FetchError(Reason.UNSAFE_URL, f"{shown(url)} has a port that does not exist.")
+    host = _plain_host(host)
+    if not all(host.split(".")):
+        raise FetchError(Reason.UNSAFE_URL, f"{shown(url)} names no host.")
     target = target or "/"
     if target[0] == "?":
         target = "/" + target
@@ -93,7 +101,7 @@ def parse_url(url: str) -> Address:
     if login:
         name, _, password = login.partition(":")
         user = (unquote(name), unquote(password))
-    return Address(Origin(scheme, _plain_host(host), number), target, user)
+    return Address(Origin(scheme, host, number), target, user)
 
 
 def _quoted(url: str) -> str:
@@ -114,7 +122,7 @@ def _quoted(url: str) -> str:
 
 
 def _plain_host(host: str) -> str:
-    return host.lower().strip("[]").rstrip(".")
+    return host.lower().strip("[]").removesuffix(".")
 
 
 class HostPolicy:

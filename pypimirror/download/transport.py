@@ -240,7 +240,7 @@ class Transport(BaseAdapter):
         if head.status in (204, 304):
             return EmptyBody(connection, give_back)
         if coding is not None:
-            if coding.strip().lower() != "chunked" or length is not None:
+            if coding.strip(" \t").lower() != "chunked" or length is not None:
                 raise bad_response(
                     f"{connection.origin} sent a body with the transfer coding {coding[:40]!r}"
                     f"{' and a length' if length is not None else ''}."
@@ -324,7 +324,7 @@ def stock_failure(error: Exception) -> FetchError:
 
 def _keeps_alive(version: str, options: str) -> bool:
     """Whether a connection stays open, by the HTTP version and the Connection header."""
-    named = {option.strip() for option in options.lower().split(",")}
+    named = {option.strip(" \t") for option in options.lower().split(",")}
     return "close" not in named and (version == "1.1" or "keep-alive" in named)
 
 

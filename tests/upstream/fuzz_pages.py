@@ -2,33 +2,22 @@
 
     python -m tests.upstream.fuzz_pages [DIRECTORY] [options of libFuzzer: -max_total_time=900]
 
-Guided by coverage with atheris where that is installed; else Hypothesis makes random edits, for as
-many seconds as -max_total_time says. DIRECTORY keeps what was found interesting. An input is a
-byte that chooses a reader, then what the upstream answers. Besides not failing, it must hold that
-what is read keeps the promises of `pypimirror.model`, that its messages are fit for a terminal,
-and that the pages which this mirror would make of it read back the same. What fails is left as
-`crash-*`; its cause belongs into `test_found_by_fuzzing.py`.
+See `tests.fuzzing`. An input is a byte that chooses a reader, then what the upstream answers.
+Besides not failing, it must hold that what is read keeps the promises of `pypimirror.model`, that
+its messages are fit for a terminal, and that the pages which this mirror would make of it read
+back the same.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-try:
-    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
-except ImportError:
-    atheris = None
+from tests import fuzzing
 
-with (
-    atheris.instrument_imports(include=["pypimirror.upstream", "pypimirror.filenames"])
-    if atheris
-    else contextlib.nullcontext()
-):
+with fuzzing.instrumented("pypimirror.upstream", "pypimirror.filenames"):
     from pypimirror.filenames import check_filename, fold, is_distribution
     from pypimirror.upstream import links, listing, read
     from pypimirror.upstream.grouping import project_of
@@ -42,7 +31,6 @@ from pypimirror.publish.pages import Page, PageFile
 from tests.upstream.pages import OTHER_SHA, SDIST, SHA, URL, WHEEL, anchor, document, encode, entry
 from tests.upstream.pages import page as json_page
 
-SECONDS = 5.0  #: more than this for one input of at most 64 KiB is a failure
 PROJECT = "six"
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -275,41 +263,7 @@ def seeds() -> list[bytes]:
     return [bytes([n]) + body for n, several in enumerate(bodies) for body in several]
 
 
-def one_input(data: bytes) -> None:
-    """Try one input."""
-    if not data:
-        return
-    started = time.monotonic()
-    TARGETS[data[0] % len(TARGETS)](data[1:])
-    assert time.monotonic() - started < SECONDS, "took too long"
-
-
-def without_atheris(seconds: float) -> None:
-    """Random edits by Hypothesis."""
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis import strategies as st
-
-    markup = st.sampled_from([b"<a href=", b"&#0;", b"<!--", b"%2e", b"\\u0000", b'{"', b"\xff"])
-    edits = st.lists(st.tuples(st.integers(0, 1 << 12), st.binary(max_size=8) | markup))
-    end = time.monotonic() + seconds
-
-    @settings(
-        max_examples=10**9, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.sampled_from(seeds()), edits)
-    def run(seed: bytes, changes: list[tuple[int, bytes]]) -> None:
-        if time.monotonic() > end:
-            raise SystemExit(0)
-        data = bytearray(seed)
-        for at, piece in changes:
-            at = 1 + at % max(1, len(data) - 1)
-            data[at : at + len(piece)] = piece
-        one_input(bytes(data))
-
-    run()
-
-
-WORDS = (
+_WORDS = (
     *("api-version", "meta", "_last-serial", "project-status", "status", "quarantined", "files"),
     *("filename", "url", "hashes", "sha256", "md5", "blake2b", "yanked", "size", "provenance"),
     *("core-metadata", "requires-python", "upload-time", "2024-01-01T00:00:00Z", "versions"),
@@ -321,24 +275,10 @@ WORDS = (
 )
 
 
-def main() -> None:
-    """Fuzz until told to stop."""
-    options = [argument for argument in sys.argv[1:] if argument.startswith("-")]
-    directory = Path(next((a for a in sys.argv[1:] if not a.startswith("-")), "fuzz-pages"))
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        (directory / f"seed-{number:02}").write_bytes(seed)
-        one_input(seed)
-    if atheris is None:
-        seconds = [o.removeprefix("-max_total_time=") for o in options if "max_total_time" in o]
-        without_atheris(float(seconds[0]) if seconds else 60.0)
-        return
-    words = directory.with_name(directory.name + ".words")
-    words.write_text("".join(f'"{word}"\n' for word in WORDS))
-    options = [f"-artifact_prefix={directory}/../", f"-dict={words}", "-max_len=65536", *options]
-    atheris.Setup([sys.argv[0], *options, str(directory)], one_input)
-    atheris.Fuzz()
+WORDS = tuple(word.encode() for word in _WORDS)
+
+one_input = fuzzing.targets(*TARGETS, seconds=5.0)
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.run("pages", one_input, seeds(), words=WORDS)

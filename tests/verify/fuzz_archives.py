@@ -2,10 +2,7 @@
 
     python -m tests.verify.fuzz_archives [DIRECTORY] [options of libFuzzer: -max_total_time=900]
 
-Guided by coverage with atheris where that is installed; else Hypothesis makes random edits, for as
-many seconds as -max_total_time says. DIRECTORY keeps what was found interesting. An input is a
-byte that chooses a target, then the bytes of that target. What fails is left as `crash-*`; its
-cause belongs into `test_found_by_fuzzing.py`.
+See `tests.fuzzing`.
 """
 
 from __future__ import annotations
@@ -13,23 +10,13 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-import sys
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
-try:
-    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
-except ImportError:
-    atheris = None
+from tests import fuzzing
 
-with (
-    atheris.instrument_imports(include=["pypimirror.verify"])
-    if atheris
-    else contextlib.nullcontext()
-):
+with fuzzing.instrumented("pypimirror.verify"):
     from pypimirror.verify import structure
     from pypimirror.verify.limits import Limits
 
@@ -41,7 +28,6 @@ from tests.verify.helpers import check
 LIMITS = Limits(
     max_unpacked=1 << 22, ratio_floor=1 << 20, max_entries=2000, max_seconds=5.0, max_window=1 << 23
 )
-SECONDS = 20.0  #: more than this for one input is a failure
 _INFORMATION = f"{STEM}.dist-info"
 
 
@@ -133,61 +119,23 @@ def other_tools(content: bytes, filename: str) -> None:
                 assert ".." not in member.name.split("/")
 
 
-def one_input(data: bytes) -> None:
-    """Try one input."""
-    if not data:
-        return
-    content, filename = TARGETS[data[0] % len(TARGETS)](data[1:])
-    started = time.monotonic()
-    verdict = check(content, filename, limits=LIMITS)
-    assert time.monotonic() - started < SECONDS, "took too long"
-    assert isinstance(verdict, structure.Verdict)
-    assert (verdict.problem is None) or verdict.proof == "none"
-    if verdict.problem is None:
-        with contextlib.suppress(struct.error, NotImplementedError):
-            other_tools(content, filename)
+def judged(make: Callable[[bytes], tuple[bytes, str]]) -> Callable[[bytes], None]:
+    """What is made of the bytes gets a verdict."""
+
+    def run(data: bytes) -> None:
+        content, filename = make(data)
+        verdict = check(content, filename, limits=LIMITS)
+        assert isinstance(verdict, structure.Verdict)
+        assert (verdict.problem is None) or verdict.proof == "none"
+        if verdict.problem is None:
+            with contextlib.suppress(struct.error, NotImplementedError):
+                other_tools(content, filename)
+
+    return run
 
 
-def without_atheris(seconds: float) -> None:
-    """Random edits by Hypothesis."""
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis import strategies as st
-
-    edits = st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(max_size=8)), max_size=20)
-    end = time.monotonic() + seconds
-
-    @settings(
-        max_examples=10**9, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.sampled_from(seeds()), edits)
-    def run(seed: bytes, changes: list[tuple[int, bytes]]) -> None:
-        if time.monotonic() > end:
-            raise SystemExit(0)
-        data = bytearray(seed)
-        for at, piece in changes:
-            at = 1 + at % max(1, len(data) - 1)
-            data[at : at + len(piece)] = piece
-        one_input(bytes(data))
-
-    run()
-
-
-def main() -> None:
-    """Fuzz until told to stop."""
-    options = [argument for argument in sys.argv[1:] if argument.startswith("-")]
-    directory = Path(next((a for a in sys.argv[1:] if not a.startswith("-")), "fuzz-archives"))
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()):
-        (directory / f"seed-{number:02}").write_bytes(seed)
-        one_input(seed)
-    if atheris is None:
-        seconds = [o.removeprefix("-max_total_time=") for o in options if "max_total_time" in o]
-        without_atheris(float(seconds[0]) if seconds else 60.0)
-        return
-    options = [f"-artifact_prefix={directory}/../", "-max_len=65536", "-timeout=30", *options]
-    atheris.Setup([sys.argv[0], *options, str(directory)], one_input)
-    atheris.Fuzz()
+one_input = fuzzing.targets(*map(judged, TARGETS), seconds=20.0)
 
 
 if __name__ == "__main__":
-    main()
+    fuzzing.run("archives", one_input, seeds(), options=["-timeout=30"])
