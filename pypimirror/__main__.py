@@ -1,11 +1,18 @@
 """`python -m pypimirror`: the command line."""
 
+import sys
+
 from pypimirror.memory import calm_collector
 
 
 def main() -> None:
     """Run the command line."""
     calm_collector()
+    from pypimirror.cli import resting
+
+    code = resting.attempt(sys.argv[1:])
+    if code is not None:
+        sys.exit(code)
     from pypimirror.cli.main import main
 
     main()

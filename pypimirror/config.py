@@ -13,10 +13,10 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pypimirror import __version__
+from pypimirror import __version__, sources
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -33,7 +33,7 @@ from pypimirror.select.keys import SelectSection
 from pypimirror.up.keys import AlertsSection, PrefectSection, ScheduleSection, UpSection
 
 #: Where the configuration is looked for when no `--config` is given.
-DEFAULT_FILE = Path("pypimirror.toml")
+DEFAULT_FILE = Path(sources.DEFAULT_FILE)
 
 
 class ConfigError(PypimirrorError):
@@ -44,8 +44,10 @@ class Config(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PYPIMIRROR_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=sources.PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
+
+    _key: str = PrivateAttr("")
 
     mirror: MirrorSection = MirrorSection()
     upstream: tuple[UpstreamSection, ...] = Field(
@@ -115,6 +117,11 @@ class Config(BaseSettings):
         contact = f" ({self.download.contact})" if self.download.contact else ""
         return f"pypimirror/{__version__}{contact}"
 
+    @property
+    def key(self) -> str:
+        """What it was read from, as a `pypimirror.sources.key`; "" where it is from no file."""
+        return self._key
+
     def digest(self) -> str:
         """Identify this configuration in the run history."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -144,7 +151,9 @@ def load(path: Path | None = None) -> Config:
         values = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    return parse(values, source=file)
+    config = parse(values, source=file)
+    config._key = sources.key(file, text)
+    return config
 
 
 def parse(values: dict[str, Any], source: Path) -> Config:

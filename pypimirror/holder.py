@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from enum import Enum
 from pathlib import Path
 
 import msgspec
+
+from pypimirror import kernel
 
 
 class Fate(Enum):
@@ -68,10 +69,10 @@ class Holder(msgspec.Struct, frozen=True):
 def this_machine() -> Machine:
     """Describe the machine that this process runs on."""
     return Machine(
-        host=socket.gethostname(),
-        id=_line("/etc/machine-id"),
-        boot=_line("/proc/sys/kernel/random/boot_id"),
-        namespace=_link("/proc/self/ns/pid"),
+        host=kernel.host(),
+        id=kernel.installed(),
+        boot=kernel.boot(),
+        namespace=kernel.namespace(),
     )
 
 
@@ -89,20 +90,6 @@ def _start(pid: int) -> int:
         return 0
     fields = status.rpartition(")")[2].split()  # behind the name, which may hold anything
     return 0 if fields[0] in "ZX" else int(fields[19])
-
-
-def _line(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return ""
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)  # noqa: PTH115 - no path: "pid:[4026531836]"
-    except OSError:
-        return ""
 
 
 def _is_running(pid: int) -> bool:

@@ -6,9 +6,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pypimirror.model import PypimirrorError
+from pypimirror.errors import PypimirrorError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LockedError(PypimirrorError):
@@ -20,7 +23,7 @@ class LockError(PypimirrorError):
 
 
 @contextmanager
-def hold(path: Path, holder: str = "another run") -> Iterator[None]:
+def hold(path: Path | str, holder: str = "another run") -> Iterator[None]:
     """Hold the lock file `path`; raises `LockedError` at once when another process does.
 
     `holder` says in its message what that process is.

@@ -17,6 +17,8 @@ from typing import Any, NewType
 
 import msgspec
 
+from pypimirror.errors import PypimirrorError as PypimirrorError
+
 #: A project name as `packaging.utils.canonicalize_name` returns it, and never otherwise.
 ProjectName = NewType("ProjectName", str)
 
@@ -184,10 +186,6 @@ class ProjectList(msgspec.Struct, frozen=True):
     api_version: tuple[int, int] = (1, 0)
     serial: int | None = None
     warnings: tuple[str, ...] = ()
-
-
-class PypimirrorError(Exception):
-    """Base of every error that this program raises on purpose."""
 
 
 class ReadError(PypimirrorError):

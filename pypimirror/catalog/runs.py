@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from pypimirror import __version__, holder
+from pypimirror.catalog import rest
 from pypimirror.catalog.projects import insert_into
 from pypimirror.catalog.schema import failures, runs, stages
 from pypimirror.catalog.states import CANCELLED as CANCELLED
@@ -35,7 +35,7 @@ def start(
     retry_of: str | None = None,
 ) -> tuple[int, str]:
     """Record a run that began at `now`; return its id and its name, which sorts by time."""
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+    name = rest.name_of_run(now)
     here = holder.this_machine()
     values = {
         "name": name,

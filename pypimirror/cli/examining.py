@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pypimirror.cli.api import prefect_api
 from pypimirror.cli.errors import Exit
 from pypimirror.cli.options import escape, out, print_json
-from pypimirror.cli.syncing import prefect_api
 from pypimirror.config import DEFAULT_FILE, ConfigError, load
 from pypimirror.doctor.examine import examine
 from pypimirror.doctor.finding import Finding, State, failed, ok

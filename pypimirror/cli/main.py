@@ -47,12 +47,17 @@ def _run() -> int:
         error.show()  # type: ignore[attr-defined]
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", Exit.INTERRUPTED, as_json=as_json)
+        return interrupted(as_json=as_json)
     except Exception as error:  # noqa: BLE001 - a fault of this program must not look like code 1
         err.print(traceback.format_exc(), markup=False)
         message = f"a fault of pypimirror itself, please report it: {error!r}"
         return _failed(message, Exit.STOPPED, as_json=as_json)
     return result if isinstance(result, int) else Exit.DONE
+
+
+def interrupted(*, as_json: bool) -> int:
+    """Say that a command was interrupted; return its exit code."""
+    return _failed("interrupted", Exit.INTERRUPTED, as_json=as_json)
 
 
 def _failed(message: str, code: Exit, *, as_json: bool) -> int:

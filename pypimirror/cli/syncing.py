@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pypimirror.cli import show as rendering
+from pypimirror.cli.api import prefect_api
 from pypimirror.cli.options import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config
@@ -66,20 +66,6 @@ def _run_flow(
 
         file, carried = file.absolute(), None if plan is None else str(plan.absolute())
         return run_sync(str(file), list(projects), retry, carried)
-
-
-def prefect_api() -> str | None:
-    """Return the API that the environment or the active Prefect profile names; asks no Prefect."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    file = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
-    try:
-        profiles = tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError):
-        return None
-    name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
-    return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL") or None
 
 
 def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:

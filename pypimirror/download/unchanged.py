@@ -13,9 +13,6 @@ import os
 import re
 import socket
 import time
-from pathlib import Path
-
-from pypimirror.download.authorities import authorities, trusted
 
 #: Seconds for each of the host's addresses, for the handshake and for the head of the answer; a
 #: slow upstream is a worker's affair.
@@ -54,7 +51,7 @@ def _needs_more() -> bool:
     if any(name.lower() in _PROXIES and value for name, value in os.environ.items()):
         return True
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
-    return any(Path(os.path.expanduser(file)).exists() for file in files)  # noqa: PTH111
+    return any(os.path.exists(os.path.expanduser(file)) for file in files)  # noqa: PTH110, PTH111
 
 
 def _exchange(scheme: str, host: str, port: int, request: bytes, patience: float) -> bytes:
@@ -64,6 +61,8 @@ def _exchange(scheme: str, host: str, port: int, request: bytes, patience: float
     try:
         if scheme == "https":
             import ssl
+
+            from pypimirror.download.authorities import authorities, trusted
 
             context = ssl.create_default_context(**trusted(authorities()))
             connection = context.wrap_socket(connection, server_hostname=host)

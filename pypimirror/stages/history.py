@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pypimirror.catalog import runs
+from sqlalchemy import Connection
+
+from pypimirror.catalog import dues, runs
 from pypimirror.model import Stage
 from pypimirror.workers import Cancelled
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _RUNS, _ROWS = 50, 200_000
 #: Rows that go in one transaction.
 _CHUNK = 10_000
+#: The share of runs, or of their time, by which more may be kept while nothing else happens.
+_SLACK = 0.02
 
 
 @contextmanager
@@ -43,6 +47,22 @@ def stage(run: Run, stage: Stage, batch: int) -> Iterator[None]:
             raise
         finally:
             run.catalog.apply(lambda connection: runs.end_stage(connection, record, state, counts))
+
+
+def next_to_forget(run: Run, connection: Connection) -> float | None:
+    """Return when a run is next to be forgotten by its age, at the latest; None: never.
+
+    It may be a fiftieth late: runs that find nothing to do are to forget none.
+    """
+    keep_for = run.config.history.keep_for.total_seconds()
+    oldest = dues.oldest_run(connection, run.now - keep_for)
+    return None if oldest is None else oldest + keep_for * (1 + _SLACK)
+
+
+def spare(run: Run, connection: Connection) -> int:
+    """Return how many more runs there may be before one is to be forgotten; 0 or less: none."""
+    keep = run.config.history.keep_runs
+    return int(keep * (1 + _SLACK)) - dues.count_runs(connection)
 
 
 def prune(run: Run) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
+from sqlalchemy import Connection
 
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
@@ -25,6 +26,10 @@ from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
 
 _SELECTION_MARK = "selection"
+
+#: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have
+#: every run start what fetches pages.
+_SHARES = 50
 
 
 def drop_deselected(run: Run) -> None:
@@ -52,15 +57,29 @@ def recheck(run: Run) -> None:
         interval = upstream.recheck.total_seconds()
         if not interval:
             continue
-        name = f"recheck {upstream.name}"
+        name = _recheck_mark(upstream)
         with run.catalog.read() as connection:
             # Time counts from the first run on, which asks for all anyhow.
             passed = run.now - float(projects.get_mark(connection, name) or "inf")
             share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
+        if 0 <= passed < interval / _SHARES:
+            continue
         if share or passed < 0:  # as it also is where the clock was set back
             with run.catalog.write() as connection:
                 projects.check_again(connection, upstream.name, share)
                 projects.set_mark(connection, name, str(run.now))
+
+
+def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
+    """Yield for each upstream when the next share of its projects is to be asked for."""
+    for upstream in run.config.upstream:
+        if interval := upstream.recheck.total_seconds():
+            began = float(projects.get_mark(connection, _recheck_mark(upstream)) or "-inf")
+            yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
+
+
+def _recheck_mark(upstream: UpstreamSection) -> str:
+    return f"recheck {upstream.name}"
 
 
 @dataclass
@@ -167,6 +186,7 @@ def _fetch_from(
     headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
     conditional = bool(job.etag or job.last_modified)
     if conditional and is_unchanged(url, headers, run.config.download.timeout):
+        run.unchanged[name] = url, headers
         return ListResult(job.id, not_modified=True), None
     (result,) = run.fetch([job])
     assert isinstance(result, ListResult)

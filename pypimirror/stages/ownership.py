@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from pypimirror import lease
-from pypimirror.catalog import projects
+from pypimirror.catalog import projects, rest
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.lease import Lease
 from pypimirror.tree import Tree
@@ -30,6 +30,7 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
     """
 
     def check(connection: Connection) -> None:
+        projects.set_mark(connection, rest.MARK, None)  # it may not stay so
         if not _is_inside(catalog, tree):
             _check(connection, tree, catalog.shown, claim=claim)
 

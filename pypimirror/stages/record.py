@@ -24,7 +24,7 @@ from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.select.selection import Selection
 from pypimirror.space import remedy
-from pypimirror.stages import history, ownership, staging, standing
+from pypimirror.stages import history, ownership, rest, staging, standing
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run
@@ -243,5 +243,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         ):
             statistics.keep(connection, statistics.take(connection, run.now))
         runs.end(connection, run.id, state, message, counts)
+        if state == runs.COMPLETED:
+            rest.note(run, connection)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
     return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)

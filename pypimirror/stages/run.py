@@ -106,6 +106,10 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     #: The projects whose pages are asked for because a list has them, with their serials there.
     listed: dict[str, int | None] = field(default_factory=dict)
+    #: Of the upstreams whose lists said plainly that they are unchanged: what was asked, and how.
+    unchanged: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
+    #: Whether no project had anything left to do.
+    idle: bool = False
     #: Whether any upstream has answered in this run.
     answered: bool = False
     #: The stage that ended the run, where one did.

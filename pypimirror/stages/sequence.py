@@ -92,6 +92,7 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
     """Take all batches through `stages`, and then the mirror as a whole through the last one."""
     found = (Batch(number, ids) for number, ids in enumerate(batches(run), start=1))
     first = list(itertools.islice(found, 2))
+    run.idle = not first
     if len(first) < 2:  # most runs: no threads, and the order of all steps is certain
         for batch in first:
             _lane(run, call, stages, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pypimirror.catalog import runs
+from pypimirror.catalog import states
 from pypimirror.model import Problem
 
 #: What a run counts, by command; the keys of `counts` in JSON.
@@ -63,7 +63,7 @@ class Summary:
     @classmethod
     def of_nothing(cls, command: str, message: str) -> Summary:
         """Say that there was nothing to do, and so no run."""
-        return cls("", runs.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
+        return cls("", states.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that `sync --json` prints."""

@@ -1,0 +1,26 @@
+"""Which Prefect API there is, without asking Prefect."""
+
+from __future__ import annotations
+
+import os
+
+
+def prefect_api() -> str | None:
+    """Return the API that the environment or the active Prefect profile names."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = os.environ.get("PREFECT_HOME") or os.path.join("~", ".prefect")  # noqa: PTH118
+    file = os.environ.get("PREFECT_PROFILES_PATH") or os.path.join(home, "profiles.toml")  # noqa: PTH118
+    try:
+        with open(os.path.expanduser(file), "rb") as stream:  # noqa: PTH111, PTH123
+            content = stream.read()
+    except OSError:
+        return None
+    import tomllib
+
+    try:
+        profiles = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+    name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
+    return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL") or None

@@ -1,0 +1,152 @@
+"""`pypimirror sync` where nothing is to be done, which is most of the time: told without the rest.
+
+Everything that could do something takes ten times as long to import as this takes to see that
+there is nothing to do. The order: the lock, the statement that the last run left
+(`pypimirror.catalog.rest`), the upstreams, the record. Whatever is not plainly at rest (another
+command, an option that is not known here, a configuration that has changed, a lease, something
+half-written, an upstream that says anything else than "not modified") is left, untouched, to the
+command line proper, which begins anew and has all the messages.
+
+Nothing is recorded before the upstreams have answered, for which they have little time here: a
+slow one is asked again by a run that is on record.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pypimirror import interrupts, lock, sources
+from pypimirror.catalog import rest
+from pypimirror.cli.api import prefect_api
+from pypimirror.download.unchanged import is_unchanged
+from pypimirror.errors import PypimirrorError
+
+if TYPE_CHECKING:
+    from pypimirror.catalog.rest import Copied, Rest
+
+#: Seconds that an upstream has for each step of its answer.
+_PATIENCE = 2.0
+
+#: What stands in the configuration where nothing does, as `pypimirror.sections` has it.
+DIRECTORY, CATALOG = "mirror", "sqlite"
+
+#: Options that are known here, with what they are called in `_Asked`.
+_FLAGS = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet", "--inline": "inline"}
+
+
+class _Asked(NamedTuple):
+    """What the command line asks for."""
+
+    config: str = sources.DEFAULT_FILE
+    as_json: bool = False
+    quiet: bool = False
+    inline: bool = False
+
+
+def attempt(arguments: Sequence[str]) -> int | None:
+    """Do what the command line asks for, where it is a sync that finds nothing to do.
+
+    Returns the exit code; None where nothing was done, and the command line proper is needed.
+    """
+    asked = _parse(arguments)
+    if asked is None:
+        return None
+    began = time.time()
+    interrupts.install()
+    try:
+        directory = _directory(asked.config)
+        if directory is None or not (asked.inline or prefect_api() is None):
+            return None
+        done = _sync(asked.config, directory, began)
+    except (OSError, ValueError, TypeError, sqlite3.Error, PypimirrorError):
+        return None  # to be met again, and told, by those who know what it means
+    except KeyboardInterrupt:
+        from pypimirror.cli.main import interrupted
+
+        return interrupted(as_json=asked.as_json)
+    if done is None:
+        return None
+    _tell(asked, directory, done, time.time() - began)
+    interrupts.ignore()
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> _Asked | None:
+    if not arguments or arguments[0] != "sync":
+        return None
+    found: dict[str, Any] = {}
+    rest_of_them = iter(arguments[1:])
+    for argument in rest_of_them:
+        option, given, value = argument.partition("=")
+        if argument in _FLAGS:
+            found[_FLAGS[argument]] = True
+        elif option == "--config":
+            found["config"] = value if given else next(rest_of_them, "")
+        else:
+            return None
+    return _Asked(**found)
+
+
+def _directory(file: str) -> str | None:
+    """Return the mirror root that a configuration names; None where its catalog is elsewhere."""
+    import tomllib
+
+    with open(file, "rb") as stream:  # noqa: PTH123 - pathlib is slow to import, as everywhere here
+        section = tomllib.loads(stream.read().decode()).get("mirror", {})
+    if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
+        return None
+    base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
+    return os.path.join(base, section.get("directory", DIRECTORY))  # noqa: PTH118
+
+
+def _sync(config: str, directory: str, now: float) -> Copied | None:
+    """See whether there is nothing to do, and record that; None: there may be something."""
+    private = f"{directory}/.pypimirror"
+    if not _is_tidy(directory, private):
+        return None
+    with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
+        if resting is None or not _is_believed(resting.rest, config, now):
+            return None
+        patience = min(_PATIENCE, resting.rest.timeout)
+        for url, headers in resting.rest.asked:
+            if not is_unchanged(url, headers, patience):
+                return None
+        with interrupts.shield():
+            return resting.copy(now)
+
+
+def _is_tidy(directory: str, private: str) -> bool:
+    """Whether everything is there, and nothing half-written. Raises `OSError` where it is not."""
+    os.stat(f"{directory}/packages")  # noqa: PTH116
+    os.stat(f"{directory}/simple")  # noqa: PTH116
+    left = os.listdir(f"{private}/staging") + os.listdir(f"{private}/quarantine")  # noqa: PTH208
+    return not left and not any(name.startswith("page.") for name in os.listdir(private))  # noqa: PTH208
+
+
+def _is_believed(statement: Rest, config: str, now: float) -> bool:
+    """Whether what the last run said holds for this one."""
+    with open(config, "rb") as stream:  # noqa: PTH123
+        key = sources.key(config, stream.read())
+    return statement.key == key and statement.since <= now < statement.until
+
+
+def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
+    """Print how it ended, as the command line proper does."""
+    if asked.as_json:
+        import json
+
+        document: dict[str, Any] = {"run": done.name, "state": "completed", "counts": done.counts}
+        document |= {"seconds": round(max(0.0, seconds), 3), "failures": []}
+        print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+    elif not asked.quiet:
+        from pathlib import Path
+
+        from pypimirror.cli import show
+        from pypimirror.stages.summary import Summary
+
+        summary = Summary(done.name, "completed", done.counts, max(0.0, seconds), [], [], "")
+        show.summary(summary, Path(directory))
