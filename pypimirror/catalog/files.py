@@ -9,16 +9,15 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    bindparam,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
 )
 
-from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance, update_rows
+from pypimirror.catalog import bulk
+from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
@@ -136,14 +135,13 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
     """Record files that are wanted."""
-    if rows:
-        base = {"state": State.WANTED, "run_id": run_id}
-        connection.execute(insert(files), [{**row, **base} for row in rows])
+    base = {"state": int(State.WANTED), "run_id": run_id}
+    bulk.insert_rows(connection, files, [{**row, **base} for row in rows])
 
 
 def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Set columns by id, the state excepted."""
-    update_rows(connection, files, rows)
+    bulk.update_rows(connection, files, rows)
 
 
 def move(
@@ -159,17 +157,19 @@ def move(
     """
     if not rows:
         return
-    others: dict[str, Any] = {key: bindparam(f"_{key}") for key in rows[0] if key != "id"}
-    if target is State.WANTED:
-        # What has failed so far was not to get these bytes: they, or others, were here.
-        others |= {"attempts": None, "next_try": None, "last_error": None}
-    statement = (
-        update(files)
-        .where(files.c.id == bindparam("_id"), or_(*(files.c.state == s for s in sources(target))))
-        .values(state=target, run_id=run_id, **others)
-    )
-    parameters = [{f"_{key}": value for key, value in row.items()} for row in rows]
-    moved = connection.execute(statement, parameters).rowcount
+    # What has failed so far was not to get these bytes: they, or others, were here.
+    clean = dict.fromkeys(("attempts", "next_try", "last_error") if target is State.WANTED else ())
+    if len(rows[0]) > 1:
+        full = [{**row, **clean, "run_id": run_id} for row in rows]
+        moved = bulk.move_rows(connection, files, full, target, sources(target))
+    else:
+        moved = 0
+        for chunk in chunks(row["id"] for row in rows):
+            statement = update(files).where(
+                files.c.id.in_(chunk), files.c.state.in_(sources(target))
+            )
+            values = {"state": target, "run_id": run_id, **clean}
+            moved += connection.execute(statement.values(values)).rowcount
     if moved != len(rows):
         raise IllegalMoveError(
             f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from pypimirror.catalog import bulk
 from pypimirror.catalog.schema import files, lists, marks, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
 from pypimirror.model import Problem, ProjectName, Reason
@@ -155,20 +156,7 @@ def by_name(connection: Connection, names: Sequence[str]) -> list[Row[Any]]:
 
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Set columns by id; rows that set the same columns go together."""
-    update_rows(connection, projects, rows)
-
-
-def update_rows(connection: Connection, table: Any, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Set columns of `table` by id, as many rows to a statement as set the same columns."""
-    shapes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        values = {f"_{key}": value for key, value in row.items()}
-        shapes.setdefault(tuple(sorted(row)), []).append(values)
-    for shape, parameters in shapes.items():
-        values = {key: bindparam(f"_{key}") for key in shape if key != "id"}
-        if values:
-            statement = update(table).where(table.c.id == bindparam("_id")).values(**values)
-            connection.execute(statement, parameters)
+    bulk.update_rows(connection, projects, rows)
 
 
 def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:

@@ -243,7 +243,7 @@ def _sha256(file: PageFile) -> str:
 
 def link(file: PageFile, base: str) -> str:
     """The file's address; `base` is what stands before the path below the mirror root."""
-    return f"{base}{_quote(file.path, safe='/')}"
+    return base + (file.path if _ordinary_path(file.path) else quote(file.path))
 
 
 def _dotted(version: tuple[int, int]) -> str:
@@ -257,10 +257,11 @@ def _batches(entries: Iterable[RootEntry]) -> Iterator[list[RootEntry]]:
 
 
 _ordinary = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # as most project names are
+_ordinary_path = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
 
 
-def _quote(text: str, safe: str = "") -> str:
-    return text if _ordinary(text) else quote(text, safe=safe)
+def _quote(text: str) -> str:
+    return text if _ordinary(text) else quote(text, safe="")
 
 
 #: HTML can hold no control characters but white space, not even escaped; JSON keeps them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from sqlalchemy import Row
 from pypimirror.stages.decide import MAIN
 from pypimirror.verify.digests import Claims
 
+_NONE, _MAIN = frozenset[str](), frozenset({MAIN})
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -19,3 +21,10 @@ def claims_of(row: Row[Any]) -> Claims:
     if row.sha256 is not None:
         digests[MAIN] = row.sha256.hex()
     return Claims(digests, row.size)
+
+
+def algorithms_of(row: Row[Any]) -> Collection[str]:
+    """Return the algorithms of these digests."""
+    if not row.digests:
+        return _NONE if row.sha256 is None else _MAIN
+    return claims_of(row).digests.keys()

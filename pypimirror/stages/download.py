@@ -264,8 +264,9 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         else:
             run.tree.discard(row.id)
             lost.append({"id": row.id})
-    with run.catalog.write() as connection:
-        files.move(connection, State.WANTED, lost, run.id)
+    if lost:
+        with run.catalog.write() as connection:
+            files.move(connection, State.WANTED, lost, run.id)
 
 
 def _recheck_job(run: Run, row: Row[Any]) -> Check:

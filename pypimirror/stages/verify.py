@@ -10,9 +10,9 @@ are durable before the catalog says that they are verified.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Row
@@ -22,9 +22,9 @@ from pypimirror.catalog.states import State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import adopt, backoff, download, provenance, publish
 from pypimirror.stages.adopt import stamp_of
-from pypimirror.stages.claims import claims_of
+from pypimirror.stages.claims import algorithms_of
 from pypimirror.stages.quarantine import set_aside
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.stages.run import Observed, Run, StoppedError
 from pypimirror.tree import METADATA_SUFFIX, file_path
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
@@ -70,83 +70,113 @@ def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
 
 def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
     """Verify what passes; put aside what is broken, and return it with what is wrong."""
-    checked = _check(run, rows)
+    looked = [_look_at(run, row) for row in rows]
+    checked = _check(run, looked)
     problems: list[Problem] = []
-    good: list[tuple[Row[Any], Proof, Checked]] = []
+    good: list[_Good] = []
     bad: dict[int, tuple[Row[Any], Problem]] = {}
-    for row in rows:
+    weakest = proof.weakest(run.config.verify.accept)
+    for fetched in looked:
+        row = fetched.row
         result = checked.get(row.id, _NOTHING)
-        level = _level(run, row, result)
+        level = _level(fetched, result)
         if result.problem is not None and result.problem.reason not in BAD_BYTES:
             problems.append(_named(row, result.problem))  # says nothing about the bytes
             if result.problem.reason is Reason.DISK:
                 raise StoppedError(problems[-1])
         elif result.problem is not None:
-            bad[row.id] = (row, _named(row, result.problem, run.observed[row.id].url))
-        elif stamp_of(run, row) != run.observed[row.id].stamp:
+            bad[row.id] = (row, _named(row, result.problem, fetched.seen.url))
+        elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
             del run.observed[row.id]  # the next run looks at these bytes again
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
-        elif level > proof.weakest(run.config.verify.accept):
+        elif level > weakest:
             problems.append(_unproven(run, row, level))
         else:
-            good.append((row, level, result))
+            good.append(_Good(fetched, level, result))
     # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
     # bytes that are replaced, then loses nothing else.
-    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
-    _place(run, [each for each in good if each[0].id not in staged], problems)
+    _place(run, [each for each in good if not each.fetched.staged], problems)
     _put_aside(run, bad.values())
-    _place(run, [each for each in good if each[0].id in staged], problems)
+    _place(run, [each for each in good if each.fetched.staged], problems)
     run.failed(Stage.VERIFY, problems)
     run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
     return bad
 
 
-def _check(run: Run, rows: Sequence[Row[Any]]) -> dict[int, Checked]:
+class _Fetched(NamedTuple):
+    """A file to prove."""
+
+    row: Row[Any]
+    seen: Observed
+    staged: bool  #: its bytes are in staging, and not in place where an earlier run put them
+    relative: str  #: its place
+    claimed: Collection[str]  #: algorithms that somebody gave a digest of
+    #: These very bytes were proven before: then they are as well proven as they were. The sha256
+    #: in the catalog is this mirror's own then, and nobody's claim.
+    known: bool
+
+
+class _Good(NamedTuple):
+    """A file that is proven, and how well."""
+
+    fetched: _Fetched
+    level: Proof
+    result: Checked
+
+
+def _look_at(run: Run, row: Row[Any]) -> _Fetched:
+    seen = run.observed[row.id]
+    return _Fetched(
+        row,
+        seen,
+        run.tree.is_staged(row.id),
+        file_path(row.project, row.filename, row.location),
+        algorithms_of(row),
+        row.proof is not None and bool(seen.sha256 == row.sha256),
+    )
+
+
+def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
     """Read the archives that must be read; take core metadata out of wheels that still have it."""
     jobs = []
-    for row in rows:
-        structure = not _is_known(run, row) and proof.needs_structure(claims_of(row).digests)
-        wheel = row.filename.endswith(".whl") and not run.observed[row.id].metadata
+    for row, seen, staged, relative, claimed, known in looked:
+        structure = not known and proof.needs_structure(claimed)
+        wheel = row.filename.endswith(".whl") and not seen.metadata
         if structure or wheel:
             jobs.append(
                 Check(
                     row.id,
-                    _source(run, row),
+                    run.tree.staged_text(row.id) if staged else run.tree.text(relative),
                     row.project,
                     row.filename,
-                    run.observed[row.id].size,
+                    seen.size,
                     structure=structure,
                     metadata_path=run.tree.staged_metadata(row.id) if wheel else "",
                 )
             )
-    return {result.id: result for result in run.check(jobs)}
+    return {result.id: result for result in run.check(jobs)} if jobs else {}
 
 
-def _is_known(run: Run, row: Row[Any]) -> bool:
-    """Whether these very bytes were proven before: then they are as well proven as they were.
-
-    The sha256 in the catalog is this mirror's own then, and nobody's claim.
-    """
-    return row.proof is not None and bool(run.observed[row.id].sha256 == row.sha256)
-
-
-def _level(run: Run, row: Row[Any], result: Checked) -> Proof:
-    if _is_known(run, row):
+def _level(fetched: _Fetched, result: Checked) -> Proof:
+    row = fetched.row
+    if fetched.known:
         return Proof(row.proof)
     shared = row.proof_source is not None and row.proof_source != row.upstream
-    return proof.level(claims_of(row).digests, shared=shared, structure=result.structure)
+    return proof.level(fetched.claimed, shared=shared, structure=result.structure)
 
 
-def _algorithm(run: Run, row: Row[Any]) -> str | None:
+def _algorithm(fetched: _Fetched) -> str | None:
     """Return the strongest algorithm of which somebody gave a digest."""
-    if _is_known(run, row):
-        known: str | None = row.proof_algorithm
+    if fetched.known:
+        known: str | None = fetched.row.proof_algorithm
         return known
-    return proof.strongest(claims_of(row).digests)
+    return proof.strongest(fetched.claimed)
 
 
 def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
     bad = list(bad)
+    if not bad:
+        return
     _retract(run, [row for row, _ in bad if not run.tree.is_staged(row.id)])
     moved = []
     for row, problem in bad:
@@ -158,56 +188,51 @@ def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
         files.move(connection, State.QUARANTINED, moved, run.id)
 
 
-def _place(
-    run: Run, good: Sequence[tuple[Row[Any], Proof, Checked]], problems: list[Problem]
-) -> None:
+def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
     """Move proven files to their places, make that durable, and commit it."""
     if not good:
         return
-    staged = {row.id for row, _, _ in good if run.tree.is_staged(row.id)}
-    _retract(run, [row for row, _, _ in good if row.id in staged])
+    _retract(run, [each.fetched.row for each in good if each.fetched.staged])
     verified = []
     moves: list[tuple[Path | str, str]] = []
-    metadata: dict[int, bytes] = {}
-    for row, _, result in good:
-        if digest := _metadata(run, row, result, problems):
-            metadata[row.id] = digest
-            moves.append((run.tree.staged_metadata(row.id), _relative(row) + METADATA_SUFFIX))
-        if row.id in staged:
+    for fetched, level, result in good:
+        row, seen = fetched.row, fetched.seen
+        metadata = _metadata(run, fetched, result, problems)
+        if metadata:
+            staged = run.tree.staged_metadata(row.id)
+            moves.append((staged, fetched.relative + METADATA_SUFFIX))
+        if fetched.staged:
             adopt.clear_way(run, row)
             provenance.let_go(run, row)
-            moves.append((run.tree.staged_text(row.id), _relative(row)))
-    run.tree.place(moves)
-    for row, level, _ in good:
-        observed = run.observed[row.id]
+            moves.append((run.tree.staged_text(row.id), fetched.relative))
         verified.append(
             {
                 "id": row.id,
-                "size": observed.size,
-                "sha256": observed.sha256,
-                "proof": level,
-                "proof_algorithm": _algorithm(run, row),
+                "size": seen.size,
+                "sha256": seen.sha256,
+                "proof": int(level),
+                "proof_algorithm": _algorithm(fetched),
                 "proven_at": run.now,
-                "stamp": run.tree.stamp(_relative(row)),
-                "metadata_sha256": metadata.get(row.id),
+                "stamp": seen.stamp,  # just compared, and a move changes nothing of it
+                "metadata_sha256": metadata or None,
                 "provenance_sha256": provenance.held(run, row),
                 "withdrawn_at": None,
                 **backoff.CLEAN,
             }
         )
+    run.tree.place(moves)
     run.tree.flush()
-    ids = {(row.filename, row.project): row.project_id for row, _, _ in good}
+    ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
+    wrong = [p for p in problems if p.reason is Reason.METADATA_MISMATCH]
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
         # Said in every run, until the upstream announces something else.
-        projects.add_refusals(
-            connection,
-            ((ids[p.file, p.project], p) for p in problems if p.reason is Reason.METADATA_MISMATCH),
-        )
-        projects.touch(connection, {row.project_id for row, _, _ in good})
-    for row, _, _ in good:
-        del run.observed[row.id]
-        run.tried.pop(row.id, None)
+        said = ((ids[p.file, p.project].project_id, p) for p in wrong)
+        projects.add_refusals(connection, said)
+        projects.touch(connection, {each.fetched.row.project_id for each in good})
+    for each in good:
+        del run.observed[each.fetched.row.id]
+        run.tried.pop(each.fetched.row.id, None)
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
     run.count(files_verified=len(good), bytes_verified=size, **levels)
@@ -216,16 +241,18 @@ def _place(
 def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
     """Render pages first that may still name bytes in place which are about to go."""
     going = {row.project_id for row in rows if run.tree.has(_relative(row))}
-    publish.render_pages(run, sorted(going))
+    if going:
+        publish.render_pages(run, sorted(going))
 
 
-def _metadata(run: Run, row: Row[Any], result: Checked, problems: list[Problem]) -> bytes:
+def _metadata(run: Run, fetched: _Fetched, result: Checked, problems: list[Problem]) -> bytes:
     """Return the sha256 of a wheel's core metadata; b"" where it is not what was announced.
 
     It is read from the wheel itself: whoever announces other metadata than the wheel carries
     would have installers resolve something else than they install.
     """
-    digest = run.observed[row.id].metadata or bytes.fromhex(result.metadata_sha256)
+    row = fetched.row
+    digest = fetched.seen.metadata or bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
         run.tree.unstage(f"{row.id}{METADATA_SUFFIX}")
         message = (

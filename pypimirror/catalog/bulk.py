@@ -1,0 +1,100 @@
+"""One statement for many rows: what a sync writes for each file.
+
+SQLAlchemy puts the parameters of each row together anew, which takes several times as long as the
+database needs for them. Here it only writes the statement, once for each set of columns, and the
+rows go to the driver as they are. So no column with a type of its own may be written this way:
+values must be what the driver takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Dialect, Table, bindparam, insert, literal_column, or_, update
+
+from pypimirror.catalog.states import State
+
+_MARK = "_"  # what stands before the names of parameters: they may not be those of columns
+
+
+class _Statement(NamedTuple):
+    text: str
+    arrange: Callable[[Mapping[str, Any]], Any]  #: a row as the driver wants its parameters
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that name the same columns."""
+    if rows:
+        _execute(connection, _insert(connection.dialect, table, tuple(rows[0])), rows)
+
+
+def update_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Set columns by id, as many rows to a statement as set the same columns."""
+    shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        shapes.setdefault(tuple(row), []).append(row)
+    for shape, found in shapes.items():
+        if len(shape) > 1:
+            _execute(connection, _update(connection.dialect, table, shape), found)
+
+
+def move_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    target: State,
+    sources: frozenset[State],
+) -> int:
+    """Set columns and the state by id, of rows that name the same columns; return how many.
+
+    Those that are in none of the states `sources` stay as they are.
+    """
+    statement = _update(connection.dialect, table, tuple(rows[0]), target, sources)
+    return _execute(connection, statement, rows)
+
+
+def _execute(
+    connection: Connection, statement: _Statement, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    return connection.exec_driver_sql(
+        statement.text, [statement.arrange(row) for row in rows]
+    ).rowcount
+
+
+@lru_cache(maxsize=256)
+def _insert(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Statement:
+    values: dict[str, Any] = {name: bindparam(_MARK + name) for name in columns}
+    return _written(insert(table).inline().values(values), dialect)  # nobody asks for the ids
+
+
+@lru_cache(maxsize=256)
+def _update(
+    dialect: Dialect,
+    table: Table,
+    columns: tuple[str, ...],
+    target: State | None = None,
+    sources: frozenset[State] = frozenset(),
+) -> _Statement:
+    values: dict[str, Any] = {n: bindparam(_MARK + n) for n in columns if n != "id"}
+    statement = update(table).where(table.c.id == bindparam(f"{_MARK}id"))
+    if target is not None:
+        values["state"] = literal_column(str(int(target)))
+        allowed = (table.c.state == literal_column(str(int(source))) for source in sorted(sources))
+        statement = statement.where(or_(*allowed))
+    return _written(statement.values(values), dialect)
+
+
+def _written(statement: Any, dialect: Dialect) -> _Statement:
+    compiled = statement.compile(dialect=dialect)
+    if not compiled.positiontup:
+        return _Statement(str(compiled), _by_name)
+    # Two columns or more, so that it gives a tuple.
+    names = [name.removeprefix(_MARK) for name in compiled.positiontup]
+    return _Statement(str(compiled), itemgetter(*names))
+
+
+def _by_name(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {_MARK + name: value for name, value in row.items()}
