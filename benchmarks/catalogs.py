@@ -1,34 +1,42 @@
 """A synthetic catalog and the upstream that goes with it, for `benchmarks.scale`.
 
-Every row is what a sync of such an upstream would have left behind, so that the next sync finds
-nothing to do. Project i has `PER_PROJECT` files whose columns follow from i alone: the catalog
-and the upstream's pages are made from the same functions.
+One project, `SEED`, is mirrored for real, and what that leaves behind (marks, the list as read)
+goes for the whole mirror. The rows of all others are written straight into the catalog, as a sync
+of such an upstream would have left them, so that the next one finds nothing to do: `unlike` holds
+them against those of the seed. Project i has files whose columns follow from i alone: catalog and
+pages of the upstream are made from the same functions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, func, select
 
 from benchmarks import corpus
-from benchmarks.archives import make_wheel
+from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.corpus import Item
 from pypimirror.catalog import projects as queries
-from pypimirror.catalog import schema
+from pypimirror.catalog import schema, statistics
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.config import load
 from pypimirror.select.selection import Selection
+from pypimirror.verify.proof import Proof
 
 FULL = (740_000, 15_000_000)  #: projects and files of the largest public index
+SEED = "scale-seed"  #: the project that is mirrored for real
+UPSTREAM = "bench"
 _ROWS = 50_000  #: rows that are written at once
 _UPLOADED = "2024-01-02T03:04:05.678900Z"
+_MOMENT = 1_750_000_000.123456  #: seconds since the epoch: when all this was read and proven
 
 
 def name_of(number: int) -> str:
@@ -56,14 +64,14 @@ class Synthetic:
         count = self._each + (number < self._more)
         return [_item(name, stem, position) for position in range(count)]
 
-    def project_rows(self, selection: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows of `projects`."""
+    def project_rows(self, selection: str, first: int) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `projects`, with ids from `first` on."""
         for number in range(self.projects):
             serial = serial_of(number)
             yield {
-                "id": number + 1,
+                "id": first + number,
                 "name": name_of(number),
-                "upstream": "bench",
+                "upstream": UPSTREAM,
                 "serial": serial,
                 "page_serial": serial,
                 "etag": f'"{serial:x}-{number:x}"',
@@ -72,28 +80,35 @@ class Synthetic:
                 "api_version": "1.3",
                 "versions": json.dumps([f"{i // 2}.{i % 2}" for i in range(0, self._each, 2)]),
                 "selection": selection,
+                "checked_at": _MOMENT + number,
                 "look": False,
                 "todo": False,
                 "dirty": False,
                 "live": True,
             }
 
-    def file_rows(self, base: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows of `files`."""
-        key = 0
+    def file_rows(self, base: str, first: int, project: int) -> Iterator[dict[str, Any]]:
+        """Yield the rows of `files`, with ids from `first` on; those of projects from `project`."""
+        key = first - 1
         for number in range(self.projects):
             for item in self.items(number):
                 key += 1
-                metadata = bytes.fromhex(item.metadata) if item.metadata else None
+                sha256 = bytes.fromhex(item.sha256)
+                metadata = sha256[::-1] if item.metadata else None
                 yield {
                     "id": key,
-                    "project_id": number + 1,
+                    "project_id": project + number,
                     "filename": item.filename,
                     "url": f"{base}/{item.path}",
                     "state": int(State.PUBLISHED),
                     "run_id": 1,
                     "size": item.size,
-                    "sha256": bytes.fromhex(item.sha256),
+                    "sha256": sha256,
+                    "proof": int(Proof.DIGEST),
+                    "proof_algorithm": "sha256",
+                    "proof_source": UPSTREAM,
+                    "proven_at": _MOMENT,
+                    "stamp": int.from_bytes(sha256[:8], "big", signed=True),
                     "metadata_claim": metadata,
                     "metadata_sha256": metadata,
                     "upload_time": _UPLOADED,
@@ -103,41 +118,49 @@ class Synthetic:
     def fill(self, config_file: Path, base: str) -> None:
         """Write everything into the catalog that the configuration names."""
         config = load(config_file)
-        config.private.mkdir(parents=True, exist_ok=True)
-        selection = Selection(config).digest
         catalog = Catalog.open(config.catalog_url)
         try:
-            fill(catalog, schema.projects, self.project_rows(selection))
-            fill(catalog, schema.files, self.file_rows(base))
+            with catalog.read() as connection:
+                project = 1 + queries.highest_id(connection)
+                first = 1 + (connection.scalar(select(func.max(schema.files.c.id))) or 0)
+            rows = self.project_rows(Selection(config).digest, project)
+            fill(catalog, schema.projects, rows)
+            fill(catalog, schema.files, self.file_rows(base, first, project))
             with catalog.write() as connection:
-                queries.set_mark(connection, "selection", selection)
-                queries.set_mark(connection, "formats", "html,json")
-                queries.set_mark(connection, "root index", "")
-                queries.set_list(
-                    connection, "bench", etag='"old"', last_modified=None,
-                    serial=serial_of(self.projects), selection=selection,
-                )  # fmt: skip
                 _tidy(connection)
+                statistics.keep(connection, statistics.take(connection, time.time()))
         finally:
             catalog.close()
 
-    def write_list(self, root: Path, changed: Sequence[int] = (), by: int = 1) -> None:
+    def seed(self, root: Path, base: str) -> None:
+        """Write the upstream of the project that is mirrored for real, and a list of it alone."""
+        items = [
+            corpus.store(root, SEED, "1.0", *make(SEED, "1.0", 4_000))
+            for make in (make_sdist, make_wheel)
+        ]
+        (root / "pages").mkdir()
+        page = corpus.page(SEED, items, serial_of(0), base)
+        (root / "pages" / f"{SEED}.json").write_bytes(page)
+        (root / "simple.json").write_bytes(corpus.listing({SEED: serial_of(0)}))
+
+    def write_list(self, root: Path, changed: Sequence[int] = (), by: int = 0) -> None:
         """Write the upstream's list, in which the serials of some projects have moved."""
         serials = {name_of(number): serial_of(number) for number in range(self.projects)}
+        serials[SEED] = serial_of(0)
         for number in changed:
             serials[name_of(number)] += by
         (root / "simple.json").write_bytes(corpus.listing(serials))
 
     def write_changes(self, root: Path, base: str, changed: Sequence[int], by: int) -> None:
-        """Give some projects one new file each, and write their pages."""
-        (root / "pages").mkdir(exist_ok=True)
+        """Write the pages of some projects, each with a new file for each of `by` changes."""
         for number in changed:
             name = name_of(number)
-            version = f"{90 + by}.0"
-            made = make_wheel(name, version, 4_000)
-            items = [*self.items(number), corpus.store(root, name, version, *made)]
-            page = corpus.page(name, items, serial_of(number) + by, base)
-            (root / "pages" / f"{name}.json").write_bytes(page)
+            versions = [f"{90 + change}.0" for change in range(1, by + 1)]
+            new = [corpus.store(root, name, v, *make_wheel(name, v, 4_000)) for v in versions]
+            page = corpus.page(name, [*self.items(number), *new], serial_of(number) + by, base)
+            path = root / "pages" / f"{name}.json"
+            path.write_bytes(page)
+            os.utime(path, (_MOMENT + by, _MOMENT + by))  # a server's ETag is made of it
 
 
 def _item(name: str, stem: str, position: int) -> Item:
@@ -147,8 +170,26 @@ def _item(name: str, stem: str, position: int) -> Item:
     suffix = "-py3-none-any.whl" if position % 2 else ".tar.gz"
     filename = f"{stem}-{version}{suffix}"
     path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{filename}"
-    metadata = digest[::-1] if position % 2 else ""
+    metadata = bytes.fromhex(digest)[::-1].hex() if position % 2 else ""
     return Item(name, version, filename, path, 10_000 + position, digest, metadata)
+
+
+def unlike(catalog: Catalog) -> list[str]:
+    """Return what the synthetic rows leave empty and the seed's do not, or the other way round."""
+    found = []
+    with catalog.read() as connection:
+        seed = queries.by_name(connection, [SEED])[0]
+        other = queries.by_name(connection, [name_of(0)])[0]
+        pairs = [(seed, other)]
+        for suffix in (".tar.gz", ".whl"):
+            query = select(schema.files).where(schema.files.c.filename.endswith(suffix)).limit(1)
+            of = [query.where(schema.files.c.project_id == row.id) for row in (seed, other)]
+            pairs.append(tuple(connection.execute(one).one() for one in of))  # type: ignore[arg-type]
+        for one, two in pairs:
+            for name, mine, theirs in zip(one._fields, one, two, strict=True):
+                if (mine is None) != (theirs is None):
+                    found.append(f"{name}: {mine!r} of the seed, {theirs!r} of the others")
+    return found
 
 
 def fill(catalog: Catalog, table: Table, rows: Iterator[dict[str, Any]]) -> None:

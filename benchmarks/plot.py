@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -12,6 +13,7 @@ from benchmarks.rounds import Row, Table
 _STYLE = "font-family='sans-serif' font-size='12'"
 _COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e6c8a", "#b08900", "#4a4e69", "#2a9d8f", "#999")
 _BAR, _LEFT, _WIDTH = 16, 230, 900
+_SIZE = re.compile(r"width='([0-9.]+)' height='([0-9.]+)'")
 
 
 def bars(table: Table) -> str:
@@ -81,6 +83,16 @@ def lines(
         parts.append(f"<path d='M{right + 15} {y}h16' stroke='{colour}' stroke-width='3'/>")
         parts.append(_label(right + 36, y + 4, name))
     return _svg(_WIDTH + 60, height + 40, parts)
+
+
+def stacked(plots: Sequence[str]) -> str:
+    """Return plots one below the other."""
+    parts, y, widest = [], 0.0, 0.0
+    for each in plots:
+        width, height = (float(value) for value in _SIZE.findall(each)[0])
+        parts.append(each.replace("<svg ", f"<svg y='{y:.0f}' ", 1))
+        y, widest = y + height, max(widest, width)
+    return _svg(widest, y, parts)
 
 
 def _label(x: float, y: float, text: str, weight: str = "normal") -> str:

@@ -94,13 +94,14 @@ class Server:
     private: Path  #: for its configuration, certificate and logs
     delay: float = 0.0  #: seconds before each answer
     tls: bool = False
+    port: int = 0  #: 0: any that is free
     kind: str = ""  #: what serves, once it runs
     base: str = ""  #: its address, without a slash at the end
     process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.private.mkdir(parents=True, exist_ok=True)
-        port = free_port()
+        port = self.port or free_port()
         self.base = f"http{'s' if self.tls else ''}://127.0.0.1:{port}"
         if self.tls:
             make_certificate(self.private)

@@ -45,7 +45,10 @@ _SUPERVISED = 'trap "" INT TERM; "$@" & child=$!; read -r line; kill -QUIT $chil
 
 
 class Server:
-    """A server with its data below `directory`; `start` and `stop` as often as you like."""
+    """A server with its data below `directory`; `start` and `stop` as often as you like.
+
+    Where data are there already, they are used again.
+    """
 
     def __init__(self, directory: Path, settings: dict[str, str] = FAST) -> None:
         self.port = _free_port()
@@ -63,6 +66,8 @@ class Server:
             directory.chmod(0o755)
             shutil.chown(directory, self._user)
         self._programs = self._reachable(programs())
+        if (directory / "data").exists():
+            return
         command = ["-D", str(directory / "data"), "-A", "trust", "-U", "test", "-E", "UTF8", "-N"]
         done = subprocess.run(
             [str(self._programs / "initdb"), *command],
@@ -119,8 +124,9 @@ class Server:
             command = [str(found / "postgres"), "-V"]
             subprocess.run(command, **self._as_user(), stdout=subprocess.DEVNULL, check=True)
         except (OSError, subprocess.CalledProcessError):
-            shutil.copytree(found.parent, self.directory / "programs", symlinks=True)
-            return self.directory / "programs" / found.name
+            copy = self.directory / "programs"
+            shutil.copytree(found.parent, copy, symlinks=True, dirs_exist_ok=True)
+            return copy / found.name
         return found
 
 

@@ -113,17 +113,15 @@ def highest_id(connection: Connection) -> int:
 
 
 def known(connection: Connection) -> Iterator[Row[Any]]:
-    """Stream name, serial, upstream, selection, look and gone of every project."""
+    """Stream name, serial, upstream, selection and gone of every project."""
     columns = projects.c
-    query = select(
-        columns.id,
-        columns.name,
-        columns.serial,
-        columns.upstream,
-        columns.selection,
-        columns.look,
-        columns.gone,
-    )
+    query = select(columns.name, columns.serial, columns.upstream, columns.selection, columns.gone)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def names(connection: Connection) -> Iterator[Row[Any]]:
+    """Stream id, name and gone of every project."""
+    query = select(projects.c.id, projects.c.name, projects.c.gone)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 

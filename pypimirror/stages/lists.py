@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
@@ -26,6 +26,7 @@ from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
 
 _SELECTION_MARK = "selection"
+_ABSENT: Any = object()
 
 #: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have
 #: every run start what fetches pages.
@@ -37,10 +38,11 @@ def drop_deselected(run: Run) -> None:
     with run.catalog.read() as connection:
         if projects.get_mark(connection, _SELECTION_MARK) == run.selection.digest:
             return
-        dropped = []
-        for row in projects.known(connection):
-            if row.gone != Cause.SELECTION and not run.selection.project(row.name):
-                dropped.append(row.id)
+        dropped = [
+            number
+            for number, name, gone in projects.names(connection)
+            if gone != Cause.SELECTION and not run.selection.project(name)
+        ]
     with run.catalog.write() as connection:
         projects.deselect(connection, dropped)
         # What it lets in is in lists that were read before: they must be read again.
@@ -82,67 +84,144 @@ def _recheck_mark(upstream: UpstreamSection) -> str:
     return f"recheck {upstream.name}"
 
 
-@dataclass
-class _Known:
-    """A project as the catalog has it, as far as lists concern it."""
+@dataclass(frozen=True)
+class _Asked:
+    """What came of asking an upstream for its list."""
 
-    serial: int | None
-    upstream: str | None
-    selection: str | None
-    gone: str | None
+    upstream: UpstreamSection
+    position: int
+    #: The serials in its list, by project; None where it was not read.
+    serials: dict[ProjectName, int | None] | None
+    #: It said that the list is what it was.
+    is_unchanged: bool
+    #: A name that is new may be taken for this upstream's: not while an earlier one's list is
+    #: unknown, which may have that name.
+    new_ones: bool
+
+    def may_own(self, run: Run, name: ProjectName) -> bool:
+        """Whether a name in its list is selected, and not reserved for another upstream."""
+        return run.selection.project(name) and self.position in run.selection.owners(name)
+
+
+@dataclass
+class _Found:
+    """What lists show."""
+
+    changed: dict[int, list[ProjectName]]  #: by the position of the upstream that has them
+    missing: list[ProjectName]  #: what no list has
+    seen: int = 0
 
 
 def compare(run: Run) -> None:
-    """Read the lists of all upstreams and mark every project that may have changed."""
-    with run.catalog.read() as connection:
-        known = {
-            row.name: _Known(row.serial, row.upstream, row.selection, row.gone)
-            for row in projects.known(connection)
-        }
-    seen: set[str] = set()
-    read: dict[str, dict[str, Any]] = {}  # what to remember of the lists that were read now
+    """Read the lists of all upstreams and mark every project that may have changed.
+
+    The lists are held in memory and the catalog is not: it streams past them.
+    """
+    asked: list[_Asked] = []
+    memories: dict[str, dict[str, Any]] = {}  # of the lists that were read now
     failed: list[tuple[UpstreamSection, Problem | None]] = []
     complete = True  # whether all upstreams so far are known to the last project
-    for upstream in run.config.upstream:
+    for position, upstream in enumerate(run.config.upstream):
         answer, found = _fetch(run, upstream)
+        serials = None
+        own = answer.problem is None  # not an alternate's, which may lack what is new
         if found is not None:
-            run.answered = True
-            own = answer.problem is None  # not an alternate's, which may lack what is new
-            read[upstream.name] = _memory(run, answer, found, whole=complete and own)
-            changed = _changed(run, upstream, found, known, seen, new_ones=complete)
-            complete = complete and own
-            with run.catalog.write() as connection:
-                for chunk in projects.chunks(changed):
-                    projects.ensure(connection, chunk)
-                    projects.to_look(connection, chunk, upstream.name)
-        elif answer.not_modified:
-            run.answered = True
-            seen.update(
-                name
-                for name, row in known.items()
-                if row.upstream == upstream.name and row.gone is None
-            )
-        else:
-            complete = False
+            memories[upstream.name] = _memory(run, answer, found, whole=complete and own)
+            serials = _serials(found)
+        elif not answer.not_modified:
             failed.append((upstream, answer.problem))
+        run.answered = run.answered or found is not None or answer.not_modified
+        asked.append(_Asked(upstream, position, serials, answer.not_modified, complete))
+        complete = complete and own and (found is not None or answer.not_modified)
     if failed:
         _lists_failed(run, failed)
     if not run.answered:
         return
-    configured = {upstream.name for upstream in run.config.upstream}
-    missing = [
-        ProjectName(name)
-        for name, row in known.items()
-        if name not in seen
-        and (row.upstream in read or (complete and row.upstream not in configured))
-        and row.gone not in (Cause.UPSTREAM, Cause.SELECTION)
-    ]
+    shown = _hold_against_catalog(run, asked, complete=complete)
     with run.catalog.write() as connection:
-        projects.to_look(connection, missing)
+        for position, names in shown.changed.items():
+            for chunk in projects.chunks(names):
+                projects.ensure(connection, chunk)
+                projects.to_look(connection, chunk, run.config.upstream[position].name)
+        projects.to_look(connection, shown.missing)
         # With the last of the marks, not before: a list that counts as read is not read again.
-        for name, values in read.items():
+        for name, values in memories.items():
             projects.set_list(connection, name, **values)
-    run.count(projects_seen=len(seen))
+    run.count(projects_seen=shown.seen)
+
+
+def _serials(found: ProjectList) -> dict[ProjectName, int | None]:
+    """Return the serials of a list by normalised name; of two spellings, the first counts."""
+    serials = {_normalised(entry.name): entry.serial for entry in found.projects}
+    if len(serials) < len(found.projects):
+        serials.clear()
+        for entry in found.projects:
+            serials.setdefault(_normalised(entry.name), entry.serial)
+    return serials
+
+
+def _normalised(name: str) -> ProjectName:
+    """Do what `canonicalize_name` does, without a regular expression for most names."""
+    plain = name.lower().replace("_", "-").replace(".", "-")
+    return ProjectName(canonicalize_name(name) if "--" in plain else plain)
+
+
+def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) -> _Found:
+    """Find what is new, changed or missing; takes the names that the catalog has out of `asked`."""
+    found = _Found({one.position: [] for one in asked}, [])
+    read = {one.upstream.name for one in asked if one.serials is not None}
+    configured = {one.upstream.name for one in asked}
+    with run.catalog.read() as connection:
+        for row in projects.known(connection):
+            name = ProjectName(row[0])
+            if _is_owned(run, asked, found, name, row):
+                found.seen += 1
+            elif (
+                row.upstream in read or (complete and row.upstream not in configured)
+            ) and row.gone not in (Cause.UPSTREAM, Cause.SELECTION):
+                found.missing.append(name)
+    for one in asked:
+        _take_new(run, one, asked[: one.position], found)
+    return found
+
+
+def _is_owned(
+    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: Row[Any]
+) -> bool:
+    """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
+    _, serial, upstream, selection, gone = row
+    owned = False
+    for one in asked:
+        if one.serials is None:
+            owned = owned or (one.is_unchanged and upstream == one.upstream.name and gone is None)
+            continue
+        stated = one.serials.pop(name, _ABSENT)
+        if stated is _ABSENT or owned:
+            continue
+        same = upstream == one.upstream.name
+        if same and gone is None and selection == run.selection.digest:
+            owned = True  # as it was when its page was read
+            is_changed = stated is None or stated != serial
+        else:
+            owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
+        if is_changed:
+            run.listed[name] = stated
+            found.changed[one.position].append(name)
+    return owned
+
+
+def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) -> None:
+    """Note what an upstream lists that neither the catalog has nor an upstream before it."""
+    if one.serials is None or not one.new_ones:
+        return
+    for name, serial in one.serials.items():
+        if any(earlier.serials and name in earlier.serials and earlier.may_own(run, name)
+               for earlier in before):  # fmt: skip
+            continue
+        if one.may_own(run, name):
+            found.seen += 1
+            run.listed[name] = serial
+            found.changed[one.position].append(name)
 
 
 def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
@@ -216,46 +295,6 @@ def _memory(run: Run, result: ListResult, found: ProjectList, *, whole: bool) ->
         "serial": found.serial,
         "selection": run.selection.digest,
     }
-
-
-def _changed(
-    run: Run,
-    upstream: UpstreamSection,
-    found: ProjectList,
-    known: dict[str, _Known],
-    seen: set[str],
-    *,
-    new_ones: bool,
-) -> Iterator[ProjectName]:
-    """Yield what one list shows as new or changed.
-
-    While an earlier upstream's list is unknown, `new_ones` is off: a name that is new here might
-    belong to that one.
-    """
-    position = run.config.upstream.index(upstream)
-    for entry in found.projects:
-        name = ProjectName(canonicalize_name(entry.name))
-        if name in seen or not run.selection.project(name):
-            continue
-        if position not in run.selection.owners(name):
-            continue
-        row = known.get(name)
-        if not new_ones and (row is None or row.upstream != upstream.name):
-            continue
-        seen.add(name)
-        if row is None or _differs(run, upstream, entry.serial, row):
-            run.listed[name] = entry.serial
-            yield name
-
-
-def _differs(run: Run, upstream: UpstreamSection, serial: int | None, row: _Known) -> bool:
-    return (
-        serial is None
-        or serial != row.serial
-        or row.upstream != upstream.name
-        or row.selection != run.selection.digest
-        or row.gone is not None
-    )
 
 
 def _lists_failed(run: Run, failed: Sequence[tuple[UpstreamSection, Problem | None]]) -> None:

@@ -46,8 +46,9 @@ def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
         projects.to_look(connection, names, "one")
         rows = {row.name: row for row in projects.known(connection)}
         assert len(rows) == MANY
-        assert all(row.look and row.upstream == "one" for row in rows.values())
-        ids = [row.id for row in rows.values()]
+        assert all(row.upstream == "one" for row in rows.values())
+        ids = projects.next_batch(connection, 0, MANY, None)
+        assert sorted(ids) == sorted(row.id for row in projects.names(connection))
         projects.touch(connection, ids)
         projects.deselect(connection, ids)
         assert all(row.gone == Cause.SELECTION for row in projects.known(connection))
