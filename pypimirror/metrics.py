@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from pypimirror import __version__, space
-from pypimirror.catalog import inspection, projects, statistics
+from pypimirror.catalog import inspection, projects, statistics, totals
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.config import Config
@@ -149,13 +149,14 @@ def _runs(figures: _Figures, connection: Connection) -> None:
 
 
 def _held(figures: _Figures, connection: Connection) -> None:
+    states, size = totals.by_state(connection)
+    figures.set_each("files", "Files, by state.", "state", states)
+    figures.set("held_bytes", "Bytes of all files that are verified or published.", size)
     held = statistics.last(connection)
     if held is None:
         return
-    told = "When the figures on all files, below, were counted: at the end of a run."
+    told = "When the figures on proofs, below, were counted: at the end of a run."
     figures.set("counted_timestamp_seconds", told, held.at)
-    figures.set_each("files", "Files, by state.", "state", held.files)
-    figures.set("held_bytes", "Bytes of all files that are verified or published.", held.size)
     told = "When the file that was looked at longest ago was seen to be right."
     figures.set("oldest_proof_timestamp_seconds", told, held.oldest_proof)
     told = "Share of the files that were seen to be right within so many days before."

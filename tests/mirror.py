@@ -9,6 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pypimirror.catalog import totals
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config, load
 from pypimirror.model import Problem
 from pypimirror.stages import plan as planning
@@ -104,6 +107,7 @@ class Mirror:
         summary = run_sync(self.config, names, work, trigger="test", retry=retry)
         if sound:
             self.check()
+            assert self.known_totals() == self.counted_totals()
         return summary
 
     def plan(self, *names: str) -> Plan:
@@ -173,6 +177,23 @@ class Mirror:
             self.query("SELECT name FROM sqlite_master WHERE name = 'files'")
         )
 
+    def known_totals(self) -> tuple[int, dict[str, int], int]:
+        """Pages, files by state and proven bytes, as the catalog knows them without counting."""
+        catalog = Catalog.open(self.config.catalog_url)
+        with closing(catalog), catalog.read() as connection:
+            return totals.held(connection).projects, *totals.by_state(connection)
+
+    def counted_totals(self) -> tuple[int, dict[str, int], int]:
+        """The same, counted."""
+        (pages,) = self.query("SELECT count(*) AS pages FROM projects WHERE live")
+        rows = self.query(
+            "SELECT state, count(*) AS n, sum(size) AS size FROM files GROUP BY state"
+        )
+        found = {State(row["state"]): row for row in rows}
+        counts = {state.label: found[state]["n"] if state in found else 0 for state in State}
+        size = sum(int(row["size"] or 0) for state, row in found.items() if state in PROVEN)
+        return pages["pages"], counts, size
+
     def lose_catalog(self) -> None:
         """Have none any more, or one that knows nothing."""
         if databases.current is not None:
@@ -182,8 +203,6 @@ class Mirror:
 
     def state(self, filename: str) -> str | None:
         """The state of a file, as a word."""
-        from pypimirror.catalog.states import State
-
         rows = self.query("SELECT state FROM files WHERE filename = ?", filename)
         return State(rows[0]["state"]).label if rows else None
 

@@ -153,14 +153,17 @@ def test_where_counting_takes_long_it_is_done_now_and_then_only(
     monkeypatch.setattr(statistics, "take", slow)
     offer(simulator, "six", "1.0")
     mirror.sync()
+    counted = figures(mirror)["pypimirror_counted_timestamp_seconds",]
     offer(simulator, "six", "2.0")
     mirror.sync()
-    assert figures(mirror)["pypimirror_files", "published"] == 1
+    found = figures(mirror)
+    assert found["pypimirror_counted_timestamp_seconds",] == counted
+    assert found["pypimirror_files", "published"] == 2, "known without counting"
 
     def later(run: Run) -> None:
-        run.now += 101
+        run.now += 86_401
         sequence.sync(run)
 
     offer(simulator, "six", "3.0")
     mirror.sync(work=later)
-    assert figures(mirror)["pypimirror_files", "published"] == 3
+    assert figures(mirror)["pypimirror_counted_timestamp_seconds",] > counted + 86_400

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Connection,
     Row,
     delete,
-    func,
     or_,
     select,
     update,
@@ -18,7 +17,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance
-from pypimirror.catalog.schema import files, projects
+from pypimirror.catalog.schema import IS_LEAVING, files, projects
 from pypimirror.catalog.states import (
     DUE,
     LONGEST_WAIT,
@@ -206,7 +205,7 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             projects.c.name.label("project"),
         )
         .join(projects)
-        .where(files.c.gone.is_not(None), files.c.state != State.WITHDRAWN)
+        .where(IS_LEAVING)
         .order_by(files.c.id)
     )
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
@@ -326,9 +325,7 @@ def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, s
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Return which of these projects have proven files that are not offered any more."""
     query = select(files.c.project_id).where(
-        files.c.project_id.in_(ids),
-        files.c.gone.is_not(None),
-        files.c.state.in_(list(PROVEN)),
+        files.c.project_id.in_(ids), IS_LEAVING, files.c.state.in_(list(PROVEN))
     )
     return set(connection.scalars(query))
 
@@ -356,24 +353,3 @@ def expired(connection: Connection, before: float) -> list[Row[Any]]:
         )
     )
     return list(connection.execute(query))
-
-
-def count_by_state(connection: Connection, names: Sequence[str] | None = None) -> dict[str, int]:
-    """Return how many files are in each state, by its word."""
-    query = select(files.c.state, func.count()).group_by(files.c.state)
-    if names is not None:
-        query = query.join(projects).where(projects.c.name.in_(names))
-    found = {row[0]: row[1] for row in connection.execute(query)}
-    return {state.label: found.get(state, 0) for state in State}
-
-
-def count_proven(connection: Connection) -> int:
-    """Return how many files are verified or published."""
-    query = select(func.count()).select_from(files).where(files.c.state.in_(list(PROVEN)))
-    return connection.scalar(query) or 0
-
-
-def total_size(connection: Connection) -> int:
-    """Return the bytes of all verified or published files."""
-    query = select(func.sum(files.c.size)).where(files.c.state.in_(list(PROVEN)))
-    return int(connection.scalar(query) or 0)

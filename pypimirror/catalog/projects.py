@@ -253,11 +253,11 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
 
 
 def to_remove(connection: Connection) -> list[Row[Any]]:
-    """Return id and name of the projects that are gone and whose pages may still be on disk.
+    """Return the projects that are gone and whose pages may still be on disk.
 
     A dirty one may have a page that a dead run wrote and did not record.
     """
-    query = select(projects.c.id, projects.c.name).where(
+    query = select(projects).where(
         projects.c.todo.is_(True),
         or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
         projects.c.gone.is_not(None),
@@ -270,11 +270,12 @@ def settle(connection: Connection, *, with_gone: bool) -> None:
 
     That is how the end of a sync leaves them; a rehearsal writes none.
     """
-    columns = projects.c
-    there = columns.gone.is_(None)
-    connection.execute(update(projects).where(there).values(dirty=False))
+    # Of all others nothing is left to do: rewriting them would be rewriting the catalog.
+    open_ones = update(projects).where(projects.c.todo.is_(True))
+    there = projects.c.gone.is_(None)
+    connection.execute(open_ones.where(there).values(dirty=False))
     if with_gone:
-        connection.execute(update(projects).where(~there).values(dirty=False, live=False))
+        connection.execute(open_ones.where(~there).values(dirty=False, live=False))
 
 
 def newest_api(connection: Connection) -> str | None:
@@ -289,16 +290,6 @@ def newest_serial(connection: Connection) -> int | None:
     """Return the highest serial among the pages."""
     newest: int | None = connection.scalar(select(func.max(projects.c.page_serial)))
     return newest
-
-
-def count(connection: Connection) -> int:
-    """Return the number of projects that have a page."""
-    return (
-        connection.scalar(
-            select(func.count()).select_from(projects).where(projects.c.live.is_(True))
-        )
-        or 0
-    )
 
 
 def get_list(connection: Connection, upstream: str) -> Row[Any] | None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -21,7 +22,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal_column,
 )
+
+from pypimirror.catalog.states import State
 
 metadata = MetaData(
     naming_convention={
@@ -60,6 +65,8 @@ projects = Table(
     Column("todo", Boolean, nullable=False),  # something is left to do for it
     Column("dirty", Boolean, nullable=False),  # its page must be rendered
     Column("live", Boolean, nullable=False),  # its page is on disk
+    Column("held_files", Integer),  # how many its page has; null: none, as the next
+    Column("held_bytes", BigInteger),  # their size
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _todo = projects.c.todo.is_(True)
@@ -103,8 +110,12 @@ files = Table(
     Column("last_error", Text),  # of the last attempt, where it failed
     UniqueConstraint("project_id", "filename"),
 )
-_gone = files.c.gone.is_not(None)
-Index("ix_files_gone", files.c.project_id, sqlite_where=_gone)
+# Conditions that queries must say in these words, or no database sees that the index fits.
+_withdrawn: ColumnElement[int] = literal_column(str(int(State.WITHDRAWN)))
+IS_LEAVING = and_(files.c.gone.is_not(None), files.c.state != _withdrawn)
+Index("ix_files_leaving", files.c.id, sqlite_where=IS_LEAVING)
+IS_WITHDRAWN = files.c.state == _withdrawn
+Index("ix_files_past", files.c.id, sqlite_where=IS_WITHDRAWN)
 _held = files.c.withdrawn_at.is_not(None)
 Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held)
 _waits = files.c.next_try.is_not(None)

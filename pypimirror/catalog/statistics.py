@@ -1,8 +1,8 @@
 """Figures on the mirror as a whole, for metrics.
 
-Counting all files reads all of their rows, so it is done at the end of a run that changed some,
-and kept in a mark; where it takes long, now and then only. What is asked for anew each time is
-bounded, or has an index.
+How long ago files were proven can only be told by reading all of their rows: that is done at the
+end of a run that changed some, and kept in a mark; where it takes long, once a day and after each
+verification. What is asked for anew each time is bounded, or has an index; see also `totals`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,9 @@ _MARK = "statistics"
 #: Files of a backlog that are counted at most.
 MOST = 1_000_000
 
-#: Where counting took longer than this, in seconds, it is done again only when so many times as
-#: long has passed.
-_QUICK = 1.0
-_REST = 50
-
 DAY = 86400.0
+#: Where counting took longer than this, in seconds, a sync does it again only after a day.
+_QUICK = 1.0
 #: Ages of proofs that are told apart, in days.
 AGES = (1, 7, 30)
 
@@ -37,14 +34,13 @@ class Statistics(msgspec.Struct, frozen=True):
 
     at: float  #: seconds since the epoch
     files: dict[str, int]  #: how many, by the word for their state
-    size: int  #: bytes of all proven files
     oldest_proof: float | None  #: when the file that was looked at longest ago was seen to be right
     proven_within: dict[int, int]  #: files that were seen to be right in the last so many days
     took: float = 0.0  #: seconds that counting took
 
     def is_old(self, now: float) -> bool:
         """Whether it is time to count again; also where the clock was set back."""
-        return self.took < _QUICK or not 0 <= now - self.at < self.took * _REST
+        return self.took < _QUICK or not 0 <= now - self.at < DAY
 
     @property
     def proven(self) -> int:
@@ -57,18 +53,17 @@ def take(connection: Connection, now: float) -> Statistics:
     began = time.monotonic()
     c = files.c
     columns = [func.count().filter(c.proven_at >= now - days * DAY) for days in AGES]
-    query = select(c.state, func.count(), func.sum(c.size), func.min(c.proven_at), *columns)
+    query = select(c.state, func.count(), func.min(c.proven_at), *columns)
     rows = list(connection.execute(query.group_by(c.state)))
     held = [row for row in rows if row[0] in PROVEN]
     found = {row[0]: row[1] for row in rows}
-    proofs = [row[3] for row in held if row[3] is not None]
+    proofs = [row[2] for row in held if row[2] is not None]
     return Statistics(
         at=now,
         files={state.label: found.get(state, 0) for state in State},
-        size=sum(int(row[2] or 0) for row in held),
         oldest_proof=min(proofs, default=None),
         proven_within={
-            days: sum(int(row[4 + number] or 0) for row in held) for number, days in enumerate(AGES)
+            days: sum(int(row[3 + number] or 0) for row in held) for number, days in enumerate(AGES)
         },
         took=time.monotonic() - began,
     )

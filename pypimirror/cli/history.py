@@ -13,10 +13,11 @@ from packaging.utils import canonicalize_name
 from rich.markup import escape
 from rich.table import Table
 
-from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog import files, projects, runs, totals
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.cli import proofs, show, totals
+from pypimirror.cli import proofs, show
+from pypimirror.cli import totals as stages
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
@@ -47,11 +48,12 @@ def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
 def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     with catalog.read() as connection:
         last = runs.recent(connection, 1)
+        counted, size = totals.by_state(connection)
         document: dict[str, Any] = {
             "directory": str(config.directory),
-            "projects": projects.count(connection),
-            "files": files.count_by_state(connection),
-            "bytes": files.total_size(connection),
+            "projects": totals.held(connection).projects,
+            "files": counted,
+            "bytes": size,
             "last_run": show.run_document(last[0]) if last else None,
         }
     if as_json:
@@ -178,9 +180,9 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
         document = show.run_document(row)
         if not parts.failures:
             batches = [
-                totals.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
+                stages.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
             ]
-            document["totals"] = totals.of(batches)
+            document["totals"] = stages.of(batches)
             document["stages"] = batches
         document["failures"] = [
             show.failure_document(failure)

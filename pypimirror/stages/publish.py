@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects
+from pypimirror.catalog import files, projects, totals
 from pypimirror.catalog.states import PROVEN
 from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import legacy, render
@@ -100,7 +100,7 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     written = run.tree.write(contents)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
     run.tree.flush()
-    _commit(run, rows, serials)
+    _commit(run, rows, serials, held)
     run.count(pages_written=written)
 
 
@@ -117,13 +117,17 @@ def _commit(
     run: Run,
     rows: Sequence[Row[Any]],
     serials: dict[int, int],
+    held: dict[int, list[Row[Any]]],
 ) -> None:
+    holds = [totals.on_page(held[row.id]) for row in rows]
     values = [
-        {"id": row.id, "page_serial": serials[row.id], "dirty": False, "live": True} for row in rows
+        {"id": row.id, "page_serial": serials[row.id], "dirty": False, "live": True, **on_page}
+        for row, on_page in zip(rows, holds, strict=True)
     ]
     stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
     with run.catalog.write() as connection:
         files.publish(connection, [row.id for row in rows], run.id)
+        totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, _FORMATS_MARK, _forms_of(run))
         if stale:
@@ -289,8 +293,9 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
         return
     run.tree.flush()
     with run.catalog.write() as connection:
-        values = [{"id": row.id, "live": False, "dirty": False, "todo": False} for row in going]
-        projects.change(connection, values)
+        done = {"live": False, "dirty": False, "todo": False, **totals.NOTHING}
+        totals.change(connection, going, [totals.Held()] * len(going))
+        projects.change(connection, [{"id": row.id, **done} for row in going])
 
 
 def is_another_form(run: Run, connection: Connection) -> bool:

@@ -239,7 +239,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         moved = any(run.counts[name] for name in _MOVING)
         # Counting takes seconds where there are millions of files: not for somebody who waits.
         if state in (runs.COMPLETED, runs.INCOMPLETE) and (
-            last is None or (moved and last.is_old(run.now))
+            last is None or (moved and (run.command == "verify" or last.is_old(run.now)))
         ):
             statistics.keep(connection, statistics.take(connection, run.now))
         runs.end(connection, run.id, state, message, counts)

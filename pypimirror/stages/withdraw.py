@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from pypimirror.catalog import files, projects
+from pypimirror.catalog import files, projects, totals
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run, StoppedError
@@ -45,8 +45,7 @@ def withdraw(run: Run) -> Withdrawn:
     """Take back the files that are not offered any more, unless the guard refuses."""
     with run.catalog.read() as connection:
         leaving = list(files.leaving(connection))
-        # Counting reads the whole table: not where there is nothing to hold against it.
-        held = files.count_proven(connection) if leaving else 0
+        held = totals.held(connection).files
     refusal = guard(run, leaving, held)
     if refusal is not None:
         return Withdrawn(refusal=refusal)

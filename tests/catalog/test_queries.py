@@ -210,25 +210,3 @@ def test_runs_are_listed_newest_first_and_crashed_ones_are_closed(catalog: Catal
         states = [row.state for row in runs.recent(connection, 9)]
         assert states == ["crashed", "crashed", "completed"]
         assert [s.state for s in runs.stages_of(connection, ids[0])] == ["crashed"]
-
-
-def test_counts_and_sizes(catalog: Catalog) -> None:
-    with catalog.write() as connection:
-        assert files.total_size(connection) == 0
-        number = add_project(connection, "six", live=True)
-        add_file(connection, number, "six-1.zip", state=State.PUBLISHED, size=3)
-        add_file(connection, number, "six-2.zip", state=State.VERIFIED, size=4)
-        add_file(connection, number, "six-3.zip", state=State.FAILED, size=5)
-        assert files.total_size(connection) == 7
-        assert files.count_proven(connection) == 2
-        assert files.count_by_state(connection) == {
-            "wanted": 0,
-            "fetched": 0,
-            "verified": 1,
-            "published": 1,
-            "failed": 1,
-            "quarantined": 0,
-            "withdrawn": 0,
-        }
-        assert files.count_by_state(connection, ["idna"])["failed"] == 0
-        assert projects.count(connection) == 1

@@ -1,0 +1,78 @@
+"""What the mirror holds as a whole, known without counting.
+
+What each page holds stands in its project's row, and the sum of all in a mark; both change with
+the page, in one transaction. All other files are few, and have an index. Counting all rows of
+`files` would take seconds for each million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, func, select, union
+
+from pypimirror.catalog.projects import get_mark, set_mark
+from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
+from pypimirror.catalog.states import OPEN, State
+
+#: Its value: projects, files and bytes, in this order.
+_MARK = "held"
+
+
+class Held(NamedTuple):
+    """What is on all pages."""
+
+    projects: int = 0
+    files: int = 0
+    size: int = 0  #: bytes
+
+
+def held(connection: Connection) -> Held:
+    """Return what is on all pages."""
+    value = get_mark(connection, _MARK)
+    return Held(*map(int, value.split())) if value else Held()
+
+
+def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
+    """Return the columns of a project that say what its page holds: these files."""
+    return {"held_files": len(found), "held_bytes": sum(file.size or 0 for file in found)}
+
+
+#: The same of a project that has no page.
+NOTHING: Mapping[str, int] = on_page(())
+
+
+def change(connection: Connection, before: Collection[Row[Any]], now: Collection[Held]) -> None:
+    """Note that pages of projects, as their rows were `before`, hold something else `now`.
+
+    Call in the transaction that changes the rows.
+    """
+    then = [Held(row.live, row.held_files or 0, row.held_bytes or 0) for row in before]
+    sums = [
+        sum(new) - sum(old)
+        for old, new in zip(zip(*then, strict=True), zip(*now, strict=True), strict=True)
+    ]
+    if any(sums):
+        total = (a + b for a, b in zip(held(connection), sums, strict=True))
+        set_mark(connection, _MARK, " ".join(map(str, total)))
+
+
+def by_state(connection: Connection) -> tuple[dict[str, int], int]:
+    """Return how many files are in each state, by its word, and the bytes of what is proven."""
+    columns = files.c.id, files.c.state, files.c.size
+    is_open = files.c.state.in_(list(OPEN))
+    unfinished = union(
+        select(*columns).join(projects).where(projects.c.todo.is_(True), is_open),
+        select(*columns).where(files.c.next_try.is_not(None), is_open),
+        select(*columns).where(IS_LEAVING, is_open),
+    ).subquery()
+    query = select(unfinished.c.state, func.count(), func.sum(unfinished.c.size))
+    counted = {row[0]: row for row in connection.execute(query.group_by(unfinished.c.state))}
+    found = {state.label: counted[state][1] if state in counted else 0 for state in State}
+    whole = held(connection)
+    found[State.PUBLISHED.label] = whole.files
+    withdrawn = select(func.count()).select_from(files).where(IS_WITHDRAWN)
+    found[State.WITHDRAWN.label] = connection.scalar(withdrawn) or 0
+    verified = counted[State.VERIFIED][2] if State.VERIFIED in counted else 0
+    return found, whole.size + int(verified or 0)
