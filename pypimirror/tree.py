@@ -9,22 +9,24 @@ through here as well, but for lock and catalog; child processes write to `stagin
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pypimirror.changes import Changes
 from pypimirror.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.model import Problem, PypimirrorError, Reason
+from pypimirror.paths import METADATA_SUFFIX as METADATA_SUFFIX
+from pypimirror.paths import PROVENANCE_SUFFIX as PROVENANCE_SUFFIX
+from pypimirror.paths import file_path as file_path
+from pypimirror.paths import page_paths as page_paths
+from pypimirror.paths import stamp as stamp
+from pypimirror.paths import stamp_of
 from pypimirror.space import remedy
-
-METADATA_SUFFIX = ".metadata"
-PROVENANCE_SUFFIX = ".provenance"
 
 #: Directories of which it is remembered that they are there: a mirror may have one for each file.
 _REMEMBERED = 100_000
@@ -138,6 +140,13 @@ class Tree:
     def stamp(self, relative: str) -> int:
         """Return the `stamp` of the file at `relative`. Raises `OSError`."""
         return stamp(self._root + relative)
+
+    def stamp_of_all(self, relatives: Iterable[str]) -> int | None:
+        """Return the stamp of several files together; None where one is not there."""
+        try:
+            return stamp_of([os.stat(self._root + path) for path in relatives])  # noqa: PTH116
+        except OSError:
+            return None
 
     def staged_names(self) -> Iterator[str]:
         """Yield the names of all files in staging, in any order."""
@@ -307,33 +316,6 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TreeError(path, error) from error
-
-
-def stamp(path: str | Path) -> int:
-    """Return a number that changes when a file is written or replaced, without reading it.
-
-    It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
-    somebody touched a file, and no proof of its bytes. Raises `OSError`.
-    """
-    status = os.stat(path)  # noqa: PTH116
-    text = f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-def page_paths(project: str | None, formats: Collection[str]) -> dict[str, str]:
-    """Return the path of each form of a project's page, or of the root index."""
-    names = {"html": "index.html", "json": "index.v1_json"}
-    directory = "simple" if project is None else f"simple/{project}"
-    paths = {form: f"{directory}/{names[form]}" for form in formats if form in names}
-    if project is not None and "legacy" in formats:
-        paths["legacy"] = f"pypi/{project}/json"
-    return paths
-
-
-def file_path(project: str, filename: str, location: str | None) -> str:
-    """Return where a file belongs, below the mirror root."""
-    return f"{location or 'packages/' + project}/{filename}"
 
 
 def hashed_location(url_path: str) -> str | None:

@@ -82,6 +82,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "holder": {"*", "-kernel"},
     "kernel": {"*"},
     "errors": {"*"},
+    "paths": {"*"},
     "sources": {"*", "-__version__"},
     "lease": {"stages", "cli", "upstream", "download", "verify", "publish", "serve", "tree"},
     "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},

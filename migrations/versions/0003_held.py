@@ -1,4 +1,4 @@
-"""What pages hold, as figures; indexes on what is about to go and on what is gone."""
+"""What pages hold, with their stamps; indexes on what is about to go and on what is gone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,7 +9,13 @@ branch_labels = None
 depends_on = None
 
 # Added with plain statements: a batch would copy a table of millions of rows.
-COLUMNS = {"projects": (("held_files", sa.Integer), ("held_bytes", sa.BigInteger))}
+COLUMNS = {
+    "projects": (
+        ("held_files", sa.Integer),
+        ("held_bytes", sa.BigInteger),
+        ("page_stamp", sa.BigInteger),
+    )
+}
 
 COUNT = """
 UPDATE projects SET

@@ -8,7 +8,7 @@ that is asked the same way holds that against the world, and records itself as a
 
 * What is due, and when, is decided in `pypimirror.stages.rest`, with what the stages know; here
   nothing is decided.
-* Whoever takes the lease may change something: with that the statement is gone.
+* Whoever takes the lease may change something: with that what was said is gone.
 * It is believed only while nobody holds the lease, which is seen, as the copy is made, in one
   transaction that keeps all other writers out: to take the lease and give it back in it would
   change nothing.
@@ -28,10 +28,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from pypimirror import kernel
+from pypimirror import __version__, kernel
 
-#: The mark that is the statement.
-MARK = "at rest"
+#: The mark that is the statement, and the one that any run leaves which completes.
+MARK, ENDED = "at rest", "ended under"
+
+_MODEL = """
+SELECT * FROM runs WHERE id = ? AND state = 'completed' AND "trigger" = 'inline'
+"""
+_STAGES = "SELECT * FROM stages WHERE run_id = ? ORDER BY id"
 
 #: Seconds that anybody who writes is waited for.
 _PATIENCE = 5.0
@@ -56,52 +61,90 @@ class Copied(NamedTuple):
     counts: dict[str, int]
 
 
-def encode(rest: Rest) -> str:
+def encode(said: Rest | Ended) -> str:
     """Return a statement as the catalog keeps it."""
-    return json.dumps(rest)
+    return json.dumps(said)
+
+
+class Ended(NamedTuple):
+    """What a run that completed says of the mirror, which holds until the next one."""
+
+    key: str  #: of the configuration and the program
+    config: str  #: the configuration's digest, as runs have it
+    formats: list[str]  #: of all pages
+    last_run: int  #: beyond this number, old runs are to be forgotten
+    until: float | None  #: or from this time on, where it is known
 
 
 class Resting:
-    """A catalog of which the statement was found. Every method may raise `sqlite3.Error`."""
+    """An open catalog that nobody works on. Every method may raise `sqlite3.Error`."""
 
-    def __init__(self, connection: sqlite3.Connection, rest: Rest) -> None:
-        self.rest = rest
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._newest = self._newest_run()
 
-    def copy(self, now: float) -> Copied | None:
-        """Record a run that began at `now` and has found nothing to do; None: it may not say so.
+    def rest(self) -> Rest | None:
+        """Return what the last run said of the next one, if it found nothing to do."""
+        found = self._mark(MARK)
+        if found is None:
+            return None
+        rest = Rest(*found)
+        if self._newest >= rest.last_run or not any(_rows(self.connection, _MODEL, rest.run)):
+            return None
+        return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
 
-        That it has found nothing is for the caller to know.
+    def ended(self) -> Ended | None:
+        """Return what the last run that completed said of the mirror."""
+        found = self._mark(ENDED)
+        ended = Ended(*found) if found is not None else None
+        return None if ended is None or self._newest >= ended.last_run else ended
+
+    def last_check(self, ended: Ended, arguments: str) -> int | None:
+        """Return the number of the last verification with these arguments that found no fault."""
+        query = (
+            "SELECT max(id) FROM runs WHERE command = 'verify' AND arguments = ? AND config = ? "
+            "AND state = 'completed' AND \"trigger\" = 'inline'"
+        )
+        return self.connection.execute(query, (arguments, ended.config)).fetchone()[0]  # type: ignore[no-any-return]
+
+    def copy(self, run: int, now: float, **counts: int) -> Copied | None:
+        """Record a run that began at `now` and went as `run` did; None: it may not say so.
+
+        That it went so, but for `counts`, is for the caller to know.
         """
-        connection = self._connection
+        connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            model = _model(connection, self.rest)
-            if model is None or _find(connection) != self.rest:
+            model = next(_rows(connection, _MODEL, run), None)
+            if model is None or _is_held(connection) or self._newest_run() != self._newest:
                 return None
-            name = name_of_run(now)
             ended = time.time()
-            change: dict[str, Any] = {
-                "name": name,
-                "host": kernel.host(),
-                "boot": kernel.boot() or None,
-            }
-            change |= {"pid": os.getpid(), "started_at": now, "ended_at": ended}
-            run_id = _insert(connection, "runs", model | change)
-            stages = "SELECT * FROM stages WHERE run_id = ? ORDER BY id"
-            for row in list(_rows(connection, stages, self.rest.run)):
-                times = {"run_id": run_id, "started_at": now, "ended_at": ended}
-                _insert(connection, "stages", row | times)
+            change: dict[str, Any] = {"name": name_of_run(now), "version": __version__}
+            change |= {"host": kernel.host(), "boot": kernel.boot() or None, "pid": os.getpid()}
+            times = {"started_at": now, "ended_at": ended}
+            row = _with_counts(model | change | times, counts)
+            run_id = _insert(connection, "runs", row)
+            for stage in list(_rows(connection, _STAGES, run)):
+                values = _with_counts(stage | times | {"run_id": run_id}, counts)
+                _insert(connection, "stages", values)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        return Copied(name, json.loads(model["counts"]))
+        return Copied(row["name"], json.loads(row["counts"]))
+
+    def _mark(self, name: str) -> list[Any] | None:
+        query = "SELECT value FROM marks WHERE name = ?"
+        row = self.connection.execute(query, (name,)).fetchone()
+        return None if row is None else list(json.loads(row[0]))
+
+    def _newest_run(self) -> int:
+        return int(self.connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0)
 
 
 @contextmanager
 def find(file: str) -> Iterator[Resting | None]:
-    """Give the statement in the catalog at `file`, if there is one and it can be believed now.
+    """Give the catalog at `file`, if nobody works on it.
 
     Raises `sqlite3.Error`, also where there is no such catalog.
     """
@@ -109,8 +152,7 @@ def find(file: str) -> Iterator[Resting | None]:
     with closing(sqlite3.connect(f"file:{_quoted(file)}?mode=rw", uri=True, **options)) as base:  # type: ignore[call-overload]
         base.execute("PRAGMA synchronous = NORMAL")
         base.execute("PRAGMA foreign_keys = ON")
-        rest = _find(base)
-        yield Resting(base, rest) if rest is not None and _model(base, rest) else None
+        yield None if _is_held(base) else Resting(base)
 
 
 def name_of_run(now: float) -> str:
@@ -118,21 +160,15 @@ def name_of_run(now: float) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
 
 
-def _find(connection: sqlite3.Connection) -> Rest | None:
-    row = connection.execute("SELECT value FROM marks WHERE name = ?", (MARK,)).fetchone()
-    if row is None or connection.execute("SELECT 1 FROM leases").fetchone():
-        return None
-    rest = Rest(*json.loads(row[0]))
-    return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
+def _is_held(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM leases").fetchone() is not None
 
 
-def _model(connection: sqlite3.Connection, rest: Rest) -> dict[str, Any] | None:
-    """Return the row of the run that made the statement, as long as that may be copied."""
-    newest = connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0
-    if newest >= rest.last_run:
-        return None
-    of_sync = "SELECT * FROM runs WHERE id = ? AND command = 'sync' AND \"trigger\" = 'inline'"
-    return next(_rows(connection, f"{of_sync} AND state = 'completed'", rest.run), None)
+def _with_counts(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
+    """Return a row with other counts, as far as it has them."""
+    known = json.loads(row["counts"] or "{}")
+    known |= {name: number for name, number in counts.items() if name in known}
+    return row | {"counts": json.dumps(known)}
 
 
 def _rows(connection: sqlite3.Connection, query: str, value: int) -> Iterator[dict[str, Any]]:

@@ -67,6 +67,7 @@ projects = Table(
     Column("live", Boolean, nullable=False),  # its page is on disk
     Column("held_files", Integer),  # how many its page has; null: none, as the next
     Column("held_bytes", BigInteger),  # their size
+    Column("page_stamp", BigInteger),  # of all its forms when it was seen right; see paths.stamp_of
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _todo = projects.c.todo.is_(True)

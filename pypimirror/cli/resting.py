@@ -1,4 +1,4 @@
-"""`pypimirror sync` where nothing is to be done, which is most of the time: told without the rest.
+"""`sync` and `verify --quick` where nothing is to be done, which is most of the time.
 
 Everything that could do something takes ten times as long to import as this takes to see that
 there is nothing to do. The order: the lock, the statement that the last run left
@@ -26,7 +26,7 @@ from pypimirror.download.unchanged import is_unchanged
 from pypimirror.errors import PypimirrorError
 
 if TYPE_CHECKING:
-    from pypimirror.catalog.rest import Copied, Rest
+    from pypimirror.catalog.rest import Copied, Resting
 
 #: Seconds that an upstream has for each step of its answer.
 _PATIENCE = 2.0
@@ -34,17 +34,20 @@ _PATIENCE = 2.0
 #: What stands in the configuration where nothing does, as `pypimirror.sections` has it.
 DIRECTORY, CATALOG = "mirror", "sqlite"
 
-#: Options that are known here, with what they are called in `_Asked`.
-_FLAGS = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet", "--inline": "inline"}
+#: The commands, with the options that are known here and what those are called in `_Asked`.
+_ALL = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet"}
+_FLAGS = {"sync": {**_ALL, "--inline": "inline"}, "verify": {**_ALL, "--quick": "quick"}}
 
 
 class _Asked(NamedTuple):
     """What the command line asks for."""
 
+    command: str
     config: str = sources.DEFAULT_FILE
     as_json: bool = False
     quiet: bool = False
     inline: bool = False
+    quick: bool = False
 
 
 def attempt(arguments: Sequence[str]) -> int | None:
@@ -59,16 +62,14 @@ def attempt(arguments: Sequence[str]) -> int | None:
     interrupts.install()
     try:
         directory = _directory(asked.config)
-        if directory is None or not (asked.inline or prefect_api() is None):
-            return None
-        done = _sync(asked.config, directory, began)
+        done = _look(asked, directory, began) if directory is not None else None
     except (OSError, ValueError, TypeError, sqlite3.Error, PypimirrorError):
         return None  # to be met again, and told, by those who know what it means
     except KeyboardInterrupt:
         from pypimirror.cli.main import interrupted
 
         return interrupted(as_json=asked.as_json)
-    if done is None:
+    if directory is None or done is None:
         return None
     _tell(asked, directory, done, time.time() - began)
     interrupts.ignore()
@@ -76,19 +77,23 @@ def attempt(arguments: Sequence[str]) -> int | None:
 
 
 def _parse(arguments: Sequence[str]) -> _Asked | None:
-    if not arguments or arguments[0] != "sync":
+    if not arguments or arguments[0] not in _FLAGS:
         return None
+    flags = _FLAGS[arguments[0]]
     found: dict[str, Any] = {}
     rest_of_them = iter(arguments[1:])
     for argument in rest_of_them:
         option, given, value = argument.partition("=")
-        if argument in _FLAGS:
-            found[_FLAGS[argument]] = True
+        if argument in flags:
+            found[flags[argument]] = True
         elif option == "--config":
             found["config"] = value if given else next(rest_of_them, "")
         else:
             return None
-    return _Asked(**found)
+    asked = _Asked(arguments[0], **found)
+    if asked.command == "verify":
+        return asked if asked.quick else None
+    return asked if asked.inline or prefect_api() is None else None
 
 
 def _directory(file: str) -> str | None:
@@ -103,20 +108,42 @@ def _directory(file: str) -> str | None:
     return os.path.join(base, section.get("directory", DIRECTORY))  # noqa: PTH118
 
 
-def _sync(config: str, directory: str, now: float) -> Copied | None:
+def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
     """See whether there is nothing to do, and record that; None: there may be something."""
     private = f"{directory}/.pypimirror"
     if not _is_tidy(directory, private):
         return None
+    with open(asked.config, "rb") as stream:  # noqa: PTH123
+        key = sources.key(asked.config, stream.read())
+    look = _sync if asked.command == "sync" else _verify
     with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
-        if resting is None or not _is_believed(resting.rest, config, now):
-            return None
-        patience = min(_PATIENCE, resting.rest.timeout)
-        for url, headers in resting.rest.asked:
-            if not is_unchanged(url, headers, patience):
-                return None
-        with interrupts.shield():
-            return resting.copy(now)
+        return look(resting, key, directory, now) if resting is not None else None
+
+
+def _sync(resting: Resting, key: str, _directory: str, now: float) -> Copied | None:
+    said = resting.rest()
+    if said is None or said.key != key or not said.since <= now < said.until:
+        return None
+    patience = min(_PATIENCE, said.timeout)
+    if not all(is_unchanged(url, headers, patience) for url, headers in said.asked):
+        return None
+    with interrupts.shield():
+        return resting.copy(said.run, now)
+
+
+def _verify(resting: Resting, key: str, directory: str, now: float) -> Copied | None:
+    from pypimirror.catalog import holdings
+    from pypimirror.cli import untouched
+
+    ended = resting.ended()
+    if ended is None or ended.key != key or (ended.until is not None and ended.until <= now):
+        return None
+    model = resting.last_check(ended, '["--quick"]')
+    held = holdings.read(resting.connection) if model is not None else None
+    if model is None or held is None or not untouched.all_of(held, directory, ended.formats):
+        return None
+    with interrupts.shield():
+        return resting.copy(model, now, files_checked=held.number, bytes_checked=0)
 
 
 def _is_tidy(directory: str, private: str) -> bool:
@@ -125,13 +152,6 @@ def _is_tidy(directory: str, private: str) -> bool:
     os.stat(f"{directory}/simple")  # noqa: PTH116
     left = os.listdir(f"{private}/staging") + os.listdir(f"{private}/quarantine")  # noqa: PTH208
     return not left and not any(name.startswith("page.") for name in os.listdir(private))  # noqa: PTH208
-
-
-def _is_believed(statement: Rest, config: str, now: float) -> bool:
-    """Whether what the last run said holds for this one."""
-    with open(config, "rb") as stream:  # noqa: PTH123
-        key = sources.key(config, stream.read())
-    return statement.key == key and statement.since <= now < statement.until
 
 
 def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
@@ -149,4 +169,7 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
         from pypimirror.stages.summary import Summary
 
         summary = Summary(done.name, "completed", done.counts, max(0.0, seconds), [], [], "")
-        show.summary(summary, Path(directory))
+        if asked.command == "verify":
+            show.checked(summary)
+        else:
+            show.summary(summary, Path(directory))

@@ -62,6 +62,22 @@ def summary(result: Summary, directory: Path, config_option: str = "") -> None:
         out.print(f"or serve it to others with\n  pypimirror serve{config_option}", markup=False)
 
 
+def checked(result: Summary) -> None:
+    """Print how a verification ended."""
+    counts = result.counts
+    out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
+    out.print(
+        f"  {counts['files_checked']} files checked, {amount(counts['bytes_checked'])} read, "
+        f"{counts['repaired']} repaired"
+    )
+    if result.message and result.state != states.COMPLETED:
+        out.print(f"  {result.message}", markup=False)
+    failures(
+        (stage, problem.project, problem.file, problem.reason.value, problem.message)
+        for stage, problem in zip(result.stages, result.failures, strict=True)
+    )
+
+
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
     """Print failures of a run, the first of them."""
     everything = list(rows)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pypimirror.catalog.states import COMPLETED
 from pypimirror.cli import show
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.options import print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
@@ -61,15 +60,4 @@ def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:
         return
     if quiet and not result.failures:
         return
-    counts = result.counts
-    out.print(f"Run {result.run} {show.styled(result.state)} in {result.seconds:.1f} s.")
-    out.print(
-        f"  {counts['files_checked']} files checked, {show.amount(counts['bytes_checked'])} read, "
-        f"{counts['repaired']} repaired"
-    )
-    if result.message and result.state != COMPLETED:
-        out.print(f"  {result.message}", markup=False)
-    show.failures(
-        (stage, problem.project, problem.file, problem.reason.value, problem.message)
-        for stage, problem in zip(result.stages, result.failures, strict=True)
-    )
+    show.checked(result)

@@ -5,7 +5,6 @@ They are reported and left alone: this program deletes nothing that it does not 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.filenames import printable
 from pypimirror.model import Problem, Reason
+from pypimirror.paths import walk
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 
@@ -46,7 +46,7 @@ def find(
     late.
     """
     root = run.tree.directory
-    for chunk in projects.chunks(_walk(root, "packages"), _CHUNK):
+    for chunk in _chunks(root, "packages"):
         if is_late():
             return
         held, missing = _known_files(run, chunk)
@@ -75,23 +75,13 @@ def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
     return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
 
 
-def _walk(root: Path, relative: str) -> Iterator[str]:
-    """Yield the paths of all files below a directory, without following symbolic links."""
-    waiting = [relative] if (root / relative).is_dir() else []
-    while waiting:
-        directory = waiting.pop()
-        with os.scandir(f"{root}/{directory}") as entries:
-            for entry in entries:
-                path = f"{directory}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                else:
-                    yield path
+def _chunks(root: Path, directory: str) -> Iterator[list[str]]:
+    return projects.chunks((path for path, _ in walk(str(root), directory)), _CHUNK)
 
 
 def _unknown_pages(run: Run, root: Path, is_late: Callable[[], bool]) -> Iterator[str]:
     for directory in ("simple", "pypi"):
-        for chunk in projects.chunks(_walk(root, directory), _CHUNK):
+        for chunk in _chunks(root, directory):
             if is_late():
                 return
             known = _known_pages(run, chunk)

@@ -30,7 +30,8 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
     """
 
     def check(connection: Connection) -> None:
-        projects.set_mark(connection, rest.MARK, None)  # it may not stay so
+        for mark in (rest.MARK, rest.ENDED):  # it may not stay so
+            projects.set_mark(connection, mark, None)
         if not _is_inside(catalog, tree):
             _check(connection, tree, catalog.shown, claim=claim)
 

@@ -8,7 +8,7 @@ that shrink, the root index, the pages that go, and last the bytes whose grace i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ _COMMIT = 500
 
 _FORMATS_MARK = "formats"
 _ROOT_MARK = "root index"  # its value says that the root index is not what it should be
+_ROOT_STAMP = "stamp of root index"
 _STALE = "stale"
 
 _RENDER = {"html": render.page_html, "json": render.page_json}
@@ -121,7 +122,14 @@ def _commit(
 ) -> None:
     holds = [totals.on_page(held[row.id]) for row in rows]
     values = [
-        {"id": row.id, "page_serial": serials[row.id], "dirty": False, "live": True, **on_page}
+        {
+            "id": row.id,
+            "page_serial": serials[row.id],
+            "dirty": False,
+            "live": True,
+            "page_stamp": _stamp(run, row.name),
+            **on_page,
+        }
         for row, on_page in zip(rows, holds, strict=True)
     ]
     stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
@@ -226,6 +234,7 @@ def _publish_root(run: Run, *, with_gone: bool) -> None:
     run.tree.flush()
     with run.catalog.write() as connection:
         projects.set_mark(connection, _ROOT_MARK, "")
+        projects.set_mark(connection, _ROOT_STAMP, str(_stamp(run, None)))
     run.count(pages_written=written)
 
 
@@ -252,31 +261,68 @@ def expire_root(run: Run) -> None:
         projects.set_mark(connection, _ROOT_MARK, _STALE)
 
 
-def differing(run: Run, is_late: Callable[[], bool]) -> Iterator[tuple[Problem, int | None]]:
+def differing(
+    run: Run, is_late: Callable[[], bool], *, quick: bool = False
+) -> Iterator[tuple[Problem, int | None]]:
     """Yield each page on disk that is not what the catalog says, with its project's id.
 
-    Ends when it is late.
+    With `quick`, only those are read that were touched since they were seen to be right. Ends when
+    it is late.
     """
+    with run.catalog.read() as connection:
+        quick = quick and not is_another_form(run, connection)
     last = 0
     while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _COMMIT)
-            held = _held(connection, [row.id for row in rows])
+            touched = [row for row in rows if not row.dirty and row.gone is None]
+            if quick:
+                touched = [row for row in touched if _stamp(run, row.name) != row.page_stamp]
+            held = _held(connection, [row.id for row in touched]) if touched else {}
         if not rows:
             break
-        for row in rows:
-            if not row.dirty and row.gone is None:
-                for path, chunks in _forms(run, _page(run, row, held[row.id])):
-                    if not run.tree.says(path, chunks):
-                        yield _page_problem(path, row.name), row.id
+        right: list[dict[str, Any]] = []
+        for row in touched:
+            now = _stamp(run, row.name)  # before it is read: what comes later is another page
+            bad = [
+                path for path, text in _page_forms(run, row, held) if not run.tree.says(path, text)
+            ]
+            yield from ((_page_problem(path, row.name), row.id) for path in bad)
+            if not bad and now != row.page_stamp:
+                right.append({"id": row.id, "page_stamp": now})
+        if right:
+            with run.catalog.write() as connection:
+                projects.change(connection, right)
         last = rows[-1].id
-    if is_late():
-        return
+    if not is_late():
+        yield from _differing_root(run, quick=quick)
+
+
+def _page_forms(
+    run: Run, row: Row[Any], held: Mapping[int, Sequence[Row[Any]]]
+) -> Iterator[tuple[str, list[bytes]]]:
+    return _forms(run, _page(run, row, held.get(row.id, ())))
+
+
+def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
+    now = str(_stamp(run, None))
     with run.catalog.read() as connection:
-        if projects.get_mark(connection, _ROOT_MARK) != _STALE:
-            for path, root in _root_forms(run, connection, with_gone=False):
-                if not run.tree.says(path, root):
-                    yield _page_problem(path, ""), None
+        if projects.get_mark(connection, _ROOT_MARK) == _STALE:
+            return
+        known = projects.get_mark(connection, _ROOT_STAMP)
+        if quick and known == now:
+            return
+        forms = _root_forms(run, connection, with_gone=False)
+        bad = [path for path, root in forms if not run.tree.says(path, root)]
+    yield from ((_page_problem(path, ""), None) for path in bad)
+    if not bad and known != now:
+        with run.catalog.write() as connection:
+            projects.set_mark(connection, _ROOT_STAMP, now)
+
+
+def _stamp(run: Run, project: str | None) -> int | None:
+    """Return the stamp of a page as it is on disk, or of the root index."""
+    return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
 def _page_problem(path: str, project: str) -> Problem:

@@ -299,7 +299,7 @@ class _Findings:
 
     def pages(self, is_late: Callable[[], bool]) -> None:
         """Compare every page with what the catalog says, as long as it is not late."""
-        for problem, project_id in publish.differing(self._run, is_late):
+        for problem, project_id in publish.differing(self._run, is_late, quick=self._options.quick):
             self.add([problem])
             if project_id is not None:
                 self._broken_pages.add(project_id)

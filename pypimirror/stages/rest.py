@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from pypimirror.catalog import dues, projects, rest
-from pypimirror.catalog.rest import Rest
+from pypimirror.catalog.rest import Ended, Rest
 from pypimirror.sections import without_login
 from pypimirror.stages import history, lists
 
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 
 def note(run: Run, connection: Connection) -> None:
-    """Leave a statement in the catalog, where the run found nothing to do; it has completed."""
+    """Leave in the catalog what a run that has completed can say of the next one."""
+    if run.config.key and run.config.publish.changes is run.config.metrics.textfile is None:
+        ended = Ended(
+            key=run.config.key,
+            config=run.config.digest(),
+            formats=list(run.config.publish.formats),
+            last_run=run.id + history.spare(run, connection),
+            until=history.next_to_forget(run, connection),
+        )
+        projects.set_mark(connection, rest.ENDED, rest.encode(ended))
     statement = _statement(run, connection)
     if statement is not None and statement.until > run.now:
         projects.set_mark(connection, rest.MARK, rest.encode(statement))

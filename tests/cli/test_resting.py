@@ -45,7 +45,7 @@ def resting_mirror(run: Command, mirror: Mirror, simulator: Simulator) -> Mirror
 def statement(mirror: Mirror) -> rest.Rest | None:
     """What the last run has said of the next one."""
     with rest.find(str(mirror.root / ".pypimirror" / "catalog.sqlite")) as found:
-        return found.rest if found is not None else None
+        return found.rest() if found is not None else None
 
 
 def history(mirror: Mirror) -> list[dict[str, Any]]:

@@ -1,0 +1,59 @@
+"""Where things are below the mirror root, and whether they were touched. Writes nothing.
+
+Imports nothing that is slow: also checks that find nothing ask. What is served is written by
+`pypimirror.tree` alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator
+
+METADATA_SUFFIX = ".metadata"
+PROVENANCE_SUFFIX = ".provenance"
+
+
+def page_paths(project: str | None, formats: Collection[str]) -> dict[str, str]:
+    """Return the path of each form of a project's page, or of the root index."""
+    names = {"html": "index.html", "json": "index.v1_json"}
+    directory = "simple" if project is None else f"simple/{project}"
+    paths = {form: f"{directory}/{names[form]}" for form in formats if form in names}
+    if project is not None and "legacy" in formats:
+        paths["legacy"] = f"pypi/{project}/json"
+    return paths
+
+
+def file_path(project: str, filename: str, location: str | None) -> str:
+    """Return where a file belongs, below the mirror root."""
+    return f"{location or 'packages/' + project}/{filename}"
+
+
+def stamp(path: str | os.PathLike[str]) -> int:
+    """Return a number that changes when a file is written or replaced, without reading it.
+
+    It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
+    somebody touched a file, and no proof of its bytes. Raises `OSError`.
+    """
+    return stamp_of([os.stat(path)])  # noqa: PTH116
+
+
+def stamp_of(statuses: Iterable[os.stat_result]) -> int:
+    """Return the same of several files together, in their order."""
+    text = " ".join([f"{s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in statuses])
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def walk(root: str, relative: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield path and entry of all files below a directory, without following symbolic links."""
+    waiting = [relative] if os.path.isdir(f"{root}/{relative}") else []  # noqa: PTH112
+    while waiting:
+        directory = waiting.pop()
+        with os.scandir(f"{root}/{directory}") as entries:
+            for entry in entries:
+                path = f"{directory}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                else:
+                    yield path, entry

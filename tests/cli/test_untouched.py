@@ -1,0 +1,156 @@
+"""A quick verification of what nobody has touched is told so at once, and never wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pypimirror.cli import resting
+from pypimirror.paths import METADATA_SUFFIX
+from tests.cli.conftest import Command
+from tests.cli.test_resting import LIGHT, disturb, history, work
+from tests.environment import isolated
+from tests.mirror import Mirror, offer
+from tests.simulator import Simulator
+
+VERIFY = ("verify", "--quick", "--json")
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypimirror.interrupts.install", lambda: None)
+    monkeypatch.setattr("pypimirror.interrupts.ignore", lambda: None)
+
+
+@pytest.fixture
+def seen(run: Command, mirror: Mirror, simulator: Simulator) -> Mirror:
+    """A mirror that was just seen to be right."""
+    offer(simulator, "six", "1.0", "2.0")
+    offer(simulator, "idna", "1.0")
+    mirror.sync()
+    assert run(*VERIFY).code == 0
+    return mirror
+
+
+def test_it_is_recorded_and_told_as_any_other(
+    seen: Mirror, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in (("--json",), (), ("-q",)):
+        capsys.readouterr()
+        assert resting.attempt(("verify", "--quick", *options)) == 0
+        short = capsys.readouterr().out
+        whole = run("verify", "--quick", *options).out
+        assert short.splitlines()[2:-3] == whole.splitlines()[2:-3]
+        assert len(short.splitlines()) == len(whole.splitlines())
+        *_, one, other = history(seen)
+        assert one == other
+    assert other["run"]["arguments"] == '["--quick"]'
+    assert json.loads(str(other["run"]["counts"]))["files_checked"] == 3
+
+
+def test_syncs_in_between_change_nothing_of_that(
+    seen: Mirror, run: Command, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a sync brings is known to be right without a verification."""
+    offer(simulator, "six", "3.0")
+    assert run("sync", "--inline").code == 0
+    capsys.readouterr()
+    assert resting.attempt(VERIFY) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["files_checked"] == 4
+    simulator.project("six").remove_release("1.0")
+    assert run("sync", "--inline").code == 0
+    assert resting.attempt(VERIFY) == 0
+    assert run(*VERIFY).json["failures"] == []
+
+
+def page(mirror: Mirror) -> Path:
+    return mirror.root / "simple" / "six" / "index.html"
+
+
+def file(mirror: Mirror) -> Path:
+    return min((mirror.root / "packages" / "six").glob("*.whl"))
+
+
+def rewrite(path: Path) -> None:
+    """Write a file anew, with the same bytes: nobody can know that."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+
+
+TOUCHED: dict[str, Callable[[Mirror], object]] = {
+    "a file is written again": lambda m: rewrite(file(m)),
+    "a file is altered": lambda m: file(m).write_bytes(b"x"),
+    "a file is lost": lambda m: file(m).unlink(),
+    "core metadata is lost": lambda m: Path(f"{file(m)}{METADATA_SUFFIX}").unlink(),
+    "a stranger is among the files": lambda m: (file(m).parent / "stranger").touch(),
+    "a directory of strangers": lambda m: (
+        (m.root / "packages/z").mkdir() or (m.root / "packages/z/z").touch()
+    ),
+    "a page is altered": lambda m: page(m).write_bytes(b"x"),
+    "a page is lost": lambda m: page(m).unlink(),
+    "a page too many": lambda m: (page(m).parent / "index.xml").touch(),
+    "an older form of page": lambda m: (m.root / "pypi").mkdir() or (m.root / "pypi/x").touch(),
+    "a root index that is altered": lambda m: (m.root / "simple/index.html").write_bytes(b""),
+    "pages lost": lambda m: (m.root / "simple").rename(m.base / "moved"),
+    "a file that nobody has seen": lambda m: disturb(m, "UPDATE files SET stamp = NULL"),
+    "a page that nobody has seen": lambda m: disturb(m, "UPDATE projects SET page_stamp = NULL"),
+    "a page to be rendered": lambda m: disturb(m, "UPDATE projects SET dirty = 1"),
+    "a project that goes": lambda m: disturb(m, "UPDATE projects SET gone = 'upstream'"),
+    "bytes that are not proven": lambda m: disturb(m, "UPDATE files SET state = 1"),
+    "a file that is not held": lambda m: disturb(m, "UPDATE files SET state = 0"),
+    "a state that is not known": lambda m: disturb(m, "UPDATE files SET state = 99"),
+    "a root index that is stale": lambda m: disturb(
+        m, "UPDATE marks SET value = 'stale' WHERE name = 'root index'"
+    ),
+    "other forms of pages": lambda m: m.configure(publish={"formats": ["json"]}),
+    "somebody has worked": work,
+    "a lease": lambda m: disturb(m, "INSERT INTO leases VALUES ('run', '{}', 0)"),
+    "no verification before": lambda m: disturb(m, "DELETE FROM runs WHERE command = 'verify'"),
+    "one that found faults": lambda m: disturb(m, "UPDATE runs SET state = 'incomplete'"),
+}
+
+
+@pytest.mark.parametrize("how", TOUCHED)
+def test_whatever_was_touched_is_left_to_a_whole_verification(seen: Mirror, how: str) -> None:
+    TOUCHED[how](seen)
+    before = seen.query("SELECT count(*) AS n FROM runs")[0]["n"]
+    assert resting.attempt(VERIFY) is None
+    assert seen.query("SELECT count(*) AS n FROM runs")[0]["n"] == before
+
+
+@pytest.mark.parametrize("more", [("--repair",), ("--max-age", "7d"), ("--max-duration", "2h")])
+def test_other_verifications_are_whole_ones(seen: Mirror, more: tuple[str, ...]) -> None:
+    assert resting.attempt((*VERIFY, *more)) is None
+    assert resting.attempt(("verify", "--json")) is None
+
+
+def test_a_mirror_of_very_many_files_is_checked_on_record(
+    seen: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pypimirror.catalog.holdings.MOST", 2)
+    assert resting.attempt(VERIFY) is None
+
+
+def test_it_imports_next_to_nothing(seen: Mirror) -> None:
+    script = (
+        "import sys; sys.argv[1:] = ['verify', '--quick', '-q']\n"
+        "from pypimirror import __main__\n"
+        "try: __main__.main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=seen.base,
+        env=isolated(PYTHONPATH=os.fspath(Path(__file__).parents[2])),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not set(done.stderr.split()) & LIGHT
