@@ -68,11 +68,12 @@ class Client:
         if is_local(url) and is_local(self._remote(remote).url):
             return local.get(self._remote(remote), url, headers)
         address = parse_url(url)
-        seen = {address.url}
+        seen: set[str] = set()
         while True:
             response = self._ask(remote, address, headers, method)
             if response.status_code not in REDIRECTS or "Location" not in response.headers:
                 return response
+            seen.add(address.url)
             location = response.headers["Location"]
             discard(response)
             address = next_hop(address, location)
@@ -82,7 +83,6 @@ class Client:
                 raise FetchError(
                     Reason.REDIRECT, f"{url} redirects more than {MAX_REDIRECTS} times."
                 )
-            seen.add(address.url)
 
     def close(self) -> None:
         """Close all idle connections."""

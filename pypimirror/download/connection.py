@@ -188,7 +188,9 @@ class Connection:
         """Send a request."""
         self.sock.settimeout(self.timeout)
         try:
-            self.sock.sendall(data)
+            sent = self.sock.send(data)  # nearly always all of it, and for half of the cost
+            if sent < len(data):
+                self.sock.sendall(data[sent:])
         except OSError as error:
             raise _broken(self.origin, error) from error
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from gevent.event import Event
 
@@ -35,22 +34,23 @@ class Gate:
         """Count bytes that have come from the host."""
         self._control.received(count, time.monotonic(), self._running)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn and hold it."""
+    def turn(self) -> Self:
+        """Wait for a turn and hold it: a context manager, for any number at once."""
+        return self
+
+    def __enter__(self) -> None:
         if self._waiting or self._running >= self._control.limit:
             turn = Event()
             self._waiting.append(turn)
             turn.wait()  # whoever sets it has counted this one in
         else:
             self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            while self._waiting and self._running < self._control.limit:
-                self._running += 1
-                self._waiting.popleft().set()
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        while self._waiting and self._running < self._control.limit:
+            self._running += 1
+            self._waiting.popleft().set()
 
     def went_well(self) -> None:
         """Note that the host has answered, whatever it said."""

@@ -19,7 +19,6 @@ def _new(algorithm: str) -> Callable[[], Any]:
 
 
 _CONSTRUCTORS = {name: _new(name) for name in ALGORITHMS}
-_CONSTRUCTORS["sha256"] = hashlib.sha256
 
 
 class Digests:
@@ -29,7 +28,10 @@ class Digests:
 
     def __init__(self, algorithms: Iterable[str]) -> None:
         self.size = 0  #: bytes seen
-        self._hashes = {name: _CONSTRUCTORS[name]() for name in {*algorithms, "sha256"}}
+        self._hashes = {"sha256": hashlib.sha256()}
+        for name in algorithms:
+            if name != "sha256":
+                self._hashes[name] = _CONSTRUCTORS[name]()
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""

@@ -22,7 +22,7 @@ from pypimirror.download.body import LARGE
 from pypimirror.download.connection import Head
 from pypimirror.download.failure import FetchError
 from pypimirror.download.protocol import Remote
-from pypimirror.download.transport import Answer
+from pypimirror.download.transport import Answer, Headers
 from pypimirror.model import Reason
 
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -121,7 +121,7 @@ def _answer(
     stream: BinaryIO | None = None,
 ) -> Response:
     head = Head(status, "", "HTTP/1.1", list((headers or {}).items()))
-    return Answer(head, FileBody(stream or BytesIO()), request)
+    return Answer(head, Headers(head.headers), FileBody(stream or BytesIO()), request)
 
 
 def _unreadable(name: str, error: OSError) -> FetchError:

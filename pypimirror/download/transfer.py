@@ -100,7 +100,7 @@ class FileTransfer:
             if offset == self._whole.total:
                 response = None
                 if self._job.digests and not mismatches(self._digests.hex(), self._job.digests):
-                    return self._result(url)
+                    return self._result(url, self._digests.hex())
             else:
                 response = self._ask_rest(url, offset, self._whole)
                 if response is not None and response.status_code == 206:
@@ -191,7 +191,8 @@ class FileTransfer:
             self._check_length(response, raw, length)
             fd = self._open()
             try:
-                self._whole = describe(url, length, response.headers)
+                if length is None or length >= WORTH_RESUMING or self._job.size is None:
+                    self._whole = describe(url, length, response.headers)
                 if self._whole is not None and self._whole.total >= WORTH_A_NOTE:
                     self._noted = True
                     write_note(self._job.path, self._whole)
@@ -327,19 +328,19 @@ class FileTransfer:
                     "contradict each other, or the bytes are forged."
                 )
             raise self._offends(Reason.DIGEST_MISMATCH, text)
-        return self._result(url)
+        return self._result(url, computed)
 
     def _offends(self, reason: Reason, message: str) -> FetchError:
         self._whole = None
         self.offending = FetchError(reason, message, again=Again.ONCE)
         return self.offending
 
-    def _result(self, url: str) -> FileResult:
+    def _result(self, url: str, computed: dict[str, str]) -> FileResult:
         return FileResult(
             self._job.id,
             size=self._digests.size,
             transferred=self.transferred,
-            digests=self._digests.hex(),
+            digests=computed,
             url=url,
         )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import requests
@@ -53,10 +54,13 @@ class Request(PreparedRequest):
         public_only: bool,
         method: str = "GET",
     ) -> None:
-        super().__init__()
         self.method = method
         self.url = address.url
         self.headers = headers  # type: ignore[assignment]  # a dict will do, and is cheaper
+        self.body = None
+        self.hooks = {}
+        self._cookies = None
+        self._body_position = None
         self.address = address
         self.public_only = public_only
 
@@ -69,13 +73,13 @@ class Answer(Response):
 
     raw: Any
 
-    def __init__(self, head: Head, raw: Any, request: PreparedRequest) -> None:
+    def __init__(self, head: Head, headers: Headers, raw: Any, request: PreparedRequest) -> None:
         self._content = False  # type: ignore[assignment]  # how requests says: not read yet
         self._content_consumed = False
         self._next = None
         self.status_code = head.status
         self.reason = head.reason
-        self.headers = Headers(head.headers)
+        self.headers = headers
         self.raw = raw
         self.url = request.url or ""
         self.encoding = None
@@ -93,6 +97,11 @@ class Headers(CaseInsensitiveDict[str]):
             key = name.lower()
             store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
         self._store = store
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value; stock asks by way of an error for each that is not there."""
+        found = self._store.get(name.lower())
+        return default if found is None else found[1]
 
     def copy(self) -> CaseInsensitiveDict[str]:
         """Return a copy."""
@@ -115,6 +124,7 @@ class Transport(BaseAdapter):
         self._idle: dict[tuple[Origin, bool], list[Connection]] = {}
         self._idle_count = 0
         self._stock: HTTPAdapter | None = None
+        self._finished = {each: self._give_back(public_only=each) for each in (False, True)}
 
     def send(
         self,
@@ -169,15 +179,16 @@ class Transport(BaseAdapter):
             except BaseException:
                 connection.close()
                 raise
+        headers = Headers(head.headers)
         try:
             if request.method == "HEAD":  # its answer has a length and no body
-                body: Body = EmptyBody(connection, self._give_back(public_only))
+                body: Body = EmptyBody(connection, self._finished[public_only])
             else:
-                body = self._body(connection, head, public_only)
+                body = self._body(connection, head, headers, public_only)
         except BaseException:
             connection.close()
             raise
-        return Answer(head, body, request)
+        return Answer(head, headers, body, request)
 
     def _open(self, origin: Origin, public_only: bool) -> Connection:
         if self._tls is None:
@@ -201,7 +212,7 @@ class Transport(BaseAdapter):
             connection.close()
         return None
 
-    def _give_back(self, public_only: bool) -> Callable[[Connection, bool], None]:
+    def _give_back(self, *, public_only: bool) -> Callable[[Connection, bool], None]:
         def finished(connection: Connection, reusable: bool) -> None:
             if not reusable:
                 connection.close()
@@ -221,21 +232,14 @@ class Transport(BaseAdapter):
                 return
             del self._idle[key]
 
-    def _body(self, connection: Connection, head: Head, public_only: bool) -> Body:
+    def _body(
+        self, connection: Connection, head: Head, headers: Headers, public_only: bool
+    ) -> Body:
         """Return the body, framed as RFC 9112, 6.3 says."""
-        length: str | None = None
-        coding: str | None = None
-        options = ""
-        for name, value in head.headers:
-            lower = name.lower()
-            if lower == "content-length":
-                length = value
-            elif lower == "transfer-encoding":
-                coding = value if coding is None else f"{coding}, {value}"
-            elif lower == "connection":
-                options = f"{options}, {value}"
-        give_back = self._give_back(public_only)
-        if not _keeps_alive(head.version, options):
+        length: str | None = headers.get("content-length")
+        coding: str | None = headers.get("transfer-encoding")
+        give_back = self._finished[public_only]
+        if not _keeps_alive(head.version, headers.get("connection", "")):
             give_back = _close
         if head.status in (204, 304):
             return EmptyBody(connection, give_back)
@@ -324,6 +328,8 @@ def stock_failure(error: Exception) -> FetchError:
 
 def _keeps_alive(version: str, options: str) -> bool:
     """Whether a connection stays open, by the HTTP version and the Connection header."""
+    if not options:
+        return version == "1.1"
     named = {option.strip(" \t") for option in options.lower().split(",")}
     return "close" not in named and (version == "1.1" or "keep-alive" in named)
 
@@ -333,12 +339,22 @@ def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
 
 
 def _request_bytes(address: Address, headers: Mapping[str, str], method: str) -> bytes:
-    lines = [f"{method} {address.target} HTTP/1.1", f"Host: {address.origin.authority}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if any("\n" in line or "\r" in line for line in lines):
+    first = f"{method} {address.target} HTTP/1.1"
+    _check_line(first)
+    return f"{first}{_fields(address.origin, tuple(headers.items()))}".encode("latin-1")
+
+
+@lru_cache(maxsize=64)  # nearly all requests have the same
+def _fields(origin: Origin, headers: tuple[tuple[str, str], ...]) -> str:
+    lines = [f"Host: {origin.authority}", *(f"{name}: {value}" for name, value in headers)]
+    for line in lines:
+        _check_line(line)
+    return "\r\n".join(["", *lines, "", ""])
+
+
+def _check_line(line: str) -> None:
+    if "\n" in line or "\r" in line:
         raise FetchError(Reason.INTERNAL, "A header of the request has more than one line.")
-    lines += ["", ""]
-    return "\r\n".join(lines).encode("latin-1")
 
 
 def make_tls_context() -> SSLContext:

@@ -56,8 +56,8 @@ class Peer:
     def settimeout(self, seconds: float) -> None:
         self.waits = seconds
 
-    def sendall(self, data: bytes) -> None:
-        pass
+    def send(self, data: bytes) -> int:
+        return len(data)
 
     def close(self) -> None:
         self.end = "closed"
