@@ -13,6 +13,10 @@ def main() -> None:
     code = resting.attempt(sys.argv[1:])
     if code is not None:
         sys.exit(code)
+    if resting.is_inline_sync(sys.argv[1:]):
+        from pypimirror.children import start_early
+
+        start_early("pypimirror.download.worker")
     from pypimirror.cli.main import main
 
     main()

@@ -20,6 +20,30 @@ CHUNK = 1 << 18
 GRACE = 1.0
 
 
+#: Children that were started before anybody had work for them, by module.
+_early: dict[str, subprocess.Popen[bytes]] = {}
+
+
+def start_early(module: str) -> None:
+    """Start a child that will soon be needed, while this process has other things to import.
+
+    The next `Child` of the module is that one. Where there is none, it ends with this process.
+    """
+    with contextlib.suppress(OSError):  # whoever needs it will meet that again, and tell
+        _early[module] = _start(module)
+
+
+def _start(module: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        process_group=0,  # a terminal's ^C is for the parent, who decides
+    )
+
+
 class Child:
     """One child process and the threads that read it.
 
@@ -30,14 +54,8 @@ class Child:
     def __init__(self, module: str) -> None:
         self.last_words: deque[str] = deque(maxlen=20)
         self._write_lock = threading.Lock()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            process_group=0,  # a terminal's ^C is for the parent, who decides
-        )
+        early = _early.pop(module, None)
+        self.process = _start(module) if early is None else early
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
         self._results = threading.Thread(target=self._read_results, daemon=True)
         self._errors.start()  # first: the other one waits for it, at once where the child ends

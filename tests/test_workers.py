@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pypimirror import children
 from pypimirror.model import Reason
 from pypimirror.workers import Cancelled, Note, Workers, WorkersError
 from tests.echo_worker import Echo, Echoed, FromEcho, Hello
@@ -51,6 +52,46 @@ class Pool(Workers[Echo, Echoed]):
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children are started without the current directory on their path."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def test_a_child_that_was_started_early_is_the_first_to_work() -> None:
+    children.start_early("tests.echo_worker")
+    (early,) = children._early.values()
+    with Pool(processes=1) as pool:
+        assert [result.text for result in pool.run([Echo(1, "a")])] == ["a"]
+        assert pool.pids == [early.pid]
+    assert not children._early
+
+
+def test_a_child_that_was_started_early_and_died_is_replaced() -> None:
+    children.start_early("tests.echo_worker")
+    (early,) = children._early.values()
+    early.kill()
+    early.wait()
+    with Pool(processes=1) as pool:
+        assert [result.text for result in pool.run([Echo(1, "a")])] == ["a"]
+        assert pool.pids != [early.pid]
+
+
+def test_a_child_that_was_started_early_for_nothing_ends_with_its_parent() -> None:
+    program = textwrap.dedent("""
+        from pypimirror import children
+        children.start_early("tests.echo_worker")
+        print(children._early.popitem()[1].pid, flush=True)
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    pid = int(done.stdout)
+    deadline = time.monotonic() + 30
+    while is_running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def wait_for(path: Path) -> None:

@@ -76,6 +76,14 @@ def attempt(arguments: Sequence[str]) -> int | None:
     return 0
 
 
+def is_inline_sync(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for a sync in this process, as far as that is known here."""
+    asked = _parse(arguments)
+    if asked is None or not os.path.exists(asked.config):  # noqa: PTH110
+        return False
+    return asked.inline or prefect_api() is None
+
+
 def _parse(arguments: Sequence[str]) -> _Asked | None:
     if not arguments or arguments[0] not in _FLAGS:
         return None
