@@ -25,6 +25,7 @@ from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.corpus import Item
 from pypimirror.catalog import projects as queries
 from pypimirror.catalog import schema, statistics
+from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.config import load
@@ -99,7 +100,7 @@ class Synthetic:
                     "id": key,
                     "project_id": project + number,
                     "filename": item.filename,
-                    "url": f"{base}/{item.path}",
+                    "url": shortened({"url": f"{base}/{item.path}", "filename": item.filename}),
                     "state": int(State.PUBLISHED),
                     "run_id": 1,
                     "size": item.size,

@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog import bulk
+from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance
 from pypimirror.catalog.schema import IS_LEAVING, files, projects
 from pypimirror.catalog.states import (
@@ -135,7 +136,8 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
     """Record files that are wanted."""
     base = {"state": int(State.WANTED), "run_id": run_id}
-    bulk.insert_rows(connection, files, [{**row, **base} for row in rows])
+    found = [{**row, **base, "url": shortened(row)} for row in rows]
+    bulk.insert_rows(connection, files, found)
 
 
 def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:

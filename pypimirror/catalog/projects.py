@@ -246,7 +246,9 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
     """
     columns = projects.c
     query = select(columns.name, columns.page_serial)
-    query = query.where(columns.live.is_(True)).order_by(columns.name)
+    # Sorted, and not read by the index on names, which leads all over the table: a third of the
+    # time, and of an index that is not in memory a tenth.
+    query = query.where(columns.live.is_(True)).order_by(columns.name.concat(""))
     if not with_gone:
         query = query.where(columns.gone.is_(None))
     yield from connection.execute(query.execution_options(yield_per=CHUNK))

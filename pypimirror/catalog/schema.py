@@ -26,6 +26,7 @@ from sqlalchemy import (
     literal_column,
 )
 
+from pypimirror.catalog.addresses import Address
 from pypimirror.catalog.states import State
 
 metadata = MetaData(
@@ -83,7 +84,7 @@ files = Table(
     Column("id", Key, primary_key=True),
     Column("project_id", Key, ForeignKey("projects.id"), nullable=False),
     Column("filename", Text, nullable=False),
-    Column("url", Text, nullable=False),
+    Column("url", Address, nullable=False),
     Column("other_urls", Text),  # JSON list of [source, address]: further links, best first
     Column("location", Text),  # directory below the mirror root; null: packages/<project>
     Column("state", SmallInteger, nullable=False),
