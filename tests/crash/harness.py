@@ -25,11 +25,11 @@ from tests.simulator import Simulator
 #: Columns that say when, how often or by which run, and not what.
 _WHEN = {
     *("id", "run_id", "stamp", "proven_at", "withdrawn_at", "checked_at", "attempts"),
-    *("next_try", "last_error"),
+    *("next_try", "last_error", "page_stamp"),
 }
 
-#: Beginnings of the names of marks that hold times.
-_TIMES = ("recheck ", "statistics")
+#: Beginnings of the names of marks that hold times, or stamps made of them.
+_TIMES = ("recheck ", "statistics", "ended under", "stamp of ")
 
 
 class Victim:
