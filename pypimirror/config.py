@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pypimirror import __version__, sources
+from pypimirror.access import logins_from_environment
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -44,7 +45,11 @@ class Config(BaseSettings):
     """The whole configuration."""
 
     model_config = SettingsConfigDict(
-        env_prefix=sources.PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=sources.PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # it may hold a login
     )
 
     _key: str = PrivateAttr("")
@@ -160,22 +165,48 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     """Validate `values`, which came from the file `source`; paths are relative to it."""
     _check_environment()
     try:
-        config = Config(**values)
+        config = _with_logins(Config(**values))
     except ValidationError as error:
         raise ConfigError(_explain(error, source)) from error
-    except ValueError as error:  # pydantic-settings on an environment variable that is not JSON
+    except ValueError as error:  # also of pydantic-settings, on a variable that is not JSON
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
+    ca_file = config.download.ca_file
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
     changes, textfile = config.publish.changes, config.metrics.textfile
     return config.model_copy(
         update={
             "mirror": mirror,
+            "upstream": tuple(
+                each.model_copy(update={"ca_file": each.ca_file and base / each.ca_file})
+                for each in config.upstream
+            ),
+            "download": config.download.model_copy(update={"ca_file": ca_file and base / ca_file}),
             "select": config.select.beside(base),
             "publish": config.publish.model_copy(update={"changes": changes and base / changes}),
             "metrics": config.metrics.model_copy(update={"textfile": textfile and base / textfile}),
         }
     )
+
+
+def _with_logins(config: Config) -> Config:
+    """Return the configuration with the logins that the environment has for upstreams."""
+    logins = logins_from_environment([upstream.name for upstream in config.upstream])
+    if not logins:
+        return config
+    upstreams = tuple(
+        UpstreamSection.model_validate(_with_login(dict(upstream), logins.get(upstream.name, {})))
+        for upstream in config.upstream
+    )
+    return config.model_copy(update={"upstream": upstreams})
+
+
+def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:
+    if "token" in login:  # of the other kind, the file's does not count
+        values |= {"username": "", "password": ""}
+    elif login:
+        values |= {"token": ""}
+    return values | login
 
 
 def _check_environment() -> None:

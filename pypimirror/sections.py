@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from pypimirror.access import LoginKeys, WayKeys
 from pypimirror.changes import Form
 from pypimirror.durations import Duration
 
@@ -71,12 +72,6 @@ def upstream_name(url: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
 
 
-def without_login(url: str) -> str:
-    """Return an address as it may be told and kept: without the login that it may hold."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
 IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
 
 
@@ -114,7 +109,7 @@ class MirrorSection(_Section):
     )
 
 
-class UpstreamSection(_Section):
+class UpstreamSection(LoginKeys, WayKeys, _Section):
     """An index that is mirrored. One or more; the first that has a project owns it."""
 
     name: str = Field(
@@ -215,7 +210,7 @@ class QuarantineSection(_Section):
     )
 
 
-class DownloadSection(_Section):
+class DownloadSection(WayKeys, _Section):
     """How files and pages are fetched."""
 
     processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from pypimirror import config as module
@@ -53,6 +54,8 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "tries": 5,
             "max_file_size": 5 << 30,
             "contact": "",
+            "proxy": SecretStr(""),
+            "ca_file": None,
         },
         "publish": {
             "formats": ("html", "json"),
@@ -85,6 +88,11 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "reserved": (),
         "max_links": 100,
         "authoritative": False,
+        "username": "",
+        "password": SecretStr(""),
+        "token": SecretStr(""),
+        "proxy": SecretStr(""),
+        "ca_file": None,
     }
 
 
@@ -343,7 +351,9 @@ def test_init_writes_a_file_that_loads_as_it_was_asked_for(
     config = load(file)
     assert config.select.projects == projects
     assert config.directory == tmp_path / "new" / directory
-    assert config.upstream[0].url.rstrip("/") == (upstream or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+    (found,) = config.upstream
+    url = found.url.replace("//", "//user:pass@") if found.username else found.url
+    assert url.rstrip("/") == (upstream or PYPI_SIMPLE_ENDPOINT).rstrip("/")
 
 
 @pytest.mark.parametrize(

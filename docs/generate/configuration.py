@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ByteSize
+from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from docs.generate.tables import NOTICE, table
@@ -101,6 +101,7 @@ def sections(
             keys = {key for key, field in inner.model_fields.items() if not _section(field)[0]}
             told = set(model.model_fields) - set(inner.__annotations__)
             own = [key for key in inner.model_fields if key in keys - told]
+            own.sort(key=lambda key: key not in inner.__annotations__)  # what it inherits, last
             yield (*above, name), inner, is_list, own
             yield from sections(inner, (*above, name))
 
@@ -151,6 +152,7 @@ def _kind(hint: Any, field: FieldInfo) -> str:
         OptionalAddress: "http or https address",
         bool: "`true` or `false`",
         Path: "path",
+        SecretStr: "text",
         int: "whole number",
         float: "number",
         str: "text",
@@ -172,6 +174,8 @@ def _default(field: FieldInfo) -> str:
 
 def _toml(value: object) -> str:
     match value:
+        case SecretStr():
+            return json.dumps(value.get_secret_value())
         case bool() | str() | Path():
             return json.dumps(value if isinstance(value, bool) else str(value))
         case ByteSize():

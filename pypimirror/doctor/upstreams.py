@@ -16,7 +16,7 @@ from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
 from pypimirror.model import Problem, Reason
-from pypimirror.sections import UpstreamSection, without_login
+from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.stages.run import places, remotes
 from pypimirror.workers import Cancelled, Workers
@@ -81,7 +81,7 @@ def _ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
 
 def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | None) -> Finding:
     name = f"upstream {upstream.name}"
-    shown = without_login(url)
+    shown = url
     if url != upstream.url:
         shown = f"its alternate {shown}"
     if answer is None:

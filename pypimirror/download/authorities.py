@@ -7,22 +7,33 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
-def authorities() -> str | None:
+
+def authorities(ca_file: str = "") -> str | None:
     """Return the file or directory of trusted authorities, None for OpenSSL's own choice.
 
-    REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE where set; else the system's, which SSL_CERT_FILE and
-    SSL_CERT_DIR override; else certifi's.
+    What the configuration names as `ca_file`; else REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; else the
+    system's, which SSL_CERT_FILE and SSL_CERT_DIR override; else certifi's.
     """
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    if bundle:
-        return bundle
+    for trust in (ca_file, *map(os.environ.get, _BUNDLES)):
+        if trust:
+            return trust
+    if os.environ.get("SSL_CERT_FILE"):
+        return None
     paths = ssl.get_default_verify_paths()
     if paths.cafile or _has_entries(paths.capath):
         return None
     import certifi
 
     return certifi.where()
+
+
+def named_by(ca_file: str = "") -> str:
+    """Return what names the authorities, for messages."""
+    if ca_file:
+        return "`ca_file`"
+    return next((name for name in _BUNDLES if os.environ.get(name)), "SSL_CERT_FILE")
 
 
 def trusted(trust: str | None) -> dict[str, Any]:

@@ -11,17 +11,21 @@ netrc for each request is what makes stock requests slow.
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import netrc
+import os
 import time
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 from requests.models import Response
-from requests.utils import get_environ_proxies, get_netrc_auth, select_proxy
+from requests.utils import get_environ_proxies, select_proxy
 
+from pypimirror.addresses import NONE, Proxy, basic, parse_proxy
 from pypimirror.download import local
 from pypimirror.download.body import Body, Raw
+from pypimirror.download.connection import Line
 from pypimirror.download.failure import FetchError, bad_response, status_failure
 from pypimirror.download.hosts import (
     Address,
@@ -35,7 +39,8 @@ from pypimirror.download.hosts import (
 )
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.retry import parse_retry_after
-from pypimirror.download.transport import Request, StockBody, Transport
+from pypimirror.download.stock import StockBody
+from pypimirror.download.transport import Request, Transport
 from pypimirror.model import Reason
 
 MAX_REDIRECTS = 5
@@ -46,9 +51,8 @@ DRAINED = 64 << 10  #: bytes of an unwanted body that are read to keep its conne
 class Route(NamedTuple):
     """How an origin is asked for one upstream."""
 
-    public_only: bool
-    authorization: str | None
-    proxies: dict[str, str] | None
+    line: Line
+    authorization: str
 
 
 class Client:
@@ -94,27 +98,28 @@ class Client:
         if route is None:
             route = self._routes[key] = self._route(remote, address)
         sent = {"User-Agent": self._user_agent, **headers}
-        if route.authorization is not None:
+        if route.authorization:
             sent["Authorization"] = route.authorization
-        request = Request(address, sent, public_only=route.public_only, method=method)
-        return self._transport.send(request, stream=True, proxies=route.proxies)
+        request = Request(address, sent, line=route.line, method=method)
+        return self._transport.send(request, stream=True)
 
     def _remote(self, name: str) -> Remote:
         if name not in self._remotes:
             raise FetchError(Reason.INTERNAL, f"No upstream is called {name!r}.")
         return self._remotes[name]
 
-    def _route(self, remote: str, address: Address) -> Route:
-        policy = HostPolicy(self._remote(remote))
+    def _route(self, name: str, address: Address) -> Route:
+        remote = self._remote(name)
+        policy = HostPolicy(remote)
         origin = address.origin
         public_only = policy.public_only(origin)
-        proxies = environment_proxies(address.url)
-        if proxies and public_only and is_spelled_private(origin.host):
+        proxy = proxy_for(remote, address)
+        looks_up = proxy is None or proxy.kind == "socks5"
+        if not looks_up and public_only and is_spelled_private(origin.host):
             # A proxy looks names up itself; what can be checked here is the name as such.
             raise not_public(origin, origin.host, policy.name)
-        login = policy.login if origin == policy.own and policy.login else None
-        login = login or get_netrc_auth(address.url)
-        return Route(public_only, _basic(login) if login else None, proxies)
+        line = Line(origin, public_only, proxy, remote.ca_file)
+        return Route(line, _authorization(remote, policy, origin))
 
 
 def next_hop(address: Address, location: str) -> Address:
@@ -136,21 +141,57 @@ def next_hop(address: Address, location: str) -> Address:
     return following
 
 
-def environment_proxies(url: str) -> dict[str, str] | None:
-    """Return the proxies that the environment sets for `url`, None where it sets none."""
-    proxies = get_environ_proxies(url)
-    return proxies if select_proxy(url, proxies) else None
+def proxy_for(remote: Remote, address: Address) -> Proxy | None:
+    """Return the proxy for an address: the configuration's, else the environment's."""
+    text = remote.proxy or select_proxy(address.url, get_environ_proxies(address.url))
+    if not text or text == NONE:
+        return None
+    try:
+        return parse_proxy(text)
+    except ValueError as error:
+        raise FetchError(
+            Reason.CONNECTION,
+            f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
+        ) from error
 
 
-def _basic(login: tuple[str, str]) -> str:
-    return "Basic " + base64.b64encode(":".join(login).encode("utf-8")).decode("ascii")
+def _authorization(remote: Remote, policy: HostPolicy, origin: Origin) -> str:
+    """Return the login for an origin, empty for none.
+
+    The upstream's own login, and that of netrc for its host, are for its own origin alone: not for
+    another port or scheme, to which a link or a redirect may lead. A host that `hosts` names may
+    have an entry of its own in netrc; that is not sent unprotected where the upstream is protected.
+    """
+    if origin == policy.own:
+        return remote.authorization or netrc_login(origin.host, or_default=True)
+    unprotected = policy.own.scheme == "https" and origin.scheme == "http"
+    if origin.host == policy.own.host or unprotected or not policy.names(origin):
+        return ""
+    return netrc_login(origin.host)
+
+
+def netrc_login(host: str, *, or_default: bool = False) -> str:
+    """Return what a netrc file (NETRC, else the home directory's) has for a host, empty for none.
+
+    One that cannot be read has nothing, as other programs have it.
+    """
+    preset = os.environ.get("NETRC")
+    for file in [preset] if preset else ["~/.netrc", "~/_netrc"]:
+        path = Path(file).expanduser()
+        if path.exists():
+            try:
+                hosts = netrc.netrc(path).hosts
+            except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
+                return ""
+            found = hosts.get(host) or (hosts.get("default") if or_default else None)
+            return basic(found[0], found[2] or "") if found else ""
+    return ""
 
 
 def raw_of(response: Response) -> Raw:
     """Return the body of an answer in pieces, whichever adapter it came through."""
     raw = response.raw
-    if not isinstance(raw, Body | StockBody | local.FileBody):
-        raw = response.raw = StockBody(raw)
+    assert isinstance(raw, Body | StockBody | local.FileBody)
     return raw
 
 

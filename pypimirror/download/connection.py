@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection on a gevent socket: connecting, sending, reading an answer's head.
+"""One HTTP/1.1 connection on a gevent socket: sending, and reading the head of an answer.
 
-Bodies are read by `pypimirror.download.body`, pooled and retried by
-`pypimirror.download.transport`. Every failure leaves here as a `FetchError`.
+It is opened by `pypimirror.download.opening`; bodies are read by `pypimirror.download.body`, pooled
+and retried by `pypimirror.download.transport`. Every failure leaves here as a `FetchError`.
 
 Limits: the head of an answer has at most `MAX_HEAD` bytes and `MAX_HEADERS` lines, and arrives
 within the time-out as a whole, so that a header flood or a slow drip ends soon.
@@ -9,21 +9,19 @@ within the time-out as a whole, so that a header flood or a slow drip ends soon.
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import select
 import ssl
 import time
 from typing import NamedTuple
 
-import gevent
 import httptools
 from gevent import socket
 from gevent.monkey import get_original
-from gevent.ssl import SSLContext, SSLSocket
+from gevent.ssl import SSLSocket
 
+from pypimirror.addresses import Proxy
 from pypimirror.download.failure import Again, FetchError, bad_response
-from pypimirror.download.hosts import Origin, is_public, not_public
+from pypimirror.download.hosts import Origin
 from pypimirror.model import Reason
 
 MAX_HEAD = 64 << 10  #: bytes
@@ -36,46 +34,21 @@ READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
 _poll = get_original("select", "poll")
 
 
-class Resolver:
-    """Name lookups, kept for `keep` seconds, and never two at once for one name."""
+class Line(NamedTuple):
+    """What a connection can be used for: nothing else may go over it."""
 
-    def __init__(self, keep: float = 30.0) -> None:
-        self._keep = keep
-        self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
-        self._pending: dict[tuple[str, int], gevent.Greenlet[..., list[str] | OSError]] = {}
+    origin: Origin
+    public_only: bool = False  #: only addresses of the public internet are connected to
+    proxy: Proxy | None = None
+    ca_file: str = ""  #: as `Remote` has it
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """Return the addresses of `host`. Raises `FetchError` (CONNECTION)."""
-        with contextlib.suppress(ValueError):
-            return [str(ipaddress.ip_address(host))]
-        known = self._known.get((host, port))
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        lookup = self._pending.get((host, port))
-        if lookup is None:
-            # A greenlet of its own: it goes on for the others if this one's time is up.
-            lookup = self._pending[host, port] = gevent.spawn(self._look_up, host, port)
-        found = lookup.get()
-        if isinstance(found, OSError):
-            raise FetchError(
-                Reason.CONNECTION,
-                f"The host {host!r} cannot be resolved: {found.strerror or found}.",
-                again=Again.ALWAYS,
-            ) from found
-        return found
-
-    def _look_up(self, host: str, port: int) -> list[str] | OSError:
-        try:
-            infos = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-        except OSError as error:
-            return error
-        except UnicodeError as error:
-            return OSError(str(error))
-        finally:
-            del self._pending[host, port]
-        found = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        self._known[host, port] = (time.monotonic() + self._keep, found)
-        return found
+    @property
+    def is_asked_of_proxy(self) -> bool:
+        """Whether it is the proxy that is asked, rather than the upstream through it."""
+        proxy = self.proxy
+        return (
+            proxy is not None and proxy.kind in ("http", "https") and self.origin.scheme == "http"
+        )
 
 
 class Head(NamedTuple):
@@ -104,13 +77,14 @@ class _HeadReader:
 
 
 class Connection:
-    """A connection to `origin`, used for one request at a time."""
+    """A connection for a line, used for one request at a time."""
 
-    __slots__ = ("_poll", "buffer", "origin", "ragged", "sock", "timeout")
+    __slots__ = ("_poll", "buffer", "line", "origin", "ragged", "sock", "timeout")
 
-    def __init__(self, sock: socket.socket, origin: Origin, timeout: float) -> None:
+    def __init__(self, sock: socket.socket, line: Line, timeout: float) -> None:
         self.sock = sock
-        self.origin = origin
+        self.line = line
+        self.origin = line.origin
         self.timeout = timeout
         self.buffer = b""  #: bytes received and not yet used
         self._poll: select.poll | None = None
@@ -118,51 +92,6 @@ class Connection:
             self._poll = _poll()
             self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP)
         self.ragged = False  #: TLS ended without a word: cut off, perhaps by somebody else
-
-    @classmethod
-    def open(
-        cls,
-        origin: Origin,
-        *,
-        public_only: bool,
-        timeout: float,
-        resolver: Resolver,
-        tls: SSLContext,
-    ) -> Connection:
-        """Connect, within `timeout` seconds in all.
-
-        With `public_only` an address that is not public is refused: HOST_NOT_ALLOWED.
-        """
-        late = FetchError(
-            Reason.TIMEOUT, f"{origin} did not accept a connection in time.", again=Again.ALWAYS
-        )
-        with gevent.Timeout(timeout, late):
-            addresses = resolver.addresses(origin.host, origin.port)
-            if public_only:
-                for address in addresses:
-                    if not is_public(address):
-                        raise not_public(origin, address)
-            sock = _connect(origin, addresses, timeout)
-            try:
-                if origin.scheme == "https":
-                    sock = tls.wrap_socket(
-                        sock, server_hostname=origin.host, suppress_ragged_eofs=False
-                    )
-            except ssl.SSLCertVerificationError as error:
-                sock.close()
-                raise FetchError(
-                    Reason.CONNECTION,
-                    f"{origin} has a certificate that is not trusted: {error.verify_message}. "
-                    "If it is your own, name its authority in REQUESTS_CA_BUNDLE or "
-                    "SSL_CERT_FILE.",
-                ) from error
-            except (OSError, ValueError) as error:
-                sock.close()
-                raise _broken(origin, error) from error
-            except BaseException:
-                sock.close()
-                raise
-        return cls(sock, origin, timeout)
 
     def close(self) -> None:
         """Close the connection."""
@@ -192,7 +121,7 @@ class Connection:
             if sent < len(data):
                 self.sock.sendall(data[sent:])
         except OSError as error:
-            raise _broken(self.origin, error) from error
+            raise broken(self.origin, error) from error
 
     def receive(self, size: int, seconds: float) -> bytes:
         """Return up to `size` bytes, b"" at the end; waits for at most `seconds`."""
@@ -224,7 +153,7 @@ class Connection:
         if isinstance(error, ssl.SSLEOFError):
             self.ragged = True
             return b""
-        raise _broken(self.origin, error) from error
+        raise broken(self.origin, error) from error
 
     def read_head(self) -> Head:
         """Read the head of the next answer; what came with it of the body is in `buffer`."""
@@ -259,30 +188,8 @@ class Connection:
         return data[: end + 4]
 
 
-def _connect(origin: Origin, addresses: list[str], timeout: float) -> socket.socket:
-    """Connect to the first of `addresses` that accepts, sharing the time among them."""
-    problem: OSError | None = None
-    for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(timeout / len(addresses))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect((address, origin.port))
-        except OSError as error:
-            sock.close()
-            problem = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    if problem is None:
-        raise FetchError(Reason.CONNECTION, f"{origin.host} has no address.", again=Again.ALWAYS)
-    raise _broken(origin, problem) from problem
-
-
-def _broken(origin: Origin, error: OSError | ValueError) -> FetchError:
+def broken(origin: Origin, error: OSError | ValueError) -> FetchError:
+    """Return the failure for a connection that an error of the system ended."""
     if isinstance(error, (TimeoutError, BlockingIOError, ssl.SSLWantReadError)):
         return FetchError(
             Reason.TIMEOUT, f"{origin} sent nothing for too long.", again=Again.ALWAYS

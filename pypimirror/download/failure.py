@@ -55,11 +55,11 @@ def status_failure(status: int, url: str, retry_after: float | None = None) -> F
     """Return the failure for an answer with an unwanted status."""
     if status in MISSING_STATUSES:
         return FetchError(Reason.MISSING, f"{url} is not there (status {status}).")
-    if status in (401, 403, 407):
+    if status in (401, 403):
         return FetchError(
             Reason.HTTP_STATUS,
-            f"{url} may not be read (status {status}). If it needs a login, put it into the "
-            "upstream's URL or into a netrc file.",
+            f"{url} may not be read (status {status}). If it needs a login, give `username` and "
+            "`password`, or `token`, of the [[upstream]], or put it into a netrc file.",
         )
     if 200 <= status < 400:
         return bad_response(f"{url} answered with status {status}, which nobody asked for.")

@@ -2,7 +2,7 @@
 
 The rules:
 
-* An address is http or https, with a host; a login in it counts only in an upstream's own URL.
+* An address is http or https, with a host; a login in it counts for nothing.
 * A host that the configuration names is allowed: the host and port of the upstream's URL, with
   the same scheme (or https instead of http, both on their default ports), and each entry
   "host" (any port) or "host:port" of its `hosts`. Whatever address such a name resolves to.
@@ -18,7 +18,7 @@ import ipaddress
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from requests.exceptions import RequestException
 from requests.utils import requote_uri
@@ -31,7 +31,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL = 8192  #: characters; common servers refuse longer ones
 
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?:(?P<login>[!\"$-.0->A-\[\]-~]*)@)?"
+    r"(?P<scheme>https?)://(?:[!\"$-.0->A-\[\]-~]*@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<target>[/?][!-\"$-~]*)?(?:#.*)?",
     re.IGNORECASE | re.ASCII | re.DOTALL,
@@ -62,11 +62,10 @@ class Address(NamedTuple):
 
     origin: Origin
     target: str  #: path and query, as they are sent
-    login: tuple[str, str] | None = None
 
     @property
     def url(self) -> str:
-        """The URL, without any login."""
+        """The URL."""
         return f"{self.origin}{self.target}"
 
 
@@ -86,7 +85,7 @@ def parse_url(url: str) -> Address:
     match = _URL.fullmatch(url) or _URL.fullmatch(_quoted(url))
     if match is None or len(url) > MAX_URL:
         raise FetchError(Reason.UNSAFE_URL, f"{shown(url)} is not an http or https URL.")
-    scheme, login, host, port, target = match.group("scheme", "login", "host", "port", "target")
+    scheme, host, port, target = match.group("scheme", "host", "port", "target")
     scheme = scheme.lower()
     number = int(port) if port else DEFAULT_PORTS[scheme]
     if not 0 < number < 65536:
@@ -97,11 +96,7 @@ def parse_url(url: str) -> Address:
     target = target or "/"
     if target[0] == "?":
         target = "/" + target
-    user = None
-    if login:
-        name, _, password = login.partition(":")
-        user = (unquote(name), unquote(password))
-    return Address(Origin(scheme, host, number), target, user)
+    return Address(Origin(scheme, host, number), target)
 
 
 def _quoted(url: str) -> str:
@@ -133,7 +128,6 @@ class HostPolicy:
         # A directory has no host, so that each that it links to must be named.
         local = Address(Origin("file", "", 0), "/")
         own = local if is_local(remote.url) else parse_url(remote.url)
-        self.login = own.login
         self.own = own.origin
         self._any = "*" in remote.hosts
         self._named: set[tuple[str, int | None]] = set()

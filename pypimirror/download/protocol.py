@@ -22,6 +22,9 @@ class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     url: str
     hosts: tuple[str, ...] = ()  #: "host", "host:port", or "*" for any public one
+    authorization: str = ""  #: for the origin of `url` and no other
+    proxy: str = ""  #: an address, `pypimirror.addresses.NONE`, or empty for the environment's
+    ca_file: str = ""  #: a file or directory of authorities; empty for the environment's
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):

@@ -1,33 +1,34 @@
 """The HTTP transport: a `requests` adapter on gevent sockets, with connections kept alive.
 
-Stock requests over urllib3 costs about five times as much for a small file. What is rare (a
-proxy, a method other than GET, a request with a body) goes through the stock adapter.
+Stock requests over urllib3 costs about five times as much for a small file. What is rare (TLS
+to an upstream within TLS to a proxy, a method other than GET, a request with a body) goes through
+the stock adapter.
 
 What it keeps to:
 
 * a connection that was kept and turns out to be closed is replaced once, unseen by the caller;
 * a kept connection on which anything came in unasked is never used again;
 * an answer is framed by the rules of RFC 9112, and what breaks them is refused;
-* connections to hosts that may be asked at public addresses only are kept apart from others.
+* a connection is used for one `Line` alone: origin, proxy, authorities, and whether the host may
+  be asked at public addresses only.
 
 It decides nothing about hosts, redirects, logins or retries: see `client` and `fetch`.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import requests
-from gevent.ssl import SSLContext, create_default_context
-from requests.adapters import BaseAdapter, HTTPAdapter
+from gevent.ssl import SSLContext
+from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from requests.models import PreparedRequest, Response
 from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
 
-from pypimirror.download.authorities import authorities, trusted
+from pypimirror.addresses import basic, parse_proxy
 from pypimirror.download.body import (
     Body,
     ChunkedBody,
@@ -35,9 +36,13 @@ from pypimirror.download.body import (
     LengthBody,
     UntilCloseBody,
 )
-from pypimirror.download.connection import Connection, Head, Resolver
-from pypimirror.download.failure import Again, FetchError, bad_response
-from pypimirror.download.hosts import Address, Origin, parse_url
+from pypimirror.download.connection import Connection, Head, Line
+from pypimirror.download.failure import FetchError, bad_response
+from pypimirror.download.hosts import Address, parse_url
+from pypimirror.download.opening import Resolver, open_connection
+from pypimirror.download.stock import Stock
+from pypimirror.download.tls import make_tls_context
+from pypimirror.download.tunnel import wants_login
 from pypimirror.model import Reason
 
 MAX_LENGTH_DIGITS = 18
@@ -51,7 +56,7 @@ class Request(PreparedRequest):
         address: Address,
         headers: dict[str, str],
         *,
-        public_only: bool,
+        line: Line,
         method: str = "GET",
     ) -> None:
         self.method = method
@@ -62,7 +67,7 @@ class Request(PreparedRequest):
         self._cookies = None
         self._body_position = None
         self.address = address
-        self.public_only = public_only
+        self.line = line
 
 
 _NO_COOKIES = RequestsCookieJar()  # shared: a mirror keeps none
@@ -115,16 +120,15 @@ class Transport(BaseAdapter):
     a body. At most `keep` idle connections are kept. Raises `FetchError`.
     """
 
-    def __init__(self, *, timeout: float, keep: int = 64, tls: SSLContext | None = None) -> None:
+    def __init__(self, *, timeout: float, keep: int = 64) -> None:
         super().__init__()
         self.timeout = timeout
         self._keep = keep
-        self._tls = tls
+        self._tls: dict[str, SSLContext] = {}  # by the file of authorities
         self._resolver = Resolver()
-        self._idle: dict[tuple[Origin, bool], list[Connection]] = {}
+        self._idle: dict[Line, list[Connection]] = {}
         self._idle_count = 0
-        self._stock: HTTPAdapter | None = None
-        self._finished = {each: self._give_back(public_only=each) for each in (False, True)}
+        self._stock: Stock | None = None
 
     def send(
         self,
@@ -136,9 +140,16 @@ class Transport(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send `request` and return the answer with its body unread, unless `stream` is false."""
-        if proxies or request.method not in ("GET", "HEAD") or request.body:
-            return self._send_stock(request, stream, timeout, verify, cert, proxies)
-        response = self._exchange(request)
+        line = getattr(request, "line", None) or _line(request, verify, proxies)
+        rare = request.method not in ("GET", "HEAD") or request.body or cert or verify is False
+        in_tls = line.proxy is not None and line.proxy.kind == "https"
+        if rare or (in_tls and not line.is_asked_of_proxy):  # TLS within TLS
+            if self._stock is None:
+                self._stock = Stock(self._keep)
+            seconds = timeout or self.timeout
+            response = self._stock.send(request, line, seconds, verify=verify, cert=cert)
+        else:
+            response = self._exchange(request, line)
         if not stream:
             _ = response.content
         return response
@@ -153,11 +164,10 @@ class Transport(BaseAdapter):
         if self._stock is not None:
             self._stock.close()
 
-    def _exchange(self, request: PreparedRequest) -> Answer:
+    def _exchange(self, request: PreparedRequest, line: Line) -> Answer:
         address = getattr(request, "address", None) or parse_url(request.url or "")
-        public_only: bool = getattr(request, "public_only", False)
-        data = _request_bytes(address, request.headers, request.method or "GET")
-        connection = self._take(address.origin, public_only)
+        data = _request_bytes(address, request.headers, request.method or "GET", line)
+        connection = self._take(line)
         if connection is not None:
             try:
                 connection.send(data)
@@ -172,7 +182,7 @@ class Transport(BaseAdapter):
                 connection.close()
                 raise
         if connection is None:
-            connection = self._open(address.origin, public_only)
+            connection = self._open(line)
             try:
                 connection.send(data)
                 head = connection.read_head()
@@ -181,29 +191,26 @@ class Transport(BaseAdapter):
                 raise
         headers = Headers(head.headers)
         try:
+            if line.is_asked_of_proxy and head.status == 407 and line.proxy is not None:
+                raise wants_login(line.proxy)
             if request.method == "HEAD":  # its answer has a length and no body
-                body: Body = EmptyBody(connection, self._finished[public_only])
+                body: Body = EmptyBody(connection, self._finished)
             else:
-                body = self._body(connection, head, headers, public_only)
+                body = self._body(connection, head, headers)
         except BaseException:
             connection.close()
             raise
         return Answer(head, headers, body, request)
 
-    def _open(self, origin: Origin, public_only: bool) -> Connection:
-        if self._tls is None:
-            self._tls = make_tls_context()
-        return Connection.open(
-            origin,
-            public_only=public_only,
-            timeout=self.timeout,
-            resolver=self._resolver,
-            tls=self._tls,
-        )
+    def _open(self, line: Line) -> Connection:
+        tls = self._tls.get(line.ca_file)
+        if tls is None:
+            tls = self._tls[line.ca_file] = make_tls_context(line.ca_file)
+        return open_connection(line, timeout=self.timeout, resolver=self._resolver, tls=tls)
 
-    def _take(self, origin: Origin, public_only: bool) -> Connection | None:
+    def _take(self, line: Line) -> Connection | None:
         """Return a kept connection that is still good."""
-        idle = self._idle.get((origin, public_only))
+        idle = self._idle.get(line)
         while idle:
             connection = idle.pop()
             self._idle_count -= 1
@@ -212,17 +219,14 @@ class Transport(BaseAdapter):
             connection.close()
         return None
 
-    def _give_back(self, *, public_only: bool) -> Callable[[Connection, bool], None]:
-        def finished(connection: Connection, reusable: bool) -> None:
-            if not reusable:
-                connection.close()
-                return
-            if self._idle_count >= self._keep:
-                self._drop_oldest()
-            self._idle.setdefault((connection.origin, public_only), []).append(connection)
-            self._idle_count += 1
-
-        return finished
+    def _finished(self, connection: Connection, reusable: bool) -> None:
+        if not reusable:
+            connection.close()
+            return
+        if self._idle_count >= self._keep:
+            self._drop_oldest()
+        self._idle.setdefault(connection.line, []).append(connection)
+        self._idle_count += 1
 
     def _drop_oldest(self) -> None:
         for key, connections in list(self._idle.items()):
@@ -232,13 +236,11 @@ class Transport(BaseAdapter):
                 return
             del self._idle[key]
 
-    def _body(
-        self, connection: Connection, head: Head, headers: Headers, public_only: bool
-    ) -> Body:
+    def _body(self, connection: Connection, head: Head, headers: Headers) -> Body:
         """Return the body, framed as RFC 9112, 6.3 says."""
         length: str | None = headers.get("content-length")
         coding: str | None = headers.get("transfer-encoding")
-        give_back = self._finished[public_only]
+        give_back = self._finished
         if not _keeps_alive(head.version, headers.get("connection", "")):
             give_back = _close
         if head.status in (204, 304):
@@ -256,75 +258,6 @@ class Transport(BaseAdapter):
             raise bad_response(f"{connection.origin} sent the Content-Length {length[:40]!r}.")
         return LengthBody(connection, give_back, int(length))
 
-    def _send_stock(
-        self,
-        request: PreparedRequest,
-        stream: bool,
-        timeout: Any,
-        verify: Any,
-        cert: Any,
-        proxies: Mapping[str, str] | None,
-    ) -> Response:
-        """Send through requests' own adapter, in its terms but with our errors."""
-        if self._stock is None:
-            self._stock = HTTPAdapter(pool_connections=16, pool_maxsize=self._keep)
-        request.headers = CaseInsensitiveDict(request.headers)
-        if verify is True:
-            paths = ssl.get_default_verify_paths()
-            verify = authorities() or paths.cafile or paths.capath or True
-        try:
-            response = self._stock.send(
-                request,
-                stream=True,
-                timeout=timeout or self.timeout,
-                verify=verify,
-                cert=cert,
-                proxies=proxies,
-            )
-        except (requests.RequestException, OSError) as error:
-            raise stock_failure(error) from error
-        if not stream:
-            _ = response.content
-        return response
-
-
-class StockBody:
-    """The body of an answer of the stock adapter, in pieces."""
-
-    delimited = True
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self.excess = False
-
-    def next_piece(self) -> bytes:
-        """Return the next bytes as they crossed the network, nothing at the end."""
-        try:
-            piece: bytes = self._raw.read(64 << 10, decode_content=False)
-        except Exception as error:  # urllib3's and http.client's errors share no useful base
-            self.close()
-            raise stock_failure(error) from error
-        if not piece:
-            self._raw.release_conn()
-        return piece
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._raw.close()
-
-
-def stock_failure(error: Exception) -> FetchError:
-    """Translate an error of requests, urllib3 or http.client."""
-    name = type(error).__name__
-    text = f"{name}: {error}"
-    if isinstance(error, (requests.Timeout, TimeoutError)) or "Timeout" in name:
-        return FetchError(Reason.TIMEOUT, f"No answer in time ({text}).", again=Again.ALWAYS)
-    if "IncompleteRead" in text:
-        return FetchError(Reason.TRUNCATED, f"The answer is cut off ({text}).", again=Again.ALWAYS)
-    if isinstance(error, (requests.ConnectionError, OSError)) or "Protocol" in name:
-        return FetchError(Reason.CONNECTION, f"No connection ({text}).", again=Again.ALWAYS)
-    return bad_response(f"The answer breaks HTTP ({text}).")
-
 
 def _keeps_alive(version: str, options: str) -> bool:
     """Whether a connection stays open, by the HTTP version and the Connection header."""
@@ -338,27 +271,34 @@ def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
     connection.close()
 
 
-def _request_bytes(address: Address, headers: Mapping[str, str], method: str) -> bytes:
-    first = f"{method} {address.target} HTTP/1.1"
+def _line(request: PreparedRequest, verify: Any, proxies: Mapping[str, str] | None) -> Line:
+    """Return the line for a request of requests' own making."""
+    proxy = select_proxy(request.url or "", proxies)
+    return Line(
+        parse_url(request.url or "").origin,
+        proxy=parse_proxy(proxy) if proxy else None,
+        ca_file=verify if isinstance(verify, str) else "",
+    )
+
+
+def _request_bytes(address: Address, headers: Mapping[str, str], method: str, line: Line) -> bytes:
+    target = address.url if line.is_asked_of_proxy else address.target
+    first = f"{method} {target} HTTP/1.1"
     _check_line(first)
-    return f"{first}{_fields(address.origin, tuple(headers.items()))}".encode("latin-1")
+    return f"{first}{_fields(line, tuple(headers.items()))}".encode("latin-1")
 
 
 @lru_cache(maxsize=64)  # nearly all requests have the same
-def _fields(origin: Origin, headers: tuple[tuple[str, str], ...]) -> str:
-    lines = [f"Host: {origin.authority}", *(f"{name}: {value}" for name, value in headers)]
-    for line in lines:
-        _check_line(line)
-    return "\r\n".join(["", *lines, "", ""])
+def _fields(line: Line, headers: tuple[tuple[str, str], ...]) -> str:
+    fields = [f"Host: {line.origin.authority}"]
+    if line.is_asked_of_proxy and line.proxy is not None and line.proxy.login:
+        fields.append(f"Proxy-Authorization: {basic(*line.proxy.login)}")
+    fields += [f"{name}: {value}" for name, value in headers]
+    for field in fields:
+        _check_line(field)
+    return "\r\n".join(["", *fields, "", ""])
 
 
 def _check_line(line: str) -> None:
     if "\n" in line or "\r" in line:
         raise FetchError(Reason.INTERNAL, "A header of the request has more than one line.")
-
-
-def make_tls_context() -> SSLContext:
-    """Return a context that verifies certificates and names."""
-    context = create_default_context(**trusted(authorities()))
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import time
 
 #: Seconds for each of the host's addresses, for the handshake and for the head of the answer; a
@@ -24,15 +25,24 @@ _HEADER_VALUE = re.compile(r"[ -~]+")
 _NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
 
 
-def is_unchanged(url: str, headers: dict[str, str], timeout: float) -> bool:
+def is_unchanged(
+    url: str,
+    headers: dict[str, str],
+    timeout: float,
+    *,
+    ca_file: str = "",
+    direct: bool = False,
+) -> bool:
     """Whether `url` plainly answers that it is unchanged, by the conditions in `headers`.
 
-    `timeout` is in seconds; no more than `PATIENCE` is waited for anything. Raises nothing.
+    `timeout` is in seconds; no more than `PATIENCE` is waited for anything. `ca_file` names the
+    authorities that are trusted in place of the environment's; with `direct`, the environment's
+    proxies do not count. Raises nothing.
     """
     match = _URL.fullmatch(url)
     if match is None or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
         return False
-    if _needs_more():
+    if _needs_more(direct):
         return False
     scheme, host, port, target = match.groups()
     number = int(port) if port else {"http": 80, "https": 443}[scheme]
@@ -40,21 +50,27 @@ def is_unchanged(url: str, headers: dict[str, str], timeout: float) -> bool:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     request = "\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii")
     try:
-        head = _exchange(scheme, host, number, request, min(timeout, PATIENCE))
+        head = _exchange(scheme, host, number, request, min(timeout, PATIENCE), ca_file)
     except (OSError, ValueError, OverflowError):
         return False
     return _NOT_MODIFIED.match(head) is not None
 
 
-def _needs_more() -> bool:
+def _needs_more(direct: bool) -> bool:
     """Whether proxies or logins are set up, which the workers heed."""
-    if any(name.lower() in _PROXIES and value for name, value in os.environ.items()):
-        return True
+    if not direct and (sys.platform == "darwin" or _has_proxies()):
+        return True  # macOS has proxies in its settings, too
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
     return any(os.path.exists(os.path.expanduser(file)) for file in files)  # noqa: PTH110, PTH111
 
 
-def _exchange(scheme: str, host: str, port: int, request: bytes, patience: float) -> bytes:
+def _has_proxies() -> bool:
+    return any(name.lower() in _PROXIES and value for name, value in os.environ.items())
+
+
+def _exchange(
+    scheme: str, host: str, port: int, request: bytes, patience: float, ca_file: str
+) -> bytes:
     """Send a request and return the head of the answer; raises `OSError` and `ValueError`."""
     deadline = time.monotonic() + patience
     connection = socket.create_connection((host, port), patience)
@@ -64,7 +80,7 @@ def _exchange(scheme: str, host: str, port: int, request: bytes, patience: float
 
             from pypimirror.download.authorities import authorities, trusted
 
-            context = ssl.create_default_context(**trusted(authorities()))
+            context = ssl.create_default_context(**trusted(authorities(ca_file)))
             connection = context.wrap_socket(connection, server_hostname=host)
         connection.sendall(request)
         head = b""

@@ -27,7 +27,7 @@ from pypimirror.model import (
     Reason,
     Stage,
 )
-from pypimirror.sections import UpstreamSection, without_login
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import (
     acceptance,
     alternates,
@@ -379,7 +379,7 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
         mirrored = [row.id for row in absent if row.api_version is not None]
         projects.set_gone(connection, mirrored, Cause.UPSTREAM)
         projects.drop(connection, [row.id for row in absent if row.api_version is None])
-    tried = ", ".join(without_login(upstream.url) for upstream in run.config.upstream)
+    tried = ", ".join(upstream.url for upstream in run.config.upstream)
     run.failed(
         Stage.DISCOVER,
         [

@@ -14,14 +14,15 @@ import msgspec
 from packaging.utils import canonicalize_name
 from sqlalchemy import Connection, Row
 
+from pypimirror.addresses import NONE
 from pypimirror.catalog import projects
 from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
-from pypimirror.sections import UpstreamSection, without_login
+from pypimirror.sections import UpstreamSection
 from pypimirror.stages import linkpages
-from pypimirror.stages.run import Run, further_places
+from pypimirror.stages.run import Run, further_places, remotes
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
 
@@ -264,8 +265,7 @@ def _fetch_from(
     )
     headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
     conditional = bool(job.etag or job.last_modified)
-    if conditional and is_unchanged(url, headers, run.config.download.timeout):
-        run.unchanged[name] = url, headers
+    if conditional and _is_unchanged(run, name, headers):
         return ListResult(job.id, not_modified=True), None
     (result,) = run.fetch([job])
     assert isinstance(result, ListResult)
@@ -280,6 +280,23 @@ def _fetch_from(
     for warning in found.warnings:
         run.reporter.note("warning", f"{name}: {warning}")
     return result, found
+
+
+def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
+    """Whether a place plainly answers that it is unchanged; noted where the next run may ask, too.
+
+    A place behind a proxy or a login that is configured is a worker's affair.
+    """
+    remote = next(remote for remote in remotes(run.config) if remote.name == name)
+    if remote.authorization or remote.proxy not in ("", NONE):
+        return False
+    direct = remote.proxy == NONE
+    timeout = run.config.download.timeout
+    if not is_unchanged(remote.url, headers, timeout, ca_file=remote.ca_file, direct=direct):
+        return False
+    if not direct and not remote.ca_file:  # what the next run asks knows of neither
+        run.unchanged[name] = remote.url, headers
+    return True
 
 
 def _memory(run: Run, result: ListResult, found: ProjectList, *, whole: bool) -> dict[str, Any]:
@@ -314,7 +331,7 @@ def _lists_failed(run: Run, failed: Sequence[tuple[UpstreamSection, Problem | No
 
 def unreachable(run: Run, problem: Problem) -> Problem:
     """Return `problem` as the reason why a run cannot work, with the way out."""
-    addresses = ", ".join(without_login(upstream.url) for upstream in run.config.upstream)
+    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
     return msgspec.structs.replace(
         problem,
         message=f"no upstream answered ({addresses}): {problem.message.rstrip('.')}; check the "

@@ -22,7 +22,6 @@ from sqlalchemy import Connection
 
 from pypimirror.catalog import dues, projects, rest
 from pypimirror.catalog.rest import Ended, Rest
-from pypimirror.sections import without_login
 from pypimirror.stages import history, lists
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _is_whole(config: Config) -> bool:
         and config.publish.changes is None
         and config.metrics.textfile is None
         and not any(entry.strip().startswith(("@", "-")) for entry in entries)
-        and all(without_login(upstream.url) == upstream.url for upstream in config.upstream)
+        and not any(upstream.authorization for upstream in config.upstream)
     )
 
 

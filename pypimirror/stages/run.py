@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pypimirror.addresses import basic, login_of, without_login
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.config import Config
 from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
 from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Stage
-from pypimirror.sections import UpstreamSection, without_login
+from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room
 from pypimirror.stages.reporter import Reporter
@@ -39,17 +40,31 @@ if TYPE_CHECKING:
 def remotes(config: Config) -> tuple[Remote, ...]:
     """Return every place that pages and files may come from: upstreams and their alternates."""
     return tuple(
-        Remote(name, url, upstream.hosts)
+        Remote(
+            name,
+            url,
+            upstream.hosts,
+            authorization=authorization,
+            proxy=(upstream.proxy.get_secret_value() or config.download.proxy.get_secret_value()),
+            ca_file=str(upstream.ca_file or config.download.ca_file or ""),
+        )
         for upstream in config.upstream
-        for name, url in places(upstream)
+        for (name, url), authorization in zip(
+            places(upstream), authorizations(upstream), strict=True
+        )
     )
 
 
-def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
-    """Yield name and address of an upstream and of each of its alternates.
+def authorizations(upstream: UpstreamSection) -> Iterator[str]:
+    """Yield how this mirror logs in at an upstream and at each of its alternates."""
+    yield upstream.authorization
+    for url in upstream.alternates:
+        login = login_of(url)
+        yield basic(*login) if login else ""
 
-    Names are told and kept; only an address may hold a login.
-    """
+
+def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of an upstream and of each of its alternates, without logins."""
     yield upstream.name, upstream.url
     yield from further_places(upstream)
 
@@ -57,7 +72,7 @@ def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
 def further_places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
     """Yield name and address of each alternate of an upstream."""
     for url in upstream.alternates:
-        yield without_login(url), url
+        yield without_login(url), without_login(url)
 
 
 #: Small jobs, or megabytes, that wait for each verification worker: enough that none is idle.

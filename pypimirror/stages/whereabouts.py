@@ -20,7 +20,6 @@ from sqlalchemy import Row
 
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.model import Reason
-from pypimirror.sections import without_login
 from pypimirror.stages import alternates
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run, places
@@ -49,7 +48,7 @@ def place_of(run: Run, row: Row[Any], link: str) -> str:
     if upstream is not None and upstream.alternates:
         host = urlsplit(link).netloc
         for name, url in places(upstream):
-            if urlsplit(without_login(url)).netloc == host:
+            if urlsplit(url).netloc == host:
                 return name
     return str(row.upstream)
 

@@ -20,7 +20,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import BadStatusLine, HTTPException, HTTPResponse
 from typing import Any
 
 from tests import fuzzing
@@ -30,8 +30,8 @@ with fuzzing.instrumented("pypimirror.download"):
     from pypimirror.download import client, connection, resume, retry, transport
     from pypimirror.download.hosts import parse_url
 
+from pypimirror.download.connection import Line
 from pypimirror.download.failure import FetchError
-from pypimirror.download.hosts import Origin
 from pypimirror.model import Reason
 
 LIMIT = 20_000  #: bytes of a body that are wanted at most
@@ -39,7 +39,8 @@ LIMIT = 20_000  #: bytes of a body that are wanted at most
 BOUND = (connection.MAX_INTERIM + 4) * connection.MAX_HEAD + 20 * LIMIT + bodies.LARGE
 ENDLESS = 4 << 20  #: bytes of a peer that never ends
 
-ORIGIN = Origin("http", "index.test", 80)
+URL = "http://index.test/x"
+LINE = Line(parse_url(URL).origin)
 ENDS = ("end", "silence", "reset", "cut")
 
 
@@ -95,7 +96,7 @@ class OnPeers(transport.Transport):
     def _open(self, *_: Any) -> connection.Connection:
         peer: Any = next(self.peers)
         poll, connection._poll = connection._poll, Silent
-        opened = connection.Connection(peer, ORIGIN, self.timeout)
+        opened = connection.Connection(peer, LINE, self.timeout)
         connection._poll = poll
         opened._poll = peer
         return opened
@@ -122,8 +123,7 @@ class Outcome:
 def ask(peer: Peer, method: str, read: Callable[[Any], Iterable[Any]]) -> Outcome:
     """Make a request and read the body of its answer."""
     carrier = OnPeers([peer])
-    request = transport.Request(parse_url("http://index.test/x"), {}, public_only=False)
-    request.method = method
+    request = transport.Request(parse_url(URL), {}, line=LINE, method=method)
     try:
         answer = carrier.send(request, stream=True)
     except FetchError as error:
@@ -140,7 +140,7 @@ def ask(peer: Peer, method: str, read: Callable[[Any], Iterable[Any]]) -> Outcom
     answer.close()
     assert kept or peer.end == "closed"
     if kept and peer.poll(0):  # what came in unasked must not answer the next request
-        assert carrier._take(ORIGIN, False) is None
+        assert carrier._take(LINE) is None
     headers = tuple(answer.headers.items())
     return Outcome(answer.status_code, answer.reason, headers, bytes(body), error, peer.at, kept)
 
@@ -217,6 +217,9 @@ def by_http_client(says: bytes, method: str) -> tuple[int, dict[str, str], bytes
         response = HTTPResponse(stream, method=method)  # type: ignore[arg-type]
         try:
             response.begin()
+        except BadStatusLine as error:  # it splits at what Unicode calls white space, too
+            assert any(byte < 0x20 for byte in error.line.rstrip("\r\n").encode("latin-1")), error
+            return None
         except HTTPException as error:
             # It has narrower bounds: of lines, and of their number.
             assert "more than" in str(error) or "LineTooLong" in type(error).__name__, error
@@ -324,7 +327,7 @@ def headers(data: bytes) -> None:
             continue
         assert following.target.startswith("/")
         assert all("!" <= character <= "~" for character in following.url)
-        assert parse_url(following.url) == following._replace(login=None)
+        assert parse_url(following.url) == following
         assert not (base.startswith("https:") and following.origin.scheme == "http")
 
 

@@ -32,7 +32,7 @@ def origin(url: str) -> Origin:
         ("HTTPS://A.B/c?d#e", Address(Origin("https", "a.b", 443), "/c?d")),
         ("http://a:8080?x", Address(Origin("http", "a", 8080), "/?x")),
         ("http://[::1]:80/", Address(Origin("http", "::1", 80), "/")),
-        ("http://u:p%40@a/", Address(Origin("http", "a", 80), "/", ("u", "p@"))),
+        ("http://u:p%40@a/", Address(Origin("http", "a", 80), "/")),
         ("http://a./", Address(Origin("http", "a", 80), "/")),
         ("http://a/ä b", Address(Origin("http", "a", 80), "/%C3%A4%20b")),
         ("http://bücher.example/", Address(Origin("http", "xn--bcher-kva.example", 80), "/")),

@@ -105,8 +105,8 @@ def test_login_goes_to_its_origin_and_nowhere_else(
 ) -> None:
     with Simulator() as other:
         file = other.add_file("six", "six-1.0.tar.gz", six.content)
-        url = simulator.url.replace("//", "//me:secret@")
-        lab = make_lab(remotes=(Remote("sim", url, ("127.0.0.1",)),))
+        login = {"authorization": basic("me:secret")}
+        lab = make_lab(remotes=(Remote("sim", simulator.url, ("127.0.0.1",), **login),))
         simulator.redirect("/moved", f"{other.root}{file.path}")
         result = lab.file("/moved", size=len(six.content))
         good(result, lab.path())

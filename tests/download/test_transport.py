@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from pypimirror.download import transport
+from pypimirror.download import tls
 from pypimirror.download.body import decoded
 from pypimirror.download.failure import FetchError
 from pypimirror.download.protocol import Remote
@@ -191,7 +191,7 @@ def test_authorities_without_a_system_store(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(variable, raising=False)
     paths = ssl.get_default_verify_paths()._replace(cafile=None, capath=None)
     monkeypatch.setattr("ssl.get_default_verify_paths", lambda: paths)
-    context = transport.make_tls_context()
+    context = tls.make_tls_context()
     assert context.cert_store_stats()["x509_ca"] > 50
     assert context.check_hostname
 
@@ -234,7 +234,7 @@ def test_a_proxy_is_not_asked_for_private_hosts(
         (faults.Stall(), Reason.TIMEOUT),
         (faults.Stall(after=100), Reason.TIMEOUT),
         (faults.Hangup(), Reason.CONNECTION),
-        (faults.Raw(), Reason.CONNECTION),
+        (faults.Raw(), Reason.BAD_RESPONSE),
         (faults.Status(500), Reason.HTTP_STATUS),
     ],
 )

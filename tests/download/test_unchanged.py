@@ -146,3 +146,23 @@ def test_certificates_are_verified(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty"))
     (tmp_path / "empty").write_text("")
     assert not is_unchanged(secure.url, known, 10)
+
+
+def test_a_proxy_of_the_environment_does_not_count_where_none_is_wanted(
+    simulator: Simulator, six: IndexFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = validators(simulator)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert not is_unchanged(simulator.url, known, 10)
+    assert is_unchanged(simulator.url, known, 10, direct=True)
+
+
+def test_authorities_of_the_configuration(
+    secure: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secure.fault("/simple/", faults.Raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(secure.ca_file))
+    known = {"If-None-Match": '"x"'}
+    assert not is_unchanged(secure.url, known, 10, ca_file=str(tmp_path / "absent"))
+    monkeypatch.delenv("SSL_CERT_FILE")
+    assert is_unchanged(secure.url, known, 10, ca_file=str(secure.ca_file))

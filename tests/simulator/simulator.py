@@ -123,7 +123,8 @@ class Simulator(RequestLog):
     @property
     def host(self) -> str:
         """Host and port, as in an address."""
-        return f"{self.server.host}:{self.server.port}"
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        return f"{host}:{self.server.port}"
 
     @property
     def root(self) -> str:
