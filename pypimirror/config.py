@@ -94,6 +94,16 @@ class Config(BaseSettings):
             raise ValueError("upstream: only one can be authoritative")
         return self
 
+    @model_validator(mode="after")
+    def _pages_can_lead_to_an_upstream(self) -> Config:
+        is_asked = self.select.metadata_only or any(r.metadata_only for r in self.select.rules)
+        if is_asked and all(u.url.startswith("file:") and not u.hosts for u in self.upstream):
+            raise ValueError(
+                "select: metadata_only has pages lead to the upstream, which is a directory of "
+                "this machine: others cannot fetch from it"
+            )
+        return self
+
     @property
     def directory(self) -> Path:
         """The mirror root, absolute."""

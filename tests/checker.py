@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 FORMS = {"html": "index.html", "json": "index.v1_json"}
 
@@ -48,16 +48,17 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def check(root: Path, *, agree: bool = True) -> list[str]:
+def check(root: Path, *, agree: bool = True, upstreams: Sequence[str] = ()) -> list[str]:
     """Everything that is wrong with the mirror at `root`.
 
     `agree` demands that the two forms of each page say the same, as they must whenever no run is
-    under way: each is replaced in one step, the two of them are not.
+    under way: each is replaced in one step, the two of them are not. Links may lead away to
+    addresses that begin with one of `upstreams`, with a sha256, and to nowhere else.
     """
-    return list(_check(root, agree))
+    return list(_check(root, agree, upstreams))
 
 
-def _check(root: Path, agree: bool) -> Iterator[str]:
+def _check(root: Path, agree: bool, upstreams: Sequence[str]) -> Iterator[str]:
     simple = root / "simple"
     if not simple.is_dir():
         return
@@ -71,7 +72,7 @@ def _check(root: Path, agree: bool) -> Iterator[str]:
     if agree and len(listed) == 2 and listed["html"] != listed["json"]:
         yield f"root indexes disagree: {listed}"
     for directory in sorted(path for path in simple.iterdir() if path.is_dir()):
-        yield from _project(root, directory, agree)
+        yield from _project(root, directory, agree, upstreams)
         for names in listed.values() if agree else ():
             if directory.name not in names:
                 yield f"simple/{directory.name} is there, and a root index does not list it"
@@ -94,8 +95,9 @@ def _root(simple: Path, form: str) -> Iterator[str]:
         yield href.rstrip("/")
 
 
-def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
+def _project(root: Path, directory: Path, agree: bool, upstreams: Sequence[str]) -> Iterator[str]:
     said: dict[str, dict[str, str]] = {}
+    away: dict[str, dict[str, str]] = {form: {} for form in FORMS}
     for form, name in FORMS.items():
         page = directory / name
         if not page.exists():
@@ -110,6 +112,10 @@ def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
             if filename in said[form]:
                 yield f"{page}: {filename} twice"
             said[form][filename] = sha256
+            if any(url.startswith(upstream) for upstream in upstreams):
+                away[form][filename] = url
+                yield from _elsewhere(directory, filename, url, sha256)
+                continue
             yield from _file(root, page, filename, url, sha256, metadata)
             if provenance:
                 yield from _provenance(root, page, filename, url, sha256, provenance)
@@ -119,6 +125,18 @@ def _project(root: Path, directory: Path, agree: bool) -> Iterator[str]:
                 yield f"{directory.name}: {filename}: HTML and JSON have different digests"
         if agree and said["html"] != said["json"]:
             yield f"{directory.name}: HTML and JSON disagree: {said}"
+        if agree and away["html"] != away["json"]:
+            yield f"{directory.name}: HTML and JSON lead away to different places: {away}"
+
+
+def _elsewhere(directory: Path, filename: str, url: str, sha256: str) -> Iterator[str]:
+    """Nobody can look at what a link leads to but by its digest, and no login is in it."""
+    where = f"{directory.name}: {filename}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.fragment:
+        yield f"{where}: its link leads to no plain address: {url}"
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        yield f"{where}: its sha256 is none: {sha256}"
 
 
 def _json(text: str) -> Iterator[tuple[str, str, str, str | None, str | None]]:

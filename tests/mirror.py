@@ -67,6 +67,7 @@ class Mirror:
             for number, simulator in enumerate(simulators)
         ]
         self.sections: dict[str, dict[str, Any]] = {"download": dict(DOWNLOAD)}
+        self.links_away = False  # whether pages may lead to the upstream, as was once asked for
         if databases.current is not None:
             self.configure(mirror={"catalog": databases.current.of(base)})
         self.configure(**sections)
@@ -82,6 +83,7 @@ class Mirror:
         for name, keys in self.sections.items():
             if name != "mirror":
                 lines += [f"[{name}]", *toml(keys)]
+        self.links_away |= "metadata_only" in self.sections.get("select", {})
         self.file.write_text("\n".join(lines) + "\n")
 
     def select(self, *projects: str, **more: list[str]) -> None:
@@ -116,7 +118,12 @@ class Mirror:
 
     def check(self, *, agree: bool = True) -> None:
         """Hold the tree against promises 1 to 3."""
-        assert check(self.root, agree=agree) == []
+        assert self.faults(agree=agree) == []
+
+    def faults(self, *, agree: bool = True) -> list[str]:
+        """What is wrong with the tree; links lead to an upstream only once that was asked for."""
+        upstreams = [s.root for s in self.simulators] if self.links_away else []
+        return check(self.root, agree=agree, upstreams=upstreams)
 
     # What lies on disk
 

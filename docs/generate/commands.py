@@ -66,6 +66,7 @@ A plan, which `sync --plan FILE` carries out exactly, or not at all:
     {{"project": "six", "file": "six-1.17.0.tar.gz", "size": 34031, "reason": "wanted",
      "sha256": "ff70..."}}
   ],
+  "link": [],
   "publish": ["six"],
   "withdraw": [],
   "remove": [],
@@ -77,10 +78,12 @@ A plan, which `sync --plan FILE` carries out exactly, or not at all:
 
 `version` changes when a reader could trip over a change. `projects` are those that the plan is
 limited to; empty: all that are selected. `fetch` is what would be downloaded, `bytes` in all;
-`publish` the projects whose pages would be rendered; `withdraw` the files that leave pages, and
-`remove` those whose bytes go, `bytes_removed` in all. `reason` is `wanted`, `failed` or
-`quarantined` (by an earlier run) of what is fetched, and `upstream`, `selection` or `quarantine` of
-what goes. `size` and `sha256` are null where nobody says. `failures` are as above.
+`publish` the projects whose pages would be rendered, and `link` what those lead to at the upstream,
+which is never fetched; `withdraw` the files that leave pages, or whose pages lead elsewhere now,
+and `remove` those whose bytes go, `bytes_removed` in all. `reason` is `wanted`, `failed` or
+`quarantined` (by an earlier run) of what is fetched, `upstream`, `selection` or `quarantine` of
+what goes, and `metadata-only` of what is linked, and of what goes because of that. `size` and
+`sha256` are null where nobody says. `failures` are as above.
 """
 
 

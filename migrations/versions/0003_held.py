@@ -1,4 +1,4 @@
-"""What pages hold, with their stamps; indexes on what is about to go and on what is gone."""
+"""What pages hold or link, with their stamps; indexes on what is about to go and what is gone."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,8 +13,10 @@ COLUMNS = {
     "projects": (
         ("held_files", sa.Integer),
         ("held_bytes", sa.BigInteger),
+        ("linked_files", sa.Integer),
         ("page_stamp", sa.BigInteger),
-    )
+    ),
+    "files": (("linked", sa.Boolean),),
 }
 
 COUNT = """

@@ -86,16 +86,13 @@ def _json(draft: Draft, value: str) -> Answer:
 
 def _release_files(draft: Draft, _value: str) -> Answer:
     if draft.flag("mirror", "release-files"):
-        return Outcome.NOT_NEEDED, "files are always mirrored"
-    return (
-        Outcome.NOT_POSSIBLE,
-        "pages lead to files of this mirror only: the next sync downloads all that is selected",
-    )
+        return Outcome.NOT_NEEDED, "files are mirrored unless `[select] metadata_only` names them"
+    return Outcome.TAKEN, draft.set("select", "metadata_only", ["*"])
 
 
 def _root_uri(draft: Draft, value: str) -> Answer:
     if draft.text("mirror", "release-files") and not draft.flag("mirror", "release-files"):
-        return Outcome.NOT_POSSIBLE, "pages lead to files of this mirror only"
+        return Outcome.NOT_NEEDED, "pages lead to where the upstream's own pages lead"
     return Outcome.TAKEN, draft.set("publish", "base_url", value.rstrip("/") + "/")
 
 
@@ -171,7 +168,7 @@ OPTIONS = (
     _mirror("download-mirror", "`[[upstream]] alternates`", _download_mirror),
     _mirror("download-mirror-no-fallback", "not possible where it is on", _no_fallback),
     _mirror("json", "`legacy` in `[publish] formats`", _json),
-    _mirror("release-files", "not possible where it is off", _release_files),
+    _mirror("release-files", "`[select] metadata_only = [\"*\"]` where it is off", _release_files),
     _mirror("core-metadata", "taken from each wheel itself, always"),
     _mirror("simple-format", "`[publish] formats`", _formats),
     _mirror("hash-index", "not possible where it is on", _hash_index),

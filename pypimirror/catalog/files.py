@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    and_,
     delete,
     or_,
     select,
@@ -134,9 +135,17 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
-    """Record files that are wanted."""
-    base = {"state": int(State.WANTED), "run_id": run_id}
-    found = [{**row, **base, "url": shortened(row)} for row in rows]
+    """Record files that are wanted, or that pages are to lead to at the upstream."""
+    states = {True: int(State.LINKED), False: int(State.WANTED)}
+    found = [
+        {
+            **row,
+            "run_id": run_id,
+            "state": states[bool(row.get("linked"))],
+            "url": shortened(row),
+        }
+        for row in rows
+    ]
     bulk.insert_rows(connection, files, found)
 
 
@@ -158,8 +167,10 @@ def move(
     """
     if not rows:
         return
-    # What has failed so far was not to get these bytes: they, or others, were here.
-    clean = dict.fromkeys(("attempts", "next_try", "last_error") if target is State.WANTED else ())
+    # What has failed so far was not to get these bytes: they, or others, were here; or nobody is to
+    # get them any more.
+    is_anew = target in (State.WANTED, State.LINKED)
+    clean = dict.fromkeys(("attempts", "next_try", "last_error") if is_anew else ())
     if len(rows[0]) > 1:
         full = [{**row, **clean, "run_id": run_id} for row in rows]
         moved = bulk.move_rows(connection, files, full, target, sources(target))
@@ -185,6 +196,18 @@ def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
     connection.execute(verified.values(state=State.PUBLISHED, run_id=run_id))
 
 
+def is_listed() -> ColumnElement[bool]:
+    """Return the condition that a file belongs on its page: its own bytes, or the upstream's."""
+    own = files.c.state.in_(list(PROVEN))
+    return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
+
+
+def listed(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    """Return the files that belong on the pages of these projects."""
+    query = select(files).where(files.c.project_id.in_(ids), is_listed())
+    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
+
+
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as not offered any more, or as offered again."""
     for chunk in chunks(ids):
@@ -204,6 +227,8 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             files.c.sha256,
             files.c.location,
             files.c.proof,
+            files.c.linked,
+            files.c.withdrawn_at,
             projects.c.name.label("project"),
         )
         .join(projects)
@@ -233,6 +258,7 @@ def held(
             files.c.id > after,
             files.c.state.in_(list(states)),
             files.c.size >= lower,
+            files.c.linked.is_(None),
             or_(files.c.state != State.WITHDRAWN, files.c.withdrawn_at.is_not(None)),
         )
         .order_by(files.c.id)
@@ -325,10 +351,8 @@ def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, s
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return which of these projects have proven files that are not offered any more."""
-    query = select(files.c.project_id).where(
-        files.c.project_id.in_(ids), IS_LEAVING, files.c.state.in_(list(PROVEN))
-    )
+    """Return which of these projects have files on their pages that are not offered any more."""
+    query = select(files.c.project_id).where(files.c.project_id.in_(ids), IS_LEAVING, is_listed())
     return set(connection.scalars(query))
 
 

@@ -68,6 +68,7 @@ projects = Table(
     Column("live", Boolean, nullable=False),  # its page is on disk
     Column("held_files", Integer),  # how many its page has; null: none, as the next
     Column("held_bytes", BigInteger),  # their size
+    Column("linked_files", Integer),  # how many more it leads to at the upstream
     Column("page_stamp", BigInteger),  # of all its forms when it was seen right; see paths.stamp_of
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
@@ -106,6 +107,7 @@ files = Table(
     Column("provenance_sha256", LargeBinary),  # of the attestations that are held
     Column("extra", Text),  # JSON object
     Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("linked", Boolean),  # its page leads, or led, to the upstream; null where not
     Column("withdrawn_at", Float),  # null once the bytes are removed
     Column("attempts", SmallInteger),  # runs in a row that failed to get it; null where none
     Column("next_try", Float),  # not before this; null: as soon as a run comes by

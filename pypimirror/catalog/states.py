@@ -24,6 +24,7 @@ class State(IntEnum):
     FAILED = 4  #: could not be fetched; will be tried again
     QUARANTINED = 5  #: proven bad; will be tried again
     WITHDRAWN = 6  #: no longer offered; bytes go after the grace period
+    LINKED = 7  #: on a page that leads to the upstream; bytes that were here go as above
 
     @property
     def label(self) -> str:
@@ -33,15 +34,21 @@ class State(IntEnum):
 
 #: From each state, the states that a file may move to.
 MOVES: dict[State, frozenset[State]] = {
-    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
+    State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.LINKED}),
     State.FETCHED: frozenset(
-        {State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED, State.WITHDRAWN}
+        {
+            *(State.WANTED, State.VERIFIED, State.QUARANTINED, State.FAILED),
+            *(State.WITHDRAWN, State.LINKED),
+        }
     ),
-    State.VERIFIED: frozenset({State.PUBLISHED, State.FETCHED, State.WANTED, State.WITHDRAWN}),
-    State.PUBLISHED: frozenset({State.FETCHED, State.WANTED, State.WITHDRAWN}),
-    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
-    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED}),
-    State.WITHDRAWN: frozenset({State.WANTED, State.FETCHED}),
+    State.VERIFIED: frozenset(
+        {State.PUBLISHED, State.FETCHED, State.WANTED, State.WITHDRAWN, State.LINKED}
+    ),
+    State.PUBLISHED: frozenset({State.FETCHED, State.WANTED, State.WITHDRAWN, State.LINKED}),
+    State.FAILED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.LINKED}),
+    State.QUARANTINED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.LINKED}),
+    State.WITHDRAWN: frozenset({State.WANTED, State.FETCHED, State.LINKED}),
+    State.LINKED: frozenset({State.WANTED, State.FETCHED, State.WITHDRAWN}),
 }
 
 #: States in which a download is due.

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Row, func, select, union
 
 from pypimirror.catalog.projects import get_mark, set_mark
 from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
-from pypimirror.catalog.states import OPEN, State
+from pypimirror.catalog.states import OPEN, PROVEN, State
 
-#: Its value: projects, files and bytes, in this order.
+#: Its value: projects, files, bytes and linked files, in this order.
 _MARK = "held"
 
 
@@ -26,6 +26,7 @@ class Held(NamedTuple):
     projects: int = 0
     files: int = 0
     size: int = 0  #: bytes
+    linked: int = 0  #: files that are at the upstream
 
 
 def held(connection: Connection) -> Held:
@@ -35,8 +36,18 @@ def held(connection: Connection) -> Held:
 
 
 def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
-    """Return the columns of a project that say what its page holds: these files."""
-    return {"held_files": len(found), "held_bytes": sum(file.size or 0 for file in found)}
+    """Return the columns of a project that say what its page holds: these files.
+
+    What was to be linked until its bytes are here counts by its own state.
+    """
+    own = [file for file in found if not file.linked]
+    linked = sum(1 for file in found if file.linked and file.state in _LINKED)
+    size = sum(file.size or 0 for file in own)
+    return {"held_files": len(own), "held_bytes": size, "linked_files": linked}
+
+
+#: States of files that a page leads to at the upstream, once it is written.
+_LINKED = PROVEN | {State.LINKED}
 
 
 #: The same of a project that has no page.
@@ -48,7 +59,10 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
 
     Call in the transaction that changes the rows.
     """
-    then = [Held(row.live, row.held_files or 0, row.held_bytes or 0) for row in before]
+    then = [
+        Held(row.live, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
+        for row in before
+    ]
     sums = [
         sum(new) - sum(old)
         for old, new in zip(zip(*then, strict=True), zip(*now, strict=True), strict=True)
@@ -72,6 +86,7 @@ def by_state(connection: Connection) -> tuple[dict[str, int], int]:
     found = {state.label: counted[state][1] if state in counted else 0 for state in State}
     whole = held(connection)
     found[State.PUBLISHED.label] = whole.files
+    found[State.LINKED.label] = whole.linked
     withdrawn = select(func.count()).select_from(files).where(IS_WITHDRAWN)
     found[State.WITHDRAWN.label] = connection.scalar(withdrawn) or 0
     verified = counted[State.VERIFIED][2] if State.VERIFIED in counted else 0

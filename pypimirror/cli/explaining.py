@@ -32,7 +32,7 @@ def _show(found: Explanation) -> None:
         until = "" if entry.verdict.until is None else show.when(entry.verdict.until)
         table.add_row(
             escape(entry.file),
-            _word(entry.verdict),
+            "linked" if entry.is_linked else _word(entry.verdict),
             escape(_why(entry.verdict)),
             until,
             entry.state or "",

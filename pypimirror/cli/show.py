@@ -40,10 +40,12 @@ def styled(state: str) -> str:
 def summary(result: Summary, directory: Path, config_option: str = "") -> None:
     """Print how a sync ended and how to use what it made."""
     counts = result.counts
+    linked = f"{counts['files_linked']} linked at the upstream, " if counts["files_linked"] else ""
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
     out.print(
         f"  projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed\n"
-        f"  files     {counts['files_found']} found, {counts['files_downloaded']} downloaded "
+        f"  files     {counts['files_found']} found, {linked}"
+        f"{counts['files_downloaded']} downloaded "
         f"({amount(counts['bytes_downloaded'])}), {counts['files_verified']} verified, "
         f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
         f"  pages     {counts['pages_written']} written"

@@ -87,9 +87,12 @@ def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: 
         return not found.problems
     for title, entries in (
         ("Would fetch", found.fetch),
+        ("Would link at the upstream", found.link),
         ("Would withdraw", found.withdraw),
         ("Would remove from disk", found.remove),
     ):
+        if entries is found.link and not entries:
+            continue  # most mirrors hold all that they list
         size = rendering.amount(sum(entry.size or 0 for entry in entries))
         out.print(f"{title} {len(entries)} files, {size}", markup=False)
         for entry in entries:

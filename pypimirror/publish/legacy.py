@@ -39,7 +39,8 @@ _LISTS = ("classifiers", "dynamic", "license_files", "provides_extra", "requires
 
 def newest(page: Page) -> PageFile | None:
     """Return the file whose core metadata speaks for a project: of the newest final release."""
-    files = [file for file in offered(page) if file.core_metadata is not None]
+    held = (file for file in offered(page) if file.elsewhere is None)
+    files = [file for file in held if file.core_metadata is not None]
     return max(files, key=lambda file: _age(page.project, file), default=None)
 
 

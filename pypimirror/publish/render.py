@@ -9,7 +9,7 @@ disk is elsewhere. Equal input gives equal bytes, so that an unchanged page need
 * HTML follows PEPs 503, 592, 629, 658, 714, 740 and 792. It is frozen (PEP 833): unknown keys and
   digests beside sha256 are in JSON only. The serial is a comment at the end, as on PyPI.
 * Links are relative unless told otherwise, so that they work behind any web server, under any
-  prefix and as `file://`.
+  prefix and as `file://`. Those to files that are not here lead to where the upstream has them.
 
 No template engine here: these pages are some lines long and there are 740,000 of them.
 """
@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from packaging.utils import (
@@ -119,7 +119,8 @@ def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     entry["filename"] = file.filename
     entry["url"] = link(file, base)
     entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
-    entry["size"] = file.size
+    if file.size is not None:
+        entry["size"] = file.size
     entry["yanked"] = (file.yanked or True) if file.yanked is not None else False
     if file.upload_time is not None:
         entry["upload-time"] = file.upload_time
@@ -128,7 +129,7 @@ def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     if file.core_metadata is not None:
         entry["core-metadata"] = {"sha256": file.core_metadata}
     if file.provenance:
-        entry["provenance"] = f"{entry['url']}.provenance"
+        entry["provenance"] = _provenance(file, entry["url"])
     return entry
 
 
@@ -209,8 +210,8 @@ def _anchor(file: PageFile, base: str) -> str:
         attributes += f" data-core-metadata={digest} data-dist-info-metadata={digest}"
     address = link(file, base)
     if file.provenance:
-        attributes += f' data-provenance="{_escape(address)}.provenance"'
-    href = f"{address}#sha256={_sha256(file)}"
+        attributes += f' data-provenance="{_escape(_provenance(file, address))}"'
+    href = f"{_escape(address)}#sha256={_sha256(file)}"
     return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
 
 
@@ -242,8 +243,26 @@ def _sha256(file: PageFile) -> str:
 
 
 def link(file: PageFile, base: str) -> str:
-    """The file's address; `base` is what stands before the path below the mirror root."""
-    return base + (file.path if _ordinary_path(file.path) else quote(file.path))
+    """The file's address; `base` is what stands before the path below the mirror root.
+
+    Raises ValueError for one elsewhere that nobody could fetch, or that has a login in it.
+    """
+    if file.elsewhere is None:
+        return base + (file.path if _ordinary_path(file.path) else quote(file.path))
+    return _absolute(file.elsewhere.url)
+
+
+def _provenance(file: PageFile, address: str) -> str:
+    if file.elsewhere is None or file.elsewhere.provenance is None:
+        return f"{address}.provenance"
+    return _absolute(file.elsewhere.provenance)
+
+
+def _absolute(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise ValueError(f"no page may lead to {parts.scheme}://{parts.hostname}")
+    return parts._replace(fragment="").geturl()
 
 
 def _dotted(version: tuple[int, int]) -> str:

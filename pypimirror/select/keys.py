@@ -148,6 +148,10 @@ class SelectRule(RuleKeys):
     projects: tuple[str, ...] = Field(
         min_length=1, description="Names, globs and regular expressions of the projects."
     )
+    metadata_only: bool | None = Field(
+        None, description="Whether the pages of these projects lead to the upstream, whatever "
+        "`metadata_only` of `[select]` says."
+    )  # fmt: skip
 
 
 class Entries(BaseModel):
@@ -161,6 +165,11 @@ class Entries(BaseModel):
         "all.",
     )
     exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
+    metadata_only: tuple[str, ...] = Field(
+        (), description="The same forms. Of what is selected, these projects, or these releases of "
+        "them, have pages here, and their files stay where they are: links lead to the upstream's "
+        "own addresses, and no byte is downloaded or held."
+    )  # fmt: skip
 
 
 class SelectSection(RuleKeys, Entries):
@@ -176,5 +185,5 @@ class SelectSection(RuleKeys, Entries):
             rule.model_copy(update={"projects": _beside(rule.projects, base)})
             for rule in self.rules
         )
-        named = {key: _beside(getattr(self, key), base) for key in ("projects", "exclude")}
+        named = {key: _beside(getattr(self, key), base) for key in Entries.model_fields}
         return self.model_copy(update={"rules": rules, **named})

@@ -49,6 +49,7 @@ class Selection:
             environments = Environments(select.python, select.platforms, select.abi)
             self._projects = entries.read(select.projects, "select.projects", environments)
             self._exclude = entries.read(select.exclude, "select.exclude", environments)
+            self._linked = entries.read(select.metadata_only, "select.metadata_only", environments)
             self._reserved = [
                 entries.read(upstream.reserved, f"upstream {upstream.name}.reserved", environments)
                 for upstream in config.upstream
@@ -69,6 +70,13 @@ class Selection:
                 f"select.projects: {', '.join(select.projects)}: names no project. Write names "
                 "into it, or leave select.projects empty to mirror every project"
             )
+        for entry in self._linked:
+            is_ours = entry.source == "select.metadata_only"  # not of a list with other purposes
+            if is_ours and entry.name and not self.project(entry.name):
+                raise ConfigError(
+                    f"select.metadata_only: {entry.text!r} names a project that is not selected; "
+                    "name it in select.projects, too"
+                )
         #: Identifies what is selected from where: a page that was read otherwise is read again.
         self.digest = self._identify(config)
 
@@ -158,6 +166,26 @@ class Selection:
         ruled = iter(self._rules_of(project).decide(left, now))
         return [next(ruled) if verdict.selected else verdict for verdict in verdicts]
 
+    def linked(self, project: ProjectName, files: Sequence[File]) -> list[Verdict | None]:
+        """Say of each file of `project` whether pages only lead to it at the upstream, and why.
+
+        None for one that is held here, where it is selected.
+        """
+        number = next((n for n in reversed(self._numbers(project)) if self._decides(n)), None)
+        if number is not None:
+            fact = f"the rule for {', '.join(self._select.rules[number].projects)}"
+            verdict = Verdict(True, f"select.rules[{number}].metadata_only", fact)
+            is_linked = self._select.rules[number].metadata_only
+            return [verdict if is_linked else None] * len(files)
+        about = [entry for entry in self._linked if entry.names(project)]
+        if not about:
+            return [None] * len(files)
+        return [_leads_away(Facts(project, file), about) for file in files]
+
+    def _decides(self, number: int) -> bool:
+        """Whether one of `[[select.rules]]` says if only pages are mirrored."""
+        return self._select.rules[number].metadata_only is not None
+
     def _takes_all(self, project: ProjectName) -> bool:
         """Whether a project's files need no looking at: most projects of most mirrors."""
         if not self._rules_of(project).is_empty:
@@ -168,14 +196,14 @@ class Selection:
         return not wanted or any(entry.is_whole for entry in wanted)
 
     def _rules_of(self, project: ProjectName) -> Rules:
-        if not self._matches:
-            return self._rules_for(())
-        return self._rules_for(
-            tuple(
-                number
-                for number, matches in enumerate(self._matches)
-                if any(entry.names(project) for entry in matches)
-            )
+        return self._rules_for(self._numbers(project))
+
+    def _numbers(self, project: ProjectName) -> tuple[int, ...]:
+        """Return which of `[[select.rules]]` are about a project, in their order."""
+        return tuple(
+            number
+            for number, matches in enumerate(self._matches)
+            if any(entry.names(project) for entry in matches)
         )
 
     def _rules_for(self, numbers: tuple[int, ...]) -> Rules:
@@ -190,9 +218,13 @@ class Selection:
             for u in config.upstream
         ]
         read = [
-            (e.text, sorted(e.hashes)) for e in (*self._projects, *self._exclude)
+            (e.text, sorted(e.hashes)) for e in (*self._projects, *self._exclude, *self._linked)
         ]  # what is in the files that are named
-        text = json.dumps([upstreams, config.select.model_dump(mode="json"), read], sort_keys=True)
+        # Whether a page may lead somewhere hangs on the hosts that may be asked.
+        leads_away = self._linked or any(rule.metadata_only for rule in config.select.rules)
+        hosts = [upstream.hosts for upstream in config.upstream] if leads_away else []
+        told = [upstreams, config.select.model_dump(mode="json"), read, hosts]
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -202,7 +234,7 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
     source = {name: f"select.{name}" for name in RuleKeys.model_fields}
     for number in numbers:
         rule = select.rules[number]
-        for name in rule.model_fields_set - {"projects"}:
+        for name in rule.model_fields_set & values.keys():
             values[name] = getattr(rule, name)
             source[name] = f"select.rules[{number}].{name}"
     return RuleKeys.model_construct(**values), source
@@ -217,6 +249,15 @@ def _asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) 
         if _matches(entry, facts):
             return Verdict(False, entry.source, f"version {facts.version} is one of {entry.text}")
     return _SELECTED
+
+
+def _leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
+    """Hold a file against the entries of `metadata_only` that are about its project."""
+    for entry in about:
+        if _matches(entry, facts):
+            what = "names the project" if entry.is_whole else f"names version {facts.version}"
+            return Verdict(True, entry.source, f"{entry.text!r} {what}")
+    return None
 
 
 def _matches(entry: Entry, facts: Facts) -> bool:

@@ -34,6 +34,7 @@ class Planned(msgspec.Struct, frozen=True):
     publish: list[str]
     withdraw: list[Entry]
     remove: list[Entry]
+    link: list[Entry] = []
 
 
 def read(path: Path) -> Planned:
@@ -68,6 +69,7 @@ def apply(run: Run, planned: Planned, call: Call = perform) -> None:
 def _differences(planned: Planned, now: Plan) -> Iterable[str]:
     """Yield, in words, each thing that is planned and not due, or due and not planned."""
     yield from _compare("fetch", _files(planned.fetch), _files(now.fetch))
+    yield from _compare("link", _files(planned.link), _files(now.link))
     yield from _compare("withdraw", _files(planned.withdraw), _files(now.withdraw))
     yield from _compare("remove", _files(planned.remove), _files(now.remove))
     pages = dict.fromkeys(planned.publish)

@@ -4,18 +4,22 @@ Rules, in this order, for each file name:
 
 1. Not selected: it is gone ("selection") where the catalog has it, else it is not recorded.
 2. Offered, but refused while the page was read: a refusal. Where the catalog already has the
-   file, it stays as it is, proof and all.
+   file, it stays as it is, proof and all. So is one that is only to be linked, where no page may
+   lead to its address, or nobody tells a sha256 for installers to check; but what is not on a page
+   yet is not fetched either.
 3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
    of them named, unless the configuration calls one source authoritative: then only that counts.
 4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
    digest. A claim that contradicts it is refused (promise 9), and what was withheld till now stays
    out; unless the configuration says to replace, or the digest was never claimed by anybody: then
    the file is wanted anew. Where nobody had claimed a sha256, one that agrees is a better proof.
-   All else is taken over without a download.
-5. Offered again while withdrawn: the bytes that are still here are verified again, else it is
-   wanted.
+   All else is taken over without a download. The digest of a file that a page has linked at the
+   upstream is such a commitment, too.
+5. Offered again while withdrawn, or while linked and now to be held: the bytes that are still here
+   are verified again, else it is wanted.
 6. Offered, new or not yet held: wanted, with the newest claims; where these are others than
-   before, the failures so far mean nothing.
+   before, the failures so far mean nothing. Where it is only to be linked, it is linked; what is on
+   a page with its own bytes becomes so when that page leads to the upstream.
 7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
    upstream withholds it, else "upstream"). Applied later, after the deletion guard has seen all.
    Where something could not be read that may offer it still, it stays.
@@ -25,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -39,7 +44,15 @@ from pypimirror.verify.proof import Proof, strongest
 #: The digest that the catalog has a column of its own for.
 MAIN = "sha256"
 
+#: States of files whose own bytes are on no page.
+_UNSEEN = DUE | {State.FETCHED}
+#: States in which a page may lead to the upstream for want of bytes.
+_AWAITED = _UNSEEN | {State.LINKED}
 
+
+_UNCHECKED = (
+    "nobody tells its sha256, so installers could not check what a page of metadata_only leads to"
+)
 _OTHER_METADATA = (
     "the upstream announces other core metadata than the wheel carries; it is served without"
 )
@@ -68,6 +81,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     provenance: str | None
     extra: str | None
     gone: str | None
+    linked: bool | None
     withdrawn_at: float | None
 
     @classmethod
@@ -85,6 +99,18 @@ class Terms:
     replace_changed: bool = False  #: whether a changed digest replaces the file
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """The way to a file at the upstream, for a page."""
+
+    lasts: bool = False  #: whether the configuration asks for it; else a page may until it is here
+    fault: tuple[Reason, str] | None = None  #: why no page may lead there; a clause on the file
+    provenance: bool = False  #: whether a page may lead to the upstream's attestations, too
+
+
+_HELD_HERE = Link()
+_NO_LINKS: Mapping[str, Link] = MappingProxyType({})
+
+
 @dataclass
 class Decision:
     """What one page changes."""
@@ -94,10 +120,12 @@ class Decision:
     moved: dict[State, list[int]] = field(default_factory=dict)  #: ids to move, by target
     gone: dict[Cause, list[int]] = field(default_factory=dict)
     back: list[int] = field(default_factory=list)  #: ids that are offered again
+    left: list[int] = field(default_factory=list)  #: ids of linked files with bytes in place, maybe
     anew: list[int] = field(default_factory=list)  #: ids whose failures so far mean nothing now
     refused: list[Problem] = field(default_factory=list)
     found: int = 0  #: files that are selected and offered
     reused: int = 0  #: of these, files whose verified bytes are here already
+    linked: int = 0  #: of these, files that pages lead to at the upstream
 
 
 class ConflictError(Exception):
@@ -130,11 +158,13 @@ def decide(
     locations: Mapping[str, str],
     pooled: Mapping[str, Sequence[Claim]],
     terms: Terms,
+    links: Mapping[str, Link] = _NO_LINKS,
 ) -> Decision:
     """Hold a page against what the catalog has of its project.
 
     `selected` goes with `page.files`; `locations` holds a directory for each file that does not
-    belong in the project's own; `pooled` holds what other sources claim.
+    belong in the project's own; `pooled` holds what other sources claim; `links` has an entry for
+    each file that is not to be held here.
     """
     decision = Decision()
     offered: set[str] = set()
@@ -152,10 +182,21 @@ def decide(
         row = columns(file, digests, source, locations.get(file.filename))
         row["other_urls"] = to_json(further_links(file, others, terms.owner))
         old = held.get(file.filename)
+        link = links.get(file.filename, _HELD_HERE)
+        if link.lasts:
+            if fault := no_link(link, digests, old):
+                decision.refused.append(_refusal(fault[0], page, file, fault[1]))
+                if old is None or (State(old.state) in _UNSEEN and not old.linked):
+                    offered.discard(file.filename)
+                continue
+            row |= {"linked": True, "provenance": file.provenance if link.provenance else None}
+            decision.linked += 1
         if old is None:
             decision.new.append({"filename": file.filename, **row})
         else:
-            _known(decision, page, file, old, digests, row, terms)
+            if old.linked and link.fault is None and State(old.state) in _AWAITED:
+                row["linked"] = True  # until it is here
+            _known(decision, page, file, old, digests, row, terms, is_linked=link.lasts)
     decision.refused.extend(page.problems)
     # Problems name files as people read them: cut short, without control characters.
     refused_links = {problem.file for problem in page.problems}
@@ -194,15 +235,17 @@ def _known(
     digests: Mapping[str, str],
     row: dict[str, Any],
     terms: Terms,
+    *,
+    is_linked: bool,
 ) -> None:
     """Rules 4 to 6, for a file that the catalog has."""
     state = State(old.state)
-    target = None
-    if state is State.WITHDRAWN:
-        target = State.WANTED if old.withdrawn_at is None else State.FETCHED
-    if old.proof is not None:
+    target = _target(old, is_linked=is_linked)
+    if old.proof is not None or old.linked:
         conflict = contradiction(digests, old)
-        if conflict is None:
+        if conflict is None and old.proof is None:
+            row["sha256"] = old.sha256
+        elif conflict is None:
             # The proven digest and size stay; new claims of other algorithms were never checked
             # against these bytes, so they are not taken over.
             source = row.pop("proof_source")
@@ -211,9 +254,14 @@ def _known(
             if old.proof_algorithm != MAIN and strongest(digests) == MAIN:
                 row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN}
                 row["proof_source"] = source
-            decision.reused += state in PROVEN
+            decision.reused += state in PROVEN and not is_linked
         elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
-            target = None if state in DUE else State.WANTED
+            if row["sha256"] is None and is_linked:
+                decision.refused.append(_refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
+                return
+            if not is_linked:
+                target = None if state in DUE else State.WANTED
+            row["linked"] = row["linked"] if row["sha256"] is not None else None
             row["proof"] = None  # it was that of other bytes
         else:
             decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))
@@ -227,7 +275,7 @@ def _known(
             state in PROVEN and "provenance" in changes
         ):
             decision.anew.append(old.id)
-    if target is None and state in PROVEN and _lacks_metadata(row, old):
+    if target is None and state in PROVEN and not is_linked and _lacks_metadata(row, old):
         if "metadata_claim" in changes:
             target = State.FETCHED  # the new claim may be right: prove it with the wheel
         else:
@@ -236,6 +284,31 @@ def _known(
         decision.back.append(old.id)
     if target is not None:
         decision.moved.setdefault(target, []).append(old.id)
+    if target is State.LINKED and state is State.FETCHED and old.proof is not None:
+        decision.left.append(old.id)
+
+
+def _target(old: HeldFile, *, is_linked: bool) -> State | None:
+    """Return the state that a file which is offered has to move to, if to any."""
+    state = State(old.state)
+    if is_linked:
+        # What is on a page with its own bytes is linked once that page says so.
+        return None if state in PROVEN or state is State.LINKED else State.LINKED
+    if state in (State.WITHDRAWN, State.LINKED):
+        return State.WANTED if old.withdrawn_at is None else State.FETCHED
+    if state in PROVEN and old.proof is None:  # replaced, by one that was only to be linked
+        return State.WANTED
+    return None
+
+
+def no_link(
+    link: Link, digests: Mapping[str, str], old: HeldFile | None
+) -> tuple[Reason, str] | None:
+    """Return why a page must not lead to a file at the upstream, or None."""
+    is_known = old is not None and (old.proof is not None or old.linked)
+    if link.fault is None and MAIN not in digests and not is_known:
+        return Reason.NO_PROOF, _UNCHECKED
+    return link.fault
 
 
 def of_claim(source: str | None, terms: Terms) -> Proof:
@@ -284,6 +357,7 @@ def columns(
         "yanked": file.yanked,
         "provenance": file.provenance,
         "extra": to_json(file.extra),
+        "linked": None,
     }
 
 

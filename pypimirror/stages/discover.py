@@ -32,6 +32,7 @@ from pypimirror.stages import (
     acceptance,
     alternates,
     backoff,
+    elsewhere,
     lists,
     metadata,
     pages,
@@ -312,7 +313,8 @@ def _read_page(
         authoritative=place if place and upstream.authoritative else believed,
         replace_changed=run.config.verify.on_changed == "replace",
     )
-    decision = decide(page, held, selected, locations, pooled, terms)
+    links = elsewhere.links(run, upstream, place, page, selected, held)
+    decision = decide(page, held, selected, locations, pooled, terms, links)
     if known is not None:
         decision.refused.extend(known.refused)
     for warning in page.warnings:
@@ -357,12 +359,15 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
     for target in targets:
         moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]
         files.move(connection, target, moved, run.id)
+    left = (i for d in decisions.values() for i in d.left)
+    files.change(connection, ({"id": i, "withdrawn_at": run.now} for i in left))
     projects.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
     run.count(
         projects_changed=sum(
             1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back
         ),
         files_found=sum(d.found for d in decisions.values()),
+        files_linked=sum(d.linked for d in decisions.values()),
         files_reused=sum(d.reused for d in decisions.values()),
     )
 

@@ -5,9 +5,9 @@ Changes nothing and takes no lock: what is decided here is what the next sync de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,10 +21,11 @@ from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import State
 from pypimirror.config import Config, ConfigError
 from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
+from pypimirror.sections import UpstreamSection
 from pypimirror.select.rules import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.stages import metadata, pages
-from pypimirror.stages.decide import HeldFile, dated
+from pypimirror.stages import elsewhere, metadata, pages
+from pypimirror.stages.decide import HeldFile, dated, no_link
 from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
@@ -37,10 +38,17 @@ class FileExplanation:
     file: str
     verdict: Verdict
     state: str | None  #: where it stands in this mirror; None where the catalog has it not
+    is_linked: bool = False  #: whether pages only lead to it at the upstream; the verdict says why
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as JSON shows it."""
-        return {"file": self.file, **_verdict_json(self.verdict), "state": self.state}
+        verdict = _verdict_json(self.verdict)
+        return {
+            "file": self.file,
+            **verdict,
+            "metadata_only": self.is_linked,
+            "state": self.state,
+        }
 
 
 @dataclass(frozen=True)
@@ -122,7 +130,8 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, gone, None, [_left(row, gone) for row in held])
-    page = dated(page, {row.filename: HeldFile.of(row) for row in held})
+    files_known = {row.filename: HeldFile.of(row) for row in held}
+    page = dated(page, files_known)
     states = {row.filename: State(row.state).label for row in held}
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())
@@ -133,20 +142,38 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
     kept = pages.limited(page, [v.selected for v in verdicts], upstream.newest)
     fact = f"not among the newest {upstream.newest} linked files"
     beyond = Verdict(False, "upstream.newest", fact)
-    found = [
-        FileExplanation(
-            offered.filename,
-            verdict if is_kept == verdict.selected else beyond,
-            states.pop(offered.filename, None),
-        )
-        for offered, verdict, is_kept in zip(page.files, verdicts, kept, strict=True)
-    ]
+    linked = _linked(run, upstream, page, kept, files_known)
+    found = []
+    for offered, ruled, is_kept in zip(page.files, verdicts, kept, strict=True):
+        why, is_linked = ruled if is_kept == ruled.selected else beyond, False
+        if why.selected and (link := linked.get(offered.filename)):
+            why, is_linked = replace(link, until=why.until), link.selected
+        state = states.pop(offered.filename, None)
+        found.append(FileExplanation(offered.filename, why, state, is_linked))
     for problem in page.problems:
         refused = Verdict(False, problem.reason.value, problem.message)
         found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(FileExplanation(name, absent, state) for name, state in states.items())
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
+
+
+def _linked(
+    run: Run,
+    upstream: UpstreamSection,
+    page: ProjectPage,
+    kept: Sequence[bool],
+    known: Mapping[str, HeldFile],
+) -> dict[str, Verdict]:
+    """Return why pages only lead to files at the upstream, or may not, by name."""
+    links = elsewhere.links(run, upstream, "", page, kept, known)
+    asked = run.selection.linked(ProjectName(page.project), page.files) if links else []
+    found = {}
+    for file, verdict in zip(page.files, asked, strict=False):
+        if verdict is not None and file.filename in links:
+            fault = no_link(links[file.filename], file.digests, known.get(file.filename))
+            found[file.filename] = Verdict(False, fault[0].value, fault[1]) if fault else verdict
+    return found
 
 
 def _facts(run: Run, project: ProjectName) -> str | None:

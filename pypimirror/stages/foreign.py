@@ -42,16 +42,16 @@ def find(
 ) -> Iterator[Problem]:
     """Yield a problem for each file below the mirror root that the catalog does not know.
 
-    With `unheld`, also for those under names that it knows and does not hold. Ends when it is
+    With `unheld`, also for those under names that it knows and is yet to hold. Ends when it is
     late.
     """
     root = run.tree.directory
     for chunk in _chunks(root, "packages"):
         if is_late():
             return
-        held, missing = _known_files(run, chunk)
+        held, missing, awaited = _known_files(run, chunk)
         for path in chunk:
-            if path not in held and (unheld or path not in missing):
+            if path not in held and (unheld or path not in awaited):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     left: dict[str, tuple[str, int]] = {}
     for path in _unknown_pages(run, root, is_late):
@@ -88,8 +88,11 @@ def _unknown_pages(run: Run, root: Path, is_late: Callable[[], bool]) -> Iterato
             yield from (path for path in chunk if path not in known)
 
 
-def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
-    """Return the paths of what the catalog says is held, and of what it knows and is not held."""
+def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[str]]:
+    """Return the paths of what the catalog says is held, and of what it knows and is not held.
+
+    Last come those of the latter that may be held one day: not what pages lead to at the upstream.
+    """
     wanted: dict[str, set[str]] = {}
     for path in paths:
         if not path.isprintable():  # not the catalog's; and no text at all, where undecodable
@@ -101,6 +104,7 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
         wanted.setdefault(filename, set()).update(found)
     held: set[str] = set()
     missing: set[str] = set()
+    linked: set[str] = set()
     with run.catalog.read() as connection:
         for row in files.named(connection, wanted):
             path = file_path(row.project, row.filename, row.location)
@@ -110,7 +114,9 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str]]:
             (held if with_metadata else missing).add(path + METADATA_SUFFIX)
             with_provenance = is_held and row.provenance_sha256
             (held if with_provenance else missing).add(path + PROVENANCE_SUFFIX)
-    return held, missing - held
+            if row.state == State.LINKED:
+                linked.update(path + end for end in ("", METADATA_SUFFIX, PROVENANCE_SUFFIX))
+    return held, missing - held, missing - held - linked
 
 
 def _is_held(run: Run, row: Row[Any]) -> bool:

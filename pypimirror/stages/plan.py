@@ -33,6 +33,8 @@ from pypimirror.tree import Tree
 #: The version of the document; a change that a reader could trip over makes it another.
 VERSION = 1
 
+_LINKED = "metadata-only"
+
 
 class Entry(msgspec.Struct, frozen=True):
     """One file of a plan."""
@@ -40,7 +42,8 @@ class Entry(msgspec.Struct, frozen=True):
     project: str
     file: str
     size: int | None  #: bytes, where the upstream says
-    #: Why: `wanted`, or `failed` or `quarantined` before; of what goes, a `states.Cause`.
+    #: Why: `wanted`, or `failed` or `quarantined` before; of what goes, a `states.Cause`; and
+    #: `metadata-only` of what pages lead to at the upstream.
     reason: str
     sha256: str | None = None  #: as claimed, or proven
 
@@ -51,6 +54,8 @@ class Plan:
 
     names: Sequence[str] = ()  #: the projects that it is limited to; none: all that are selected
     fetch: list[Entry] = field(default_factory=list)
+    #: Files of the pages in `publish` that lead to the upstream.
+    link: list[Entry] = field(default_factory=list)
     #: Projects whose pages would be rendered, in order.
     publish: dict[str, None] = field(default_factory=dict)
     withdraw: list[Entry] = field(default_factory=list)
@@ -63,6 +68,7 @@ class Plan:
             "version": VERSION,
             "projects": list(self.names),
             "fetch": msgspec.to_builtins(self.fetch),
+            "link": msgspec.to_builtins(self.link),
             "publish": list(self.publish),
             "withdraw": msgspec.to_builtins(self.withdraw),
             "remove": msgspec.to_builtins(self.remove),
@@ -158,14 +164,25 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
         due = files.due(connection, ids, run.due_at)
         found.fetch.extend(_entry(row, State(row.state).label) for row in due)
-        rows = projects.get(connection, ids)
-        _add_pages(found, (row.name for row in rows if row.dirty and row.gone is None))
+        rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
+        _add_pages(found, (row.name for row in rows))
+        names = {row.id: row.name for row in rows}
+        linked = [row for row in files.listed(connection, list(names)) if row.linked]
+    replaced = []
+    for row in linked:
+        entry = _entry(row, _LINKED, names[row.project_id])
+        found.link.append(entry)
+        if row.state in PROVEN:  # its bytes go, once the page leads away from them
+            found.withdraw.append(entry)
+            replaced.append({"id": row.id, "withdrawn_at": run.now})
+    with run.catalog.write() as connection:
+        files.move(connection, State.LINKED, replaced, run.id)
 
 
 def _add_removals(run: _Rehearsal, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
-        leaving = [row for row in files.leaving(connection) if row.state in PROVEN]
+        leaving = [row for row in files.leaving(connection) if withdraw.is_listed(row)]
         run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
         if publish.is_another_form(run, connection):
             entries = projects.root_entries(connection, with_gone=False)
@@ -174,20 +191,21 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     if withdrawn.refusal is not None:
         run.kept.append(withdrawn.refusal)
     else:
-        found.withdraw = [_entry(row, row.gone) for row in leaving]
+        found.withdraw.extend(_entry(row, row.gone) for row in leaving)
     before = run.now - run.config.delete.grace.total_seconds()
     with run.catalog.write() as connection:
         for chunk in projects.chunks(withdrawn.projects):
             rows = projects.get(connection, chunk)
             _add_pages(found, (row.name for row in rows if row.gone is None))
         projects.settle(connection, with_gone=withdrawn.allowed)
-        found.remove = [_entry(row, row.gone) for row in files.expired(connection, before)]
+        expired = files.expired(connection, before)
+        found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
 
 
 def _add_pages(found: Plan, names: Iterable[str]) -> None:
     found.publish.update(dict.fromkeys(names))
 
 
-def _entry(row: Row[Any], reason: str) -> Entry:
+def _entry(row: Row[Any], reason: str, project: str = "") -> Entry:
     sha256 = row.sha256.hex() if row.sha256 is not None else None
-    return Entry(row.project, row.filename, row.size, reason, sha256)
+    return Entry(project or row.project, row.filename, row.size, reason, sha256)

@@ -15,10 +15,10 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import files, projects, totals
-from pypimirror.catalog.states import PROVEN
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import legacy, render
-from pypimirror.publish.pages import Page, PageFile, RootEntry
+from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.stages import quarantine, withdraw
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
@@ -101,16 +101,16 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     written = run.tree.write(contents)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
     run.tree.flush()
-    _commit(run, rows, serials, held)
-    run.count(pages_written=written)
+    replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
+    _commit(run, rows, serials, held, replaced)
+    run.count(pages_written=written, files_withdrawn=len(replaced))
 
 
 def _held(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
     """Return the files that belong on the pages of these projects, by project."""
     held: dict[int, list[Row[Any]]] = defaultdict(list)
-    for file in files.of_projects(connection, ids):
-        if file.state in PROVEN:
-            held[file.project_id].append(file)
+    for file in files.listed(connection, ids):
+        held[file.project_id].append(file)
     return held
 
 
@@ -119,6 +119,7 @@ def _commit(
     rows: Sequence[Row[Any]],
     serials: dict[int, int],
     held: dict[int, list[Row[Any]]],
+    replaced: Sequence[Row[Any]],
 ) -> None:
     holds = [totals.on_page(held[row.id]) for row in rows]
     values = [
@@ -134,12 +135,19 @@ def _commit(
     ]
     stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
     with run.catalog.write() as connection:
+        moved = [{"id": file.id, "withdrawn_at": run.now} for file in replaced]
+        files.move(connection, State.LINKED, moved, run.id)
         files.publish(connection, [row.id for row in rows], run.id)
         totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, _FORMATS_MARK, _forms_of(run))
         if stale:
             projects.set_mark(connection, _ROOT_MARK, _STALE)
+
+
+def _is_replaced(file: Row[Any]) -> bool:
+    """Whether a page led to a file's own bytes, and leads to the upstream now."""
+    return bool(file.linked and file.state in PROVEN)
 
 
 def _page(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
@@ -160,7 +168,8 @@ def _page(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
 def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
     digests = _decode_digests(file.digests) if file.digests else {}
     digests["sha256"] = file.sha256.hex()
-    attested = file.provenance is not None and file.provenance_sha256 is not None
+    # What is told of a file elsewhere is the upstream's word, and what is beside it, its own.
+    metadata = file.metadata_claim if file.linked else file.metadata_sha256
     return PageFile(
         filename=file.filename,
         path=file_path(project, file.filename, file.location),
@@ -169,10 +178,20 @@ def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
         upload_time=file.upload_time,
         requires_python=file.requires_python,
         yanked=file.yanked,
-        core_metadata=file.metadata_sha256.hex() if file.metadata_sha256 else None,
-        provenance=attested and run.config.publish.provenance,
+        core_metadata=metadata.hex() if metadata else None,
+        provenance=_is_attested(file) and run.config.publish.provenance,
+        elsewhere=Elsewhere(file.url, file.provenance) if file.linked else None,
         extra=_decode_object(file.extra) if file.extra else {},
     )
+
+
+def _is_attested(file: Row[Any]) -> bool:
+    """Whether attestations are here, or may be linked: of what is still to come, they wait."""
+    if file.provenance is None:
+        return False
+    if file.linked:
+        return file.state == State.LINKED or file.state in PROVEN
+    return file.provenance_sha256 is not None
 
 
 def _forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:

@@ -76,7 +76,7 @@ def _statement(run: Run, connection: Connection) -> Rest | None:
 def _is_whole(config: Config) -> bool:
     """Whether the configuration's key tells all of it, and nobody else is to be told."""
     select = config.select
-    entries = [*select.projects, *select.exclude]
+    entries = [*select.projects, *select.exclude, *select.metadata_only]
     entries += [entry for rule in select.rules for entry in rule.projects]
     entries += [entry for upstream in config.upstream for entry in upstream.reserved]
     return (

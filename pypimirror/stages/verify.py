@@ -217,6 +217,7 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
                 "metadata_sha256": metadata or None,
                 "provenance_sha256": provenance.held(run, row),
                 "withdrawn_at": None,
+                "linked": None,
                 **backoff.CLEAN,
             }
         )

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects, totals
-from pypimirror.catalog.states import PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
@@ -45,24 +45,36 @@ def withdraw(run: Run) -> Withdrawn:
     """Take back the files that are not offered any more, unless the guard refuses."""
     with run.catalog.read() as connection:
         leaving = list(files.leaving(connection))
-        held = totals.held(connection).files
-    refusal = guard(run, leaving, held)
+        held = totals.held(connection)
+    refusal = guard(run, leaving, held.files + held.linked)
     if refusal is not None:
         return Withdrawn(refusal=refusal)
-    proven = [row for row in leaving if row.state in PROVEN]
-    others = [row for row in leaving if row.state not in PROVEN]
-    rest = [row for row in others if _is_in_place(run, row)]
-    for row in others:
-        run.tree.discard(row.id)
-    kept = {row.id for row in rest}
-    touched = {row.project_id for row in proven}
+    listed = [row for row in leaving if is_listed(row)]
+    held_here = {row.id for row in leaving if row.state in PROVEN or _is_in_place(run, row)}
+    for row in leaving:
+        if row.state not in PROVEN:
+            run.tree.discard(row.id)
+    kept = held_here | {row.id for row in listed}
+    touched = {row.project_id for row in listed}
+    moved = [
+        {"id": row.id, "withdrawn_at": run.now if row.id in held_here else row.withdrawn_at}
+        for row in leaving
+        if row.id in kept
+    ]
     with run.catalog.write() as connection:
-        moved = [{"id": row.id, "withdrawn_at": run.now} for row in (*proven, *rest)]
+        # What was to be held again, and never came, still stands on its page as linked.
+        awaited = [{"id": row.id} for row in listed if row.linked and row.state in DUE]
+        files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
-        files.forget(connection, (row.id for row in others if row.id not in kept))
+        files.forget(connection, (row.id for row in leaving if row.id not in kept))
         projects.touch(connection, touched)
-    run.count(files_withdrawn=len(proven))
+    run.count(files_withdrawn=len(listed))
     return Withdrawn(sorted(touched))
+
+
+def is_listed(row: Row[Any]) -> bool:
+    """Say of a row of `files.leaving` what `files.is_listed` says to the database."""
+    return bool(row.linked or row.state in PROVEN)
 
 
 def guard(run: Run, leaving: Sequence[Row[Any]], held: int) -> Problem | None:
@@ -71,7 +83,7 @@ def guard(run: Run, leaving: Sequence[Row[Any]], held: int) -> Problem | None:
     A share means something only across projects: that one project is deleted is daily life, and
     in a small mirror it may be a third of everything.
     """
-    dropped = [row for row in leaving if row.state in PROVEN and row.gone == Cause.UPSTREAM]
+    dropped = [row for row in leaving if is_listed(row) and row.gone == Cause.UPSTREAM]
     limits = run.config.delete
     per_project = Counter(row.project for row in dropped)
     by_count = len(dropped) > limits.max_count

@@ -20,6 +20,7 @@ NUMBERS = {
     "failed": 4,
     "quarantined": 5,
     "withdrawn": 6,
+    "linked": 7,
 }
 
 
@@ -34,8 +35,9 @@ def test_only_what_was_fetched_becomes_verified_and_only_what_was_verified_publi
         assert (State.PUBLISHED in MOVES[state]) == (state is State.VERIFIED)
 
 
-def test_only_what_may_have_bytes_in_place_is_withdrawn() -> None:
-    assert {s for s in State if State.WITHDRAWN in MOVES[s]} == PROVEN | {State.FETCHED}
+def test_only_what_may_be_on_a_page_or_have_bytes_in_place_is_withdrawn() -> None:
+    withdrawn = {s for s in State if State.WITHDRAWN in MOVES[s]}
+    assert withdrawn == PROVEN | {State.FETCHED, State.LINKED}
 
 
 def test_every_state_can_be_left_and_published_be_reached_from_it() -> None:
@@ -48,7 +50,7 @@ def test_every_state_can_be_left_and_published_be_reached_from_it() -> None:
 
 def test_the_sets_of_states_fit_together() -> None:
     assert not DUE & PROVEN
-    assert set(State) - {State.PUBLISHED, State.WITHDRAWN} == OPEN
+    assert set(State) - {State.PUBLISHED, State.WITHDRAWN, State.LINKED} == OPEN
 
 
 def in_state(catalog: Catalog, state: State, number: int = 1) -> list[int]:

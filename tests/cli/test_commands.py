@@ -196,8 +196,8 @@ def test_dry_run_in_text_and_json_changes_nothing(
     assert file.filename in text.out
     document = run("sync", "--dry-run", "--json").json
     assert list(document) == [
-        "version", "projects", "fetch", "publish", "withdraw", "remove", "bytes", "bytes_removed",
-        "failures",
+        "version", "projects", "fetch", "link", "publish", "withdraw", "remove", "bytes",
+        "bytes_removed", "failures",
     ]  # fmt: skip
     assert document["fetch"] == [
         {"project": "six", "file": file.filename, "size": len(file.content), "reason": "wanted",

@@ -22,15 +22,37 @@ def test_each_file_is_explained_and_nothing_is_changed(
     assert document["upstream"] == "sim0"
     assert document["files"] == [
         {"file": old.filename, "selected": True, "rule": None, "fact": None, "until": None,
-         "state": "published"},
+         "metadata_only": False, "state": "published"},
         {"file": new.filename, "selected": False, "rule": "select.prereleases",
-         "fact": "version 2.0rc1, by file name", "until": None, "state": None},
+         "fact": "version 2.0rc1, by file name", "until": None,
+         "metadata_only": False, "state": None},
     ]  # fmt: skip
     assert listing(mirror.root, without=".pypimirror") == before
     told = run("explain", "six", new.filename)
     assert told.code == 0
     assert "select.prereleases" in told.out
     assert old.filename not in told.out
+
+
+def test_it_is_said_which_files_stay_at_the_upstream_and_which_cannot(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    old, new = offer(simulator, "six", "1.0", "2.0")
+    (bare,) = offer(simulator, "six", "1.1", digests=("md5",))
+    mirror.select("six", metadata_only=["six<2"])
+    assert run("sync", "--inline", "--quiet").code == 1
+    found = {entry["file"]: entry for entry in run("explain", "six", "--json").json["files"]}
+    assert found[old.filename] == {
+        "file": old.filename, "selected": True, "rule": "select.metadata_only",
+        "fact": "'six<2' names version 1.0", "until": None, "metadata_only": True,
+        "state": "linked",
+    }  # fmt: skip
+    assert not found[new.filename]["metadata_only"] and found[new.filename]["selected"]
+    assert (found[bare.filename]["selected"], found[bare.filename]["rule"]) == (False, "no-proof")
+    assert "linked" in run("explain", "six", old.filename).out
+    status = run("status", "six", "--json").json["projects"][0]["files"][0]
+    assert (status["state"], status["proof"], status["sha256"]) == ("linked", None, old.sha256)
+    assert run("status", "--json").json["files"]["linked"] == 1
 
 
 def test_it_is_said_until_when_a_file_waits(

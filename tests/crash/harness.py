@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.checker import check
 from tests.mirror import Mirror, attest, offer, offer_sdist
 from tests.simulator import Simulator
 
@@ -29,7 +28,7 @@ _WHEN = {
 }
 
 #: Beginnings of the names of marks that hold times, or stamps made of them.
-_TIMES = ("recheck ", "statistics", "ended under", "stamp of ")
+_TIMES = ("recheck ", "statistics", "ended under", "stamp of ", "at rest")
 
 
 class Victim:
@@ -84,6 +83,7 @@ def kill_with_children(pid: int) -> None:
 def copy_of(mirror: Mirror, base: Path) -> Mirror:
     """The same mirror somewhere else."""
     copy = Mirror(base, *mirror.simulators, **mirror.sections)
+    copy.links_away = mirror.links_away
     if mirror.root.exists():
         shutil.copytree(mirror.root, copy.root, symlinks=True)
     return copy
@@ -184,7 +184,7 @@ class Scenario:
 
     def undisturbed(self, base: Path, **job: Any) -> dict[str, Any]:
         """Do the run to its end; remember what comes of it."""
-        self.wrong = set(check(self.mirror.root, agree=False))
+        self.wrong = set(self.mirror.faults(agree=False))
         mirror = copy_of(self.mirror, base)
         answer = self.victim.run(mirror, command=self.command, **{"warm": True} | job)
         assert answer["state"] == "completed", answer
@@ -197,7 +197,7 @@ class Scenario:
     def resume(self, mirror: Mirror, said: str) -> None:
         """Hold a mirror whose run has ended somehow against promises 1 to 4."""
         (simulator,) = mirror.simulators
-        assert set(check(mirror.root, agree=False)) <= self.wrong, said
+        assert set(mirror.faults(agree=False)) <= self.wrong, said
         before = held(mirror)
         simulator.forget()
         answer = self.victim.run(mirror, command=self.command)
@@ -288,10 +288,38 @@ def lost_catalog(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     return Scenario(victim, mirror, "sync", {bad.filename, lost.filename}, serials=False)
 
 
+def linking(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """A project that is held becomes metadata-only, while another comes."""
+    (old,) = offer(simulator, "six", "1.0")
+    attest(old)
+    offer(simulator, "idna", "1.0")
+    mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
+    assert victim.run(mirror)["state"] == "completed"
+    offer(simulator, "six", "2.0")
+    (new,) = offer(simulator, "attrs", "1.0")
+    mirror.select(metadata_only=["six"])
+    return Scenario(victim, mirror, "sync", {new.filename})
+
+
+def holding(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """A metadata-only project is to be held; one of its files is gone upstream, one is new."""
+    old, gone = offer(simulator, "six", "1.0", "1.1")
+    attest(old)
+    mirror = Mirror(base, simulator, mirror={"reserve": 0}, delete={"grace": "0s"})
+    mirror.select(metadata_only=["*"])
+    assert victim.run(mirror)["state"] == "completed"
+    gone.remove()
+    (new,) = offer(simulator, "six", "2.0")
+    mirror.select()
+    return Scenario(victim, mirror, "sync", {old.filename, new.filename})
+
+
 SCENARIOS: dict[str, Prepare] = {
     "first": first_sync,
     "update": update,
     "removal": removal,
     "repair": repair,
     "lost": lost_catalog,
+    "linking": linking,
+    "holding": holding,
 }

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pypimirror.model import ALGORITHMS, ProjectStatus
-from pypimirror.publish.pages import Page, PageFile, RootEntry
+from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.publish.render import page_html, page_json, root_html, root_json
 
 SHA256 = "5a" * 32
@@ -193,6 +193,36 @@ def test_a_file_without_a_proven_sha256_is_never_linked() -> None:
         page_json(page)
     with pytest.raises(ValueError, match="no sha256 was proven"):
         page_html(page)
+
+
+def test_what_is_elsewhere_is_linked_there_whatever_the_base() -> None:
+    there = Elsewhere("http://127.0.0.1/a?b=1&c='2'", "http://127.0.0.1/provenance")
+    page = a_page(a_file(elsewhere=there, provenance=True, size=None))
+    decoded = msgspec.json.decode(page_json(page, "http://127.0.0.1:1/"))
+    assert decoded["files"] == [
+        {"filename": "six-1.16.0.tar.gz", "url": there.url, "hashes": {"sha256": SHA256},
+         "yanked": False, "provenance": there.provenance}
+    ]  # fmt: skip
+    assert hrefs(page_html(page, "http://127.0.0.1:1/")) == [f"{there.url}#sha256={SHA256}"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://me:secret@127.0.0.1/a", "https://token@127.0.0.1/a", "http://@127.0.0.1/a"),
+        *("file:///srv/a", "ftp://127.0.0.1/a", "javascript:alert(1)", "//127.0.0.1/a", "a", ""),
+    ],
+)
+def test_no_page_leads_to_a_login_nor_to_what_others_cannot_fetch(url: str) -> None:
+    """The last line of defence: nothing of this kind gets here."""
+    for page in (
+        a_page(a_file(elsewhere=Elsewhere(url))),
+        a_page(a_file(elsewhere=Elsewhere("http://127.0.0.1/a", url), provenance=True)),
+    ):
+        for render in (page_json, page_html):
+            with pytest.raises(ValueError, match="no page may lead to") as raised:
+                render(page)
+            assert "secret" not in str(raised.value) and "token" not in str(raised.value)
 
 
 def test_a_quarantined_project_offers_no_files() -> None:

@@ -27,6 +27,7 @@ class Case:
     kept: list[str]
     dropped: list[str]
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  #: what is said of some
+    linked: list[str] = field(default_factory=list)  #: of what is kept, what stays at the upstream
 
 
 CASES = [
@@ -137,6 +138,22 @@ CASES = [
         ["a-1.0-cp311-cp311-win_amd64.whl", "a-1.0.tar.gz"],
         ["a-1.0-cp311-cp311-win_arm64.whl"],
     ),
+    Case(
+        "shadowmire: package_filters, the first that matches: exclude, include, metadata-only",
+        # Their links stay relative, for a web server that fills in; ours lead to the upstream.
+        {"exclude": ["/^problematic-project$/"], "metadata_only": ["*"],
+         "rules": [{"projects": ["/^requests$/", "/^flask$/"], "metadata_only": False}]},
+        ["requests-1.0.tar.gz", "flask-1.0.tar.gz", "other-1.0.tar.gz"],
+        ["problematic-project-1.0.tar.gz"],
+        linked=["other-1.0.tar.gz"],
+    ),
+    Case(
+        "bandersnatch: release-files = false",
+        {"metadata_only": ["*"]},
+        ["a-1.0.tar.gz", "b-1.0.tar.gz"],
+        [],
+        linked=["a-1.0.tar.gz", "b-1.0.tar.gz"],
+    ),
 ]  # fmt: skip
 
 
@@ -167,3 +184,10 @@ def test_a_filter_of_a_peer_has_the_same_outcome(case: Case, tmp_path: Path) -> 
         if chosen
     ]
     assert sorted(kept) == sorted(case.kept)
+    linked = [
+        file.filename
+        for project, files in projects.items()
+        for file, verdict in zip(files, selection.linked(project, files), strict=True)
+        if verdict is not None and file.filename in kept
+    ]
+    assert sorted(linked) == sorted(case.linked)

@@ -182,3 +182,52 @@ def test_the_digest_of_the_selection_covers_what_is_selected_from_where() -> Non
     ]
     digests = {Selection(parse(values, Path("/x.toml"))).digest for values in others}
     assert len(digests | {Selection(base).digest}) == len(others) + 1
+
+
+def linked(select: Selection, name: str, *filenames: str) -> list[str]:
+    offered = [File(filename, f"http://127.0.0.1/{filename}") for filename in filenames]
+    verdicts = select.linked(project(name), offered)
+    return [filename for filename, v in zip(filenames, verdicts, strict=True) if v]
+
+
+def test_what_is_metadata_only_is_named_as_projects_are(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("idna\nnot-selected\n")
+    select = selection(
+        *("six", "idna", "attrs", "zope.a"),
+        metadata_only=["Six<2", f"@{tmp_path}/names.txt", "zope.*"],
+        rules=[{"projects": ["zope.a"], "metadata_only": False}],
+    )
+    assert linked(select, "six", "six-1.0.zip", "six-2.0.zip", "six-x.zip") == ["six-1.0.zip"]
+    assert linked(select, "idna", "idna-1.0.zip") == ["idna-1.0.zip"]
+    assert linked(select, "attrs", "attrs-1.0.zip") == []
+    assert linked(select, "zope-a", "zope.a-1.0.zip") == []
+    assert linked(select, "zope-b", "zope.b-1.0.zip") == ["zope.b-1.0.zip"]
+    (verdict,) = select.linked(project("six"), [File("six-1.0.zip", "http://127.0.0.1/")])
+    assert verdict is not None
+    assert (verdict.rule, verdict.fact) == ("select.metadata_only", "'Six<2' names version 1.0")
+
+
+def test_metadata_only_selects_nothing_by_itself() -> None:
+    with pytest.raises(ConfigError, match="'idna' names a project that is not selected"):
+        selection("six", metadata_only=["idna"])
+    with pytest.raises(ConfigError, match="not selected"):
+        selection("idna", exclude=["idna"], metadata_only=["idna"])
+
+
+@pytest.mark.parametrize(
+    "select", [{"metadata_only": ["*"]}, {"rules": [{"projects": ["*"], "metadata_only": True}]}]
+)
+def test_no_page_can_lead_to_a_directory_of_this_machine(select: dict[str, Any]) -> None:
+    local = {"name": "local", "url": "file:///srv/simple/"}
+    with pytest.raises(ConfigError, match="a directory of this machine"):
+        parse({"select": select, "upstream": [local]}, Path("/x.toml"))
+    both = [local, {"name": "other", "url": "http://127.0.0.1/simple/"}]
+    assert parse({"select": select, "upstream": both}, Path("/x.toml"))
+
+
+def test_a_changed_list_of_metadata_only_projects_is_another_selection(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("six")
+    before = selection(metadata_only=[f"@{names}"]).digest
+    names.write_text("idna")
+    assert selection(metadata_only=[f"@{names}"]).digest != before

@@ -117,6 +117,7 @@ def test_nothing_to_do_is_planned_as_nothing(mirror: Mirror, simulator: Simulato
         "version": 1,
         "projects": [],
         "fetch": [],
+        "link": [],
         "publish": [],
         "withdraw": [],
         "remove": [],

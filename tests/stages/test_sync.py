@@ -33,6 +33,7 @@ def test_a_first_sync_downloads_verifies_and_publishes(
         "projects_changed": 2,
         "files_found": 4,
         "files_downloaded": 4,
+        "files_linked": 0,
         "files_reused": 0,
         "files_verified": 4,
         "files_failed": 0,

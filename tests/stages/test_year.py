@@ -45,6 +45,8 @@ class Model:
     held: dict[str, set[str]] = field(default_factory=dict)  #: bytes of the mirror
     pinned: dict[str, str] = field(default_factory=dict)  #: the digest that each name came with
     changed: set[str] = field(default_factory=set)  #: names whose digest has changed
+    #: Projects whose files are to stay at the index, as the mirror's operator says.
+    metadata_only: set[str] = field(default_factory=set)
 
     def sync(self) -> None:
         """Bring the mirror up to date."""
@@ -52,7 +54,7 @@ class Model:
         before = self.pages
         known = set(before) | (self.list() if self.listed is None else self.listed)
         self.pages = {
-            name: self._page(before.get(name, Project()), self.lagging.get(name, project))
+            name: self._page(name, before.get(name, Project()), self.lagging.get(name, project))
             for name, project in self.projects.items()
             if name in known
         }
@@ -61,19 +63,19 @@ class Model:
                 del self.held[name]
         for name, page in self.pages.items():
             if page.status != "quarantined":
-                self.held[name] = set(page.files)
+                self.held[name] = {f for f, said in page.files.items() if not said["elsewhere"]}
 
     def list(self) -> set[str]:
         """What the index lists: a project in quarantine is not there."""
         return {name for name, p in self.projects.items() if p.status != "quarantined"}
 
-    def _page(self, before: Project, offered: Project) -> Project:
+    def _page(self, name: str, before: Project, offered: Project) -> Project:
         page = Project(offered.status, offered.reason)
         if offered.status == "quarantined":
             return page
         for filename, said in offered.files.items():
             if self.pinned.setdefault(filename, said["sha256"]) == said["sha256"]:
-                page.files[filename] = dict(said)
+                page.files[filename] = {**said, "elsewhere": name in self.metadata_only}
             else:
                 self.changed.add(filename)
                 if filename in before.files:  # the file that was verified stays, as it was
@@ -96,7 +98,7 @@ class Year:
             *(self.birth, *[self.release] * 4, self.remove, self.upload_again, self.delete),
             *(self.yank, self.unyank, self.narrow, self.rename),
             *(self.archive, self.quarantine, self.clear),
-            *(self.list_lags, self.page_lags, self.caught_up),
+            *(self.list_lags, self.page_lags, self.caught_up, self.switch),
         )
         event: Callable[[], str] = self.random.choice(events)
         return event()
@@ -230,6 +232,11 @@ class Year:
         self._upload(name)  # which the page does not show yet
         return f"the page of {name} lags behind"
 
+    def switch(self) -> str:
+        name = f"project-{self.random.randrange(12)}"
+        self.model.metadata_only ^= {name}
+        return f"{name} is {'' if name in self.model.metadata_only else 'not '}metadata-only"
+
     def caught_up(self) -> str:
         self.simulator.thaw()
         self.model.listed = None
@@ -250,6 +257,7 @@ def shown(mirror: Mirror) -> dict[str, Project]:
                 "yanked": file["yanked"],
                 "requires-python": file.get("requires-python"),
                 "upload-time": file.get("upload-time"),
+                "elsewhere": file["url"].startswith("http"),
             }
     return found
 
@@ -273,6 +281,7 @@ def test_after_each_sync_of_a_year_the_mirror_is_what_the_model_says(
     for _ in range(30):
         story += [year.happen() for _ in range(year.random.randrange(1, 12))]
         day += year.random.uniform(0.1, 24)
+        mirror.select(metadata_only=sorted(year.model.metadata_only))
 
         def work(run: Run, day: float = day) -> None:
             run.now = EPOCH.timestamp() + day * DAY
