@@ -365,11 +365,13 @@ def test_a_digest_that_changes_with_the_switch_never_puts_unproven_bytes_on_a_pa
             raise Die
         sequence.perform(run, stage, batch)
 
-    (file,) = offer(simulator, "six", "1.0")
+    file = offer_sdist(simulator, "six", "1.0")
     mirror.configure(verify={"on_changed": on_changed})
     mirror.sync()
     before = file.sha256
-    file.replace(bytes(file.content) + b"x")
+    content = bytearray(file.content)
+    content[-1] ^= 1
+    file.replace(bytes(content))
     mirror.select(metadata_only=["six"])
     assert mirror.sync(work=lambda run: sequence.sync(run, die)).state == "cancelled"
     mirror.select()
