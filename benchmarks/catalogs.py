@@ -24,7 +24,7 @@ from benchmarks import corpus
 from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.corpus import Item
 from pypimirror.catalog import projects as queries
-from pypimirror.catalog import schema, statistics
+from pypimirror.catalog import schema, statistics, totals
 from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
@@ -62,13 +62,17 @@ class Synthetic:
         """Return the files of a project."""
         name = name_of(number)
         stem = name.replace("-", "_")
-        count = self._each + (number < self._more)
-        return [_item(name, stem, position) for position in range(count)]
+        return [_item(name, stem, position) for position in range(self._count(number))]
+
+    def _count(self, number: int) -> int:
+        return self._each + (number < self._more)
 
     def project_rows(self, selection: str, first: int) -> Iterator[dict[str, Any]]:
         """Yield the rows of `projects`, with ids from `first` on."""
         for number in range(self.projects):
             serial = serial_of(number)
+            count = self._count(number)
+            digest = hashlib.sha256(str(number).encode())
             yield {
                 "id": first + number,
                 "name": name_of(number),
@@ -77,7 +81,8 @@ class Synthetic:
                 "page_serial": serial,
                 "etag": f'"{serial:x}-{number:x}"',
                 "last_modified": "Tue, 14 Nov 2023 22:13:20 GMT",
-                "page_digest": hashlib.sha256(str(number).encode()).hexdigest(),
+                "page_digest": digest.hexdigest(),
+                "page_stamp": int.from_bytes(digest.digest()[:8], "big", signed=True),
                 "api_version": "1.3",
                 "versions": json.dumps([f"{i // 2}.{i % 2}" for i in range(0, self._each, 2)]),
                 "selection": selection,
@@ -86,6 +91,9 @@ class Synthetic:
                 "todo": False,
                 "dirty": False,
                 "live": True,
+                "held_files": count,
+                "held_bytes": sum(map(_size, range(count))),
+                "linked_files": 0,
             }
 
     def file_rows(self, base: str, first: int, project: int) -> Iterator[dict[str, Any]]:
@@ -129,6 +137,8 @@ class Synthetic:
             fill(catalog, schema.files, self.file_rows(base, first, project))
             with catalog.write() as connection:
                 _tidy(connection)
+                size = sum(sum(map(_size, range(self._count(n)))) for n in range(self.projects))
+                totals.change(connection, [], [totals.Held(self.projects, self.files, size)])
                 statistics.keep(connection, statistics.take(connection, time.time()))
         finally:
             catalog.close()
@@ -164,6 +174,11 @@ class Synthetic:
             os.utime(path, (_MOMENT + by, _MOMENT + by))  # a server's ETag is made of it
 
 
+def _size(position: int) -> int:
+    """Return the bytes of a project's file."""
+    return 10_000 + position
+
+
 def _item(name: str, stem: str, position: int) -> Item:
     """Return one file; every other one is a wheel."""
     version = f"{position // 2}.{position % 2}"
@@ -172,7 +187,7 @@ def _item(name: str, stem: str, position: int) -> Item:
     filename = f"{stem}-{version}{suffix}"
     path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{filename}"
     metadata = bytes.fromhex(digest)[::-1].hex() if position % 2 else ""
-    return Item(name, version, filename, path, 10_000 + position, digest, metadata)
+    return Item(name, version, filename, path, _size(position), digest, metadata)
 
 
 def unlike(catalog: Catalog) -> list[str]:

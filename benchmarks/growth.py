@@ -137,9 +137,9 @@ class Bench:
         self._touch()
         self._once("first", self._sync())
         self._median(TRANSFER, self._transfer)
+        self._median(REHEARSAL, self._rehearse)
         self._median(SAME, self._touch_and_sync)
         self._median(UNMODIFIED, self._sync)
-        self._median(REHEARSAL, self._rehearse)
         self._median(ROOT, self._sync_root)
         self._median(CHANGES, lambda: self._change(1))
         for name, arguments in LOOKS.items():

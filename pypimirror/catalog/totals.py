@@ -63,10 +63,7 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
         Held(row.live, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
         for row in before
     ]
-    sums = [
-        sum(new) - sum(old)
-        for old, new in zip(zip(*then, strict=True), zip(*now, strict=True), strict=True)
-    ]
+    sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Held()))]
     if any(sums):
         total = (a + b for a, b in zip(held(connection), sums, strict=True))
         set_mark(connection, _MARK, " ".join(map(str, total)))

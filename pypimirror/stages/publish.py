@@ -263,11 +263,9 @@ def _root_forms(
     """Yield path and content of each form of the root index."""
     major, minor = (projects.newest_api(connection) or "1.0").split(".")
     serial = projects.newest_serial(connection)
+    # Read once for all forms: that takes longer than to render them.
+    entries = [RootEntry(*row) for row in projects.root_entries(connection, with_gone)]
     for form, path in page_paths(None, run.config.publish.formats).items():
-        entries = (
-            RootEntry(row.name, row.page_serial)
-            for row in projects.root_entries(connection, with_gone)
-        )
         yield (
             path,
             _RENDER_ROOT[form](entries, api_version=(int(major), int(minor)), serial=serial),
