@@ -46,7 +46,7 @@ def take_over(run: Run, ids: Sequence[int]) -> None:
         return
     run.reporter.begin(Stage.DOWNLOAD, len(rows))
     jobs = (job for row in rows.values() if (job := _job(run, row)) is not None)
-    for chunk in projects.chunks(run.check(jobs), _COMMIT):
+    for chunk in projects.chunks(run.read(jobs), _COMMIT):
         _take_in(run, rows, chunk)
 
 

@@ -255,7 +255,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         rows = files.in_states(connection, ids, [State.FETCHED])
     unknown = {row.id: row for row in rows if row.id not in run.observed}
     lost = []
-    for result in run.check(_recheck_job(run, row) for row in unknown.values()):
+    for result in run.read(_recheck_job(run, row) for row in unknown.values()):
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])

@@ -151,7 +151,7 @@ def _look_at_files(
     rows: dict[int, Row[Any]] = {}
     jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[Row[Any], Checked]] = []
-    for result in run.check(jobs):
+    for result in run.read(jobs):
         batch.append((rows.pop(result.id), result))
         if len(batch) == _COMMIT:
             findings.take(batch)

@@ -31,7 +31,8 @@ from pypimirror.stages.retry import Retry
 from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
-from pypimirror.workers import Workers
+from pypimirror.verify.readers import Readers
+from pypimirror.workers import Cancelled, Workers
 
 if TYPE_CHECKING:
     from pypimirror.stages.linkpages import Reading
@@ -154,6 +155,8 @@ class Run:
     #: The download workers and the verification workers; their processes start when there is work.
     workers: Workers[Job, Result] = field(init=False)
     checkers: Workers[Check, Checked] = field(init=False)
+    #: What hashes files that are here.
+    readers: Readers = field(init=False)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -173,6 +176,7 @@ class Run:
             decoder=msgspec.json.Decoder(FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
         )
+        self.readers = Readers(config.processes)
         self.checkers = Workers(
             module="pypimirror.verify.worker",
             processes=config.processes,
@@ -249,12 +253,17 @@ class Run:
         """Let the verification workers do `jobs`; yield the answers as they come."""
         return self.checkers.run(jobs)
 
+    def read(self, jobs: Iterable[Check]) -> Iterator[Checked]:
+        """Hash what `jobs` name and do nothing else; yield the answers as they come."""
+        return self.readers.run(jobs)
+
     def cancel(self) -> None:
         """End what is under way, in any thread, with `Cancelled`."""
         self.cancelled = True
         self.catalog.give_up()
         self.workers.cancel()
         self.checkers.cancel()
+        self.readers.cancel(Cancelled("The work was cancelled."))
 
     def close(self) -> None:
         """End the workers."""

@@ -19,9 +19,9 @@ from typing import NoReturn
 import msgspec
 
 from pypimirror.memory import relax_collector
-from pypimirror.model import Problem, Reason
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
+from pypimirror.verify.readers import as_problem, sidecar_sha256
 from pypimirror.verify.structure import check_structure
 from pypimirror.verify.wheels import read_metadata
 from pypimirror.workers import Note
@@ -32,14 +32,8 @@ def check(job: Check) -> Checked:
     path = Path(job.path)
     try:
         return _check(job, path)
-    except FileNotFoundError:
-        problem = Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
     except OSError as error:
-        written = error.filename == job.metadata_path
-        verb = "written" if written else "read"
-        text = f"{error.filename or job.path}: cannot be {verb}: {error.strerror or error}"
-        problem = Problem(Reason.DISK, text, job.project, job.filename)
-    return Checked(job.id, problem=problem)
+        return Checked(job.id, problem=as_problem(job, error))
 
 
 def _check(job: Check, path: Path) -> Checked:
@@ -57,16 +51,9 @@ def _check(job: Check, path: Path) -> Checked:
     if metadata is not None and job.metadata_path and problem is None:
         Path(job.metadata_path).write_bytes(metadata)
         digest = hashlib.sha256(metadata).hexdigest()
-    sidecar = _sidecar_sha256(job.sidecar) if job.sidecar else ""
-    provenance = _sidecar_sha256(job.provenance) if job.provenance else ""
+    sidecar = sidecar_sha256(job.sidecar) if job.sidecar else ""
+    provenance = sidecar_sha256(job.provenance) if job.provenance else ""
     return Checked(job.id, size, digests, structure, digest, sidecar, provenance, problem)
-
-
-def _sidecar_sha256(path: str) -> str:
-    try:
-        return hash_file(path, ())[1]["sha256"]
-    except FileNotFoundError:
-        return ""
 
 
 def main() -> NoReturn:
