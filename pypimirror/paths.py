@@ -10,6 +10,8 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
 
+_BUFFER = 1 << 16  #: bytes
+
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
 
@@ -43,6 +45,20 @@ def stamp_of(statuses: Iterable[os.stat_result]) -> int:
     text = " ".join([f"{s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in statuses])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+def sha256_of(paths: Iterable[str], buffer: memoryview | None = None) -> bytes:
+    """Return the digest of the bytes of files, one after the other. Raises `OSError`."""
+    state = hashlib.sha256()
+    buffer = buffer or memoryview(bytearray(_BUFFER))
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while count := os.readv(descriptor, [buffer]):
+                state.update(buffer[:count])
+        finally:
+            os.close(descriptor)
+    return state.digest()
 
 
 def walk(root: str, relative: str) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -24,8 +24,8 @@ from pypimirror.paths import METADATA_SUFFIX as METADATA_SUFFIX
 from pypimirror.paths import PROVENANCE_SUFFIX as PROVENANCE_SUFFIX
 from pypimirror.paths import file_path as file_path
 from pypimirror.paths import page_paths as page_paths
+from pypimirror.paths import sha256_of, stamp_of
 from pypimirror.paths import stamp as stamp
-from pypimirror.paths import stamp_of
 from pypimirror.space import remedy
 
 #: Directories of which it is remembered that they are there: a mirror may have one for each file.
@@ -145,6 +145,13 @@ class Tree:
         """Return the stamp of several files together; None where one is not there."""
         try:
             return stamp_of([os.stat(self._root + path) for path in relatives])  # noqa: PTH116
+        except OSError:
+            return None
+
+    def sha256_of_all(self, relatives: Iterable[str]) -> bytes | None:
+        """Return the digest of several files' bytes together; None where one cannot be read."""
+        try:
+            return sha256_of([self._root + path for path in relatives])
         except OSError:
             return None
 

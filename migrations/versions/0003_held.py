@@ -15,6 +15,7 @@ COLUMNS = {
         ("held_bytes", sa.BigInteger),
         ("linked_files", sa.Integer),
         ("page_stamp", sa.BigInteger),
+        ("page_sha256", sa.LargeBinary),
     ),
     "files": (("linked", sa.Boolean),),
 }

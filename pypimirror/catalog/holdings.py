@@ -22,24 +22,37 @@ _ABSENT = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
 _PRESENT = frozenset({State.VERIFIED, State.PUBLISHED, State.WITHDRAWN})
 
 _FILES = """
-SELECT p.name, f.filename, f.location, f.state, f.stamp, f.withdrawn_at IS NOT NULL,
-       length(f.metadata_sha256) > 0, length(f.provenance_sha256) > 0
+SELECT p.name, f.filename, f.location, f.state, f.stamp, f.withdrawn_at IS NOT NULL, f.size,
+       f.sha256, f.metadata_sha256, f.provenance_sha256
 FROM files AS f JOIN projects AS p ON p.id = f.project_id
 """
-_PAGES = "SELECT name, page_stamp, dirty, gone FROM projects WHERE live"
+_PAGES = "SELECT name, page_stamp, page_sha256, dirty, gone FROM projects WHERE live"
 _ROOT = """
 SELECT (SELECT value FROM marks WHERE name = 'root index'),
-       (SELECT value FROM marks WHERE name = 'stamp of root index')
+       (SELECT value FROM marks WHERE name = 'root index seen')
 """
+
+#: Notes the time at which all that is held was seen to be right.
+PROVEN_NOW = f"""
+UPDATE files SET proven_at = ? WHERE state IN ({", ".join(str(int(s)) for s in sorted(_PRESENT))})
+AND (state != {int(State.WITHDRAWN)} OR withdrawn_at IS NOT NULL)
+"""  # noqa: S608 - numbers of our own
+
+
+class Seen(NamedTuple):
+    """What is known of files on disk together, since they were seen to be right."""
+
+    stamp: int | None  #: None: not known, only that they are there
+    sha256: bytes  #: of their bytes, one after the other
 
 
 class Holdings(NamedTuple):
     """What must be below the mirror root, and nothing else."""
 
     number: int  #: of files that are held
-    files: dict[str, int | None]  #: path to stamp; None: only that it is there is known
-    pages: Sequence[tuple[str, int]]  #: project and stamp of its page
-    root: int  #: stamp of the root index
+    size: int  #: of these files, in bytes
+    files: dict[str, Seen]  #: by path
+    pages: Sequence[tuple[str | None, Seen]]  #: by project, and without one of the root index
 
 
 def read(connection: sqlite3.Connection) -> Holdings | None:
@@ -49,26 +62,30 @@ def read(connection: sqlite3.Connection) -> Holdings | None:
     """
     if (connection.execute("SELECT max(id) FROM files").fetchone()[0] or 0) > MOST:
         return None
-    files: dict[str, int | None] = {}
-    number = 0
-    for project, name, location, state, stamp, is_kept, sidecar, provenance in connection.execute(
-        _FILES
-    ):
+    files: dict[str, Seen] = {}
+    number = held = 0
+    for (
+        project, name, location, state, stamp, is_kept, size, sha256, sidecar, provenance
+    ) in connection.execute(_FILES):  # fmt: skip
         if state in _ABSENT or (state == State.WITHDRAWN and not is_kept):
             continue
-        if state not in _PRESENT or stamp is None:
+        if state not in _PRESENT or stamp is None or sha256 is None or size is None:
             return None
         path = file_path(project, name, location)
-        number += 1
-        files[path] = stamp
+        number, held = number + 1, held + size
+        files[path] = Seen(stamp, sha256)
         if sidecar:
-            files[path + METADATA_SUFFIX] = None
+            files[path + METADATA_SUFFIX] = Seen(None, sidecar)
         if provenance:
-            files[path + PROVENANCE_SUFFIX] = None
+            files[path + PROVENANCE_SUFFIX] = Seen(None, provenance)
     pages = connection.execute(_PAGES).fetchall()
-    if any(stamp is None or dirty or gone is not None for _, stamp, dirty, gone in pages):
+    if any(None in (stamp, sha256) or dirty or gone for _, stamp, sha256, dirty, gone in pages):
         return None
     stale, root = connection.execute(_ROOT).fetchone()
     if stale or root is None:
         return None
-    return Holdings(number, files, [(project, stamp) for project, stamp, *_ in pages], int(root))
+    stamp, _, sha256 = root.partition(" ")
+    top = (None, Seen(int(stamp), bytes.fromhex(sha256)))
+    return Holdings(
+        number, held, files, [top, *((name, Seen(stamp, sha)) for name, stamp, sha, *_ in pages)]
+    )

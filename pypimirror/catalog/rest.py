@@ -72,6 +72,7 @@ class Ended(NamedTuple):
     key: str  #: of the configuration and the program
     config: str  #: the configuration's digest, as runs have it
     formats: list[str]  #: of all pages
+    processes: int  #: that the configuration allows
     last_run: int  #: beyond this number, old runs are to be forgotten
     until: float | None  #: or from this time on, where it is known
 
@@ -107,9 +108,12 @@ class Resting:
         )
         return self.connection.execute(query, (arguments, ended.config)).fetchone()[0]  # type: ignore[no-any-return]
 
-    def copy(self, run: int, now: float, **counts: int) -> Copied | None:
+    def copy(
+        self, run: int, now: float, also: tuple[str, tuple[Any, ...]] | None = None, **counts: int
+    ) -> Copied | None:
         """Record a run that began at `now` and went as `run` did; None: it may not say so.
 
+        With it, a statement is executed that says what else it found.
         That it went so, but for `counts`, is for the caller to know.
         """
         connection = self.connection
@@ -127,6 +131,8 @@ class Resting:
             for stage in list(_rows(connection, _STAGES, run)):
                 values = _with_counts(stage | times | {"run_id": run_id}, counts)
                 _insert(connection, "stages", values)
+            if also is not None:
+                connection.execute(*also)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

@@ -70,6 +70,7 @@ projects = Table(
     Column("held_bytes", BigInteger),  # their size
     Column("linked_files", Integer),  # how many more it leads to at the upstream
     Column("page_stamp", BigInteger),  # of all its forms when it was seen right; see paths.stamp_of
+    Column("page_sha256", LargeBinary),  # of all their bytes then, in the order of `formats`
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _todo = projects.c.todo.is_(True)

@@ -1,4 +1,4 @@
-"""`sync` and `verify --quick` where nothing is to be done, which is most of the time.
+"""`sync` and `verify` where nothing is to be done, which is most of the time.
 
 Everything that could do something takes ten times as long to import as this takes to see that
 there is nothing to do. The order: the lock, the statement that the last run left
@@ -99,9 +99,8 @@ def _parse(arguments: Sequence[str]) -> _Asked | None:
         else:
             return None
     asked = _Asked(arguments[0], **found)
-    if asked.command == "verify":
-        return asked if asked.quick else None
-    return asked if asked.inline or prefect_api() is None else None
+    inline = asked.command == "verify" or asked.inline or prefect_api() is None
+    return asked if inline else None
 
 
 def _directory(file: str) -> str | None:
@@ -123,12 +122,15 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
         return None
     with open(asked.config, "rb") as stream:  # noqa: PTH123
         key = sources.key(asked.config, stream.read())
-    look = _sync if asked.command == "sync" else _verify
     with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
-        return look(resting, key, directory, now) if resting is not None else None
+        if resting is None:
+            return None
+        if asked.command == "sync":
+            return _sync(resting, key, now)
+        return _verify(resting, key, directory, now, quick=asked.quick)
 
 
-def _sync(resting: Resting, key: str, _directory: str, now: float) -> Copied | None:
+def _sync(resting: Resting, key: str, now: float) -> Copied | None:
     said = resting.rest()
     if said is None or said.key != key or not said.since <= now < said.until:
         return None
@@ -139,19 +141,25 @@ def _sync(resting: Resting, key: str, _directory: str, now: float) -> Copied | N
         return resting.copy(said.run, now)
 
 
-def _verify(resting: Resting, key: str, directory: str, now: float) -> Copied | None:
+def _verify(
+    resting: Resting, key: str, directory: str, now: float, *, quick: bool
+) -> Copied | None:
     from pypimirror.catalog import holdings
     from pypimirror.cli import untouched
 
     ended = resting.ended()
     if ended is None or ended.key != key or (ended.until is not None and ended.until <= now):
         return None
-    model = resting.last_check(ended, '["--quick"]')
+    model = resting.last_check(ended, '["--quick"]' if quick else "[]")
     held = holdings.read(resting.connection) if model is not None else None
     if model is None or held is None or not untouched.all_of(held, directory, ended.formats):
         return None
+    if not quick and not untouched.every_byte_of(held, directory, ended.formats, ended.processes):
+        return None
+    also = None if quick else (holdings.PROVEN_NOW, (now,))
     with interrupts.shield():
-        return resting.copy(model, now, files_checked=held.number, bytes_checked=0)
+        counts = {"files_checked": held.number, "bytes_checked": 0 if quick else held.size}
+        return resting.copy(model, now, also, **counts)
 
 
 def _is_tidy(directory: str, private: str) -> bool:

@@ -28,7 +28,7 @@ _COMMIT = 500
 
 _FORMATS_MARK = "formats"
 _ROOT_MARK = "root index"  # its value says that the root index is not what it should be
-_ROOT_STAMP = "stamp of root index"
+_ROOT_SEEN = "root index seen"  # its value: stamp and digest of what was on disk
 _STALE = "stale"
 
 _RENDER = {"html": render.page_html, "json": render.page_json}
@@ -128,7 +128,7 @@ def _commit(
             "page_serial": serials[row.id],
             "dirty": False,
             "live": True,
-            "page_stamp": _stamp(run, row.name),
+            **_seen(run, row.name),
             **on_page,
         }
         for row, on_page in zip(rows, holds, strict=True)
@@ -253,7 +253,7 @@ def _publish_root(run: Run, *, with_gone: bool) -> None:
     run.tree.flush()
     with run.catalog.write() as connection:
         projects.set_mark(connection, _ROOT_MARK, "")
-        projects.set_mark(connection, _ROOT_STAMP, str(_stamp(run, None)))
+        projects.set_mark(connection, _ROOT_SEEN, _root_seen(run))
     run.count(pages_written=written)
 
 
@@ -300,13 +300,12 @@ def differing(
             break
         right: list[dict[str, Any]] = []
         for row in touched:
-            now = _stamp(run, row.name)  # before it is read: what comes later is another page
             bad = [
                 path for path, text in _page_forms(run, row, held) if not run.tree.says(path, text)
             ]
             yield from ((_page_problem(path, row.name), row.id) for path in bad)
-            if not bad and now != row.page_stamp:
-                right.append({"id": row.id, "page_stamp": now})
+            if not bad and _stamp(run, row.name) != row.page_stamp:
+                right.append({"id": row.id, **_seen(run, row.name)})
         if right:
             with run.catalog.write() as connection:
                 projects.change(connection, right)
@@ -322,24 +321,37 @@ def _page_forms(
 
 
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
-    now = str(_stamp(run, None))
     with run.catalog.read() as connection:
         if projects.get_mark(connection, _ROOT_MARK) == _STALE:
             return
-        known = projects.get_mark(connection, _ROOT_STAMP)
-        if quick and known == now:
+        known = projects.get_mark(connection, _ROOT_SEEN) or ""
+        untouched = known.partition(" ")[0] == str(_stamp(run, None))
+        if quick and untouched:
             return
         forms = _root_forms(run, connection, with_gone=False)
         bad = [path for path, root in forms if not run.tree.says(path, root)]
     yield from ((_page_problem(path, ""), None) for path in bad)
-    if not bad and known != now:
+    if not bad and not untouched:
         with run.catalog.write() as connection:
-            projects.set_mark(connection, _ROOT_STAMP, now)
+            projects.set_mark(connection, _ROOT_SEEN, _root_seen(run))
 
 
 def _stamp(run: Run, project: str | None) -> int | None:
     """Return the stamp of a page as it is on disk, or of the root index."""
     return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
+
+
+def _seen(run: Run, project: str | None) -> dict[str, Any]:
+    """Return what is to be noted of a page that was seen to be right, or written, just now."""
+    paths = page_paths(project, run.config.publish.formats).values()
+    # In this order: whoever touches it in between is noticed.
+    stamp = run.tree.stamp_of_all(paths)
+    return {"page_stamp": stamp, "page_sha256": run.tree.sha256_of_all(paths)}
+
+
+def _root_seen(run: Run) -> str:
+    seen = _seen(run, None)
+    return f"{seen['page_stamp']} {(seen['page_sha256'] or b'').hex()}"
 
 
 def _page_problem(path: str, project: str) -> Problem:

@@ -36,6 +36,7 @@ def note(run: Run, connection: Connection) -> None:
             key=run.config.key,
             config=run.config.digest(),
             formats=list(run.config.publish.formats),
+            processes=run.config.processes,
             last_run=run.id + history.spare(run, connection),
             until=history.next_to_forget(run, connection),
         )

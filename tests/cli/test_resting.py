@@ -158,7 +158,7 @@ def test_whatever_is_not_at_rest_is_left_as_it_is(
         (),
         ("--help",),
         ("status",),
-        ("verify",),
+        ("verify", "--repair"),
         ("sync", "six"),
         ("sync", "--dry-run"),
         ("sync", "--prefect"),

@@ -128,7 +128,7 @@ def test_whatever_was_touched_is_left_to_a_whole_verification(seen: Mirror, how:
 @pytest.mark.parametrize("more", [("--repair",), ("--max-age", "7d"), ("--max-duration", "2h")])
 def test_other_verifications_are_whole_ones(seen: Mirror, more: tuple[str, ...]) -> None:
     assert resting.attempt((*VERIFY, *more)) is None
-    assert resting.attempt(("verify", "--json")) is None
+    assert resting.attempt(("verify", *more)) is None
 
 
 def test_a_mirror_of_very_many_files_is_checked_on_record(
@@ -136,6 +136,80 @@ def test_a_mirror_of_very_many_files_is_checked_on_record(
 ) -> None:
     monkeypatch.setattr("pypimirror.catalog.holdings.MOST", 2)
     assert resting.attempt(VERIFY) is None
+
+
+# By hash
+
+
+HASH = ("verify", "--json")
+
+
+def test_every_byte_is_read_and_every_proof_renewed(
+    seen: Mirror, run: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resting.attempt(HASH) is None  # nobody has read them yet
+    assert run(*HASH).code == 0
+    capsys.readouterr()
+    assert resting.attempt(HASH) == 0
+    told = json.loads(capsys.readouterr().out)
+    *_, whole, short = history(seen)
+    assert short == whole
+    assert told["counts"]["bytes_checked"] > 0
+    proven = seen.query("SELECT DISTINCT proven_at FROM files")
+    started = seen.query("SELECT max(started_at) AS at FROM runs")
+    assert [row["proven_at"] for row in proven] == [started[0]["at"]]
+
+
+def flip(path: Path) -> None:
+    """Alter a byte and nothing else that can be seen, as a rotten disk does."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    with path.open("r+b") as stream:
+        stream.write(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("what", ["file", "metadata", "page", "json page", "root index"])
+def test_a_flipped_bit_is_seen(seen: Mirror, run: Command, what: str) -> None:
+    assert run(*HASH).code == 0
+    flip(
+        {
+            "file": file(seen),
+            "metadata": Path(f"{file(seen)}{METADATA_SUFFIX}"),
+            "page": page(seen),
+            "json page": page(seen).with_name("index.v1_json"),
+            "root index": seen.root / "simple" / "index.html",
+        }[what]
+    )
+    assert resting.attempt(VERIFY) == 0  # by looks, nothing has happened
+    assert resting.attempt(HASH) is None
+    assert run(*HASH).code == 1
+
+
+def test_a_slow_disk_and_a_large_mirror_are_read_on_record(
+    seen: Mirror, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*HASH).code == 0
+    with monkeypatch.context() as context:
+        context.setattr("pypimirror.cli.untouched.MOST", 10)
+        assert resting.attempt(HASH) is None
+    with monkeypatch.context() as context:
+        context.setattr("pypimirror.cli.untouched.PATIENCE", 0.0)
+        assert resting.attempt(HASH) is None
+    assert resting.attempt(HASH) == 0
+
+
+def test_a_file_that_cannot_be_read_is_left_to_a_whole_verification(
+    seen: Mirror, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*HASH).code == 0
+
+    def broken(*_: object) -> bytes:
+        raise OSError
+
+    monkeypatch.setattr("pypimirror.cli.untouched.sha256_of", broken)
+    assert resting.attempt(HASH) is None
 
 
 def test_it_imports_next_to_nothing(seen: Mirror) -> None:

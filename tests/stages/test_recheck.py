@@ -8,7 +8,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -504,14 +503,14 @@ def test_the_largest_come_first(
         simulator.add_file("six", *made)
     mirror.sync()
     order: list[str] = []
-    check = Run.check
+    read = Run.read
 
     def recorded(run: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
         jobs = list(jobs)
         order.extend(job.filename for job in jobs)
-        return check(run, jobs)
+        return read(run, jobs)
 
-    monkeypatch.setattr(Run, "check", recorded)
+    monkeypatch.setattr(Run, "read", recorded)
     verify(mirror)
     assert [name[4] for name in order] == ["3", "1", "4", "0", "2"]
 
@@ -545,7 +544,7 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
         return held_pages(*arguments)
 
     monkeypatch.setattr(recheck_module.files, "held", counted)
-    check = Run.check
+    read = Run.read
     peak = 0
 
     def watched(run: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
@@ -558,11 +557,11 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
                 peak = max(peak, under_way)
                 yield job
 
-        for result in check(run, taken()):
+        for result in read(run, taken()):
             under_way -= 1
             yield result
 
-    monkeypatch.setattr(Run, "check", watched)
+    monkeypatch.setattr(Run, "read", watched)
     result = verify(mirror)
     assert result.counts["files_checked"] == 3004
     assert sum(pages) == 3004 and max(pages) == 50
@@ -570,22 +569,6 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
 
 
 # Machine
-
-
-def test_a_dead_verification_worker_condemns_nothing(
-    mirror: Mirror, simulator: Simulator, dying_workers: Callable[[], AbstractContextManager[None]]
-) -> None:
-    files = offer(simulator, "six", "1.0", "2.0") + offer(simulator, "deadly", "1.0")
-    mirror.sync()
-    before = mirror.served()
-    with dying_workers():
-        result = verify(mirror, repair=True)
-    assert result.state == "incomplete", "what was not looked at is not passed over in silence"
-    assert reasons(result.failures) == {files[2].filename: Reason.WORKER}
-    assert result.counts["repaired"] == 0
-    assert {mirror.state(file.filename) for file in files} == {State.PUBLISHED.label}
-    assert mirror.served() == before
-    assert verify(mirror, repair=True).state == "completed"
 
 
 def test_a_file_that_cannot_be_read_is_named_and_not_condemned(
