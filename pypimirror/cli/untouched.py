@@ -15,7 +15,7 @@ from pypimirror.paths import page_paths, sha256_of, stamp_of, walk
 
 #: More bytes than this are read by a verification that is on record meanwhile, as are those for
 #: which the disk takes more seconds than this.
-MOST, PATIENCE = 2 << 30, 5.0
+MOST, PATIENCE = 2 << 30, 15.0
 
 _BUFFER = 1 << 18  #: bytes that are read at once
 

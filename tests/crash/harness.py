@@ -28,7 +28,7 @@ _WHEN = {
 }
 
 #: Beginnings of the names of marks that hold times, or stamps made of them.
-_TIMES = ("recheck ", "statistics", "ended under", "stamp of ", "at rest")
+_TIMES = ("recheck ", "statistics", "ended under", "at rest", "root index seen")
 
 
 class Victim:
