@@ -27,6 +27,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
 from flows import alerts
+from pypimirror.addresses import redacted
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
@@ -57,7 +58,7 @@ class Applied:
     def as_json(self) -> dict[str, Any]:
         """Return this for `--json`."""
         return {
-            "api": PREFECT_API_URL.value(),
+            "api": redacted(PREFECT_API_URL.value() or ""),
             "work_pools": list(self.work_pools),
             "deployments": self.deployments,
             "automations": list(self.automations),
@@ -84,7 +85,8 @@ def apply(file: Path, config: Config) -> Applied:
             made = dict(_make(client, entry, config) for entry in wanted)
             automations = alerts.apply(client, config)
     except (httpx.HTTPError, PrefectException) as error:
-        raise DeployError(f"the Prefect API {PREFECT_API_URL.value()}: {error}") from error
+        said = redacted(f"the Prefect API {PREFECT_API_URL.value()}: {error}")
+        raise DeployError(said) from error
     return Applied(pools, made, automations)
 
 

@@ -22,6 +22,7 @@ from prefect.states import Failed
 
 from flows import running
 from flows.ending import final_state
+from pypimirror.addresses import redacted
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import apply, sequence
 from pypimirror.stages.run import Run
@@ -85,11 +86,12 @@ def run_sync(
         state = sync(config, list(projects), retry, plan, return_state=True)
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
-            raise PrefectUnreachableError(
-                f"the Prefect API {PREFECT_API_URL.value() or '(temporary)'} cannot be used: "
-                f"{error}; start it, or sync with --inline"
-            ) from error
-        get_logger("pypimirror").warning("Prefect did not hear how the run ended: %s", error)
+            api = PREFECT_API_URL.value() or "(temporary)"
+            said = f"the Prefect API {api} cannot be used: {error}; start it, or sync with --inline"
+            raise PrefectUnreachableError(redacted(said)) from error
+        get_logger("pypimirror").warning(
+            "Prefect did not hear how the run ended: %s", redacted(str(error))
+        )
     else:
         if not ended:
             state.result()  # raises the fault of the program that ended the flow

@@ -27,6 +27,11 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def redacted(text: str) -> str:
+    """Return a message without the logins that addresses in it hold."""
+    return re.sub(r"://[^/\s'\"]*@", "://", text)
+
+
 def login_of(url: str) -> tuple[str, str] | None:
     """Return the user name and password that an address holds."""
     login, at, _ = urlsplit(url).netloc.rpartition("@")

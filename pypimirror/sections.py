@@ -32,6 +32,10 @@ from pypimirror.durations import Duration
 
 def _index_url(value: str, info: ValidationInfo) -> str:
     parts = urlsplit(value)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is no number up to 65535") from None
     is_directory = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
     if not is_directory and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from pypimirror import lock
+from pypimirror.addresses import without_login
 from pypimirror.cli.errors import Exit
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import DEFAULT_FILE, Config
@@ -65,10 +66,11 @@ def _set_up_logging(verbose: bool, quiet: bool) -> None:
 
 
 def _announce(parts: Parts, config: Config, *, as_json: bool, quiet: bool) -> None:
-    ui = parts.api.removesuffix("/api")
+    api = without_login(parts.api)
+    ui = api.removesuffix("/api")
     if as_json:
         web = {"web": parts.web_url} if parts.web else {}
-        print_json({"directory": str(config.directory), "prefect": parts.api, **web})
+        print_json({"directory": str(config.directory), "prefect": api, **web})
     elif not quiet:
         web_line = f"{parts.web_url}simple/" if parts.web else "not served"
         out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)

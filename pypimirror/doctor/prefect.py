@@ -11,6 +11,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from pypimirror.addresses import basic, login_of, without_login
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 
 _TIMEOUT = 5.0  # seconds
@@ -22,20 +23,21 @@ def check(api: str | None) -> Iterator[Finding]:
     if api is None:
         yield skipped("prefect", "not used: no API is configured")
         return
+    shown = without_login(api)
     try:
         theirs = str(_ask(api, "admin/version"))
     except HTTPError as error:
         remedy = "Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
         if error.code not in (401, 403):
             remedy = "Check PREFECT_API_URL: it ends in /api"
-        yield failed("prefect", f"{api}: answers with HTTP {error.code}", remedy)
+        yield failed("prefect", f"{shown}: answers with HTTP {error.code}", remedy)
         return
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         remedy = "Start the Prefect server, or unset PREFECT_API_URL: then syncs run inline"
-        yield failed("prefect", f"{api}: does not answer: {reason}", remedy)
+        yield failed("prefect", f"{shown}: does not answer: {reason}", remedy)
         return
-    yield _version(api, theirs)
+    yield _version(shown, theirs)
     yield from _deployments(api)
 
 
@@ -78,6 +80,9 @@ def _ask(api: str, path: str, body: object = None) -> Any:
         headers["Authorization"] = f"Bearer {key}"
     elif login := os.environ.get("PREFECT_API_AUTH_STRING"):
         headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    elif given := login_of(api):
+        headers["Authorization"] = basic(*given)
+    api = without_login(api)
     data = None if body is None else json.dumps(body).encode()
     request = Request(f"{api.rstrip('/')}/{path}", data, headers)  # noqa: S310 - from the settings
     with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310

@@ -184,7 +184,7 @@ def netrc_login(host: str, *, or_default: bool = False) -> str:
             except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
                 return ""
             found = hosts.get(host) or (hosts.get("default") if or_default else None)
-            return basic(found[0], found[2] or "") if found else ""
+            return basic(found[0], found[2]) if found and (found[0] or found[2]) else ""
     return ""
 
 

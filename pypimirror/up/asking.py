@@ -13,6 +13,8 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+from pypimirror.addresses import redacted
+
 #: Seconds that an answer may take.
 TIMEOUT = 5.0
 _LARGEST = 1 << 20
@@ -34,10 +36,10 @@ async def ask(url: str, document: object = None) -> Any:
         head, _, content = answer.partition(b"\r\n\r\n")
         status = int(head.split(None, 2)[1])
         if not 200 <= status < 300:
-            raise NoAnswerError(f"{url}: {status}")
+            raise NoAnswerError(f"{redacted(url)}: {status}")
         return json.loads(content)
     except (OSError, ValueError, IndexError, RecursionError) as error:
-        raise NoAnswerError(f"{url}: {error or type(error).__name__}") from error
+        raise NoAnswerError(f"{redacted(url)}: {error or type(error).__name__}") from error
 
 
 async def answers(url: str) -> bool:

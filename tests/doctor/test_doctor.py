@@ -342,5 +342,9 @@ def test_prefect(answers: dict[str, Any], expected: dict[str, str]) -> None:
         answers = {**answers, "deployments/filter": []}
         expected = {**expected, "prefect deployments": "warning"}
     with prefect_api(answers) as api:
-        assert {f.name: f.state.value for f in prefect.check(api)} == expected
-    assert [f.state for f in prefect.check(api)] == [State.FAILED], "it has ended"
+        api = api.replace("//", "//me:s3cret@")
+        found = list(prefect.check(api))
+        assert {f.name: f.state.value for f in found} == expected
+    ended = list(prefect.check(api))
+    assert [f.state for f in ended] == [State.FAILED], "it has ended"
+    assert "s3cret" not in repr(found + ended)

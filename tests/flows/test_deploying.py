@@ -14,10 +14,12 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.server.events import jinja_filters
 from prefect.server.utilities import user_templates
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import alerts, deployments
 from pypimirror.config import Config, ConfigError, parse
 from pypimirror.project import project_directory
+from tests.flows.stack import free_port
 
 FILE = Path("/etc/pypimirror.toml")
 
@@ -69,6 +71,17 @@ def test_cron_fields_that_make_no_sense_are_named() -> None:
 def test_without_an_api_it_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match="set PREFECT_API_URL"):
         deployments.apply(FILE, config())
+
+
+def test_a_login_in_the_address_of_the_api_is_not_told() -> None:
+    nowhere = f"http://me:s3cret@127.0.0.1:{free_port()}/api"
+    with (
+        temporary_settings({PREFECT_API_URL: nowhere}),
+        pytest.raises(deployments.DeployError) as caught,
+    ):
+        deployments.apply(FILE, config())
+    assert "127.0.0.1" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_without_a_webhook_only_runs_that_are_gone_are_watched() -> None:
