@@ -7,11 +7,12 @@ whole verification knows what to make of it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 #: More files than this are a verification's that is on record while it looks.
@@ -32,8 +33,7 @@ SELECT (SELECT value FROM marks WHERE name = 'root index'),
        (SELECT value FROM marks WHERE name = 'root index seen')
 """
 
-#: Notes the time at which all that is held was seen to be right.
-PROVEN_NOW = f"""
+_PROVEN = f"""
 UPDATE files SET proven_at = ? WHERE state IN ({", ".join(str(int(s)) for s in sorted(_PRESENT))})
 AND (state != {int(State.WITHDRAWN)} OR withdrawn_at IS NOT NULL)
 """  # noqa: S608 - numbers of our own
@@ -89,3 +89,17 @@ def read(connection: sqlite3.Connection) -> Holdings | None:
     return Holdings(
         number, held, files, [top, *((name, Seen(stamp, sha)) for name, stamp, sha, *_ in pages)]
     )
+
+
+def prove(connection: sqlite3.Connection, now: float) -> None:
+    """Note that all that is held was seen to be right at a time, also in what is told of it."""
+    connection.execute(_PROVEN, (now,))
+    row = connection.execute("SELECT value FROM marks WHERE name = 'statistics'").fetchone()
+    if row is None:
+        return
+    figures = json.loads(row[0])
+    proven = sum(figures["files"][state.label] for state in PROVEN)
+    figures |= {"at": now, "oldest_proof": now if proven else None}
+    figures["proven_within"] = dict.fromkeys(figures["proven_within"], proven)
+    query = "UPDATE marks SET value = ? WHERE name = 'statistics'"
+    connection.execute(query, (json.dumps(figures),))

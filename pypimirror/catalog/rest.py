@@ -24,7 +24,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
@@ -109,11 +109,15 @@ class Resting:
         return self.connection.execute(query, (arguments, ended.config)).fetchone()[0]  # type: ignore[no-any-return]
 
     def copy(
-        self, run: int, now: float, also: tuple[str, tuple[Any, ...]] | None = None, **counts: int
+        self,
+        run: int,
+        now: float,
+        also: Callable[[sqlite3.Connection], None] = lambda _: None,
+        **counts: int,
     ) -> Copied | None:
         """Record a run that began at `now` and went as `run` did; None: it may not say so.
 
-        With it, a statement is executed that says what else it found.
+        `also` notes, in the same transaction, what else it found.
         That it went so, but for `counts`, is for the caller to know.
         """
         connection = self.connection
@@ -131,8 +135,7 @@ class Resting:
             for stage in list(_rows(connection, _STAGES, run)):
                 values = _with_counts(stage | times | {"run_id": run_id}, counts)
                 _insert(connection, "stages", values)
-            if also is not None:
-                connection.execute(*also)
+            also(connection)
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

@@ -156,10 +156,12 @@ def _verify(
         return None
     if not quick and not untouched.every_byte_of(held, directory, ended.formats, ended.processes):
         return None
-    also = None if quick else (holdings.PROVEN_NOW, (now,))
+    checked, size = held.number, 0 if quick else held.size
+    prove = holdings.prove if not quick else lambda *_: None
     with interrupts.shield():
-        counts = {"files_checked": held.number, "bytes_checked": 0 if quick else held.size}
-        return resting.copy(model, now, also, **counts)
+        return resting.copy(
+            model, now, lambda base: prove(base, now), files_checked=checked, bytes_checked=size
+        )
 
 
 def _is_tidy(directory: str, private: str) -> bool:

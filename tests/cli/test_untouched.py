@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pypimirror.catalog import statistics
+from pypimirror.catalog.database import Catalog
 from pypimirror.cli import resting
 from pypimirror.paths import METADATA_SUFFIX
 from tests.cli.conftest import Command
@@ -158,6 +162,12 @@ def test_every_byte_is_read_and_every_proof_renewed(
     proven = seen.query("SELECT DISTINCT proven_at FROM files")
     started = seen.query("SELECT max(started_at) AS at FROM runs")
     assert [row["proven_at"] for row in proven] == [started[0]["at"]]
+    with closing(Catalog.open(seen.config.catalog_url)) as catalog, catalog.read() as connection:
+        kept = statistics.last(connection)
+        assert kept is not None
+        counted = statistics.take(connection, kept.at)
+    assert kept == msgspec.structs.replace(counted, took=kept.took)
+    assert kept.oldest_proof == started[0]["at"]
 
 
 def flip(path: Path) -> None:
