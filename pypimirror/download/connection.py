@@ -50,6 +50,12 @@ class Line(NamedTuple):
             proxy is not None and proxy.kind in ("http", "https") and self.origin.scheme == "http"
         )
 
+    @property
+    def needs_tls(self) -> bool:
+        """Whether the connection, or that to the proxy, is over TLS."""
+        proxy = self.proxy
+        return self.origin.scheme == "https" or (proxy is not None and proxy.kind == "https")
+
 
 class Head(NamedTuple):
     """The status line and headers of an answer."""

@@ -66,9 +66,9 @@ class Resolver:
 
 
 def open_connection(
-    line: Line, *, timeout: float, resolver: Resolver, tls: SSLContext
+    line: Line, *, timeout: float, resolver: Resolver, tls: SSLContext | None
 ) -> Connection:
-    """Connect, within `timeout` seconds in all.
+    """Connect, within `timeout` seconds in all; `tls` is there where the line needs it.
 
     Where only public addresses may be asked, another is refused: HOST_NOT_ALLOWED.
     """
@@ -135,7 +135,8 @@ def _pass(
         tunnel.http_connect(at_proxy, proxy, origin)
 
 
-def _begin_tls(sock: socket.socket, origin: Origin, tls: SSLContext) -> socket.socket:
+def _begin_tls(sock: socket.socket, origin: Origin, tls: SSLContext | None) -> socket.socket:
+    assert tls is not None
     try:
         return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
     except ssl.SSLCertVerificationError as error:

@@ -204,7 +204,7 @@ class Transport(BaseAdapter):
 
     def _open(self, line: Line) -> Connection:
         tls = self._tls.get(line.ca_file)
-        if tls is None:
+        if tls is None and line.needs_tls:  # to read all authorities takes a while
             tls = self._tls[line.ca_file] = make_tls_context(line.ca_file)
         return open_connection(line, timeout=self.timeout, resolver=self._resolver, tls=tls)
 
