@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import OPTIONS, translate
@@ -81,8 +82,9 @@ MIRROR: list[tuple[str, Outcome, str, Any]] = [
     (f"master = {pypi_address().removesuffix('/simple/')}/", TAKEN, "upstream.hosts", ("*",)),
     ("master = http://127.0.0.1:81/x", TAKEN, "upstream.url", "http://127.0.0.1:81/x/simple/"),
     ("master = http://127.0.0.1:81", TAKEN, "upstream.name", "127.0.0.1-81"),
-    ("proxy = http://10.0.0.1:3128", TAKEN, "upstream.name", "pypi"),
-    ("proxy = socks5://10.0.0.1", NOT_POSSIBLE, "upstream.name", "pypi"),
+    ("proxy = http://10.0.0.1:3128", TAKEN, "download.proxy", SecretStr("http://10.0.0.1:3128")),
+    ("proxy = socks5://10.0.0.1", TAKEN, "download.proxy", SecretStr("socks5://10.0.0.1")),
+    ("proxy = socks4://10.0.0.1", NOT_POSSIBLE, "upstream.name", "pypi"),
     ("proxy =", NOT_NEEDED, "upstream.name", "pypi"),
     ("download-mirror = http://127.0.0.1:9/", TAKEN, "upstream.alternates",
      ("http://127.0.0.1:9/simple/",)),
@@ -154,7 +156,7 @@ def test_no_secret_is_told(source: Source) -> None:
         "proxy = http://me:hush@10.0.0.1:1\nmaster = https://me:hush@127.0.0.1",
     )
     assert not [o for o in source.options().values() if "hush" in o.note]
-    assert translate(source.file).text.count("hush") == 1, "the address of the upstream needs it"
+    assert translate(source.file).text.count("hush") == 2, "upstream and proxy need it"
 
 
 def test_nothing_in_a_value_gets_out_of_its_line(source: Source) -> None:

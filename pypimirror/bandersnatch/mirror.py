@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pypimirror.addresses import parse_proxy
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
 from pypimirror.sections import pypi_address, upstream_name
 
@@ -49,13 +50,13 @@ def _master(draft: Draft, value: str) -> Answer:
     return Outcome.TAKEN, f'{note}, hosts = ["*"]: name private hosts of files in `hosts`'
 
 
-def _proxy(_draft: Draft, value: str) -> Answer:
-    if value.lower().startswith("socks"):
-        return Outcome.NOT_POSSIBLE, "SOCKS is not spoken; put a proxy for HTTP before it"
-    return (
-        Outcome.TAKEN,
-        "by you: set HTTPS_PROXY and HTTP_PROXY to it where pypimirror runs, not in the file",
-    )
+def _proxy(draft: Draft, value: str) -> Answer:
+    try:
+        proxy = parse_proxy(value)
+    except ValueError as error:
+        return Outcome.NOT_POSSIBLE, str(error)
+    draft.set("download", "proxy", value)
+    return Outcome.TAKEN, f"[download] proxy: {proxy.shown}, in place of the environment's"
 
 
 def _download_mirror(draft: Draft, value: str) -> Answer:
@@ -164,7 +165,7 @@ OPTIONS = (
     ),
     _mirror("master", "`[[upstream]] url`", _master),
     _mirror("allow-non-https", "the scheme of `url` decides"),
-    _mirror("proxy", "`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` in the environment", _proxy),
+    _mirror("proxy", "`[download] proxy`", _proxy),
     _mirror("download-mirror", "`[[upstream]] alternates`", _download_mirror),
     _mirror("download-mirror-no-fallback", "not possible where it is on", _no_fallback),
     _mirror("json", "`legacy` in `[publish] formats`", _json),
