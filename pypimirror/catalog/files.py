@@ -11,6 +11,7 @@ from sqlalchemy import (
     Row,
     and_,
     delete,
+    func,
     or_,
     select,
     update,
@@ -214,8 +215,8 @@ def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) ->
         connection.execute(update(files).where(files.c.id.in_(chunk)).values(gone=cause))
 
 
-def leaving(connection: Connection) -> Iterator[Row[Any]]:
-    """Stream the files that are not offered any more and not yet withdrawn."""
+def leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
+    """Return files that are not offered any more and not yet withdrawn: the next behind an id."""
     query = (
         select(
             files.c.id,
@@ -232,8 +233,20 @@ def leaving(connection: Connection) -> Iterator[Row[Any]]:
             projects.c.name.label("project"),
         )
         .join(projects)
-        .where(IS_LEAVING)
+        .where(IS_LEAVING, files.c.id > after)
         .order_by(files.c.id)
+    )
+    return list(connection.execute(query.limit(CHUNK)))
+
+
+def dropped(connection: Connection) -> Iterator[Row[tuple[str, int]]]:
+    """Stream the projects of which the upstream dropped files of pages, with how many it did."""
+    query = (
+        select(projects.c.name, func.count())
+        .join(projects)
+        .where(IS_LEAVING, files.c.gone == Cause.UPSTREAM, is_listed())
+        .group_by(files.c.project_id, projects.c.name)
+        .order_by(files.c.project_id)
     )
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
@@ -362,20 +375,28 @@ def forget(connection: Connection, ids: Iterable[int]) -> None:
         connection.execute(delete(files).where(files.c.id.in_(chunk)))
 
 
-def expired(connection: Connection, before: float) -> list[Row[Any]]:
-    """Return the files that were withdrawn before a time and whose bytes are still here.
+def expired(
+    connection: Connection, before: float, after: tuple[float, int] = (0.0, 0)
+) -> list[Row[Any]]:
+    """Return files that were withdrawn before a time and whose bytes are still here: the next.
 
-    Files that a page on disk may still link to are not among them.
+    Files that a page on disk may still link to are not among them. They come by the time when they
+    were withdrawn, and by id, behind the pair of these that `after` names.
     """
+    withdrawn_at, file_id = after
+    columns = files.c
     query = (
         select(files, projects.c.name.label("project"))
         .join(projects)
         .where(
-            files.c.withdrawn_at.is_not(None),
-            files.c.withdrawn_at <= before,
-            files.c.gone.is_distinct_from(Cause.QUARANTINE),
+            columns.withdrawn_at.is_not(None),
+            columns.withdrawn_at <= before,
+            columns.withdrawn_at >= withdrawn_at,
+            or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
+            columns.gone.is_distinct_from(Cause.QUARANTINE),
             projects.c.dirty.is_(False),
             or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
         )
+        .order_by(columns.withdrawn_at, columns.id)
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query.limit(CHUNK)))

@@ -255,7 +255,8 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
 
 
 def to_remove(connection: Connection) -> list[Row[Any]]:
-    """Return the projects that are gone and whose pages may still be on disk.
+    """Return projects that are gone and whose pages may still be on disk: the next of them.
+
 
     A dirty one may have a page that a dead run wrote and did not record.
     """
@@ -264,7 +265,7 @@ def to_remove(connection: Connection) -> list[Row[Any]]:
         or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
         projects.c.gone.is_not(None),
     )
-    return list(connection.execute(query))
+    return list(connection.execute(query.order_by(projects.c.id).limit(CHUNK)))
 
 
 def settle(connection: Connection, *, with_gone: bool) -> None:

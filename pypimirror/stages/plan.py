@@ -182,24 +182,24 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
 def _add_removals(run: _Rehearsal, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
-        leaving = [row for row in files.leaving(connection) if withdraw.is_listed(row)]
         run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
         if publish.is_another_form(run, connection):
             entries = projects.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in entries))
-    withdrawn = withdraw.withdraw(run)
-    if withdrawn.refusal is not None:
-        run.kept.append(withdrawn.refusal)
+    leaving = [r for rows in withdraw.leaving(run) for r in rows if withdraw.is_listed(r)]
+    refusal = withdraw.withdraw(run)
+    if refusal is not None:
+        run.kept.append(refusal)
     else:
         found.withdraw.extend(_entry(row, row.gone) for row in leaving)
-    before = run.now - run.config.delete.grace.total_seconds()
     with run.catalog.write() as connection:
-        for chunk in projects.chunks(withdrawn.projects):
-            rows = projects.get(connection, chunk)
-            _add_pages(found, (row.name for row in rows if row.gone is None))
-        projects.settle(connection, with_gone=withdrawn.allowed)
-        expired = files.expired(connection, before)
-        found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
+        if refusal is None:
+            for chunk in projects.chunks({row.project_id for row in leaving}):
+                rows = projects.get(connection, sorted(chunk))
+                _add_pages(found, (row.name for row in rows if row.gone is None))
+        projects.settle(connection, with_gone=refusal is None)
+    expired = (row for rows in withdraw.expired(run) for row in rows)
+    found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
 
 
 def _add_pages(found: Plan, names: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from pypimirror.model import Problem, ProjectStatus, Reason, Stage
 from pypimirror.publish import legacy, render
 from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.stages import quarantine, withdraw
-from pypimirror.stages.run import Run
+from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
 
 #: Pages that are written, flushed and committed together.
@@ -74,17 +74,22 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
 def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
     _redo_pages_of_another_form(run)
-    withdrawn = withdraw.withdraw(run)
-    _render_dirty(run, with_gone=not withdrawn.allowed)
+    refusal = withdraw.withdraw(run)
+    allowed = refusal is None
+    _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
-        going = projects.to_remove(connection) if withdrawn.allowed else []
+        going = projects.to_remove(connection) if allowed else []
         stale = projects.get_mark(connection, _ROOT_MARK) != ""
     if stale or going:
-        _publish_root(run, with_gone=not withdrawn.allowed)
-    _remove_pages(run, going)
+        _publish_root(run, with_gone=not allowed)
+    while going:
+        _remove_pages(run, going)
+        with run.catalog.read() as connection:
+            going = projects.to_remove(connection)
     withdraw.remove_expired(run)
     quarantine.trim(run.tree, run.config.quarantine, run.now)
-    withdrawn.raise_if_refused()
+    if refusal is not None:
+        raise StoppedError(refusal)
 
 
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
@@ -364,8 +369,6 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
     for row in going:
         for path in page_paths(row.name, _FORMS).values():
             run.tree.remove(path)
-    if not going:
-        return
     run.tree.flush()
     with run.catalog.write() as connection:
         done = {"live": False, "dirty": False, "todo": False, **totals.NOTHING}

@@ -7,58 +7,68 @@ says it withholds for now.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects, totals
-from pypimirror.catalog.states import DUE, PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PROVEN, State
 from pypimirror.model import Problem, Reason
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 _EXAMPLES = 3
 
 
-@dataclass(frozen=True)
-class Withdrawn:
-    """What became of the files that are not offered any more."""
+def withdraw(run: Run) -> Problem | None:
+    """Take back the files that are not offered any more, unless the guard refuses: then say why.
 
-    projects: Sequence[int] = ()  #: ids of those whose pages must be rendered
-    refusal: Problem | None = None  #: why nothing was withdrawn
-
-    @property
-    def allowed(self) -> bool:
-        """Whether the guard agreed."""
-        return self.refusal is None
-
-    def raise_if_refused(self) -> None:
-        """Raise `StoppedError` where the guard refused."""
-        if self.refusal is not None:
-            raise StoppedError(self.refusal)
+    They go in chunks, each in a transaction of its own. A run that dies between two of them has
+    withdrawn less; what is left was within the limits, and is so still.
+    """
+    refusal = guard(run)
+    if refusal is None:
+        for rows in leaving(run):
+            _withdraw(run, rows)
+    return refusal
 
 
-def withdraw(run: Run) -> Withdrawn:
-    """Take back the files that are not offered any more, unless the guard refuses."""
-    with run.catalog.read() as connection:
-        leaving = list(files.leaving(connection))
-        held = totals.held(connection)
-    refusal = guard(run, leaving, held.files + held.linked)
-    if refusal is not None:
-        return Withdrawn(refusal=refusal)
-    listed = [row for row in leaving if is_listed(row)]
-    held_here = {row.id for row in leaving if row.state in PROVEN or _is_in_place(run, row)}
-    for row in leaving:
+def leaving(run: Run) -> Iterator[list[Row[Any]]]:
+    """Yield the files that are not offered any more and not yet withdrawn, in chunks."""
+    last = 0
+    while True:
+        with run.catalog.read() as connection:
+            rows = files.leaving(connection, last)
+        if not rows:
+            return
+        yield rows
+        last = rows[-1].id
+
+
+def expired(run: Run) -> Iterator[list[Row[Any]]]:
+    """Yield the files whose grace is over and whose bytes are here, in chunks."""
+    before = run.now - run.config.delete.grace.total_seconds()
+    last = (0.0, 0)
+    while True:
+        with run.catalog.read() as connection:
+            rows = files.expired(connection, before, last)
+        if not rows:
+            return
+        yield rows
+        last = (rows[-1].withdrawn_at, rows[-1].id)
+
+
+def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
+    listed = [row for row in rows if is_listed(row)]
+    held_here = {row.id for row in rows if row.state in PROVEN or _is_in_place(run, row)}
+    for row in rows:
         if row.state not in PROVEN:
             run.tree.discard(row.id)
     kept = held_here | {row.id for row in listed}
-    touched = {row.project_id for row in listed}
     moved = [
         {"id": row.id, "withdrawn_at": run.now if row.id in held_here else row.withdrawn_at}
-        for row in leaving
+        for row in rows
         if row.id in kept
     ]
     with run.catalog.write() as connection:
@@ -66,10 +76,9 @@ def withdraw(run: Run) -> Withdrawn:
         awaited = [{"id": row.id} for row in listed if row.linked and row.state in DUE]
         files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
-        files.forget(connection, (row.id for row in leaving if row.id not in kept))
-        projects.touch(connection, touched)
+        files.forget(connection, (row.id for row in rows if row.id not in kept))
+        projects.touch(connection, {row.project_id for row in listed})
     run.count(files_withdrawn=len(listed))
-    return Withdrawn(sorted(touched))
 
 
 def is_listed(row: Row[Any]) -> bool:
@@ -77,24 +86,30 @@ def is_listed(row: Row[Any]) -> bool:
     return bool(row.linked or row.state in PROVEN)
 
 
-def guard(run: Run, leaving: Sequence[Row[Any]], held: int) -> Problem | None:
+def guard(run: Run) -> Problem | None:
     """Return why this much may not be withdrawn at once, or None.
 
     A share means something only across projects: that one project is deleted is daily life, and
     in a small mirror it may be a third of everything.
     """
-    dropped = [row for row in leaving if is_listed(row) and row.gone == Cause.UPSTREAM]
     limits = run.config.delete
-    per_project = Counter(row.project for row in dropped)
-    by_count = len(dropped) > limits.max_count
-    by_share = len(per_project) > 1 and len(dropped) > limits.max_share * held
+    number = found = 0
+    most: list[tuple[str, int]] = []
+    with run.catalog.read() as connection:
+        for name, dropped in files.dropped(connection):
+            number, found = number + dropped, found + 1
+            most = sorted([*most, (name, dropped)], key=lambda each: -each[1])[:_EXAMPLES]
+        on_pages = totals.held(connection)
+    held = on_pages.files + on_pages.linked
+    by_count = number > limits.max_count
+    by_share = found > 1 and number > limits.max_share * held
     if not by_count and not by_share:
         return None
-    examples = ", ".join(f"{name} ({n})" for name, n in per_project.most_common(_EXAMPLES))
+    examples = ", ".join(f"{name} ({dropped})" for name, dropped in most)
     return Problem(
         Reason.DELETION_GUARD,
-        f"the upstream dropped {len(dropped)} of {held} files, of {len(per_project)} projects "
-        f"({examples}{', …' if len(per_project) > _EXAMPLES else ''}), which is more than "
+        f"the upstream dropped {number} of {held} files, of {found} projects "
+        f"({examples}{', …' if found > _EXAMPLES else ''}), which is more than "
         f"[delete] allows (max_share = {limits.max_share}, max_count = {limits.max_count}); "
         "nothing was removed. If that is right, raise the limits for one run: "
         "PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000",
@@ -103,21 +118,17 @@ def guard(run: Run, leaving: Sequence[Row[Any]], held: int) -> Problem | None:
 
 def remove_expired(run: Run) -> None:
     """Remove the bytes of files that were withdrawn longer ago than the grace period."""
-    before = run.now - run.config.delete.grace.total_seconds()
-    with run.catalog.read() as connection:
-        rows = files.expired(connection, before)
-    for row in rows:
-        relative = _path(row)
-        run.tree.remove(relative + METADATA_SUFFIX)
-        if row.provenance_sha256 is not None:
-            run.tree.remove(relative + PROVENANCE_SUFFIX)
-        run.tree.remove(relative)
-    if rows:
+    for rows in expired(run):
+        for row in rows:
+            relative = _path(row)
+            run.tree.remove(relative + METADATA_SUFFIX)
+            if row.provenance_sha256 is not None:
+                run.tree.remove(relative + PROVENANCE_SUFFIX)
+            run.tree.remove(relative)
         run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
             nothing = {"withdrawn_at": None, "provenance_sha256": None}
-            changes = [{"id": row.id, **nothing} for row in rows]
-            files.change(connection, changes)
+            files.change(connection, ({"id": row.id, **nothing} for row in rows))
 
 
 def _is_in_place(run: Run, row: Row[Any]) -> bool:
