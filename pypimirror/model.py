@@ -77,7 +77,7 @@ class Reason(StrEnum):
     LOCK = "lock"  #: another run may have taken the mirror over
     WORKER = "worker"  #: a child process died
     LOST = "lost"  #: bytes that should be here are not
-    FOREIGN = "foreign"  #: a file in the mirror root that the catalog does not know
+    FOREIGN = "foreign"  #: something in the mirror root that is not this mirror's
     PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
     PLAN_DIFFERS = "plan-differs"  #: what there is to do is not what was planned

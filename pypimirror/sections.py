@@ -258,8 +258,10 @@ class PublishSection(_Section):
     changes: Path | None = Field(
         None,
         description="A file that each run writes: the paths below the mirror root that it added, "
-        "changed and removed, in that order of events, for rsync, a CDN or an air gap. `{run}` in "
-        "it is the run's name; relative to the configuration file.",
+        "changed and removed, in that order of events, for rsync, a CDN or an air gap. Empty until "
+        "the run ends; what a run that was killed did is in the next list, so read each. A path "
+        "that is not there any more goes further down. `{run}` in it is the run's name; relative "
+        "to the configuration file.",
     )
     changes_format: Form = Field(
         "lines",

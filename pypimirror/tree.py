@@ -34,6 +34,9 @@ _REMEMBERED = 100_000
 #: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
 
+#: Errors that tell of something that is in the way, and not of the disk.
+_IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError)
+
 
 class TreeError(PypimirrorError):
     """The mirror root cannot be used or written; the message names the path."""
@@ -171,15 +174,20 @@ class Tree:
         for suffix in (".part", ".part.json", METADATA_SUFFIX, PROVENANCE_SUFFIX):
             self.unstage(f"{file_id}{suffix}")
 
-    def place(self, moves: Sequence[tuple[Path | str, str]]) -> None:
+    def place(
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, str] | None = None
+    ) -> None:
         """Move each source, verified, to its relative path in one step; its bytes are durable then.
 
-        That the move is durable too is for `flush` to say.
+        That the move is durable too is for `flush` to say. Where something that is no file is in
+        the way, it is put down in `blocked`, by the relative path, in words, and the others are
+        placed all the same; without `blocked`, that is an error as any other.
         """
         if not moves:
             return
         relative = ""  # what an error is about
         try:
+            self._note(moves)
             for source, relative in moves:  # noqa: B007
                 self._durability.settle(source)
             relative = ""
@@ -188,19 +196,43 @@ class Tree:
             for source, relative in moves:
                 self._step("place", relative)
                 target = self._root + relative
-                self._make_parent(target)
-                is_new = self.changes is None or not self.has(relative)
-                os.replace(source, target)  # noqa: PTH105 - paths as text cost half
+                try:
+                    self._make_parent(target)
+                    os.replace(source, target)  # noqa: PTH105 - paths as text cost half
+                except _IN_THE_WAY:
+                    if blocked is None:
+                        raise
+                    blocked[relative] = self._what_blocks(relative)
+                    continue
                 self._durability.changed(target.rpartition("/")[0])
-                if self.changes is not None:
-                    self.changes.add("added" if is_new else "changed", relative)
         except OSError as error:
             raise TreeError(self.path(relative), error) from error
 
-    def write(self, pages: Iterable[tuple[str, Iterable[bytes]]]) -> int:
+    def _note(self, moves: Iterable[tuple[Path | str, str]]) -> None:
+        """Note what is about to be placed, if anybody wants to know: a run may die right after."""
+        if self.changes is not None:
+            for _, relative in moves:
+                self.changes.add("changed" if self.has(relative) else "added", relative)
+            self.changes.flush()
+            self._durability.settle(self.changes.journal)
+
+    def _what_blocks(self, relative: str) -> str:
+        """Say what is in the way of a path, and what to do."""
+        taken = self.path(relative)
+        while not taken.exists():
+            taken = taken.parent
+        kind = "directory" if taken.is_dir() else "file"
+        return (
+            f"cannot be put in place, since {taken} is a {kind} that is not this mirror's. "
+            "Move it away; the next sync does the rest"
+        )
+
+    def write(
+        self, pages: Iterable[tuple[str, Iterable[bytes]]], blocked: dict[str, str] | None = None
+    ) -> int:
         """Write pages so that a reader, and a power cut, sees each old or new; count them.
 
-        Pages that already say the same are left alone.
+        Pages that already say the same are left alone. On `blocked`, see `place`.
         """
         ready: list[tuple[Path | str, str]] = []
         for relative, chunks in pages:
@@ -214,15 +246,29 @@ class Tree:
                     ready.append((fresh, relative))
             except OSError as error:
                 raise TreeError(self.path(relative), error) from error
-        self.place(ready)
-        return len(ready)
+        self.place(ready, blocked)
+        if not blocked:
+            return len(ready)
+        stuck = [fresh for fresh, relative in ready if relative in blocked]
+        for page in stuck:
+            os.unlink(page)  # noqa: PTH108
+        return len(ready) - len(stuck)
+
+    def read(self, relative: str) -> bytes | None:
+        """Return what is in a file; None where there is none."""
+        path = self.path(relative)
+        with _told(path):
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, *_IN_THE_WAY):
+                return None
 
     def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
         """Whether the page at `relative` has this content."""
         try:
             with open(self._root + relative, "rb") as stream:  # noqa: PTH123
                 return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
-        except FileNotFoundError:
+        except (FileNotFoundError, *_IN_THE_WAY):
             return False
         except OSError as error:
             raise TreeError(self.path(relative), error) from error
@@ -233,16 +279,21 @@ class Tree:
         path = self.path(relative)
         with _told(path):
             try:
-                if self.changes is not None and self.has(relative):
+                if self.changes is not None and self.size(relative) is not None:
                     self.changes.add("removed", relative)
+                    self.changes.flush()
                 path.unlink(missing_ok=True)
                 parent = path.parent
                 while parent.parent != self.directory and not any(parent.iterdir()):
                     parent.rmdir()
                     self._made.discard(str(parent))
                     parent = parent.parent
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return
+            except (IsADirectoryError, PermissionError):
+                if path.is_dir():
+                    return  # it is nothing that this mirror has made
+                raise
             self._durability.changed(parent)
 
     def set_aside(self, source: Path, name: str, report: bytes) -> None:
@@ -300,8 +351,6 @@ class Tree:
         self._step("flush", "")
         with _told(self.directory):
             self._durability.flush()
-            if self.changes is not None:
-                self.changes.flush()
 
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]
@@ -335,7 +384,9 @@ def _same(fresh: str, current: str) -> bool:
     try:
         if os.stat(current).st_size != os.stat(fresh).st_size:  # noqa: PTH116
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if os.path.isdir(current):  # noqa: PTH112
         return False
     with open(fresh, "rb") as new, open(current, "rb") as old:  # noqa: PTH123
         while chunk := new.read(1 << 20):

@@ -157,9 +157,29 @@ def test_discard_leaves_nothing_of_a_file_in_staging_and_all_of_others(tree: Tre
 def test_an_error_of_the_disk_names_the_path(tree: Tree) -> None:
     with pytest.raises(TreeError, match=r"packages/six/six-1\.0\.zip"):
         tree.place([(tree.staging / "absent", "packages/six/six-1.0.zip")])
-    (tree.directory / "simple/a/index.html").mkdir(parents=True)
+    with pytest.raises(TreeError, match="simple/aaa"):
+        tree.remove(f"simple/{'a' * 300}/index.html")
+
+
+@pytest.mark.parametrize("in_the_way", ["simple/a/index.html/x", "simple/a"])
+def test_what_is_in_the_way_stops_no_other_page_and_stays(tree: Tree, in_the_way: str) -> None:
+    stranger = tree.directory / in_the_way
+    stranger.parent.mkdir(parents=True, exist_ok=True)
+    stranger.write_bytes(b"precious")
+    blocked: dict[str, str] = {}
+    pages = [(f"simple/{name}/index.html", [b"page"]) for name in "abc"]
+    assert tree.write(pages, blocked) == 2
+    assert tree.write(pages, blocked) == 0
+    assert list(blocked) == ["simple/a/index.html"]
+    assert str(tree.directory / "simple/a") in blocked["simple/a/index.html"]
+    assert (tree.directory / "simple/c/index.html").read_bytes() == b"page"
+    assert not list(tree.private.glob("page.*"))
     with pytest.raises(TreeError, match="simple/a"):
-        tree.remove("simple/a/index.html")
+        tree.write(pages)
+    tree.remove("simple/a/index.html")
+    assert not tree.says("simple/a/index.html", [b"page"])
+    assert tree.read("simple/a/index.html") is None
+    assert stranger.read_bytes() == b"precious"
 
 
 def test_paths() -> None:

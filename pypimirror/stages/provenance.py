@@ -105,7 +105,13 @@ def _take(run: Run, lacking: Mapping[int, Row[Any]], results: Sequence[FileResul
         wrong[stage].append(problem)
         failed = backoff.after_failure(row, problem, run.id, run.now)
         changes.append({"id": row.id, **failed})
-    run.tree.place([(_staged(run, row), _relative(row)) for row, _ in right])
+    blocked: dict[str, str] = {}
+    run.tree.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
+    for row in [row for row, _ in right if _relative(row) in blocked]:
+        problem = _problem(row, Reason.FOREIGN, f"{row.filename}: {blocked[_relative(row)]}", 1)
+        wrong[Stage.VERIFY].append(problem)
+        changes.append({"id": row.id, **backoff.after_failure(row, problem, run.id, run.now)})
+    right = [(row, digest) for row, digest in right if _relative(row) not in blocked]
     if right:
         run.tree.flush()
     changes += [{"id": r.id, "provenance_sha256": d, **backoff.CLEAN} for r, d in right]

@@ -98,17 +98,29 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     pages = [_page(run, row, held[row.id]) for row in rows]
     serials = {}
     contents: list[tuple[str, list[bytes]]] = []
+    owners: dict[str, Row[Any]] = {}
     for row, page in zip(rows, pages, strict=True):
         serial = _page_serial(run, row, page)
         serials[row.id] = serial
-        page = msgspec.structs.replace(page, serial=serial)
-        contents.extend(_forms(run, page))
-    written = run.tree.write(contents)
+        forms = list(_forms(run, msgspec.structs.replace(page, serial=serial)))
+        contents.extend(forms)
+        owners.update((path, row) for path, _ in forms)
+    blocked: dict[str, str] = {}
+    written = run.tree.write(contents, blocked)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
     run.tree.flush()
+    stuck = {owners[path].id for path in blocked}
+    rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
     _commit(run, rows, serials, held, replaced)
     run.count(pages_written=written, files_withdrawn=len(replaced))
+    run.failed(
+        Stage.PUBLISH,
+        [
+            Problem(Reason.FOREIGN, f"{path}: {said}", owners[path].name)
+            for path, said in blocked.items()
+        ],
+    )
 
 
 def _held(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
@@ -214,10 +226,7 @@ def _metadata(run: Run, page: Page) -> bytes | None:
     file = legacy.newest(page)
     if file is None:
         return None
-    try:
-        return run.tree.path(file.path + METADATA_SUFFIX).read_bytes()
-    except FileNotFoundError:  # what is lost is `verify`'s to find
-        return None
+    return run.tree.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
 
 
 def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
@@ -232,11 +241,8 @@ def _page_serial(run: Run, row: Row[Any], page: Page) -> int:
     if row.serial is not None and row.serial > before:
         return int(row.serial)
     for path, chunks in _forms(run, msgspec.structs.replace(page, serial=before)):
-        try:
-            current = run.tree.path(path).read_bytes()
-        except FileNotFoundError:
-            continue
-        if current != b"".join(chunks):
+        current = run.tree.read(path)
+        if current is not None and current != b"".join(chunks):
             return int(before) + 1
     return int(before)
 

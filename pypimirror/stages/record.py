@@ -140,7 +140,8 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
         work(run)
         return
     path = Path(str(publish.changes).replace("{run}", run.name))
-    with closing(Changes(path, publish.changes_format)) as run.tree.changes:
+    journal = run.tree.private / "changes"
+    with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
         work(run)
 
 

@@ -10,7 +10,7 @@ are durable before the catalog says that they are verified.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,10 +194,11 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
         return
     _retract(run, [each.fetched.row for each in good if each.fetched.staged])
     verified = []
+    wrong: list[Problem] = []
     moves: list[tuple[Path | str, str]] = []
     for fetched, level, result in good:
         row, seen = fetched.row, fetched.seen
-        metadata = _metadata(run, fetched, result, problems)
+        metadata = _metadata(run, fetched, result, wrong)
         if metadata:
             staged = run.tree.staged_metadata(row.id)
             moves.append((staged, fetched.relative + METADATA_SUFFIX))
@@ -221,22 +222,36 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
                 **backoff.CLEAN,
             }
         )
-    run.tree.place(moves)
+    blocked: dict[str, str] = {}
+    run.tree.place(moves, blocked)
     run.tree.flush()
-    ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
-    wrong = [p for p in problems if p.reason is Reason.METADATA_MISMATCH]
-    with run.catalog.write() as connection:
-        files.move(connection, State.VERIFIED, verified, run.id)
-        # Said in every run, until the upstream announces something else.
-        said = ((ids[p.file, p.project].project_id, p) for p in wrong)
-        projects.add_refusals(connection, said)
-        projects.touch(connection, {each.fetched.row.project_id for each in good})
     for each in good:
         del run.observed[each.fetched.row.id]
         run.tried.pop(each.fetched.row.id, None)
+    stuck = _stuck(good, blocked)
+    good = [each for each in good if each.fetched.row.id not in stuck]
+    verified = [values for values in verified if values["id"] not in stuck]
+    problems.extend((*wrong, *stuck.values()))
+    ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
+    with run.catalog.write() as connection:
+        files.move(connection, State.VERIFIED, verified, run.id)
+        # Said in every run, until the upstream announces something else.
+        said = ((row.project_id, p) for p in wrong if (row := ids.get((p.file, p.project))))
+        projects.add_refusals(connection, said)
+        projects.touch(connection, {each.fetched.row.project_id for each in good})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
     run.count(files_verified=len(good), bytes_verified=size, **levels)
+
+
+def _stuck(good: Iterable[_Good], blocked: Mapping[str, str]) -> dict[int, Problem]:
+    """Return the files that, or whose core metadata, could not be put in place, and why."""
+    found = {}
+    for fetched, _, _ in good if blocked else ():
+        said = blocked.get(fetched.relative) or blocked.get(fetched.relative + METADATA_SUFFIX)
+        if said is not None:
+            found[fetched.row.id] = _named(fetched.row, Problem(Reason.FOREIGN, said))
+    return found
 
 
 def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
