@@ -48,7 +48,7 @@ def test_what_a_killed_run_changed_is_in_the_next_list(
     simulator.delete_project("idna")
     whole = victim.run(copy_of(before, tmp_path / "whole"))
     assert (whole["state"], whole["steps"] > 40) == ("completed", True)
-    for step in range(1, whole["steps"] + 1, 2):
+    for step in range(1, whole["steps"] + 1, 4):
         mirror = copy_of(before, tmp_path / f"killed-{step}")
         assert victim.run(mirror, step=step) == {"killed": True}
         copy = copy_of(before, tmp_path / f"copy-{step}").root
