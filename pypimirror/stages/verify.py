@@ -236,7 +236,7 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
         # Said in every run, until the upstream announces something else.
-        said = ((row.project_id, p) for p in wrong if (row := ids.get((p.file, p.project))))
+        said = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
         projects.add_refusals(connection, said)
         projects.touch(connection, {each.fetched.row.project_id for each in good})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)

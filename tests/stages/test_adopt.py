@@ -15,7 +15,7 @@ from pypimirror.stages.record import sync as run_sync
 from pypimirror.stages.run import Run
 from pypimirror.stages.summary import Summary
 from pypimirror.tree import Tree
-from tests.corpus.build import make_sdist
+from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.simulator import IndexFile, Simulator, Status
@@ -241,3 +241,18 @@ def test_an_interrupted_adoption_goes_on(
     assert adopt(mirror).state == "completed"
     assert contents(mirror) == before
     assert [r.path for r in simulator.requests if "/packages/" in r.path] == []
+
+
+def test_core_metadata_that_differs_is_told_though_other_files_come_by_download(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    name, content = make_wheel("six", "1.0")
+    simulator.add_file("six", name, content, core_metadata={"sha256": "1" * 64})
+    mirror.sync()
+    mirror.lose_catalog()
+    (new,) = offer(simulator, "six", "2.0")
+    for _ in range(2):
+        result = mirror.sync()
+        assert reasons(result.failures) == {name: "metadata-mismatch"}
+        assert mirror.files("six") == [name, new.filename]
+    assert mirror.query("SELECT COUNT(*) AS n FROM refusals")[0]["n"] == 1
