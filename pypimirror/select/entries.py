@@ -1,14 +1,15 @@
 """Entries of `projects` and `exclude`: names, requirements, globs, regular expressions, files.
 
 An entry is one of `six`, `requests>=2.30`, `zope.*`, `/^acme-/`, `-r requirements.txt` and
-`@names.txt`. The last two stand for what the file has, and are read when the configuration is.
+`@names.txt`. The last two stand for what the file has, and are read when the configuration is. In
+`exclude`, `!zope.interface` takes back what the entries before it say of a project.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Entry:
     name: ProjectName | None = None
     versions: SpecifierSet | None = None  #: None for every version
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
+    takes_back: bool = False  #: whether it undoes what the entries before it say of its projects
 
     def names(self, project: ProjectName) -> bool:
         """Whether the entry is about a project."""
@@ -50,9 +52,22 @@ class Entry:
         return self.versions is None and not self.hashes
 
 
+def about(entries: Iterable[Entry], project: ProjectName) -> list[Entry]:
+    """Return the entries that hold for a project: those that none behind them takes back."""
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.names(project):
+            found = [] if entry.takes_back else [*found, entry]
+    return found
+
+
 def read(texts: Iterable[str], key: str, environments: Environments) -> list[Entry]:
     """Read the entries of a key, named as messages name it; raises `EntryError`."""
-    return [entry for text in texts for entry in _read(text, key, environments)]
+    found = [entry for text in texts for entry in _read(text, key, environments)]
+    for entry in found:
+        if entry.takes_back and key != "select.exclude":
+            raise EntryError(f"{entry.source}: {entry.text!r}: only 'exclude' can take back")
+    return found
 
 
 def _read(text: str, source: str, environments: Environments) -> Iterator[Entry]:
@@ -92,6 +107,11 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
 
 
 def _entry(text: str, source: str) -> Entry:
+    if text.startswith("!"):
+        taken = _entry(text[1:].strip(), source)
+        if taken.versions is not None or taken.takes_back:
+            raise EntryError(f"{source}: {text!r}: only whole projects can be taken back")
+        return replace(taken, text=text, takes_back=True)
     if text.startswith("/"):
         return Entry(text, source, pattern=expression(text, source))
     # First: "requests==2.*" and "requests[socks]" are requirements, for all their signs.

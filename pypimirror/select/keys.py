@@ -110,6 +110,10 @@ class RuleKeys(BaseModel):
         {}, description="The same; no value of these fields may match. A release without core "
         "metadata passes."
     )  # fmt: skip
+    at_least: int = Field(
+        0, ge=0, description="With `younger_than`: where fewer releases than this are young "
+        "enough, the youngest of the others stay, so that a quiet project does not vanish."
+    )  # fmt: skip
     latest: int = Field(
         0, ge=0, description="Of the releases that all else lets through, the newest N; 0 = all."
     )
@@ -164,7 +168,10 @@ class Entries(BaseModel):
         "files (`-r requirements.txt`) and files with one entry to a line (`@names.txt`). Empty: "
         "all.",
     )
-    exclude: tuple[str, ...] = Field((), description="The same forms; wins over `projects`.")
+    exclude: tuple[str, ...] = Field(
+        (), description="The same forms; wins over `projects`. `!zope.interface` takes back what "
+        "the entries before it say of a project."
+    )  # fmt: skip
     metadata_only: tuple[str, ...] = Field(
         (), description="The same forms. Of what is selected, these projects, or these releases of "
         "them, have pages here, and their files stay where they are: links lead to the upstream's "

@@ -1,8 +1,8 @@
 """The rules on files: each key that is set is one check; all of them together decide.
 
 Checks look at one file at a time, in the order of `_CHECKS`, and the first that refuses says why.
-What they let through is then looked at as a whole (`latest`, `max_versions`, `max_project_size`).
-Where time alone will change a decision, it says when. Pure.
+What they let through is then looked at as a whole (`at_least`, `latest`, `max_versions`,
+`max_project_size`). Where time alone will change a decision, it says when. Pure.
 """
 
 from __future__ import annotations
@@ -114,6 +114,8 @@ class Rules:
             if (rule := ", ".join(source[name] for name in names if _is_set(keys, name)))
         ]
         of_metadata = {source["metadata"], source["exclude_metadata"]}
+        if keys.at_least:
+            of_metadata.add(source["younger_than"])
         self._plain = [(rule, check) for rule, check in self._checks if rule not in of_metadata]
 
     @cached_property
@@ -129,7 +131,7 @@ class Rules:
     def count(self) -> bool:
         """Whether it matters to a file what else its project has."""
         keys = self._keys
-        return bool(keys.latest or keys.max_versions or keys.max_project_size)
+        return bool(keys.at_least or keys.latest or keys.max_versions or keys.max_project_size)
 
     @cached_property
     def is_empty(self) -> bool:
@@ -139,6 +141,8 @@ class Rules:
     def decide(self, files: Sequence[Facts], now: float) -> list[Verdict]:
         """Decide on the files of one project; `now` is in seconds since the epoch."""
         verdicts = [self._one(facts, now) for facts in files]
+        if self._keys.at_least and self._keys.younger_than:
+            self._keep_some(files, verdicts, now)
         for name, whole in (
             ("latest", _latest),
             ("max_versions", _max_versions),
@@ -155,9 +159,33 @@ class Rules:
                 ]
         return verdicts
 
-    def _one(self, facts: Facts, now: float) -> Verdict:
+    def _keep_some(self, files: Sequence[Facts], verdicts: list[Verdict], now: float) -> None:
+        """Let in the youngest of the releases that are too old, up to the number of `at_least`."""
+        rule = self._source["younger_than"]
+        left = _releases([f for f, v in zip(files, verdicts, strict=True) if v.selected])
+        old: dict[Version | str, float] = {}  # when the last file of a release was uploaded
+        fits: dict[str, Verdict] = {}
+        for facts, verdict in zip(files, verdicts, strict=True):
+            release = _release_of(facts)
+            if verdict.rule == rule and facts.uploaded is not None and release not in left:
+                otherwise = self._one(facts, now, without=rule)
+                if otherwise.selected:
+                    fits[facts.file.filename] = otherwise
+                    old[release] = max(facts.uploaded, old.get(release, facts.uploaded))
+        youngest = sorted(old, key=lambda release: (old[release], _by_version(release)))
+        number = max(0, self._keys.at_least - len(left))
+        kept = set(youngest[-number:] if number else ())
+        for position, facts in enumerate(files):
+            if facts.file.filename in fits and _release_of(facts) in kept:
+                until = fits[facts.file.filename].until
+                fact = f"{_upload_fact(facts)}, and among the youngest that are too old"
+                verdicts[position] = Verdict(True, self._source["at_least"], fact, until)
+
+    def _one(self, facts: Facts, now: float, without: str = "") -> Verdict:
         until: float | None = None
         for rule, check in self._checks:
+            if rule == without:
+                continue
             passes, fact, change = check(facts, now)
             if not passes:
                 return Verdict(False, rule, fact, change)
@@ -337,8 +365,12 @@ def _releases(files: Sequence[Facts]) -> dict[Version | str, list[Facts]]:
     """Group files by version; those without one that can be read, by what stands there."""
     found: dict[Version | str, list[Facts]] = {}
     for facts in files:
-        found.setdefault(facts.version or facts.version_text or "", []).append(facts)
+        found.setdefault(_release_of(facts), []).append(facts)
     return found
+
+
+def _release_of(facts: Facts) -> Version | str:
+    return facts.version or facts.version_text or ""
 
 
 def _by_version(release: Version | str) -> tuple[bool, Any]:

@@ -95,15 +95,15 @@ class Selection:
         """Whether anything of `project` is mirrored."""
         if self._projects and not any(entry.names(project) for entry in self._projects):
             return False
-        return not any(entry.is_whole and entry.names(project) for entry in self._exclude)
+        return not any(entry.is_whole for entry in entries.about(self._exclude, project))
 
     def explain_project(self, project: ProjectName) -> Verdict:
         """Say whether anything of `project` is mirrored, and why."""
         wanted = next((e for e in self._projects if e.names(project)), None)
         if self._projects and wanted is None:
             return Verdict(False, "select.projects", "no entry names the project")
-        for entry in self._exclude:
-            if entry.is_whole and entry.names(project):
+        for entry in entries.about(self._exclude, project):
+            if entry.is_whole:
                 return Verdict(False, entry.source, f"{entry.text!r} names the project")
         if wanted is None:
             return Verdict(True, "select.projects", "is empty: every project is meant")
@@ -159,7 +159,7 @@ class Selection:
         wanted = [e for e in self._projects if e.names(project)]
         if any(entry.is_whole for entry in wanted):
             wanted = []  # one that means every file, whatever the others say
-        refused = [e for e in self._exclude if not e.is_whole and e.names(project)]
+        refused = [e for e in entries.about(self._exclude, project) if not e.is_whole]
         facts = [Facts(project, file, metadata.get(file.filename)) for file in files]
         verdicts = [_asked_for(each, wanted, refused) for each in facts]
         left = [each for each, v in zip(facts, verdicts, strict=True) if v.selected]
@@ -190,7 +190,7 @@ class Selection:
         """Whether a project's files need no looking at: most projects of most mirrors."""
         if not self._rules_of(project).is_empty:
             return False
-        if any(not e.is_whole and e.names(project) for e in self._exclude):
+        if any(not entry.is_whole for entry in entries.about(self._exclude, project)):
             return False
         wanted = [e for e in self._projects if e.names(project)]
         return not wanted or any(entry.is_whole for entry in wanted)

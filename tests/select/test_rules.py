@@ -122,6 +122,23 @@ def test_a_file_that_is_too_old_is_dropped_and_it_is_said_when() -> None:
     assert taken(selection, offer(SDIST, 3), now=NOW + 4 * DAY) == []
 
 
+def test_the_youngest_of_the_releases_that_are_too_old_stay_where_there_are_few() -> None:
+    files = [offer("six-1.0.tar.gz", 90), offer("six-2.0.tar.gz", 30), offer("six-3.0.tar.gz", 20),
+             offer("six-3.0-py3-none-any.whl", 19), offer("six-4.0.tar.gz", 5)]  # fmt: skip
+    names = [file.filename for file in files]
+    assert taken(make(younger_than="7d"), *files) == names[4:]
+    assert taken(make(younger_than="7d", at_least=1), *files) == names[4:]
+    assert taken(make(younger_than="7d", at_least=2), *files) == names[2:]
+    assert taken(make(younger_than="7d", at_least=9), *files) == names
+    assert taken(make(younger_than="25d", at_least=2), *files) == names[2:]
+    # Only what nothing else leaves out, and the newest of all that, if that is asked for.
+    rules = {"younger_than": "7d", "at_least": 3, "exclude_versions": ["3.*"]}
+    assert taken(make(**rules), *files) == [names[0], names[1], names[4]]
+    assert taken(make(**rules, latest=2), *files) == [names[1], names[4]]
+    never = [offer("six-1.0.tar.gz", None)]
+    assert taken(make(younger_than="7d", at_least=2), *never) == []
+
+
 def test_upload_windows_take_dates_and_moments() -> None:
     files = [offer(f"six-{days}.tar.gz", days) for days in (1, 10, 40)]
     window = make(
@@ -215,6 +232,7 @@ KEYS = st.fixed_dictionaries(
         "yanked": st.booleans(),
         "older_than": st.just("7d"),
         "younger_than": st.just("60d"),
+        "at_least": st.integers(0, 3),
         "latest": st.integers(0, 3),
         "latest_by": st.sampled_from(["version", "time"]),
         "max_versions": st.integers(0, 3),

@@ -145,6 +145,8 @@ def test_file_globs_know_case() -> None:
         "six; python_version>'3'",
         "a b",
         "six @ http:",
+        "!six>=2",
+        "!!six",
     ],
 )
 @pytest.mark.parametrize("key", ["projects", "exclude"])
@@ -155,6 +157,19 @@ def test_what_is_neither_name_requirement_nor_glob_is_an_error_with_its_key(
         entry = "/six*"
     with pytest.raises(ConfigError, match=rf"select\.{key}: "):
         selection(**{key: [entry]}) if key != "projects" else selection(entry)
+
+
+def test_what_is_excluded_can_be_taken_back_and_excluded_again() -> None:
+    select = selection("s*", exclude=["s*", "!si*", "six<2", "sisu", "!sisu", "sip"])
+    named = {name: select.project(project(name)) for name in ("six", "sisu", "sip", "salt")}
+    assert named == {"six": True, "sisu": True, "sip": False, "salt": False}
+    assert chosen(select, "six", "six-1.0.tar.gz", "six-2.0.tar.gz") == ["six-2.0.tar.gz"]
+    again = selection("s*", exclude=["six<2", "!six"])
+    assert chosen(again, "six", "six-1.0.tar.gz") == ["six-1.0.tar.gz"]
+    assert not select.explain_project(project("sip")).selected
+    assert select.explain_project(project("sisu")).selected
+    with pytest.raises(ConfigError, match="only 'exclude' can take back"):
+        selection("six", "!six")
 
 
 @given(st.text(max_size=30))

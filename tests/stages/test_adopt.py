@@ -16,6 +16,7 @@ from pypimirror.stages.run import Run
 from pypimirror.stages.summary import Summary
 from pypimirror.tree import Tree
 from tests.corpus.build import make_sdist, make_wheel
+from tests.corpus.shadowmire import make_tree
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.simulator import IndexFile, Simulator, Status
@@ -256,3 +257,20 @@ def test_core_metadata_that_differs_is_told_though_other_files_come_by_download(
         assert reasons(result.failures) == {name: "metadata-mismatch"}
         assert mirror.files("six") == [name, new.filename]
     assert mirror.query("SELECT COUNT(*) AS n FROM refusals")[0]["n"] == 1
+
+
+def test_a_tree_of_shadowmire_is_adopted_in_place(tmp_path: Path, make_mirror: MakeMirror) -> None:
+    with Simulator(layout="pypi") as simulator:
+        files = [*offer(simulator, "six", "1.0", "2.0"), *offer(simulator, "idna", "1.0")]
+        mirror = make_mirror(simulator, mirror={"layout": "pypi"})
+        make_tree(mirror.root, simulator.index.projects.values())
+        inodes = {file: (mirror.root / file.path[1:]).stat().st_ino for file in files}
+        result = adopt(mirror)
+        assert result.counts["files_reused"] == result.counts["files_verified"] == 3
+        assert mirror.sync().counts["files_downloaded"] == 0
+        assert simulator.count("/packages/*") == 0
+        assert {f: (mirror.root / f.path[1:]).stat().st_ino for f in files} == inodes
+        # Its HTML pages were links to others, which nobody brings up to date any more.
+        assert not (mirror.root / "simple/six/index.html").is_symlink()
+        left = {problem.file for problem in result.failures}
+        assert left == {"simple/*/index.v1_html"}
