@@ -8,6 +8,7 @@ See `tests.fuzzing`. What is driven is the transport itself, on a peer in memory
 * however the bytes are cut into pieces on their way, the outcome is the same;
 * what is accepted, `http.client` reads too: the same status, headers and body, to the same byte;
 * a connection is used again only where the answer ended with the last byte that came;
+* a proxy's answer leads to a connection or to a `FetchError`, and no byte behind it is taken;
 * a peer that never ends is given up within a bound, and so is one that says nothing, at length.
 """
 
@@ -27,9 +28,10 @@ from tests import fuzzing
 
 with fuzzing.instrumented("pypimirror.download"):
     from pypimirror.download import body as bodies
-    from pypimirror.download import client, connection, resume, retry, transport
+    from pypimirror.download import client, connection, resume, retry, transport, tunnel
     from pypimirror.download.hosts import parse_url
 
+from pypimirror.addresses import parse_proxy
 from pypimirror.download.connection import Line
 from pypimirror.download.failure import FetchError
 from pypimirror.model import Reason
@@ -59,6 +61,9 @@ class Peer:
 
     def send(self, data: bytes) -> int:
         return len(data)
+
+    def sendall(self, data: bytes) -> None:
+        pass
 
     def close(self) -> None:
         self.end = "closed"
@@ -331,7 +336,34 @@ def headers(data: bytes) -> None:
         assert not (base.startswith("https:") and following.origin.scheme == "http")
 
 
-TARGETS = (answer("GET"), answer("HEAD"), endless, encoded, headers)
+def proxied(data: bytes) -> None:
+    """The kind of proxy in a byte; then what it says to being asked for a connection."""
+    if not data:
+        return
+    kind = ("http", "socks5h", "socks5h")[data[0] % 3]
+    proxy = parse_proxy(f"{kind}://{'me:s3cret@' if data[0] % 3 == 2 else ''}proxy.test")
+    came = []
+    for sizes in (whole(), bytewise()):
+        peer: Any = Peer(data[1:], sizes)
+        try:
+            if kind == "http":
+                made = connection.Connection.__new__(connection.Connection)
+                made.sock, made.line, made.origin = peer, LINE, LINE.origin
+                made.timeout, made.buffer, made.ragged = 30.0, b"", False
+                tunnel.http_connect(made, proxy, LINE.origin)
+            else:
+                tunnel.socks_connect(peer, proxy, "index.test", 443)
+                assert peer.at <= 2 + 2 + 4 + 1 + 255 + 2  # what is behind it is the upstream's
+        except FetchError as error:
+            assert "s3cret" not in error.message
+            came.append(None)
+        else:
+            came.append(peer.at)
+    if kind != "http":  # which bytes belong to a head shows only when it is there
+        assert came[0] == came[1], came
+
+
+TARGETS = (answer("GET"), answer("HEAD"), endless, encoded, headers, proxied)
 
 
 def seeds() -> list[bytes]:
@@ -387,6 +419,12 @@ def seeds() -> list[bytes]:
         *(bytes([2, max(0, back - 1)]) + one for back, one in without_end),
         *(bytes([3, 5]) + one for one in (packed, packed * 2, zlib.compress(b"x"), empty)),
         *(bytes([4]) + one for one in values),
+        b"\5\0HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n",
+        b"\5\0HTTP/1.1 407 No\r\n\r\n",
+        b"\5\1\5\0\5\0\0\1" + bytes(6),
+        b"\5\1\5\0\5\0\0\3\4name\0\x50upstream",
+        b"\5\2\5\2\1\0\5\0\0\4" + bytes(18),
+        b"\5\2\5\2\1\1",
     ]
 
 
