@@ -21,10 +21,11 @@ from typing import Any
 from tests.mirror import Mirror, attest, offer, offer_sdist
 from tests.simulator import Simulator
 
-#: Columns that say when, how often or by which run, and not what.
+#: Columns that say when, how often or by which run, and not what; digests of pages, which are held
+#: against each other themselves.
 _WHEN = {
     *("id", "run_id", "stamp", "proven_at", "withdrawn_at", "checked_at", "attempts"),
-    *("next_try", "last_error", "page_stamp"),
+    *("next_try", "last_error", "page_stamp", "page_sha256"),
 }
 
 #: Beginnings of the names of marks that hold times, or stamps made of them.
