@@ -200,7 +200,8 @@ class Tree:
                     self._make_parent(target)
                     os.replace(source, target)  # noqa: PTH105 - paths as text cost half
                 except _IN_THE_WAY:
-                    if blocked is None:
+                    # Without `packages/` or `simple/`, nothing at all can be done.
+                    if blocked is None or not self.path(relative.partition("/")[0]).is_dir():
                         raise
                     blocked[relative] = self._what_blocks(relative)
                     continue
