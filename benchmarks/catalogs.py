@@ -83,6 +83,7 @@ class Synthetic:
                 "last_modified": "Tue, 14 Nov 2023 22:13:20 GMT",
                 "page_digest": digest.hexdigest(),
                 "page_stamp": int.from_bytes(digest.digest()[:8], "big", signed=True),
+                "page_sha256": digest.digest(),
                 "api_version": "1.3",
                 "versions": json.dumps([f"{i // 2}.{i % 2}" for i in range(0, self._each, 2)]),
                 "selection": selection,
