@@ -1,6 +1,6 @@
 """What a page says, before it is HTML or JSON.
 
-The catalog is read into these types (`pypimirror.stages.publish`); `pypimirror.publish.render`
+The catalog is read into these types (`pypimirror.stages.contents`); `pypimirror.publish.render`
 turns them into bytes. Only verified files get here, and those of metadata-only projects.
 """
 

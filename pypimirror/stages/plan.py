@@ -24,7 +24,7 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
-from pypimirror.stages import discover, ownership, publish, sequence, standing, withdraw
+from pypimirror.stages import contents, discover, ownership, sequence, standing, withdraw
 from pypimirror.stages.record import check_names
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run, StoppedError
@@ -183,7 +183,7 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
         run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
-        if publish.is_another_form(run, connection):
+        if contents.is_another_form(run, connection):
             entries = projects.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in entries))
     leaving = [r for rows in withdraw.leaving(run) for r in rows if withdraw.is_listed(r)]

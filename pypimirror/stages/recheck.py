@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import foreign, history, publish
+from pypimirror.stages import foreign, history, publish, sightings
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
@@ -300,7 +300,9 @@ class _Findings:
 
     def pages(self, is_late: Callable[[], bool]) -> None:
         """Compare every page with what the catalog says, as long as it is not late."""
-        for problem, project_id in publish.differing(self._run, is_late, quick=self._options.quick):
+        for problem, project_id in sightings.differing(
+            self._run, is_late, quick=self._options.quick
+        ):
             self.add([problem])
             if project_id is not None:
                 self._broken_pages.add(project_id)

@@ -1,0 +1,162 @@
+"""What pages are to say: from the catalog's rows to the bytes of each form.
+
+Nothing is written here, and the disk is read only for what the catalog cannot know. `publish`
+writes pages, `sightings` holds those on disk against this.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from pypimirror.catalog import files, projects
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.model import ProjectStatus
+from pypimirror.publish import legacy, render
+from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
+from pypimirror.stages.run import Run
+from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
+
+#: The mark that says in which forms all pages were written.
+FORMATS_MARK = "formats"
+
+_RENDER = {"html": render.page_html, "json": render.page_json}
+#: All forms that pages may have.
+FORMS = (*_RENDER, "legacy")
+_RENDER_ROOT = {"html": render.root_html, "json": render.root_json}
+
+_decode_digests = msgspec.json.Decoder(dict[str, str]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """Return the files that belong on the pages of these projects, by project."""
+    held: dict[int, list[Row[Any]]] = defaultdict(list)
+    for file in files.listed(connection, ids):
+        held[file.project_id].append(file)
+    return held
+
+
+def page_of(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
+    """Put together what a project's page says, with the serial of the page before it."""
+    major, minor = (row.api_version or "1.0").split(".")
+    return Page(
+        project=row.name,
+        api_version=(int(major), int(minor)),
+        serial=row.page_serial,
+        status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
+        status_reason=row.status_reason,
+        versions=_decode_versions(row.versions) if row.versions else None,
+        files=tuple(_page_file(run, row.name, file) for file in held),
+        extra=_decode_object(row.extra) if row.extra else {},
+    )
+
+
+def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
+    digests = _decode_digests(file.digests) if file.digests else {}
+    digests["sha256"] = file.sha256.hex()
+    # What is told of a file elsewhere is the upstream's word, and what is beside it, its own.
+    metadata = file.metadata_claim if file.linked else file.metadata_sha256
+    return PageFile(
+        filename=file.filename,
+        path=file_path(project, file.filename, file.location),
+        digests=digests,
+        size=file.size,
+        upload_time=file.upload_time,
+        requires_python=file.requires_python,
+        yanked=file.yanked,
+        core_metadata=metadata.hex() if metadata else None,
+        provenance=_is_attested(file) and run.config.publish.provenance,
+        elsewhere=Elsewhere(file.url, file.provenance) if file.linked else None,
+        extra=_decode_object(file.extra) if file.extra else {},
+    )
+
+
+def _is_attested(file: Row[Any]) -> bool:
+    """Whether attestations are here, or may be linked: of what is still to come, they wait."""
+    if file.provenance is None:
+        return False
+    if file.linked:
+        return file.state == State.LINKED or file.state in PROVEN
+    return file.provenance_sha256 is not None
+
+
+def page_forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield path and content of each form of a page."""
+    publish = run.config.publish
+    base = publish.base_url or render.RELATIVE
+    for form, path in page_paths(page.project, publish.formats).items():
+        if form == "legacy":
+            yield path, [legacy.project_json(page, _metadata(run, page), base)]
+        else:
+            yield path, [_RENDER[form](page, base)]
+
+
+def _metadata(run: Run, page: Page) -> bytes | None:
+    """Return the core metadata that speaks for a project, where any is here."""
+    file = legacy.newest(page)
+    if file is None:
+        return None
+    return run.tree.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
+
+
+def page_serial(run: Run, row: Row[Any], page: Page) -> int:
+    """Return the serial of our page: the upstream's where that has moved on.
+
+    A page that changes for another reason (a file that came late, another selection) must have a
+    new serial too, or a mirror that follows this one would not notice.
+    """
+    before = row.page_serial or _serial_on_disk(run, page.project)
+    if before is None:
+        return row.serial or 1
+    if row.serial is not None and row.serial > before:
+        return int(row.serial)
+    for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
+        current = run.tree.read(path)
+        if current is not None and current != b"".join(chunks):
+            return int(before) + 1
+    return int(before)
+
+
+def _serial_on_disk(run: Run, project: str) -> int | None:
+    """Return the serial of a page that the catalog does not know, because another one wrote it."""
+    found = []
+    for path in page_paths(project, run.config.publish.formats).values():
+        try:
+            found.append(render.serial_of(run.tree.path(path).read_bytes()))
+        except OSError:
+            continue
+    return max((serial for serial in found if serial is not None), default=None)
+
+
+def root_forms(
+    run: Run, connection: Connection, *, with_gone: bool
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield path and content of each form of the root index."""
+    major, minor = (projects.newest_api(connection) or "1.0").split(".")
+    serial = projects.newest_serial(connection)
+    # Read once for all forms: that takes longer than to render them.
+    entries = [RootEntry(*row) for row in projects.root_entries(connection, with_gone)]
+    for form, path in page_paths(None, run.config.publish.formats).items():
+        yield (
+            path,
+            _RENDER_ROOT[form](entries, api_version=(int(major), int(minor)), serial=serial),
+        )
+
+
+def is_another_form(run: Run, connection: Connection) -> bool:
+    """Whether the configuration asks for other forms of pages than those that were written."""
+    return projects.get_mark(connection, FORMATS_MARK) not in (None, forms_of(run))
+
+
+def forms_of(run: Run) -> str:
+    """Return in which forms the configuration asks for pages."""
+    publish = run.config.publish
+    attested = "with" if publish.provenance else "without"
+    forms = ",".join(sorted(publish.formats))
+    return f"{forms} {attested} provenance {publish.base_url}".strip()

@@ -1,0 +1,110 @@
+"""Pages on disk: what was seen of them when they were right, and which are not what they should be.
+
+A page's stamp tells whether anybody has touched it since, and its digest whether its bytes are
+still those; so neither `verify --quick` nor a mirror at rest need render it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pypimirror.catalog import projects
+from pypimirror.model import Problem, Reason
+from pypimirror.stages.contents import held_by, is_another_form, page_forms, page_of, root_forms
+from pypimirror.stages.run import Run
+from pypimirror.tree import page_paths
+
+#: Rows of projects that are looked at together.
+_AT_ONCE = 500
+
+#: The mark whose value says that the root index is not what it should be.
+ROOT_MARK = "root index"
+STALE = "stale"
+#: Its value: stamp and digest of the root index when it was seen to be right.
+ROOT_SEEN = "root index seen"
+
+
+def differing(
+    run: Run, is_late: Callable[[], bool], *, quick: bool = False
+) -> Iterator[tuple[Problem, int | None]]:
+    """Yield each page on disk that is not what the catalog says, with its project's id.
+
+    With `quick`, only those are read that were touched since they were seen to be right. Ends when
+    it is late.
+    """
+    with run.catalog.read() as connection:
+        quick = quick and not is_another_form(run, connection)
+    last = 0
+    while not is_late():
+        with run.catalog.read() as connection:
+            rows = projects.live_after(connection, last, _AT_ONCE)
+            touched = [row for row in rows if not row.dirty and row.gone is None]
+            if quick:
+                touched = [row for row in touched if _stamp(run, row.name) != row.page_stamp]
+            held = held_by(connection, [row.id for row in touched]) if touched else {}
+        if not rows:
+            break
+        right: list[dict[str, Any]] = []
+        for row in touched:
+            forms = page_forms(run, page_of(run, row, held.get(row.id, ())))
+            bad = [path for path, text in forms if not run.tree.says(path, text)]
+            yield from ((_page_problem(path, row.name), row.id) for path in bad)
+            if not bad and _stamp(run, row.name) != row.page_stamp:
+                right.append({"id": row.id, **_seen(run, row.name)})
+        if right:
+            with run.catalog.write() as connection:
+                projects.change(connection, right)
+        last = rows[-1].id
+    if not is_late():
+        yield from _differing_root(run, quick=quick)
+
+
+def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
+    with run.catalog.read() as connection:
+        if projects.get_mark(connection, ROOT_MARK) == STALE:
+            return
+        known = projects.get_mark(connection, ROOT_SEEN) or ""
+        untouched = known.partition(" ")[0] == str(_stamp(run, None))
+        if quick and untouched:
+            return
+        forms = root_forms(run, connection, with_gone=False)
+        bad = [path for path, root in forms if not run.tree.says(path, root)]
+    yield from ((_page_problem(path, ""), None) for path in bad)
+    if not bad and not untouched:
+        with run.catalog.write() as connection:
+            projects.set_mark(connection, ROOT_SEEN, root_seen(run))
+
+
+def _stamp(run: Run, project: str | None) -> int | None:
+    """Return the stamp of a page as it is on disk, or of the root index."""
+    return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
+
+
+def _seen(run: Run, project: str | None) -> dict[str, Any]:
+    """Return what is to be noted of a page that was seen to be right just now."""
+    paths = page_paths(project, run.config.publish.formats).values()
+    # In this order: whoever touches it in between is noticed.
+    stamp = run.tree.stamp_of_all(paths)
+    return {"page_stamp": stamp, "page_sha256": run.tree.sha256_of_all(paths)}
+
+
+def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
+    """Return what is to be noted of a page that was written just now, with these contents."""
+    sha256 = hashlib.sha256()
+    for content in forms:
+        for chunk in content:
+            sha256.update(chunk)
+    return {"page_stamp": _stamp(run, project), "page_sha256": sha256.digest()}
+
+
+def root_seen(run: Run) -> str:
+    """Return what is to be noted of the root index, which is right, or was written just now."""
+    seen = _seen(run, None)
+    return f"{seen['page_stamp']} {(seen['page_sha256'] or b'').hex()}"
+
+
+def _page_problem(path: str, project: str) -> Problem:
+    message = f"{path}: is not what the catalog says; 'pypimirror verify --repair' mends it"
+    return Problem(Reason.PAGE_DIFFERS, message, project)
