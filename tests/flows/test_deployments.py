@@ -172,7 +172,7 @@ def test_retry_redoes_only_what_failed(
     simulator.add_file("bad", *make_wheel("bad", "1.0"))
     obstacle = config.parent / "mirror" / "packages" / "bad"
     obstacle.parent.mkdir(parents=True)
-    obstacle.write_text("a file where a directory must be\n")
+    obstacle.symlink_to("/dev")  # another file system: nothing can be moved there
     failed = deployed.run(config)
     assert (failed["state_name"], failed["run_count"]) == ("Failed", 1)
     assert str(obstacle) in failed["state"]["message"]
