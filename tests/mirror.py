@@ -169,7 +169,7 @@ class Mirror:
         url = self.config.catalog_url
         if url.startswith("postgresql"):
             return postgresql.execute(url, statement.replace("?", "%s"), parameters)
-        with closing(sqlite3.connect(self.root / ".pypimirror" / "catalog.sqlite")) as connection:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             connection.row_factory = sqlite3.Row
             with connection:
                 return connection.execute(statement, parameters).fetchall()
