@@ -220,8 +220,9 @@ FILTERS: list[tuple[str, str, str, Outcome, str, str]] = [
      "a-1.zip b-1-2000.zip", "c-1-2000.zip"),
     ("versions_count_project_metadata", "[versions_count_project_metadata]\nmax_versions = 1",
      "versions_count_project_metadata max_versions", TAKEN, "a-1.zip", "b-1.zip b-2.zip"),
-    ("versions_count_project_metadata", "[versions_count_project_metadata]\nmin_versions = 3",
-     "versions_count_project_metadata min_versions", NOT_POSSIBLE, "a-1.zip", ""),
+    ("versions_count_project_metadata", "[versions_count_project_metadata]\nmin_versions = 2\n"
+     "[allowlist]\npackages = c", "versions_count_project_metadata min_versions", TAKEN,
+     "b-1.zip b-2.zip c-1.zip", "a-1.zip"),
     ("regex_project_metadata", "[regex_project_metadata]\nany:info.classifiers = .*Django.*",
      "regex_project_metadata any:info.classifiers", NOT_POSSIBLE, "a-1.zip", ""),
     ("regex_release_file_metadata",

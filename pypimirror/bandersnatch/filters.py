@@ -235,10 +235,8 @@ def _limit(draft: Draft, key: str, value: int) -> Answer:
     return Outcome.TAKEN, f"{line}: counted after the other keys"
 
 
-def _min_versions(_draft: Draft, value: str) -> Answer:
-    if int(value) < 1:
-        return Outcome.NOT_NEEDED, "it is no limit"
-    return Outcome.NOT_POSSIBLE, "there is no least number of versions"
+def _min_versions(draft: Draft, value: str) -> Answer:
+    return _limit(draft, "min_versions", int(value))
 
 
 def _search(_draft: Draft, _value: str) -> Answer:
@@ -367,7 +365,7 @@ OPTIONS = (
            plugins=("size_project_metadata",)),
     Option("versions_count_project_metadata", "max_versions", "`[select] max_versions`",
            _max_versions, plugins=("versions_count_project_metadata",)),
-    Option("versions_count_project_metadata", "min_versions", "not possible but for 0",
+    Option("versions_count_project_metadata", "min_versions", "`[select] min_versions`",
            _min_versions, plugins=("versions_count_project_metadata",)),
     Option("regex_release_file_metadata", "search", "the form of regular expressions", _search,
            plugins=("regex_release_file_metadata",)),

@@ -8,7 +8,7 @@ from rich.table import Table
 from pypimirror.cli import show
 from pypimirror.cli.options import out, print_json
 from pypimirror.config import Config
-from pypimirror.select.rules import Verdict
+from pypimirror.select.facts import Verdict
 from pypimirror.stages import explain as stage
 from pypimirror.stages.explain import Explanation
 

@@ -121,6 +121,10 @@ class RuleKeys(BaseModel):
         "version", description="What makes a release new: its version, or when its first file was "
         "uploaded."
     )  # fmt: skip
+    min_versions: int = Field(
+        0, ge=0, description="A project of which fewer releases than this are left, before "
+        "`latest` is looked at, has no file mirrored."
+    )  # fmt: skip
     max_versions: int = Field(
         0, ge=0, description="A project of which more releases than this are left has no file "
         "mirrored; 0 = no limit."

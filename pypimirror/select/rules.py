@@ -1,97 +1,26 @@
 """The rules on files: each key that is set is one check; all of them together decide.
 
 Checks look at one file at a time, in the order of `_CHECKS`, and the first that refuses says why.
-What they let through is then looked at as a whole (`at_least`, `latest`, `max_versions`,
-`max_project_size`). Where time alone will change a decision, it says when. Pure.
+What they let through is then looked at as a whole (`at_least`, and what is in `select.whole`).
+Where time alone will change a decision, it says when. Pure.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from math import inf
-from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from pypimirror.filenames import version_of, version_text
-from pypimirror.model import File
 from pypimirror.select import metadata
 from pypimirror.select.entries import pattern
 from pypimirror.select.environments import Environments
+from pypimirror.select.facts import Facts, Verdict
 from pypimirror.select.keys import RuleKeys
-from pypimirror.select.metadata import Metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a file is mirrored, and why."""
-
-    selected: bool
-    rule: str = ""  #: the key that decided; "" where none had anything against it
-    fact: str = ""  #: what it looked at, and where that comes from
-    until: float | None = None  #: seconds since the epoch; None where time changes nothing
-
-
-class Facts:
-    """What is known of one file; read when a check asks for it."""
-
-    def __init__(self, project: str, file: File, metadata: Metadata | None = None) -> None:
-        self.project = project
-        self.file = file
-        self.metadata = metadata  #: of its release, as far as it was read
-
-    @cached_property
-    def version(self) -> Version | None:
-        """The version that the file name states."""
-        return version_of(self.file.filename, self.project)
-
-    @cached_property
-    def version_text(self) -> str | None:
-        """The same as written."""
-        return version_text(self.file.filename, self.project)
-
-    @cached_property
-    def uploaded(self) -> float | None:
-        """When it was uploaded, as the upstream says; seconds since the epoch."""
-        try:
-            moment = datetime.fromisoformat(self.file.upload_time or "")
-        except ValueError:
-            return None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-    @cached_property
-    def type(self) -> str:
-        """One of `keys.FileType`."""
-        name = self.file.filename.lower()
-        if name.endswith(".whl"):
-            return "wheel"
-        return "sdist" if name.endswith(_SDISTS) else "other"
-
-    @property
-    def tag(self) -> str:
-        """A wheel's tags, compressed as in its name."""
-        return "-".join(self.file.filename[: -len(".whl")].rsplit("-", 3)[1:])
-
-
-#: What an sdist's name ends with; the name of a platform before that makes it a dumb binary, which
-#: few ever made and nobody can tell for certain.
-_SDISTS = (
-    ".tar.gz",
-    ".zip",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz",
-    ".tbz2",
-    ".tar.xz",
-    ".txz",
-    ".tar",
-    ".tar.zst",
-)
+from pypimirror.select.whole import WHOLE, by_version, releases_of
 
 #: A check: whether the file passes, the fact, and when that changes.
 Outcome = tuple[bool, str, float | None]
@@ -131,7 +60,7 @@ class Rules:
     def count(self) -> bool:
         """Whether it matters to a file what else its project has."""
         keys = self._keys
-        return bool(keys.at_least or keys.latest or keys.max_versions or keys.max_project_size)
+        return bool(keys.at_least or any(getattr(keys, name) for name, _ in WHOLE))
 
     @cached_property
     def is_empty(self) -> bool:
@@ -143,11 +72,7 @@ class Rules:
         verdicts = [self._one(facts, now) for facts in files]
         if self._keys.at_least and self._keys.younger_than:
             self._keep_some(files, verdicts, now)
-        for name, whole in (
-            ("latest", _latest),
-            ("max_versions", _max_versions),
-            ("max_project_size", _max_project_size),
-        ):
+        for name, whole in WHOLE:
             left = [facts for facts, v in zip(files, verdicts, strict=True) if v.selected]
             refused, fact = whole(self._keys, left)
             if refused:
@@ -162,23 +87,23 @@ class Rules:
     def _keep_some(self, files: Sequence[Facts], verdicts: list[Verdict], now: float) -> None:
         """Let in the youngest of the releases that are too old, up to the number of `at_least`."""
         rule = self._source["younger_than"]
-        left = _releases([f for f, v in zip(files, verdicts, strict=True) if v.selected])
+        left = releases_of([f for f, v in zip(files, verdicts, strict=True) if v.selected])
         old: dict[Version | str, float] = {}  # when the last file of a release was uploaded
         fits: dict[str, Verdict] = {}
         for facts, verdict in zip(files, verdicts, strict=True):
-            release = _release_of(facts)
+            release = facts.release
             if verdict.rule == rule and facts.uploaded is not None and release not in left:
                 otherwise = self._one(facts, now, without=rule)
                 if otherwise.selected:
                     fits[facts.file.filename] = otherwise
                     old[release] = max(facts.uploaded, old.get(release, facts.uploaded))
-        youngest = sorted(old, key=lambda release: (old[release], _by_version(release)))
+        youngest = sorted(old, key=lambda release: (old[release], by_version(release)))
         number = max(0, self._keys.at_least - len(left))
         kept = set(youngest[-number:] if number else ())
         for position, facts in enumerate(files):
-            if facts.file.filename in fits and _release_of(facts) in kept:
+            if facts.file.filename in fits and facts.release in kept:
                 until = fits[facts.file.filename].until
-                fact = f"{_upload_fact(facts)}, and among the youngest that are too old"
+                fact = f"{facts.upload}, and among the youngest that are too old"
                 verdicts[position] = Verdict(True, self._source["at_least"], fact, until)
 
     def _one(self, facts: Facts, now: float, without: str = "") -> Verdict:
@@ -257,13 +182,13 @@ def _yanked(_keys: RuleKeys, _source: str) -> Check:
 def _uploaded_after(keys: RuleKeys, _source: str) -> Check:
     assert keys.uploaded_after is not None
     first = keys.uploaded_after.timestamp()
-    return lambda facts, _: ((facts.uploaded or -inf) >= first, _upload_fact(facts), None)
+    return lambda facts, _: ((facts.uploaded or -inf) >= first, facts.upload, None)
 
 
 def _uploaded_before(keys: RuleKeys, _source: str) -> Check:
     assert keys.uploaded_before is not None
     end = keys.uploaded_before.timestamp()
-    return lambda facts, _: ((facts.uploaded or inf) < end, _upload_fact(facts), None)
+    return lambda facts, _: ((facts.uploaded or inf) < end, facts.upload, None)
 
 
 def _older_than(keys: RuleKeys, _source: str) -> Check:
@@ -272,9 +197,9 @@ def _older_than(keys: RuleKeys, _source: str) -> Check:
 
     def check(facts: Facts, now: float) -> Outcome:
         if facts.uploaded is None:
-            return False, _upload_fact(facts), None
+            return False, facts.upload, None
         due = facts.uploaded + age
-        return now >= due, _upload_fact(facts), None if now >= due else due
+        return now >= due, facts.upload, None if now >= due else due
 
     return check
 
@@ -285,9 +210,9 @@ def _younger_than(keys: RuleKeys, _source: str) -> Check:
 
     def check(facts: Facts, now: float) -> Outcome:
         if facts.uploaded is None:
-            return False, _upload_fact(facts), None
+            return False, facts.upload, None
         end = facts.uploaded + age
-        return now < end, _upload_fact(facts), end if now < end else None
+        return now < end, facts.upload, end if now < end else None
 
     return check
 
@@ -330,57 +255,6 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], Check]], ...] = 
 )
 
 
-# All files that are left
-
-
-def _latest(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:
-    releases = _releases(files) if keys.latest else {}
-    if len(releases) <= keys.latest:
-        return set(), ""
-    newest = sorted(releases, key=_by_version, reverse=True)
-    if keys.latest_by == "time":
-        newest.sort(key=lambda name: _first_upload(releases[name]), reverse=True)
-    dropped = newest[keys.latest :]
-    return (
-        {facts.file.filename for name in dropped for facts in releases[name]},
-        f"not among the newest {keys.latest} of {len(releases)} releases, by {keys.latest_by}",
-    )
-
-
-def _max_versions(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:
-    number = len(_releases(files)) if keys.max_versions else 0
-    if number <= keys.max_versions:
-        return set(), ""
-    return {facts.file.filename for facts in files}, f"the project has {number} releases"
-
-
-def _max_project_size(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:
-    size = sum(facts.file.size or 0 for facts in files)
-    if not keys.max_project_size or size <= keys.max_project_size:
-        return set(), ""
-    return {facts.file.filename for facts in files}, f"the project has {size} bytes"
-
-
-def _releases(files: Sequence[Facts]) -> dict[Version | str, list[Facts]]:
-    """Group files by version; those without one that can be read, by what stands there."""
-    found: dict[Version | str, list[Facts]] = {}
-    for facts in files:
-        found.setdefault(_release_of(facts), []).append(facts)
-    return found
-
-
-def _release_of(facts: Facts) -> Version | str:
-    return facts.version or facts.version_text or ""
-
-
-def _by_version(release: Version | str) -> tuple[bool, Any]:
-    return (isinstance(release, Version), release)
-
-
-def _first_upload(files: Iterable[Facts]) -> float:
-    return min((f.uploaded for f in files if f.uploaded is not None), default=0.0)
-
-
 # Facts and patterns
 
 
@@ -414,12 +288,6 @@ def _any(globs: Iterable[re.Pattern[str]], text: str) -> bool:
 def _version_fact(facts: Facts) -> str:
     stated = facts.version or facts.version_text
     return f"version {stated}, by file name" if stated else "no version in the file name"
-
-
-def _upload_fact(facts: Facts) -> str:
-    if facts.uploaded is None:
-        return "no upload time from the upstream"
-    return f"uploaded {facts.file.upload_time}, by the upstream"
 
 
 def _yank_fact(facts: Facts) -> str:

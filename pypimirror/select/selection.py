@@ -19,9 +19,10 @@ from pypimirror.model import File, ProjectName
 from pypimirror.select import entries
 from pypimirror.select.entries import Entry, EntryError
 from pypimirror.select.environments import EnvironmentKeyError, Environments
+from pypimirror.select.facts import Facts, Verdict
 from pypimirror.select.keys import RuleKeys, SelectSection
 from pypimirror.select.metadata import Metadata
-from pypimirror.select.rules import Facts, Rules, Verdict
+from pypimirror.select.rules import Rules
 
 _SELECTED = Verdict(True)
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})

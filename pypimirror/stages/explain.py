@@ -22,7 +22,7 @@ from pypimirror.catalog.states import State
 from pypimirror.config import Config, ConfigError
 from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.sections import UpstreamSection
-from pypimirror.select.rules import Verdict
+from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
 from pypimirror.stages import elsewhere, metadata, pages
 from pypimirror.stages.decide import HeldFile, dated, no_link

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pypimirror.config import ConfigError, parse
 from pypimirror.model import File, ProjectName
-from pypimirror.select.rules import Verdict
+from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -67,6 +67,9 @@ SDIST, WHEEL = "six-1.0.tar.gz", "six-1.0-py3-none-any.whl"
         ("max_versions", 2, [SDIST, WHEEL, "six-1.0-cp312-cp312-win_amd64.whl", "six-1.0.egg",
                              "six-2.0rc1.zip"]),
         ("max_versions", 1, []),
+        ("min_versions", 2, [SDIST, WHEEL, "six-1.0-cp312-cp312-win_amd64.whl", "six-1.0.egg",
+                             "six-2.0rc1.zip"]),
+        ("min_versions", 3, []),
     ],
 )  # fmt: skip
 def test_each_key_keeps_what_it_says(key: str, value: object, kept: list[str]) -> None:
@@ -235,6 +238,7 @@ KEYS = st.fixed_dictionaries(
         "at_least": st.integers(0, 3),
         "latest": st.integers(0, 3),
         "latest_by": st.sampled_from(["version", "time"]),
+        "min_versions": st.integers(0, 3),
         "max_versions": st.integers(0, 3),
         "max_project_size": st.sampled_from(["1 MiB", "1 GiB"]),
         "versions": st.sampled_from([["1.*"], [">=2"]]),

@@ -1,0 +1,91 @@
+"""What is known of a file when it is decided whether it is mirrored, and how that was decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from packaging.version import Version
+
+from pypimirror.filenames import version_of, version_text
+from pypimirror.model import File
+from pypimirror.select.metadata import Metadata
+
+#: What an sdist's name ends with; the name of a platform before that makes it a dumb binary, which
+#: few ever made and nobody can tell for certain.
+_SDISTS = (
+    ".tar.gz",
+    ".zip",
+    ".tgz",
+    ".tar.bz2",
+    ".tbz",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+    ".tar",
+    ".tar.zst",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a file is mirrored, and why."""
+
+    selected: bool
+    rule: str = ""  #: the key that decided; "" where none had anything against it
+    fact: str = ""  #: what it looked at, and where that comes from
+    until: float | None = None  #: seconds since the epoch; None where time changes nothing
+
+
+class Facts:
+    """What is known of one file; read when a check asks for it."""
+
+    def __init__(self, project: str, file: File, metadata: Metadata | None = None) -> None:
+        self.project = project
+        self.file = file
+        self.metadata = metadata  #: of its release, as far as it was read
+
+    @cached_property
+    def version(self) -> Version | None:
+        """The version that the file name states."""
+        return version_of(self.file.filename, self.project)
+
+    @cached_property
+    def version_text(self) -> str | None:
+        """The same as written."""
+        return version_text(self.file.filename, self.project)
+
+    @cached_property
+    def uploaded(self) -> float | None:
+        """When it was uploaded, as the upstream says; seconds since the epoch."""
+        try:
+            moment = datetime.fromisoformat(self.file.upload_time or "")
+        except ValueError:
+            return None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    @property
+    def release(self) -> Version | str:
+        """What it is a file of: the version, or what stands in its place."""
+        return self.version or self.version_text or ""
+
+    @property
+    def upload(self) -> str:
+        """When it was uploaded, for people."""
+        if self.uploaded is None:
+            return "no upload time from the upstream"
+        return f"uploaded {self.file.upload_time}, by the upstream"
+
+    @cached_property
+    def type(self) -> str:
+        """One of `keys.FileType`."""
+        name = self.file.filename.lower()
+        if name.endswith(".whl"):
+            return "wheel"
+        return "sdist" if name.endswith(_SDISTS) else "other"
+
+    @property
+    def tag(self) -> str:
+        """A wheel's tags, compressed as in its name."""
+        return "-".join(self.file.filename[: -len(".whl")].rsplit("-", 3)[1:])
