@@ -23,9 +23,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-#: What a flow run says that ends by itself.
-_DONE = b"done\n"
+#: What a flow run says that ends by itself, and one that ends early.
+_DONE, _ENDING = b"done\n", b"ending\n"
+
+#: The inputs of the witnesses that stay; closed by the end of this process.
+_open: list[IO[bytes]] = []
 
 #: Seconds after the end of a flow run's process within which a worker that is being stopped ends.
 _PATIENCE = 10.0
@@ -43,11 +47,21 @@ def watching(flow_run: str, run: str, config: Path, worker: int | None) -> Itera
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    word = _DONE
     try:
         yield
+    except BaseException:
+        word = _ENDING if worker else _DONE
+        raise
     finally:
         with contextlib.suppress(OSError):
-            witness.communicate(_DONE)
+            if word is _DONE:
+                witness.communicate(_DONE)
+            else:
+                assert witness.stdin is not None
+                _open.append(witness.stdin)
+                witness.stdin.write(_ENDING)
+                witness.stdin.flush()
 
 
 def main(flow_run: str, run: str, config: str, worker: str) -> None:
@@ -57,10 +71,13 @@ def main(flow_run: str, run: str, config: str, worker: str) -> None:
     watched, stopping = os.getppid(), _Process(int(worker))
     if stopping.ends_before_input() and os.getppid() == watched:
         os.kill(watched, signal.SIGTERM)
-    if sys.stdin.buffer.read() == _DONE:
+    said = sys.stdin.buffer.read()
+    if said == _DONE:
         return
     sys.path.insert(0, str(Path(__file__).parents[1]))
     cancelled = stopping.ends(_PATIENCE)
+    if said == _ENDING and _is_closed(flow_run):
+        return  # and the record before it; the mirror may be another run's by now
     message = "Cancelled: its worker was stopped" if cancelled else "Its process was killed"
     _close_record(Path(config), run, message, cancelled=cancelled)
     _close_flow_run(flow_run, message, cancelled=cancelled)
@@ -111,6 +128,16 @@ def _close_record(config: Path, run: str, message: str, *, cancelled: bool) -> N
         runs.close_crashed(connection)
         if cancelled:
             runs.call_cancelled(connection, run, message)
+
+
+def _is_closed(flow_run: str) -> bool:
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(flow_run)).state
+    return state is not None and state.is_final()
 
 
 def _close_flow_run(flow_run: str, message: str, *, cancelled: bool) -> None:

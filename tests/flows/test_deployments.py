@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,16 @@ def is_of(pid: int, flow_run: str) -> bool:
     except OSError:  # ended meanwhile
         return False
     return f"PREFECT__FLOW_RUN_ID={flow_run}".encode() in environment
+
+
+def state_of_last_run(config: Path) -> str:
+    """As the catalog has it; asked of the file, since a command would take too long."""
+    file = config.parent / "mirror" / ".pypimirror" / "catalog.sqlite"
+    with closing(sqlite3.connect(file)) as connection:
+        row: tuple[str] = connection.execute(
+            "SELECT state FROM runs ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+    return row[0]
 
 
 @dataclass
@@ -221,22 +232,36 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     assert deployed.run(config)["state_name"] == "Completed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    ("number", "is_killed"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
+    ids=["SIGTERM", "SIGTERM with little patience", "SIGKILL"],
+)
 def test_a_worker_that_ends(
     deployed: Deployed,
     other_queue: str,
     config: Path,
     simulator: Simulator,
     number: signal.Signals,
+    is_killed: bool,
 ) -> None:
-    """However it ends, its run is cancelled, by somebody else if need be."""
+    """However it ends, its run is cancelled, by somebody else if need be.
+
+    A busy machine makes a worker kill its run after the record in the catalog was closed, and
+    before Prefect has heard of it; here that is sure to happen.
+    """
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     with worker_of(deployed.stack, other_queue) as worker:
         started = deployed.start(config, other_queue)
         hold.wait_reached(60)
         family = children(worker)
+        runner = next(pid for pid in family if is_of(pid, started))
         os.kill(worker, number)
+        if is_killed:
+            wait_for(lambda: state_of_last_run(config) == "cancelled", every=0.005)
+            with suppress(ProcessLookupError):
+                os.kill(runner, signal.SIGKILL)
         flow_run = deployed.end(started)
         wait_for(lambda: not any(map(is_running, family)), 30)
     run = deployed.last(config)

@@ -21,8 +21,13 @@ from pathlib import Path
 from flows.witness import watching
 def end(*_): print("told to end", flush=True)
 signal.signal(signal.SIGTERM, end)
-with watching("none", "none", Path("none"), int(sys.argv[1])):
-    print("watched", flush=True)
+try:
+    with watching("none", "none", Path("none"), int(sys.argv[1])):
+        print("watched", flush=True)
+        if "fail" in sys.stdin.readline():
+            raise InterruptedError
+except InterruptedError:
+    print("failed", flush=True)
     sys.stdin.readline()
 print("done", flush=True)
 """
@@ -62,6 +67,23 @@ def test_a_flow_run_that_ends_by_itself_leaves_no_witness(
     assert (said, process.returncode) == ("done\n", 0)
     assert not is_running(witness)
     worker.communicate(b"\n")
+
+
+def test_a_flow_run_that_ends_early_is_watched_until_its_process_is_gone(
+    worker: subprocess.Popen[bytes],
+) -> None:
+    """Somebody may kill it before Prefect has heard of its end."""
+    process = watched(worker.pid)
+    (witness,) = children(process.pid)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("fail\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "failed\n"
+    assert is_running(witness)
+    process.kill()
+    process.communicate()
+    worker.communicate(b"\n")
+    wait_for(lambda: not is_running(witness))
 
 
 def test_a_flow_run_without_its_worker_is_told_to_end(worker: subprocess.Popen[bytes]) -> None:
