@@ -20,13 +20,19 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 #: What a flow run says that ends by itself, and one that ends early.
 _DONE, _ENDING = b"done\n", b"ending\n"
+
+#: Seconds between two attempts to say it.
+_PAUSES = (1, 2, 4, 8, 15, 30, 60)
+
+T = TypeVar("T")
 
 #: The inputs of the witnesses that stay; closed by the end of this process.
 _open: list[IO[bytes]] = []
@@ -76,11 +82,21 @@ def main(flow_run: str, run: str, config: str, worker: str) -> None:
         return
     sys.path.insert(0, str(Path(__file__).parents[1]))
     cancelled = stopping.ends(_PATIENCE)
-    if said == _ENDING and _is_closed(flow_run):
+    if said == _ENDING and _insist(lambda: _is_closed(flow_run)):
         return  # and the record before it; the mirror may be another run's by now
     message = "Cancelled: its worker was stopped" if cancelled else "Its process was killed"
-    _close_record(Path(config), run, message, cancelled=cancelled)
-    _close_flow_run(flow_run, message, cancelled=cancelled)
+    _insist(lambda: _close_record(Path(config), run, message, cancelled=cancelled))
+    _insist(lambda: _close_flow_run(flow_run, message, cancelled=cancelled))
+
+
+def _insist(action: Callable[[], T]) -> T | None:
+    """Do what may fail for now, such as where Prefect's database is busy; None: in vain."""
+    for pause in _PAUSES:
+        try:
+            return action()
+        except Exception:  # noqa: BLE001 - nobody reads what this process could say
+            time.sleep(pause)
+    return None
 
 
 class _Process:

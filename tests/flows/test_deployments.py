@@ -11,7 +11,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -232,36 +232,22 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     assert deployed.run(config)["state_name"] == "Completed"
 
 
-@pytest.mark.parametrize(
-    ("number", "is_killed"),
-    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGKILL, False)],
-    ids=["SIGTERM", "SIGTERM with little patience", "SIGKILL"],
-)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_a_worker_that_ends(
     deployed: Deployed,
     other_queue: str,
     config: Path,
     simulator: Simulator,
     number: signal.Signals,
-    is_killed: bool,
 ) -> None:
-    """However it ends, its run is cancelled, by somebody else if need be.
-
-    A busy machine makes a worker kill its run after the record in the catalog was closed, and
-    before Prefect has heard of it; here that is sure to happen.
-    """
+    """However it ends, its run is cancelled, by somebody else if need be."""
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     with worker_of(deployed.stack, other_queue) as worker:
         started = deployed.start(config, other_queue)
         hold.wait_reached(60)
         family = children(worker)
-        runner = next(pid for pid in family if is_of(pid, started))
         os.kill(worker, number)
-        if is_killed:
-            wait_for(lambda: state_of_last_run(config) == "cancelled", every=0.005)
-            with suppress(ProcessLookupError):
-                os.kill(runner, signal.SIGKILL)
         flow_run = deployed.end(started)
         wait_for(lambda: not any(map(is_running, family)), 30)
     run = deployed.last(config)
@@ -270,6 +256,24 @@ def test_a_worker_that_ends(
     hold.release()
     again = deployed.run(config)
     assert again["state_name"] == "Completed", again["state"]
+
+
+def test_a_flow_run_that_is_killed_when_it_has_ended(
+    deployed: Deployed, other_queue: str, config: Path, simulator: Simulator
+) -> None:
+    """All are told to end, as systemd does; killed before Prefect has heard of it."""
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    with worker_of(deployed.stack, other_queue) as worker:
+        started = deployed.start(config, other_queue)
+        hold.wait_reached(60)
+        family = [pid for pid in children(worker) if is_of(pid, started)]
+        os.kill(family[0], signal.SIGTERM)
+        wait_for(lambda: state_of_last_run(config) == "cancelled", every=0.002)
+        os.kill(worker, signal.SIGKILL)
+        os.kill(family[0], signal.SIGKILL)
+        assert deployed.end(started)["state_name"] == "Cancelled"
+        wait_for(lambda: not any(map(is_running, family)), 30)
 
 
 def test_a_flow_run_that_is_killed(deployed: Deployed, config: Path, simulator: Simulator) -> None:
