@@ -119,6 +119,8 @@ class Concurrency:
         """Return what to try next; the base, where there is nothing beyond it."""
         if self._upwards:
             tried = min(self._cap, max(self._base + 1, round(self._base * self._step)))
+        elif self._cap <= self._modest:  # the configuration knows better; only failures say less
+            tried = self._base
         else:
             tried = max(1, min(self._base - 1, round(self._base / self._step)))
         if tried == self._base:

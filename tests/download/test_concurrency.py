@@ -27,8 +27,11 @@ def thrashing(best: int, latency: float = 0.05) -> Host:
 class Line:
     """A closed loop: each request that ends makes room for the next."""
 
-    def __init__(self, host: Host, cap: int = 256, seed: int = 1) -> None:
+    def __init__(
+        self, host: Host, cap: int = 256, seed: int = 1, *, long_tail: bool = False
+    ) -> None:
         self.host = host
+        self._long_tail = long_tail  # whether some answers are large, and not all alike
         self.control = Concurrency(cap)
         self.now = 0.0
         self.peak = 0
@@ -47,6 +50,9 @@ class Line:
             end = heapq.heappop(self._ends)
             self._integral += (len(self._ends) + 1) * (end - self.now)
             self.now = end
+            if self._long_tail:
+                size = int(30_000 * self._chance.lognormvariate(0, 2))
+                self.control.received(size, self.now, len(self._ends) + 1)
             self.control.done(self.now, len(self._ends) + 1)
         return self._integral / (self.now - started)
 
@@ -150,3 +156,9 @@ def test_large_files_count_by_their_bytes() -> None:
         control.received(1 << 20, now, control.limit)
         control.done(now, control.limit)
     assert control.limit <= MODEST
+
+
+def test_a_cap_that_is_modest_is_used_whole() -> None:
+    """Few connections are the configuration's word; nobody is to be spared by fewer still."""
+    line = Line(knee(1000), cap=10, long_tail=True)
+    assert line.run(60) == pytest.approx(10, rel=0.01)
