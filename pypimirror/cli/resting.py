@@ -79,9 +79,9 @@ def attempt(arguments: Sequence[str]) -> int | None:
 def is_inline_sync(arguments: Sequence[str]) -> bool:
     """Whether the command line asks for a sync in this process, as far as that is known here."""
     asked = _parse(arguments)
-    if asked is None or not os.path.exists(asked.config):  # noqa: PTH110
+    if asked is None or asked.command != "sync":
         return False
-    return asked.inline or prefect_api() is None
+    return os.path.exists(asked.config)  # noqa: PTH110
 
 
 def _parse(arguments: Sequence[str]) -> _Asked | None:
