@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -21,6 +22,11 @@ from tests.corpus import fetch
 from tests.databases import CHOICES, POSTGRESQL, SQLITE, Databases
 from tests.environment import isolated
 from tests.simulator import Simulator
+
+# A shell that starts the tests in the background has them ignore it, and all that they start; a
+# Prefect worker, for one, ends by no other signal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")
