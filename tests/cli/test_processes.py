@@ -137,23 +137,13 @@ def test_a_second_interrupt_is_immediate_and_safe(
     assert [row["state"] for row in states] == ["crashed", "completed"]
 
 
-@pytest.mark.parametrize("arguments", [["sync", "--inline"], ["verify"]])
 def test_children_end_when_their_parent_is_killed(
-    start: Start, mirror: Mirror, simulator: Simulator, arguments: list[str]
+    start: Start, mirror: Mirror, simulator: Simulator
 ) -> None:
-    """Whatever they do: waiting for an upstream, or reading a file without an end."""
     (file,) = offer(simulator, "six", "1.0")
-    if arguments == ["verify"]:
-        mirror.sync()
-        mirror.path(file).unlink()
-        os.mkfifo(mirror.path(file))
-        process = start(*arguments)
-        endless = os.open(mirror.path(file), os.O_WRONLY)  # once it is being read
-    else:
-        hold = simulator.hold(file, after=10)
-        process = start(*arguments)
-        hold.wait_reached()
-        endless = os.open(os.devnull, os.O_RDONLY)
+    hold = simulator.hold(file, after=10)
+    process = start("sync", "--inline")
+    hold.wait_reached()
     children = {child: os.pidfd_open(child) for child in children_of(process.pid)}
     process.kill()
     process.communicate(timeout=60)
@@ -162,7 +152,6 @@ def test_children_end_when_their_parent_is_killed(
         ready, _, _ = select.select([descriptor], [], [], 30)
         assert ready, f"worker {child} lives on"
         os.close(descriptor)
-    os.close(endless)
 
 
 def test_the_second_of_two_syncs_ends_with_exit_4(
