@@ -54,7 +54,7 @@ class Plan:
 
     names: Sequence[str] = ()  #: the projects that it is limited to; none: all that are selected
     fetch: list[Entry] = field(default_factory=list)
-    #: Files of the pages in `publish` that lead to the upstream.
+    #: Files that pages in `publish` would lead to at the upstream.
     link: list[Entry] = field(default_factory=list)
     #: Projects whose pages would be rendered, in order.
     publish: dict[str, None] = field(default_factory=dict)
@@ -167,7 +167,9 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
         rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
         _add_pages(found, (row.name for row in rows))
         names = {row.id: row.name for row in rows}
-        linked = [row for row in files.listed(connection, list(names)) if row.linked]
+        listed = files.listed(connection, list(names))
+        # What is to be held again is linked until its bytes are proven, and no longer.
+        linked = [row for row in listed if row.linked and row.state in (State.LINKED, *PROVEN)]
     replaced = []
     for row in linked:
         entry = _entry(row, _LINKED, names[row.project_id])

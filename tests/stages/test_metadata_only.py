@@ -329,6 +329,22 @@ def test_a_plan_fetches_nothing_and_says_what_is_linked_and_what_leaves(
     assert (plan.fetch, plan.link, plan.withdraw, plan.remove) == ([], [], [], [])
 
 
+@pytest.mark.parametrize("grace", ["0s", "1d"])
+def test_a_plan_links_nothing_that_is_to_be_held_again(
+    mirror: Mirror, simulator: Simulator, grace: str
+) -> None:
+    mirror.configure(delete={"grace": grace})
+    (file,) = offer(simulator, "six", "1.0")
+    mirror.sync()
+    mirror.select(metadata_only=["*"])
+    mirror.sync()
+    assert mirror.path(file).exists() == (grace != "0s")
+    mirror.select()
+    plan = mirror.plan()
+    assert (plan.link, list(plan.publish)) == ([], ["six"])
+    assert [e.file for e in plan.fetch] == ([file.filename] if grace == "0s" else [])
+
+
 def test_what_waits_to_be_fetched_is_not_fetched_any_more(
     mirror: Mirror, simulator: Simulator
 ) -> None:
