@@ -10,8 +10,6 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
-    delete,
-    func,
     or_,
     select,
     update,
@@ -20,13 +18,12 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance
-from pypimirror.catalog.schema import IS_LEAVING, files, projects
+from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
     LONGEST_WAIT,
     OPEN,
     PROVEN,
-    Cause,
     IllegalMoveError,
     State,
     sources,
@@ -209,48 +206,6 @@ def listed(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
     yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
 
 
-def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
-    """Mark files as not offered any more, or as offered again."""
-    for chunk in chunks(ids):
-        connection.execute(update(files).where(files.c.id.in_(chunk)).values(gone=cause))
-
-
-def leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
-    """Return files that are not offered any more and not yet withdrawn: the next behind an id."""
-    query = (
-        select(
-            files.c.id,
-            files.c.project_id,
-            files.c.filename,
-            files.c.state,
-            files.c.gone,
-            files.c.size,
-            files.c.sha256,
-            files.c.location,
-            files.c.proof,
-            files.c.linked,
-            files.c.withdrawn_at,
-            projects.c.name.label("project"),
-        )
-        .join(projects)
-        .where(IS_LEAVING, files.c.id > after)
-        .order_by(files.c.id)
-    )
-    return list(connection.execute(query.limit(CHUNK)))
-
-
-def dropped(connection: Connection) -> Iterator[Row[tuple[str, int]]]:
-    """Stream the projects of which the upstream dropped files of pages, with how many it did."""
-    query = (
-        select(projects.c.name, func.count())
-        .join(projects)
-        .where(IS_LEAVING, files.c.gone == Cause.UPSTREAM, is_listed())
-        .group_by(files.c.project_id, projects.c.name)
-        .order_by(files.c.project_id)
-    )
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
-
-
 def held(
     connection: Connection,
     states: Iterable[State],
@@ -361,42 +316,3 @@ def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, s
         .where(projects.c.name.in_(names), is_open, files.c.gone.is_(None))
     )
     return {(row[0], row[1]) for row in connection.execute(query)}
-
-
-def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return which of these projects have files on their pages that are not offered any more."""
-    query = select(files.c.project_id).where(files.c.project_id.in_(ids), IS_LEAVING, is_listed())
-    return set(connection.scalars(query))
-
-
-def forget(connection: Connection, ids: Iterable[int]) -> None:
-    """Delete the rows of files of which nothing was ever held."""
-    for chunk in chunks(ids):
-        connection.execute(delete(files).where(files.c.id.in_(chunk)))
-
-
-def expired(
-    connection: Connection, before: float, after: tuple[float, int] = (0.0, 0)
-) -> list[Row[Any]]:
-    """Return files that were withdrawn before a time and whose bytes are still here: the next.
-
-    Files that a page on disk may still link to are not among them. They come by the time when they
-    were withdrawn, and by id, behind the pair of these that `after` names.
-    """
-    withdrawn_at, file_id = after
-    columns = files.c
-    query = (
-        select(files, projects.c.name.label("project"))
-        .join(projects)
-        .where(
-            columns.withdrawn_at.is_not(None),
-            columns.withdrawn_at <= before,
-            columns.withdrawn_at >= withdrawn_at,
-            or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
-            columns.gone.is_distinct_from(Cause.QUARANTINE),
-            projects.c.dirty.is_(False),
-            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
-        )
-        .order_by(columns.withdrawn_at, columns.id)
-    )
-    return list(connection.execute(query.limit(CHUNK)))

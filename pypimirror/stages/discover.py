@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog import files, leaving, projects, runs
 from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.model import (
@@ -351,10 +351,10 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
     files.change(connection, (row for d in decisions.values() for row in d.changed))
     anew = (i for d in decisions.values() for i in d.anew)
     files.change(connection, ({"id": i, **backoff.CLEAN} for i in anew))
-    files.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
+    leaving.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
     for cause in Cause:
         ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]
-        files.set_gone(connection, ids, cause)
+        leaving.set_gone(connection, ids, cause)
     targets = {target for d in decisions.values() for target in d.moved}
     for target in targets:
         moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]

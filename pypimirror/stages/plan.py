@@ -188,7 +188,7 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
         if contents.is_another_form(run, connection):
             entries = projects.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in entries))
-    leaving = [r for rows in withdraw.leaving(run) for r in rows if withdraw.is_listed(r)]
+    leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
     refusal = withdraw.withdraw(run)
     if refusal is not None:
         run.kept.append(refusal)
@@ -200,7 +200,7 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
                 rows = projects.get(connection, sorted(chunk))
                 _add_pages(found, (row.name for row in rows if row.gone is None))
         projects.settle(connection, with_gone=refusal is None)
-    expired = (row for rows in withdraw.expired(run) for row in rows)
+    expired = (row for rows in withdraw.all_expired(run) for row in rows)
     found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
 
 

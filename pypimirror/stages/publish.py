@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror.catalog import files, projects, totals
+from pypimirror.catalog import files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import contents, quarantine, sightings, withdraw
@@ -31,7 +31,7 @@ def publish(run: Run, ids: Sequence[int]) -> None:
     upstream's new serial it would once say what the upstream does not say any more.
     """
     with run.catalog.read() as connection:
-        waiting = files.projects_with_leaving(connection, ids)
+        waiting = leaving.projects_with_leaving(connection, ids)
     render_pages(run, [number for number in ids if number not in waiting])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from pypimirror.catalog import files, projects, totals
+from pypimirror.catalog import files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, State
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run
@@ -29,30 +29,30 @@ def withdraw(run: Run) -> Problem | None:
     """
     refusal = guard(run)
     if refusal is None:
-        for rows in leaving(run):
+        for rows in all_leaving(run):
             _withdraw(run, rows)
     return refusal
 
 
-def leaving(run: Run) -> Iterator[list[Row[Any]]]:
+def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:
     """Yield the files that are not offered any more and not yet withdrawn, in chunks."""
     last = 0
     while True:
         with run.catalog.read() as connection:
-            rows = files.leaving(connection, last)
+            rows = leaving.next_leaving(connection, last)
         if not rows:
             return
         yield rows
         last = rows[-1].id
 
 
-def expired(run: Run) -> Iterator[list[Row[Any]]]:
+def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
     """Yield the files whose grace is over and whose bytes are here, in chunks."""
     before = run.now - run.config.delete.grace.total_seconds()
     last = (0.0, 0)
     while True:
         with run.catalog.read() as connection:
-            rows = files.expired(connection, before, last)
+            rows = leaving.next_expired(connection, before, last)
         if not rows:
             return
         yield rows
@@ -76,13 +76,13 @@ def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
         awaited = [{"id": row.id} for row in listed if row.linked and row.state in DUE]
         files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
-        files.forget(connection, (row.id for row in rows if row.id not in kept))
+        leaving.forget(connection, (row.id for row in rows if row.id not in kept))
         projects.touch(connection, {row.project_id for row in listed})
     run.count(files_withdrawn=len(listed))
 
 
 def is_listed(row: Row[Any]) -> bool:
-    """Say of a row of `files.leaving` what `files.is_listed` says to the database."""
+    """Say of a row of `leaving.next_leaving` what `files.is_listed` says to the database."""
     return bool(row.linked or row.state in PROVEN)
 
 
@@ -96,7 +96,7 @@ def guard(run: Run) -> Problem | None:
     number = found = 0
     most: list[tuple[str, int]] = []
     with run.catalog.read() as connection:
-        for name, dropped in files.dropped(connection):
+        for name, dropped in leaving.dropped(connection):
             number, found = number + dropped, found + 1
             most = sorted([*most, (name, dropped)], key=lambda each: -each[1])[:_EXAMPLES]
         on_pages = totals.held(connection)
@@ -118,7 +118,7 @@ def guard(run: Run) -> Problem | None:
 
 def remove_expired(run: Run) -> None:
     """Remove the bytes of files that were withdrawn longer ago than the grace period."""
-    for rows in expired(run):
+    for rows in all_expired(run):
         for row in rows:
             relative = _path(row)
             run.tree.remove(relative + METADATA_SUFFIX)

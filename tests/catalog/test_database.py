@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
 
-from pypimirror.catalog import engines, files, projects
+from pypimirror.catalog import engines, files, leaving, projects
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
@@ -105,7 +105,7 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
         ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),
         ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
         ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
-        ("ix_files_leaving", lambda connection: list(files.leaving(connection))),
+        ("ix_files_leaving", lambda connection: list(leaving.next_leaving(connection))),
     ],
 )
 def test_what_is_left_to_do_is_found_by_its_index(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog import files, leaving, projects, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.projects import CHUNK, chunks
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
@@ -152,7 +152,7 @@ def test_bytes_expire_only_when_no_page_can_link_to_them(
         number = add_project(connection, "six", **project)
         values = {"gone": Cause.UPSTREAM, "withdrawn_at": 10.0, "state": State.WITHDRAWN} | file
         add_file(connection, number, "six-1.zip", **values)
-        assert bool(files.expired(connection, 10.0)) is expired
+        assert bool(leaving.next_expired(connection, 10.0)) is expired
 
 
 def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:
