@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from pypimirror.changes import Changes
@@ -71,6 +71,8 @@ class Tree:
         #: Called before each change of what is served: whoever may not write any more is stopped
         #: here, by the error that it raises.
         self.guard: Callable[[], None] = lambda: None
+        #: What is entered while the disk is waited for.
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self._durability = durability or choose("batch", self.private)
         self._made: set[str] = set()
         #: Where changes of what is served are noted, if anybody wants to know.
@@ -192,7 +194,8 @@ class Tree:
                 self._durability.settle(source)
             relative = ""
             self._step("flush", "")
-            self._durability.before_renames()
+            with self.waiting():
+                self._durability.before_renames()
             for source, relative in moves:
                 self._step("place", relative)
                 target = self._root + relative
@@ -350,7 +353,7 @@ class Tree:
     def flush(self) -> None:
         """Return when everything that was written or renamed so far would survive a power cut."""
         self._step("flush", "")
-        with _told(self.directory):
+        with _told(self.directory), self.waiting():
             self._durability.flush()
 
     def _make_parent(self, target: str) -> None:

@@ -21,13 +21,13 @@ The rules:
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
@@ -143,6 +143,7 @@ class Workers(Generic[J, R]):
     its lines (results, `Progress`, `Note`). At most `in_flight` jobs for each child are out at
     once in each run; by default twice `hello.connections`. `in_order` is for children that do one
     job at a time, in the order they got them; `in_flight` is a cost then, and at least one job.
+    `waiting` gives what the caller's thread enters while it waits for results.
     """
 
     def __init__(
@@ -155,9 +156,11 @@ class Workers(Generic[J, R]):
         in_flight: int | None = None,
         in_order: bool = False,
         on_note: Callable[[Note], None] = log_note,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.module = module
         self.on_note = on_note
+        self._waiting = waiting
         self._processes = max(1, processes)
         self._in_flight = in_flight or 2 * int(getattr(hello, "connections", 32))
         self._encoder = msgspec.json.Encoder()
@@ -167,7 +170,7 @@ class Workers(Generic[J, R]):
         self._lock = threading.Lock()  # guards the children's tickets and loads
         self._in_order = in_order
         # Held while jobs are given out, where children must get them in the order of their tickets.
-        self._sending = threading.Lock() if in_order else contextlib.nullcontext()
+        self._sending = threading.Lock() if in_order else nullcontext()
         self._children: list[_Worker] = []
         self._runs: set[_Run] = set()
         self._stillborn = 0
@@ -250,9 +253,12 @@ class Workers(Generic[J, R]):
             if not out and not more:
                 return
             try:
-                events = run.inbox.get(block=not more or out >= limit)
+                events = run.inbox.get_nowait()
             except Empty:
-                continue
+                if more and out < limit:
+                    continue
+                with self._waiting():
+                    events = run.inbox.get()
             if isinstance(events, PypimirrorError):
                 raise events
             again: list[_Ticket] = []

@@ -4,11 +4,13 @@ What is more than a host can do at once only waits there, and crowds out others.
 nobody says, so it is found out by the work that gets done in a span of time:
 
 * it begins with `MODEST`, and takes large steps up as long as they are worth it: as long as the
-  work grows by a fair part of what the number of requests grows by;
+  work grows by a fair part of what the number of requests grows by. Meanwhile it looks only as
+  long as it takes to see that; a step that seems not worth it is looked at for longer;
 * a step down is taken where hardly any work is lost, but below `MODEST` only where work is won:
   a host that does the same with fewer is not helped by them, one that drowns is;
 * steps get smaller where neither direction is worth it, and at the smallest it rests a while,
-  unless the work changes by much: then everything begins again;
+  unless the work changes by much: then everything begins again. It also rests at the cap, once
+  all steps up to it were worth it;
 * where the host asks for less, or cannot be reached, the number is halved at once.
 
 A span counts only while all requests that are allowed are under way: else it is the work that is
@@ -20,13 +22,13 @@ from __future__ import annotations
 MODEST = 16  #: requests at once, to begin with
 REST = 12  #: spans without a step, once neither direction was worth it
 SPAN = 0.2  #: seconds that a span lasts at least
-UNIT = 64 << 10  #: bytes that count as much as one request: work is measured in both
+UNIT = 256 << 10  #: bytes that count as much as one request: work is measured in both
 
 _SAMPLE = 32  #: units of work that a span sees at least
 _LARGEST, _SMALLEST = 2.0, 1.25  # steps
 _FAIR = 0.3  #: of the growth in requests: by so much the work must grow
 _HALF = 0.5  #: of the work done before, or twice as much: the host has changed
-_WON = 1.1  #: work that makes fewer requests than `MODEST` worth it, against more of them
+_WON = 1.2  #: work that makes fewer requests than `MODEST` worth it, against more of them
 
 
 class Concurrency:
@@ -42,6 +44,7 @@ class Concurrency:
         self._in_vain = 0  #: directions that were tried with this step
         self._rest = 0  #: spans for which the base stays
         self._forgiven = 0  #: requests whose failure says nothing new
+        self._growing = True  #: nothing has spoken against more requests yet
         self._start(None)
 
     def received(self, count: int, now: float, running: int) -> None:
@@ -64,9 +67,15 @@ class Concurrency:
         if self._settling:  # what began under another limit must end first
             if self._units >= self.limit and span >= SPAN / 4:
                 self._start(now, settled=True)
-        elif self._units >= max(_SAMPLE, 2 * self.limit) and span >= SPAN:
+        elif self._is_enough(span):
             self._judge(self._units / span)
             self._start(now, settled=self.limit == running)
+
+    def _is_enough(self, span: float) -> bool:
+        """Whether a span has seen enough: less will do while each step up pays."""
+        if self._growing:
+            return self._units >= max(_SAMPLE, self.limit) and span >= SPAN / 4
+        return self._units >= max(_SAMPLE, 2 * self.limit) and span >= SPAN
 
     def failed(self, now: float, running: int) -> None:
         """The host asks for less, or cannot be reached: ease off, once for what is under way."""
@@ -75,7 +84,7 @@ class Concurrency:
             return
         self._forgiven = running - 1
         self._base = self.limit = max(1, self.limit // 2)
-        self._step, self._rest = _SMALLEST, REST
+        self._step, self._rest, self._growing = _SMALLEST, REST, False
         self._start(now)
 
     def _start(self, now: float | None, *, settled: bool = False) -> None:
@@ -87,14 +96,21 @@ class Concurrency:
     def _judge(self, work: float) -> None:
         """Take in the work that was done a second, and choose the next limit."""
         if self.limit == self._base:
-            if not _HALF <= work / (self._work or work) <= 1 / _HALF:  # another host by now
-                self._rest, self._step, self._upwards = 0, _LARGEST, work > self._work
+            change = work / (self._work or work)
+            if not _HALF <= change <= 1 / _HALF:  # another host by now, or other things are asked
+                self._rest, self._upwards = 0, change > 1
+                self._step = _LARGEST if self._upwards else _LARGEST**0.5
             self._work = work
             self._rest -= 1
         elif self._is_worth(work):
             self._base, self._work = self.limit, work
             self._step = min(_LARGEST, self._step * self._step)
             self._in_vain = 0
+            if self.limit == self._cap:  # it was worth it so far: fewer would hardly be
+                self._step, self._rest, self._growing = _SMALLEST, REST, False
+        elif self._growing:  # it was seen only briefly: look again
+            self._growing = False
+            return
         else:
             self._turn()
         self.limit = self._base if self._rest > 0 else self._next()

@@ -20,6 +20,7 @@ from pypimirror.download.client import Client
 from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.gate import Gate
 from pypimirror.download.hosts import is_local, parse_url
+from pypimirror.download.pages import fetch_list, fetch_page
 from pypimirror.download.protocol import (
     FetchFile,
     FetchLinks,
@@ -92,8 +93,6 @@ class Fetcher:
         self._client.close()
 
     def _page(self, job: FetchPage) -> PageResult:
-        from pypimirror.download.pages import fetch_page
-
         attempts = Attempts(self, (job.url,))
         try:
             return attempts.run(
@@ -103,8 +102,6 @@ class Fetcher:
             return job.failed(attempts.problem(error, project=job.project))
 
     def _list(self, job: FetchList) -> ListResult:
-        from pypimirror.download.pages import fetch_list
-
         limit = self._hello.max_list_size
         attempts = Attempts(self, (job.url,))
         received = self._progress(job.id, attempts)

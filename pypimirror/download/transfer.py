@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import gevent
 import msgspec
+from gevent.monkey import get_original
 from requests.models import Response
 
 from pypimirror.download.body import Raw
@@ -46,6 +47,9 @@ from pypimirror.model import Reason
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+
+#: The system's own: gevent's looks whether anybody waits for the descriptor, as nobody does here.
+_close = get_original("os", "close")
 
 
 class FileTransfer:
@@ -171,7 +175,7 @@ class FileTransfer:
             os.lseek(fd, 0, os.SEEK_END)
             self._stream(raw, fd, whole.total)
         finally:
-            os.close(fd)
+            _close(fd)
             raw.close()
         return self._check(response, raw)
 
@@ -202,7 +206,7 @@ class FileTransfer:
                     digest = self._write_metadata(fd)
                     msgspec.structs.force_setattr(result, "metadata_sha256", digest)
             finally:
-                os.close(fd)
+                _close(fd)
         finally:
             raw.close()
         return result
@@ -217,7 +221,7 @@ class FileTransfer:
         try:
             _write_all(own, content)
         finally:
-            os.close(own)
+            _close(own)
         return hashlib.sha256(content).hexdigest()
 
     def _check_length(self, response: Response, raw: Raw, length: int | None) -> None:

@@ -28,6 +28,7 @@ from pypimirror.select.selection import Selection
 from pypimirror.space import Room
 from pypimirror.stages.reporter import Reporter
 from pypimirror.stages.retry import Retry
+from pypimirror.stages.turns import Turns
 from pypimirror.tree import Tree
 from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
@@ -150,6 +151,8 @@ class Run:
     no_room: Problem | None = None
     #: The room on disk, and what of it downloads under way will take.
     room: Room = field(init=False)
+    #: Which of the threads that do batches is at work.
+    turns: Turns = field(default_factory=Turns)
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _set_aside: int = 0  # bytes that went to quarantine since it was trimmed
     #: The download workers and the verification workers; their processes start when there is work.
@@ -160,6 +163,7 @@ class Run:
 
     def __post_init__(self) -> None:
         config = self.config
+        self.tree.waiting = self.turns.given_up
         self.room = Room(self.tree.directory, int(config.mirror.reserve))
         hello = Hello(
             remotes=remotes(config),
@@ -175,8 +179,9 @@ class Run:
             hello=hello,
             decoder=msgspec.json.Decoder(FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
+            waiting=self.turns.given_up,
         )
-        self.readers = Readers(config.processes)
+        self.readers = Readers(config.processes, self.turns.given_up)
         self.checkers = Workers(
             module="pypimirror.verify.worker",
             processes=config.processes,
@@ -185,6 +190,7 @@ class Run:
             in_order=True,
             decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
+            waiting=self.turns.given_up,
         )
 
     @property

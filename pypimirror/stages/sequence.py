@@ -29,8 +29,12 @@ from pypimirror.workers import Cancelled
 #: enough that a killed run loses little and that staging stays small.
 BATCH_SIZE = 100
 
+#: Projects in a batch near the end of a run, where smaller ones let all lanes end at one time: the
+#: last batch is verified and published while nothing is left to be fetched.
+SMALLEST_BATCH = 20
+
 #: Batches that are under way at once.
-LANES = 3
+LANES = 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def perform(run: Run, stage: Stage, batch: Batch) -> None:
     """Do one stage for one batch and record it; raises `Cancelled` in a run that is cancelled."""
     if run.cancelled:
         raise Cancelled("cancelled")
-    with history.stage(run, stage, batch.number):
+    feeds = stage in (Stage.DISCOVER, Stage.DOWNLOAD)
+    with run.turns.taken(first=feeds), history.stage(run, stage, batch.number):
         if batch.projects:
             _work(stage)(run, batch.projects)
         elif stage is Stage.DISCOVER:
@@ -74,13 +79,19 @@ def sync(run: Run, call: Call = perform) -> None:
 def batches(run: Run) -> Iterator[tuple[int, ...]]:
     """Yield the ids of the projects that have something left to do, a batch at a time."""
     last = 0
-    while True:
+    for number in itertools.count(1):
         with run.catalog.read() as connection:
-            ids = projects.next_batch(connection, last, BATCH_SIZE, run.names)
-        if not ids:
+            ahead = projects.next_batch(connection, last, BATCH_SIZE * LANES, run.names)
+        if not ahead:
             return
+        ids = ahead[: size_of_batch(number, len(ahead))]
         yield tuple(ids)
         last = ids[-1]
+
+
+def size_of_batch(number: int, left: int) -> int:
+    """Return how many projects a batch has, by its number, of so many that are left, or more."""
+    return max(SMALLEST_BATCH, min(BATCH_SIZE, SMALLEST_BATCH * number, left // LANES))
 
 
 def repair(run: Run, call: Call = perform) -> None:

@@ -10,7 +10,8 @@ Nobody waits for a thread that a disk holds up: they are daemons, and end with t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 
 from pypimirror.model import Problem, PypimirrorError, Reason
@@ -23,10 +24,18 @@ _WAITING = 32
 
 
 class Readers:
-    """Threads that hash files; they start when there is work. Safe to use from several threads."""
+    """Threads that hash files; they start when there is work. Safe to use from several threads.
 
-    def __init__(self, threads: int) -> None:
+    `waiting` gives what the caller's thread enters while it waits for results.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._threads = max(1, threads)
+        self._waiting = waiting
         self._stopped: PypimirrorError | None = None
         self._outboxes: set[SimpleQueue[_Answer]] = set()
 
@@ -71,7 +80,10 @@ class Readers:
             outbox.put(self._stopped)
 
     def _next(self, outbox: SimpleQueue[_Answer]) -> Checked:
-        answer = self._stopped or outbox.get()
+        if self._stopped is not None:
+            raise self._stopped
+        with self._waiting():
+            answer = outbox.get()
         if isinstance(answer, BaseException):
             raise answer
         return answer

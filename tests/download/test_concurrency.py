@@ -162,3 +162,16 @@ def test_a_cap_that_is_modest_is_used_whole() -> None:
     """Few connections are the configuration's word; nobody is to be spared by fewer still."""
     line = Line(knee(1000), cap=10, long_tail=True)
     assert line.run(60) == pytest.approx(10, rel=0.01)
+
+
+def test_it_takes_a_few_answers_to_see_that_more_requests_pay() -> None:
+    """What is far away pays for each of them, and would take seconds otherwise."""
+    line = Line(knee(1000), cap=64)
+    line.run(0.5)
+    assert line.control.limit == 64
+
+
+def test_a_cap_that_has_paid_is_not_left_to_see_whether_less_would_do() -> None:
+    line = Line(knee(1000), cap=64, long_tail=True)
+    line.run(0.5)
+    assert line.run(3) > 62

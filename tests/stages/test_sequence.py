@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import Connection
 
+from pypimirror.catalog.database import Catalog
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import sequence
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.stages.sequence import Batch
+from pypimirror.stages.turns import Turns
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 
@@ -20,7 +25,8 @@ PROJECTS = [f"p-{letter}" for letter in "abcdefg"]
 @pytest.fixture
 def many(mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """A mirror of seven projects, in batches of two."""
-    monkeypatch.setattr(sequence, "BATCH_SIZE", 2)
+    for size in ("BATCH_SIZE", "SMALLEST_BATCH"):
+        monkeypatch.setattr(sequence, size, 2)
     for name in PROJECTS:
         offer(simulator, name, "1.0", "2.0")
     mirror.select(*PROJECTS)
@@ -85,3 +91,63 @@ def test_an_interrupt_ends_all_lanes(many: Mirror) -> None:
 
     assert many.sync(work=lambda run: sequence.sync(run, call), sound=False).state == "cancelled"
     assert many.sync().state == "completed"
+
+
+@pytest.mark.parametrize("left", [1, 19, 20, 21, 137, 1000, 20_000])
+def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int) -> None:
+    """Small at first, so that lanes are not all in the same stage; small at last, so that all of
+    them end at one time.
+    """
+    sizes = []
+    while left > 0:
+        sizes.append(sequence.size_of_batch(len(sizes) + 1, left))
+        left -= sizes[-1]
+    assert left <= 0
+    assert max(sizes) <= sequence.BATCH_SIZE
+    assert min(sizes) >= sequence.SMALLEST_BATCH
+    assert sizes[0] == sizes[-1] == sequence.SMALLEST_BATCH
+
+
+def test_one_lane_works_at_a_time_and_none_waits_in_its_turn(
+    many: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lane may hold what another one needs while that one has its turn, or both wait for ever:
+    the catalog, of which there is one writer.
+    """
+    at_work: set[int] = set()
+    most = 0
+    given_up = Turns._give_up
+    taken = Turns._take
+    writing: list[bool] = []
+
+    def take(turns: Turns) -> None:
+        nonlocal most
+        taken(turns)
+        at_work.add(threading.get_ident())
+        most = max(most, len(at_work))
+
+    def give_up(turns: Turns) -> bool:
+        me = threading.get_ident()
+        writing.extend([me in writers] if me in at_work else [])
+        at_work.discard(me)
+        return given_up(turns)
+
+    writers: set[int] = set()
+    write = Catalog.write
+
+    @contextmanager
+    def noted(catalog: Catalog) -> Iterator[Connection]:
+        with write(catalog) as connection:
+            writers.add(threading.get_ident())
+            try:
+                yield connection
+            finally:
+                writers.discard(threading.get_ident())
+
+    monkeypatch.setattr(Turns, "_take", take)
+    monkeypatch.setattr(Turns, "_give_up", give_up)
+    monkeypatch.setattr(Catalog, "write", noted)
+    assert many.sync().state == "completed"
+    assert most == 1
+    assert len(writing) > 4 * len(Stage)
+    assert not any(writing)
