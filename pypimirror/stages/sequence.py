@@ -76,7 +76,7 @@ def sync(run: Run, call: Call = perform) -> None:
     _take_through(run, call, tuple(Stage))
 
 
-def batches(run: Run) -> Iterator[tuple[int, ...]]:
+def batches(run: Run, smallest: int = BATCH_SIZE) -> Iterator[tuple[int, ...]]:
     """Yield the ids of the projects that have something left to do, a batch at a time."""
     last = 0
     for number in itertools.count(1):
@@ -84,14 +84,14 @@ def batches(run: Run) -> Iterator[tuple[int, ...]]:
             ahead = projects.next_batch(connection, last, BATCH_SIZE * LANES, run.names)
         if not ahead:
             return
-        ids = ahead[: size_of_batch(number, len(ahead))]
+        ids = ahead[: size_of_batch(number, len(ahead), smallest)]
         yield tuple(ids)
         last = ids[-1]
 
 
-def size_of_batch(number: int, left: int) -> int:
+def size_of_batch(number: int, left: int, smallest: int) -> int:
     """Return how many projects a batch has, by its number, of so many that are left, or more."""
-    return max(SMALLEST_BATCH, min(BATCH_SIZE, SMALLEST_BATCH * number, left // LANES))
+    return max(smallest, min(BATCH_SIZE, smallest * number, left // LANES))
 
 
 def repair(run: Run, call: Call = perform) -> None:
@@ -101,7 +101,9 @@ def repair(run: Run, call: Call = perform) -> None:
 
 def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
     """Take all batches through `stages`, and then the mirror as a whole through the last one."""
-    found = (Batch(number, ids) for number, ids in enumerate(batches(run), start=1))
+    # What is wrapped around a stage in a flow run costs as much as the stage of a small batch.
+    smallest = SMALLEST_BATCH if call is perform else BATCH_SIZE
+    found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
     first = list(itertools.islice(found, 2))
     run.idle = not first
     if len(first) < 2:  # most runs: no threads, and the order of all steps is certain

@@ -20,7 +20,7 @@ SYNC = """
 import sys
 from flows import reporter
 from pypimirror.stages import sequence
-reporter.EVERY, sequence.BATCH_SIZE, sequence.SMALLEST_BATCH = 0.1, 1, 1
+reporter.EVERY, sequence.BATCH_SIZE = 0.1, 1
 from flows.sync import sync
 sync(sys.argv[1])
 """

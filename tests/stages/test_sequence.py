@@ -100,7 +100,7 @@ def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int
     """
     sizes = []
     while left > 0:
-        sizes.append(sequence.size_of_batch(len(sizes) + 1, left))
+        sizes.append(sequence.size_of_batch(len(sizes) + 1, left, sequence.SMALLEST_BATCH))
         left -= sizes[-1]
     assert left <= 0
     assert max(sizes) <= sequence.BATCH_SIZE
