@@ -78,13 +78,6 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
             )
             label = f"{database}: {CHANGED:,} changed, against {mine[0].projects:,} projects"
             line(label, 1.2, times[1] / times[0], "x", f"{cpu[1] / cpu[0]:.2f} x")
-            # Our own list is written in both as well.
-            times, cpu = (
-                [costs[CHANGES] - costs[SAME] - costs[ROOT] + costs[UNMODIFIED] for costs in pair]
-                for pair in ((mine[0].seconds, last.seconds), (mine[0].cpu, last.cpu))
-            )
-            label = "... besides the root index, too"
-            line(label, 1.2, times[1] / times[0], "x", f"{cpu[1] / cpu[0]:.2f} x")
     return lines
 
 

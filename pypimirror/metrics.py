@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from pypimirror import __version__, space
-from pypimirror.catalog import inspection, projects, statistics, totals
+from pypimirror.catalog import entries, inspection, statistics, totals
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.config import Config
@@ -114,7 +114,7 @@ def _catalog(figures: _Figures, connection: Connection) -> None:
     told = "The highest serial that an upstream's project list had when it was read last."
     figures.set_each("upstream_serial", told, "upstream", statistics.serials(connection))
     told = "The highest serial among the mirror's own pages."
-    figures.set("serial", told, projects.newest_serial(connection))
+    figures.set("serial", told, entries.newest_serial(connection))
     told = "Files that wait for something, by state; counted up to a million."
     figures.set_each("backlog_files", told, "state", statistics.backlog(connection))
     told = "Projects for which something is left to do."

@@ -26,6 +26,7 @@ TWICE = (
     "tests/test_lease.py",
     "tests/stages/test_sync.py",
     "tests/stages/test_plan.py",
+    "tests/stages/test_root.py",
 )
 
 

@@ -239,24 +239,8 @@ def finish(
     )
 
 
-def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
-    """Stream name and page serial of the projects that have a page.
-
-    Those that are not offered any more are among them while `with_gone` says so.
-    """
-    columns = projects.c
-    query = select(columns.name, columns.page_serial)
-    # Sorted, and not read by the index on names, which leads all over the table: a third of the
-    # time, and of an index that is not in memory a tenth.
-    query = query.where(columns.live.is_(True)).order_by(columns.name.concat(""))
-    if not with_gone:
-        query = query.where(columns.gone.is_(None))
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
-
-
 def to_remove(connection: Connection) -> list[Row[Any]]:
     """Return projects that are gone and whose pages may still be on disk: the next of them.
-
 
     A dirty one may have a page that a dead run wrote and did not record.
     """
@@ -279,20 +263,6 @@ def settle(connection: Connection, *, with_gone: bool) -> None:
     connection.execute(open_ones.where(there).values(dirty=False))
     if with_gone:
         connection.execute(open_ones.where(~there).values(dirty=False, live=False))
-
-
-def newest_api(connection: Connection) -> str | None:
-    """Return the highest API version among the pages, as text."""
-    versions = connection.scalars(
-        select(projects.c.api_version).where(projects.c.api_version.is_not(None)).distinct()
-    )
-    return max(versions, key=lambda text: [int(part) for part in text.split(".")], default=None)
-
-
-def newest_serial(connection: Connection) -> int | None:
-    """Return the highest serial among the pages."""
-    newest: int | None = connection.scalar(select(func.max(projects.c.page_serial)))
-    return newest
 
 
 def get_list(connection: Connection, upstream: str) -> Row[Any] | None:
@@ -368,7 +338,7 @@ def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     connection.execute(
         update(projects)
         .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
-        .values(gone=cause, todo=True)
+        .values(gone=cause, todo=True, relist=case((projects.c.live.is_(True), True)))
     )
     connection.execute(
         update(files)

@@ -66,6 +66,7 @@ projects = Table(
     Column("todo", Boolean, nullable=False),  # something is left to do for it
     Column("dirty", Boolean, nullable=False),  # its page must be rendered
     Column("live", Boolean, nullable=False),  # its page is on disk
+    Column("relist", Boolean),  # the root index on disk may say something else of it; null: not so
     Column("held_files", Integer),  # how many its page has; null: none, as the next
     Column("held_bytes", BigInteger),  # their size
     Column("linked_files", Integer),  # how many more it leads to at the upstream
@@ -75,6 +76,11 @@ projects = Table(
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _todo = projects.c.todo.is_(True)
 Index("ix_projects_todo", projects.c.id, sqlite_where=_todo)
+_relist = projects.c.relist.is_(True)
+Index("ix_projects_relist", projects.c.id, sqlite_where=_relist)
+# What the root index says of itself: the highest of each.
+Index("ix_projects_api", projects.c.api_version)
+Index("ix_projects_page_serial", projects.c.page_serial)
 _timed = projects.c.choice_until.is_not(None)
 Index("ix_projects_choice", projects.c.choice_until, sqlite_where=_timed)
 Index("ix_projects_checked", projects.c.upstream, projects.c.checked_at)

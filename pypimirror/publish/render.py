@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -152,17 +153,12 @@ def _versions(page: Page) -> Sequence[str]:
     return [str(version) for version in sorted(found)]
 
 
-def root_json(
-    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
-) -> Iterator[bytes]:
-    """The root index as `application/vnd.pypi.simple.v1+json`, in chunks, in the order given."""
-    yield _meta_object(min(api_version, NEWEST_API), serial)[:-1] + b',"projects":['
-    separator = b""
-    for batch in _batches(entries):
-        listed = [_ListedProject(entry.project, entry.serial) for entry in batch]
-        yield separator + _encode(listed)[1:-1]
-        separator = b","
-    yield b"]}"
+def _root_json_head(api_version: tuple[int, int], serial: int | None) -> bytes:
+    return _meta_object(min(api_version, NEWEST_API), serial)[:-1] + b',"projects":['
+
+
+def _root_json_entries(entries: Sequence[RootEntry]) -> bytes:
+    return _encode([_ListedProject(entry.project, entry.serial) for entry in entries])[1:-1]
 
 
 # --- HTML -----------------------------------------------------------------------------------------
@@ -215,16 +211,14 @@ def _anchor(file: PageFile, base: str) -> str:
     return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
 
 
-def root_html(
-    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
-) -> Iterator[bytes]:
-    """The root index as HTML, in chunks, in the order given."""
-    yield _head(min(api_version, NEWEST_API), "Simple index").encode()
-    for batch in _batches(entries):
-        names = (entry.project for entry in batch)
-        lines = [f'<a href="{_quote(name)}/">{_escape(name)}</a><br>\n' for name in names]
-        yield "".join(lines).encode()
-    yield _tail(serial).encode()
+def _root_html_head(api_version: tuple[int, int], _: int | None) -> bytes:
+    return _head(min(api_version, NEWEST_API), "Simple index").encode()
+
+
+def _root_html_entries(entries: Sequence[RootEntry]) -> bytes:
+    names = (entry.project for entry in entries)
+    lines = [f'<a href="{_quote(name)}/">{_escape(name)}</a><br>\n' for name in names]
+    return "".join(lines).encode()
 
 
 # --- Both -----------------------------------------------------------------------------------------
@@ -299,3 +293,68 @@ _special = re.compile("[\x00-\x1f\x7f-\x9f&<>\"']").search
 def _escape(text: str) -> str:
     """`text` for the content of an element or a quoted attribute."""
     return text.translate(_ESCAPES) if _special(text) else text
+
+
+# --- Root indexes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RootForm:
+    """What a root index is put together from: a head, an entry for each project, and a tail."""
+
+    head: Callable[[tuple[int, int], int | None], bytes]  #: of API version and serial
+    entries: Callable[[Sequence[RootEntry]], bytes]
+    separator: bytes  #: between two entries
+    tail: Callable[[int | None], bytes]  #: of the serial
+    opening: bytes  #: what each entry begins with, up to its name; in no entry a second time
+    entry: re.Pattern[bytes]  #: what an entry of an ordinary project is; the first group: its name
+
+
+ROOT_FORMS = {
+    "html": RootForm(
+        _root_html_head,
+        _root_html_entries,
+        b"",
+        lambda serial: _tail(serial).encode(),
+        b'<a href="',
+        re.compile(rb'<a href="([a-z0-9-]+)/">[a-z0-9-]+</a><br>\n'),
+    ),
+    "json": RootForm(
+        _root_json_head,
+        _root_json_entries,
+        b",",
+        lambda _: b"]}",
+        b'{"name":"',
+        re.compile(rb'\{"name":"([a-z0-9-]+)"(?:,"_last-serial":\d+)?\}'),
+    ),
+}
+
+
+def root(
+    form: RootForm,
+    entries: Iterable[RootEntry],
+    *,
+    api_version: tuple[int, int],
+    serial: int | None,
+) -> Iterator[bytes]:
+    """A root index in chunks, with its entries in the order given."""
+    yield form.head(api_version, serial)
+    separator = b""
+    for batch in _batches(entries):
+        yield separator + form.entries(batch)
+        separator = form.separator
+    yield form.tail(serial)
+
+
+def root_html(
+    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
+) -> Iterator[bytes]:
+    """The root index as HTML."""
+    return root(ROOT_FORMS["html"], entries, api_version=api_version, serial=serial)
+
+
+def root_json(
+    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
+) -> Iterator[bytes]:
+    """The root index as `application/vnd.pypi.simple.v1+json`."""
+    return root(ROOT_FORMS["json"], entries, api_version=api_version, serial=serial)

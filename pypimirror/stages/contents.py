@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects
+from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import ProjectStatus
 from pypimirror.publish import legacy, render
@@ -27,7 +27,6 @@ FORMATS_MARK = "formats"
 _RENDER = {"html": render.page_html, "json": render.page_json}
 #: All forms that pages may have.
 FORMS = (*_RENDER, "legacy")
-_RENDER_ROOT = {"html": render.root_html, "json": render.root_json}
 
 _decode_digests = msgspec.json.Decoder(dict[str, str]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -138,15 +137,18 @@ def root_forms(
     run: Run, connection: Connection, *, with_gone: bool
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield path and content of each form of the root index."""
-    major, minor = (projects.newest_api(connection) or "1.0").split(".")
-    serial = projects.newest_serial(connection)
+    version, serial = root_head(connection)
     # Read once for all forms: that takes longer than to render them.
-    entries = [RootEntry(*row) for row in projects.root_entries(connection, with_gone)]
-    for form, path in page_paths(None, run.config.publish.formats).items():
-        yield (
-            path,
-            _RENDER_ROOT[form](entries, api_version=(int(major), int(minor)), serial=serial),
-        )
+    listed = [RootEntry(*row) for row in entries.root_entries(connection, with_gone)]
+    for name, path in page_paths(None, run.config.publish.formats).items():
+        form = render.ROOT_FORMS[name]
+        yield path, render.root(form, listed, api_version=version, serial=serial)
+
+
+def root_head(connection: Connection) -> tuple[tuple[int, int], int | None]:
+    """Return what the root index says of itself: the highest API version, and serial, of pages."""
+    major, minor = (entries.newest_api(connection) or "1.0").split(".")
+    return (int(major), int(minor)), entries.newest_serial(connection)
 
 
 def is_another_form(run: Run, connection: Connection) -> bool:

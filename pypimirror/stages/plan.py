@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Row
 
 from pypimirror import lock
-from pypimirror.catalog import files, projects
+from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config
@@ -186,8 +186,8 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     with run.catalog.read() as connection:
         run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
         if contents.is_another_form(run, connection):
-            entries = projects.root_entries(connection, with_gone=False)
-            _add_pages(found, (entry.name for entry in entries))
+            listed = entries.root_entries(connection, with_gone=False)
+            _add_pages(found, (entry.name for entry in listed))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
     refusal = withdraw.withdraw(run)
     if refusal is not None:

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror.catalog import files, leaving, projects, totals
+from pypimirror.catalog import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import contents, quarantine, sightings, withdraw
+from pypimirror.stages import contents, quarantine, root, sightings, withdraw
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import page_paths
 
@@ -63,9 +63,9 @@ def finish(run: Run) -> None:
     _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if allowed else []
-        stale = projects.get_mark(connection, sightings.ROOT_MARK) != ""
-    if stale or going:
-        _publish_root(run, with_gone=not allowed)
+        stale = root.is_stale(connection, with_gone=not allowed)
+    if stale:
+        root.publish(run, with_gone=not allowed)
     while going:
         _remove_pages(run, going)
         with run.catalog.read() as connection:
@@ -127,10 +127,10 @@ def _commit(
             "live": True,
             **seen[row.id],
             **on_page,
+            **_relist(row, serials[row.id]),
         }
         for row, on_page in zip(rows, holds, strict=True)
     ]
-    stale = any(not row.live or serials[row.id] != row.page_serial for row in rows)
     with run.catalog.write() as connection:
         moved = [{"id": file.id, "withdrawn_at": run.now} for file in replaced]
         files.move(connection, State.LINKED, moved, run.id)
@@ -138,29 +138,16 @@ def _commit(
         totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
-        if stale:
-            projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
+
+
+def _relist(row: Row[Any], serial: int) -> dict[str, Any]:
+    """Return what to note where the root index lists a project not yet, or with another serial."""
+    return {} if row.live and serial == row.page_serial else {"relist": True}
 
 
 def _is_replaced(file: Row[Any]) -> bool:
     """Whether a page led to a file's own bytes, and leads to the upstream now."""
     return bool(file.linked and file.state in PROVEN)
-
-
-def _publish_root(run: Run, *, with_gone: bool) -> None:
-    with run.catalog.read() as connection:
-        written = run.tree.write(contents.root_forms(run, connection, with_gone=with_gone))
-    run.tree.flush()
-    with run.catalog.write() as connection:
-        projects.set_mark(connection, sightings.ROOT_MARK, "")
-        projects.set_mark(connection, sightings.ROOT_SEEN, sightings.root_seen(run))
-    run.count(pages_written=written)
-
-
-def expire_root(run: Run) -> None:
-    """Have the root index rendered again, whether or not a page has changed."""
-    with run.catalog.write() as connection:
-        projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
 
 
 def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
@@ -170,7 +157,7 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
             run.tree.remove(path)
     run.tree.flush()
     with run.catalog.write() as connection:
-        done = {"live": False, "dirty": False, "todo": False, **totals.NOTHING}
+        done = {"live": False, "dirty": False, "todo": False, "relist": None, **totals.NOTHING}
         totals.change(connection, going, [totals.Held()] * len(going))
         projects.change(connection, [{"id": row.id, **done} for row in going])
 
@@ -187,10 +174,10 @@ def _redo_pages_of_another_form(run: Run) -> None:
         projects.redo_pages(connection)
         projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
     _render_dirty(run, with_gone=True)
-    _publish_root(run, with_gone=True)
+    root.publish(run, with_gone=True)
     unwanted = [form for form in contents.FORMS if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
-        names = [None, *(row.name for row in projects.root_entries(connection, with_gone=True))]
+        names = [None, *(row.name for row in entries.root_entries(connection, with_gone=True))]
     for name in names:
         for path in page_paths(name, unwanted).values():
             run.tree.remove(path)

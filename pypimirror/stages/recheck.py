@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import files, projects, runs
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import foreign, history, publish, sightings
+from pypimirror.stages import foreign, history, publish, root, sightings
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
@@ -312,7 +312,7 @@ class _Findings:
         run = self._run
         with run.catalog.write() as connection:
             projects.touch(connection, self._broken_pages)
-        publish.expire_root(run)
+        root.expire(run)
         try:
             repair(run)
         finally:

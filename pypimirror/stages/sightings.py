@@ -10,16 +10,19 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pypimirror.catalog import projects
+from sqlalchemy import Connection
+
+from pypimirror.catalog import entries, projects
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.contents import held_by, is_another_form, page_forms, page_of, root_forms
 from pypimirror.stages.run import Run
-from pypimirror.tree import page_paths
+from pypimirror.tree import TreeError, page_paths
 
 #: Rows of projects that are looked at together.
 _AT_ONCE = 500
 
-#: The mark whose value says that the root index is not what it should be.
+#: The mark whose value says that the root index must be written whole, as it must be where there
+#: is no such mark. Of single projects, `projects.relist` says that it may say something else.
 ROOT_MARK = "root index"
 STALE = "stale"
 #: Its value: stamp and digest of the root index when it was seen to be right.
@@ -63,7 +66,8 @@ def differing(
 
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
     with run.catalog.read() as connection:
-        if projects.get_mark(connection, ROOT_MARK) == STALE:
+        stale = projects.get_mark(connection, ROOT_MARK) == STALE
+        if stale or entries.is_to_relist(connection, with_gone=False):
             return
         known = projects.get_mark(connection, ROOT_SEEN) or ""
         untouched = known.partition(" ")[0] == str(_stamp(run, None))
@@ -82,7 +86,7 @@ def _stamp(run: Run, project: str | None) -> int | None:
     return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
-def _seen(run: Run, project: str | None) -> dict[str, Any]:
+def _seen(run: Run, project: str) -> dict[str, Any]:
     """Return what is to be noted of a page that was seen to be right just now."""
     paths = page_paths(project, run.config.publish.formats).values()
     # In this order: whoever touches it in between is noticed.
@@ -99,10 +103,38 @@ def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[st
     return {"page_stamp": _stamp(run, project), "page_sha256": sha256.digest()}
 
 
-def root_seen(run: Run) -> str:
-    """Return what is to be noted of the root index, which is right, or was written just now."""
-    seen = _seen(run, None)
-    return f"{seen['page_stamp']} {(seen['page_sha256'] or b'').hex()}"
+def root_seen(run: Run, sha256: bytes | None = None) -> str:
+    """Return what is to be noted of the root index, which is right, or was written just now.
+
+    `sha256` is the digest of all its forms' bytes; without it, they are read.
+    """
+    paths = page_paths(None, run.config.publish.formats).values()
+    stamp = _stamp(run, None)  # in this order: whoever touches it in between is noticed
+    if sha256 is None:
+        sha256 = run.tree.sha256_of_all(paths) or b""
+    return f"{stamp} {sha256.hex()}"
+
+
+def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
+    """Return the bytes of the root index by form; None where they are not those seen last.
+
+    What the disk has altered since is noticed by the digest, and goes no further.
+    """
+    known = projects.get_mark(connection, ROOT_SEEN) or ""
+    if known.partition(" ")[0] != str(_stamp(run, None)):
+        return None
+    found: dict[str, bytes] = {}
+    sha256 = hashlib.sha256()
+    for form, path in page_paths(None, run.config.publish.formats).items():
+        try:
+            content = run.tree.read(path)
+        except TreeError:  # a new one is about to be written: that may tell
+            return None
+        if content is None:
+            return None
+        sha256.update(content)
+        found[form] = content
+    return found if known == root_seen(run, sha256.digest()) else None
 
 
 def _page_problem(path: str, project: str) -> Problem:

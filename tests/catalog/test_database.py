@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
 
-from pypimirror.catalog import engines, files, leaving, projects
+from pypimirror.catalog import engines, entries, files, leaving, projects
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
@@ -102,6 +102,14 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
     ("index", "ask"),
     [
         ("ix_projects_todo", lambda connection: projects.next_batch(connection, 0, 10, None)),
+        ("ix_projects_relist", lambda connection: entries.to_relist(connection, 10)),
+        (
+            "ix_projects_relist",
+            lambda connection: entries.is_to_relist(connection, with_gone=False),
+        ),
+        ("ix_projects_relist", lambda connection: entries.relisted(connection)),
+        ("ix_projects_api", lambda connection: entries.newest_api(connection)),
+        ("ix_projects_page_serial", lambda connection: entries.newest_serial(connection)),
         ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),
         ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
         ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),

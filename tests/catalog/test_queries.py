@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from pypimirror.catalog import files, leaving, projects, runs
+from pypimirror.catalog import entries, files, leaving, projects, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.projects import CHUNK, chunks
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
@@ -165,14 +165,43 @@ def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:
         assert projects.standing_refusals(connection, [ProjectName("idna")]) == []
 
 
+def test_the_root_index_is_in_the_order_of_the_bytes_of_names(catalog: Catalog) -> None:
+    """Also where the database sorts as some language does: an amended one relies on that."""
+    names = ["0", "a", "a-b", "a-b-c", "a0", "ab", "b", "b-", "ba"]
+    with catalog.write() as connection:
+        for name in reversed(names):
+            add_project(connection, name, live=True)
+        assert [row.name for row in entries.root_entries(connection, False)] == names
+
+
+def test_what_is_gone_is_to_be_listed_anew_as_long_as_it_has_a_page(catalog: Catalog) -> None:
+    with catalog.write() as connection:
+        live = add_project(connection, "live", live=True, page_serial=7)
+        bare = add_project(connection, "bare")
+        add_project(connection, "other", live=True)
+        assert not entries.is_to_relist(connection, with_gone=False)
+        projects.set_gone(connection, [live, bare], Cause.UPSTREAM)
+        for _ in range(2):
+            assert [tuple(row) for row in entries.to_relist(connection, 9)] == [
+                ("live", 7, True, "upstream")
+            ]
+            assert entries.is_to_relist(connection, with_gone=False)
+            assert not entries.is_to_relist(connection, with_gone=True)
+            entries.relisted(connection)
+        projects.change(connection, [{"id": live, "gone": None}])
+        assert entries.is_to_relist(connection, with_gone=True)
+        entries.relisted(connection)
+        assert entries.to_relist(connection, 9) == []
+
+
 def test_the_newest_api_version_is_the_highest_and_not_the_last_in_the_alphabet(
     catalog: Catalog,
 ) -> None:
     with catalog.write() as connection:
-        assert projects.newest_api(connection) is None
+        assert entries.newest_api(connection) is None
         for name, version in (("a", "1.9"), ("b", "1.10"), ("c", "1.0")):
             add_project(connection, name, api_version=version)
-        assert projects.newest_api(connection) == "1.10"
+        assert entries.newest_api(connection) == "1.10"
 
 
 def test_failures_are_one_for_each_file_and_the_last_word_wins(catalog: Catalog) -> None:

@@ -113,6 +113,7 @@ TOUCHED: dict[str, Callable[[Mirror], object]] = {
     "a root index that is stale": lambda m: disturb(
         m, "UPDATE marks SET value = 'stale' WHERE name = 'root index'"
     ),
+    "a project to be listed anew": lambda m: disturb(m, "UPDATE projects SET relist = 1"),
     "other forms of pages": lambda m: m.configure(publish={"formats": ["json"]}),
     "somebody has worked": work,
     "a lease": lambda m: disturb(m, "INSERT INTO leases VALUES ('run', '{}', 0)"),
