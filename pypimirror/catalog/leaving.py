@@ -49,8 +49,9 @@ def dropped(connection: Connection) -> Iterator[Row[tuple[str, int]]]:
         select(projects.c.name, func.count())
         .join(projects)
         .where(IS_LEAVING, files.c.gone == Cause.UPSTREAM, is_listed())
-        .group_by(files.c.project_id, projects.c.name)
-        .order_by(files.c.project_id)
+        # Not by the files' own column: SQLite would then read all files in the order of its index.
+        .group_by(projects.c.id, projects.c.name)
+        .order_by(projects.c.id)
     )
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 

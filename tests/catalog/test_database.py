@@ -114,6 +114,7 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
         ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
         ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
         ("ix_files_leaving", lambda connection: list(leaving.next_leaving(connection))),
+        ("ix_files_leaving", lambda connection: list(leaving.dropped(connection))),
     ],
 )
 def test_what_is_left_to_do_is_found_by_its_index(
