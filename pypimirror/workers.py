@@ -37,7 +37,7 @@ import msgspec
 from pypimirror.children import GRACE, Child
 from pypimirror.model import Problem, PypimirrorError, Reason
 
-#: Jobs that a child gets before another child is started.
+#: What a child gets to do before another child is started, measured in `Job.cost`.
 ENOUGH_FOR_ONE = 16
 #: Jobs that are taken from the caller before results are looked for again.
 BATCH = 64
@@ -302,10 +302,10 @@ class Workers(Generic[J, R]):
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
-        if best is not None:
-            busy = best.load if self._in_order else len(best.tickets)
-            if len(self._children) >= self._processes or busy < ENOUGH_FOR_ONE:
-                return best
+        if best is not None and (
+            len(self._children) >= self._processes or best.load < ENOUGH_FOR_ONE
+        ):
+            return best
         child = self._start()
         if self._stopped is not None:  # cancelled meanwhile, without having seen this child
             child.kill()

@@ -510,3 +510,13 @@ def test_the_terminals_interrupt_does_not_reach_children() -> None:
         assert os.getpgid(result.pid) != os.getpgid(0)
         os.kill(result.pid, signal.SIGINT)
         assert next(iter(pool.run([Echo(2)]))).pid == result.pid
+
+
+def test_a_second_child_starts_for_a_few_large_jobs_and_for_many_small_ones() -> None:
+    """Four files of half a gigabyte are work for more than one core."""
+    for jobs in ([Echo(n, weight=500) for n in range(4)], [Echo(n) for n in range(40)]):
+        with Pool(in_flight=64) as pool:
+            assert len({answer.pid for answer in pool.run(iter(jobs))}) == 2
+    with Pool(in_flight=64) as pool:
+        few = [Echo(n) for n in range(10)]
+        assert len({answer.pid for answer in pool.run(iter(few))}) == 1

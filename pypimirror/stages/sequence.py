@@ -78,15 +78,19 @@ def sync(run: Run, call: Call = perform) -> None:
 
 def batches(run: Run, smallest: int = BATCH_SIZE) -> Iterator[tuple[int, ...]]:
     """Yield the ids of the projects that have something left to do, a batch at a time."""
+    ahead: list[int] = []
     last = 0
     for number in itertools.count(1):
-        with run.catalog.read() as connection:
-            ahead = projects.next_batch(connection, last, BATCH_SIZE * LANES, run.names)
-        if not ahead:
-            return
-        ids = ahead[: size_of_batch(number, len(ahead), smallest)]
-        yield tuple(ids)
-        last = ids[-1]
+        if len(ahead) < BATCH_SIZE * LANES:
+            with run.catalog.read() as connection:
+                found = projects.next_batch(connection, last, projects.CHUNK, run.names)
+            ahead += found
+            if not ahead:
+                return
+            last = ahead[-1]
+        size = size_of_batch(number, len(ahead), smallest)
+        yield tuple(ahead[:size])
+        del ahead[:size]
 
 
 def size_of_batch(number: int, left: int, smallest: int) -> int:
