@@ -190,11 +190,11 @@ class Tree:
         relative = ""  # what an error is about
         try:
             self._note(moves)
-            for source, relative in moves:  # noqa: B007
-                self._durability.settle(source)
-            relative = ""
-            self._step("flush", "")
             with self.waiting():
+                for source, relative in moves:  # noqa: B007
+                    self._durability.settle(source)
+                relative = ""
+                self._step("flush", "")
                 self._durability.before_renames()
             for source, relative in moves:
                 self._step("place", relative)

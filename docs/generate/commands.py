@@ -37,7 +37,7 @@ pypimirror itself ends with 3 as well, and with a traceback on standard error.
 
 ```json
 {{
-  "run": "20260101-031700-2f6c",
+  "run": "20260101-031700-2f6c1b",
   "state": "completed",
   "counts": {{
 {counts}

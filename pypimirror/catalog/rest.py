@@ -166,7 +166,7 @@ def find(file: str) -> Iterator[Resting | None]:
 
 def name_of_run(now: float) -> str:
     """Return a name for a run that began at `now`, which sorts by time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
 
 
 def _is_held(connection: sqlite3.Connection) -> bool:

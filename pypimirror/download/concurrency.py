@@ -22,13 +22,15 @@ from __future__ import annotations
 MODEST = 16  #: requests at once, to begin with
 REST = 12  #: spans without a step, once neither direction was worth it
 SPAN = 0.2  #: seconds that a span lasts at least
-UNIT = 256 << 10  #: bytes that count as much as one request: work is measured in both
+LONGEST = 5.0  #: seconds after which a span is judged by fewer answers, as of a host that drowns
+UNIT = 128 << 10  #: bytes that count as much as one request: work is measured in both
 
 _SAMPLE = 32  #: units of work that a span sees at least
 _LARGEST, _SMALLEST = 2.0, 1.25  # steps
 _FAIR = 0.3  #: of the growth in requests: by so much the work must grow
 _HALF = 0.5  #: of the work done before, or twice as much: the host has changed
-_WON = 1.2  #: work that makes fewer requests than `MODEST` worth it, against more of them
+_DROWNS = 0.2  #: of the work done before: it cannot be what is asked for that has changed
+_WON = 1.15  #: work that makes fewer requests than `MODEST` worth it, against more of them
 
 
 class Concurrency:
@@ -65,7 +67,7 @@ class Concurrency:
         self._units += units
         span = now - self._since
         if self._settling:  # what began under another limit must end first
-            if self._units >= self.limit and span >= SPAN / 4:
+            if (self._units >= self.limit and span >= SPAN / 4) or span >= LONGEST:
                 self._start(now, settled=True)
         elif self._is_enough(span):
             self._judge(self._units / span)
@@ -73,9 +75,11 @@ class Concurrency:
 
     def _is_enough(self, span: float) -> bool:
         """Whether a span has seen enough: less will do while each step up pays."""
+        if self._units < _SAMPLE:
+            return False
         if self._growing:
-            return self._units >= max(_SAMPLE, self.limit) and span >= SPAN / 4
-        return self._units >= max(_SAMPLE, 2 * self.limit) and span >= SPAN
+            return self._units >= self.limit and span >= SPAN / 4
+        return (self._units >= 2 * self.limit and span >= SPAN) or span >= LONGEST
 
     def failed(self, now: float, running: int) -> None:
         """The host asks for less, or cannot be reached: ease off, once for what is under way."""
@@ -99,7 +103,7 @@ class Concurrency:
             change = work / (self._work or work)
             if not _HALF <= change <= 1 / _HALF:  # another host by now, or other things are asked
                 self._rest, self._upwards = 0, change > 1
-                self._step = _LARGEST if self._upwards else _LARGEST**0.5
+                self._step = _LARGEST if change > 1 or change < _DROWNS else _LARGEST**0.5
             self._work = work
             self._rest -= 1
         elif self._is_worth(work):

@@ -138,6 +138,9 @@ def _commit(
         totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
+        if any(row.gone is not None and _relist(row, serials[row.id]) for row in rows):
+            # It is to be listed anew in any case, until its page is removed: say that it is now.
+            projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
 
 
 def _relist(row: Row[Any], serial: int) -> dict[str, Any]:

@@ -67,18 +67,26 @@ def differing(
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
     with run.catalog.read() as connection:
         stale = projects.get_mark(connection, ROOT_MARK) == STALE
-        if stale or entries.is_to_relist(connection, with_gone=False):
+        if stale or entries.is_to_relist(connection, with_gone=True):
             return
         known = projects.get_mark(connection, ROOT_SEEN) or ""
         untouched = known.partition(" ")[0] == str(_stamp(run, None))
         if quick and untouched:
             return
-        forms = root_forms(run, connection, with_gone=False)
-        bad = [path for path, root in forms if not run.tree.says(path, root)]
+        bad = _unlike_root(run, connection, with_gone=False)
+        # Whether it lists those that are gone, and still have a page, the deletion guard says.
+        if bad and entries.is_to_relist(connection, with_gone=False):
+            bad = _unlike_root(run, connection, with_gone=True)
     yield from ((_page_problem(path, ""), None) for path in bad)
     if not bad and not untouched:
         with run.catalog.write() as connection:
             projects.set_mark(connection, ROOT_SEEN, root_seen(run))
+
+
+def _unlike_root(run: Run, connection: Connection, *, with_gone: bool) -> list[str]:
+    """Return the paths where a form of the root index does not say what it should."""
+    forms = root_forms(run, connection, with_gone=with_gone)
+    return [path for path, content in forms if not run.tree.says(path, content)]
 
 
 def _stamp(run: Run, project: str | None) -> int | None:

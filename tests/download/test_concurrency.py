@@ -175,3 +175,14 @@ def test_a_cap_that_has_paid_is_not_left_to_see_whether_less_would_do() -> None:
     line = Line(knee(1000), cap=64, long_tail=True)
     line.run(0.5)
     assert line.run(3) > 62
+
+
+@pytest.mark.parametrize("cap", [64, 256])
+def test_a_cap_that_has_paid_is_left_when_the_host_drowns_in_it(cap: int) -> None:
+    """Whose answers take twenty seconds by then: nobody waits for hundreds of them."""
+    line = Line(knee(1000), cap=cap)
+    line.run(1)
+    assert line.control.limit == cap
+    line.host = thrashing(12)
+    line.run(60)
+    assert line.run(60) == pytest.approx(12, rel=0.25)

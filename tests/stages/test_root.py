@@ -314,12 +314,29 @@ def test_what_the_guard_holds_back_stays_listed_and_goes_when_it_may(
     assert mirror.sync().state == "failed"
     assert mirror.projects == ["a", "a-b", "ab", "six", "zope"]
     check(mirror, with_gone=True)
+    alter(mirror)
+    assert verify(mirror).failures[0].reason == "page-differs"
+    assert verify(mirror, repair=True).state == "failed"  # the guard refuses still
+    check(mirror, with_gone=True)
     rendered.clear()
     mirror.configure(delete={"max_share": 1.0})
     assert mirror.sync().state == "completed"
     assert rendered == []
     assert mirror.projects == ["six", "zope"]
     check(mirror)
+
+
+def test_a_page_that_changes_while_the_guard_keeps_it_is_listed_with_its_new_serial(
+    mirror: Mirror, simulator: Simulator, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that a dead run had not rendered yet when its project went."""
+    mirror.sync()
+    offer(simulator, "a", "2.0")
+    killed_before(mirror, monkeypatch, publish, "_publish")
+    for name in ("a", "a-b", "ab"):
+        simulator.delete_project(name)
+    assert mirror.sync(sound=False).failures[0].reason == "deletion-guard"
+    check(mirror, with_gone=True)
 
 
 def test_as_long_as_the_guard_refuses_it_is_not_written_again(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection
 
+from pypimirror import durability
 from pypimirror.catalog.database import Catalog
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import sequence
@@ -108,46 +109,69 @@ def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int
     assert sizes[0] == sizes[-1] == sequence.SMALLEST_BATCH
 
 
-def test_one_lane_works_at_a_time_and_none_waits_in_its_turn(
-    many: Mirror, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def at_work(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The threads that have their turn."""
+    found: set[int] = set()
+    take, give_up = Turns._take, Turns._give_up
+
+    def taking(turns: Turns) -> None:
+        take(turns)
+        found.add(threading.get_ident())
+        assert len(found) == 1
+
+    def giving_up(turns: Turns) -> bool:
+        found.discard(threading.get_ident())
+        return give_up(turns)
+
+    monkeypatch.setattr(Turns, "_take", taking)
+    monkeypatch.setattr(Turns, "_give_up", giving_up)
+    return found
+
+
+def test_one_lane_works_at_a_time_and_waits_for_no_other_in_its_turn(
+    many: Mirror, at_work: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No lane may hold what another one needs while that one has its turn, or both wait for ever:
-    the catalog, of which there is one writer.
-    """
-    at_work: set[int] = set()
-    most = 0
-    given_up = Turns._give_up
-    taken = Turns._take
-    writing: list[bool] = []
-
-    def take(turns: Turns) -> None:
-        nonlocal most
-        taken(turns)
-        at_work.add(threading.get_ident())
-        most = max(most, len(at_work))
-
-    def give_up(turns: Turns) -> bool:
-        me = threading.get_ident()
-        writing.extend([me in writers] if me in at_work else [])
-        at_work.discard(me)
-        return given_up(turns)
-
-    writers: set[int] = set()
+    """Of the catalog there is one writer: who gave up its turn as such would wait for ever."""
+    writes = 0
     write = Catalog.write
+    gave_up: set[int] = set()
+    give_up = Turns._give_up
+
+    def giving_up(turns: Turns) -> bool:
+        gave_up.add(threading.get_ident())
+        return give_up(turns)
+
+    monkeypatch.setattr(Turns, "_give_up", giving_up)
 
     @contextmanager
     def noted(catalog: Catalog) -> Iterator[Connection]:
+        nonlocal writes
+        me = threading.get_ident()
+        is_lane = me in at_work
         with write(catalog) as connection:
-            writers.add(threading.get_ident())
-            try:
-                yield connection
-            finally:
-                writers.discard(threading.get_ident())
+            gave_up.discard(me)
+            yield connection
+            writes += is_lane
+            assert me not in gave_up
 
-    monkeypatch.setattr(Turns, "_take", take)
-    monkeypatch.setattr(Turns, "_give_up", give_up)
     monkeypatch.setattr(Catalog, "write", noted)
     assert many.sync().state == "completed"
-    assert most == 1
-    assert len(writing) > 4 * len(Stage)
-    assert not any(writing)
+    assert writes > 4 * len(Stage)
+
+
+def test_a_lane_that_waits_for_the_disk_lets_the_others_work(
+    many: Mirror, at_work: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many.configure(mirror={"durability": "file"})
+    flushes = []
+    sync_file = durability.sync_file
+
+    def noted(path: str) -> None:
+        flushes.append(threading.get_ident() in at_work)
+        sync_file(path)
+
+    monkeypatch.setattr(durability, "sync_file", noted)
+    assert many.sync().state == "completed"
+    assert len(flushes) > 14
+    assert not any(flushes)
