@@ -123,7 +123,7 @@ def last_run_of(flow_run: FlowRun, command: str) -> str | None:
     """
     if flow_run.run_count < 2:
         return None
-    found = re.fullmatch(rf"{command}-(\d{{8}}-\d{{6}}-[0-9a-f]{{4}})", flow_run.name)
+    found = re.fullmatch(rf"{command}-(\d{{8}}-\d{{6}}-[0-9a-f]{{4,6}})", flow_run.name)
     return found[1] if found else None
 
 

@@ -53,6 +53,7 @@ def test_the_history_knows_what_started_a_run(
     ("name", "count", "expected"),
     [
         ("sync-20260101-031700-0a1b", 2, "20260101-031700-0a1b"),
+        ("sync-20260101-031700-0a1b2c", 2, "20260101-031700-0a1b2c"),
         ("sync-20260101-031700-0a1b", 1, None),
         ("verify-20260101-031700-0a1b", 2, None),
         ("crafty-ara", 2, None),
