@@ -344,17 +344,3 @@ def root(
         yield separator + form.entries(batch)
         separator = form.separator
     yield form.tail(serial)
-
-
-def root_html(
-    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
-) -> Iterator[bytes]:
-    """The root index as HTML."""
-    return root(ROOT_FORMS["html"], entries, api_version=api_version, serial=serial)
-
-
-def root_json(
-    entries: Iterable[RootEntry], *, api_version: tuple[int, int], serial: int | None
-) -> Iterator[bytes]:
-    """The root index as `application/vnd.pypi.simple.v1+json`."""
-    return root(ROOT_FORMS["json"], entries, api_version=api_version, serial=serial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from pypimirror.model import ALGORITHMS, ProjectStatus
 from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
-from pypimirror.publish.render import page_html, page_json, root_html, root_json
+from pypimirror.publish.render import ROOT_FORMS, page_html, page_json, root
+
+root_html, root_json = (partial(root, ROOT_FORMS[form]) for form in ("html", "json"))
 
 SHA256 = "5a" * 32
 

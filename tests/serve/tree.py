@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pypimirror.model import ProjectStatus
 from pypimirror.publish.pages import Page, PageFile, RootEntry
-from pypimirror.publish.render import page_html, page_json, root_html, root_json
+from pypimirror.publish.render import ROOT_FORMS, page_html, page_json
+from pypimirror.publish.render import root as render_root
 from tests.corpus.build import make_wheel
 
 SERIAL = 4711
@@ -54,8 +55,8 @@ def add_project(root: Path, project: str, *wheels: tuple[str, bytes, bytes]) -> 
 def add_root_index(root: Path, *projects: str) -> None:
     """Put the root index into the mirror root."""
     entries = [RootEntry(project, SERIAL) for project in projects]
-    forms = {"index.html": root_html, "index.v1_json": root_json}
+    forms = {"index.html": ROOT_FORMS["html"], "index.v1_json": ROOT_FORMS["json"]}
     (root / "simple").mkdir(parents=True, exist_ok=True)
-    for name, render in forms.items():
-        chunks = render(entries, api_version=(1, 4), serial=SERIAL)
+    for name, form in forms.items():
+        chunks = render_root(form, entries, api_version=(1, 4), serial=SERIAL)
         (root / "simple" / name).write_bytes(b"".join(chunks))
