@@ -140,8 +140,9 @@ class UpstreamSection(LoginKeys, WayKeys, _Section):
         (),
         description="Other hosts that may be asked, for files, linked pages and redirects alike: "
         "`host`, `host:port`, or `*` for any public one. Addresses that are private or of this "
-        "machine must be named here; `*` never means them. PyPI has `*` unless set, because its "
-        "files have a host of their own.",
+        "machine must be named here; `*` means none of them but that of the upstream's own host, "
+        "where a gateway answers for both over TLS. PyPI has `*` unless set, because its files "
+        "have a host of their own.",
     )
     newest: int = Field(
         20,

@@ -118,7 +118,10 @@ class Client:
         if not looks_up and public_only and is_spelled_private(origin.host):
             # A proxy looks names up itself; what can be checked here is the name as such.
             raise not_public(origin, origin.host, policy.name)
-        line = Line(origin, public_only, proxy, remote.ca_file)
+        gateway = policy.gateway(origin) if public_only and proxy is None else None
+        if gateway is not None and proxy_for(remote, Address(gateway, "/")) is not None:
+            gateway = None  # where it is at is the proxy's business
+        line = Line(origin, public_only, proxy, remote.ca_file, gateway)
         return Route(line, _authorization(remote, policy, origin))
 
 

@@ -41,6 +41,8 @@ class Line(NamedTuple):
     public_only: bool = False  #: only addresses of the public internet are connected to
     proxy: Proxy | None = None
     ca_file: str = ""  #: as `Remote` has it
+    #: The host beside which this one may be asked, also where that is no public address: `opening`.
+    gateway: Origin | None = None
 
     @property
     def is_asked_of_proxy(self) -> bool:

@@ -9,6 +9,9 @@ The rules:
 * With "*" in `hosts` every other host is allowed too, but only at addresses of the public
   internet; that is checked on the address that is really connected to (`is_public`), not on the
   name, which may resolve differently each time.
+* And such a host is allowed at an address at which the upstream's own host is, at the same port and
+  over TLS (`HostPolicy.gateway`), once that has proven to be there: a gateway answers for both. The
+  proof is in `pypimirror.download.opening`.
 * Nothing else is allowed.
 """
 
@@ -160,6 +163,14 @@ class HostPolicy:
             f"come from there, add {origin.host!r} to its `hosts`.",
         )
 
+    def gateway(self, origin: Origin) -> Origin | None:
+        """Return the upstream's own origin where one machine may answer for it and for `origin`.
+
+        Both are asked over TLS, and at one port.
+        """
+        both = {self.own.scheme, origin.scheme} == {"https"} and self.own.port == origin.port
+        return self.own if both else None
+
 
 def not_public(origin: Origin, address: str, name: str = "") -> FetchError:
     """Return the failure for a host at an address that is not public."""
@@ -167,8 +178,8 @@ def not_public(origin: Origin, address: str, name: str = "") -> FetchError:
     return FetchError(
         Reason.HOST_NOT_ALLOWED,
         f"{origin.host} is at {address}, which is not a public address, and `hosts`{of} allows "
-        f"unnamed hosts only at public ones. If files may come from there, add {origin.host!r} "
-        "to `hosts`.",
+        "unnamed hosts only at public ones, or over TLS where the upstream's own host is. If files "
+        f"may come from there, add {origin.host!r} to `hosts`.",
     )
 
 

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from gevent.ssl import SSLContext
 from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from requests.models import PreparedRequest, Response
@@ -39,9 +38,8 @@ from pypimirror.download.body import (
 from pypimirror.download.connection import Connection, Head, Line
 from pypimirror.download.failure import FetchError, bad_response
 from pypimirror.download.hosts import Address, parse_url
-from pypimirror.download.opening import Resolver, open_connection
+from pypimirror.download.opening import Opener
 from pypimirror.download.stock import Stock
-from pypimirror.download.tls import make_tls_context
 from pypimirror.download.tunnel import wants_login
 from pypimirror.model import Reason
 
@@ -124,8 +122,7 @@ class Transport(BaseAdapter):
         super().__init__()
         self.timeout = timeout
         self._keep = keep
-        self._tls: dict[str, SSLContext] = {}  # by the file of authorities
-        self._resolver = Resolver()
+        self._opener = Opener(timeout)
         self._idle: dict[Line, list[Connection]] = {}
         self._idle_count = 0
         self._stock: Stock | None = None
@@ -203,10 +200,7 @@ class Transport(BaseAdapter):
         return Answer(head, headers, body, request)
 
     def _open(self, line: Line) -> Connection:
-        tls = self._tls.get(line.ca_file)
-        if tls is None and line.needs_tls:  # to read all authorities takes a while
-            tls = self._tls[line.ca_file] = make_tls_context(line.ca_file)
-        return open_connection(line, timeout=self.timeout, resolver=self._resolver, tls=tls)
+        return self._opener.open(line)
 
     def _take(self, line: Line) -> Connection | None:
         """Return a kept connection that is still good."""
