@@ -121,7 +121,7 @@ class File(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     digests: dict[str, str] = {}  #: algorithm to lower-case hex; only those in `ALGORITHMS`
     size: int | None = None  #: bytes
-    upload_time: str | None = None  #: ISO 8601, as the upstream wrote it
+    upload_time: str | None = None  #: as `moments.in_utc` has it
     requires_python: str | None = None
     yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
     core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any

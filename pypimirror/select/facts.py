@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 from packaging.version import Version
 
+from pypimirror import moments
 from pypimirror.filenames import version_of, version_text
 from pypimirror.model import File
 from pypimirror.select.metadata import Metadata
@@ -59,11 +59,7 @@ class Facts:
     @cached_property
     def uploaded(self) -> float | None:
         """When it was uploaded, as the upstream says; seconds since the epoch."""
-        try:
-            moment = datetime.fromisoformat(self.file.upload_time or "")
-        except ValueError:
-            return None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return moments.seconds(self.file.upload_time)
 
     @property
     def release(self) -> Version | str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror.stages.decide import MAIN
+from pypimirror.stages.held import MAIN
 from pypimirror.verify.digests import Claims
 
 _NONE, _MAIN = frozenset[str](), frozenset({MAIN})

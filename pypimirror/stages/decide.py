@@ -12,7 +12,9 @@ Rules, in this order, for each file name:
 4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
    digest. A claim that contradicts it is refused (promise 9), and what was withheld till now stays
    out; unless the configuration says to replace, or the digest was never claimed by anybody: then
-   the file is wanted anew. Where nobody had claimed a sha256, one that agrees is a better proof.
+   the file is wanted anew. A size that contradicts the bytes is such a claim, where no digest says
+   that the same bytes are meant; where one does, the size is refused alone (`held.believed`). Where
+   nobody had claimed a sha256, one that agrees is a better proof.
    All else is taken over without a download. The digest of a file that a page has linked at the
    upstream is such a commitment, too.
 5. Offered again while withdrawn, or while linked and now to be held: the bytes that are still here
@@ -38,11 +40,9 @@ from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.stages.backoff import MEANINGFUL
+from pypimirror.stages.held import MAIN, HeldFile, contradiction, refusal
 from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
-
-#: The digest that the catalog has a column of its own for.
-MAIN = "sha256"
 
 #: States of files whose own bytes are on no page.
 _UNSEEN = DUE | {State.FETCHED}
@@ -56,38 +56,6 @@ _UNCHECKED = (
 _OTHER_METADATA = (
     "the upstream announces other core metadata than the wheel carries; it is served without"
 )
-
-
-class HeldFile(msgspec.Struct, frozen=True):
-    """A file as the catalog has it. The fields are columns of `files`."""
-
-    id: int
-    filename: str
-    url: str
-    other_urls: str | None
-    location: str | None
-    state: int
-    size: int | None
-    sha256: bytes | None
-    digests: str | None
-    proof: int | None
-    proof_algorithm: str | None
-    proof_source: str | None
-    metadata_claim: bytes | None
-    metadata_sha256: bytes | None
-    upload_time: str | None
-    requires_python: str | None
-    yanked: str | None
-    provenance: str | None
-    extra: str | None
-    gone: str | None
-    linked: bool | None
-    withdrawn_at: float | None
-
-    @classmethod
-    def of(cls, row: Any) -> HeldFile:
-        """Take what is asked for from a row of `files`."""
-        return cls(*(getattr(row, name) for name in cls.__struct_fields__))
 
 
 @dataclass(frozen=True)
@@ -132,25 +100,6 @@ class ConflictError(Exception):
     """Sources contradict each other on a digest; the message names both claims."""
 
 
-def dated(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
-    """Return a page with the times of uploads that it does not tell and are known from before.
-
-    A page in HTML, such as an alternate's, has none: rules on age would drop all files at once.
-    """
-
-    def told(file: File) -> File:
-        old = held.get(file.filename)
-        if file.upload_time is not None or old is None or old.upload_time is None:
-            return file
-        if contradiction(file.digests, old) is not None:
-            return file
-        return msgspec.structs.replace(file, upload_time=old.upload_time)
-
-    if all(file.upload_time is not None for file in page.files):
-        return page
-    return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
-
-
 def decide(
     page: ProjectPage,
     held: Mapping[str, HeldFile],
@@ -176,7 +125,7 @@ def decide(
         try:
             digests, source = pool(file, pooled.get(file.filename, ()), terms)
         except ConflictError as conflict:
-            decision.refused.append(_refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
+            decision.refused.append(refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
             continue
         others = pooled.get(file.filename, ())
         row = columns(file, digests, source, locations.get(file.filename))
@@ -185,7 +134,7 @@ def decide(
         link = links.get(file.filename, _HELD_HERE)
         if link.lasts:
             if fault := no_link(link, digests, old):
-                decision.refused.append(_refusal(fault[0], page, file, fault[1]))
+                decision.refused.append(refusal(fault[0], page, file, fault[1]))
                 if old is None or (State(old.state) in _UNSEEN and not old.linked):
                     offered.discard(file.filename)
                 continue
@@ -242,7 +191,7 @@ def _known(
     state = State(old.state)
     target = _target(old, is_linked=is_linked)
     if old.proof is not None or old.linked:
-        conflict = contradiction(digests, old)
+        conflict = contradiction(digests, old, file.size)
         if conflict is None and old.proof is None:
             row["sha256"] = old.sha256
         elif conflict is None:
@@ -257,14 +206,14 @@ def _known(
             decision.reused += state in PROVEN and not is_linked
         elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
             if row["sha256"] is None and is_linked:
-                decision.refused.append(_refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
+                decision.refused.append(refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
                 return
             if not is_linked:
                 target = None if state in DUE else State.WANTED
             row["linked"] = row["linked"] if row["sha256"] is not None else None
             row["proof"] = None  # it was that of other bytes
         else:
-            decision.refused.append(_refusal(Reason.DIGEST_CHANGED, page, file, conflict))
+            decision.refused.append(refusal(Reason.DIGEST_CHANGED, page, file, conflict))
             if old.gone == Cause.QUARANTINE:  # which is over, and these bytes do not come back
                 decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return
@@ -279,7 +228,7 @@ def _known(
         if "metadata_claim" in changes:
             target = State.FETCHED  # the new claim may be right: prove it with the wheel
         else:
-            decision.refused.append(_refusal(Reason.METADATA_MISMATCH, page, file, _OTHER_METADATA))
+            decision.refused.append(refusal(Reason.METADATA_MISMATCH, page, file, _OTHER_METADATA))
     if old.gone is not None:
         decision.back.append(old.id)
     if target is not None:
@@ -372,25 +321,6 @@ def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple
     return list(dict.fromkeys(links))
 
 
-def contradiction(digests: Mapping[str, str], old: HeldFile) -> str | None:
-    """Return how claims contradict what is held, or None."""
-    known = msgspec.json.decode(old.digests, type=dict[str, str]) if old.digests else {}
-    if old.sha256 is not None:
-        known[MAIN] = old.sha256.hex()
-    for algorithm, claimed in digests.items():
-        if algorithm in known and known[algorithm] != claimed:
-            return (
-                f"was mirrored with {algorithm} {known[algorithm]}, and the upstream now says "
-                f"{claimed}; the mirror keeps the file it verified, unless [verify] on_changed "
-                'is "replace"'
-            )
-    return None
-
-
 def to_json(value: Iterable[Any] | None) -> str | None:
     """Encode for a column that is null where there is nothing; the same value, the same text."""
     return msgspec.json.encode(value, order="sorted").decode() if value else None
-
-
-def _refusal(reason: Reason, page: ProjectPage, file: File, cause: str) -> Problem:
-    return Problem(reason, f"{file.filename}: {cause}", page.project, file.filename, file.url)

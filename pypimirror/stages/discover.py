@@ -41,7 +41,8 @@ from pypimirror.stages import (
     standing,
 )
 from pypimirror.stages.alternates import Answer
-from pypimirror.stages.decide import Decision, HeldFile, Terms, dated, decide, to_json
+from pypimirror.stages.decide import Decision, Terms, decide, to_json
+from pypimirror.stages.held import HeldFile, believed
 from pypimirror.stages.run import Run
 
 #: Pages whose consequences go into the catalog in one transaction.
@@ -165,7 +166,10 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         if result.page is not None and not _is_unchanged(run, row, position, result)
     }
     held = _held(run, list(changed))
-    changed = {i: (position, dated(page, held[i])) for i, (position, page) in changed.items()}
+    belied: dict[int, list[Problem]] = {}
+    for i, (position, page) in changed.items():
+        page, belied[i] = believed(page, held[i])
+        changed[i] = position, page
     known = metadata.of_answers(run, read, changed)
     pooled = sources.pool(run, changed)
     with run.catalog.write() as connection:
@@ -190,6 +194,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
                 pooled.claims[row.id],
                 known.get(row.id),
             )
+            decision.refused.extend(belied[row.id])
             decisions[row.id] = decision
             columns |= _identity(run, row, result)
             if place:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from pypimirror.model import ProjectName, ProjectPage, Reason
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages.decide import HeldFile, Link
+from pypimirror.stages.decide import Link
+from pypimirror.stages.held import HeldFile
 from pypimirror.stages.run import Run, places
 
 if TYPE_CHECKING:

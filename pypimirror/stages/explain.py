@@ -25,7 +25,8 @@ from pypimirror.sections import UpstreamSection
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
 from pypimirror.stages import elsewhere, metadata, pages
-from pypimirror.stages.decide import HeldFile, dated, no_link
+from pypimirror.stages.decide import no_link
+from pypimirror.stages.held import HeldFile, believed
 from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
@@ -131,7 +132,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, gone, None, [_left(row, gone) for row in held])
     files_known = {row.filename: HeldFile.of(row) for row in held}
-    page = dated(page, files_known)
+    page, _ = believed(page, files_known)
     states = {row.filename: State(row.state).label for row in held}
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())

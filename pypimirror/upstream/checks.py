@@ -11,25 +11,35 @@ The rules on one name that a page offers more than once:
   Where it has several links, all are kept, the best proven first: one that tells a strong
   digest before one that tells a weak one, and that before one that tells none.
 * digests that contradict each other: nobody can say which is right, so neither is taken.
+* sizes that contradict each other: as digests, unless one digest says that both links mean the same
+  bytes; then no size is believed.
+* of all else, what the first claim leaves open the later one tells; where they contradict each
+  other, the first counts. A mark that a file is yanked counts wherever it stands.
 * names that differ only by case or Unicode form: the first stays, the later are refused, as
   some file systems cannot hold both.
+
+What a page claims and nobody uses is told in a warning (`Unused`), never dropped in silence.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
+from pypimirror.bounded import MAX_SPECIFIER
 from pypimirror.filenames import fold, printable
 from pypimirror.model import ALGORITHMS, NEWEST_API, File, Problem, ProjectStatus, ReadError, Reason
 
 #: Problems of one page that are told one by one; the rest is only counted. A page of garbage
 #: must not become a report that fills the memory.
 MAX_PROBLEMS = 1000
+
+#: Names of what a page claims in vain that are told, of each kind.
+_MAX_NAMES = 5
 
 #: Links to one file that are kept: more would only be more places to fail at.
 MAX_LINKS = 10
@@ -47,6 +57,12 @@ _HEX = re.compile(r"[0-9a-f]*+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+# What a fragment may say besides digests, for pip.
+_NO_DIGESTS = frozenset({"egg", "subdirectory"})
+#: What may contradict itself in two claims of one file, so that the first is believed.
+_FURTHER = ("upload_time", "requires_python", "core_metadata", "provenance")
+
+
 class RefusedError(Exception):
     """One file of a page cannot be used; the others can."""
 
@@ -54,6 +70,37 @@ class RefusedError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class Unused:
+    """What a page claims that is not used, by kind: one warning tells of each."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, int]] = {}
+
+    def add(self, kind: str, name: str) -> None:
+        """Note a claim. `kind` is the beginning of a sentence on all of them."""
+        names = self._names.setdefault(kind, {})
+        if name in names or len(names) < MAX_PROBLEMS:
+            names[name] = names.get(name, 0) + 1
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence for each kind, without a stop."""
+        for kind, names in self._names.items():
+            shown = [printable(name, 40) for name in sorted(names)[:_MAX_NAMES]]
+            more = [f"and {len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+            yield f"{kind} ({sum(names.values())}): {', '.join([*shown, *more])}"
+
+
+#: Kinds of what is not used.
+UNKNOWN_DIGESTS = "digests of unknown algorithms were left out"
+BAD_METADATA = "announcements of core metadata cannot be read and were left out"
+UNCHECKED_METADATA = "digests of core metadata are not used, as they are no sha256"
+OTHER_METADATA = "two keys announce other core metadata, of which the newer counts"
+UNKNOWN_KEYS = "unknown keys were left out"
+BAD_TIMES = "upload times are no moments and were left out"
+CONTRADICTED = "the page tells two things of one file, of which the first counts"
+TWO_SIZES = "the page tells two sizes of one file, of which neither counts"
 
 
 def unusable(reason: Reason, message: str, *, url: str, project: str = "") -> ReadError:
@@ -99,8 +146,8 @@ def resolve(link: str, base: str) -> str:
     return urlunsplit((parts.scheme, authority, path, query, ""))
 
 
-def digests_of(claims: Mapping[str, str]) -> dict[str, str]:
-    """The digests of known algorithms, in lower case; unknown algorithms are left out.
+def digests_of(claims: Mapping[str, str], unused: Unused | None = None) -> dict[str, str]:
+    """The digests of known algorithms, in lower case; unknown algorithms are `unused`.
 
     Raises `RefusedError` with BAD_DIGEST for a value that is not a digest of its algorithm.
     """
@@ -115,12 +162,65 @@ def digests_of(claims: Mapping[str, str]) -> dict[str, str]:
             algorithm = "blake2b_256"
         size = ALGORITHMS.get(algorithm)
         if size is None:
+            if unused is not None:
+                unused.add(UNKNOWN_DIGESTS, name)
             continue
         if len(digest) != 2 * size or not _HEX.fullmatch(digest):
             raise RefusedError(Reason.BAD_DIGEST, f"its {algorithm} is not one of {size} bytes")
         if digests.setdefault(algorithm, digest) != digest:
             raise RefusedError(Reason.DIGEST_CONFLICT, f"it has two values of {algorithm}")
     return digests
+
+
+def fragment_digests(fragment: str, unused: Unused | None = None) -> dict[str, str]:
+    """The digests in a link's fragment, such as "sha256=…", among whatever else is in it."""
+    if "%" in fragment:
+        fragment = unquote(fragment)
+    claims: dict[str, str] = {}
+    for part in fragment.split("&"):
+        name, equals, value = part.partition("=")
+        if not equals or name.lower() in _NO_DIGESTS:
+            continue
+        if claims.setdefault(name, value) != value and digests_of({name: value}):
+            raise RefusedError(Reason.DIGEST_CONFLICT, f"its link has two values of {name}")
+    return digests_of(claims, unused)
+
+
+def united(stated: dict[str, str], linked: Mapping[str, str]) -> dict[str, str]:
+    """The digests that a page states of a file and those in its link, which must agree."""
+    for algorithm, digest in linked.items():
+        if stated.get(algorithm, digest) != digest:
+            message = f"its {algorithm} is {stated[algorithm]}, and its link says {digest}"
+            raise RefusedError(Reason.DIGEST_CONFLICT, message)
+    return {**stated, **linked}
+
+
+def metadata_digests(
+    claims: Mapping[str, str], unused: Unused, filename: str
+) -> dict[str, str] | None:
+    """The digests of core metadata that a page announces; None, and a note, where they are none.
+
+    A wheel is worth more than its announcement: its own core metadata are taken out of it anyhow.
+    """
+    try:
+        digests = digests_of(claims, unused)
+    except RefusedError:
+        unused.add(BAD_METADATA, filename)
+        return None
+    if claims and "sha256" not in digests:
+        unused.add(UNCHECKED_METADATA, filename)
+    return digests
+
+
+def requires_python(stated: str | None) -> str | None:
+    """What a page says of the Pythons that a file needs; None where it says nothing.
+
+    Raises `RefusedError` for text that installers stumble over, with all of the project.
+    """
+    if stated and len(stated) > MAX_SPECIFIER:
+        message = f"its requires-python has {len(stated)} characters"
+        raise RefusedError(Reason.BAD_PAGE, message)
+    return stated or None
 
 
 def api_version(
@@ -135,7 +235,7 @@ def api_version(
     if found is None:
         message = f"its API version is {printable(text, 40)!r}, not two numbers"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
-    version = int(found[1]), int(found[2])
+    version = int(found[1]), int(found[2])  # no more than four digits
     if version[0] != NEWEST_API[0]:
         message = (
             f"it is of version {version[0]}.{version[1]} of the simple API; this program reads"
@@ -168,13 +268,15 @@ def rank(digests: Mapping[str, str]) -> int:
 class Collector:
     """The files of one page: those that stay, those refused and why."""
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, unused: Unused | None = None) -> None:
+        self.unused = unused or Unused()
         self._project = project
         self._files: dict[str, File] = {}
         #: Rank and address of the links to files that have several, in the order of the page.
         self._links: dict[str, list[tuple[int, str]]] = {}
         self._by_fold: dict[str, str] = {}
         self._contradicted: set[str] = set()
+        self._unsized: set[str] = set()
         self._problems: list[Problem] = []
         self._untold = 0
 
@@ -196,21 +298,25 @@ class Collector:
 
     def _add_again(self, first: File, later: File) -> None:
         name = first.filename
-        for algorithm, digest in first.digests.items():
-            if later.digests.get(algorithm, digest) != digest:
-                message = (
-                    f"the page offers it twice, with {algorithm} {digest} at {first.url} and"
-                    f" {later.digests[algorithm]} at {later.url}; neither is taken"
-                )
-                self.refuse(Reason.DIGEST_CONFLICT, message, file=name, url=first.url)
-                self._contradicted.add(name)
-                del self._files[name]
-                return
-        yanked = later.yanked if first.yanked is None else first.yanked
-        if yanked != first.yanked or not later.digests.keys() <= first.digests.keys():
-            self._files[name] = msgspec.structs.replace(
-                first, digests={**first.digests, **later.digests}, yanked=yanked
-            )
+        if fault := _contradiction(first, later):
+            message = f"the page offers it twice, with {fault}; neither is taken"
+            self.refuse(Reason.DIGEST_CONFLICT, message, file=name, url=first.url)
+            self._contradicted.add(name)
+            del self._files[name]
+            return
+        size = later.size if first.size is None and name not in self._unsized else first.size
+        if first.size is not None and later.size not in (None, first.size):
+            size = None
+            self._unsized.add(name)
+            self.unused.add(TWO_SIZES, name)
+        for field in _FURTHER:
+            one, other = getattr(first, field), getattr(later, field)
+            if one is not None and other is not None and one != other:
+                self.unused.add(CONTRADICTED, f"{field.replace('_', '-')} of {name}")
+        told = {field: getattr(first, field) for field in (*_FURTHER, "yanked")}
+        told = {f: getattr(later, f) if value is None else value for f, value in told.items()}
+        digests = {**first.digests, **later.digests}
+        self._files[name] = msgspec.structs.replace(first, digests=digests, size=size, **told)
 
     def refuse(self, reason: Reason, fault: str, *, file: str = "", url: str = "") -> None:
         """Note that a file was refused. `fault` is a clause on the file, without a stop."""
@@ -255,3 +361,15 @@ class Collector:
 def _links_of(file: File) -> list[tuple[int, str]]:
     first = rank(file.digests)
     return [(first, url) for url in (file.url, *file.other_urls)]
+
+
+def _contradiction(first: File, later: File) -> str:
+    """How two claims cannot be about the same bytes; "" where they can."""
+    for algorithm, digest in first.digests.items():
+        if (other := later.digests.get(algorithm, digest)) != digest:
+            return f"{algorithm} {digest} at {first.url} and {other} at {later.url}"
+    if first.size is None or later.size in (None, first.size):
+        return ""
+    if not first.digests.keys().isdisjoint(later.digests):
+        return ""  # they are, and one of the sizes is wrong
+    return f"{first.size} bytes at {first.url} and {later.size} at {later.url}"

@@ -7,6 +7,29 @@ Which links count: those whose path ends with the name of a distribution; where 
 (links like "/get?id=1"), those whose text is such a name. All others, such as "../", help pages
 and signatures, are passed over in silence.
 
+What becomes of what a link and the page's meta tags say. "Refused" and "told" are as in
+`pypimirror.upstream.json`.
+
+========================  ==============================================================
+attribute, or meta tag    what happens to it
+========================  ==============================================================
+href                      used; refused where unsafe. Digests in its fragment are claims; unknown
+                          algorithms are told
+data-requires-python      used; refused where too long
+data-yanked               used: whatever it says, it is a mark
+data-core-metadata        used: "true", or a digest; told where it is neither and not "false"
+data-dist-info-metadata   the same, where there is no data-core-metadata; told where that says
+                          otherwise
+data-gpg-sig              not used: signatures are not mirrored
+data-provenance           used; refused where unsafe
+any other data-*          told; HTML has no place to pass it on, as it is frozen (PEP 833)
+pypi:repository-version   used; another major version is refused with the page
+pypi:project-status       used; an unknown one is told
+pypi:project-status-reason  used
+any other pypi:*          told
+SERIAL                    the comment at the end of a page: `bounded.serial`
+========================  ==============================================================
+
 Which pages count: a page without such a link is that of a project without files only where its
 title or its meta tags show it to be an index. Taking an error page for one would withdraw the
 project.
@@ -17,13 +40,20 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from pypimirror import bounded
 from pypimirror.filenames import check_filename, is_distribution, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
+    BAD_METADATA,
+    OTHER_METADATA,
+    UNKNOWN_KEYS,
     Collector,
     RefusedError,
+    Unused,
     api_version,
-    digests_of,
+    fragment_digests,
+    metadata_digests,
+    requires_python,
     resolve,
     status_of,
     unusable,
@@ -37,6 +67,11 @@ _SPACE = " \t\n\r\f"
 _DIGEST = re.compile(r"(\w+)=(.+)")
 # What bandersnatch and PyPI write at the end of a page.
 _SERIAL = re.compile(rb"<!--\s*SERIAL\s+([0-9]{1,18})\s*-->\s*\Z")
+_KNOWN_DATA = frozenset(
+    {"data-requires-python", "data-yanked", "data-core-metadata", "data-dist-info-metadata"}
+    | {"data-gpg-sig", "data-provenance"}
+)
+_KNOWN_META = frozenset({"repository-version", "project-status", "project-status-reason"})
 _ERROR_TITLE = re.compile(
     r"\b[45][0-9][0-9]\b|error|not found|forbidden|denied|unavailable|bad gateway|time-?out"
     r"|\b(?:log|sign)[ -]?(?:in|on)\b|just a moment|maintenance",
@@ -61,6 +96,8 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
         reader.read(tag)
     stated = reader.meta.get("repository-version", "1.0")
     version, warned = api_version(stated, url=url, project=project)
+    for name in reader.meta.keys() - _KNOWN_META:
+        reader.unused.add(UNKNOWN_KEYS, f"pypi:{name}")
     warnings = [*warned, *reader.warnings]
     status = status_of(reader.meta.get("project-status"), warnings)
     if not reader.links:
@@ -71,12 +108,12 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
         project=project,
         name=project,
         api_version=version,
-        serial=int(serial[1]) if serial else None,
+        serial=bounded.serial(serial[1].decode()) if serial else None,
         status=status,
         status_reason=reader.meta.get("project-status-reason"),
         files=() if withheld else reader.collected.files,
         problems=() if withheld else reader.collected.problems,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *reader.unused.warnings()),
         partial=reader.collected.is_partial,
     )
 
@@ -101,7 +138,8 @@ class _Page:
     """Reads the tags of one page."""
 
     def __init__(self, text: str, url: str, project: str) -> None:
-        self.collected = Collector(project)
+        self.unused = Unused()
+        self.collected = Collector(project, self.unused)
         self.meta: dict[str, str] = {}  #: without "pypi:"; of equal ones the first
         self.title = ""
         self.has_form = False
@@ -154,15 +192,18 @@ class _Page:
                 File(
                     filename,
                     resolve(location, self._base),
-                    fragment_digests(fragment) if fragment else {},
+                    fragment_digests(fragment, self.unused) if fragment else {},
                     None,
                     None,
-                    attributes.get("data-requires-python") or None,
+                    requires_python(attributes.get("data-requires-python")),
                     attributes.get("data-yanked"),
-                    _core_metadata(attributes),
+                    core_metadata(attributes, self.unused, filename),
                     self._provenance(attributes),
                 )
             )
+            for name in attributes:
+                if name.startswith("data-") and name not in _KNOWN_DATA:
+                    self.unused.add(UNKNOWN_KEYS, name)
         except RefusedError as error:
             self.collected.refuse(error.reason, error.message, file=filename, url=location)
 
@@ -184,23 +225,19 @@ class _Page:
         return resolve(stated.strip(_SPACE), self._base) if stated else None
 
 
-def fragment_digests(fragment: str) -> dict[str, str]:
-    """The digests in a link's fragment, such as "sha256=…", among whatever else is in it."""
-    if "%" in fragment:
-        fragment = unquote(fragment)
-    claims: dict[str, str] = {}
-    for part in fragment.split("&"):
-        name, _, value = part.partition("=")
-        if claims.setdefault(name, value) != value and digests_of({name: value}):
-            raise RefusedError(Reason.DIGEST_CONFLICT, f"its link has two values of {name}")
-    return digests_of(claims)
-
-
-def _core_metadata(attributes: dict[str, str]) -> dict[str, str] | None:
+def core_metadata(
+    attributes: dict[str, str], unused: Unused, filename: str
+) -> dict[str, str] | None:
     """What PEP 714 says: the newer spelling counts, where both are there."""
-    stated = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))
+    newer, older = attributes.get("data-core-metadata"), attributes.get("data-dist-info-metadata")
+    stated = older if newer is None else newer
     if stated is None:
         return None
+    if newer is not None and older is not None and older != newer and "=" in older:
+        unused.add(OTHER_METADATA, filename)
     if found := _DIGEST.fullmatch(stated.strip()):
-        return digests_of({found[1]: found[2]})
-    return {} if stated.strip().lower() == "true" else None
+        return metadata_digests({found[1]: found[2]}, unused, filename)
+    said = stated.strip().lower()
+    if said not in ("true", "false", ""):
+        unused.add(BAD_METADATA, filename)
+    return {} if said == "true" else None

@@ -6,27 +6,73 @@ Lives here: bytes of such a page to a `ProjectPage`. Does not live here: which f
 The page is decoded once, without types, as it may hold keys that nobody here knows; types are
 then demanded of the page and of each file apart, so that one bad file costs only itself.
 
-Of `meta`, only the version and PyPI's serial are kept: the rest is about the answer and not about
-the project, and a mirror writes its own.
+What becomes of each key. "Refused" costs the file, and is told as a problem in every run; "told" is
+a warning. What is left out is never taken for its absence without a word.
+
+=====================  =================================================================
+of the page            what happens to it
+=====================  =================================================================
+meta                   api-version: used; another major version, or none, is refused with the page.
+                       _last-serial: `bounded.serial`; told where it is none. Others are told.
+name                   must be the project's, else the page is refused
+files                  used; what is no list is refused with the page
+versions               passed on; those too long for one are told. No list of texts: the page
+                       is refused
+project-status         used: an unknown status is told, unknown keys are told. No object with
+                       texts: refused with the page, as it may withhold all of it
+_*                     the server's own: neither used nor passed on
+any other              passed on; told where it cannot be
+=====================  =================================================================
+
+=====================  =================================================================
+of a file              what happens to it
+=====================  =================================================================
+filename               used; refused where unsafe, another project's, or no text
+url                    used; refused where unsafe or no text. Digests in its fragment are
+                       claims like those in hashes: both must be met
+hashes                 used; refused where a digest is none of its algorithm, or the types are
+                       wrong. Unknown algorithms are told
+requires-python        used; refused where it is no text, or too long
+core-metadata          used; wrong digests are told, wrong types refused
+dist-info-metadata     the same, where there is no core-metadata; told where that says otherwise
+data-dist-info-metadata  the same, where there is neither
+gpg-sig                not used: signatures are not mirrored
+yanked                 used: true and any text, the empty one too, are a mark. Other types: refused
+size                   used; refused where it is no number of bytes that a file can have
+upload-time            used, in UTC; told where it is no moment
+provenance             used; refused where unsafe or no text
+_*                     the server's own: neither used nor passed on
+any other              passed on; told where it cannot be
+=====================  =================================================================
 """
 
 from __future__ import annotations
 
-import re
+import json
+from math import isfinite
 from typing import Annotated, Any
 
 import msgspec
 from packaging.utils import canonicalize_name
 
+from pypimirror import bounded, moments
 from pypimirror.filenames import check_filename, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
+    BAD_TIMES,
+    OTHER_METADATA,
+    UNKNOWN_KEYS,
     Collector,
     RefusedError,
+    Unused,
     api_version,
     digests_of,
+    fragment_digests,
+    metadata_digests,
+    requires_python,
     resolve,
     status_of,
+    united,
     unusable,
     without_credentials,
 )
@@ -38,13 +84,8 @@ MAX_COMMAS = 8_000_000
 #: Deepest nesting of a key that is only passed on.
 MAX_DEPTH = 16
 
-#: Integers that the catalog can hold.
-Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-_UPLOAD_TIME = re.compile(
-    r"[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9](?::[0-6][0-9](?:\.[0-9]{1,9})?)?"
-    r"(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
-)
+#: Sizes in bytes.
+_Size = Annotated[int, msgspec.Meta(ge=0, le=bounded.MAX_SIZE)]
 
 _Metadata = bool | dict[str, str] | None
 
@@ -74,14 +115,15 @@ class _File(msgspec.Struct, rename="kebab"):
     dist_info_metadata: _Metadata = None
     data_dist_info_metadata: _Metadata = None
     yanked: bool | str | None = None
-    size: Natural | None = None
-    upload_time: str | None = None
+    size: _Size | None = None
+    upload_time: Any = None
     provenance: str | None = None
 
 
 # Signatures are known and not passed on: they are not mirrored.
 _FILE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_File)), "gpg-sig"}
 _PAGE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_Page)), "meta"}
+_META_KEYS, _STATUS_KEYS = {"api-version"}, {"status", "reason"}
 
 
 def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
@@ -93,6 +135,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     """
     document = decode(body, url=url, project=project)
     version, warned, serial = read_meta(document, url=url, project=project)
+    unused = Unused()
     try:
         page = msgspec.convert(document, _Page)
     except msgspec.ValidationError as error:
@@ -108,7 +151,8 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     warnings = list(warned)
     stated = page.project_status or _Status()
     status = status_of(stated.status, warnings)
-    reader = _Files(project, without_credentials(url), has_nul)
+    tell_unknown(document.get("project-status"), _STATUS_KEYS, unused)
+    reader = _Files(project, without_credentials(url), has_nul, unused)
     if status is not ProjectStatus.QUARANTINED:
         for item in page.files:
             reader.read(item)
@@ -120,11 +164,11 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
         serial=serial,
         status=status,
         status_reason=stated.reason,
-        versions=None if page.versions is None else tuple(page.versions),
+        versions=None if page.versions is None else _versions(page.versions, unused),
         files=reader.collected.files,
         extra=extra,
         problems=reader.collected.problems,
-        warnings=(*warnings, *reader.warnings),
+        warnings=(*warnings, *unused.warnings()),
         partial=reader.collected.is_partial,
     )
 
@@ -134,11 +178,50 @@ def decode(body: bytes, *, url: str, project: str = "") -> dict[str, Any]:
     if len(body) > MAX_COMMAS and body.count(b",") > MAX_COMMAS:
         message = f"it has more than {MAX_COMMAS} values"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
+    text = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.ValidationError:
+            return _with_endless_numbers(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         message = f"it is not a JSON object ({error})"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
+
+
+def _with_endless_numbers(text: bytes) -> dict[str, Any]:
+    """Decode what has a number in it that is beyond all use: it must cost only what it stands in.
+
+    Such a number is infinite here. Raises `ValueError`.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    def whole(digits: str) -> int | float:
+        return int(digits) if len(digits) < 20 else float("inf")
+
+    found = json.loads(text, parse_int=whole, parse_constant=refuse)
+    if not isinstance(found, dict):
+        raise ValueError(f"it is a {type(found).__name__}")
+    return found
+
+
+def _versions(stated: list[str], unused: Unused) -> tuple[str, ...]:
+    """Return the versions that can be any; whoever parses the others may fail at them."""
+    kept = tuple(version for version in stated if len(version) <= bounded.MAX_VERSION)
+    for version in stated if len(kept) < len(stated) else ():
+        if len(version) > bounded.MAX_VERSION:
+            unused.add("versions are too long for any and were left out", version)
+    return kept
+
+
+def tell_unknown(item: Any, known: set[str], unused: Unused) -> None:
+    """Note the keys of an object that nobody here knows, and that cannot be passed on."""
+    if isinstance(item, dict):
+        for key in item.keys() - known:
+            if not key.startswith("_"):
+                unused.add(UNKNOWN_KEYS, key)
 
 
 def read_meta(
@@ -152,34 +235,26 @@ def read_meta(
         message = f"{error} of meta; this is no answer of a simple API"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
     version, warnings = api_version(stated.api_version, url=url, project=project)
-    serial = meta.get("_last-serial") if isinstance(meta, dict) else None
-    try:
-        return version, warnings, msgspec.convert(serial, Natural | None)
-    except msgspec.ValidationError:
-        return version, (*warnings, "its serial is not a number and was left out"), None
+    told = [*warnings]
+    unused = Unused()
+    tell_unknown(meta, _META_KEYS, unused)
+    told.extend(unused.warnings())
+    value = meta.get("_last-serial") if isinstance(meta, dict) else None
+    serial = bounded.serial(value)
+    if serial is None and value not in (None, 0, "0"):
+        told.append("its serial is not a number that can be one, and was left out")
+    return version, tuple(told), serial
 
 
 class _Files:
     """Reads the files of one page."""
 
-    def __init__(self, project: str, url: str, has_nul: bool) -> None:
-        self.collected = Collector(project)
+    def __init__(self, project: str, url: str, has_nul: bool, unused: Unused) -> None:
+        self.collected = Collector(project, unused)
+        self._unused = unused
         self._project = project
         self._url = url
         self._has_nul = has_nul
-        self._bad_times = 0
-        self._dropped_keys: set[str] = set()
-
-    @property
-    def warnings(self) -> list[str]:
-        """What was left out of files that were taken."""
-        warnings = []
-        if self._bad_times:
-            warnings.append(f"{self._bad_times} upload times are not ISO 8601 and were left out")
-        if self._dropped_keys:
-            names = ", ".join(sorted(printable(key, 40) for key in self._dropped_keys)[:5])
-            warnings.append(f"values that cannot be passed on were left out, of: {names}")
-        return warnings
 
     def read(self, item: Any) -> None:
         """Take one entry of `files`, or note why not."""
@@ -202,30 +277,44 @@ class _Files:
     def _file(self, stated: _File, item: dict[str, Any]) -> File:
         if self._has_nul and not _can_be_kept([item.get(key) for key in _FILE_KEYS]):
             raise RefusedError(Reason.BAD_PAGE, "it has a NUL character in one of its values")
-        url = resolve(stated.url, self._url)
-        metadata = stated.core_metadata
-        if metadata is None:
-            metadata = stated.dist_info_metadata
-        if metadata is None:
-            metadata = stated.data_dist_info_metadata
-        yanked = stated.yanked
-        uploaded = stated.upload_time
-        if uploaded is not None and not _UPLOAD_TIME.fullmatch(uploaded):
-            self._bad_times += 1
-            uploaded = None
+        location, _, fragment = stated.url.partition("#")
+        digests = digests_of(stated.hashes, self._unused) if stated.hashes else {}
+        if fragment:
+            digests = united(digests, fragment_digests(fragment, self._unused))
+        uploaded = moments.in_utc(stated.upload_time)
+        if uploaded is None and stated.upload_time is not None:
+            self._unused.add(BAD_TIMES, stated.filename)
         return File(
             stated.filename,
-            url,
-            digests_of(stated.hashes) if stated.hashes else {},
+            resolve(location, self._url),
+            digests,
             stated.size,
             uploaded,
-            stated.requires_python or None,
-            # A reason must not be empty here (PEP 691): "" is as false as false.
-            ("" if yanked is True else yanked) if yanked else None,
-            core_metadata_of(metadata),
+            requires_python(stated.requires_python),
+            _yank(stated.yanked),
+            self._core_metadata(stated),
             resolve(stated.provenance, self._url) if stated.provenance else None,
             self.unknown(item, _FILE_KEYS) if not item.keys() <= _FILE_KEYS else {},
         )
+
+    def _core_metadata(self, stated: _File) -> dict[str, str] | None:
+        """Core metadata as `File` has it: digests, {} where offered without, None where not."""
+        spelled = (
+            stated.core_metadata,
+            stated.dist_info_metadata,
+            stated.data_dist_info_metadata,
+        )
+        claims = [claim for claim in spelled if claim is not None]
+        if not claims:
+            return None
+        first = claims[0]
+        for other in claims[1:]:
+            # Older spellings may say less, as a server that knows of no digests does.
+            if isinstance(first, dict) and isinstance(other, dict) and other != first:
+                self._unused.add(OTHER_METADATA, stated.filename)
+        if isinstance(first, dict):
+            return metadata_digests(first, self._unused, stated.filename)
+        return {} if first else None
 
     def unknown(self, item: dict[str, Any], known: set[str]) -> dict[str, Any]:
         """The keys of an object that are not known, but can be passed on."""
@@ -236,15 +325,15 @@ class _Files:
             if _can_be_kept([key, value]):
                 extra[key] = value
             else:
-                self._dropped_keys.add(key)
+                self._unused.add("values that cannot be passed on were left out", key)
         return extra
 
 
-def core_metadata_of(stated: _Metadata) -> dict[str, str] | None:
-    """Core metadata as `File` has it: digests, {} where offered without, None where not."""
-    if stated is None or stated is False:
-        return None
-    return {} if stated is True else digests_of(stated)
+def _yank(stated: bool | str | None) -> str | None:
+    """A yank as `File` has it. Every text is one: devpi writes "" for a yank without a reason."""
+    if isinstance(stated, str):
+        return stated
+    return "" if stated else None
 
 
 def _can_be_kept(value: Any, depth: int = 0) -> bool:
@@ -255,6 +344,8 @@ def _can_be_kept(value: Any, depth: int = 0) -> bool:
     """
     if isinstance(value, str):
         return "\0" not in value
+    if isinstance(value, float):
+        return isfinite(value)
     if not isinstance(value, dict | list):
         return True
     if depth > MAX_DEPTH:

@@ -27,8 +27,15 @@ from urllib.parse import unquote, urlsplit
 
 from pypimirror.filenames import is_distribution, printable
 from pypimirror.model import Download, File, LinkPage, Problem
-from pypimirror.upstream.checks import RefusedError, resolve, without_credentials
-from pypimirror.upstream.html import fragment_digests
+from pypimirror.upstream.checks import (
+    RefusedError,
+    Unused,
+    fragment_digests,
+    requires_python,
+    resolve,
+    without_credentials,
+)
+from pypimirror.upstream.html import core_metadata
 from pypimirror.upstream.markup import Tag, decode, link_text, tags
 from pypimirror.upstream.read import Form, charset_of, detect
 
@@ -132,6 +139,7 @@ class _Reader:
         self._url = self._base = url
         self._has_base = False
         self._marked_only = marked_only
+        self._unused = Unused()  # pages of links are full of what is none of their files
 
     def set_base(self, href: str) -> None:
         """Take a base; the first counts, unless it leads to where links must not."""
@@ -169,12 +177,18 @@ class _Reader:
                     name,
                     resolve(location, self._base),
                     fragment_digests(fragment) if fragment else {},
-                    requires_python=tag.attributes.get("data-requires-python") or None,
+                    requires_python=requires_python(tag.attributes.get("data-requires-python")),
                     yanked=tag.attributes.get("data-yanked"),
+                    core_metadata=core_metadata(tag.attributes, self._unused, name),
+                    provenance=self._provenance(tag),
                 )
             )
         except RefusedError as error:
             self._refuse(error, name, location)
+
+    def _provenance(self, tag: Tag) -> str | None:
+        stated = tag.attributes.get("data-provenance")
+        return resolve(stated.strip(_SPACE), self._base) if stated else None
 
     def _take_download(self, address: str, fragment: str) -> None:
         try:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
-from pypimirror.stages.decide import Decision, HeldFile, Terms, columns, decide
+from pypimirror.stages.decide import Decision, Terms, columns, decide
+from pypimirror.stages.held import HeldFile, believed
 from pypimirror.verify.proof import Proof, strongest
 
 A, B = "a" * 64, "b" * 64
@@ -370,3 +371,59 @@ def test_deciding_twice_decides_nothing_new(
         assert second.changed == []
     assert second.moved == second.gone == {}
     assert second.refused == first.refused
+
+
+@pytest.mark.parametrize("state", sorted(PINNED))
+@pytest.mark.parametrize("replace", [False, True])
+def test_rule_4_another_size_is_another_file_where_no_digest_says_otherwise(
+    state: State, replace: bool
+) -> None:
+    """The upstream does not tell digests any more, and the file that it had was proven by one."""
+    later = offered(digests={}, size=4)
+    decision = run(later, have=held(state), terms=Terms("own", replace_changed=replace))
+    if replace:
+        assert not decision.refused
+        assert decision.moved == {State.WANTED: [1]}
+        assert decision.changed[0]["size"] == 4 and decision.changed[0]["proof"] is None
+    else:
+        (problem,) = decision.refused
+        assert problem.reason is Reason.DIGEST_CHANGED
+        assert "3 bytes" in problem.message and "4" in problem.message
+        assert not decision.changed and not decision.moved
+
+
+@pytest.mark.parametrize("proof", [Proof.STRUCTURE, Proof.PARTIAL])
+def test_rule_4_another_size_of_a_file_without_digests_is_wanted_anew(proof: Proof) -> None:
+    """What is held has a sha256 by then: the mirror's own."""
+    have = held(State.PUBLISHED, offered(digests={}), proof=proof, sha256=bytes.fromhex(A))
+    later = offered(digests={}, size=4, upload_time="2025-02-02T00:00:00Z")
+    decision = run(later, have=have)
+    assert decision.moved == {State.WANTED: [1]}
+    assert decision.changed == [
+        {
+            "id": 1,
+            "size": 4,
+            "sha256": None,
+            "upload_time": "2025-02-02T00:00:00Z",
+            "proof": None,
+        }
+    ]
+
+
+def test_a_size_that_a_digest_belies_is_told_and_decides_nothing() -> None:
+    have = held(State.PUBLISHED)
+    found = ProjectPage("six", "six", files=(offered(size=10**9, yanked="bad"),))
+    page, (problem,) = believed(found, {have.filename: have})
+    assert problem.reason is Reason.SIZE_MISMATCH
+    assert [file.size for file in page.files] == [3]
+    decision = run(*page.files, have=have)
+    assert decision == Decision(changed=[{"id": 1, "yanked": "bad"}], found=1, reused=1)
+
+
+@pytest.mark.parametrize(
+    "have",
+    [held(State.WANTED), held(State.PUBLISHED, size=None), held(State.PUBLISHED, sha256=None)],
+)
+def test_a_size_is_believed_where_nothing_proven_belies_it(have: HeldFile) -> None:
+    found = ProjectPage("six", "six", files=(offered(size=4),))
+    assert believed(found, {have.filename: have}) == (found, [])

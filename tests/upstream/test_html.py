@@ -127,7 +127,12 @@ def test_any_fragment_or_none(fragment: str, digests: dict[str, str]) -> None:
 @pytest.mark.parametrize("value", ["", "00", SHA + "00", "x" * 64, SHA[:-1] + "%00"])
 def test_bad_digest(value: str) -> None:
     assert refused_link(f"{SDIST}#sha256={value}") == "bad-digest"
-    assert refused_link(WHEEL, data_core_metadata="sha256=xyz") == "bad-digest"
+
+
+def test_a_bad_digest_of_core_metadata_costs_no_wheel() -> None:
+    parsed = read(document(anchor(WHEEL, data_core_metadata="sha256=xyz")))
+    assert parsed.files[0].core_metadata is None
+    assert "core metadata" in parsed.warnings[0]
 
 
 def test_one_link_with_two_digests_of_one_kind() -> None:

@@ -57,7 +57,7 @@ def test_everything_a_file_may_say() -> None:
         page(
             entry(
                 WHEEL,
-                hashes={"sha256": SHA.upper(), "crc32": "00"},
+                hashes={"sha256": SHA.upper()},
                 requires_python=">=2.7",
                 core_metadata={"sha256": OTHER_SHA},
                 gpg_sig=True,
@@ -101,7 +101,7 @@ def test_a_file_that_says_the_least() -> None:
 
 @pytest.mark.parametrize(
     ("stated", "expected"),
-    [(True, ""), (False, None), (None, None), ("", None), ("bad", "bad")],
+    [(True, ""), (False, None), (None, None), ("", ""), ("bad", "bad")],
 )
 def test_yanked(stated: Any, expected: str | None) -> None:
     assert read(page(entry(yanked=stated))).files[0].yanked == expected
@@ -206,7 +206,6 @@ def test_wrong_type_on_the_page(keys: dict[str, Any]) -> None:
         {"requires_python": ">=3\0"},
         {"yanked": "\0"},
         {"core_metadata": "true"},
-        {"upload_time": 1620224297},
         {"provenance": {}},
         {"url": None},
         {"url": 5},
@@ -301,7 +300,7 @@ def test_credentials_of_the_page_go_neither_into_links_nor_into_messages() -> No
         ("http://[::1]:8080/a", "http://[::1]:8080/a"),
         ("http://127.0.0.1:35000/a?b=c/d", "http://127.0.0.1:35000/a?b=c/d"),
         ("a b\u00e9?x=y z", URL + "a%20b%C3%A9?x=y%20z"),
-        ("six-1.0%2Blocal.zip#sha256=00", URL + "six-1.0%2Blocal.zip"),
+        (f"six-1.0%2Blocal.zip#sha256={SHA}", URL + "six-1.0%2Blocal.zip"),
     ],
 )
 def test_relative_and_odd_urls(url: str, absolute: str) -> None:
@@ -336,9 +335,29 @@ def test_resolving_twice_changes_nothing(link: str) -> None:
 
 
 def test_same_name_with_the_same_digest_is_one_file() -> None:
-    parsed = read(page(entry(size=1), entry(size=2)))
+    parsed = read(page(entry(size=1), entry(size=1)))
     assert [file.size for file in parsed.files] == [1]
-    assert parsed.problems == ()
+    assert parsed.problems == parsed.warnings == ()
+
+
+def test_same_name_with_the_same_digest_and_two_sizes_has_none() -> None:
+    parsed = read(page(entry(size=1), entry(size=2), entry(size=3)))
+    assert [file.size for file in parsed.files] == [None]
+    assert "two sizes" in parsed.warnings[0]
+
+
+def test_same_name_with_two_sizes_and_nothing_to_tell_them_apart_is_refused() -> None:
+    parsed = read(page(entry(hashes={}, size=1), entry(hashes={}, size=2)))
+    assert not parsed.files
+    assert reasons(parsed.problems) == ["digest-conflict"]
+
+
+def test_a_later_claim_on_the_same_name_tells_what_the_first_does_not() -> None:
+    later = {"size": 3, "requires_python": ">=3.8", "provenance": "https://a.example.org/p"}
+    parsed = read(page(entry(), entry(**later), entry(requires_python=">=3.9")))
+    (file,) = parsed.files
+    assert (file.size, file.requires_python, file.provenance) == tuple(later.values())
+    assert "requires-python of six" in parsed.warnings[0]
 
 
 def test_same_name_with_different_digests() -> None:
@@ -398,7 +417,13 @@ def test_names_that_differ_only_by_case_or_form(later: str) -> None:
 )
 def test_bad_digest(hashes: dict[str, str]) -> None:
     assert refused_file(hashes=hashes) == "bad-digest"
-    assert refused_file(core_metadata=hashes) == "bad-digest"
+
+
+def test_a_bad_digest_of_core_metadata_costs_no_wheel() -> None:
+    """Its own core metadata are taken out of it, whatever the page says."""
+    parsed = read(page(entry(WHEEL, core_metadata={"sha256": SHA[:-1]})))
+    assert parsed.files[0].core_metadata is None
+    assert "core metadata" in parsed.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -441,23 +466,33 @@ def test_status_by_default(stated: Any) -> None:
     assert parsed.status is ProjectStatus.ACTIVE and not parsed.warnings
 
 
-@pytest.mark.parametrize("serial", ["7", -1, 2**63, 1.5, {}])
+@pytest.mark.parametrize("serial", ["", "seven", "7.0", "7" * 20, -1, 2**53, 1.5, True, {}, []])
 def test_a_serial_that_is_none_is_left_out(serial: Any) -> None:
     parsed = read(page(entry(), meta={"api-version": "1.4", "_last-serial": serial}))
     assert parsed.serial is None
     assert len(parsed.warnings) == 1
 
 
+@pytest.mark.parametrize("serial", ["7", 7, 7.0, "007"])
+def test_a_serial_in_any_spelling(serial: Any) -> None:
+    parsed = read(page(entry(), meta={"api-version": "1.4", "_last-serial": serial}))
+    assert (parsed.serial, parsed.warnings) == (7, ())
+
+
 def test_an_upload_time_that_is_none_is_left_out() -> None:
     # pip and uv give up on a page with a time that they cannot read.
-    parsed = read(page(entry(upload_time="yesterday"), entry("six-9.zip", upload_time="")))
-    assert [file.upload_time for file in parsed.files] == [None, None]
-    assert parsed.warnings == ("2 upload times are not ISO 8601 and were left out",)
+    names = [f"six-{n}.zip" for n in range(4)]
+    times = ["yesterday", "", 1620224297, "2025-02-30T00:00:00Z"]
+    parsed = read(page(*(entry(n, upload_time=t) for n, t in zip(names, times, strict=True))))
+    assert [file.upload_time for file in parsed.files] == [None] * 4
+    (warning,) = parsed.warnings
+    assert warning.startswith("upload times are no moments and were left out (4): six-0.zip, ")
 
 
-@pytest.mark.parametrize("stated", ["2021-05-05T14:18:17Z", "2021-05-05 14:18:17.237+02:00"])
-def test_upload_times_stay_as_written(stated: str) -> None:
-    assert read(page(entry(upload_time=stated))).files[0].upload_time == stated
+def test_upload_times_are_in_utc() -> None:
+    stated = "2021-05-05 14:18:17.237+02:00"
+    parsed = read(page(entry(upload_time=stated)))
+    assert parsed.files[0].upload_time == "2021-05-05T12:18:17.237000Z"
 
 
 def test_unknown_values_that_cannot_be_passed_on_are_left_out() -> None:
@@ -468,8 +503,16 @@ def test_unknown_values_that_cannot_be_passed_on_are_left_out() -> None:
     assert parsed.files[0].extra == {"fine": [1]}
     assert parsed.extra == {}
     assert parsed.warnings == (
-        "values that cannot be passed on were left out, of: deep, inner, nul",
+        "values that cannot be passed on were left out (3): deep, inner, nul",
     )
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "9" * 5000])
+def test_a_number_without_an_end_costs_what_it_stands_in(number: str) -> None:
+    body = encode(page(entry("six-9.zip", size="N"), entry())).replace(b'"N"', number.encode())
+    parsed = read(body)
+    assert [file.filename for file in parsed.files] == [SDIST]
+    assert reasons(parsed.problems) == ["bad-page"]
 
 
 def test_a_page_of_garbage_makes_a_short_report() -> None:
