@@ -7,8 +7,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Installed is what pyproject.toml says now, whatever its date is.
-CONTENT := $(shell cksum < pyproject.toml | tr ' ' '-')
+
+# What is installed is what was tested: the locks. LOCK=no takes the newest that pyproject.toml
+# allows instead.
+LOCK ?= yes
+LOCKS := $(addprefix locks/,build.txt runtime.txt development.txt)
+# Installed is what these files say now, whatever their dates are.
+CONTENT := $(LOCK)-$(shell cat pyproject.toml $(LOCKS) 2> /dev/null | cksum | tr ' ' '-')
 RUNTIME := $(VENV)/.runtime-$(CONTENT)
 DEVELOPMENT := $(VENV)/.development-$(CONTENT)
 
@@ -48,6 +53,21 @@ test: $(DEVELOPMENT) ## Run the whole test suite
 	@$(BIN)/python -m tests.corpus.fetch
 	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG)
 
+# Apart from everything else, and made anew each time: the newest is today's.
+.PHONY: newest
+newest: ## Test the newest of everything that pyproject.toml allows, in part
+	@rm -rf .cache/newest && mkdir -p .cache
+	@$(MAKE) --no-print-directory VENV=.cache/newest LOCK=no part
+
+# Where a new version of something would hurt: imports, real clients, databases, a flow whose cron
+# really gets scheduled runs.
+.PHONY: part
+part: $(DEVELOPMENT)
+	@$(BIN)/python -m tests.corpus.fetch
+	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG) tests/catalog \
+		tests/cli/test_commands.py tests/download/test_transport.py tests/e2e/test_install.py \
+		tests/flows/test_deployments.py tests/serve/test_server.py tests/test_project.py
+
 .PHONY: demo
 demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own
 	@$(BIN)/python -m tests.demo
@@ -69,6 +89,20 @@ types: $(DEVELOPMENT) ## Check types
 docs: $(RUNTIME) ## Write the pages that are generated from the code
 	@$(BIN)/python -m docs.generate
 
+# For every platform, and every Python from the oldest on. The development's lock holds all of
+# it; the others are parts of the same resolution.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	--python-version 3.11 --custom-compile-command 'make lock'
+
+.PHONY: lock
+lock: $(DEVELOPMENT) ## Renew locks/ with the newest that pyproject.toml allows
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql --group test --group lint \
+		--output-file locks/development.txt
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql \
+		--constraint locks/development.txt --output-file locks/runtime.txt
+	$(COMPILE) --upgrade --group build \
+		--constraint locks/development.txt --output-file locks/build.txt
+
 .PHONY: clean
 clean: ## Remove what was built and fetched; ./mirror and ./pypimirror.toml stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo
@@ -89,14 +123,29 @@ $(BIN)/python:
 	echo "or name one: make PYTHON=/path/to/python3" >&2; \
 	exit 1
 
-$(RUNTIME): | $(BIN)/python
-	@echo "Installing pypimirror and what it needs into $(VENV)"
-	@$(PIP) install --quiet --editable .
-	@rm -f $(VENV)/.runtime-* && touch $@
+# The backend that builds pypimirror is locked like the rest, so nothing fetches another one.
+LOCKED = $(PIP) install -qq --require-hashes $(addprefix --requirement locks/,$(1))
+EDITABLE = $(PIP) install -qq --no-deps --no-build-isolation --editable .
+NEWEST = $(PIP) install -qq --upgrade --upgrade-strategy eager
 
 # Dependency groups need a newer pip than the one that an older Python brings.
+INSTALL_yes = $(call LOCKED,$(1)) && $(EDITABLE)
+INSTALL_no = $(NEWEST) 'pip>=25.1' && $(NEWEST) --editable . $(2)
+INSTALL = began=$$(date +%s); \
+	if $(call INSTALL_$(LOCK),$(1),$(2)); then \
+		echo "Installed in $$(($$(date +%s) - began)) s"; \
+	else \
+		$(if $(filter yes,$(LOCK)),echo 'make: the index that pip uses has to have each file of' \
+			'locks/ as it was tested; without them: make LOCK=no $(MAKECMDGOALS)' >&2;) \
+		exit 1; \
+	fi
+
+$(RUNTIME): | $(BIN)/python
+	@echo "Installing pypimirror and what it needs into $(VENV): a minute or two, the first time"
+	@$(call INSTALL,build.txt runtime.txt,)
+	@rm -f $(VENV)/.runtime-* && touch $@
+
 $(DEVELOPMENT): $(RUNTIME)
-	@echo "Installing what the tests and checks need into $(VENV)"
-	@$(PIP) install --quiet --upgrade 'pip>=25.1'
-	@$(PIP) install --quiet --editable . --group test --group lint
+	@echo "Installing what the tests and checks need into $(VENV): a minute or two, the first time"
+	@$(call INSTALL,development.txt,--group test --group lint)
 	@rm -f $(VENV)/.development-* && touch $@

@@ -1,0 +1,149 @@
+"""What was tested is what is installed: pyproject.toml, the locks, and what installs from them.
+
+Bounds in pyproject.toml stay open, for those who install pypimirror beside other things. What make
+and the image install is in the locks: versions and digests for all platforms, and no address, so
+that every index that has the same bytes will do.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+
+ENVIRONMENTS = [
+    {"python_version": version, "python_full_version": f"{version}.4", "sys_platform": system}
+    for version in ("3.11", "3.12", "3.13", "3.14")
+    for system in ("linux", "darwin")
+]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One version of a project, where its marker holds, with the digests of its files."""
+
+    name: str
+    version: str
+    marker: Marker | None
+    digests: frozenset[str]
+
+    def holds(self, environment: dict[str, str]) -> bool:
+        return self.marker is None or self.marker.evaluate(environment)
+
+
+def pins(lock: str) -> Iterator[Pin]:
+    """What a lock says; an error where it says anything but pins and digests."""
+    text = (ROOT / "locks" / lock).read_text().replace("\\\n", "")
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        said, *digests = re.split(r"\s+--hash=", line)
+        pin = re.fullmatch(r"([a-z0-9-]+)==([\w.+!]+)(?: ; (.+))?", said)
+        assert pin, line
+        name, version, marker = pin.groups()
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", digest) for digest in digests), line
+        yield Pin(name, version, Marker(marker) if marker else None, frozenset(digests))
+
+
+def listed(group: str) -> Iterator[Requirement]:
+    """The requirements of a group, and of the groups that it includes."""
+    for entry in GROUPS[group]:
+        if isinstance(entry, str):
+            yield Requirement(entry)
+        else:
+            yield from listed(entry["include-group"])
+
+
+def asked_for(lock: str) -> Iterator[Requirement]:
+    """What pyproject.toml wants to find in a lock."""
+    if lock == "build.txt":
+        yield from map(Requirement, PROJECT["build-system"]["requires"])
+        yield from listed("build")
+        return
+    yield from map(Requirement, PROJECT["project"]["dependencies"])
+    for extra in PROJECT["project"]["optional-dependencies"].values():
+        yield from map(Requirement, extra)
+    if lock == "development.txt":
+        for group in GROUPS:
+            yield from listed(group)
+
+
+LOCKS = ("build.txt", "runtime.txt", "development.txt")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda e: "-".join(e.values()))
+@pytest.mark.parametrize("lock", LOCKS)
+def test_everything_that_is_asked_for_is_locked_within_its_bounds(
+    lock: str, environment: dict[str, str]
+) -> None:
+    """On each Python and system: one version, never two, of each direct dependency."""
+    found = [pin for pin in pins(lock) if pin.holds(environment)]
+    versions = {pin.name: pin.version for pin in found}
+    assert len(versions) == len(found)
+    for wanted in asked_for(lock):
+        if wanted.marker is not None and not wanted.marker.evaluate(environment):
+            continue
+        version = versions.get(canonicalize_name(wanted.name))
+        assert version is not None, f"{wanted} is not in locks/{lock}: make lock"
+        assert wanted.specifier.contains(version, prereleases=True), f"{wanted}: make lock"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_each_pin_has_digests_and_nothing_has_an_address(lock: str) -> None:
+    """`pins` takes no option and no address; this says it of comments as well."""
+    found = list(pins(lock))
+    assert len(found) >= 5
+    assert [pin.name for pin in found if not pin.digests] == []
+    text = (ROOT / "locks" / lock).read_text()
+    assert not re.search(r"://|--(?!hash=)[a-z]|@|/", text), "no address and no option"
+
+
+@pytest.mark.parametrize("part", ["build.txt", "runtime.txt"])
+def test_the_locks_are_parts_of_one_resolution(part: str) -> None:
+    """Whatever is installed first, nothing is installed in another version later."""
+    whole = {(pin.name, pin.version): pin.digests for pin in pins("development.txt")}
+    for pin in pins(part):
+        assert whole.get((pin.name, pin.version)) == pin.digests, pin.name
+
+
+def test_the_bounds_stay_open() -> None:
+    """No pin, and no upper bound but Prefect's next major version."""
+    upper = {
+        f"{requirement.name}{specifier}"
+        for requirement in map(Requirement, PROJECT["project"]["dependencies"])
+        for specifier in requirement.specifier
+        if specifier.operator != ">="
+    }
+    assert upper == {"prefect<4"}
+    assert SpecifierSet(PROJECT["project"]["requires-python"]) == SpecifierSet(">=3.11")
+
+
+def installs(file: str) -> list[str]:
+    """The commands of a file that install something, each on one line."""
+    text = (ROOT / file).read_text().replace("\\\n", " ")
+    text = re.sub(r"\$\(NEWEST\).*", "", text).replace("$(PIP) install", "pip install")
+    return re.findall(r"pip (?:install|wheel) [^\n;]*?(?=&& |\n|;)", text)
+
+
+@pytest.mark.parametrize("file", ["Makefile", "deploy/Dockerfile"])
+def test_what_make_and_the_image_install_is_locked(file: str) -> None:
+    """By digest, or it is pypimirror itself, with what is installed already."""
+    found = [command for command in installs(file) if "--upgrade" not in command]
+    assert len(found) >= 2
+    for command in found:
+        is_locked = "--require-hashes" in command and "locks/" in command
+        assert is_locked or "--no-deps" in command, command
+        if re.search(r"--editable|pip wheel", command):
+            assert "--no-build-isolation" in command, f"fetches a build backend: {command}"
