@@ -15,8 +15,9 @@ import unicodedata
 from functools import lru_cache
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from pypimirror import bounded
 from pypimirror.model import Problem, Reason
 
 #: What may stand beside a file under its name plus this; so no file may be called so.
@@ -197,8 +198,6 @@ def _prefix(project: str) -> re.Pattern[str]:
 def _version(text: str) -> Version | None:
     """A version as file names write it: "-" escaped to "_", and "~" of Debian."""
     for candidate in (text, text.replace("_", "-").replace("~", "")):
-        try:
-            return Version(candidate)
-        except InvalidVersion:
-            continue
+        if (found := bounded.version(candidate)) is not None:
+            return found
     return None

@@ -88,10 +88,12 @@ def choose_again(connection: Connection, now: float) -> None:
     connection.execute(
         update(projects)
         .where(projects.c.choice_until <= now, projects.c.gone.is_(None))
-        .values(
-            look=True, todo=True, choice_until=None, etag=None, last_modified=None, page_digest=None
-        )
+        .values(look=True, todo=True, choice_until=None, **UNREAD)
     )
+
+
+#: Columns that say which page was read last, as they are where none was.
+UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest": None}
 
 
 def check_again(connection: Connection, upstream: str, limit: int) -> None:

@@ -62,6 +62,7 @@ projects = Table(
     Column("facts", Text),  # JSON: core metadata that was read for the selection, by its digest
     Column("gone", Text),  # a Cause, where it is not offered any more
     Column("checked_at", Float),  # when its page was last asked for
+    Column("read_at", Float),  # when that was last read whole, and not said to be unchanged
     Column("look", Boolean, nullable=False),  # its page must be asked for
     Column("todo", Boolean, nullable=False),  # something is left to do for it
     Column("dirty", Boolean, nullable=False),  # its page must be rendered
@@ -153,6 +154,7 @@ lists = Table(
     Column("last_modified", Text),
     Column("serial", BigInteger),
     Column("selection", Text),
+    Column("read_at", Float),  # when it was last read whole
 )
 
 #: Facts about the mirror as a whole, such as the form in which its pages were written.

@@ -15,6 +15,7 @@ from pathlib import Path
 import gevent
 from requests.models import Response
 
+from pypimirror import bounded
 from pypimirror.download.body import decoded
 from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, disk_failure
@@ -31,7 +32,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
     Raises `FetchError`, and `ReadError` for a page that cannot be read.
     """
     response = _ask(client, job, url)
-    serial = parse_serial(response.headers.get("X-PyPI-Last-Serial"))
+    serial = bounded.serial(response.headers.get("X-PyPI-Last-Serial"))
     if response.status_code == 304:
         return PageResult(
             job.id,
@@ -142,10 +143,3 @@ def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
             f"{response.url} sent more bytes than it announced.",
             again=Again.ONCE,
         )
-
-
-def parse_serial(value: str | None) -> int | None:
-    """Return an X-PyPI-Last-Serial header as a number, None for nonsense."""
-    if value is None or not value.isascii() or not value.isdigit() or len(value) > 18:
-        return None
-    return int(value)

@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 from packaging.metadata import RawMetadata, parse_email
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
+from pypimirror import bounded
 from pypimirror.filenames import version_of
 from pypimirror.publish.pages import Page, PageFile
 from pypimirror.publish.render import link, offered
@@ -47,12 +48,14 @@ def newest(page: Page) -> PageFile | None:
 def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
     """A project's page; `metadata` is that of `newest`, `base` what addresses begin with."""
     releases: dict[str, list[dict[str, Any]]] = {
-        version: [] for version in page.versions or () if _parsed(version) is not None
+        version: [] for version in page.versions or () if bounded.version(version) is not None
     }
     for file in offered(page):
         version = version_of(file.filename, page.project)
         if version is not None:
-            key = next((known for known in releases if _parsed(known) == version), str(version))
+            key = next(
+                (known for known in releases if bounded.version(known) == version), str(version)
+            )
             releases.setdefault(key, []).append(_file(file, base))
     with_files = [version for version, files in releases.items() if files]
     latest = max(with_files, key=_rank, default=None)
@@ -119,12 +122,5 @@ def _age(project: str, file: PageFile) -> tuple[bool, bool, Version, str]:
 
 
 def _rank(text: str) -> tuple[bool, Version]:
-    version = _parsed(text) or Version("0")
+    version = bounded.version(text) or Version("0")
     return not version.is_prerelease, version
-
-
-def _parsed(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None

@@ -33,6 +33,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from pypimirror import bounded
 from pypimirror.model import ALGORITHMS, NEWEST_API, ProjectStatus
 from pypimirror.publish.pages import Page, PageFile, RootEntry
 
@@ -64,8 +65,8 @@ RELATIVE = "../../"
 _BATCH = 2048
 
 # Up to 18 digits: what a page on disk says must fit into the catalog.
-_SERIAL_JSON = re.compile(rb'\{"meta":\{"_last-serial":(\d{1,18}),')
-_SERIAL_HTML = re.compile(rb"<!--SERIAL (\d{1,18})-->\n\Z")
+_SERIAL_JSON = re.compile(rb'\{"meta":\{"_last-serial":(\d{1,19}),')
+_SERIAL_HTML = re.compile(rb"<!--SERIAL (\d{1,19})-->\n\Z")
 
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +82,7 @@ class _ListedProject(msgspec.Struct, omit_defaults=True, gc=False):
 def serial_of(page: bytes) -> int | None:
     """Return the serial that a page of either form names, or None."""
     found = _SERIAL_JSON.match(page) or _SERIAL_HTML.search(page[-64:])
-    return int(found[1]) if found else None
+    return bounded.natural(found[1]) if found else None
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 
 from packaging import tags
 from packaging.markers import Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from pypimirror import bounded
 from pypimirror.model import PypimirrorError
 
 _PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]+)(?P<threads>t?)")
@@ -112,9 +112,8 @@ def _can_install(environments: Environments, tag: str) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) -> bool:
-    try:
-        allowed = SpecifierSet(requires_python)
-    except InvalidSpecifier:
+    allowed = bounded.specifiers(requires_python)
+    if allowed is None:
         return True
     # ">=3.11.4" admits 3.11: whoever has it can have its last patch.
     return any(

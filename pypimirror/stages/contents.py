@@ -24,6 +24,9 @@ from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
 #: The mark that says in which forms all pages were written.
 FORMATS_MARK = "formats"
 
+#: The highest serial that the catalog holds; older releases believed upstreams that named it.
+_MOST = 2**63 - 1
+
 _RENDER = {"html": render.page_html, "json": render.page_json}
 #: All forms that pages may have.
 FORMS = (*_RENDER, "legacy")
@@ -118,7 +121,7 @@ def page_serial(run: Run, row: Row[Any], page: Page) -> int:
     for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
         current = run.tree.read(path)
         if current is not None and current != b"".join(chunks):
-            return int(before) + 1
+            return min(int(before) + 1, _MOST)
     return int(before)
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, leaving, projects, runs
+from pypimirror.catalog import doubts, files, leaving, projects, runs
 from pypimirror.catalog.states import Cause
-from pypimirror.download.protocol import FetchPage, PageResult
+from pypimirror.download.protocol import FetchPage
 from pypimirror.model import (
     Claim,
     Problem,
@@ -37,8 +37,10 @@ from pypimirror.stages import (
     metadata,
     pages,
     retry,
+    seen,
     sources,
     standing,
+    trust,
 )
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, Terms, decide, to_json
@@ -55,6 +57,7 @@ _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reas
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
     run.reporter.begin(Stage.DISCOVER, None)
+    trust.look_again(run)
     if run.retry is not None and not run.retry.whole:
         retry.mark(run, run.retry)
         return
@@ -78,6 +81,7 @@ def discover(run: Run, ids: Sequence[int]) -> None:
     """Ask for the pages of these projects that must be looked at."""
     with run.catalog.write() as connection:
         rows = [row for row in projects.get(connection, ids) if row.look]
+        doubtful = doubts.doubtful(connection, [row.id for row in rows])
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
     run.reporter.begin(Stage.DISCOVER, len(rows))
     if run.unreachable or not rows:
@@ -88,7 +92,7 @@ def discover(run: Run, ids: Sequence[int]) -> None:
     while asked:
         missing: list[tuple[Row[Any], int]] = []
         absent: list[Row[Any]] = []
-        for chunk in _chunks(_ask(run, asked)):
+        for chunk in _chunks(_ask(run, asked, doubtful)):
             problems = []
             read = []
             for answer in chunk:
@@ -127,10 +131,13 @@ def _next_upstream(run: Run, row: Row[Any], position: int) -> int | None:
     return next((further for further in owners if further > position), None)
 
 
-def _ask(run: Run, asked: Sequence[tuple[Row[Any], int]]) -> Iterator[Answer]:
+def _ask(
+    run: Run, asked: Sequence[tuple[Row[Any], int]], doubtful: Collection[int]
+) -> Iterator[Answer]:
     by_id = {row.id: (row, position) for row, position in asked}
+    jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
     failed = []
-    for result in pages.ask(run, (_page_job(run, row, position) for row, position in asked)):
+    for result in pages.ask(run, jobs):
         answer = Answer(*by_id[result.id], result)
         if result.problem is None or result.problem.reason is Reason.MISSING:
             yield answer
@@ -139,14 +146,21 @@ def _ask(run: Run, asked: Sequence[tuple[Row[Any], int]]) -> Iterator[Answer]:
     yield from alternates.instead(run, failed)
 
 
-def _page_job(run: Run, row: Row[Any], position: int) -> FetchPage:
+def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> FetchPage:
+    """Return the job that asks for a page, by the validators of the one that was read last.
+
+    Not where something contradicts that page, or it was read too long ago (`stages.trust`).
+    """
     upstream = run.config.upstream[position]
     # Only a page that was read from this upstream, under this selection, may be "not modified".
     same = (
         row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
     )
     job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name)
-    if not same:
+    is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
+    if not same or is_over or is_doubtful:
+        return job
+    if trust.is_contradicted(row, run.listed.get(row.name)):
         return job
     return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
@@ -163,7 +177,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     changed = {
         row.id: (position, result.page)
         for row, position, result, _ in read
-        if result.page is not None and not _is_unchanged(run, row, position, result)
+        if result.page is not None and not seen.is_unchanged(run, row, position, result)
     }
     held = _held(run, list(changed))
     belied: dict[int, list[Problem]] = {}
@@ -179,7 +193,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             if row.id not in changed:
                 # Only its own upstream knows whether a page is still the newest.
                 values.append(
-                    _unchanged_values(run, row, result) | ({"look": True} if place else {})
+                    seen.unchanged_values(run, row, result) | ({"look": True} if place else {})
                 )
                 continue
             position, page = changed[row.id]
@@ -196,7 +210,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             )
             decision.refused.extend(belied[row.id])
             decisions[row.id] = decision
-            columns |= _identity(run, row, result)
+            columns |= seen.identity(run, row, result)
             if place:
                 columns["look"] = True
             if row.id in pooled.failed or (row.id in known and known[row.id].failed):
@@ -204,6 +218,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
                 columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
             values.append({"id": row.id, **columns})
         projects.change(connection, values)
+        seen.note_serials(run, connection, read, decisions)
         _store(run, connection, decisions)
     for decision in decisions.values():
         for problem in decision.refused:
@@ -220,72 +235,6 @@ def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, HeldFile]]:
             for file in files.of_projects(connection, ids):
                 held[file.project_id][file.filename] = HeldFile.of(file)
     return held
-
-
-def _identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
-    """Columns that tell this page of the upstream from others."""
-    return {
-        "etag": result.etag,
-        "last_modified": result.last_modified,
-        "page_digest": result.digest,
-        "serial": _serial(run, row, result),
-        "look": _is_behind(run, row, result),
-        "checked_at": run.now,
-    }
-
-
-def _is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> bool:
-    if result.not_modified:
-        return True
-    return (
-        row.page_digest == result.digest
-        # Equal pages of two upstreams are not the same page: their links lead elsewhere.
-        and row.upstream == run.config.upstream[position].name
-        and row.selection == run.selection.digest
-        and row.gone is None
-    )
-
-
-def _unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
-    """Columns of a project whose page is the one that was read last.
-
-    Its own page must be rendered all the same where the serial has moved.
-    """
-    serial = _serial(run, row, result)
-    dirty = row.dirty or serial != row.serial
-    look = _is_behind(run, row, result)
-    return {
-        "id": row.id,
-        "look": look,
-        "serial": serial,
-        "dirty": dirty,
-        "checked_at": run.now,
-    }
-
-
-def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
-    """Whether the next run must look again, whatever the list says then.
-
-    The page may be older than the list says; and no serial tells of the pages that it leads to.
-    """
-    if result.linked is not None:
-        return True
-    serial, listed = _serial(run, row, result), run.listed.get(row.name)
-    return serial is not None and listed is not None and serial < listed
-
-
-def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
-    """Which serial the page that was read stands for.
-
-    The page's own says it best: it can be older or newer than the list.
-    """
-    if result.page is not None and result.page.serial is not None:
-        return result.page.serial
-    if result.serial is not None:
-        return result.serial
-    listed = run.listed.get(row.name)
-    known: int | None = row.serial
-    return known if listed is None else listed
 
 
 def _read_page(

@@ -21,7 +21,7 @@ from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import linkpages
+from pypimirror.stages import linkpages, trust
 from pypimirror.stages.run import Run, further_places, remotes
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
@@ -74,8 +74,14 @@ def recheck(run: Run) -> None:
 
 
 def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
-    """Yield for each upstream when the next share of its projects is to be asked for."""
+    """Yield for each upstream when the next share of its projects is to be asked for.
+
+    And when its list is to be read whole, whatever its validators say.
+    """
     for upstream in run.config.upstream:
+        known = projects.get_list(connection, upstream.name)
+        if known is not None and known.read_at is not None:
+            yield trust.ends_at(known.read_at, trust.LIST_TRUST, upstream.name)
         if interval := upstream.recheck.total_seconds():
             began = float(projects.get_mark(connection, _recheck_mark(upstream)) or "-inf")
             yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
@@ -95,6 +101,8 @@ class _Asked:
     serials: dict[ProjectName, int | None] | None
     #: It said that the list is what it was.
     is_unchanged: bool
+    #: It gave another list than the validators say that it had before.
+    is_moved: bool
     #: A name that is new may be taken for this upstream's: not while an earlier one's list is
     #: unknown, which may have that name.
     new_ones: bool
@@ -123,16 +131,19 @@ def compare(run: Run) -> None:
     failed: list[tuple[UpstreamSection, Problem | None]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for position, upstream in enumerate(run.config.upstream):
+        was_conditional = upstream.kind != "links" and any(_validators(run, upstream).values())
         answer, found = _fetch(run, upstream)
         serials = None
         own = answer.problem is None  # not an alternate's, which may lack what is new
         if found is not None:
-            memories[upstream.name] = _memory(run, answer, found, whole=complete and own)
-            serials = _serials(found)
+            serials = trust.believed(run, upstream.name, _serials(found))
+            done = complete and own and None not in serials.values()
+            memories[upstream.name] = _memory(run, answer, found, done=done)
         elif not answer.not_modified:
             failed.append((upstream, answer.problem))
         run.answered = run.answered or found is not None or answer.not_modified
-        asked.append(_Asked(upstream, position, serials, answer.not_modified, complete))
+        is_moved = found is not None and own and was_conditional
+        asked.append(_Asked(upstream, position, serials, answer.not_modified, is_moved, complete))
         complete = complete and own and (found is not None or answer.not_modified)
     if failed:
         _lists_failed(run, failed)
@@ -144,11 +155,24 @@ def compare(run: Run) -> None:
             for chunk in projects.chunks(names):
                 projects.ensure(connection, chunk)
                 projects.to_look(connection, chunk, run.config.upstream[position].name)
+        for one in asked:
+            if _is_silent(one, shown):
+                projects.check_again(connection, one.upstream.name, len(run.listed) + shown.seen)
         projects.to_look(connection, shown.missing)
         # With the last of the marks, not before: a list that counts as read is not read again.
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
     run.count(projects_seen=shown.seen)
+
+
+def _is_silent(one: _Asked, shown: _Found) -> bool:
+    """Whether a list says that something has changed, and not what: rule 3 of `stages.trust`.
+
+    What is left in `serials` are projects that nobody here selects: it may be one of them.
+    """
+    if not one.is_moved or one.serials is None or shown.changed[one.position] or shown.missing:
+        return False
+    return not one.serials and shown.seen <= trust.FEW
 
 
 def _serials(found: ProjectList) -> dict[ProjectName, int | None]:
@@ -251,18 +275,10 @@ def _fetch_from(
         return linkpages.listing(run, upstream, place)
     name, url = place
     path = run.tree.staging / f"list.{upstream.name}"
-    with run.catalog.read() as connection:
-        before = projects.get_list(connection, upstream.name)
-        waiting = before is None or before.selection != run.selection.digest
-        waiting = waiting or name != upstream.name  # validators of one place are no other's
-    job = FetchList(
-        id=0,
-        remote=name,
-        url=url,
-        path=str(path),
-        etag=None if waiting or before is None else before.etag,
-        last_modified=None if waiting or before is None else before.last_modified,
-    )
+    known = _validators(run, upstream)
+    if name != upstream.name:  # validators of one place are no other's
+        known = dict.fromkeys(known)
+    job = FetchList(id=0, remote=name, url=url, path=str(path), **known)
     headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
     conditional = bool(job.etag or job.last_modified)
     if conditional and _is_unchanged(run, name, headers):
@@ -282,6 +298,19 @@ def _fetch_from(
     return result, found
 
 
+def _validators(run: Run, upstream: UpstreamSection) -> dict[str, str | None]:
+    """Return the validators by which an upstream's list may be "not modified"."""
+    with run.catalog.read() as connection:
+        known = projects.get_list(connection, upstream.name)
+    if (
+        known is None
+        or known.selection != run.selection.digest
+        or trust.is_over(known.read_at, run.now, trust.LIST_TRUST, upstream.name)
+    ):
+        return {"etag": None, "last_modified": None}
+    return {"etag": known.etag, "last_modified": known.last_modified}
+
+
 def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
     """Whether a place plainly answers that it is unchanged; noted where the next run may ask, too.
 
@@ -299,18 +328,18 @@ def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
     return True
 
 
-def _memory(run: Run, result: ListResult, found: ProjectList, *, whole: bool) -> dict[str, Any]:
+def _memory(run: Run, result: ListResult, found: ProjectList, *, done: bool) -> dict[str, Any]:
     """Return what is to be remembered of a list that was read.
 
-    It must be read again, whether it changes or not, where names of it were passed over, and
-    where it gives no serials: it then stays the same while its projects change.
+    It must be read again, whether it changes or not, unless `done`: where names of it were passed
+    over, and where it does not tell by serials which of its projects have changed.
     """
-    done = whole and all(entry.serial is not None for entry in found.projects)
     return {
         "etag": result.etag if done else None,
         "last_modified": result.last_modified if done else None,
         "serial": found.serial,
         "selection": run.selection.digest,
+        "read_at": run.now,
     }
 
 

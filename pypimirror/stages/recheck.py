@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog import doubts, files, projects, runs
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import foreign, history, publish, root, sightings
@@ -312,6 +312,9 @@ class _Findings:
         run = self._run
         with run.catalog.write() as connection:
             projects.touch(connection, self._broken_pages)
+            # What was damaged on its way here may be the upstream's page.
+            doubts.look_at_refused(connection, run.now, run.now)
+            doubts.look_at_bad(connection, None)
         root.expire(run)
         try:
             repair(run)

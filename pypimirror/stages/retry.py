@@ -6,7 +6,8 @@
 3. Of a run that ended before it was through, what is open now is done: of the projects that it
    named, or of all. Pages that were read are not asked for again.
 4. Of a run that was through, each failure is looked up. A file that is still open is tried again,
-   no other of its project; a page that could not be read, or offers what the mirror refuses, is
+   no other of its project; where its bytes proved bad, its page is asked for, too, since that may
+   be what is wrong. A page that could not be read, or offers what the mirror refuses, is
    asked for again; what was mended meanwhile is left alone.
 5. Nothing waits for its next try (`stages.backoff`).
 6. The retry of a verification reads what that run did not see to be right, with its options.
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import files, projects, runs
+from pypimirror.catalog import doubts, files, projects, runs
 from pypimirror.catalog.states import CUT_SHORT
 from pypimirror.config import ConfigError
 from pypimirror.model import ProjectName, Stage
@@ -176,4 +177,5 @@ def mark(run: Run, retry: Retry) -> None:
         projects.ensure(connection, retry.look)
         projects.to_look(connection, retry.look)
         projects.reopen(connection, retry.reopen)
+        doubts.look_at_bad(connection, retry.reopen)
     run.count(projects_seen=len(retry.look))

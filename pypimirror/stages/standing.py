@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from pypimirror.catalog import files, projects
+from pypimirror.catalog import doubts, files, projects
 from pypimirror.model import Problem, Stage
 from pypimirror.stages import backoff
 
@@ -32,6 +32,7 @@ def wake(run: Run) -> None:
                 files.wake_unattested(connection)
             projects.set_mark(connection, _TERMS_MARK, terms)
         files.wake(connection, run.due_at)
+        doubts.look_at_bad(connection, None)
 
 
 def told(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:

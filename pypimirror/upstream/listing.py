@@ -7,6 +7,17 @@ A list of PyPI has 740,000 entries, so JSON is decoded straight into `ListedProj
 names are checked all at once. What comes out are valid project names as the upstream writes them,
 not normalised; entries that cannot be used are left out with a warning that counts them, as they
 name no project that could be asked for.
+
+=====================  =================================================================
+of a list              what happens to it
+=====================  =================================================================
+meta                   as on a page: `pypimirror.upstream.json`
+projects               used; what is no list is refused with the list
+name                   used; an entry without a valid one is told
+_last-serial           `bounded.serial`; told where it is none, and never a reason to drop a
+                       project: it is an index's own key
+any other              not used: our list says what our pages say
+=====================  =================================================================
 """
 
 from __future__ import annotations
@@ -18,6 +29,7 @@ from urllib.parse import unquote
 import msgspec
 from packaging.utils import canonicalize_name
 
+from pypimirror import bounded
 from pypimirror.filenames import printable
 from pypimirror.model import ListedProject, ProjectList, Reason
 from pypimirror.upstream import json
@@ -27,7 +39,9 @@ from pypimirror.upstream.read import Form, detect
 #: A project's name as PyPI allows it; no longer than fits as a directory beside its temporary
 #: twin.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,238}[A-Za-z0-9])?")
-_MAX_SERIAL = 2**63 - 1
+
+
+_ODD_SERIALS = "{} serials in the list are no numbers that can be one, and were left out"
 
 
 class _List(msgspec.Struct):
@@ -36,6 +50,13 @@ class _List(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_List)
+# Serials in text, or as floats that are whole numbers.
+_lax_decoder = msgspec.json.Decoder(_List, strict=False)
+
+
+class _Entry(msgspec.Struct):
+    name: str
+    serial: Any = msgspec.field(name="_last-serial", default=None)
 
 
 def parse_list(body: bytes, content_type: str, url: str) -> ProjectList:
@@ -56,8 +77,12 @@ def parse_list(body: bytes, content_type: str, url: str) -> ProjectList:
 
 def _parse_json(body: bytes, url: str) -> ProjectList:
     warnings: tuple[str, ...] = ()
+    text = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        listed = _decoder.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        try:
+            listed = _decoder.decode(text)
+        except msgspec.ValidationError:
+            listed = _lax_decoder.decode(text)
         meta, projects = listed.meta, listed.projects
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         meta, projects, warnings = _one_by_one(body, url)
@@ -75,37 +100,48 @@ def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[
     if not isinstance(entries, list):
         raise unusable(Reason.BAD_PAGE, "it has no list of projects", url=url)
     projects = []
+    odd = 0
     for entry in entries:
         try:
-            projects.append(msgspec.convert(entry, ListedProject))
+            stated = msgspec.convert(entry, _Entry)
         except msgspec.ValidationError:
             continue
+        serial = bounded.serial(stated.serial)
+        odd += serial is None and stated.serial not in (None, 0, "0")
+        projects.append(ListedProject(stated.name, serial))
     bad = len(entries) - len(projects)
     if bad and not projects:
         raise unusable(Reason.BAD_PAGE, "none of its entries is a project", url=url)
-    return meta, projects, (f"{bad} entries of the list are malformed",) if bad else ()
+    warnings = [f"{bad} entries of the list are malformed"] if bad else []
+    if odd:
+        warnings.append(_ODD_SERIALS.format(odd))
+    return meta, projects, tuple(warnings)
 
 
 def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[str, ...]]:
     """The projects with a valid name, and a warning on the others."""
     if all(map(_NAME.fullmatch, [project.name for project in projects])) and all(
-        serial is None or 0 <= serial <= _MAX_SERIAL
+        serial is None or 0 < serial <= bounded.MAX_SERIAL
         for serial in [project.serial for project in projects]
     ):
         return projects, ()
     usable = []
     refused = []
+    odd = 0
     for project in projects:
         if not _NAME.fullmatch(project.name):
             refused.append(project.name)
-        elif project.serial is not None and not 0 <= project.serial <= _MAX_SERIAL:
-            usable.append(ListedProject(project.name))
-        else:
-            usable.append(project)
-    if not refused:
-        return usable, ("serials that are no serials were left out",)
-    shown = ", ".join(repr(printable(name, 40)) for name in refused[:3])
-    return usable, (f"{len(refused)} names in the list are no names of projects: {shown}",)
+            continue
+        serial = bounded.serial(project.serial)
+        odd += serial is None and project.serial not in (None, 0)
+        usable.append(project if serial == project.serial else ListedProject(project.name, serial))
+    warnings = []
+    if refused:
+        shown = ", ".join(repr(printable(name, 40)) for name in refused[:3])
+        warnings.append(f"{len(refused)} names in the list are no names of projects: {shown}")
+    if odd:
+        warnings.append(_ODD_SERIALS.format(odd))
+    return usable, tuple(warnings)
 
 
 def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:

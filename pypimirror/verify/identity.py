@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
+from pypimirror import bounded
 from pypimirror.filenames import version_of, version_text
 from pypimirror.model import Reason
 from pypimirror.verify.limits import ArchiveError, shown
@@ -69,10 +69,10 @@ class Identity:
         text = version_text(self.filename, self.project)
         if text is None:
             return True
-        try:
-            return Version(version) == version_of(self.filename, self.project)
-        except InvalidVersion:
+        stated = bounded.version(version)
+        if stated is None:
             return _loose(version) == _loose(text)
+        return stated == version_of(self.filename, self.project)
 
 
 def _loose(version: str) -> str:

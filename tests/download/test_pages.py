@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from pypimirror.download.pages import parse_serial
 from pypimirror.model import Reason
 from tests import simulator as faults
 from tests.download.conftest import Lab, MakeLab, problem
@@ -185,19 +184,3 @@ def test_list_is_tried_again(lab: Lab, simulator: Simulator, six: IndexFile) -> 
     simulator.fault("/simple/", faults.Truncate(at=10), nth=1)
     assert lab.list().problem is None
     assert json.loads(lab.path("list").read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("value", "serial"),
-    [
-        ("17", 17),
-        (None, None),
-        ("", None),
-        ("-1", None),
-        ("1.5", None),
-        ("9" * 30, None),
-        ("٣", None),
-    ],
-)
-def test_serial(value: str | None, serial: int | None) -> None:
-    assert parse_serial(value) == serial

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pypimirror.catalog import rest
+from pypimirror.stages import trust
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
 
@@ -38,6 +39,18 @@ def quiet(mirror: Mirror, simulator: Simulator) -> Mirror:
     mirror.select()
     mirror.sync()
     return mirror
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are believed for longer than all else here lasts."""
+    monkeypatch.setattr(trust, "LIST_TRUST", 1e9)
+
+
+def test_a_list_is_read_whole_after_a_while(quiet: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "LIST_TRUST", 2 * DAY)
+    quiet.sync()
+    assert DAY - 100 < lasting(quiet) <= 2 * DAY
 
 
 def test_only_a_run_that_found_nothing_says_so(quiet: Mirror, simulator: Simulator) -> None:

@@ -80,7 +80,7 @@ def test_a_list_that_cannot_be_read(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [None, 5, "seven", [], {}, {"name": None}, {"name": "a", "_last-serial": "1"}],
+    [None, 5, "seven", [], {}, {"name": None}],
 )
 def test_a_malformed_entry_costs_only_itself(entry: Any) -> None:
     listed = read(listing({"name": "six", "_last-serial": 3}, entry, {"name": "nine"}))
