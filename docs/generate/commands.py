@@ -81,9 +81,9 @@ limited to; empty: all that are selected. `fetch` is what would be downloaded, `
 `publish` the projects whose pages would be rendered, and `link` what those lead to at the upstream,
 which is never fetched; `withdraw` the files that leave pages, or whose pages lead elsewhere now,
 and `remove` those whose bytes go, `bytes_removed` in all. `reason` is `wanted`, `failed` or
-`quarantined` (by an earlier run) of what is fetched, `upstream`, `selection` or `quarantine` of
-what goes, and `metadata-only` of what is linked, and of what goes because of that. `size` and
-`sha256` are null where nobody says. `failures` are as above.
+`quarantined` (by an earlier run) of what is fetched, `upstream`, `claims`, `selection` or
+`quarantine` of what goes, and `metadata-only` of what is linked, and of what goes because of that.
+`size` and `sha256` are null where nobody says. `failures` are as above.
 """
 
 

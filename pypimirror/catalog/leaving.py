@@ -12,6 +12,9 @@ from pypimirror.catalog.projects import CHUNK, chunks
 from pypimirror.catalog.schema import IS_LEAVING, files, projects
 from pypimirror.catalog.states import Cause
 
+#: Causes that are the upstream's doing, and that the deletion guard counts.
+LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS})
+
 
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as not offered any more, or as offered again."""
@@ -44,11 +47,11 @@ def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
 
 
 def dropped(connection: Connection) -> Iterator[Row[tuple[str, int]]]:
-    """Stream the projects of which the upstream dropped files of pages, with how many it did."""
+    """Stream the projects that lose files of pages by what the upstream says, with how many."""
     query = (
         select(projects.c.name, func.count())
         .join(projects)
-        .where(IS_LEAVING, files.c.gone == Cause.UPSTREAM, is_listed())
+        .where(IS_LEAVING, files.c.gone.in_(list(LOSSES)), is_listed())
         # Not by the files' own column: SQLite would then read all files in the order of its index.
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)

@@ -67,6 +67,8 @@ class Cause(StrEnum):
     """Why a project or file is not offered any more; null in the catalog while it is."""
 
     UPSTREAM = "upstream"  #: the upstream dropped it
+    #: What the upstream says of it has changed, so that the configuration does not select it.
+    CLAIMS = "claims"
     SELECTION = "selection"  #: the configuration does not select it
     QUARANTINE = "quarantine"  #: the upstream withholds it for now; its bytes stay here
 

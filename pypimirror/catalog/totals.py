@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select, union
+from sqlalchemy import Connection, Row, case, func, select, union
 
 from pypimirror.catalog.projects import get_mark, set_mark
 from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
@@ -78,7 +78,9 @@ def by_state(connection: Connection) -> tuple[dict[str, int], int]:
         select(*columns).where(files.c.next_try.is_not(None), is_open),
         select(*columns).where(IS_LEAVING, is_open),
     ).subquery()
-    query = select(unfinished.c.state, func.count(), func.sum(unfinished.c.size))
+    # Only of what is proven: an upstream may claim sizes whose sum no column holds.
+    proven = case((unfinished.c.state == State.VERIFIED, unfinished.c.size))
+    query = select(unfinished.c.state, func.count(), func.sum(proven))
     counted = {row[0]: row for row in connection.execute(query.group_by(unfinished.c.state))}
     found = {state.label: counted[state][1] if state in counted else 0 for state in State}
     whole = held(connection)

@@ -2,7 +2,10 @@
 
 Rules, in this order, for each file name:
 
-1. Not selected: it is gone ("selection") where the catalog has it, else it is not recorded.
+1. Not selected: it is gone where the catalog has it, else it is not recorded. The cause is
+   "claims" where it would be selected by what the upstream said of it before, else "selection": the
+   deletion guard looks at what is lost by the upstream's doing, whatever rule that works through. A
+   yank goes onto its page meanwhile.
 2. Offered, but refused while the page was read: a refusal. Where the catalog already has the
    file, it stays as it is, proof and all. So is one that is only to be linked, where no page may
    lead to its address, or nobody tells a sha256 for installers to check; but what is not on a page
@@ -29,7 +32,7 @@ Rules, in this order, for each file name:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -108,12 +111,14 @@ def decide(
     pooled: Mapping[str, Sequence[Claim]],
     terms: Terms,
     links: Mapping[str, Link] = _NO_LINKS,
+    lost: Collection[str] = (),
 ) -> Decision:
     """Hold a page against what the catalog has of its project.
 
     `selected` goes with `page.files`; `locations` holds a directory for each file that does not
     belong in the project's own; `pooled` holds what other sources claim; `links` has an entry for
-    each file that is not to be held here.
+    each file that is not to be held here; `lost` names those that are deselected for the
+    upstream's words.
     """
     decision = Decision()
     offered: set[str] = set()
@@ -150,7 +155,7 @@ def decide(
     # Problems name files as people read them: cut short, without control characters.
     refused_links = {problem.file for problem in page.problems}
     offered.update(name for name in held if printable(name) in refused_links)
-    _missing(decision, page, held, offered)
+    _missing(decision, page, held, offered, lost)
     return decision
 
 
@@ -271,15 +276,23 @@ def _lacks_metadata(row: dict[str, Any], old: HeldFile) -> bool:
 
 
 def _missing(
-    decision: Decision, page: ProjectPage, held: Mapping[str, HeldFile], offered: set[str]
+    decision: Decision,
+    page: ProjectPage,
+    held: Mapping[str, HeldFile],
+    offered: set[str],
+    lost: Collection[str],
 ) -> None:
     """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror."""
-    listed = {file.filename for file in page.files}
+    listed = {file.filename: file for file in page.files}
     absent = Cause.QUARANTINE if page.status is ProjectStatus.QUARANTINED else Cause.UPSTREAM
     for filename, old in held.items():
         if filename in offered or (page.partial and filename not in listed):
             continue
-        cause = Cause.SELECTION if filename in listed else absent
+        cause = absent
+        if filename in listed:
+            cause = Cause.CLAIMS if filename in lost else Cause.SELECTION
+        if cause is Cause.CLAIMS and (yanked := listed[filename].yanked) not in (None, old.yanked):
+            decision.changed.append({"id": old.id, "yanked": yanked})
         if old.gone != cause:
             decision.gone.setdefault(cause, []).append(old.id)
 

@@ -80,8 +80,14 @@ def _is_room(run: Run, due: Mapping[int, Row[Any]]) -> bool:
 
 
 def _to_come(run: Run, row: Row[Any]) -> int:
-    """Return the bytes that a file will take on disk besides those that are here already."""
+    """Return the bytes that a file will take on disk besides those that are here already.
+
+    One that is larger than any that is fetched takes none: it will be refused, and must decide
+    nothing for the others.
+    """
     size = row.size or 0
+    if size > run.config.download.max_file_size:
+        return 0
     return size - min(size, run.tree.staged_size(row.id)) if size >= WORTH_A_NOTE else size
 
 

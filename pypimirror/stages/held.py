@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from pypimirror.catalog.states import Cause
 from pypimirror.model import File, Problem, ProjectPage, Reason
 
 #: The digest that the catalog has a column of its own for.
@@ -94,6 +95,29 @@ def believed(page: ProjectPage, held: Mapping[str, HeldFile]) -> tuple[ProjectPa
     page = _dated(page, held)
     files = tuple(map(sized, page.files))
     return (msgspec.structs.replace(page, files=files), refused) if refused else (page, refused)
+
+
+def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
+    """Return a page that says of each file on offer here what its upstream said before.
+
+    A selection that takes a file by that, and leaves it out now, does so for the upstream's words.
+    """
+
+    def told(file: File) -> File:
+        old = held.get(file.filename)
+        if old is None or old.gone not in (None, Cause.CLAIMS):
+            return file
+        return msgspec.structs.replace(
+            file,
+            digests=_digests_of(old),
+            size=old.size,
+            upload_time=old.upload_time,
+            requires_python=old.requires_python,
+            # That it is yanked goes onto its page while the guard keeps it there.
+            yanked=None if old.gone == Cause.CLAIMS else old.yanked,
+        )
+
+    return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
 
 
 def contradiction(digests: Mapping[str, str], old: HeldFile, size: int | None = None) -> str | None:

@@ -30,6 +30,7 @@ from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
 from pypimirror.stages import pages
 from pypimirror.stages.alternates import Answer
+from pypimirror.stages.held import HeldFile
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path
 
@@ -113,6 +114,21 @@ def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
             missing.extend(_missing(run, known, offer, fields))
     if missing:
         _fetch(run, missing)
+    return found
+
+
+def before(
+    facts: str | None, held: Mapping[str, HeldFile], about: Mapping[str, Metadata]
+) -> dict[str, Metadata]:
+    """Return what is known of files, with what was read earlier of those that are here.
+
+    `facts` is what the catalog remembers, `about` what is known by now.
+    """
+    found = dict(about)
+    remembered = _decode(facts) if facts else {}
+    for name, old in held.items() if remembered else ():
+        if old.metadata_claim and (read := remembered.get(old.metadata_claim.hex())) is not None:
+            found[name] = read
     return found
 
 

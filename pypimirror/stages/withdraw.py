@@ -1,8 +1,10 @@
 """Publish, the part on removals: withdrawing files, the deletion guard, and the bytes at last.
 
-The guard sees everything that a run would withdraw before any of it is withdrawn. It holds back
-what the upstream dropped, not what the configuration deselects and not what the upstream itself
-says it withholds for now.
+The guard sees everything that a run would withdraw before any of it is withdrawn. It looks at what
+is lost by the upstream's doing, whichever way that takes: what it dropped, and what it describes
+otherwise so that the selection leaves it out (another yank, upload time, requires-python, size,
+digest or core metadata). Not at what the configuration deselects, and not at what the upstream
+says it withholds for now: that must not be offered, and its bytes stay here.
 """
 
 from __future__ import annotations
@@ -108,7 +110,8 @@ def guard(run: Run) -> Problem | None:
     examples = ", ".join(f"{name} ({dropped})" for name, dropped in most)
     return Problem(
         Reason.DELETION_GUARD,
-        f"the upstream dropped {number} of {held} files, of {found} projects "
+        f"the upstream dropped {number} of {held} files, or says other things of them so that "
+        f"[select] leaves them out, of {found} projects "
         f"({examples}{', …' if found > _EXAMPLES else ''}), which is more than "
         f"[delete] allows (max_share = {limits.max_share}, max_count = {limits.max_count}); "
         "nothing was removed. If that is right, raise the limits for one run: "

@@ -121,3 +121,58 @@ def test_what_the_upstream_withholds_does_not_count(
         simulator.project(name).quarantine()
     assert mirror.sync().state == "completed"
     assert mirror.files("p0") == []
+
+
+CLAIMS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "yanked": ({"yanked": False}, {"yanked": ""}),
+    "upload-time": ({"older_than": "3d"}, {"upload_time": "2999-01-01T00:00:00Z"}),
+    "requires-python": ({"python": ["3.11"]}, {"requires_python": ">=4"}),
+    "size": ({"max_file_size": "1 MiB"}, {"size": 10**9}),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_leaves_because_the_upstream_says_other_things_counts(
+    mirror: Mirror, simulator: Simulator, claim: str
+) -> None:
+    select, then = CLAIMS[claim]
+    mirror.configure(select=select)
+    found = [file for n in range(5) for file in offer(simulator, f"p{n}", "1.0", "1.1")]
+    for file in found:
+        file.set(upload_time="2025-01-01T00:00:00Z")
+    mirror.sync()
+    for file in found[:6]:
+        file.set(**then)
+    for _ in range(2):
+        assert mirror.sync().state == ("incomplete" if claim == "size" else "failed")
+        assert sum(len(mirror.files(f"p{n}")) for n in range(5)) == 10
+    marks = [file["yanked"] for file in mirror.page("p0")["files"]]
+    assert marks == [claim == "yanked"] * 2, "its mark goes onto the page at once"
+    for file in found[:6]:
+        file.set(yanked=None, requires_python=None, size=len(file.content))
+        file.set(upload_time="2025-01-01T00:00:00Z")
+    assert mirror.sync().state == "completed"
+    assert sum(len(mirror.files(f"p{n}")) for n in range(5)) == 10
+
+
+def test_one_file_that_the_upstream_yanks_leaves_as_the_selection_says(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.configure(select={"yanked": False})
+    found = [file for n in range(5) for file in offer(simulator, f"p{n}", "1.0", "1.1")]
+    mirror.sync()
+    found[0].yank("bad")
+    assert mirror.sync().state == "completed"
+    assert mirror.files("p0") == [found[1].filename]
+
+
+def test_what_leaves_by_the_configuration_alone_does_not_count(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    found = [file for n in range(5) for file in offer(simulator, f"p{n}", "1.0", "1.1")]
+    for file in found:
+        file.yank("bad")
+    mirror.sync()
+    mirror.configure(select={"yanked": False})
+    assert mirror.sync().state == "completed"
+    assert not any(mirror.files(f"p{n}") for n in range(5))

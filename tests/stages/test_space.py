@@ -7,7 +7,7 @@ import pytest
 from pypimirror import space
 from pypimirror.model import Reason
 from tests.corpus.build import make_sdist
-from tests.mirror import Mirror, offer
+from tests.mirror import Mirror, offer, reasons
 from tests.simulator import Drip, Simulator, Truncate
 
 RESERVE = 1 << 20
@@ -90,3 +90,18 @@ def test_bytes_that_are_here_already_need_no_room(
     disk[:] = [RESERVE + len(file.content) - 6_000_000]
     assert mirror.sync().state == "completed"
     assert mirror.holds(file)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_claimed_size_that_is_refused_anyway_takes_no_room_from_others(
+    mirror: Mirror, simulator: Simulator, number: int
+) -> None:
+    """Nor does the sum of such sizes end anything."""
+    liars = offer(simulator, "evil", *(f"{n}.0" for n in range(number)))
+    for file in liars:
+        file.set(size=2**43 - 1)
+    (good,) = offer(simulator, "six", "1.0")
+    result = mirror.sync()
+    assert result.state == "incomplete"
+    assert reasons(result.failures) == {file.filename: "too-large" for file in liars}
+    assert mirror.holds(good)

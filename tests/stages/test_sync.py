@@ -276,7 +276,8 @@ def test_a_digest_that_changed_is_refused_and_said_again_in_every_run(
         assert result.state == "incomplete"
         assert reasons(result.failures) == {file.filename: Reason.DIGEST_CHANGED}
         assert result.counts["files_failed"] == 1
-    assert [request.status for request in simulator.requests] == [304, 304]
+    # What is refused is asked for without conditions: it may be the page that is wrong.
+    assert sorted(request.status for request in simulator.requests) == [200, 304]
     assert mirror.path(file).read_bytes() == before
     assert mirror.page("six")["files"] == page
     assert simulator.downloads(file.filename) == 0
