@@ -25,6 +25,9 @@ MAX_SIZE = 2**43 - 1
 #: Characters of the longest version and specifier; the longest on PyPI have less than a tenth.
 MAX_VERSION, MAX_SPECIFIER = 500, 2000
 
+#: Characters of the longest project name that fits as a directory beside its temporary twin.
+MAX_NAME = 240
+
 # Digits of a number below 2^63.
 _MOST_DIGITS = 19
 

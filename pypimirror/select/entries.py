@@ -17,6 +17,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pypimirror.bounded import MAX_NAME, MAX_SPECIFIER
+from pypimirror.filenames import printable
 from pypimirror.model import ProjectName, PypimirrorError
 from pypimirror.select import requirements
 from pypimirror.select.environments import Environments
@@ -100,7 +102,7 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
             yield Entry(
                 str(requirement),
                 item.source,
-                name=ProjectName(canonicalize_name(requirement.name)),
+                name=_name(requirement, item.source),
                 versions=requirement.specifier if str(requirement.specifier) else None,
                 hashes=item.hashes,
             )
@@ -131,10 +133,25 @@ def _entry(text: str, source: str) -> Entry:
             f"{source}: {text!r}: addresses and markers have no meaning for a mirror; "
             f"write {requirement.name}{requirement.specifier}"
         )
-    name = ProjectName(canonicalize_name(requirement.name))
+    name = _name(requirement, source)
     return Entry(
         text, source, name=name, versions=requirement.specifier if requirement.specifier else None
     )
+
+
+def _name(requirement: Requirement, source: str) -> ProjectName:
+    """Return the project that a requirement names, if both can be any; raises `EntryError`."""
+    name = canonicalize_name(requirement.name)
+    for what, text, most in (
+        ("name of a project", name, MAX_NAME),
+        ("version specifier", str(requirement.specifier), MAX_SPECIFIER),
+    ):
+        if len(text) > most:
+            shown = printable(text, 60)
+            raise EntryError(
+                f"{source}: {shown!r}: no {what} has more than {most} characters; shorten it"
+            )
+    return ProjectName(name)
 
 
 def _anchored(glob: re.Pattern[str]) -> re.Pattern[str]:

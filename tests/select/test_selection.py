@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from pypimirror.config import ConfigError, parse
+from pypimirror.config import ConfigError, load, parse
 from pypimirror.model import File, ProjectName
 from pypimirror.select.selection import Selection
 
@@ -246,3 +246,19 @@ def test_a_changed_list_of_metadata_only_projects_is_another_selection(tmp_path:
     before = selection(metadata_only=[f"@{names}"]).digest
     names.write_text("idna")
     assert selection(metadata_only=[f"@{names}"]).digest != before
+
+
+@pytest.mark.parametrize(
+    "entry", ["a" * 241, "A_" * 128 + "a", "a" * 300 + "==1", "a==" + "9" * 5000]
+)
+@pytest.mark.parametrize("kind", ["entry", "file"])
+def test_a_name_or_version_that_none_can_be_is_a_mistake(
+    tmp_path: Path, entry: str, kind: str
+) -> None:
+    """A project of such a name could have no page, and `packaging` ends at such a version."""
+    if kind == "file":
+        (tmp_path / "names.txt").write_text(entry)
+        entry = f"-r {tmp_path / 'names.txt'}"
+    (tmp_path / "pypimirror.toml").write_text(f'[select]\nprojects = ["{entry}"]\n')
+    with pytest.raises(ConfigError, match="characters; shorten it"):
+        Selection(load(tmp_path / "pypimirror.toml"))

@@ -103,5 +103,5 @@ def test_a_claimed_size_that_is_refused_anyway_takes_no_room_from_others(
     (good,) = offer(simulator, "six", "1.0")
     result = mirror.sync()
     assert result.state == "incomplete"
-    assert reasons(result.failures) == {file.filename: "too-large" for file in liars}
+    assert reasons(result.failures) == {file.filename: "size-mismatch" for file in liars}
     assert mirror.holds(good)
