@@ -50,6 +50,10 @@ def serial_of(number: int) -> int:
     return 10_000_000 + 7 * number
 
 
+#: No other project has it: serials that projects share are none.
+SEED_SERIAL = serial_of(0) - 1
+
+
 class Synthetic:
     """A mirror of `projects` projects with `files` files, as far as its catalog says."""
 
@@ -88,6 +92,7 @@ class Synthetic:
                 "versions": json.dumps([f"{i // 2}.{i % 2}" for i in range(0, self._each, 2)]),
                 "selection": selection,
                 "checked_at": _MOMENT + number,
+                "read_at": _MOMENT + number,
                 "look": False,
                 "todo": False,
                 "dirty": False,
@@ -151,14 +156,14 @@ class Synthetic:
             for make in (make_sdist, make_wheel)
         ]
         (root / "pages").mkdir()
-        page = corpus.page(SEED, items, serial_of(0), base)
+        page = corpus.page(SEED, items, SEED_SERIAL, base)
         (root / "pages" / f"{SEED}.json").write_bytes(page)
-        (root / "simple.json").write_bytes(corpus.listing({SEED: serial_of(0)}))
+        (root / "simple.json").write_bytes(corpus.listing({SEED: SEED_SERIAL}))
 
     def write_list(self, root: Path, changed: Sequence[int] = (), by: int = 0) -> None:
         """Write the upstream's list, in which the serials of some projects have moved."""
         serials = {name_of(number): serial_of(number) for number in range(self.projects)}
-        serials[SEED] = serial_of(0)
+        serials[SEED] = SEED_SERIAL
         for number in changed:
             serials[name_of(number)] += by
         (root / "simple.json").write_bytes(corpus.listing(serials))

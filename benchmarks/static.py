@@ -17,6 +17,7 @@ import re
 import signal
 import socket
 import ssl
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ class Answerer(asyncio.Protocol):
             return
         head = (
             f"HTTP/1.1 200 OK\r\nContent-Length: {status.st_size}\r\nETag: {etag}\r\n"
+            f"Last-Modified: {formatdate(status.st_mtime, usegmt=True)}\r\n"
             f"Content-Type: {kind}\r\n\r\n"
         ).encode()
         if status.st_size <= SMALL:

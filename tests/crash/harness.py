@@ -25,7 +25,7 @@ from tests.simulator import Simulator
 #: against each other themselves.
 _WHEN = {
     *("id", "run_id", "stamp", "proven_at", "withdrawn_at", "checked_at", "attempts"),
-    *("next_try", "last_error", "page_stamp", "page_sha256"),
+    *("next_try", "last_error", "page_stamp", "page_sha256", "read_at"),
 }
 
 #: Beginnings of the names of marks that hold times, or stamps made of them.

@@ -31,7 +31,7 @@ from sqlalchemy.util import LRUCache
 
 from pypimirror.catalog import engines
 from pypimirror.config import load
-from pypimirror.download import transport
+from pypimirror.download import opening
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import recheck, record, run, sequence
 from tests.crash import power, steps
@@ -91,7 +91,7 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
 
 def warm(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in this process, and keep what children can use."""
-    transport.make_tls_context = functools.cache(transport.make_tls_context)
+    opening.make_tls_context = functools.cache(opening.make_tls_context)
     create = engines.create_engine
     compiled: Any = LRUCache(1000)
 
