@@ -65,7 +65,7 @@ class FlowReporter(LogReporter):
         self._ended.set()
         self._telling.join(_PATIENCE)
 
-    def begin(self, stage: Stage, total: int | None) -> None:
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:  # noqa: ARG002
         """Log what a stage has to do."""
         if total:
             self._logger().info("%s: %d to do", stage.value, total)

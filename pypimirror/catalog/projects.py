@@ -137,6 +137,14 @@ def next_batch(
     return list(connection.scalars(query.order_by(projects.c.id).limit(size)))
 
 
+def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> int:
+    """Return for how many projects something is left to do."""
+    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return connection.scalar(query) or 0
+
+
 def live_after(connection: Connection, after: int, limit: int) -> list[Row[Any]]:
     """Return projects that have a page, in the order of their ids, behind id `after`."""
     query = select(projects).where(projects.c.live.is_(True), projects.c.id > after)

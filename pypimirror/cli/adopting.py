@@ -10,8 +10,9 @@ from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog import runs
 from pypimirror.cli import show
+from pypimirror.cli.amounts import amount
 from pypimirror.cli.initialise import write
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.output import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config, ConfigError
 from pypimirror.stages import adopt, record, sequence
@@ -35,7 +36,7 @@ def show_options(options: Iterable[Translated], *, quiet: bool) -> None:
     """Print a line for each option; with `quiet` for those that somebody has to look at."""
     for option in options:
         if not quiet or option.outcome in (Outcome.NOT_POSSIBLE, Outcome.UNKNOWN):
-            out.print(str(option), markup=False, highlight=False, soft_wrap=True)
+            out.print(str(option), markup=False)
 
 
 def options_as_json(translation: Translation, config: Path | None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def show_text(translation: Translation, told: dict[str, Any], *, as_json: bool) 
     if as_json:
         print_json({**told, "text": translation.text})
     else:
-        out.print(translation.text, markup=False, highlight=False, soft_wrap=True, end="")
+        out.print(translation.text, markup=False, end="")
 
 
 def run(config: Config, *, quiet: bool) -> Summary:
@@ -79,7 +80,7 @@ def show_result(
     counts = result.counts
     out.print(f"Run {result.run} {show.styled(result.state)} in {result.seconds:.1f} s.")
     out.print(
-        f"  {counts['files_verified']} files taken over, {show.amount(counts['bytes_checked'])} "
+        f"  {counts['files_verified']} files taken over, {amount(counts['bytes_checked'])} "
         f"read, {counts['files_missing']} are not here; the next sync fetches them"
     )
     if result.message and result.state != runs.COMPLETED:

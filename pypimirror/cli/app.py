@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from pypimirror import __version__
-from pypimirror.cli.options import out
+from pypimirror.cli.output import out
 
 app = typer.Typer(
     help="Mirror Python package indexes, and never serve a byte that was not checked.",
     epilog="Start with: pypimirror init six; pypimirror sync",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

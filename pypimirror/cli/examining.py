@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pypimirror.cli.api import prefect_api
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.options import escape, out, print_json
+from pypimirror.cli.output import escape, out, print_json
 from pypimirror.config import DEFAULT_FILE, ConfigError, load
 from pypimirror.doctor.examine import examine
 from pypimirror.doctor.finding import Finding, State, failed, ok

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-from rich.table import Table
-
-from pypimirror.cli import show
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli import table
+from pypimirror.cli.amounts import when
+from pypimirror.cli.output import out, print_json
+from pypimirror.cli.table import Column
 from pypimirror.config import Config
 from pypimirror.select.facts import Verdict
 from pypimirror.stages import explain as stage
-from pypimirror.stages.explain import Explanation
+from pypimirror.stages.explain import Explanation, FileExplanation
 
 
 def explain(config: Config, project: str, file: str | None, *, as_json: bool) -> None:
@@ -27,17 +26,26 @@ def _show(found: Explanation) -> None:
     out.print(f"{found.project}{of}: {_word(found.verdict)}; {_why(found.verdict)}", markup=False)
     if not found.files:
         return
-    table = Table("file", "", "why", "until", "here")
-    for entry in found.files:
-        until = "" if entry.verdict.until is None else show.when(entry.verdict.until)
-        table.add_row(
-            escape(entry.file),
-            "linked" if entry.is_linked else _word(entry.verdict),
-            escape(_why(entry.verdict)),
-            until,
-            entry.state or "",
-        )
-    out.print(table)
+    table.show(_FILES, map(_row, found.files))
+
+
+_FILES = (
+    Column("file"),
+    Column("", plain=True),
+    Column("why", plain=True),
+    Column("until"),
+    Column("here"),
+)
+
+
+def _row(entry: FileExplanation) -> tuple[str, ...]:
+    return (
+        entry.file,
+        "linked" if entry.is_linked else _word(entry.verdict),
+        _why(entry.verdict),
+        when(entry.verdict.until),
+        entry.state or "",
+    )
 
 
 def _word(verdict: Verdict) -> str:

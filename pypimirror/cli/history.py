@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from packaging.utils import canonicalize_name
-from rich.markup import escape
-from rich.table import Table
 
 from pypimirror.catalog import files, projects, runs, totals
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
-from pypimirror.cli import proofs, show
+from pypimirror.cli import proofs, show, table
 from pypimirror.cli import totals as stages
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.amounts import amount, when
+from pypimirror.cli.output import escape, out, print_json
+from pypimirror.cli.table import Column
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration
 from pypimirror.model import Stage
@@ -60,12 +60,12 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         print_json(document)
         return
     out.print(f"Mirror {escape(document['directory'])}")
-    out.print(f"  {document['projects']} projects, {show.amount(document['bytes'])} verified")
+    out.print(f"  {document['projects']} projects, {amount(document['bytes'])} verified")
     counts = (f"{number} {state}" for state, number in document["files"].items() if number)
     out.print(f"  files: {', '.join(counts) or 'none'}")
     if document["last_run"]:
         run = document["last_run"]
-        started = show.when(run["started_at"])
+        started = when(run["started_at"])
         out.print(f"  last run: {run['run']} {show.styled(run['state'])}, started {started}")
 
 
@@ -125,12 +125,21 @@ def _show_project(document: dict[str, Any]) -> None:
         f"{document['project']} ({document['status']}) from {document['upstream']}, "
         f"serial {document['serial']}"
     )
-    table = Table("file", "state", "proof", "size", "sha256")
-    for file in document["files"]:
-        size = "" if file["size"] is None else show.amount(file["size"])
-        proof = escape(proofs.text(file["proof"]))
-        table.add_row(escape(file["file"]), file["state"], proof, size, file["sha256"] or "")
-    out.print(table)
+    table.show(_FILES, map(_file_row, document["files"]))
+
+
+_FILES = (
+    Column("file"),
+    Column("state", plain=True),
+    Column("proof", plain=True),
+    Column("size", right=True, plain=True),
+    Column("sha256"),
+)
+
+
+def _file_row(file: dict[str, Any]) -> tuple[str, ...]:
+    size = "" if file["size"] is None else amount(file["size"])
+    return file["file"], file["state"], proofs.text(file["proof"]), size, file["sha256"] or ""
 
 
 def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from pypimirror import interrupts
 from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
 from pypimirror.cli.errors import Exit, of_error
-from pypimirror.cli.options import err, print_json
+from pypimirror.cli.output import err, print_json
 from pypimirror.model import PypimirrorError
 
 #: The groups of commands, in the order of `--help`; to import them is to have them.

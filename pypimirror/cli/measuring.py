@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pypimirror import metrics
-from pypimirror.cli.options import print_json
+from pypimirror.cli.output import print_json
 from pypimirror.config import Config, ConfigError
 
 

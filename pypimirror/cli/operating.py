@@ -11,7 +11,7 @@ from pathlib import Path
 from pypimirror import lock
 from pypimirror.addresses import without_login
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.output import out, print_json
 from pypimirror.config import DEFAULT_FILE, Config
 from pypimirror.project import project_directory
 from pypimirror.up.machine import Machine

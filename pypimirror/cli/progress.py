@@ -1,35 +1,38 @@
-"""Showing a run at a terminal: bars while it works, lines for what fails. Nothing else does UI."""
+"""Showing a run at a terminal: bars while it works. Nothing else does UI.
+
+What fails is counted here and told once, in the summary at the end; with `-v` also as it happens.
+"""
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pypimirror.cli.options import err
-from pypimirror.cli.show import amount, failure
+from pypimirror.cli.counts import Counts
+from pypimirror.cli.output import err
 from pypimirror.model import Problem, Stage
 from pypimirror.stages.reporter import LogReporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-#: Problems that are shown while a run goes on; all of them are in its summary and record.
-_SHOWN = 20
+log = logging.getLogger("pypimirror")
+
+#: The bar of all stages together.
+_ALL = "projects"
 
 
 class TerminalReporter(LogReporter):
-    """A bar for each stage, and one for the bytes."""
+    """A bar for the run, and one for each stage; without a terminal, nothing."""
 
     def __init__(self, quiet: bool) -> None:
         self._lock = threading.Lock()
         self._quiet = quiet
-        self._shown = 0
-        self._progress = None if quiet or not sys.stderr.isatty() else _bars()
-        self._tasks: dict[Stage, TaskID] = {}
-        self._totals: dict[Stage, int] = {}
-        self._received = 0
+        self._progress = None if quiet or not err.is_terminal else _bars()
+        self._counts: dict[str, Counts] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -45,27 +48,24 @@ class TerminalReporter(LogReporter):
         if self._progress is not None:
             self._progress.stop()
 
-    def begin(self, stage: Stage, total: int | None) -> None:
+    def expect(self, projects: int) -> None:
+        """Show how far the run as a whole is, where it has more than one project to do."""
+        if projects > 1:
+            self._change(_ALL, things=projects)
+
+    def finished(self, projects: int) -> None:
+        """Move the bar of the run."""
+        if _ALL in self._tasks:
+            self._change(_ALL, done=projects)
+
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
         """Lengthen a stage's bar by what the next batch brings."""
-        if self._progress is None:
-            return
-        with self._lock:
-            if stage not in self._tasks:
-                self._tasks[stage] = self._progress.add_task(stage.value, total=None, size="")
-                self._totals[stage] = 0
-            self._totals[stage] += total or 0
-            self._progress.update(self._tasks[stage], total=self._totals[stage] or None)
+        self._change(stage.value, things=total or 0, size=size)
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
         """Move a stage's bar."""
-        if self._progress is None:
-            return
-        with self._lock:
-            self._received += size
-            if stage not in self._tasks:
-                return
-            text = amount(self._received) if stage is Stage.DOWNLOAD else ""
-            self._progress.update(self._tasks[stage], advance=things, size=text)
+        if stage.value in self._tasks:
+            self._change(stage.value, done=things, received=size)
 
     def announce(self, message: str) -> None:
         """Print it."""
@@ -73,41 +73,22 @@ class TerminalReporter(LogReporter):
             err.print(message, markup=False)
 
     def problem(self, stage: Stage, problem: Problem) -> None:
-        """Print the first problems; the rest is in the summary."""
+        """Count it, at the terminal; the summary tells it."""
+        log.info("%s: %s: %s", stage.value, problem.reason.value, problem.message)
+        self._change(stage.value, failed=1)
+
+    def _change(self, name: str, **more: int) -> None:
+        if self._progress is None:
+            return
         with self._lock:
-            self._shown += 1
-            if self._shown <= _SHOWN:
-                err.print(
-                    failure(
-                        stage.value,
-                        problem.project,
-                        problem.file,
-                        problem.reason.value,
-                        problem.message,
-                    ),
-                    style="yellow",
-                    markup=False,
-                )
+            counts = self._counts.setdefault(name, Counts())
+            counts.add(more)
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=None, counts=counts)
+            self._progress.update(self._tasks[name], total=counts.total, completed=counts.completed)
 
 
 def _bars() -> Progress:
-    """Return the bars, none of them shown yet."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from pypimirror.cli.bars import bars
 
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[size]}"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-    )
+    return bars(err.console)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog.states import State
-from pypimirror.cli import show
-from pypimirror.cli.options import escape, out
+from pypimirror.cli.amounts import when
+from pypimirror.cli.output import escape, out
 from pypimirror.verify.proof import Proof
 
 
@@ -31,7 +31,7 @@ def text(proof: dict[str, Any] | None) -> str:
     if proof is None:
         return ""
     by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
-    return f"{proof['level']}{by}, {show.when(proof['at'])}"
+    return f"{proof['level']}{by}, {when(proof['at'])}"
 
 
 def stream(rows: Iterable[Any], run: dict[str, Any], as_json: bool) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from rich.markup import escape
-from rich.table import Table
 
 from pypimirror.catalog import runs
-from pypimirror.cli import show
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli import table
+from pypimirror.cli.amounts import amount, when
+from pypimirror.cli.output import out, print_json
+from pypimirror.cli.table import Column
 from pypimirror.config import Config
 from pypimirror.stages import quarantine
 from pypimirror.stages.quarantine import Entry
@@ -25,14 +25,23 @@ def list_entries(config: Config, *, as_json: bool) -> None:
     if not found:
         out.print("Nothing is in quarantine.")
         return
-    table = Table("id", "since", "project", "file", "size", "reason")
-    for entry in found:
-        size = show.amount(entry.observed_size)
-        table.add_row(
-            str(entry.id), show.when(entry.at), entry.project, escape(entry.file), size,
-            entry.reason.value,
-        )  # fmt: skip
-    out.print(table)
+    table.show(_ENTRIES, map(_row, found))
+
+
+_ENTRIES = (
+    Column("file"),
+    Column("reason", plain=True),
+    Column("size", right=True, plain=True),
+    Column("project"),
+    Column("since"),
+    Column("id", right=True),
+)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    size = amount(entry.observed_size)
+    reason = entry.reason.value
+    return entry.file, reason, size, entry.project, when(entry.at), str(entry.id)
 
 
 def explain(config: Config, name: str, *, as_json: bool) -> None:

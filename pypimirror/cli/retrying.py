@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypimirror.cli import history, syncing, verifying
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.output import out, print_json
 from pypimirror.config import Config, ConfigError
 from pypimirror.stages import recheck, retry
 from pypimirror.stages.summary import Summary

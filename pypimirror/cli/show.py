@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pypimirror.catalog import states
-from pypimirror.cli.options import escape, out
+from pypimirror.cli import table
+from pypimirror.cli.amounts import amount, took, when
+from pypimirror.cli.output import escape, out
+from pypimirror.cli.table import Cell, Column
 
 if TYPE_CHECKING:
     from pypimirror.stages.summary import Summary
@@ -18,23 +20,14 @@ _STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING
 _SHOWN = 20
 
 
-def amount(size: float) -> str:
-    """Write a number of bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")
-
-
-def when(seconds: float | None) -> str:
-    """Write a time for people, in their zone."""
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
 def styled(state: str) -> str:
     """Colour a run's state."""
-    return f"[{_STYLE.get(state, 'red')}]{state}[/]"
+    return f"[{style_of(state)}]{state}[/]"
+
+
+def style_of(state: str) -> str:
+    """Return the style that a run's state is shown in."""
+    return _STYLE.get(state, "red")
 
 
 def summary(result: Summary, directory: Path, config_option: str = "") -> None:
@@ -96,27 +89,37 @@ def failure(stage: str, project: str, file: str, reason: str, message: str) -> s
     return f"{stage}: {reason}: {'' if thing in message else f'{thing}: '}{message}"
 
 
+_RUNS = (
+    Column("run"),
+    Column("started", 2, plain=True),
+    Column("command", 1, plain=True),
+    Column("state", plain=True),
+    Column("trigger", 7),
+    Column("took", 3, right=True),
+    Column("files", 6, right=True),
+    Column("bytes", 5, right=True),
+    Column("failed", 4, right=True),
+)
+
+
 def run_table(rows: Iterable[dict[str, Any]]) -> None:
     """Print runs, a line each."""
-    from rich.table import Table
+    table.show(_RUNS, map(_run_row, rows))
 
-    table = Table(
-        "run", "started", "command", "state", "trigger", "seconds", "files", "bytes", "failed"
+
+def _run_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
+    counts = row["counts"]
+    return (
+        row["run"],
+        when(row["started_at"]),
+        row["command"],
+        Cell(row["state"], style_of(row["state"])),
+        row["trigger"],
+        took(row["seconds"]),
+        str(counts.get("files_downloaded", 0)),
+        amount(counts.get("bytes_downloaded", 0)),
+        str(counts.get("files_failed", 0)),
     )
-    for row in rows:
-        counts = row["counts"]
-        table.add_row(
-            row["run"],
-            when(row["started_at"]),
-            row["command"],
-            styled(row["state"]),
-            row["trigger"],
-            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            str(counts.get("files_downloaded", 0)),
-            amount(counts.get("bytes_downloaded", 0)),
-            str(counts.get("files_failed", 0)),
-        )
-    out.print(table)
 
 
 def run_details(document: dict[str, Any]) -> None:
@@ -137,22 +140,31 @@ def run_details(document: dict[str, Any]) -> None:
 
 def stage_table(stages: Iterable[dict[str, Any]], first: str) -> None:
     """Print stages: their totals, or the batches of one; `first` names the column that counts."""
-    from rich.table import Table
+    columns = (
+        Column("stage"),
+        Column(first, right=True),
+        Column("state", plain=True),
+        Column("took", right=True, plain=True),
+        Column("files/s", right=True),
+        Column("bytes", right=True),
+        Column("bytes/s", right=True),
+        Column("counts"),
+    )
+    table.show(columns, (_stage_row(stage, first) for stage in stages))
 
-    table = Table("stage", first, "state", "seconds", "files/s", "bytes", "bytes/s", "counts")
-    for stage in stages:
-        files, size = stage["files_per_second"], stage["bytes_per_second"]
-        table.add_row(
-            stage["stage"],
-            str(stage[first]),
-            styled(stage["state"]),
-            "" if stage["seconds"] is None else f"{stage['seconds']:.2f}",
-            f"{files:.1f}" if files else "",
-            amount(stage["bytes"]) if stage["bytes"] else "",
-            f"{amount(size)}/s" if size else "",
-            ", ".join(f"{key} {value}" for key, value in stage["counts"].items()),
-        )
-    out.print(table)
+
+def _stage_row(stage: dict[str, Any], first: str) -> tuple[str | Cell, ...]:
+    files, size = stage["files_per_second"], stage["bytes_per_second"]
+    return (
+        stage["stage"],
+        str(stage[first]),
+        Cell(stage["state"], style_of(stage["state"])),
+        took(stage["seconds"]),
+        f"{files:.1f}" if files else "",
+        amount(stage["bytes"]) if stage["bytes"] else "",
+        f"{amount(size)}/s" if size else "",
+        ", ".join(f"{key} {value}" for key, value in stage["counts"].items()),
+    )
 
 
 def failure_list(documents: Iterable[dict[str, Any]]) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pypimirror.cli import show as rendering
+from pypimirror.cli.amounts import amount
 from pypimirror.cli.api import prefect_api
-from pypimirror.cli.options import out, print_json
+from pypimirror.cli.output import out, print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import DEFAULT_FILE, Config
 from pypimirror.memory import relax_collector
@@ -93,10 +94,10 @@ def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: 
     ):
         if entries is found.link and not entries:
             continue  # most mirrors hold all that they list
-        size = rendering.amount(sum(entry.size or 0 for entry in entries))
+        size = amount(sum(entry.size or 0 for entry in entries))
         out.print(f"{title} {len(entries)} files, {size}", markup=False)
         for entry in entries:
-            size = "size unknown" if entry.size is None else rendering.amount(entry.size)
+            size = "size unknown" if entry.size is None else amount(entry.size)
             out.print(f"  {entry.project}  {entry.file}  {size}", markup=False)
     out.print(f"Would publish {len(found.publish)} pages", markup=False)
     for name in found.publish:

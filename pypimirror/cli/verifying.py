@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pypimirror.cli import show
-from pypimirror.cli.options import print_json
+from pypimirror.cli.output import print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, ConfigError
 from pypimirror.durations import parse_duration

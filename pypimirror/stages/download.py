@@ -54,7 +54,8 @@ def download(run: Run, ids: Sequence[int]) -> None:
     if not run.fetches:
         adopt.leave(run, due)
         return
-    run.reporter.begin(Stage.DOWNLOAD, len(due))
+    size = sum(row.size or 0 for row in due.values())
+    run.reporter.begin(Stage.DOWNLOAD, len(due), size)
     if run.unreachable or not due:
         return
     if not _is_room(run, due):

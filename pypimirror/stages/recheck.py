@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog import doubts, files, projects, runs
+from pypimirror.catalog import doubts, files, projects, runs, totals
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import foreign, history, publish, root, sightings
@@ -99,7 +99,10 @@ def again(connection: Connection, row: Row[Any]) -> Options:
 def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
     run.stage = Stage.VERIFY
-    run.reporter.begin(Stage.VERIFY, None)
+    whole = options.since is None and options.max_age is None
+    with run.catalog.read() as connection:
+        held = totals.held(connection) if whole else totals.Held()
+    run.reporter.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)
     try:
         with history.stage(run, Stage.VERIFY, 0):
@@ -264,8 +267,9 @@ class _Findings:
                 wrong.append((row, result, problem))
         with run.catalog.write() as connection:
             files.change(connection, right)
-        run.count(bytes_checked=sum(result.size for _, result in batch))
-        run.reporter.advance(Stage.VERIFY, things=len(batch))
+        size = sum(result.size for _, result in batch)
+        run.count(bytes_checked=size)
+        run.reporter.advance(Stage.VERIFY, things=len(batch), size=size)
         self.add(problem for _, _, problem in wrong)
         if self._options.repair and wrong:
             self._take_back(wrong)

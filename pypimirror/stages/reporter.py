@@ -13,8 +13,14 @@ log = logging.getLogger("pypimirror")
 class Reporter(Protocol):
     """Hears of a run's progress. Calls may come from several threads."""
 
-    def begin(self, stage: Stage, total: int | None) -> None:
-        """Note that a batch enters a stage, with so many things to do."""
+    def expect(self, projects: int) -> None:
+        """Note that so many projects have something left to do in this run."""
+
+    def finished(self, projects: int) -> None:
+        """Note that so many of them went through all stages."""
+
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
+        """Note that a batch enters a stage, with so many things to do, and bytes if known."""
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
         """Note that so many things are done, and so many bytes have arrived."""
@@ -32,7 +38,13 @@ class Reporter(Protocol):
 class LogReporter:
     """Tells the log, and nothing of progress."""
 
-    def begin(self, stage: Stage, total: int | None) -> None:
+    def expect(self, projects: int) -> None:
+        """Say nothing."""
+
+    def finished(self, projects: int) -> None:
+        """Say nothing."""
+
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:  # noqa: ARG002
         """Log that a stage begins."""
         log.debug("%s: begins%s", stage, "" if total is None else f" with {total}")
 

@@ -20,7 +20,15 @@ from pypimirror.addresses import basic, login_of, without_login
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.config import Config
-from pypimirror.download.protocol import FromWorker, Hello, Job, Remote, Result
+from pypimirror.download.protocol import (
+    FetchFile,
+    FileResult,
+    FromWorker,
+    Hello,
+    Job,
+    Remote,
+    Result,
+)
 from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Stage
 from pypimirror.sections import UpstreamSection
@@ -249,11 +257,19 @@ class Run:
         `on_progress` hears of bytes that came in for a job, since the last time.
         """
 
+        told: Counter[int] = Counter()  # bytes, by job
+
         def progress(job: Job, size: int) -> None:
-            self.reporter.advance(Stage.DOWNLOAD, size=size)
+            stage = Stage.DOWNLOAD if isinstance(job, FetchFile) else Stage.DISCOVER
+            self.reporter.advance(stage, size=size)
+            told[job.id] += size
             on_progress(job, size)
 
-        return self.workers.run(jobs, on_progress=progress)
+        for result in self.workers.run(jobs, on_progress=progress):
+            if isinstance(result, FileResult):
+                rest = result.transferred - told.pop(result.id, 0)
+                self.reporter.advance(Stage.DOWNLOAD, size=max(0, rest))
+            yield result
 
     def check(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Let the verification workers do `jobs`; yield the answers as they come."""

@@ -105,6 +105,8 @@ def repair(run: Run, call: Call = perform) -> None:
 
 def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
     """Take all batches through `stages`, and then the mirror as a whole through the last one."""
+    with run.catalog.read() as connection:
+        run.reporter.expect(projects.number_left(connection, run.names))
     # What is wrapped around a stage in a flow run costs as much as the stage of a small batch.
     smallest = SMALLEST_BATCH if call is perform else BATCH_SIZE
     found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
@@ -122,6 +124,7 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
 def _lane(run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
     for stage in stages:
         call(run, stage, batch)
+    run.reporter.finished(len(batch.projects))
 
 
 def _in_lanes(run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Batch]) -> int:

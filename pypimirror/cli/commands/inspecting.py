@@ -10,14 +10,10 @@ from typing import Annotated
 
 import typer
 
+from pypimirror.cli import completion
 from pypimirror.cli.app import app, runs_app
-from pypimirror.cli.options import (
-    ConfigOption,
-    JsonOption,
-    QuietOption,
-    VerboseOption,
-    set_up_logging,
-)
+from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
+from pypimirror.cli.output import set_up_logging
 from pypimirror.config import load
 from pypimirror.model import Stage
 
@@ -25,7 +21,10 @@ from pypimirror.model import Stage
 @app.command(epilog="Examples: pypimirror status; pypimirror status six --json")
 def status(
     projects: Annotated[
-        list[str] | None, typer.Argument(help="Show these projects, file by file.")
+        list[str] | None,
+        typer.Argument(
+            help="Show these projects, file by file.", autocompletion=completion.of_projects
+        ),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -71,7 +70,13 @@ def runs(
 )
 def show(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's name or its beginning; 'last': the newest.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run's name or its beginning; 'last': the newest.",
+            autocompletion=completion.of_runs,
+        ),
+    ],
     stage: Annotated[
         Stage | None, typer.Option(help="Only this stage and what failed in it, batch by batch.")
     ] = None,
@@ -99,7 +104,12 @@ def show(
     epilog="Examples: pypimirror explain six; pypimirror explain six six-1.16.0.tar.gz --json"
 )
 def explain(
-    project: Annotated[str, typer.Argument(help="A project's name, mirrored or not.")],
+    project: Annotated[
+        str,
+        typer.Argument(
+            help="A project's name, mirrored or not.", autocompletion=completion.of_projects
+        ),
+    ],
     file: Annotated[str | None, typer.Argument(help="One of its files; none for all.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

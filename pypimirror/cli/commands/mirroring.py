@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from pypimirror.cli import completion
 from pypimirror.cli.app import app
 from pypimirror.cli.errors import OF_STATE, Exit
 from pypimirror.cli.options import (
@@ -19,10 +20,8 @@ from pypimirror.cli.options import (
     JsonOption,
     QuietOption,
     VerboseOption,
-    out,
-    print_json,
-    set_up_logging,
 )
+from pypimirror.cli.output import out, print_json, set_up_logging
 from pypimirror.config import DEFAULT_FILE, ConfigError, load
 
 
@@ -61,7 +60,10 @@ def init(
 )
 def sync(
     projects: Annotated[
-        list[str] | None, typer.Argument(help="Only these of the selected projects.")
+        list[str] | None,
+        typer.Argument(
+            help="Only these of the selected projects.", autocompletion=completion.of_projects
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
@@ -110,7 +112,8 @@ def retry(
         str | None,
         typer.Argument(
             help="A run's name or its beginning; 'last': the newest; none: the newest that left "
-            "something undone."
+            "something undone.",
+            autocompletion=completion.of_runs,
         ),
     ] = None,
     inline: InlineOption = None,

@@ -10,13 +10,8 @@ from typing import Annotated
 import typer
 
 from pypimirror.cli.app import app
-from pypimirror.cli.options import (
-    ConfigOption,
-    JsonOption,
-    QuietOption,
-    VerboseOption,
-    set_up_logging,
-)
+from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
+from pypimirror.cli.output import set_up_logging
 from pypimirror.config import DEFAULT_FILE, load
 
 

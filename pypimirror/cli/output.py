@@ -1,0 +1,101 @@
+"""How a command's output goes out: results to standard output, all else to standard error.
+
+Rich is slow to import, and most runs print little, so it is imported when something is printed.
+What Rich is given is its own console and nothing that merely behaves like one: it looks methods up
+on the type, and so sees through whatever forwards them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+#: Columns where there is no terminal: nothing is cut, or put on another line, for a program.
+UNBOUNDED = 1 << 20
+
+
+class Output:
+    """One of the two streams, with Rich behind it once something is printed."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @functools.cached_property
+    def console(self) -> Console:
+        """The console itself, for what Rich draws."""
+        from rich.console import Console
+
+        return Console(highlight=False, soft_wrap=True, stderr=self._stderr)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person sees it."""
+        stream = sys.stderr if self._stderr else sys.stdout
+        return stream.isatty()
+
+    @property
+    def width(self) -> int:
+        """The columns that there are."""
+        return self.console.width if self.is_terminal else UNBOUNDED
+
+    def print(
+        self, *parts: RenderableType, style: str | None = None, markup: bool = True, end: str = "\n"
+    ) -> None:
+        """Print a line; with `markup`, Rich's tags in it are styles."""
+        self.console.print(*parts, style=style, markup=markup, end=end)
+
+
+#: For results.
+out = Output()
+#: For logs, progress and errors.
+err = Output(stderr=True)
+
+
+def escape(text: str) -> str:
+    """Return `text` so that a console prints it as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def set_up_logging(verbose: int, quiet: bool) -> None:
+    """Send the program's log to standard error."""
+    level = logging.ERROR if quiet else max(logging.DEBUG, logging.WARNING - 10 * verbose)
+    handler: logging.Handler = logging.StreamHandler()
+    form = "%(levelname)-8s %(message)s"
+    if err.is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=err.console, show_path=False, show_time=False, markup=False)
+        form = "%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
+    logging.getLogger("pypimirror").setLevel(level)
+
+
+def print_json(document: Any) -> None:
+    """Print a JSON document on standard output, for people as well as programs."""
+    sys.stdout.write(as_json(document) + "\n")
+    sys.stdout.flush()
+
+
+def as_json(document: Any) -> str:
+    """Return a document as JSON that standard output can hold.
+
+    JSON is UTF-8. Where the locale is another, or a path is no text at all, escapes say the same.
+    """
+    try:
+        text = msgspec.json.format(msgspec.json.encode(document)).decode()
+    except UnicodeEncodeError:  # bytes of a path that are no UTF-8
+        return json.dumps(document, indent=2)
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    if encoding in ("utf-8", "utf8") or text.isascii():
+        return text
+    return json.dumps(json.loads(text), indent=2)
