@@ -26,8 +26,8 @@ export UPSTREAM ?=
 .PHONY: help
 help: ## List what there is to make
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
 	@echo "With PYTHON=/usr/bin/python3.12, the environment is built with that one."
 
 .PHONY: mirror
@@ -48,10 +48,17 @@ mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=UR
 # touches the catalog most.
 CATALOG ?= both
 
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG)
+
 .PHONY: test
-test: $(DEVELOPMENT) ## Run the whole test suite
+test: $(DEVELOPMENT) ## Run the test suite
 	@$(BIN)/python -m tests.corpus.fetch
-	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG)
+	$(PYTEST) -m 'not thorough'
+
+.PHONY: test-thorough
+test-thorough: $(DEVELOPMENT) ## Run what it leaves out: more cases of the same
+	@$(BIN)/python -m tests.corpus.fetch
+	$(PYTEST) -m thorough
 
 # Apart from everything else, and made anew each time: the newest is today's.
 .PHONY: newest
@@ -64,7 +71,7 @@ newest: ## Test the newest of everything that pyproject.toml allows, in part
 .PHONY: part
 part: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.corpus.fetch
-	$(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG) tests/catalog \
+	$(PYTEST) -m 'not thorough' tests/catalog \
 		tests/cli/test_commands.py tests/download/test_transport.py tests/e2e/test_install.py \
 		tests/flows/test_deployments.py tests/serve/test_server.py tests/test_project.py
 

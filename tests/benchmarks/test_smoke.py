@@ -35,6 +35,7 @@ def leftovers() -> set[str]:
     return {name for name in os.listdir(SHARED) if name.startswith("pypimirror-")}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_comparison(tmp_path: Path) -> None:
     before = leftovers()
@@ -52,6 +53,7 @@ def test_comparison(tmp_path: Path) -> None:
     assert leftovers() <= before
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_scale(tmp_path: Path) -> None:
     arguments = ("--smoke", "--database", "sqlite", "--storage", str(tmp_path / "work"))
@@ -62,6 +64,7 @@ def test_scale(tmp_path: Path) -> None:
     assert not any((tmp_path / "work").iterdir())
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_static_server_stands_in_for_nginx(tmp_path: Path) -> None:
     environment = os.environ | {"BENCHMARKS_STATIC": "1"}

@@ -59,6 +59,7 @@ def test_corpus_as_an_index(simulator: Simulator, corpus_directory: Path) -> Non
     assert all(wheel.metadata for wheel in wheels)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_foreign_servers(server_environment: Path, corpus_directory: Path, tmp_path: Path) -> None:
     with pypiserver(corpus_directory, "--hash-algo=md5") as url:

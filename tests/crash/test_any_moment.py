@@ -52,6 +52,7 @@ def real_run(victim: Victim, mirror: Mirror, last: float | None = None) -> dict[
             timer.join()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(100_000)
 def test_a_run_killed_at_any_time(victim: Victim, simulator: Simulator, tmp_path: Path) -> None:

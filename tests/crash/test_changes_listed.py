@@ -33,6 +33,7 @@ def served(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in found if path.is_file()}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_a_killed_run_changed_is_in_the_next_list(
     victim: Victim, simulator: Simulator, tmp_path: Path

@@ -10,13 +10,14 @@ import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
 from tests.crash.thorough import THOROUGH
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", sample(SCENARIOS, "first"))
 def test_a_disk_that_fails_at_any_step(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str
 ) -> None:

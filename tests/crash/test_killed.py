@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", sample(SCENARIOS, "first"))
 def test_a_run_killed_at_any_step(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str
 ) -> None:

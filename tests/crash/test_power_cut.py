@@ -12,6 +12,7 @@ from tests.crash.harness import SCENARIOS, Scenario, Victim, copy_of, known, ser
 from tests.crash.power import Recording
 from tests.crash.thorough import THOROUGH
 from tests.mirror import Mirror
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 #: Before these, more is at stake than before any other.
@@ -31,13 +32,16 @@ def recorded(scenario: Scenario, base: Path) -> Recording:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "durability"),
-    [
+    sample(
+        [
+            ("update", "batch"),
+            ("removal", "batch"),
+            ("removal", "file"),
+            ("repair", "batch"),
+            *([("update", "file"), ("repair", "file"), ("first", "batch")] if THOROUGH else []),
+        ],
         ("update", "batch"),
-        ("removal", "batch"),
-        ("removal", "file"),
-        ("repair", "batch"),
-        *([("update", "file"), ("repair", "file"), ("first", "batch")] if THOROUGH else []),
-    ],
+    ),
 )
 def test_a_power_cut_at_any_step(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str, durability: str

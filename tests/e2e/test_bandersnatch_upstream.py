@@ -22,6 +22,7 @@ from tests.e2e.clients import call, installed, make_environment, pip
 from tests.e2e.mirror import Mirror, simple_page
 from tests.e2e.serving import Recorder, find_nginx, nginx, serve, static
 from tests.environment import isolated
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("bandersnatch")]
@@ -114,7 +115,7 @@ def said(mirror: Mirror, project: str, form: str) -> list[list[object]]:
     return told
 
 
-@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("tree", sample(TREES, "ALL files"))
 def test_a_tree_of_bandersnatch_is_mirrored_completely_and_then_left_alone(
     chain: Chain, tree: str, tmp_path: Path, pip_wheels: dict[str, Path]
 ) -> None:

@@ -21,6 +21,7 @@ from tests.e2e import trees
 from tests.e2e.clients import call, installed, make_environment, pip, uv_pip
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import Recorder, serve
+from tests.sampling import sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -33,7 +34,7 @@ def project_of(filename: str) -> str:
     return str(canonicalize_name(stem))
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=sample(SERVERS, "pypiserver md5"))
 def foreign(
     request: pytest.FixtureRequest,
     server_environment: Path,

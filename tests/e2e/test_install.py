@@ -13,6 +13,7 @@ import pytest
 from tests.corpus.fetch import PIP_VERSIONS
 from tests.e2e.clients import call, installed, make_environment, pip, uv_pip, write_lines
 from tests.e2e.serving import Recorder
+from tests.sampling import sample
 
 pytestmark = pytest.mark.timeout(300)  # for a machine with much else to do
 
@@ -49,7 +50,7 @@ def requirements(corpus_directory: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", PIP_VERSIONS)
+@pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
 def test_pip_installs_wheels_and_sdists_with_hashes_required(
     index: str, pip_wheels: dict[str, Path], requirements: Path, tmp_path: Path, version: str
 ) -> None:
@@ -96,7 +97,7 @@ def test_a_file_that_is_not_the_pinned_one_is_not_installed(
     assert not (tmp_path / "out/six.py").exists()
 
 
-@pytest.mark.parametrize("version", PIP_VERSIONS)
+@pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
 def test_pip_downloads_the_very_bytes_of_the_upstream(
     recorder: Recorder,
     corpus_directory: Path,

@@ -169,6 +169,7 @@ def test_nothing_new_costs_the_second_mirror_one_request(unchanged: Chain) -> No
     assert trees.touches(unchanged.second.root) == before
 
 
+@pytest.mark.thorough
 def test_a_third_mirror_in_the_chain_is_equal_too(unchanged: Chain, tmp_path: Path) -> None:
     with serve(unchanged.second) as url:
         third = Mirror(tmp_path / "third", url)
@@ -177,6 +178,7 @@ def test_a_third_mirror_in_the_chain_is_equal_too(unchanged: Chain, tmp_path: Pa
     assert trees.difference(ours, theirs) == {}
 
 
+@pytest.mark.thorough
 def test_a_name_that_the_upstream_writes_unnormalised_is_the_same_in_both(
     simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -198,6 +200,7 @@ def test_a_name_that_the_upstream_writes_unnormalised_is_the_same_in_both(
     assert trees.difference(ours, theirs) == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_over_html_only_what_html_cannot_say_differs(unchanged: Chain, tmp_path: Path) -> None:
     with static(unchanged.first.root) as url:
@@ -242,6 +245,7 @@ def test_a_new_project_flows_through(chain: Chain) -> None:
     assert chain.follow() == ["new-project"]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_yank_and_its_end_flow_through(chain: Chain) -> None:
     file = chain.upstream.file("yanked-1.0-py3-none-any.whl")
@@ -282,6 +286,7 @@ def test_a_quarantined_project_flows_through_and_comes_back(chain: Chain) -> Non
     assert chain.recorder.wheels == set()  # the bytes were still there
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_archived_project_flows_through_once_the_first_mirror_has_looked(
     chain: Chain,
@@ -303,6 +308,7 @@ def first_selects(chain: Chain) -> Iterator[Callable[..., None]]:
     chain.second.sync()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_another_selection_of_the_first_mirror_flows_through_both_ways(
     chain: Chain, first_selects: Callable[..., None]
@@ -319,6 +325,7 @@ def test_another_selection_of_the_first_mirror_flows_through_both_ways(
     assert chain.follow() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_deselected_project_leaves_both_mirrors_and_comes_back(
     chain: Chain, first_selects: Callable[..., None]
@@ -331,6 +338,7 @@ def test_a_deselected_project_leaves_both_mirrors_and_comes_back(
     assert len(trees.offered(chain.second.root, "deselected")) == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_file_that_came_late_flows_through(chain: Chain) -> None:
     name, content = make_wheel("late", "3.0")
@@ -347,6 +355,7 @@ def test_a_file_that_came_late_flows_through(chain: Chain) -> None:
     assert trees.offered(chain.second.root, "late")[name]["yanked"] is True
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_changes_that_the_second_mirror_missed_arrive_together(chain: Chain) -> None:
     chain.upstream.add_file("missed-a", *make_sdist("missed-a", "5.0"))
