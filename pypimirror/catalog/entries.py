@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from pypimirror.catalog.projects import CHUNK
+from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.schema import projects
 
 
-def root_entries(connection: Connection, with_gone: bool) -> Iterator[Row[Any]]:
+def root_entries(connection: Connection, with_gone: bool) -> Iterator[AnyRow]:
     """Stream name and page serial of the projects that have a page, by the bytes of their names.
 
     Those that are not offered any more are among them while `with_gone` says so.

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.projects import CHUNK, chunks, is_due, lacks_provenance
+from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
@@ -239,7 +240,7 @@ def held(
     return list(connection.execute(query).all())
 
 
-def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[Row[Any]]:
+def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[AnyRow]:
     """Return the files that have one of these names, in one of the projects given with it."""
     query = (
         select(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from pypimirror.catalog.files import is_listed
 from pypimirror.catalog.projects import CHUNK, chunks
+from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.schema import IS_LEAVING, files, projects
 from pypimirror.catalog.states import Cause
 
@@ -46,7 +47,7 @@ def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
     return list(connection.execute(query.limit(CHUNK)))
 
 
-def dropped(connection: Connection) -> Iterator[Row[tuple[str, int]]]:
+def dropped(connection: Connection) -> Iterator[AnyRow]:
     """Stream the projects that lose files of pages by what the upstream says, with how many."""
     query = (
         select(projects.c.name, func.count())

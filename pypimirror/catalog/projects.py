@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog import bulk
+from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.schema import files, lists, marks, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
 from pypimirror.model import Problem, ProjectName, Reason
@@ -114,14 +115,14 @@ def highest_id(connection: Connection) -> int:
     return connection.scalar(select(func.max(projects.c.id))) or 0
 
 
-def known(connection: Connection) -> Iterator[Row[Any]]:
+def known(connection: Connection) -> Iterator[AnyRow]:
     """Stream name, serial, upstream, selection and gone of every project."""
     columns = projects.c
     query = select(columns.name, columns.serial, columns.upstream, columns.selection, columns.gone)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
-def names(connection: Connection) -> Iterator[Row[Any]]:
+def names(connection: Connection) -> Iterator[AnyRow]:
     """Stream id, name and gone of every project."""
     query = select(projects.c.id, projects.c.name, projects.c.gone)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))

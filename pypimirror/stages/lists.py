@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from pypimirror.addresses import NONE
 from pypimirror.catalog import projects
+from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
@@ -211,7 +212,7 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
 
 
 def _is_owned(
-    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: Row[Any]
+    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: AnyRow
 ) -> bool:
     """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
     _, serial, upstream, selection, gone = row
