@@ -127,6 +127,8 @@ def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> t
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         tags=entry.get("tags"),
         work_pool_name=entry["work_pool"]["name"],
+        # Names of files are UTF-8 on disk, whatever the worker's locale (`pypimirror.streams`).
+        job_variables={"env": {"PYTHONUTF8": "1"}},
         schedules=list(_schedules(flow.name, when, config.schedule.timezone)),
         concurrency_limit=limit.get("limit"),
         concurrency_options=ConcurrencyOptions(collision_strategy=limit["collision_strategy"])

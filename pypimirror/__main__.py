@@ -2,16 +2,22 @@
 
 import sys
 
+from pypimirror import streams
 from pypimirror.memory import calm_collector
 
 
 def main() -> None:
     """Run the command line."""
+    streams.prepare()
     calm_collector()
     from pypimirror.cli import resting
 
     code = resting.attempt(sys.argv[1:])
     if code is not None:
+        if streams.lost(sys.stdout) is not None:
+            from pypimirror.cli.main import heard
+
+            code = heard(code)
         sys.exit(code)
     if resting.is_inline_sync(sys.argv[1:]):
         from pypimirror.children import start_early

@@ -16,9 +16,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pypimirror import __version__, sources
-from pypimirror.access import installers_login, logins_from_environment
-from pypimirror.installers import InstallerError
+from pypimirror import __version__, sources, texts
+from pypimirror.access import logins_from_environment
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -157,18 +156,18 @@ def load(path: Path | None = None) -> Config:
     """
     file = DEFAULT_FILE if path is None else path
     try:
-        text = file.read_bytes()
+        content = file.read_bytes()
     except FileNotFoundError:
         hint = "write one with 'pypimirror init', or name another with --config"
         raise ConfigError(f"{file}: there is no configuration; {hint}") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     try:
-        values = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(texts.decode(content))
+    except (tomllib.TOMLDecodeError, texts.TextError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
     config = parse(values, source=file)
-    config._key = sources.key(file, text)
+    config._key = sources.key(file, content)
     return config
 
 
@@ -179,8 +178,6 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         config = _with_logins(Config(**values))
     except ValidationError as error:
         raise ConfigError(_explain(error, source)) from error
-    except InstallerError as error:
-        raise ConfigError(f"{source}: upstream.login: {error}") from error
     except ValueError as error:  # also of pydantic-settings, on a variable that is not JSON
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
@@ -203,25 +200,21 @@ def parse(values: dict[str, Any], source: Path) -> Config:
 
 
 def _with_logins(config: Config) -> Config:
-    """Return the configuration with the logins that the environment and installers have."""
+    """Return the configuration with the logins that the environment has for upstreams."""
     logins = logins_from_environment([upstream.name for upstream in config.upstream])
-    upstreams = tuple(_logged_in(each, logins.get(each.name, {})) for each in config.upstream)
+    if not logins:
+        return config
+    upstreams = tuple(
+        UpstreamSection.model_validate(_with_login(dict(upstream), logins.get(upstream.name, {})))
+        for upstream in config.upstream
+    )
     return config.model_copy(update={"upstream": upstreams})
-
-
-def _logged_in(upstream: UpstreamSection, login: dict[str, str]) -> UpstreamSection:
-    values = dict(upstream)
-    if login:
-        values = _with_login(values, login)
-    if upstream.login and not (login or upstream.authorization):
-        values |= installers_login(values)
-    return UpstreamSection.model_validate(values) if values != dict(upstream) else upstream
 
 
 def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:
     if "token" in login:  # of the other kind, the file's does not count
         values |= {"username": "", "password": ""}
-    else:
+    elif login:
         values |= {"token": ""}
     return values | login
 

@@ -91,7 +91,6 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "username": "",
         "password": SecretStr(""),
         "token": SecretStr(""),
-        "login": "",
         "proxy": SecretStr(""),
         "ca_file": None,
     }

@@ -33,6 +33,12 @@ Every command takes these options:
 A run that was stopped ends with 3, whatever else failed before it was stopped. A fault of
 pypimirror itself ends with 3 as well, and with a traceback on standard error.
 
+What cannot be written to standard output is lost, and ends no work. `sync`, `verify` and the other
+commands that do something end as their work did; a command that only answers, and any with
+`--json`, ends with 3 where its answer is lost on a full disk. A closed stream, and a reader that
+goes (`runs | head`), are no failures. In a locale that is not UTF-8, letters that it lacks are
+written as `\\u0142`, and names of files are UTF-8 on disk all the same.
+
 ## What `sync --json` prints
 
 ```json

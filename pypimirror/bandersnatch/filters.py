@@ -14,6 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pypimirror import texts
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
 from pypimirror.select.metadata import FIELDS
 
@@ -118,9 +119,9 @@ def _requirements_files(draft: Draft) -> Iterator[Path]:
 
 def _requirements(file: Path) -> Iterator[Requirement]:
     try:
-        lines = file.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: cannot be read: {error}") from error
+        lines = texts.read(file).splitlines()
+    except texts.TextError as error:
+        raise ValueError(f"{file}: {error}") from error
     for line in lines:
         text = f" {line}".split(" #")[0].split(" --hash")[0].strip(" \t\\")
         if text and not text.startswith("-"):

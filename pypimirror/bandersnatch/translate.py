@@ -8,6 +8,7 @@ from configparser import Error as ParserError
 from dataclasses import dataclass
 from pathlib import Path
 
+from pypimirror import texts
 from pypimirror.bandersnatch import filters, mirror
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome, Translated, toml
 from pypimirror.config import ConfigError
@@ -68,9 +69,9 @@ class _Parser(ConfigParser):
 def _read(source: Path) -> ConfigParser:
     parser = _Parser(delimiters="=")
     try:
-        parser.read_string(source.read_text(), str(source))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{source}: cannot be read: {error}") from error
+        parser.read_string(texts.read(source), str(source))
+    except texts.TextError as error:
+        raise ConfigError(f"{source}: {error}") from error
     except ParserError as error:
         raise ConfigError(f"{source}: is no configuration of bandersnatch: {error}") from error
     return parser

@@ -28,7 +28,9 @@ def configure(translation: Translation, config: Path | None, *, force: bool) -> 
     file = config or DEFAULT_FILE
     if not (translation.root / "simple").is_dir():
         raise ConfigError(f"{translation.root}: there is no tree of bandersnatch to adopt")
-    if not (file.is_file() and file.read_bytes() == translation.text.encode()):
+    if not (
+        file.is_file() and file.read_bytes() == translation.text.encode(errors="surrogateescape")
+    ):
         write(file, translation.text, force=force)
 
 

@@ -63,7 +63,7 @@ def bars(console: Console) -> Progress:
     columns: list[ProgressColumn] = [TextColumn("{task.description:<9}")]
     if console.width >= _NARROW:
         columns = [
-            SpinnerColumn(),
+            SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line"),
             *columns,
             BarColumn(bar_width=None),
             Done(whole),

@@ -59,11 +59,11 @@ def _directory(context: typer.Context) -> Path | None:
     """Return the mirror root; None where nothing says where it is."""
     import tomllib
 
-    from pypimirror import sources
+    from pypimirror import sources, texts
 
     file = Path(context.params.get("config") or sources.DEFAULT_FILE)
     try:
-        section = tomllib.loads(file.read_text("utf-8-sig")).get("mirror", {})
+        section = tomllib.loads(texts.read(file)).get("mirror", {})
         directory: str = section.get("directory", "mirror")
         return file.parent / directory
     except (OSError, ValueError, AttributeError, TypeError):

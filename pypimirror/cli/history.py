@@ -200,7 +200,9 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
         if not as_json:
             _print_run(document, parts)
         if parts.files:
-            proofs.stream(files.proven_by(connection, row.id, row.started_at), document, as_json)
+            proofs.stream(
+                files.proven_by(connection, row.id, row.started_at), document, in_json=as_json
+            )
         elif as_json:
             print_json(document)
 

@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from pypimirror import interrupts
+from pypimirror import interrupts, streams
 from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
 from pypimirror.cli.errors import Exit, of_error
@@ -21,6 +21,10 @@ from pypimirror.model import PypimirrorError
 #: The groups of commands, in the order of `--help`; to import them is to have them.
 COMMANDS = (mirroring, inspecting, operating, quarantining)
 
+#: Commands whose exit code tells what became of their work. That of all others, and of any with
+#: `--json`, also tells whether the answer was heard: to answer is all that they do.
+WORKS = frozenset({"adopt", "deploy", "init", "retry", "serve", "sync", "up", "verify"})
+
 #: Wrong use of a command; which class that is depends on whether typer brings its own click.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -29,9 +33,25 @@ def main() -> None:
     """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`."""
     # A service manager's SIGTERM ends a run as Ctrl-C does: cleanly, and recorded.
     interrupts.install()
-    code = _run()
+    code = heard(_run())
     interrupts.ignore()
     sys.exit(code)
+
+
+def heard(code: int) -> int:
+    """Tell where the output was lost, and return the exit code that this leaves.
+
+    A reader that goes has heard what it wanted to: `runs | head -3` is no failure.
+    """
+    error = streams.lost(sys.stdout)
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    answers = "--json" in sys.argv or not WORKS.intersection(sys.argv[1:2])
+    if code == Exit.DONE and answers:
+        code = Exit.STOPPED
+    work = "" if answers else "; the exit code tells how the work itself ended"
+    _say(f"standard output cannot be written: {error.strerror}{work}")
+    return code
 
 
 def _run() -> int:
@@ -61,10 +81,14 @@ def interrupted(*, as_json: bool) -> int:
 
 
 def _failed(message: str, code: Exit, *, as_json: bool) -> int:
-    err.print(f"pypimirror: {message}", style="red", markup=False)
+    _say(message)
     if as_json:
         print_json({"error": {"exit": int(code), "message": message}})
     return code
+
+
+def _say(message: str) -> None:
+    err.print(f"pypimirror: {message}", style="red", markup=False)
 
 
 if __name__ == "__main__":

@@ -86,16 +86,17 @@ def print_json(document: Any) -> None:
     sys.stdout.flush()
 
 
-def as_json(document: Any) -> str:
-    """Return a document as JSON that standard output can hold.
+def as_json(document: Any, indent: int = 2) -> str:
+    """Return a document as JSON that standard output can hold; without `indent`, in one line.
 
     JSON is UTF-8. Where the locale is another, or a path is no text at all, escapes say the same.
     """
     try:
-        text = msgspec.json.format(msgspec.json.encode(document)).decode()
+        data = msgspec.json.encode(document)
+        text = (msgspec.json.format(data, indent=indent) if indent else data).decode()
     except UnicodeEncodeError:  # bytes of a path that are no UTF-8
-        return json.dumps(document, indent=2)
+        return json.dumps(document, indent=indent or None)
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
     if encoding in ("utf-8", "utf8") or text.isascii():
         return text
-    return json.dumps(json.loads(text), indent=2)
+    return json.dumps(json.loads(text), indent=indent or None)

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from pypimirror.catalog.states import State
 from pypimirror.cli.amounts import when
-from pypimirror.cli.output import escape, out
+from pypimirror.cli.output import as_json, escape, out
 from pypimirror.verify.proof import Proof
 
 
@@ -34,20 +32,19 @@ def text(proof: dict[str, Any] | None) -> str:
     return f"{proof['level']}{by}, {when(proof['at'])}"
 
 
-def stream(rows: Iterable[Any], run: dict[str, Any], as_json: bool) -> None:
+def stream(rows: Iterable[Any], run: dict[str, Any], *, in_json: bool) -> None:
     """Print files with their proofs as they come: a run may have proved millions.
 
     In JSON they are the last key of `run`, the document of the run.
     """
-    if not as_json:
+    if not in_json:
         for row in rows:
             out.print(f"  {escape(row.filename)}: {escape(text(document(row)))}")
         return
-    head = msgspec.json.format(msgspec.json.encode(run)).decode()
-    sys.stdout.write(head.removesuffix("\n}") + ',\n  "files": [')
+    sys.stdout.write(as_json(run).removesuffix("\n}") + ',\n  "files": [')
     separator = "\n    "
     for row in rows:
-        sys.stdout.write(separator + msgspec.json.encode(_file(row)).decode())
+        sys.stdout.write(separator + as_json(_file(row), indent=0))
         separator = ",\n    "
     sys.stdout.write("\n  ]\n}\n")
     sys.stdout.flush()

@@ -108,7 +108,7 @@ def _directory(file: str) -> str | None:
     import tomllib
 
     with open(file, "rb") as stream:  # noqa: PTH123 - pathlib is slow to import, as everywhere here
-        section = tomllib.loads(stream.read().decode()).get("mirror", {})
+        section = tomllib.loads(stream.read().decode("utf-8-sig")).get("mirror", {})
     if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
         return None
     base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120

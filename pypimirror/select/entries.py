@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pypimirror import texts
 from pypimirror.bounded import MAX_NAME, MAX_SPECIFIER
 from pypimirror.filenames import printable
 from pypimirror.model import ProjectName, PypimirrorError
@@ -86,9 +87,9 @@ def _read(text: str, source: str, environments: Environments) -> Iterator[Entry]
 
 def _lines(path: Path, source: str) -> list[str]:
     try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EntryError(f"{source}: {path}: cannot be read: {error}") from error
+        return texts.read(path).splitlines()
+    except texts.TextError as error:
+        raise EntryError(f"{source}: {path}: {error}") from error
 
 
 def _required(path: Path, source: str, environments: Environments) -> Iterator[Entry]:

@@ -169,8 +169,8 @@ class Entries(BaseModel):
         (),
         description="Names, requirements (`requests>=2.30`: only files of matching versions, "
         "pre-releases included), globs (`zope.*`), regular expressions (`/^acme-/`), requirements "
-        "files (`-r requirements.txt`) and files with one entry to a line (`@names.txt`). Empty: "
-        "all.",
+        "files (`-r requirements.txt`) and files with one entry to a line (`@names.txt`), in the "
+        "encodings that pip reads. Empty: all.",
     )
     exclude: tuple[str, ...] = Field(
         (), description="The same forms; wins over `projects`. `!zope.interface` takes back what "

@@ -1,8 +1,8 @@
 """Requirements files, as far as they say what to mirror.
 
-The format is pip's: comments, continued lines, `-r` and `-c` includes, `--hash`, environment
-variables. What has no meaning for a mirror (addresses, paths, options on how to install) is
-passed over, and said once.
+The format is pip's, encodings included: comments, continued lines, `-r` and `-c` includes,
+`--hash`, environment variables. What has no meaning for a mirror (addresses, paths, options on
+how to install) is passed over, and said once.
 Source: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -20,6 +20,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from pypimirror import texts
 from pypimirror.model import PypimirrorError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
@@ -104,9 +105,9 @@ def _required(line: str, source: str) -> Required | None:
 def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield lines with the number that each begins at, without comments and continuations."""
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequirementsError(f"{path}: cannot be read: {error}") from error
+        text = texts.read(path)
+    except texts.TextError as error:
+        raise RequirementsError(f"{path}: {error}") from error
     joined, first = "", 0
     for number, line in enumerate([*text.splitlines(), ""], start=1):
         # A comment line does not go on, whatever it ends with.

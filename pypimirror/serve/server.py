@@ -28,6 +28,7 @@ from gevent.event import Event
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
+from pypimirror import streams
 from pypimirror.serve.app import create_app
 from pypimirror.serve.landing import install_commands
 from pypimirror.serve.metrics import Metrics
@@ -186,4 +187,5 @@ def _fail(code: int, message: str) -> int:
 
 
 if __name__ == "__main__":
+    streams.prepare()
     sys.exit(main())

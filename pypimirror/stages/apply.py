@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from pypimirror import texts
 from pypimirror.config import ConfigError
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import plan, sequence
@@ -40,9 +41,9 @@ class Planned(msgspec.Struct, frozen=True):
 def read(path: Path) -> Planned:
     """Read what `sync --dry-run --json` wrote; raises `ConfigError`."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Planned)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        return msgspec.json.decode(texts.read(path), type=Planned)
+    except texts.TextError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except msgspec.DecodeError as error:
         made = "make one with 'pypimirror sync --dry-run --json'"
         raise ConfigError(f"{path}: is no plan of version {VERSION}: {error}; {made}") from error

@@ -1,25 +1,11 @@
-"""Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel.
-
-What the readers of `pypimirror.verify.zips` can unpack, this one can too: members that are packed
-by zstd as well, which `zipfile` knows since Python 3.14.
-"""
+"""Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel."""
 
 from __future__ import annotations
 
-import lzma
 import re
-import struct
-import sys
+import zipfile
 import zlib
 from pathlib import Path
-
-if sys.version_info >= (3, 14):
-    import zipfile
-
-    from compression import zstd
-else:
-    from backports import zstd
-    from backports.zstd import zipfile
 
 #: Bytes; far beyond any real METADATA, far below what hurts.
 _MAX_METADATA = 16 << 20
@@ -29,9 +15,6 @@ _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
-    zstd.ZstdError,
-    struct.error,
     EOFError,
     OSError,
     RuntimeError,
