@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from pypimirror import __version__, space
-from pypimirror.catalog import entries, inspection, statistics, totals
+from pypimirror.catalog import entries, inspection, leaving, statistics, totals
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.config import Config
@@ -152,6 +152,8 @@ def _held(figures: _Figures, connection: Connection) -> None:
     states, size = totals.by_state(connection)
     figures.set_each("files", "Files, by state.", "state", states)
     figures.set("held_bytes", "Bytes of all files that are verified or published.", size)
+    told = "Files that are kept though the upstream deleted them."
+    figures.set("kept_files", told, leaving.count_kept(connection)[0])
     held = statistics.last(connection)
     if held is None:
         return

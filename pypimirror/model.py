@@ -55,6 +55,7 @@ class Reason(StrEnum):
     HOST_NOT_ALLOWED = "host-not-allowed"  #: a host or address that the configuration does not name
     # Index
     BAD_PAGE = "bad-page"  #: a page that cannot be read as what it says it is
+    BAD_LIST = "bad-list"  #: a project list that the upstream's pages do not bear out, or none
     API_VERSION = "api-version"  #: an unknown major version of the simple API
     WRONG_PROJECT = "wrong-project"  #: a page or file that names another project
     UNSAFE_NAME = "unsafe-name"  #: a file name that cannot be one component of a path
@@ -186,6 +187,7 @@ class ProjectList(msgspec.Struct, frozen=True):
     api_version: tuple[int, int] = (1, 0)
     serial: int | None = None
     warnings: tuple[str, ...] = ()
+    links: dict[str, str] = {}  #: by name, where its page is said to be, if not where one looks
 
 
 class ReadError(PypimirrorError):

@@ -126,7 +126,8 @@ class UpstreamSection(LoginKeys, WayKeys, _Section):
     )
     url: IndexUrl = Field(
         description="The address of the index, or of the page of links; `file:///…/` for a "
-        "directory that holds one, or just files. Default: PyPI, as the pypi-simple library has it."
+        "directory that holds one, or just files: these are taken for an index of the projects "
+        "that their names tell. Default: PyPI, as the pypi-simple library has it."
     )
     follow_external: bool = Field(
         False,
@@ -135,6 +136,12 @@ class UpstreamSection(LoginKeys, WayKeys, _Section):
         "a page of links names, and behind links that do not tell the name of their file. Only "
         "hosts that `hosts` allows are asked. Links to files with a name need this not: for them "
         "`hosts` alone decides.",
+    )
+    has_list: bool = Field(
+        True,
+        description="Whether it has a list of its projects, which globs and an empty "
+        "`select.projects` need. `false`: it is asked by name alone, for projects that are named, "
+        "or that another upstream lists.",
     )
     hosts: tuple[str, ...] = Field(
         (),
@@ -306,6 +313,12 @@ class DeleteSection(_Section):
         "files because the upstream dropped them. One project alone never trips it.",
     )
     max_count: int = Field(1000, ge=0, description="The same as a number of files.")
+    keep: bool = Field(
+        False,
+        description="Whether files stay that the upstream deletes, each marked as yanked, with the "
+        "reason that it was deleted: who pins it gets it, and nobody else does. What the upstream "
+        "quarantines, or describes so that `[select]` leaves it out, goes all the same.",
+    )
 
 
 class MetricsSection(_Section):

@@ -8,19 +8,57 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from pypimirror.catalog.files import is_listed
-from pypimirror.catalog.projects import CHUNK, chunks
+from pypimirror.catalog.projects import CHUNK, UNREAD, chunks
 from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.schema import IS_LEAVING, files, projects
-from pypimirror.catalog.states import Cause
+from pypimirror.catalog.states import PROVEN, Cause
 
 #: Causes that are the upstream's doing, and that the deletion guard counts.
-LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS})
+LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT})
 
 
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as not offered any more, or as offered again."""
     for chunk in chunks(ids):
         connection.execute(update(files).where(files.c.id.in_(chunk)).values(gone=cause))
+
+
+def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
+    """Have those files stay that are on pages, and about to leave since they are deleted upstream.
+
+    Of all projects, or of these.
+    """
+    kept = update(files).where(
+        IS_LEAVING, files.c.gone == Cause.UPSTREAM, files.c.state.in_(list(PROVEN))
+    )
+    for chunk in [None] if ids is None else chunks(ids):
+        some = kept if chunk is None else kept.where(files.c.project_id.in_(chunk))
+        connection.execute(some.values(gone=Cause.KEPT))
+
+
+def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """Note that files stay though they are deleted upstream, and so do their projects."""
+    for chunk in chunks(ids):
+        # A page that has led to the upstream has nowhere to lead to any more.
+        values = {"gone": None, "kept": now, "linked": None}
+        connection.execute(update(files).where(files.c.id.in_(chunk)).values(values))
+        theirs = projects.c.id.in_(select(files.c.project_id).where(files.c.id.in_(chunk)))
+        stays = update(projects).where(theirs, projects.c.gone == Cause.UPSTREAM)
+        connection.execute(stays.values(gone=None, kept=now))
+
+
+def look_at_kept(connection: Connection) -> None:
+    """Mark the projects of files that are kept, to be decided on whatever their pages say."""
+    kept = select(files.c.project_id).where(files.c.kept.is_not(None))
+    marked = update(projects).where(projects.c.id.in_(kept), projects.c.gone.is_(None))
+    connection.execute(marked.values(look=True, todo=True, **UNREAD))
+
+
+def count_kept(connection: Connection) -> tuple[int, int]:
+    """Return how many files are kept though they are deleted upstream, and of how many projects."""
+    query = select(func.count(), func.count(files.c.project_id.distinct()))
+    number, of = connection.execute(query.where(files.c.kept.is_not(None))).one()
+    return number, of
 
 
 def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
@@ -58,6 +96,12 @@ def dropped(connection: Connection) -> Iterator[AnyRow]:
         .order_by(projects.c.id)
     )
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def any_stays(connection: Connection) -> bool:
+    """Whether any file is on a page, or about to be, that is not about to leave."""
+    query = select(files.c.id).where(is_listed(), files.c.gone.is_(None))
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:

@@ -97,6 +97,16 @@ def choose_again(connection: Connection, now: float) -> None:
 UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest": None}
 
 
+def ask_again(connection: Connection) -> None:
+    """Mark projects whose pages stay though the upstream has none: the guard held them back.
+
+    What a broken upstream takes back moves no list.
+    """
+    held_back = (projects.c.todo.is_(True), projects.c.live.is_(True), projects.c.look.is_(False))
+    gone = projects.c.gone == Cause.UPSTREAM
+    connection.execute(update(projects).where(*held_back, gone).values(look=True))
+
+
 def check_again(connection: Connection, upstream: str, limit: int) -> None:
     """Mark projects of an upstream, at most `limit`: those that were asked for longest ago."""
     columns = projects.c
@@ -116,9 +126,9 @@ def highest_id(connection: Connection) -> int:
 
 
 def known(connection: Connection) -> Iterator[AnyRow]:
-    """Stream name, serial, upstream, selection and gone of every project."""
-    columns = projects.c
-    query = select(columns.name, columns.serial, columns.upstream, columns.selection, columns.gone)
+    """Stream name, serial, upstream, selection, gone and kept of every project."""
+    c = projects.c
+    query = select(c.name, c.serial, c.upstream, c.selection, c.gone, c.kept)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
@@ -349,7 +359,7 @@ def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     connection.execute(
         update(projects)
         .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
-        .values(gone=cause, todo=True, relist=case((projects.c.live.is_(True), True)))
+        .values(gone=cause, kept=None, todo=True, relist=case((projects.c.live.is_(True), True)))
     )
     connection.execute(
         update(files)

@@ -52,6 +52,7 @@ projects = Table(
     Column("etag", Text),
     Column("last_modified", Text),
     Column("page_digest", Text),  # of the upstream's page that was read last
+    Column("page_at", Text),  # where that is, from the upstream's address; null: where one looks
     Column("api_version", Text),  # null until its page was read
     Column("status", Text),  # null where active
     Column("status_reason", Text),
@@ -61,6 +62,7 @@ projects = Table(
     Column("choice_until", Float),  # when time alone changes what is selected of it
     Column("facts", Text),  # JSON: core metadata that was read for the selection, by its digest
     Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("kept", Float),  # since when it is here though the upstream has deleted it
     Column("checked_at", Float),  # when its page was last asked for
     Column("read_at", Float),  # when that was last read whole, and not said to be unchanged
     Column("look", Boolean, nullable=False),  # its page must be asked for
@@ -115,6 +117,7 @@ files = Table(
     Column("provenance_sha256", LargeBinary),  # of the attestations that are held
     Column("extra", Text),  # JSON object
     Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("kept", Float),  # since when it is on a page though the upstream has deleted it
     Column("linked", Boolean),  # its page leads, or led, to the upstream; null where not
     Column("withdrawn_at", Float),  # null once the bytes are removed
     Column("attempts", SmallInteger),  # runs in a row that failed to get it; null where none
@@ -130,6 +133,8 @@ IS_WITHDRAWN = files.c.state == _withdrawn
 Index("ix_files_past", files.c.id, sqlite_where=IS_WITHDRAWN)
 _held = files.c.withdrawn_at.is_not(None)
 Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held)
+_kept = files.c.kept.is_not(None)
+Index("ix_files_kept", files.c.project_id, sqlite_where=_kept)
 _waits = files.c.next_try.is_not(None)
 Index("ix_files_next_try", files.c.next_try, sqlite_where=_waits)
 

@@ -70,6 +70,8 @@ class Cause(StrEnum):
     #: What the upstream says of it has changed, so that the configuration does not select it.
     CLAIMS = "claims"
     SELECTION = "selection"  #: the configuration does not select it
+    #: The upstream dropped it, and the configuration keeps it: it is to stay, with a mark.
+    KEPT = "kept"
     QUARANTINE = "quarantine"  #: the upstream withholds it for now; its bytes stay here
 
 

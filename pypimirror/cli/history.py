@@ -11,7 +11,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pypimirror.catalog import files, projects, runs, totals
+from pypimirror.catalog import files, leaving, projects, runs, totals
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.cli import proofs, show, table
@@ -54,6 +54,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
             "projects": totals.held(connection).projects,
             "files": counted,
             "bytes": size,
+            "kept": dict(zip(("files", "projects"), leaving.count_kept(connection), strict=True)),
             "last_run": show.run_document(last[0]) if last else None,
         }
     if as_json:
@@ -63,6 +64,11 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     out.print(f"  {document['projects']} projects, {amount(document['bytes'])} verified")
     counts = (f"{number} {state}" for state, number in document["files"].items() if number)
     out.print(f"  files: {', '.join(counts) or 'none'}")
+    if document["kept"]["files"]:
+        out.print(
+            "  {files} files of {projects} projects are kept though the upstream "
+            "deleted them".format(**document["kept"])
+        )
     if document["last_run"]:
         run = document["last_run"]
         started = when(run["started_at"])
@@ -92,6 +98,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
         "serial": row.serial,
         "status": row.status or "active",
         "gone": row.gone,
+        "kept": row.kept,
         "files": [
             {
                 "file": file.filename,
@@ -100,6 +107,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
                 "size": file.size,
                 "sha256": file.sha256.hex() if file.sha256 else None,
                 "core_metadata": file.metadata_sha256 is not None,
+                "kept": file.kept,
                 "tries": _tries(file),
                 "url": file.url,
             }
@@ -139,7 +147,8 @@ _FILES = (
 
 def _file_row(file: dict[str, Any]) -> tuple[str, ...]:
     size = "" if file["size"] is None else amount(file["size"])
-    return file["file"], file["state"], proofs.text(file["proof"]), size, file["sha256"] or ""
+    state = file["state"] if file["kept"] is None else f"{file['state']}, deleted upstream"
+    return file["file"], state, proofs.text(file["proof"]), size, file["sha256"] or ""
 
 
 def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pypimirror.config import Config
-from pypimirror.doctor import catalog, directory, prefect, roundtrip, space, upstreams
+from pypimirror.doctor import catalog, directory, lists, prefect, roundtrip, space, upstreams
 from pypimirror.doctor.finding import Finding, failed
 
 Check = Callable[[Config], Iterator[Finding]]
@@ -16,6 +16,7 @@ CHECKS: dict[str, Check] = {
     "catalog": catalog.check,
     "space": space.check,
     "upstream": upstreams.check,
+    "list": lists.check,
     "round trip": roundtrip.check,
 }
 

@@ -41,7 +41,7 @@ def check(config: Config) -> Iterator[Finding]:
             (upstream, *place) for upstream in config.upstream for place in places(upstream)
         )
     }
-    answers = _ask(config, [job for _, _, job in asked.values()])
+    answers = ask(config, [job for _, _, job in asked.values()])
     for number, (upstream, url, job) in asked.items():
         yield _judge(upstream, url, job, answers.get(number))
     yield _clock([a.ahead for a in answers.values() if a.ahead is not None])
@@ -53,7 +53,7 @@ def _probe(number: int, upstream: UpstreamSection, name: str, url: str, project:
     return Probe(number, name, f"{url}{project}/", project)
 
 
-def _ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
+def ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
     """Return the answers that came in time, by number."""
     hello = Hello(
         remotes=remotes(config),

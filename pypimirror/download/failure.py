@@ -37,6 +37,7 @@ class FetchError(PypimirrorError):
         again: Again = Again.NEVER,
         throttled: bool = False,
         retry_after: float | None = None,
+        status: int = 0,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -44,6 +45,7 @@ class FetchError(PypimirrorError):
         self.again = again
         self.throttled = throttled  #: the host asks to be left alone
         self.retry_after = retry_after  #: for so many seconds
+        self.status = status  #: of the answer, where that is what was wrong with it
 
 
 def bad_response(message: str) -> FetchError:
@@ -54,12 +56,14 @@ def bad_response(message: str) -> FetchError:
 def status_failure(status: int, url: str, retry_after: float | None = None) -> FetchError:
     """Return the failure for an answer with an unwanted status."""
     if status in MISSING_STATUSES:
-        return FetchError(Reason.MISSING, f"{url} is not there (status {status}).")
+        missing = f"{url} is not there (status {status})."
+        return FetchError(Reason.MISSING, missing, status=status)
     if status in (401, 403):
         return FetchError(
             Reason.HTTP_STATUS,
             f"{url} may not be read (status {status}). If it needs a login, give `username` and "
             "`password`, or `token`, of the [[upstream]], or put it into a netrc file.",
+            status=status,
         )
     if 200 <= status < 400:
         return bad_response(f"{url} answered with status {status}, which nobody asked for.")
@@ -70,6 +74,7 @@ def status_failure(status: int, url: str, retry_after: float | None = None) -> F
         again=Again.ALWAYS if retried else Again.NEVER,
         throttled=status in THROTTLING_STATUSES,
         retry_after=retry_after,
+        status=status,
     )
 
 

@@ -93,7 +93,7 @@ class Fetcher:
         self._client.close()
 
     def _page(self, job: FetchPage) -> PageResult:
-        attempts = Attempts(self, (job.url,))
+        attempts = Attempts(self, (job.url, *job.others))
         try:
             return attempts.run(
                 lambda url: fetch_page(self._client, job, url, self._hello.max_page_size)
@@ -102,13 +102,13 @@ class Fetcher:
             return job.failed(attempts.problem(error, project=job.project))
 
     def _list(self, job: FetchList) -> ListResult:
-        limit = self._hello.max_list_size
+        limit = min(self._hello.max_list_size, job.max_size or self._hello.max_list_size)
         attempts = Attempts(self, (job.url,))
         received = self._progress(job.id, attempts)
         try:
             return attempts.run(lambda url: fetch_list(self._client, job, url, limit, received))
         except FetchError as error:
-            return job.failed(attempts.problem(error))
+            return ListResult(job.id, error.status, problem=attempts.problem(error))
 
     def _links(self, job: FetchLinks) -> LinksResult:
         from pypimirror.download.links import fetch_links
@@ -191,10 +191,12 @@ class Attempts:
             except FetchError as error:
                 self._errors[url] = error
         doubtful: set[str] = set()  # failed once in a way that is worth one more attempt
+        rested: dict[str, float] = {}  # when a resource may be asked again
         for round_number in range(hello.tries):
             if round_number:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
             for url, host in list(left.items()):
+                gevent.sleep(max(0.0, rested.get(url, 0.0) - time.monotonic()))
                 self._gate = gate = self._fetcher.gate(host)
                 try:
                     with gate.turn(), self._fetcher._places:
@@ -205,6 +207,8 @@ class Attempts:
                         error.again is Again.ONCE and url in doubtful
                     ):
                         del left[url]
+                    elif error.retry_after is not None:
+                        rested[url] = time.monotonic() + error.retry_after
                     elif error.again is Again.ONCE:
                         doubtful.add(url)
                     if error.reason is Reason.DISK:
@@ -242,13 +246,18 @@ class Attempts:
                     places.acquire()
             else:
                 break
+        if closed := cooldowns.closed(host):
+            raise _for_later(f"{host} wants no requests", closed)
         self.count += 1
+        asked = time.monotonic()
         try:
             result = attempt(url)
         except FetchError as error:
             gate.went_wrong(error)
             if error.throttled:
-                cooldowns.throttle(host, error.retry_after)
+                cooldowns.throttle(host, error.retry_after, asked)
+            if error.retry_after is not None and error.retry_after > cooldowns.longest:
+                raise _for_later(error.message.rstrip("."), error.retry_after) from error
             raise
         gate.went_well()
         cooldowns.relieve(host)
@@ -258,6 +267,14 @@ class Attempts:
         errors = list(self._errors.values())
         strong = [error for error in errors if error.reason not in _WEAK]
         return (strong or errors)[0]
+
+
+def _for_later(said: str, rest: float) -> FetchError:
+    """Return the failure of what asks for a longer rest than any run waits for."""
+    return FetchError(
+        Reason.HTTP_STATUS,
+        f"{said} and asks to be left alone for {rest:.0f} s; a later run asks again.",
+    )
 
 
 def _given_up(transfer: FileTransfer, attempts: Attempts, last: FetchError) -> FileResult:

@@ -1,15 +1,19 @@
 """An upstream that is a directory: `file:///srv/index/simple/`, or one of files (find-links).
 
 Looks like HTTP to the rest: what is there is a 200, what is not a 404, and a validator that still
-holds a 304. A directory is the page that it has, else the list of its files. Nothing is opened
-outside of the upstream's own directory (of an index `simple/`: the one that this is in), whatever
-a link or a symbolic link says.
+holds a 304. A directory is the page that it has, else the list of what is in it: directories, which
+may be an index without a list of its own, and files. Of a directory of files, a project's page is
+put together where it is asked for, so that it is an index as well.
+
+Nothing is opened outside of the upstream's own directory (of an index `simple/`: the one that this
+is in), whatever a link or a symbolic link says.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -23,13 +27,18 @@ from pypimirror.download.connection import Head
 from pypimirror.download.failure import FetchError
 from pypimirror.download.protocol import Remote
 from pypimirror.download.transport import Answer, Headers
+from pypimirror.filenames import is_distribution
 from pypimirror.model import Reason
+from pypimirror.upstream.grouping import project_of
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = "text/html; charset=utf-8"
 
 #: What a directory is shown as, best first: files that an index has for its pages.
 _PAGES = {"index.v1_json": _JSON, "index.json": _JSON, "index.html": _HTML}
+
+#: Of directories of files: when they were read, and what they had then.
+_seen: dict[Path, tuple[int, dict[str, list[str]]]] = {}
 
 
 class FileBody:
@@ -61,11 +70,11 @@ def get(remote: Remote, url: str, headers: dict[str, str]) -> Response:
     request = PreparedRequest()
     request.url = url
     if path is None:
-        return _answer(request, 404)
+        return _of_files(request, remote, url)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            return _directory(request, path, url)
+            return _directory(request, path, url, _is_root(remote, path))
         if not stat.S_ISREG(status.st_mode):
             return _answer(request, 404)
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
@@ -103,10 +112,60 @@ def _path(remote: Remote, url: str) -> Path | None:
     return Path(path) if os.path.exists(path) else None  # noqa: PTH110
 
 
-def _directory(request: PreparedRequest, path: Path, url: str) -> Response:
+def _is_root(remote: Remote, path: Path) -> bool:
+    return str(path) == os.path.realpath(unquote(urlsplit(remote.url).path))
+
+
+def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) -> Response:
     """Show a directory without a page of its own as a page of links."""
-    names = sorted(entry.name for entry in path.iterdir() if entry.is_file())
-    links = "".join(f'<a href="{quote(name)}">{escape(name)}</a><br>\n' for name in names)
+    directories, files = [], []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir() and not entry.name.startswith("."):
+                directories.append(f"{entry.name}/")
+            elif entry.is_file():
+                files.append(entry.name)
+    # Of what is a project's directory already, the files beside it are not the page.
+    ours = {f"{project}/" for project in _by_project(path)} if is_root else set()
+    return _page(request, url, sorted(ours.union(directories)), sorted(files))
+
+
+def _of_files(request: PreparedRequest, remote: Remote, url: str) -> Response:
+    """Put together the page of a project of which files lie in the upstream's directory."""
+    root = Path(os.path.realpath(unquote(urlsplit(remote.url).path)))
+    asked, slash, rest = unquote(urlsplit(url).path).rpartition("/")
+    if rest or not slash or os.path.realpath(os.path.dirname(asked)) != str(root):  # noqa: PTH120
+        return _answer(request, 404)
+    try:
+        found = _by_project(root).get(asked.rpartition("/")[2])
+    except OSError:
+        found = None
+    return (
+        _page(request, url, [], [f"../{name}" for name in found])
+        if found
+        else _answer(request, 404)
+    )
+
+
+def _by_project(root: Path) -> dict[str, list[str]]:
+    """Return the distributions in a directory by project, as far as their names tell."""
+    seen = root.stat().st_mtime_ns
+    if _seen.get(root, (0, {}))[0] != seen:
+        found: dict[str, list[str]] = {}
+        for name in sorted(entry.name for entry in os.scandir(root) if entry.is_file()):
+            if is_distribution(name) and (project := project_of(name)) is not None:
+                found.setdefault(project, []).append(name)
+        _seen[root] = seen, found
+    return _seen[root][1]
+
+
+def _page(
+    request: PreparedRequest, url: str, directories: Sequence[str], files: Sequence[str]
+) -> Response:
+    links = "".join(
+        f'<a href="{quote(name)}">{escape(name.removeprefix("../"))}</a><br>\n'
+        for name in (*directories, *files)
+    )
     title = f"Files in {escape(url)}"
     head = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
     body = f"{head}<body>\n{links}</body></html>\n".encode()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
+import msgspec
 from requests.models import Response
 
 from pypimirror import bounded
@@ -29,8 +30,12 @@ YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
 def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResult:
     """Ask for a project page and parse it; at most `limit` bytes, decompressed.
 
-    Raises `FetchError`, and `ReadError` for a page that cannot be read.
+    `url` is one of the job's addresses. Raises `FetchError`, and `ReadError` for a page that cannot
+    be read.
     """
+    at = "" if url == job.url else url
+    if at:  # validators of one place are no other's
+        job = msgspec.structs.replace(job, etag=None, last_modified=None)
     response = _ask(client, job, url)
     serial = bounded.serial(response.headers.get("X-PyPI-Last-Serial"))
     if response.status_code == 304:
@@ -57,6 +62,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
         serial=serial,
         digest=hashlib.sha256(body).hexdigest(),
         linked=linked,
+        at=at,
     )
 
 

@@ -1,35 +1,61 @@
 """Asking an upstream whether it answers, as cheaply as can be told honestly. One call, one attempt.
 
-A project's page is fetched and read, which shows that the address is that of an index; for
-everything else the head of the answer does, since a project list may have 40 MB.
+A project's page is fetched and read, which shows that the address is that of an index. So is a
+project list that is not long: those of public indexes have 40 MB. For all else the head of the
+answer does.
 """
 
 from __future__ import annotations
 
 import time
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
 from requests.models import Response
 
 from pypimirror.download.client import Client, discard
+from pypimirror.download.failure import FetchError
 from pypimirror.download.pages import whole
 from pypimirror.download.protocol import Hello, Probe, Probed
+from pypimirror.model import Reason
+from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import ACCEPT, parse_page
+
+#: Bytes beyond which a list is not read, and projects of it that are told.
+_LONG = 2 << 20
+_SHOWN = 5000
 
 
 def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
     """Ask once. Raises `FetchError`, and `ReadError` for what is no page of this project."""
     headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
     started = time.monotonic()
-    response = client.get(job.remote, url, headers, "GET" if job.project else "HEAD")
+    reads = bool(job.project or job.listing)
+    response = client.get(job.remote, url, headers, "GET" if reads else "HEAD")
+    listed = None
     seconds, ahead = time.monotonic() - started, _ahead(response)
     if job.project and response.status_code == 200:
         body = whole(response, hello.max_page_size)
         content_type = response.headers.get("Content-Type", "")
         parse_page(body, content_type=content_type, url=response.url, project=job.project)
+    elif job.listing and response.status_code == 200:
+        listed = _listed(response)
     else:
         discard(response)
-    return Probed(job.id, response.status_code, response.url, seconds, ahead)
+    return Probed(job.id, response.status_code, response.url, seconds, ahead, listed)
+
+
+def _listed(response: Response) -> dict[str, str] | None:
+    try:
+        body = whole(response, _LONG)
+    except FetchError as error:
+        if error.reason is not Reason.TOO_LARGE:
+            raise
+        return None
+    content_type = response.headers.get("Content-Type", "")
+    found = parse_list(body, content_type, response.url)
+    first = found.projects[:_SHOWN]
+    return {p.name: found.links.get(p.name) or f"{quote(p.name)}/" for p in first}
 
 
 def _ahead(response: Response) -> float | None:

@@ -46,12 +46,16 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
 
 
 class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
-    """Ask for one project page and parse it."""
+    """Ask for one project page and parse it.
+
+    The validators are those of the page at `url`.
+    """
 
     id: int
     remote: str
     url: str
     project: str
+    others: tuple[str, ...] = ()  #: where the page may be besides, tried in turn
     etag: str | None = None
     last_modified: str | None = None
     links: bool = False  #: also tell of linked pages and of downloads without a name
@@ -93,6 +97,7 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
     path: str
     etag: str | None = None
     last_modified: str | None = None
+    max_size: int | None = None  #: bytes, where fewer are wanted than `Hello.max_list_size`
 
     @property
     def cost(self) -> int:
@@ -105,12 +110,13 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
-    """Ask whether there is an answer at all; of a `project` page, also whether it is one."""
+    """Ask whether there is an answer at all; of a page or a list, also whether it is one."""
 
     id: int
     remote: str
     url: str
-    project: str = ""
+    project: str = ""  #: whose page it is to be
+    listing: bool = False  #: whether it is to be a project list
 
     @property
     def cost(self) -> int:
@@ -161,6 +167,7 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
     digest: str = ""  #: sha256 of the page's decoded body, hex
     linked: LinkPage | None = None  #: where it leads to, so far as asked for; without `files`
+    at: str = ""  #: which of the job's other addresses gave it
 
 
 class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
@@ -171,6 +178,8 @@ class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
     url: str = ""  #: after redirects
     seconds: float = 0.0  #: until the head of the answer
     ahead: float | None = None  #: seconds that the other clock is ahead of ours; None: not told
+    #: Some projects of a list, and where it says that their pages are; None where it is long.
+    listed: dict[str, str] | None = None
     problem: Problem | None = None
 
 
@@ -192,6 +201,7 @@ class ListResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
     """The answer to a `FetchList`."""
 
     id: int
+    status: int = 0  #: of an answer that was no list
     content_type: str = ""
     url: str = ""  #: after redirects
     not_modified: bool = False

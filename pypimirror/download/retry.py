@@ -34,45 +34,73 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         return None
 
 
+#: Seconds that a host is left alone at first where an answer asks for a longer rest.
+_FIRST = 2.0
+
+
 class Cooldowns:
     """Hosts that asked to be left alone, and until when.
 
-    All jobs of a host share its cooldown, so that one answer of 429 quiets all of them. Without
-    a Retry-After the pause doubles with each further such answer and ends with the first good
-    one.
+    One answer of 429 or 503 may speak of its host or of one resource alone, and does not say which.
+    The rules:
+
+    1. A resource is left alone for as long as its answer says; that is `Attempts`' business.
+    2. A host that has given a good answer since that request began is not overloaded: all others go
+       on.
+    3. Else all jobs of the host rest, at first for a moment at most, whatever the answer asks for.
+       The rest doubles with each such answer after it, up to what the answers ask for, and the
+       first good one ends that. Where that comes before the rest is over that was asked for, it
+       was not the host's, and the host rests for less the next time.
+    4. A host that has asked for a rest which no run waits for, and still does after rests as long
+       as a run waits, is asked no more until that is over.
     """
 
     def __init__(
         self, base: float, longest: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._base = base
-        self._longest = longest
+        self.longest = longest
         self._clock = clock
         self._until: dict[str, float] = {}
         self._level: dict[str, int] = {}
+        self._good: dict[str, float] = {}
+        self._wanted: dict[str, float] = {}
+        self._needless: dict[str, int] = {}
+        self._closed: dict[str, float] = {}
 
     def remaining(self, host: str) -> float:
         """Return the seconds for which `host` is still to be left alone."""
-        if not self._until:
-            return 0.0
-        until = self._until.get(host)
-        if until is None:
-            return 0.0
-        return max(0.0, until - self._clock())
+        return self._left(self._until, host)
 
-    def throttle(self, host: str, retry_after: float | None) -> None:
-        """Note that `host` asked to be left alone, for `retry_after` seconds if it said so."""
+    def closed(self, host: str) -> float:
+        """Return the seconds for which `host` wants no requests at all, longer than a run waits."""
+        return self._left(self._closed, host)
+
+    def _left(self, until: dict[str, float], host: str) -> float:
+        return max(0.0, until[host] - self._clock()) if host in until else 0.0
+
+    def throttle(self, host: str, retry_after: float | None, asked: float) -> None:
+        """Note that an answer to what was asked of `host` at a time asks for a rest.
+
+        `retry_after` says for how many seconds, if it does.
+        """
         now = self._clock()
-        if retry_after is None:
-            if self._until.get(host, 0.0) > now:
-                return  # a neighbour's answer to the same overload
-            level = self._level.get(host, 0)
-            self._level[host] = min(level + 1, 32)
-            retry_after = self._base * 2.0**level
-        until = now + min(retry_after, self._longest)
-        self._until[host] = max(until, self._until.get(host, 0.0))
+        if self._good.get(host, -1.0) >= asked or self._until.get(host, 0.0) > now:
+            return  # it answers others; or a neighbour's answer to the same overload
+        level = self._level.get(host, 0)
+        self._level[host] = min(level + 1, 32)
+        shortest = self._base
+        if retry_after is not None:
+            shortest = _FIRST / 2.0 ** self._needless.get(host, 0)
+        rest = min(shortest * 2.0**level, self.longest)
+        self._until[host] = now + (rest if retry_after is None else min(rest, retry_after))
+        self._wanted[host] = now + (retry_after or 0.0)
+        if rest == self.longest and retry_after is not None and retry_after > rest:
+            self._closed[host] = now + retry_after
 
     def relieve(self, host: str) -> None:
         """Note that `host` gave a good answer."""
-        if self._level:
-            self._level.pop(host, None)
+        now = self._good[host] = self._clock()
+        if self._level and self._level.pop(host, 0):
+            is_needless = now < self._wanted[host]
+            self._needless[host] = min(self._needless.get(host, 0) + 1, 32) if is_needless else 0

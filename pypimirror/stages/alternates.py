@@ -19,7 +19,7 @@ from sqlalchemy import Row
 
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.model import File
-from pypimirror.stages import pages
+from pypimirror.stages import listings, pages
 from pypimirror.stages.run import Run, further_places
 
 
@@ -38,7 +38,12 @@ def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
     for position, upstream in enumerate(run.config.upstream):
         for name, url in further_places(upstream):
             due = [answer.row for answer in waiting.values() if answer.position == position]
-            jobs = (pages.page_job(row.id, upstream, (name, url), row.name) for row in due)
+            jobs = (
+                pages.page_job(
+                    row.id, upstream, (name, url), row.name, listings.of_row(run, upstream, row)
+                )
+                for row in due
+            )
             for result in pages.ask(run, jobs):
                 if result.page is not None:
                     yield _taken(run, waiting.pop(result.id), result, name)

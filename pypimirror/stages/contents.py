@@ -15,9 +15,11 @@ from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.states import PROVEN, State
+from pypimirror.filenames import version_text
 from pypimirror.model import ProjectStatus
 from pypimirror.publish import legacy, render
 from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
+from pypimirror.stages import keep
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
 
@@ -47,16 +49,26 @@ def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[An
 def page_of(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
     """Put together what a project's page says, with the serial of the page before it."""
     major, minor = (row.api_version or "1.0").split(".")
+    held = list(held)
     return Page(
         project=row.name,
         api_version=(int(major), int(minor)),
         serial=row.page_serial,
         status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
         status_reason=row.status_reason,
-        versions=_decode_versions(row.versions) if row.versions else None,
+        versions=_versions(row, held),
         files=tuple(_page_file(run, row.name, file) for file in held),
         extra=_decode_object(row.extra) if row.extra else {},
     )
+
+
+def _versions(row: Row[Any], held: Iterable[Row[Any]]) -> tuple[str, ...] | None:
+    """Return the versions that a page lists: also those that only files have which are kept."""
+    if not row.versions:
+        return None
+    told = _decode_versions(row.versions)
+    kept = (version_text(file.filename, row.name) for file in held if file.kept is not None)
+    return (*told, *dict.fromkeys(v for v in kept if v is not None and v not in told))
 
 
 def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
@@ -71,7 +83,7 @@ def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
         size=file.size,
         upload_time=file.upload_time,
         requires_python=file.requires_python,
-        yanked=file.yanked,
+        yanked=keep.mark(file.yanked, file.kept),
         core_metadata=metadata.hex() if metadata else None,
         provenance=_is_attested(file) and run.config.publish.provenance,
         elsewhere=Elsewhere(file.url, file.provenance) if file.linked else None,

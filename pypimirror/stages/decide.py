@@ -26,7 +26,8 @@ Rules, in this order, for each file name:
    before, the failures so far mean nothing. Where it is only to be linked, it is linked; what is on
    a page with its own bytes becomes so when that page leads to the upstream.
 7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
-   upstream withholds it, else "upstream"). Applied later, after the deletion guard has seen all.
+   upstream withholds it, "kept" where it is on a page and the configuration keeps what is deleted,
+   else "upstream"). Applied later, after the deletion guard has seen all. What is kept stays so.
    Where something could not be read that may offer it still, it stays.
 """
 
@@ -68,6 +69,7 @@ class Terms:
     owner: str  #: the name of the upstream whose page is decided on
     authoritative: str | None = None  #: the source whose claims win
     replace_changed: bool = False  #: whether a changed digest replaces the file
+    keep: bool = False  #: whether what the upstream deletes stays, with a mark
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,13 +114,14 @@ def decide(
     terms: Terms,
     links: Mapping[str, Link] = _NO_LINKS,
     lost: Collection[str] = (),
+    unwanted: Collection[str] = (),
 ) -> Decision:
     """Hold a page against what the catalog has of its project.
 
     `selected` goes with `page.files`; `locations` holds a directory for each file that does not
     belong in the project's own; `pooled` holds what other sources claim; `links` has an entry for
     each file that is not to be held here; `lost` names those that are deselected for the
-    upstream's words.
+    upstream's words, `unwanted` those that are not on the page and would not be selected.
     """
     decision = Decision()
     offered: set[str] = set()
@@ -155,7 +158,7 @@ def decide(
     # Problems name files as people read them: cut short, without control characters.
     refused_links = {problem.file for problem in page.problems}
     offered.update(name for name in held if printable(name) in refused_links)
-    _missing(decision, page, held, offered, lost)
+    _missing(decision, page, held, offered, lost, unwanted if terms.keep else None)
     return decision
 
 
@@ -222,6 +225,7 @@ def _known(
             if old.gone == Cause.QUARANTINE:  # which is over, and these bytes do not come back
                 decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return
+    row["kept"] = None
     changes = {key: value for key, value in row.items() if value != getattr(old, key)}
     if changes:
         decision.changed.append({"id": old.id, **changes})
@@ -281,20 +285,33 @@ def _missing(
     held: Mapping[str, HeldFile],
     offered: set[str],
     lost: Collection[str],
+    unwanted: Collection[str] | None,
 ) -> None:
-    """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror."""
+    """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror.
+
+    `unwanted` is None where nothing that is deleted is kept.
+    """
     listed = {file.filename: file for file in page.files}
     absent = Cause.QUARANTINE if page.status is ProjectStatus.QUARANTINED else Cause.UPSTREAM
     for filename, old in held.items():
         if filename in offered or (page.partial and filename not in listed):
             continue
-        cause = absent
+        cause: Cause | None = absent
         if filename in listed:
             cause = Cause.CLAIMS if filename in lost else Cause.SELECTION
+        elif absent is Cause.UPSTREAM and unwanted is not None and State(old.state) in PROVEN:
+            cause = Cause.SELECTION if filename in unwanted else _kept(old)
         if cause is Cause.CLAIMS and (yanked := listed[filename].yanked) not in (None, old.yanked):
             decision.changed.append({"id": old.id, "yanked": yanked})
-        if old.gone != cause:
+        if cause is None and old.gone is not None:
+            decision.back.append(old.id)
+        elif cause is not None and old.gone != cause:
             decision.gone.setdefault(cause, []).append(old.id)
+
+
+def _kept(old: HeldFile) -> Cause | None:
+    """Return how a file that is deleted stays: None where it is marked so already."""
+    return Cause.KEPT if old.kept is None else None
 
 
 def columns(

@@ -34,8 +34,11 @@ from pypimirror.stages import (
     alternates,
     backoff,
     elsewhere,
+    keep,
+    listings,
     lists,
     metadata,
+    misses,
     pages,
     retry,
     seen,
@@ -59,6 +62,7 @@ def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
     run.reporter.begin(Stage.DISCOVER, None)
     trust.look_again(run)
+    keep.follow(run)
     if run.retry is not None and not run.retry.whole:
         retry.mark(run, run.retry)
         return
@@ -74,6 +78,7 @@ def look_for_changes(run: Run) -> None:
         projects.ensure(connection, names)
         projects.to_look(connection, names)
         projects.choose_again(connection, run.now)
+        projects.ask_again(connection)
     if run.names is not None or not run.selection.needs_list:
         run.count(projects_seen=len(names))
 
@@ -88,6 +93,7 @@ def discover(run: Run, ids: Sequence[int]) -> None:
     if run.unreachable or not rows:
         return
     outages = []
+    asked_again: set[int] = set()
     # A project that an upstream does not have is asked for at the next one.
     asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
     while asked:
@@ -113,17 +119,23 @@ def discover(run: Run, ids: Sequence[int]) -> None:
             _apply(run, read)
             run.failed(Stage.DISCOVER, problems)
             run.reporter.advance(Stage.DISCOVER, things=len(chunk))
-        _not_found(run, absent)
-        asked = missing
+        again = misses.elsewhere(run, absent, asked_again)
+        found = {row.id for row, _ in again}
+        _not_found(run, [row for row in absent if row.id not in found])
+        asked = missing + again
     if outages and not run.answered:
         run.unreachable = lists.unreachable(run, outages[0])
 
 
 def _first_upstream(run: Run, row: Row[Any]) -> int:
     """Where to begin: at the upstream whose list has the project, else at the first."""
-    if row.name in run.listed:
-        return next(i for i, u in enumerate(run.config.upstream) if u.name == row.upstream)
-    return run.selection.owners(ProjectName(row.name))[0]
+    owners = run.selection.owners(ProjectName(row.name))
+    if row.name not in run.listed:
+        return owners[0]
+    upstreams = run.config.upstream
+    # One without a list may have it, too, and comes first where it stands first.
+    may = {row.upstream, *run.listings.without}
+    return next((i for i in owners if upstreams[i].name in may), owners[0])
 
 
 def _next_upstream(run: Run, row: Row[Any], position: int) -> int | None:
@@ -157,7 +169,8 @@ def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> Fetc
     same = (
         row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
     )
-    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name)
+    candidates = listings.of_row(run, upstream, row)
+    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name, candidates)
     is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
     if not same or is_over or is_doubtful:
         return job
@@ -190,14 +203,15 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     with run.catalog.write() as connection:
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
-        for row, _, result, place in read:
+        for row, position, result, place in read:
             if row.id not in changed:
                 # Only its own upstream knows whether a page is still the newest.
                 values.append(
-                    seen.unchanged_values(run, row, result) | ({"look": True} if place else {})
+                    seen.unchanged_values(run, row, position, result)
+                    | ({"look": True} if place else {})
                 )
                 continue
-            position, page = changed[row.id]
+            page = changed[row.id][1]
             upstream = run.config.upstream[position]
             decision, columns = _read_page(
                 run,
@@ -211,7 +225,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             )
             decision.refused.extend(belied[row.id])
             decisions[row.id] = decision
-            columns |= seen.identity(run, row, result)
+            columns |= seen.identity(run, row, position, result)
             if place:
                 columns["look"] = True
             if row.id in pooled.failed or (row.id in known and known[row.id].failed):
@@ -252,7 +266,9 @@ def _read_page(
     about = known.files if known is not None else {}
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
     selected = pages.limited(page, choice.selected, upstream.newest)
-    lost = _lost(run, page, held, selected, metadata.before(row.facts, held, about))
+    before = metadata.before(row.facts, held, about)
+    lost = _lost(run, page, held, selected, before)
+    unwanted = keep.unwanted(run, row.name, page.files, held, before)
     if known is not None and known.undecided:
         # Where releases are counted, one that is not known could be in the place of any other.
         waits = known.undecided
@@ -268,9 +284,10 @@ def _read_page(
         owner=place or upstream.name,
         authoritative=place if place and upstream.authoritative else believed,
         replace_changed=run.config.verify.on_changed == "replace",
+        keep=run.config.delete.keep,
     )
     links = elsewhere.links(run, upstream, place, page, selected, held)
-    decision = decide(page, held, selected, locations, pooled, terms, links, lost)
+    decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
     if known is not None:
         decision.refused.extend(known.refused)
     for warning in page.warnings:
@@ -287,6 +304,7 @@ def _read_page(
         "choice_until": choice.until,
         "facts": known.column if known is not None else None,
         "gone": None,
+        "kept": None,
         "dirty": True,
     }
 
@@ -361,20 +379,7 @@ def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
     if not absent:
         return
     with run.catalog.write() as connection:
-        mirrored = [row.id for row in absent if row.api_version is not None]
-        projects.set_gone(connection, mirrored, Cause.UPSTREAM)
+        keep.deleted(run, connection, (row for row in absent if row.api_version is not None))
         projects.drop(connection, [row.id for row in absent if row.api_version is None])
-    tried = ", ".join(upstream.url for upstream in run.config.upstream)
-    run.failed(
-        Stage.DISCOVER,
-        [
-            Problem(
-                Reason.MISSING,
-                f"{row.name}: no upstream has a project of this name (asked {tried}); "
-                "check the spelling in select.projects",
-                row.name,
-            )
-            for row in absent
-            if row.api_version is None and row.name not in run.listed
-        ],
-    )
+    listings.note_nowhere(run, (row for row in absent if row.api_version is None))
+    run.failed(Stage.DISCOVER, misses.problems(run, absent))

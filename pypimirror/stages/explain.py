@@ -20,11 +20,12 @@ from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import State
 from pypimirror.config import Config, ConfigError
+from pypimirror.download.protocol import PageResult
 from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.stages import elsewhere, metadata, pages
+from pypimirror.stages import elsewhere, keep, listings, metadata, misses, pages
 from pypimirror.stages.decide import no_link
 from pypimirror.stages.held import HeldFile, believed
 from pypimirror.stages.reporter import LogReporter
@@ -130,7 +131,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
     if page is None:
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
-        return Explanation(project, gone, None, [_left(row, gone) for row in held])
+        return Explanation(project, _kept(held, gone), None, [_left(row, gone) for row in held])
     files_known = {row.filename: HeldFile.of(row) for row in held}
     page, _ = believed(page, files_known)
     states = {row.filename: State(row.state).label for row in held}
@@ -155,7 +156,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         refused = Verdict(False, problem.reason.value, problem.message)
         found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
-    found.extend(FileExplanation(name, absent, state) for name, state in states.items())
+    found.extend(_left(row, absent) for row in held if row.filename in states)
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
 
 
@@ -183,15 +184,23 @@ def _facts(run: Run, project: ProjectName) -> str | None:
 
 
 def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
-    return FileExplanation(row.filename, verdict, State(row.state).label)
+    """Say of a file that no page offers why it is here or not."""
+    return FileExplanation(row.filename, _kept([row], verdict), State(row.state).label)
+
+
+def _kept(held: Sequence[Row[Any]], verdict: Verdict) -> Verdict:
+    """Return why files are here all the same where the upstream does not offer them."""
+    since = [row.kept for row in held if row.kept is not None]
+    if verdict.rule != "upstream" or not since:
+        return verdict
+    return Verdict(True, "delete.keep", str(keep.mark(None, min(since))))
 
 
 def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
     """Return the owner of a project and its page; there is none where no upstream has it."""
     for position in run.selection.owners(project):
         upstream = run.config.upstream[position]
-        job = pages.page_job(0, upstream, (upstream.name, upstream.url), project)
-        (result,) = pages.ask(run, [job])
+        result = _ask(run, upstream, project)
         if result.page is not None:
             return upstream.name, result.page
         problem = result.problem or Problem(Reason.BAD_PAGE, "an answer without a page")
@@ -199,3 +208,21 @@ def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
             told = f"upstream {upstream.name}: {problem.message}"
             raise StoppedError(msgspec.structs.replace(problem, message=told))
     return "", None
+
+
+def _ask(run: Run, upstream: UpstreamSection, project: ProjectName) -> PageResult:
+    """Ask for a page where it was found last, or where one looks; then where a list has it."""
+    with run.catalog.read() as connection:
+        rows = projects.by_name(connection, [project])
+    known = next((row.page_at for row in rows if row.upstream == upstream.name), None)
+    place = upstream.name, upstream.url
+    usual = listings.candidates(upstream, project, known, None)
+    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, usual)])
+    if result.problem is None or result.problem.reason is not Reason.MISSING:
+        return result
+    listed = misses.listed_at(run, upstream, project)
+    if listed is None:
+        return result
+    further = listings.candidates(upstream, project, known, listed)
+    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, further)])
+    return result

@@ -42,6 +42,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     provenance: str | None
     extra: str | None
     gone: str | None
+    kept: float | None
     linked: bool | None
     withdrawn_at: float | None
 
@@ -49,6 +50,18 @@ class HeldFile(msgspec.Struct, frozen=True):
     def of(cls, row: Any) -> HeldFile:
         """Take what is asked for from a row of `files`."""
         return cls(*(getattr(row, name) for name in cls.__struct_fields__))
+
+    def as_file(self) -> File:
+        """Return what its upstream said of it last, as far as that decides on its selection."""
+        return File(
+            self.filename,
+            self.url,
+            _digests_of(self),
+            self.size,
+            self.upload_time,
+            self.requires_python,
+            self.yanked,
+        )
 
 
 def _dated(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:

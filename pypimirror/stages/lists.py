@@ -14,18 +14,14 @@ import msgspec
 from packaging.utils import canonicalize_name
 from sqlalchemy import Connection
 
-from pypimirror.addresses import NONE
 from pypimirror.catalog import projects
 from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.states import Cause
-from pypimirror.download.protocol import FetchList, ListResult
-from pypimirror.download.unchanged import is_unchanged
-from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Stage
+from pypimirror.download.protocol import ListResult
+from pypimirror.model import Problem, ProjectList, ProjectName, Reason
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import linkpages, trust
-from pypimirror.stages.run import Run, further_places, remotes
-from pypimirror.upstream.listing import parse_list
-from pypimirror.upstream.read import page_headers
+from pypimirror.stages import asking, listings, trust
+from pypimirror.stages.run import Run
 
 _SELECTION_MARK = "selection"
 _ABSENT: Any = object()
@@ -104,6 +100,8 @@ class _Asked:
     is_unchanged: bool
     #: It gave another list than the validators say that it had before.
     is_moved: bool
+    #: It answers, and has no list: it is asked by name.
+    has_none: bool
     #: A name that is new may be taken for this upstream's: not while an earlier one's list is
     #: unknown, which may have that name.
     new_ones: bool
@@ -118,7 +116,7 @@ class _Found:
     """What lists show."""
 
     changed: dict[int, list[ProjectName]]  #: by the position of the upstream that has them
-    missing: list[ProjectName]  #: what no list has
+    missing: list[ProjectName]  #: what no list has, to be asked for by name
     seen: int = 0
 
 
@@ -129,27 +127,33 @@ def compare(run: Run) -> None:
     """
     asked: list[_Asked] = []
     memories: dict[str, dict[str, Any]] = {}  # of the lists that were read now
-    failed: list[tuple[UpstreamSection, Problem | None]] = []
+    failed: list[tuple[UpstreamSection, Problem]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for position, upstream in enumerate(run.config.upstream):
-        was_conditional = upstream.kind != "links" and any(_validators(run, upstream).values())
-        answer, found = _fetch(run, upstream)
+        known = asking.validators(run, upstream)
+        was_conditional = upstream.kind != "links" and any(known.values())
+        answer, found = asking.fetch(run, upstream)
         serials = None
         own = answer.problem is None  # not an alternate's, which may lack what is new
+        has_none = found is None and _has_none(run, upstream, answer)
         if found is not None:
             serials = trust.believed(run, upstream.name, _serials(found))
             done = complete and own and None not in serials.values()
-            memories[upstream.name] = _memory(run, answer, found, done=done)
-        elif not answer.not_modified:
+            memories[upstream.name] = asking.memory(run, answer, found, done=done)
+            run.listings.places[upstream.name] = listings.odd_places(upstream, answer, found)
+        elif not answer.not_modified and answer.problem is not None:
             failed.append((upstream, answer.problem))
-        run.answered = run.answered or found is not None or answer.not_modified
+        run.listings.read.add(upstream.name)
+        run.answered = run.answered or answer.problem is None or has_none
         is_moved = found is not None and own and was_conditional
-        asked.append(_Asked(upstream, position, serials, answer.not_modified, is_moved, complete))
-        complete = complete and own and (found is not None or answer.not_modified)
-    if failed:
-        _lists_failed(run, failed)
-    if not run.answered:
+        asked.append(
+            _Asked(upstream, position, serials, answer.not_modified, is_moved, has_none, complete)
+        )
+        complete = complete and (has_none or (own and (found is not None or answer.not_modified)))
+    if failed and not _go_on_without(run, failed, asked):
         return
+    if all(one.serials == {} for one in asked):
+        listings.tell_empty(run)
     shown = _hold_against_catalog(run, asked, complete=complete)
     with run.catalog.write() as connection:
         for position, names in shown.changed.items():
@@ -163,6 +167,7 @@ def compare(run: Run) -> None:
         # With the last of the marks, not before: a list that counts as read is not read again.
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
+            projects.set_mark_once(connection, _listed_mark(name), "")
     run.count(projects_seen=shown.seen)
 
 
@@ -202,24 +207,34 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
             name = ProjectName(row[0])
             if _is_owned(run, asked, found, name, row):
                 found.seen += 1
+                if row.upstream in run.listings.without:
+                    found.missing.append(name)
             elif (
                 row.upstream in read or (complete and row.upstream not in configured)
-            ) and row.gone not in (Cause.UPSTREAM, Cause.SELECTION):
+            ) and not _is_known_to_be_gone(run, row):
                 found.missing.append(name)
     for one in asked:
         _take_new(run, one, asked[: one.position], found)
     return found
 
 
+def _is_known_to_be_gone(run: Run, row: AnyRow) -> bool:
+    """Whether a project that no list has was asked for already."""
+    if row.kept is not None:  # it is here all the same, and another selection may not want it
+        return bool(row.selection == run.selection.digest)
+    return row.gone in (Cause.UPSTREAM, Cause.SELECTION)
+
+
 def _is_owned(
     run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: AnyRow
 ) -> bool:
     """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
-    _, serial, upstream, selection, gone = row
+    _, serial, upstream, selection, gone, kept = row
     owned = False
     for one in asked:
         if one.serials is None:
-            owned = owned or (one.is_unchanged and upstream == one.upstream.name and gone is None)
+            same = upstream == one.upstream.name and gone is None
+            owned = owned or (same and (one.is_unchanged or one.has_none))
             continue
         stated = one.serials.pop(name, _ABSENT)
         if stated is _ABSENT or owned:
@@ -227,9 +242,10 @@ def _is_owned(
         same = upstream == one.upstream.name
         if same and gone is None and selection == run.selection.digest:
             owned = True  # as it was when its page was read
-            is_changed = stated is None or stated != serial
+            is_changed = stated is None or stated != serial or kept is not None
         else:
             owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
+        run.listings.sizes[one.upstream.name] += owned
         if is_changed:
             run.listed[name] = stated
             found.changed[one.position].append(name)
@@ -246,126 +262,61 @@ def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) ->
             continue
         if one.may_own(run, name):
             found.seen += 1
+            run.listings.sizes[one.upstream.name] += 1
             run.listed[name] = serial
             found.changed[one.position].append(name)
 
 
-def _fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
-    """Ask for an upstream's list; there is none where the answer says why or "not modified".
-
-    Where it fails, the alternates are asked in turn: of a list that one of them gave, the answer
-    is still the upstream's, with its problem.
-    """
-    first, found = _fetch_from(run, upstream, (upstream.name, upstream.url))
-    if first.problem is None:
-        return first, found
-    for name, url in further_places(upstream):
-        _, found = _fetch_from(run, upstream, (name, url))
-        if found is not None:
-            told = f"{upstream.name}: {first.problem.message} Its project list was taken from {url}"
-            run.reporter.note("warning", told)
-            return first, found
-    return first, None
+def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
+    """Whether an upstream has no list; one that had one before is broken instead."""
+    if not upstream.has_list:
+        run.listings.without.add(upstream.name)
+    elif answer.status in listings.NO_LIST:
+        with run.catalog.read() as connection:
+            if projects.get_mark(connection, _listed_mark(upstream.name)) is None:
+                run.listings.without.add(upstream.name)
+    return upstream.name in run.listings.without
 
 
-def _fetch_from(
-    run: Run, upstream: UpstreamSection, place: tuple[str, str]
-) -> tuple[ListResult, ProjectList | None]:
-    """Ask for the list at one of an upstream's places, given by name and address."""
-    if upstream.kind == "links":
-        return linkpages.listing(run, upstream, place)
-    name, url = place
-    path = run.tree.staging / f"list.{upstream.name}"
-    known = _validators(run, upstream)
-    if name != upstream.name:  # validators of one place are no other's
-        known = dict.fromkeys(known)
-    job = FetchList(id=0, remote=name, url=url, path=str(path), **known)
-    headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
-    conditional = bool(job.etag or job.last_modified)
-    if conditional and _is_unchanged(run, name, headers):
-        return ListResult(job.id, not_modified=True), None
-    (result,) = run.fetch([job])
-    assert isinstance(result, ListResult)
-    if result.problem is not None or result.not_modified:
-        return result, None
-    try:
-        found = parse_list(path.read_bytes(), result.content_type, result.url)
-    except ReadError as error:
-        return msgspec.structs.replace(result, problem=error.problem), None
-    finally:
-        run.tree.unstage(path.name)
-    for warning in found.warnings:
-        run.reporter.note("warning", f"{name}: {warning}")
-    return result, found
+def _listed_mark(upstream: str) -> str:
+    return f"has a list: {upstream}"
 
 
-def _validators(run: Run, upstream: UpstreamSection) -> dict[str, str | None]:
-    """Return the validators by which an upstream's list may be "not modified"."""
-    with run.catalog.read() as connection:
-        known = projects.get_list(connection, upstream.name)
-    if (
-        known is None
-        or known.selection != run.selection.digest
-        or trust.is_over(known.read_at, run.now, trust.LIST_TRUST, upstream.name)
-    ):
-        return {"etag": None, "last_modified": None}
-    return {"etag": known.etag, "last_modified": known.last_modified}
+def _go_on_without(
+    run: Run, failed: Sequence[tuple[UpstreamSection, Problem]], asked: Sequence[_Asked]
+) -> bool:
+    """Say which lists cannot be read; where nothing can be done without them, that ends the run."""
+    said = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
+    problem = msgspec.structs.replace(failed[0][1], message=said)
+    is_useful = any(one.serials is not None or one.is_unchanged for one in asked)
+    if is_useful or run.selection.named:
+        # Projects that are named need no list; an upstream that is away does not answer them.
+        listings.tell(run, problem)
+        return True
+    answered = run.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
+    run.unreachable = unreachable(run, problem, answered=answered)
+    return False
 
 
-def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
-    """Whether a place plainly answers that it is unchanged; noted where the next run may ask, too.
-
-    A place behind a proxy or a login that is configured is a worker's affair.
-    """
-    remote = next(remote for remote in remotes(run.config) if remote.name == name)
-    if remote.authorization or remote.proxy not in ("", NONE):
-        return False
-    direct = remote.proxy == NONE
-    timeout = run.config.download.timeout
-    if not is_unchanged(remote.url, headers, timeout, ca_file=remote.ca_file, direct=direct):
-        return False
-    if not direct and not remote.ca_file:  # what the next run asks knows of neither
-        run.unchanged[name] = remote.url, headers
-    return True
-
-
-def _memory(run: Run, result: ListResult, found: ProjectList, *, done: bool) -> dict[str, Any]:
-    """Return what is to be remembered of a list that was read.
-
-    It must be read again, whether it changes or not, unless `done`: where names of it were passed
-    over, and where it does not tell by serials which of its projects have changed.
-    """
-    return {
-        "etag": result.etag if done else None,
-        "last_modified": result.last_modified if done else None,
-        "serial": found.serial,
-        "selection": run.selection.digest,
-        "read_at": run.now,
-    }
-
-
-def _lists_failed(run: Run, failed: Sequence[tuple[UpstreamSection, Problem | None]]) -> None:
-    """Say which lists cannot be read; where none can, that ends the run."""
-    first = next(problem for _, problem in failed if problem is not None)
-    said = "; ".join(
-        f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
-        for upstream, problem in failed
-        if problem is not None
+def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
+    said = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
+    if upstream.name not in run.listings.without:
+        return said
+    return (
+        f"{said.rstrip('.')}. Globs and an empty select.projects need a list, names do not: name "
+        "its projects in select.projects, and say has_list = false in its [[upstream]]"
     )
-    problem = msgspec.structs.replace(first, message=said)
-    if run.answered:
-        run.failed(Stage.DISCOVER, [problem])
-    else:
-        run.unreachable = unreachable(run, problem)
 
 
-def unreachable(run: Run, problem: Problem) -> Problem:
+def unreachable(run: Run, problem: Problem, *, answered: bool = False) -> Problem:
     """Return `problem` as the reason why a run cannot work, with the way out."""
     addresses = ", ".join(upstream.url for upstream in run.config.upstream)
+    what = "no upstream has a project list" if answered else "no upstream answered"
     return msgspec.structs.replace(
         problem,
-        message=f"no upstream answered ({addresses}): {problem.message.rstrip('.')}; check the "
-        "line, or name another index in [[upstream]] url. What is published stays as it is",
+        message=f"{what} ({addresses}): {problem.message.rstrip('.')}; check the "
+        f"{'address' if answered else 'line'}, or name another index in [[upstream]] url. What "
+        "is published stays as it is",
         project="",
         file="",
     )

@@ -32,13 +32,21 @@ def by_place(config: Config) -> dict[str, UpstreamSection]:
 
 
 def page_job(
-    number: int, upstream: UpstreamSection, place: tuple[str, str], project: str
+    number: int,
+    upstream: UpstreamSection,
+    place: tuple[str, str],
+    project: str,
+    candidates: Sequence[str] = (),
 ) -> FetchPage:
-    """Return the job that asks for a project's page at one of an upstream's places."""
+    """Return the job that asks for a project's page at one of an upstream's places.
+
+    `candidates` says where the page may be, relative to the place, if not where one looks.
+    """
     name, url = place
-    if upstream.kind != "links":
-        url = urljoin(url, f"{project}/")
-    return FetchPage(id=number, remote=name, url=url, project=project)
+    if upstream.kind == "links":
+        return FetchPage(id=number, remote=name, url=url, project=project)
+    first, *others = [urljoin(url, candidate) for candidate in candidates or (f"{project}/",)]
+    return FetchPage(id=number, remote=name, url=first, project=project, others=tuple(others))
 
 
 def ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:

@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from pypimirror import lock
 from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.states import PROVEN, State
+from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
@@ -193,7 +193,8 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     if refusal is not None:
         run.kept.append(refusal)
     else:
-        found.withdraw.extend(_entry(row, row.gone) for row in leaving)
+        going = (row for row in leaving if row.gone != Cause.KEPT)
+        found.withdraw.extend(_entry(row, row.gone) for row in going)
     with run.catalog.write() as connection:
         if refusal is None:
             for chunk in projects.chunks({row.project_id for row in leaving}):

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import contents, quarantine, root, sightings, withdraw
+from pypimirror.stages import contents, listings, quarantine, root, sightings, withdraw
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import page_paths
 
@@ -57,6 +57,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
 
 def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
+    _doubt_lists(run)
     _redo_pages_of_another_form(run)
     refusal = withdraw.withdraw(run)
     allowed = refusal is None
@@ -74,6 +75,14 @@ def finish(run: Run) -> None:
     quarantine.trim(run.tree, run.config.quarantine, run.now)
     if refusal is not None:
         raise StoppedError(refusal)
+
+
+def _doubt_lists(run: Run) -> None:
+    """Report lists that their pages do not bear out; they are read again by the next run."""
+    doubted = listings.judge(run)
+    if doubted:
+        with run.catalog.write() as connection:
+            projects.forget_lists(connection)
 
 
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:

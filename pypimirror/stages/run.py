@@ -34,6 +34,7 @@ from pypimirror.model import Problem, ProjectName, PypimirrorError, Stage
 from pypimirror.sections import UpstreamSection
 from pypimirror.select.selection import Selection
 from pypimirror.space import Room
+from pypimirror.stages.listings import Listings
 from pypimirror.stages.reporter import Reporter
 from pypimirror.stages.retry import Retry
 from pypimirror.stages.turns import Turns
@@ -131,6 +132,8 @@ class Run:
     counts: Counter[str] = field(default_factory=Counter)
     #: The projects whose pages are asked for because a list has them, with their serials there.
     listed: dict[str, int | None] = field(default_factory=dict)
+    #: What else is known of the lists.
+    listings: Listings = field(default_factory=Listings)
     #: Of the upstreams whose lists said plainly that they are unchanged: what was asked, and how.
     unchanged: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     #: Whether no project had anything left to do.

@@ -11,18 +11,19 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from pypimirror.download.protocol import PageResult
-from pypimirror.stages import trust
+from pypimirror.stages import listings, trust
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision
 from pypimirror.stages.run import Run
 
 
-def identity(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
+def identity(run: Run, row: Row[Any], position: int, result: PageResult) -> dict[str, Any]:
     """Return columns that tell this page of the upstream from others."""
     return {
         "etag": result.etag,
         "last_modified": result.last_modified,
         "page_digest": result.digest,
+        "page_at": listings.found_at(run.config.upstream[position], row, result),
         "serial": _serial(run, row, result),
         "look": _is_behind(run, row, result),
         "checked_at": run.now,
@@ -43,7 +44,7 @@ def is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> 
     )
 
 
-def unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, Any]:
+def unchanged_values(run: Run, row: Row[Any], position: int, result: PageResult) -> dict[str, Any]:
     """Return columns of a project whose page is the one that was read last.
 
     Its own page must be rendered all the same where the serial has moved.
@@ -53,6 +54,7 @@ def unchanged_values(run: Run, row: Row[Any], result: PageResult) -> dict[str, A
     look = _is_behind(run, row, result)
     return {
         "id": row.id,
+        "page_at": listings.found_at(run.config.upstream[position], row, result),
         "look": look,
         "serial": serial,
         "dirty": dirty,

@@ -86,11 +86,13 @@ def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: Proj
 def _add(
     found: Pool, project_id: int, place: _Place, page: ProjectPage, offered: Iterable[File]
 ) -> None:
-    vouched = {file.filename for file in page.files if file.digests}
+    vouched = {file.filename: bool(file.digests) for file in page.files}
     for file in offered:
+        if file.filename not in vouched:
+            continue  # what is said of it helps nobody
         # Another upstream's bytes may stand in for the owner's only where the owner says what
         # they must be; else whoever offers the same name there could put them in its place.
-        usable = place.is_owner or place.upstream.authoritative or file.filename in vouched
+        usable = place.is_owner or place.upstream.authoritative or vouched[file.filename]
         urls = (file.url, *file.other_urls) if usable else ()
         if file.digests or urls:
             claim = Claim(place.name, file.digests, urls)

@@ -15,16 +15,19 @@ from typing import Any
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, leaving, projects, totals
-from pypimirror.catalog.states import DUE, PROVEN, State
+from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 _EXAMPLES = 3
+_OR_MARKED = " or marked as deleted"
 
 
 def withdraw(run: Run) -> Problem | None:
     """Take back the files that are not offered any more, unless the guard refuses: then say why.
+
+    What is kept though it is deleted is marked instead.
 
     They go in chunks, each in a transaction of its own. A run that dies between two of them has
     withdrawn less; what is left was within the limits, and is so still.
@@ -62,6 +65,8 @@ def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
 
 
 def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
+    kept_back = [row for row in rows if row.gone == Cause.KEPT]
+    rows = [row for row in rows if row.gone != Cause.KEPT]
     listed = [row for row in rows if is_listed(row)]
     held_here = {row.id for row in rows if row.state in PROVEN or _is_in_place(run, row)}
     for row in rows:
@@ -69,7 +74,11 @@ def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
             run.tree.discard(row.id)
     kept = held_here | {row.id for row in listed}
     moved = [
-        {"id": row.id, "withdrawn_at": run.now if row.id in held_here else row.withdrawn_at}
+        {
+            "id": row.id,
+            "withdrawn_at": run.now if row.id in held_here else row.withdrawn_at,
+            "kept": None,
+        }
         for row in rows
         if row.id in kept
     ]
@@ -79,7 +88,8 @@ def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
         files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
         leaving.forget(connection, (row.id for row in rows if row.id not in kept))
-        projects.touch(connection, {row.project_id for row in listed})
+        leaving.mark_kept(connection, [row.id for row in kept_back], run.now)
+        projects.touch(connection, {row.project_id for row in (*listed, *kept_back)})
     run.count(files_withdrawn=len(listed))
 
 
@@ -92,7 +102,8 @@ def guard(run: Run) -> Problem | None:
     """Return why this much may not be withdrawn at once, or None.
 
     A share means something only across projects: that one project is deleted is daily life, and
-    in a small mirror it may be a third of everything.
+    in a small mirror it may be a third of everything. But when nothing at all would be left, the
+    address is wrong more often than the mirror is.
     """
     limits = run.config.delete
     number = found = 0
@@ -104,8 +115,8 @@ def guard(run: Run) -> Problem | None:
         on_pages = totals.held(connection)
     held = on_pages.files + on_pages.linked
     by_count = number > limits.max_count
-    by_share = found > 1 and number > limits.max_share * held
-    if not by_count and not by_share:
+    by_share = number > limits.max_share * held
+    if not by_count and not (by_share and (found > 1 or _is_everything(run, number, held))):
         return None
     examples = ", ".join(f"{name} ({dropped})" for name, dropped in most)
     return Problem(
@@ -114,9 +125,18 @@ def guard(run: Run) -> Problem | None:
         f"[select] leaves them out, of {found} projects "
         f"({examples}{', …' if found > _EXAMPLES else ''}), which is more than "
         f"[delete] allows (max_share = {limits.max_share}, max_count = {limits.max_count}); "
-        "nothing was removed. If that is right, raise the limits for one run: "
+        f"nothing was removed{_OR_MARKED * limits.keep}. If that is right, raise the limits for "
+        "one run: "
         "PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000",
     )
+
+
+def _is_everything(run: Run, number: int, held: int) -> bool:
+    """Whether nothing is left on any page once these are withdrawn."""
+    if number < held:
+        return False
+    with run.catalog.read() as connection:
+        return not leaving.any_stays(connection)
 
 
 def remove_expired(run: Run) -> None:

@@ -18,30 +18,52 @@ _last-serial           `bounded.serial`; told where it is none, and never a reas
                        project: it is an index's own key
 any other              not used: our list says what our pages say
 =====================  =================================================================
+
+What a list in HTML is taken for:
+
+* one of projects, where a link leads to a directory, or to the `index.html` in it, that is called
+  as its text says. Where a link leads is kept: a static index may have its pages under names that
+  are not normalised, or somewhere else.
+* a flat page of files, where all that it leads to are files. That is no index: it is refused, with
+  the line that mends it. Files beside projects are left out with a warning.
+* nothing that is known, else: taking an error page for an empty list would mean that all projects
+  are gone.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
 import msgspec
 from packaging.utils import canonicalize_name
 
 from pypimirror import bounded
-from pypimirror.filenames import printable
+from pypimirror.filenames import is_distribution, printable
 from pypimirror.model import ListedProject, ProjectList, Reason
 from pypimirror.upstream import json
-from pypimirror.upstream.checks import api_version, unusable
+from pypimirror.upstream.checks import (
+    RefusedError,
+    api_version,
+    resolve,
+    unusable,
+    without_credentials,
+)
 from pypimirror.upstream.read import Form, detect
 
 #: A project's name as PyPI allows it; no longer than fits as a directory beside its temporary
 #: twin.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,238}[A-Za-z0-9])?")
-
+_INDEX_FILE = re.compile(r"/index\.html?\Z", re.I)
 
 _ODD_SERIALS = "{} serials in the list are no numbers that can be one, and were left out"
+
+#: What is said of a page of files that was taken for an index. It ends without a stop.
+FLAT = (
+    "it leads to {} files and to no project, so it is a plain page of links and not an index; "
+    'write kind = "links" into its [[upstream]]'
+)
 
 
 class _List(msgspec.Struct):
@@ -154,19 +176,46 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     version: tuple[int, int] = (1, 0)
     warnings: tuple[str, ...] = ()
     is_index = False
+    base = without_credentials(url)
+    files = 0
     projects: dict[str, ListedProject] = {}
+    links: dict[str, str] = {}
     for tag in markup.tags(text):
         if tag.name == "a" and "href" in tag.attributes:
-            name = _linked_project(tag.attributes["href"], markup.link_text(text, tag))
-            if name:
-                projects.setdefault(name, ListedProject(name))
+            href = tag.attributes["href"]
+            name = _linked_project(href, markup.link_text(text, tag))
+            files += not name and _is_file(href)
+            if name and name not in projects:
+                projects[name] = ListedProject(name)
+                if link := _elsewhere(href, base, name, url):
+                    links[name] = link
         elif tag.name == "meta" and tag.attributes.get("name") == "pypi:repository-version":
             is_index = True
             version, warnings = api_version(tag.attributes.get("content", ""), url=url)
+        elif tag.name == "base" and not links:
+            base = urljoin(base, tag.attributes.get("href", "").strip())
+    if not projects and files:
+        raise unusable(Reason.BAD_PAGE, FLAT.format(files), url=url)
     if not projects and not is_index:
-        # Taking an error page for an empty list would mean that all projects are gone.
         raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
-    return ProjectList(list(projects.values()), version, None, warnings)
+    if files and not url.startswith("file:"):  # of a directory, these are what makes the projects
+        warnings = (*warnings, f"{files} links to files beside the projects were left out")
+    return ProjectList(list(projects.values()), version, None, warnings, links)
+
+
+def _is_file(href: str) -> bool:
+    """Whether a link leads to a distribution, and so not to a project of that name."""
+    path = href.partition("#")[0].partition("?")[0].strip()
+    return is_distribution(unquote(path.rpartition("/")[2]))
+
+
+def _elsewhere(href: str, base: str, name: str, url: str) -> str:
+    """Where a list's link leads; "" where that is the page's own place, or nowhere."""
+    try:
+        link = resolve(href.partition("#")[0].strip(), base)
+    except RefusedError:
+        return ""
+    return "" if link == urljoin(url, f"{canonicalize_name(name)}/") else link
 
 
 def _linked_project(href: str, text: str) -> str | None:
@@ -174,9 +223,13 @@ def _linked_project(href: str, text: str) -> str | None:
 
     A link counts where its text and the last part of its path are spellings of one name, as they
     are in every index and every directory that a web server lists; "../" and help pages are not.
-    The path is what counts where a listing cuts long texts short ("very-long-na..>").
+    The path is what counts where a listing cuts long texts short ("very-long-na..>"). Generators
+    of static indexes link the file in the directory: "six/index.html", with the text "six".
     """
+    if _is_file(href):
+        return None
     path = href.partition("#")[0].partition("?")[0].strip().rstrip("/")
+    path = _INDEX_FILE.sub("", path)
     segment = unquote(path.rpartition("/")[2])
     text = text.rstrip("/")
     if not _NAME.fullmatch(segment):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypimirror.download import retry
 from pypimirror.download.retry import Cooldowns, backoff_delay, parse_retry_after
 from pypimirror.model import Reason
 from tests import simulator as faults
@@ -67,12 +68,62 @@ def test_cooldown() -> None:
     clock = Clock()
     cooldowns = Cooldowns(0.5, 10.0, clock)
     assert cooldowns.remaining("a") == 0
-    cooldowns.throttle("a", 3.0)
-    assert (cooldowns.remaining("a"), cooldowns.remaining("b")) == (3.0, 0.0)
-    cooldowns.throttle("a", 2.0)
-    assert cooldowns.remaining("a") == 3.0
-    cooldowns.throttle("a", 1e9)
-    assert cooldowns.remaining("a") == 10.0
+    cooldowns.throttle("a", 1.5, clock.now)
+    assert (cooldowns.remaining("a"), cooldowns.remaining("b")) == (1.5, 0.0)
+    cooldowns.throttle("a", 9.0, clock.now)  # many jobs hear of one overload
+    assert cooldowns.remaining("a") == 1.5
+
+
+def test_one_answer_silences_a_host_for_a_moment_and_further_ones_for_longer() -> None:
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 60.0, clock)
+    seen = []
+    for _ in range(7):
+        cooldowns.throttle("a", 3600.0, clock.now)
+        seen.append(cooldowns.remaining("a"))
+        clock.now += 100
+    assert seen == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert 0 < cooldowns.closed("a") <= 3600, "it has wanted that after each of them"
+    assert cooldowns.closed("b") == 0
+    clock.now += 3600
+    assert cooldowns.closed("a") == 0
+
+
+def test_a_host_is_not_closed_for_a_rest_that_a_run_waits_for() -> None:
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 60.0, clock)
+    for _ in range(9):
+        cooldowns.throttle("a", 60.0, clock.now)
+        clock.now += 60
+    assert cooldowns.closed("a") == 0
+
+
+@pytest.mark.parametrize("retry_after", [3600.0, None])
+def test_a_host_that_answers_others_meanwhile_goes_on(retry_after: float | None) -> None:
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 60.0, clock)
+    asked = clock.now
+    clock.now += 1
+    cooldowns.relieve("a")
+    clock.now += 1
+    cooldowns.throttle("a", retry_after, asked)
+    assert cooldowns.remaining("a") == 0
+    cooldowns.throttle("a", retry_after, clock.now)
+    assert cooldowns.remaining("a") > 0, "nothing was answered since"
+
+
+def test_resting_for_nothing_again_and_again_costs_less_each_time() -> None:
+    """As one by one a resource asks for a rest and the next does not."""
+    clock = Clock()
+    cooldowns = Cooldowns(0.5, 60.0, clock)
+    rests = 0.0
+    for _ in range(100):
+        clock.now += 1
+        cooldowns.throttle("a", 3600.0, clock.now)
+        rests += cooldowns.remaining("a")
+        clock.now += 10
+        cooldowns.relieve("a")
+    assert rests < 4.1
 
 
 def test_cooldown_without_a_time_doubles_until_relieved() -> None:
@@ -80,13 +131,14 @@ def test_cooldown_without_a_time_doubles_until_relieved() -> None:
     cooldowns = Cooldowns(0.5, 10.0, clock)
     seen = []
     for _ in range(6):
-        cooldowns.throttle("a", None)
-        cooldowns.throttle("a", None)  # many jobs hear of one overload
+        cooldowns.throttle("a", None, clock.now)
+        cooldowns.throttle("a", None, clock.now)  # many jobs hear of one overload
         seen.append(cooldowns.remaining("a"))
         clock.now += 20
     assert seen == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
     cooldowns.relieve("a")
-    cooldowns.throttle("a", None)
+    clock.now += 1
+    cooldowns.throttle("a", None, clock.now)
     assert cooldowns.remaining("a") == 0.5
 
 
@@ -105,12 +157,54 @@ def test_retry_after_is_kept(
     assert second.started - first.ended >= 0.9
 
 
-def test_retry_after_is_capped(make_lab: MakeLab, simulator: Simulator, six: IndexFile) -> None:
-    simulator.fault(six, faults.Status(429, retry_after=86400), nth=1)
-    lab = make_lab(max_backoff=0.2)
-    started = time.monotonic()
-    good(lab.file(six), lab.path())
-    assert time.monotonic() - started < 5
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_rest_that_no_run_waits_for_leaves_the_resource_to_a_later_run(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile, status: int
+) -> None:
+    simulator.fault(six, faults.Status(status, retry_after=86400))
+    result = make_lab(tries=5).file(six)
+    assert result.problem is not None
+    assert result.problem.reason is Reason.HTTP_STATUS
+    assert "86400 s" in result.problem.message
+    assert simulator.count(six.path) == 1
+
+
+def test_resources_that_want_an_hour_cost_others_of_their_host_no_more_than_moments(
+    make_lab: MakeLab, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is asked first, several in a row, and one at last; with one place and with many."""
+    files = [simulator.add_file("six", f"six-{n}.tar.gz", BODY) for n in range(30)]
+    bad = {0, 10, 11, 12, 13, 29}
+    for n in bad:
+        simulator.fault(files[n], faults.Status(503, retry_after=3600))
+    monkeypatch.setattr(retry, "_FIRST", 0.02)
+    rests: list[float] = []
+    throttle = Cooldowns.throttle
+
+    def noted(self: Cooldowns, *said: Any) -> None:
+        throttle(self, *said)
+        rests.append(self.remaining("127.0.0.1"))
+
+    monkeypatch.setattr(Cooldowns, "throttle", noted)
+    for connections in (1, 8):
+        lab = make_lab(connections=connections, max_backoff=60.0)
+        jobs = [lab.job(file, name=f"{connections} {n}") for n, file in enumerate(files)]
+        results = lab.together(jobs)
+        assert {n for n, result in enumerate(results) if result.problem} == bad
+    assert len(rests) == 2 * len(bad)
+    assert max(rests) < 1
+
+
+def test_a_host_that_wants_an_hour_of_everybody_is_left_soon(
+    make_lab: MakeLab, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [simulator.add_file("six", f"six-{n}.tar.gz", BODY) for n in range(30)]
+    simulator.fault("/packages/*", faults.Status(429, retry_after=3600))
+    monkeypatch.setattr(retry, "_FIRST", 0.01)
+    lab = make_lab(connections=2, max_backoff=0.1)
+    results = lab.together([lab.job(file, name=str(n)) for n, file in enumerate(files)])
+    assert all(result.problem for result in results)
+    assert len(simulator.requests) < 20
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -34,6 +34,7 @@ def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
     row: dict[str, Any] = {
         "id": 1,
         "gone": None,
+        "kept": None,
         "withdrawn_at": None,
         "proof": Proof.DIGEST if state in PINNED else None,
         "proof_algorithm": strongest(file.digests) if state in PINNED else None,
@@ -359,6 +360,7 @@ def test_deciding_twice_decides_nothing_new(
             id=number,
             state=State.WANTED,
             gone=None,
+            kept=None,
             withdrawn_at=None,
             proof=None,
             proof_algorithm=None,

@@ -140,7 +140,9 @@ def test_a_linked_page_that_cannot_be_read_is_reported_and_nothing_of_it_is_take
     simulator.heal(rule)
     assert mirror.sync().state == "completed"
     page(simulator, "/idna.html")
-    assert mirror.sync().state == "completed"
+    named = "projects" in select
+    # What somebody has named is never passed over in silence.
+    assert mirror.sync().state == ("incomplete" if named else "completed")
     assert mirror.projects == ["six"]
 
 

@@ -1,0 +1,92 @@
+"""Checks whether upstreams' project lists are worth something: can be read, and lead to pages.
+
+Only where the selection needs them. A list that is long is taken for one of a public index, and
+not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urljoin
+
+from packaging.utils import canonicalize_name
+
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, failed, ok, warning
+from pypimirror.doctor.upstreams import ask
+from pypimirror.download.protocol import Probe, Probed
+from pypimirror.model import ProjectName
+from pypimirror.sections import UpstreamSection
+from pypimirror.select.selection import Selection
+from pypimirror.stages.listings import NO_LIST, candidates
+
+#: Pages that are looked for: one of them is enough.
+_LOOKED_FOR = 3
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check the list of each index that has one."""
+    selection = Selection(config)
+    if not selection.needs_list:
+        return
+    upstreams = [u for u in config.upstream if u.kind == "simple" and u.has_list]
+    answers = ask(config, [Probe(n, u.name, u.url, "", True) for n, u in enumerate(upstreams)])
+    for number, upstream in enumerate(upstreams):
+        answer = answers.get(number)
+        if answer is not None:
+            yield from _judge(config, selection, upstream, answer)
+
+
+def _judge(
+    config: Config, selection: Selection, upstream: UpstreamSection, answer: Probed
+) -> Iterator[Finding]:
+    name = f"list of {upstream.name}"
+    if answer.problem is not None:
+        yield failed(name, answer.problem.message, _ADDRESS)
+    elif answer.status in NO_LIST:
+        yield warning(
+            name,
+            f"{upstream.url}: there is none (HTTP {answer.status}), and globs and an empty "
+            "select.projects need one",
+            "Check the address; if it has none, name its projects in select.projects, and say "
+            "has_list = false in its [[upstream]]",
+        )
+    elif answer.status == 200 and answer.listed is None:
+        yield ok(name, f"{answer.url}: is long, and was not read")
+    elif answer.status == 200 and answer.listed is not None:
+        yield _look(config, upstream, name, answer.url, _wanted(selection, answer.listed))
+
+
+def _wanted(selection: Selection, listed: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for written, place in listed.items():
+        project = ProjectName(canonicalize_name(written))
+        if selection.project(project):
+            found[project] = place
+    return dict(list(found.items())[:_LOOKED_FOR])
+
+
+def _look(
+    config: Config, upstream: UpstreamSection, name: str, url: str, wanted: dict[str, str]
+) -> Finding:
+    """Look for pages of projects that a list has."""
+    if not wanted:
+        return warning(name, f"{url}: has no project that is selected", _SELECT)
+    jobs = [
+        Probe(0, upstream.name, urljoin(upstream.url, place), project)
+        for project, at in wanted.items()
+        for place in candidates(upstream, project, None, urljoin(url, at))
+    ]
+    jobs = [Probe(n, job.remote, job.url, job.project) for n, job in enumerate(jobs)]
+    answers = ask(config, jobs)
+    for number, job in enumerate(jobs):
+        answer = answers.get(number)
+        if answer is not None and answer.problem is None and answer.status == 200:
+            return ok(name, f"{url}: leads to pages, such as that of {job.project}")
+    return failed(
+        name, f"{url}: has {', '.join(wanted)}, and there is no page of any of them", _ADDRESS
+    )
+
+
+_ADDRESS = "Check the address in [[upstream]] url; it is the one that ends in /simple/"
+_SELECT = "Check the names and globs in select.projects"
