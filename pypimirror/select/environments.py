@@ -1,8 +1,7 @@
 """The environments that a mirror is for: which wheels they install, which markers they meet.
 
-By inclusion: what is declared is mirrored. Tags come from `packaging.tags`, except for those of
-glibc and musl, which packaging only computes for the system that it runs on; the rules for them
-are PEP 600's and PEP 656's.
+By inclusion: what is declared is mirrored. Lives here: Pythons, and whether Python, platform and
+ABI fit together. Does not live here: platforms (`pypimirror.select.platforms`).
 """
 
 from __future__ import annotations
@@ -16,25 +15,14 @@ from packaging.markers import Marker
 
 from pypimirror import bounded
 from pypimirror.model import PypimirrorError
+from pypimirror.select.platforms import KNOWN, marker_facts, platform_tags
 
-_PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]+)(?P<threads>t?)")
-_LINUX = re.compile(
-    r"(?P<libc>manylinux|musllinux)_(?P<major>[0-9]+)_(?P<minor>[0-9]+)_(?P<arch>\w+)"
-)
-_LEGACY = re.compile(r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)")
-_MACOS = re.compile(r"macosx_(?P<major>[0-9]+)_(?P<minor>[0-9]+)_(?P<arch>\w+)")
-_SYSTEM = re.compile(r"(?:(?:many|musl)linux|macosx|ios|android)[0-9_]*_|(?:linux|win)_")
-_OTHERS = re.compile(r"any|linux_\w+|win32|win_\w+|ios_\w+|android_\w+|(?:pyodide|emscripten)_\w+")
-
-#: The glibc that each of the older names stands for (PEP 513, 571, 599).
-_GLIBC = {"1": 5, "2010": 12, "2014": 17}
+_PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]{1,3})(?P<threads>t?)")
+#: The first Python that comes without the GIL.
+_THREADS = (3, 13)
 
 #: What markers are held against where nothing is declared for them.
 _ALL_PYTHONS = tuple(f"3.{minor}" for minor in range(6, 16))
-_ALL_PLATFORMS = (
-    *("linux_x86_64", "linux_aarch64", "macosx_14_0_x86_64", "macosx_14_0_arm64"),
-    *("win_amd64", "win_arm64", "win32"),
-)
 
 
 class EnvironmentKeyError(PypimirrorError):
@@ -97,7 +85,7 @@ class Environments:
         return [
             facts
             for python in self.pythons or _ALL_PYTHONS
-            for platform in [p for p in self.platforms if p != "any"] or _ALL_PLATFORMS
+            for platform in [p for p in self.platforms if p != "any"] or KNOWN
             for facts in _facts(python.rstrip("t"), platform)
         ]
 
@@ -125,69 +113,47 @@ def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) ->
 
 def _python(text: str) -> tuple[int, int, str]:
     found = _PYTHON.fullmatch(text)
-    if found is None:
+    if found is None or (found["threads"] and (int(found[1]), int(found[2])) < _THREADS):
         raise EnvironmentKeyError(f'{text!r} is no version of CPython such as "3.12" or "3.13t"')
     return int(found["major"]), int(found["minor"]), found["threads"]
 
 
 def _python_tags(major: int, minor: int, threads: str) -> Iterator[tags.Tag]:
     interpreter = f"cp{major}{minor}"
-    # Before 3.8, ABIs of CPython were marked with "m" (pymalloc); so were wheels.
-    abi = interpreter + ("m" if (major, minor) < (3, 8) else threads)
-    yield from tags.cpython_tags((major, minor), abis=[abi], platforms=["any"])
+    abis = [f"{interpreter}{flags}" for flags in _flags(major, minor, threads)]
+    yield from tags.cpython_tags((major, minor), abis=abis, platforms=["any"])
     yield from tags.compatible_tags((major, minor), interpreter, platforms=["any"])
 
 
+def _flags(major: int, minor: int, threads: str) -> tuple[str, ...]:
+    """What marks the ABI of a CPython: before 3.8 "m" (pymalloc), before 3.3 also "u" (UCS-4).
+
+    A version that came with narrow and with wide characters stands for both.
+    """
+    if (major, minor) < (3, 3):
+        return ("m", "mu")
+    return ("m",) if (major, minor) < (3, 8) else (threads,)
+
+
 def _platform_tags(platform: str) -> Iterator[str]:
-    """Yield the tags of all wheels that a platform takes, its own included."""
-    yield platform
-    if legacy := _LEGACY.fullmatch(platform):
-        yield from _linux_tags("manylinux", 2, _GLIBC[legacy["year"]], legacy["arch"])
-    elif linux := _LINUX.fullmatch(platform):
-        yield from _linux_tags(
-            linux["libc"], int(linux["major"]), int(linux["minor"]), linux["arch"]
-        )
-    elif mac := _MACOS.fullmatch(platform):
-        yield from tags.mac_platforms((int(mac["major"]), int(mac["minor"])), mac["arch"])
-    elif not _OTHERS.fullmatch(platform):
+    try:
+        return platform_tags(platform)
+    except ValueError:
         raise EnvironmentKeyError(
             f'{platform!r} is no platform tag such as "manylinux_2_28_x86_64", '
             '"macosx_14_0_arm64", "win_amd64" or "any"'
-        )
-
-
-def _linux_tags(libc: str, major: int, minor: int, arch: str) -> Iterator[str]:
-    yield f"linux_{arch}"
-    for older in range(minor + 1):
-        yield f"{libc}_{major}_{older}_{arch}"
-    if libc == "manylinux":
-        for year, glibc in _GLIBC.items():
-            if glibc <= minor:
-                yield f"manylinux{year}_{arch}"
+        ) from None
 
 
 def _facts(python: str, platform: str) -> Iterator[Mapping[str, str]]:
     """Yield the facts that markers ask for, of one Python on one platform."""
-    machine = re.sub(
-        r"^(?:manylinux|musllinux|macosx|ios|android)[0-9_]*_|^(?:linux|win)_", "", platform
-    )
-    if platform.startswith("win"):
-        machine = {"win32": "x86", "amd64": "AMD64", "arm64": "ARM64"}.get(machine, machine)
-        system = {"os_name": "nt", "sys_platform": "win32", "platform_system": "Windows"}
-    elif platform.startswith("macosx"):
-        system = {"os_name": "posix", "sys_platform": "darwin", "platform_system": "Darwin"}
-    else:
-        system = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux"}
-    machines = ("x86_64", "arm64") if machine.startswith("universal") else (machine,)
-    for each in machines:
-        yield system | {
-            "platform_machine": each,
+    for facts in marker_facts(platform):
+        yield {
+            **facts,
             "python_version": python,
             "python_full_version": f"{python}.0",
             "implementation_name": "cpython",
             "implementation_version": f"{python}.0",
             "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_version": "",
             "extra": "",
         }

@@ -75,7 +75,9 @@ class RuleKeys(BaseModel):
     platforms: tuple[str, ...] = Field(
         (), description="Platforms to mirror wheels for: the tag of the newest wheels that they "
         "take (`manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, `macosx_14_0_arm64`, "
-        "`win_amd64`), older ones are included; and `any` for wheels that fit all. Empty: all."
+        "`ios_18_0_arm64_iphoneos`, `android_34_arm64_v8a`), older ones are included; tags without "
+        "older ones (`win_amd64`, `pyemscripten_2026_0_wasm32`); and `any` for wheels that fit "
+        "all. Empty: all."
     )  # fmt: skip
     abi: tuple[str, ...] = Field(
         (), description="ABI tags of wheels, such as `cp312`, `abi3` and `none`. Empty: those of "

@@ -21,7 +21,13 @@ from pypimirror.select.environments import EnvironmentKeyError, Environments
         ),
         ("3.13t", ["cp313-cp313t-any", "py3-none-any"], ["cp313-cp313-any", "cp313-abi3-any"]),
         ("3.7", ["cp37-cp37m-any"], ["cp37-cp37-any"]),
-        ("2.7", ["py2-none-any", "py27-none-any"], ["py3-none-any"]),
+        ("3.3", ["cp33-cp33m-any", "cp32-abi3-any"], ["cp33-cp33mu-any"]),
+        ("3.2", ["cp32-cp32m-any", "cp32-cp32mu-any"], ["cp32-cp32-any"]),
+        (
+            "2.7",
+            ["py2-none-any", "py27-none-any", "cp27-cp27m-any", "cp27-cp27mu-any"],
+            ["py3-none-any", "cp26-cp26mu-any"],
+        ),
     ],
 )  # fmt: skip
 def test_a_python_installs_what_pip_would(
@@ -88,7 +94,7 @@ def test_tags_that_cannot_be_read_are_installed_nowhere() -> None:
     assert not Environments(["3.12"]).install("")
 
 
-@pytest.mark.parametrize("text", ["3", "cp312", "3.12.1", "", "3.x", "4.0"])
+@pytest.mark.parametrize("text", ["3", "cp312", "3.12.1", "", "3.x", "4.0", "3.12t", "3.9999"])
 def test_what_is_no_python_is_refused(text: str) -> None:
     with pytest.raises(EnvironmentKeyError, match="no version of CPython"):
         Environments([text])

@@ -1,0 +1,125 @@
+"""Platforms that a mirror is for: which wheels they take, what markers find there.
+
+A platform is declared by the tag of the newest wheels that it takes. Which others it takes is what
+`packaging.tags` says, for it is what pip asks; packaging only computes the tags of glibc and musl
+for the system that it runs on, and the rules for them are PEP 600's and PEP 656's. Tags of Windows
+have no version, and each of Emscripten's (PEP 783) names an ABI of its own: they mean themselves.
+
+What markers find is what Python says of itself there: PEP 730 for iOS, PEP 738 for Android.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+
+from packaging import tags
+
+#: What stands for all systems where none is declared.
+KNOWN = (
+    *("linux_x86_64", "linux_aarch64", "macosx_14_0_x86_64", "macosx_14_0_arm64"),
+    *("win_amd64", "win_arm64", "win32", "ios_13_0_arm64_iphoneos", "android_24_arm64_v8a"),
+    "pyemscripten_2026_0_wasm32",
+)
+
+# Versions have three digits at most, so that what lies below each of them can be counted.
+_VERSION = r"(?P<major>[0-9]{1,3})_(?P<minor>[0-9]{1,3})"
+_LINUX = re.compile(rf"(?P<libc>manylinux|musllinux)_{_VERSION}_(?P<arch>\w+)")
+_LEGACY = re.compile(r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)")
+_MACOS = re.compile(rf"macosx_{_VERSION}_(?P<arch>\w+)")
+_IOS = re.compile(rf"ios_{_VERSION}_(?P<arch>\w+_iphone(?:os|simulator))")
+_ANDROID = re.compile(r"android_(?P<level>[0-9]{1,3})_(?P<arch>[a-z]\w*)")
+_ALONE = re.compile(
+    r"any|linux_\w+|win32|win_\w+|(?:pyodide|pyemscripten)_[0-9]+_[0-9]+_wasm32"
+    r"|emscripten_[0-9]+_[0-9]+_[0-9]+_wasm32"
+)
+
+#: The minor version of glibc that each of the older names stands for (PEP 513, 571, 599).
+_GLIBC = {"1": 5, "2010": 12, "2014": 17}
+# A processor of 64 bits that runs programs of 32, too.
+_ALSO = {"armv8l": ("armv8l", "armv7l")}
+
+#: What the kernel of a phone calls the processors that Android has names of its own for.
+_ANDROID_MACHINES = {
+    "arm64_v8a": ("aarch64",),
+    "armeabi_v7a": ("armv7l", "armv8l"),
+    "x86": ("i686",),
+}
+_WINDOWS_MACHINES = {"win32": "x86", "win_amd64": "AMD64", "win_arm64": "ARM64"}
+
+
+def platform_tags(platform: str) -> Iterator[str]:
+    """Yield the platforms of all wheels that a platform takes, its own first.
+
+    Raises `ValueError` for what is no platform.
+    """
+    return chain([platform], _older(platform))
+
+
+def _older(platform: str) -> Iterator[str]:
+    if legacy := _LEGACY.fullmatch(platform):
+        return _linux_tags("manylinux", 2, _GLIBC[legacy["year"]], legacy["arch"])
+    if linux := _LINUX.fullmatch(platform):
+        return _linux_tags(linux["libc"], int(linux["major"]), int(linux["minor"]), linux["arch"])
+    if mac := _MACOS.fullmatch(platform):
+        return tags.mac_platforms((int(mac["major"]), int(mac["minor"])), mac["arch"])
+    if ios := _IOS.fullmatch(platform):
+        return tags.ios_platforms((int(ios["major"]), int(ios["minor"])), ios["arch"])
+    if android := _ANDROID.fullmatch(platform):
+        return tags.android_platforms(int(android["level"]), android["arch"])
+    if _ALONE.fullmatch(platform):
+        return iter(())
+    raise ValueError(platform)
+
+
+def _linux_tags(libc: str, major: int, minor: int, arch: str) -> Iterator[str]:
+    for each in _ALSO.get(arch, (arch,)):
+        yield f"linux_{each}"
+        for older in range(_oldest(libc, each), minor + 1):
+            yield f"{libc}_{major}_{older}_{each}"
+        for year, glibc in _GLIBC.items():
+            if libc == "manylinux" and _oldest(libc, each) <= glibc <= minor:
+                yield f"manylinux{year}_{each}"
+
+
+def _oldest(libc: str, arch: str) -> int:
+    """The first minor version that wheels were made for."""
+    if libc == "musllinux":
+        return 0
+    return _GLIBC["1"] if arch in ("x86_64", "i686") else _GLIBC["2014"]
+
+
+def marker_facts(platform: str) -> Iterator[Mapping[str, str]]:
+    """Yield what markers find on a platform: several where its tag leaves that open."""
+    sys_platform, names, machines = _system(platform)
+    for name in names:
+        for machine in machines:
+            yield {
+                "os_name": "nt" if sys_platform == "win32" else "posix",
+                "sys_platform": sys_platform,
+                "platform_system": name,
+                "platform_machine": machine,
+                "platform_release": "",
+                "platform_version": "",
+            }
+
+
+def _system(platform: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The values of sys_platform, platform_system and platform_machine."""
+    if platform.startswith("win"):
+        machine = _WINDOWS_MACHINES.get(platform, platform.removeprefix("win_"))
+        return "win32", ("Windows",), (machine,)
+    if mac := _MACOS.fullmatch(platform):
+        universal = mac["arch"].startswith("universal")
+        return "darwin", ("Darwin",), ("x86_64", "arm64") if universal else (mac["arch"],)
+    if ios := _IOS.fullmatch(platform):
+        return "ios", ("iOS", "iPadOS"), (ios["arch"].rpartition("_")[0],)
+    if android := _ANDROID.fullmatch(platform):
+        machines = _ANDROID_MACHINES.get(android["arch"], (android["arch"],))
+        return "android", ("Android",), machines
+    if platform.endswith("_wasm32"):
+        return "emscripten", ("Emscripten",), ("wasm32",)
+    linux = _LINUX.fullmatch(platform) or _LEGACY.fullmatch(platform)
+    machine = linux["arch"] if linux else platform.removeprefix("linux_")
+    return "linux", ("Linux",), (machine,)
