@@ -66,16 +66,23 @@ def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
         if document.version != 1:
             return f"its version is {document.version}, and 1 is the only one that is known"
         found = [each for bundle in document.attestation_bundles for each in bundle.attestations]
-        statements = [
-            _decode_statement(binascii.a2b_base64(each.envelope.statement, strict_mode=True))
-            for each in found
-        ]
+        statements = [_decode_statement(_unpacked(each.envelope.statement)) for each in found]
     except (ValueError, RecursionError) as error:
         return f"it cannot be read: {error}"
     if not statements:
         return "it holds no attestation"
     faults = (_fault_of(statement, filename, sha256) for statement in statements)
     return next((each for each in faults if each is not None), None)
+
+
+def _unpacked(statement: str) -> bytes:
+    """What stands in base64; raises `ValueError`.
+
+    Line breaks are passed over: pydantic writes one behind every 76 characters, and so do MIME's
+    encoders; verifiers of attestations read them. Anything else that is no base64 is refused.
+    """
+    lines = statement.encode().split()
+    return binascii.a2b_base64(b"".join(lines), strict_mode=True)
 
 
 def _fault_of(statement: _Statement, filename: str, sha256: str) -> str | None:

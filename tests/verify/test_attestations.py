@@ -36,6 +36,19 @@ def test_a_name_in_another_spelling_is_the_same_name(name: str) -> None:
     assert fault(make_provenance(name, CONTENT), NAME, SHA256) is None
 
 
+@pytest.mark.parametrize("line", ["\n", "\r\n", " ", "\n\t"])
+def test_base64_may_be_broken_into_lines(line: str) -> None:
+    """As pydantic's own encoder of bytes writes it."""
+    document = json.loads(make_provenance(NAME, CONTENT))
+    envelope = document["attestation_bundles"][0]["attestations"][0]["envelope"]
+    text = base64.encodebytes(base64.b64decode(envelope["statement"])).decode()
+    assert text.count("\n") > 1
+    envelope["statement"] = text.replace("\n", line)
+    assert fault(json.dumps(document).encode(), NAME, SHA256) is None
+    envelope["statement"] = text.replace("\n", "*")
+    assert "cannot be read" in (fault(json.dumps(document).encode(), NAME, SHA256) or "")
+
+
 SUBJECT = {"name": NAME, "digest": {"sha256": SHA256}}
 
 
