@@ -32,7 +32,10 @@ def hold(path: Path | str, holder: str = "another run") -> Iterator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise LockError(f"{path}: cannot be opened: {error.strerror}") from error
+        from pypimirror.space import remedy
+
+        said = f"{path}: cannot be opened: {error.strerror}. {remedy(error, path)}"
+        raise LockError(said) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 _BUFFER = 1 << 16  #: bytes
 
+#: The permissions of the private directory: it has bytes that were refused, and the catalog. An
+#: operator may widen them afterwards; no run does, or narrows them.
+PRIVATE = 0o700
+
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
 

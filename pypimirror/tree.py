@@ -21,10 +21,10 @@ from pypimirror.changes import Changes
 from pypimirror.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.paths import METADATA_SUFFIX as METADATA_SUFFIX
+from pypimirror.paths import PRIVATE, sha256_of, stamp_of
 from pypimirror.paths import PROVENANCE_SUFFIX as PROVENANCE_SUFFIX
 from pypimirror.paths import file_path as file_path
 from pypimirror.paths import page_paths as page_paths
-from pypimirror.paths import sha256_of, stamp_of
 from pypimirror.paths import stamp as stamp
 from pypimirror.space import remedy
 
@@ -42,7 +42,7 @@ class TreeError(PypimirrorError):
     """The mirror root cannot be used or written; the message names the path."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
-        super().__init__(f"{path}: {error.strerror or error}. {remedy(error)}")
+        super().__init__(f"{path}: {error.strerror or error}. {remedy(error, path)}")
         self.problem = Problem(Reason.DISK, str(self))
 
 
@@ -82,9 +82,10 @@ class Tree:
     def create(self) -> None:
         """Make the directories; raises `TreeError` where that cannot be done."""
         try:
-            for path in (self.staging, self.quarantine, self.directory / "simple"):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.private.mkdir(PRIVATE, exist_ok=True)
+            for path in (self.staging, self.quarantine, self.path("simple"), self.path("packages")):
                 path.mkdir(parents=True, exist_ok=True)
-            (self.directory / "packages").mkdir(exist_ok=True)
         except OSError as error:
             raise TreeError(error.filename or self.directory, error) from error
 

@@ -6,6 +6,7 @@ whatever happens in between. What is done in between is the caller's to say.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -130,7 +131,19 @@ def sync(
             )
         if run.retry is not None:
             run.reporter.announce(run.retry.said)
+        _warn_of_root(run)
         return _perform(run, lambda run: _noting_changes(run, work))
+
+
+def _warn_of_root(run: Run) -> None:
+    directory = run.config.directory
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        run.reporter.note(
+            "warning",
+            f"this is root, and {directory} belongs to user {owner}, who cannot change what root "
+            "makes there; run as that user",
+        )
 
 
 def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:

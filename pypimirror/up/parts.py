@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pypimirror.config import Config, ConfigError
 from pypimirror.model import PypimirrorError
+from pypimirror.paths import PRIVATE
 from pypimirror.serve.command import server_command
 from pypimirror.up.asking import NoAnswerError, answers, ask
 from pypimirror.up.ports import Place, reserve
@@ -67,8 +68,9 @@ def prepare(config: Config) -> None:
     """Make the directory that the parts run in; raises `PlaceError`."""
     home = _home(config)
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        home.mkdir(mode=0o700, exist_ok=True)  # Prefect's database holds addresses with secrets
+        config.directory.mkdir(parents=True, exist_ok=True)
+        config.private.mkdir(PRIVATE, exist_ok=True)
+        home.mkdir(PRIVATE, exist_ok=True)  # Prefect's database holds addresses with secrets
     except OSError as error:
         raise PlaceError(f"{home}: cannot be made: {error.strerror}") from error
 
