@@ -16,7 +16,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pypimirror import __version__, sources, texts
+from pypimirror import __version__, regular, sources, texts
 from pypimirror.access import logins_from_environment
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
@@ -156,7 +156,9 @@ def load(path: Path | None = None) -> Config:
     """
     file = DEFAULT_FILE if path is None else path
     try:
-        content = file.read_bytes()
+        content = regular.read_written(file)
+    except regular.NotAFileError as error:
+        raise ConfigError(f"{file}: {error.strerror}; name the configuration itself") from error
     except FileNotFoundError:
         hint = "write one with 'pypimirror init', or name another with --config"
         raise ConfigError(f"{file}: there is no configuration; {hint}") from None

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import contents, listings, quarantine, root, sightings, withdraw
+from pypimirror.stages import contents, listings, presence, quarantine, root, sightings, withdraw
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import page_paths
 
@@ -88,6 +88,7 @@ def _doubt_lists(run: Run) -> None:
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
+    held = presence.without_absent(run, rows, held)
     pages = [contents.page_of(run, row, held[row.id]) for row in rows]
     serials = {}
     forms: dict[int, list[tuple[str, list[bytes]]]] = {}

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -25,7 +26,7 @@ from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.select.selection import Selection
 from pypimirror.space import remedy
-from pypimirror.stages import history, ownership, rest, staging, standing
+from pypimirror.stages import doubt, history, ownership, rest, staging, standing
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run
@@ -132,7 +133,14 @@ def sync(
         if run.retry is not None:
             run.reporter.announce(run.retry.said)
         _warn_of_root(run)
-        return _perform(run, lambda run: _noting_changes(run, work))
+        return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
+
+
+def _work(run: Run, work: Callable[[Run], None]) -> None:
+    """Settle what is in doubt, and then do the work of a run."""
+    if run.command != "verify":  # it changes nothing, unless it repairs, and settles that itself
+        doubt.settle(run)
+    work(run)
 
 
 def _warn_of_root(run: Run) -> None:
