@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pypimirror import __version__, regular, sources, texts
 from pypimirror.access import logins_from_environment
+from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -39,6 +40,16 @@ DEFAULT_FILE = Path(sources.DEFAULT_FILE)
 
 class ConfigError(PypimirrorError):
     """The configuration cannot be used; the message names the key and what is right."""
+
+
+def seconds(text: str | None, name: str) -> float | None:
+    """Read a duration that was given as `name`, in seconds; None where none was given."""
+    if not text:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 class Config(BaseSettings):

@@ -80,7 +80,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "stages": {"cli", "serve", "doctor"},
     "doctor": {"cli", "serve"},
     "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
-    "lock": {"*", "-errors", "-space"},  # the latter once it fails
+    "lock": {"*", "-errors", "-regular", "-space"},  # the latter once it fails
     "holder": {"*", "-kernel"},
     "kernel": {"*"},
     "errors": {"*"},

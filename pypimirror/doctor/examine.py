@@ -26,7 +26,7 @@ def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
 
     `prefect_api` is the address of the configured Prefect API, None where there is none.
     """
-    checks = CHECKS | {"prefect": lambda _: prefect.check(prefect_api)}
+    checks = CHECKS | {"prefect": lambda config: prefect.check(prefect_api, config)}
     for name, check in checks.items():
         yield from _guarded(name, check, config)
 

@@ -44,7 +44,7 @@ def take_over(run: Run, ids: Sequence[int]) -> None:
     rows = {row.id: row for row in _due_and_there(run, ids)}
     if not rows:
         return
-    run.reporter.begin(Stage.DOWNLOAD, len(rows))
+    run.begin(Stage.DOWNLOAD, len(rows))
     jobs = (job for row in rows.values() if (job := _job(run, row)) is not None)
     for chunk in projects.chunks(run.read(jobs), _COMMIT):
         _take_in(run, rows, chunk)

@@ -55,9 +55,8 @@ def download(run: Run, ids: Sequence[int]) -> None:
     if not run.fetches:
         adopt.leave(run, due)
         return
-    size = sum(row.size or 0 for row in due.values())
-    run.reporter.begin(Stage.DOWNLOAD, len(due), size)
-    if run.unreachable or not due:
+    run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
+    if run.is_cut_off(due) or not due:
         return
     if not _is_room(run, due):
         return
@@ -78,6 +77,8 @@ def _is_room(run: Run, due: Mapping[int, Row[Any]]) -> bool:
     """
     if run.no_room is None:
         run.no_room = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
+    if run.no_room is not None:
+        run.hindered(run.no_room)
     return run.no_room is None
 
 

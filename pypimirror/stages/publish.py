@@ -46,7 +46,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
             for row in projects.get(connection, ids)
             if row.dirty and (row.gone is None or (with_gone and row.live))
         ]
-    run.reporter.begin(Stage.PUBLISH, len(rows))
+    run.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
         _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))

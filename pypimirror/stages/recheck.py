@@ -104,10 +104,10 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     whole = options.since is None and options.max_age is None
     with run.catalog.read() as connection:
         held = totals.held(connection) if whole else totals.Held()
-    run.reporter.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
+    run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)
     try:
-        with history.stage(run, Stage.VERIFY, 0):
+        with history.stage(run, Stage.VERIFY, 0, whole=True):
             _look(run, options, findings)
         if options.repair:
             doubt.settle(run)
