@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from pypimirror import __version__, regular, sources, texts
+from pypimirror import __version__, faults, sources, texts
 from pypimirror.access import logins_from_environment
-from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -40,16 +44,6 @@ DEFAULT_FILE = Path(sources.DEFAULT_FILE)
 
 class ConfigError(PypimirrorError):
     """The configuration cannot be used; the message names the key and what is right."""
-
-
-def seconds(text: str | None, name: str) -> float | None:
-    """Read a duration that was given as `name`, in seconds; None where none was given."""
-    if not text:
-        return None
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
 
 
 class Config(BaseSettings):
@@ -167,9 +161,7 @@ def load(path: Path | None = None) -> Config:
     """
     file = DEFAULT_FILE if path is None else path
     try:
-        content = regular.read_written(file)
-    except regular.NotAFileError as error:
-        raise ConfigError(f"{file}: {error.strerror}; name the configuration itself") from error
+        content = file.read_bytes()
     except FileNotFoundError:
         hint = "write one with 'pypimirror init', or name another with --config"
         raise ConfigError(f"{file}: there is no configuration; {hint}") from None
@@ -191,7 +183,10 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         config = _with_logins(Config(**values))
     except ValidationError as error:
         raise ConfigError(_explain(error, source)) from error
-    except ValueError as error:  # also of pydantic-settings, on a variable that is not JSON
+    except SettingsError as error:  # on a variable that is not JSON
+        section = str(error).partition('"')[2].partition('"')[0]
+        raise ConfigError(faults.not_json(section)) from error
+    except ValueError as error:
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
     ca_file = config.download.ca_file
@@ -246,11 +241,11 @@ def _explain(error: ValidationError, source: Path) -> str:
     lines = []
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
+        told = faults.source_of(item["loc"], str(source))
         if item["type"] == "extra_forbidden":
-            lines.append(f"{source}: {where}: unknown key{_nearest(item['loc'])}")
+            lines.append(f"{told}: {where}: unknown key{_nearest(item['loc'])}")
         else:
-            message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{source}: {where + ': ' if where else ''}{message}")
+            lines.append(f"{told}: {where + ': ' if where else ''}{faults.words(item)}")
     return "\n".join(lines)
 
 

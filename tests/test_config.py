@@ -64,7 +64,12 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "changes": None,
             "changes_format": "lines",
         },
-        "delete": {"grace": timedelta(hours=24), "max_share": 0.1, "max_count": 1000},
+        "delete": {
+            "grace": timedelta(hours=24),
+            "max_share": 0.1,
+            "max_count": 1000,
+            "keep": False,
+        },
         "metrics": {"serve": True, "textfile": None},
         "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
         "schedule": {"sync": "17 * * * *", "verify": "47 3 * * 0", "timezone": "UTC"},
@@ -275,21 +280,46 @@ def test_the_environment_wins_over_the_file(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "told"),
     [
-        ("PYPIMIRROR_DELETE__MAX_SHARE", "lots"),
-        ("PYPIMIRROR_SELECT__PROJECTS", "six"),
-        ("PYPIMIRROR_UPSTREAM", "nonsense"),
-        ("PYPIMIRROR_DELETE__MAXSHARE", "1"),
-        ("PYPIMIRROR_DELTE__MAX_SHARE", "1"),
+        ("PYPIMIRROR_DELETE__MAX_SHARE", "lots", "delete.max_share: must be a number"),
+        ("PYPIMIRROR_SELECT__PROJECTS", "six", "must be JSON, such as "),
+        ("PYPIMIRROR_UPSTREAM", "nonsense", "must be JSON, such as "),
+        ("PYPIMIRROR_DELETE", '{"grace": "never"}', "delete.grace: "),
+        ("pypimirror_up__port", "99999", "up.port: must be less than or equal to 65535"),
+        ("PYPIMIRROR_DELETE__MAXSHARE", "1", "did you mean 'max_share'?"),
+        ("PYPIMIRROR_DELTE__MAX_SHARE", "1", "did you mean 'delete'?"),
     ],
 )
-def test_a_wrong_environment_is_an_error_and_not_ignored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+def test_a_wrong_environment_is_an_error_that_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
 ) -> None:
+    """And neither ignored nor blamed on the file."""
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError) as caught:
         read("", tmp_path)
+    assert str(caught.value).startswith(f"environment: {name}: ")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[select]\nprojects = "six"', 'select.projects: must be a list, such as ["six"'),
+        ('[select]\nmetadata = ["MIT"]', "select.metadata: must be a table"),
+        ("[mirror]\nreserve = -1", "mirror.reserve: must be a size, such as"),
+        ('[select]\nyanked = "maybe"', "select.yanked: must be true or false"),
+        ('[download]\ntries = "x"', "download.tries: must be a whole number"),
+        ("[mirror]\nlayout = 3", "mirror.layout: must be 'project' or 'pypi'"),
+        ("select = 3", "select: must be a section"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_in_words_of_the_configuration(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text, tmp_path)
+    assert f"pypimirror.toml: {told}" in str(caught.value)
 
 
 def test_the_directory_is_relative_to_the_file_and_not_to_where_one_is(
@@ -314,7 +344,7 @@ def test_without_config_it_is_the_file_in_the_working_directory(
     assert load().download.tries == 8
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[mirror", b"a = 1\na = 2"])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[mirror", b"a = 1\na = 2"])
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"p\.toml: not TOML"):
@@ -401,6 +431,12 @@ def test_schedules_are_cron_fields_or_times_or_never(
     ("text", "message"),
     [
         ('[schedule]\nsync = "hourly"', 'schedule.sync: must be five cron fields such as "17'),
+        ('[schedule]\nsync = "99 * * * *"', "schedule.sync: '99' is no minute: 0 to 59"),
+        ('[schedule]\nsync = "0 24 * * *"', "schedule.sync: '24' is no hour: 0 to 23"),
+        ('[schedule]\nsync = "0 0 0 * *"', "'0' is no day of the month: 1 to 31"),
+        ('[schedule]\nsync = "0 0 1 foo *"', "'foo' is no month: 1 to 12"),
+        ('[schedule]\nsync = "0 0 * * mon-8"', "'mon-8' is no day of the week: 0 to 7"),
+        ('[schedule]\nsync = "*/0 * * * *"', "'*/0' is no minute"),
         ('[schedule]\nsync = "0s"', "schedule.sync: must be longer than no time at all"),
         ('[schedule]\ntimezone = "Mars/Olympus"', "schedule.timezone: is no time zone known"),
         ('[schedule]\ntimezone = "../../etc/passwd"', "schedule.timezone: is no time zone"),

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pypimirror import regular
 from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog import runs
@@ -29,8 +28,9 @@ def configure(translation: Translation, config: Path | None, *, force: bool) -> 
     file = config or DEFAULT_FILE
     if not (translation.root / "simple").is_dir():
         raise ConfigError(f"{translation.root}: there is no tree of bandersnatch to adopt")
-    content = translation.text.encode(errors="surrogateescape")
-    if not (file.is_file() and regular.read_written(file) == content):
+    if not (
+        file.is_file() and file.read_bytes() == translation.text.encode(errors="surrogateescape")
+    ):
         write(file, translation.text, force=force)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from pypimirror import regular
-
 
 def prefect_api() -> str | None:
     """Return the API that the environment or the active Prefect profile names."""
@@ -14,7 +12,8 @@ def prefect_api() -> str | None:
     home = os.environ.get("PREFECT_HOME") or os.path.join("~", ".prefect")  # noqa: PTH118
     file = os.environ.get("PREFECT_PROFILES_PATH") or os.path.join(home, "profiles.toml")  # noqa: PTH118
     try:
-        content = regular.read_written(os.path.expanduser(file))  # noqa: PTH111
+        with open(os.path.expanduser(file), "rb") as stream:  # noqa: PTH111, PTH123
+            content = stream.read()
     except OSError:
         return None
     import tomllib

@@ -18,13 +18,16 @@ def explain(config: Config, project: str, file: str | None, *, as_json: bool) ->
     if as_json:
         print_json(found.as_json())
     else:
-        _show(found)
+        _show(found, config)
 
 
-def _show(found: Explanation) -> None:
+def _show(found: Explanation, config: Config) -> None:
     of = f" of {found.upstream}" if found.upstream else ""
     out.print(f"{found.project}{of}: {_word(found.verdict)}; {_why(found.verdict)}", markup=False)
     if not found.files:
+        if found.verdict.selected and found.upstream is not None:
+            behind = "; upstreams after it are not asked" if len(config.upstream) > 1 else ""
+            out.print(f"  the page of {found.upstream} has no files{behind}", markup=False)
         return
     table.show(_FILES, map(_row, found.files))
 

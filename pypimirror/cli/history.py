@@ -28,7 +28,9 @@ from pypimirror.model import Stage
 def open_catalog(config: Config) -> Iterator[Catalog]:
     """Open the catalog of a mirror; raises `ConfigError` where there is none."""
     if config.mirror.catalog == "sqlite" and not (config.private / "catalog.sqlite").exists():
-        raise ConfigError(f"{config.directory}: holds no mirror yet; make one with pypimirror sync")
+        raise ConfigError(
+            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
+        )
     catalog = Catalog.open(config.catalog_url)
     try:
         yield catalog

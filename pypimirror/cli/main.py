@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from errno import EDQUOT, ENOSPC
 
 import typer
 
@@ -17,6 +18,7 @@ from pypimirror.cli.commands import inspecting, mirroring, operating, quarantini
 from pypimirror.cli.errors import Exit, of_error
 from pypimirror.cli.output import err, print_json
 from pypimirror.model import PypimirrorError
+from pypimirror.space import remedy
 
 #: The groups of commands, in the order of `--help`; to import them is to have them.
 COMMANDS = (mirroring, inspecting, operating, quarantining)
@@ -68,11 +70,21 @@ def _run() -> int:
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
         return interrupted(as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - a fault of this program must not look like code 1
-        err.print(traceback.format_exc(), markup=False)
-        message = f"a fault of pypimirror itself, please report it: {error!r}"
+    except OSError as error:
+        if error.filename is None and error.errno not in (ENOSPC, EDQUOT):
+            return _fault(error, as_json=as_json)
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}. {remedy(error)}"
         return _failed(message, Exit.STOPPED, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - a fault of this program must not look like code 1
+        return _fault(error, as_json=as_json)
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _fault(error: Exception, *, as_json: bool) -> int:
+    err.print(traceback.format_exc(), markup=False)
+    message = f"a fault of pypimirror itself, please report it: {error!r}"
+    return _failed(message, Exit.STOPPED, as_json=as_json)
 
 
 def interrupted(*, as_json: bool) -> int:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pypimirror.cli.hints import typed
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -49,8 +51,12 @@ class Output:
     def print(
         self, *parts: RenderableType, style: str | None = None, markup: bool = True, end: str = "\n"
     ) -> None:
-        """Print a line; with `markup`, Rich's tags in it are styles."""
-        self.console.print(*parts, style=style, markup=markup, end=end)
+        """Print a line; with `markup`, Rich's tags in it are styles.
+
+        Commands that it names are told as they can be typed here.
+        """
+        told = [typed(part) if isinstance(part, str) else part for part in parts]
+        self.console.print(*told, style=style, markup=markup, end=end)
 
 
 #: For results.

@@ -46,7 +46,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def explain(config: Config, name: str, *, as_json: bool) -> None:
     """Say what was claimed of an entry, and what was seen."""
-    entry = quarantine.find(Tree(config.directory), name)
+    tree = Tree(config.directory)
+    entry = quarantine.observed(tree, quarantine.find(tree, name))
     if as_json:
         print_json(msgspec.to_builtins(entry))
         return

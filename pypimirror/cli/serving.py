@@ -15,7 +15,9 @@ def serve_mirror(
 ) -> None:
     """Become the web server; it runs on gevent, which must come before everything else."""
     if not (config.directory / "simple").is_dir():
-        raise ConfigError(f"{config.directory}: holds no mirror yet; make one with pypimirror sync")
+        raise ConfigError(
+            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
+        )
     command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - this very Python

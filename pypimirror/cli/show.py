@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pypimirror.catalog import states
-from pypimirror.cli import table
+from pypimirror.cli import causes, hints, table
 from pypimirror.cli.amounts import amount, took, when
 from pypimirror.cli.output import escape, out
 from pypimirror.cli.table import Cell, Column
@@ -30,7 +30,7 @@ def style_of(state: str) -> str:
     return _STYLE.get(state, "red")
 
 
-def summary(result: Summary, directory: Path, config_option: str = "") -> None:
+def summary(result: Summary, directory: Path) -> None:
     """Print how a sync ended and how to use what it made."""
     counts = result.counts
     linked = f"{counts['files_linked']} linked at the upstream, " if counts["files_linked"] else ""
@@ -50,11 +50,27 @@ def summary(result: Summary, directory: Path, config_option: str = "") -> None:
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
     if result.state in (states.COMPLETED, states.INCOMPLETE):
-        simple = directory / "simple"
-        example = next((entry.name for entry in simple.iterdir() if entry.is_dir()), "PROJECT")
-        command = f"pip install --index-url {simple.as_uri()}/ {example}"
-        out.print(f"\nInstall from it with\n  {command}", markup=False)
-        out.print(f"or serve it to others with\n  pypimirror serve{config_option}", markup=False)
+        _how_to_install(directory / "simple")
+
+
+def _how_to_install(simple: Path) -> None:
+    """Print what installs a project from here, and what serves all of them to others."""
+    from pypimirror.cli import example
+
+    found = example.find(simple)
+    if found is None:
+        return
+    install = f"pip install --index-url {simple.as_uri()}/ {found.project}"
+    out.print(f"\nInstall from it with\n  {install}", markup=False)
+    if found.lacking:
+        out.print(
+            f"once it has what {found.project} needs as well: {', '.join(found.lacking)}; add "
+            "them to projects in [select], since dependencies are not mirrored by themselves",
+            markup=False,
+        )
+    out.print(
+        f"or serve it to others with\n  {hints.command('serve --host 0.0.0.0')}", markup=False
+    )
 
 
 def checked(result: Summary) -> None:
@@ -74,19 +90,17 @@ def checked(result: Summary) -> None:
 
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
-    """Print failures of a run, the first of them."""
-    everything = list(rows)
-    for stage, project, file, reason, message in everything[:_SHOWN]:
-        out.print(f"  [yellow]{escape(failure(stage, project, file, reason, message))}[/]")
-    if len(everything) > _SHOWN:
-        more = f"pypimirror runs show {run} --failures"
-        out.print(f"  … and {len(everything) - _SHOWN} more: {more}")
-
-
-def failure(stage: str, project: str, file: str, reason: str, message: str) -> str:
-    """Write a failure in a line; messages that name the thing need no other name for it."""
-    thing = file or project
-    return f"{stage}: {reason}: {'' if thing in message else f'{thing}: '}{message}"
+    """Print failures of a run, the first of them; those of one cause are told once."""
+    told = causes.told_once(rows)
+    for each in told[:_SHOWN]:
+        out.print(f"  [yellow]{escape(each.text)}[/]")
+        if each.names:
+            out.print(f"    {escape(each.names)}")
+    everyone = hints.command(f"runs show {run} --failures")
+    if hidden := sum(each.number for each in told[_SHOWN:]):
+        out.print(f"  … and {hidden} more: {escape(everyone)}")
+    elif any(each.number > 1 for each in told):
+        out.print(f"  each of them: {escape(everyone)}")
 
 
 _RUNS = (
@@ -170,7 +184,7 @@ def _stage_row(stage: dict[str, Any], first: str) -> tuple[str | Cell, ...]:
 def failure_list(documents: Iterable[dict[str, Any]]) -> None:
     """Print all failures, each with its address and how often it was tried."""
     for each in documents:
-        line = failure(
+        line = causes.line(
             each["stage"], each["project"], each["file"], each["reason"], each["message"]
         )
         times = f"{each['attempts']} attempt{'' if each['attempts'] == 1 else 's'}"

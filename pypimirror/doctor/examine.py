@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pypimirror.config import Config
-from pypimirror.doctor import catalog, directory, lists, prefect, roundtrip, space, upstreams
+from pypimirror.doctor import (
+    catalog,
+    directory,
+    lists,
+    named,
+    prefect,
+    roundtrip,
+    space,
+    upstreams,
+    webhook,
+)
 from pypimirror.doctor.finding import Finding, failed
+from pypimirror.model import PypimirrorError
+from pypimirror.space import remedy
 
 Check = Callable[[Config], Iterator[Finding]]
 
@@ -17,6 +29,7 @@ CHECKS: dict[str, Check] = {
     "space": space.check,
     "upstream": upstreams.check,
     "list": lists.check,
+    "projects": named.check,
     "round trip": roundtrip.check,
 }
 
@@ -26,7 +39,7 @@ def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
 
     `prefect_api` is the address of the configured Prefect API, None where there is none.
     """
-    checks = CHECKS | {"prefect": lambda config: prefect.check(prefect_api, config)}
+    checks = CHECKS | {"prefect": lambda _: prefect.check(prefect_api), "webhook": webhook.check}
     for name, check in checks.items():
         yield from _guarded(name, check, config)
 
@@ -34,6 +47,11 @@ def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
 def _guarded(name: str, check: Check, config: Config) -> Iterator[Finding]:
     try:
         yield from check(config)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        yield failed(name, f"{where}{error.strerror or error}", remedy(error))
+    except PypimirrorError as error:
+        yield failed(name, f"{error}", "Set right what the message says")
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what the doctor is here to say
         text = str(error) or "no more is known"
         yield failed(name, f"the check itself failed: {type(error).__name__}: {text}", _ASK)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from pypimirror.config import Config
-from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warning
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
 from pypimirror.model import Problem, Reason
@@ -43,7 +43,10 @@ def check(config: Config) -> Iterator[Finding]:
     }
     answers = ask(config, [job for _, _, job in asked.values()])
     for number, (upstream, url, job) in asked.items():
-        yield _judge(upstream, url, job, answers.get(number))
+        finding = _judge(upstream, url, job, answers.get(number))
+        if finding.state is State.WARNING and len(config.upstream) > 1:  # another may own it
+            finding = ok(finding.name, finding.seen)
+        yield finding
     yield _clock([a.ahead for a in answers.values() if a.ahead is not None])
 
 

@@ -29,6 +29,7 @@ from pypimirror.download.connection import Line
 from pypimirror.download.failure import FetchError, bad_response, status_failure
 from pypimirror.download.hosts import (
     Address,
+    HostError,
     HostPolicy,
     Origin,
     is_local,
@@ -69,6 +70,12 @@ class Client:
 
         `headers` may not hold Authorization. Raises `FetchError`.
         """
+        try:
+            return self._get(remote, url, headers, method)
+        except HostError as error:
+            raise error.of(self._remote(remote)) from error
+
+    def _get(self, remote: str, url: str, headers: dict[str, str], method: str) -> Response:
         if is_local(url) and is_local(self._remote(remote).url):
             return local.get(self._remote(remote), url, headers)
         address = parse_url(url)
@@ -117,7 +124,7 @@ class Client:
         looks_up = proxy is None or proxy.kind == "socks5"
         if not looks_up and public_only and is_spelled_private(origin.host):
             # A proxy looks names up itself; what can be checked here is the name as such.
-            raise not_public(origin, origin.host, policy.name)
+            raise not_public(origin, origin.host)
         gateway = policy.gateway(origin) if public_only and proxy is None else None
         if gateway is not None and proxy_for(remote, Address(gateway, "/")) is not None:
             gateway = None  # where it is at is the proxy's business

@@ -18,6 +18,7 @@ The rules:
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -123,6 +124,23 @@ def _plain_host(host: str) -> str:
     return host.lower().strip("[]").removesuffix(".")
 
 
+class HostError(FetchError):
+    """A host that may not be asked; the message ends with the line of TOML that allows it."""
+
+    def __init__(self, cause: str, host: str, remote: Remote | None = None) -> None:
+        remedy = f"add {host!r} to `hosts` of the [[upstream]]"
+        if remote is not None:
+            hosts = json.dumps([*remote.hosts, host])
+            remedy = f"set in the [[upstream]] {remote.name!r}: hosts = {hosts}"
+        message = f"{cause}. If files may come from there, {remedy}"
+        super().__init__(Reason.HOST_NOT_ALLOWED, message)
+        self._cause, self._host = cause, host
+
+    def of(self, remote: Remote) -> HostError:
+        """Return the same failure, told of the upstream that it is about."""
+        return HostError(self._cause, self._host, remote)
+
+
 class HostPolicy:
     """What one upstream's configuration allows."""
 
@@ -151,17 +169,14 @@ class HostPolicy:
     def public_only(self, origin: Origin) -> bool:
         """Whether `origin` may be asked at public addresses only; False means at any.
 
-        Raises `FetchError` (HOST_NOT_ALLOWED) where it may not be asked at all.
+        Raises `HostError` where it may not be asked at all.
         """
         if self.names(origin):
             return False
         if self._any:
             return True
-        raise FetchError(
-            Reason.HOST_NOT_ALLOWED,
-            f"{origin} is not a host of the upstream {self.name!r} ({self.own}). If files may "
-            f"come from there, add {origin.host!r} to its `hosts`.",
-        )
+        cause = f"{origin} is not a host of the upstream {self.name!r} ({self.own})"
+        raise HostError(cause, origin.host)
 
     def gateway(self, origin: Origin) -> Origin | None:
         """Return the upstream's own origin where one machine may answer for it and for `origin`.
@@ -172,14 +187,12 @@ class HostPolicy:
         return self.own if both else None
 
 
-def not_public(origin: Origin, address: str, name: str = "") -> FetchError:
+def not_public(origin: Origin, address: str) -> HostError:
     """Return the failure for a host at an address that is not public."""
-    of = f" of the upstream {name!r}" if name else ""
-    return FetchError(
-        Reason.HOST_NOT_ALLOWED,
-        f"{origin.host} is at {address}, which is not a public address, and `hosts`{of} allows "
-        "unnamed hosts only at public ones, or over TLS where the upstream's own host is. If files "
-        f"may come from there, add {origin.host!r} to `hosts`.",
+    return HostError(
+        f"{origin.host} is at {address}, which is not a public address, and '*' in `hosts` allows "
+        "only public ones, or over TLS where the upstream's own host is",
+        origin.host,
     )
 
 

@@ -114,7 +114,9 @@ def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) ->
 def _python(text: str) -> tuple[int, int, str]:
     found = _PYTHON.fullmatch(text)
     if found is None or (found["threads"] and (int(found[1]), int(found[2])) < _THREADS):
-        raise EnvironmentKeyError(f'{text!r} is no version of CPython such as "3.12" or "3.13t"')
+        raise EnvironmentKeyError(
+            f'python: {text!r} is no version of CPython such as "3.12" or "3.13t"'
+        )
     return int(found["major"]), int(found["minor"]), found["threads"]
 
 
@@ -140,7 +142,7 @@ def _platform_tags(platform: str) -> Iterator[str]:
         return platform_tags(platform)
     except ValueError:
         raise EnvironmentKeyError(
-            f'{platform!r} is no platform tag such as "manylinux_2_28_x86_64", '
+            f'platforms: {platform!r} is no platform tag such as "manylinux_2_28_x86_64", '
             '"macosx_14_0_arm64", "win_amd64" or "any"'
         ) from None
 

@@ -63,8 +63,10 @@ class Selection:
             for number in range(len(select.rules)):
                 self._rules_for((number,))  # for its faults
             self._rules_for(())
-        except (EntryError, EnvironmentKeyError) as error:
+        except EntryError as error:
             raise ConfigError(f"{error}") from error
+        except EnvironmentKeyError as error:
+            raise ConfigError(f"[select] {error}") from error
         if select.projects and not self._projects:
             # None at all would mean every project; and to select nothing would drop the mirror.
             raise ConfigError(
@@ -244,32 +246,54 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
 def _asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -> Verdict:
     """Hold a file against the entries that are about some files of its project."""
     if wanted and not any(_matches(entry, facts) for entry in wanted):
-        texts = ", ".join(entry.text for entry in wanted)
-        return Verdict(False, wanted[0].source, f"version {facts.version} is none of {texts}")
+        return Verdict(False, wanted[0].source, _why_not(wanted, facts))
     for entry in refused:
         if _matches(entry, facts):
-            return Verdict(False, entry.source, f"version {facts.version} is one of {entry.text}")
+            return Verdict(False, entry.source, _named(entry, facts))
     return _SELECTED
+
+
+def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
+    """Say what keeps a file from being one that the entries ask for."""
+    texts = ", ".join(entry.text for entry in wanted)
+    if not any(_is_of_version(entry, facts) for entry in wanted):
+        if facts.version is None:
+            return f"its name tells no version, and what is asked for is {texts}"
+        return f"version {facts.version} is none of {texts}"
+    asked = {pair for e in wanted if _is_of_version(e, facts) for pair in e.hashes}
+    told = ", ".join(
+        f"{a} {d}" for a, d in sorted(facts.file.digests.items()) if (a, d) not in asked
+    )
+    return f"none of the digests that are asked for of {texts} is its own ({told}, by the upstream)"
+
+
+def _named(entry: Entry, facts: Facts) -> str:
+    """Say by what an entry is about a file."""
+    what = "the project" if entry.is_whole else "its digest"
+    return f"{entry.text!r} names {what if entry.versions is None else f'version {facts.version}'}"
 
 
 def _leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
     """Hold a file against the entries of `metadata_only` that are about its project."""
     for entry in about:
         if _matches(entry, facts):
-            what = "names the project" if entry.is_whole else f"names version {facts.version}"
-            return Verdict(True, entry.source, f"{entry.text!r} {what}")
+            return Verdict(True, entry.source, _named(entry, facts))
     return None
 
 
 def _matches(entry: Entry, facts: Facts) -> bool:
-    """Whether an entry asks for a file; a file without a version meets no requirement."""
-    if entry.versions is not None:
-        if facts.version is None:
-            return False
-        # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
-        if not entry.versions.contains(facts.version, prereleases=True):
-            return False
+    """Whether an entry asks for a file."""
+    if not _is_of_version(entry, facts):
+        return False
     # Which bytes are meant can be told where the upstream names a digest of the same algorithm.
     algorithms = {algorithm for algorithm, _ in entry.hashes}
     digests = {pair for pair in facts.file.digests.items() if pair[0] in algorithms}
     return not digests or not digests.isdisjoint(entry.hashes)
+
+
+def _is_of_version(entry: Entry, facts: Facts) -> bool:
+    """Whether a file is of a version that an entry asks for; one without meets no requirement."""
+    if entry.versions is None:
+        return True
+    # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
+    return facts.version is not None and entry.versions.contains(facts.version, prereleases=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from packaging.utils import InvalidName, canonicalize_name
 from werkzeug.exceptions import HTTPException, RequestedRangeNotSatisfiable
@@ -89,6 +90,8 @@ class _App:
             path = request.environ.get("PATH_INFO", "").encode("latin-1").decode()
         except UnicodeDecodeError:
             return _nothing_here()
+        if "//" in path and path.lstrip("/").partition("/")[0] in ("simple", "pypi"):
+            return _redirect(request, _without_empty(path))
         match path.split("/")[1:]:
             case [] | [""]:
                 return _landing(request)
@@ -143,6 +146,8 @@ class _App:
                 return _nothing_here()
             return _redirect(request, f"../{project}/json")
         file = open_below(self.root, "pypi", project, "json")
+        if file is None and names_present(self.root, "simple", project, names=_PAGE_NAMES):
+            return _no_legacy(project)
         if file is None:
             return _no_page(project)
         return _send(request, file, _page_headers(file, "application/json"))
@@ -159,6 +164,17 @@ class _App:
             "Last-Modified": http_date(file.modified),
         }
         return _send(request, file, headers)
+
+
+def _without_empty(path: str) -> str:
+    """Return where a path leads without its empty segments, relative to it.
+
+    It is another address, and not only another name: links of a page are relative. Below a prefix,
+    Python's `urljoin` alone takes it elsewhere, since it counts no empty segments.
+    """
+    segments = [segment for segment in path.split("/") if segment]
+    end = "/" if path.endswith("/") and segments else ""
+    return "../" * (path.count("/") - 1) + quote("/".join(segments)) + end
 
 
 def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
@@ -243,6 +259,14 @@ def _no_page(project: str | None) -> Response:
         404,
         "This mirror has no such project. Check its name; if it is right, the mirror does not"
         " select it, or was last synced before it was there.",
+    )
+
+
+def _no_legacy(project: str) -> Response:
+    return _text(
+        404,
+        f"This mirror has {project}, at /simple/{project}/, but nothing in PyPI's older JSON: that"
+        " takes 'legacy' in [publish] formats of its configuration, and a sync.",
     )
 
 

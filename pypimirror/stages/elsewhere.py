@@ -18,7 +18,7 @@ from pypimirror.stages.held import HeldFile
 from pypimirror.stages.run import Run, places
 
 if TYPE_CHECKING:
-    from pypimirror.download.hosts import HostPolicy
+    from pypimirror.download.protocol import Remote
 
 
 def links(
@@ -44,31 +44,36 @@ def links(
     ]
     if not found:
         return {}
-    policy = _policy(upstream, place or upstream.name)
+    remote = _remote(upstream, place or upstream.name)
     return {
         file.filename: Link(
             lasts=lasts,
-            fault=_fault(policy, file.url),
-            provenance=file.provenance is not None and not _fault(policy, file.provenance),
+            fault=_fault(remote, file.url),
+            provenance=file.provenance is not None and not _fault(remote, file.provenance),
         )
         for file, lasts in found
     }
 
 
-def _policy(upstream: UpstreamSection, place: str) -> HostPolicy:
-    """Return which hosts links may lead to that one of an upstream's places has."""
+def _remote(upstream: UpstreamSection, place: str) -> Remote:
+    """Return one of an upstream's places, with the hosts that its links may lead to."""
     # Imported when there is need: it brings requests.
-    from pypimirror.download.hosts import HostPolicy
     from pypimirror.download.protocol import Remote
 
     url = next(url for name, url in places(upstream) if name == place)
-    return HostPolicy(Remote(place, url, upstream.hosts))
+    return Remote(place, url, upstream.hosts)
 
 
-def _fault(policy: HostPolicy, url: str) -> tuple[Reason, str] | None:
+def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
     """Return why no page may lead to an address, as a clause on the file, or None."""
     from pypimirror.download.failure import FetchError
-    from pypimirror.download.hosts import is_spelled_private, not_public, parse_url
+    from pypimirror.download.hosts import (
+        HostError,
+        HostPolicy,
+        is_spelled_private,
+        not_public,
+        parse_url,
+    )
 
     try:
         address = parse_url(url)
@@ -78,10 +83,10 @@ def _fault(policy: HostPolicy, url: str) -> tuple[Reason, str] | None:
         return Reason.UNSAFE_URL, "its address has a login in it"
     host = address.origin.host
     try:
-        if policy.public_only(address.origin) and is_spelled_private(host):
-            raise not_public(address.origin, host, policy.name)
-    except FetchError as error:
-        return error.reason, error.message
+        if HostPolicy(remote).public_only(address.origin) and is_spelled_private(host):
+            raise not_public(address.origin, host)
+    except HostError as error:
+        return error.reason, error.of(remote).message
     return None
 
 

@@ -135,6 +135,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
     files_known = {row.filename: HeldFile.of(row) for row in held}
     page, _ = believed(page, files_known)
     states = {row.filename: State(row.state).label for row in held}
+    turned_away = _refused(run, project)
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())
     if known.failed is not None:
@@ -157,7 +158,23 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(_left(row, absent) for row in held if row.filename in states)
+    found = [_with_refusal(entry, turned_away) for entry in found]
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
+
+
+def _refused(run: Run, project: ProjectName) -> dict[str, Problem]:
+    """Return what the last run refused of a project, whatever the selection says, by file."""
+    with run.catalog.read() as connection:
+        found = projects.standing_refusals(connection, [project])
+    return {problem.file: problem for problem in found}
+
+
+def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> FileExplanation:
+    problem = refused.get(entry.file)
+    if problem is None or not entry.verdict.selected:
+        return entry
+    fact = f"{problem.message} (as the last run saw it)"
+    return replace(entry, verdict=Verdict(False, problem.reason.value, fact))
 
 
 def _linked(

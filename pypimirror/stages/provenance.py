@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from pypimirror import regular
 from pypimirror.catalog import files, projects
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.model import Problem, Reason, Stage
@@ -60,8 +59,7 @@ def held(run: Run, row: Row[Any]) -> bytes | None:
     if row.provenance_sha256 is None:
         return None
     try:
-        path = run.tree.text(_relative(row))
-        provenance = regular.read(path, run.tree.root, most=attestations.MAX_SIZE)
+        provenance = run.tree.path(_relative(row)).read_bytes()
     except OSError:
         return None
     sha256 = run.observed[row.id].sha256.hex()
@@ -135,7 +133,7 @@ def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem 
         )
         return Stage.DOWNLOAD, _problem(row, reason, message, result.attempts), b""
     try:
-        provenance = regular.read(str(_staged(run, row)))
+        provenance = _staged(run, row).read_bytes()
     except OSError as error:
         message = f"{_staged(run, row)}: {error.strerror or error}"
         return Stage.VERIFY, _problem(row, Reason.DISK, message), b""

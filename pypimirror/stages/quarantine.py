@@ -8,6 +8,7 @@ entry puts its bytes back before verification, not behind it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror import regular
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
@@ -26,8 +26,11 @@ from pypimirror.stages.claims import claims_of
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree
 
+#: Algorithms whose digests have one length, and so can be held against a claim.
+_COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
+_CHUNK = 1 << 20  #: bytes
+
 _REPORT = ".json"
-_MOST = 1 << 20  # bytes of a report
 
 #: Within a run, quarantine may exceed its size by one part in so many.
 _SLACK = 10
@@ -94,8 +97,8 @@ def _read(tree: Tree) -> Iterator[Entry]:
     decode = msgspec.json.Decoder(Entry).decode
     for path in tree.quarantine.glob(f"*{_REPORT}"):
         try:
-            yield decode(regular.read(str(path), most=_MOST))
-        except (msgspec.DecodeError, OSError):
+            yield decode(path.read_bytes())
+        except (msgspec.DecodeError, FileNotFoundError):
             continue
 
 
@@ -107,6 +110,24 @@ def find(tree: Tree, name: str) -> Entry:
     raise NotInQuarantineError(
         f"{name}: is not in quarantine; 'pypimirror quarantine' lists what is"
     )
+
+
+def observed(tree: Tree, entry: Entry) -> Entry:
+    """Return an entry with the digests of its bytes in all algorithms that were claimed of them.
+
+    A run computes what proves most; whoever looks at an entry wants to see each claim met or not.
+    """
+    lacking = [a for a in entry.claimed if a not in entry.observed and a in _COMPUTABLE]
+    hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in lacking]
+    try:
+        with (tree.quarantine / str(entry.id)).open("rb") as stream:
+            while hashes and (chunk := stream.read(_CHUNK)):
+                for each in hashes:
+                    each.update(chunk)
+    except OSError:  # cleared meanwhile
+        return entry
+    found = {a: each.hexdigest() for a, each in zip(lacking, hashes, strict=True)}
+    return msgspec.structs.replace(entry, observed=entry.observed | found)
 
 
 def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
@@ -122,7 +143,7 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
             return False
         if row.filename != entry.file:  # the id of a file that was forgotten went to another
             return False
-        if not regular.is_here(str(bytes_path)):
+        if not bytes_path.exists():
             return False
         tree.release(str(entry.id), entry.id)
         files.move(connection, State.FETCHED, [{"id": entry.id}], run_id)
@@ -146,7 +167,7 @@ def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
     for path in tree.quarantine.iterdir():
         name = path.name.removesuffix(_REPORT)
         with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
-            status = path.lstat()
+            status = path.stat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
             times.setdefault(name, status.st_mtime)
     kept = 0

@@ -1,13 +1,11 @@
 """Clearing what dead runs left in staging.
 
 Kept is what a run can go on with: bytes that the catalog says were fetched, and the beginning of
-a large transfer, which the download worker describes in a note beside it. What another user left,
-such as root, and this one may not write, is of no use to anybody.
+a large transfer, which the download worker describes in a note beside it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 
 from pypimirror.catalog import files
@@ -29,10 +27,7 @@ def sweep(catalog: Catalog, tree: Tree) -> int:
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
         for name in chunk:
-            if not (
-                _is_needed(name, states, names)
-                and os.access(tree.staging / name, os.R_OK | os.W_OK)
-            ):
+            if not _is_needed(name, states, names):
                 tree.unstage(name)
                 removed += 1
     return removed

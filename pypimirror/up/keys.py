@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pypimirror.durations import Duration, parse_duration
+from pypimirror.up import cron
 
 _CRON = re.compile(r"[\w*/,?#-]+(?: [\w*/,?#-]+){4}")
 
@@ -23,9 +24,12 @@ class Section(BaseModel):
 
 
 def _schedule(value: str) -> str:
-    """A cron expression, a duration, or nothing; what its fields say is Prefect's to judge."""
+    """A cron expression, a duration, or nothing; its calendar is Prefect's to judge."""
     value = " ".join(value.split())
-    if not value or _CRON.fullmatch(value):
+    if not value:
+        return value
+    if _CRON.fullmatch(value):
+        cron.check(value)
         return value
     try:
         every = parse_duration(value)

@@ -109,3 +109,28 @@ def test_wrong_names_and_silent_upstreams_have_their_exit_codes(
     assert run("explain", "six", "six-9.zip").code == 2
     with simulator.refusing():
         assert run("explain", "six").code == 3
+
+
+def test_what_the_mirror_refuses_is_not_called_in(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    run("sync", "--inline", "--quiet")
+    file.replace(b"other bytes")
+    assert run("sync", "--inline", "--quiet").code == 1
+    (told,) = run("explain", "six", "--json").json["files"]
+    assert (told["selected"], told["rule"]) == (False, "digest-changed")
+    assert "as the last run saw it" in told["fact"]
+
+
+def test_it_is_said_that_a_page_is_empty_and_who_is_not_asked(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    simulator.project("six")
+    with Simulator() as other:
+        mirror.upstreams.append({"name": "other", "url": other.url})
+        mirror.select("six")
+        assert (
+            "page of sim0 has no files; upstreams after it are not asked"
+            in run("explain", "six").out
+        )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,3 +302,23 @@ def test_no_page_names_pypis_host() -> None:
     assert host
     for page in PAGES:
         assert host not in read(page), page.name
+
+
+def test_the_last_complete_sync_is_one_of_the_whole_mirror() -> None:
+    """The command of operations.md, on runs that look like it and are not."""
+    if shutil.which("jq") is None:
+        pytest.skip("there is no jq")
+    text = read(DOCS / "operations.md")
+    found = re.search(r"^ +jq '(.*?)'$", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    whole = {"command": "sync", "state": "completed", "arguments": [], "retry_of": None}
+    partial = [{"arguments": ["six"]}, {"retry_of": "x"}, {"state": "failed"}, {"command": "adopt"}]
+    runs = [{**whole, **other, "ended_at": n} for n, other in enumerate([*partial, {}, {}])]
+    told = subprocess.run(
+        ["jq", found[1]],
+        input=json.dumps({"runs": runs}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(len(partial))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -18,7 +19,7 @@ import pytest
 from pypimirror import lock
 from pypimirror.catalog import leases
 from pypimirror.catalog.database import Catalog
-from pypimirror.doctor import examine, upstreams
+from pypimirror.doctor import examine, upstreams, webhook
 from pypimirror.doctor.finding import Finding, State
 from pypimirror.doctor.scratch import scratch
 from pypimirror.holder import this_machine, this_process
@@ -63,9 +64,6 @@ def test_all_is_well_and_nothing_is_changed(
         "directory": "ok",
         "file system": "ok",
         "permissions": "ok",
-        "private": "ok",
-        "readers": "ok",
-        "owners": "ok",
         "names": "ok",
         "catalog": "ok",
         "run": "ok",
@@ -353,30 +351,51 @@ def test_prefect(answers: dict[str, Any], expected: dict[str, str]) -> None:
     assert "s3cret" not in repr(found + ended)
 
 
-def test_an_up_that_works_on_the_mirror_is_known(mirror: Mirror) -> None:
-    """Its Prefect API is looked at, also where none is configured."""
-    from pypimirror.doctor import prefect
-
-    mirror.root.joinpath(".pypimirror").mkdir(parents=True, exist_ok=True)
-    path = mirror.root / ".pypimirror" / "up.lock"
-    with prefect_api({"admin/version": "2.1.0", "deployments/filter": []}) as api:
-        with lock.hold(path) as held:
-            held.name(api)
-            found = {each.name: each for each in prefect.check(None, mirror.config)}
-        ended = list(prefect.check(None, mirror.config))
-    assert found["up"].seen.endswith(f"(process {os.getpid()}); its Prefect API is {api}")
-    assert found["prefect"].state is State.WARNING, "it was asked for its version"
-    assert [each.state for each in ended] == [State.SKIPPED], (
-        "the file is there, and nobody holds it"
-    )
+# What is named, when, and who is told
 
 
-def test_an_up_whose_server_is_away_is_told(mirror: Mirror) -> None:
-    from pypimirror.doctor import prefect
+def test_a_misspelt_project_is_told_whichever_it_is(mirror: Mirror, simulator: Simulator) -> None:
+    mirror.select("six", "sixx", "idna")
+    offer(simulator, "idna", "1.0")
+    finding = found(mirror, "projects")["projects"]
+    assert (finding.state, finding.seen) == (State.WARNING, "no upstream has sixx")
+    mirror.select("six", "idna")
+    finding = found(mirror, "projects")["projects"]
+    assert (finding.state, finding.seen) == (State.OK, "2 named, 2 asked for, 2 there")
 
-    mirror.root.joinpath(".pypimirror").mkdir(parents=True, exist_ok=True)
-    with lock.hold(mirror.root / ".pypimirror" / "up.lock") as held:
-        held.name("http://127.0.0.1:9/api")
-        up, server = prefect.check(None, mirror.config)
-    assert (up.state, server.state) == (State.OK, State.FAILED)
-    assert "pypimirror up" in server.remedy
+
+def test_a_project_of_another_upstream_is_not_missed(mirror: Mirror, simulator: Simulator) -> None:
+    with Simulator() as other:
+        offer(other, "idna", "1.0")
+        mirror.upstreams.append({"name": "other", "url": other.url})
+        mirror.select("idna", "nowhere")
+        findings = found(mirror, "upstream", "projects")
+    assert findings["upstream sim0"].state is State.OK
+    assert findings["projects"].seen == "no upstream has nowhere"
+
+
+def test_an_alert_that_nobody_would_get_is_told(mirror: Mirror, simulator: Simulator) -> None:
+    """And the path of the address, which is a secret, to nobody."""
+    states = {}
+    for path in ("here", "gone"):
+        mirror.configure(alerts={"webhook": f"{simulator.root}/hook/{path}"})
+        simulator.serve("/hook/here", b"")
+        (finding,) = webhook.check(mirror.config)
+        states[path] = finding.state
+        assert "hook/" not in finding.seen + finding.remedy
+    assert states == {"here": State.OK, "gone": State.WARNING}
+    mirror.configure(alerts={"webhook": "http://127.0.0.1:9/hook"})
+    (finding,) = webhook.check(mirror.config)
+    assert finding.state is State.FAILED
+    assert {request.method for request in simulator.requests} == {"HEAD"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_disk_is_no_fault_to_report(mirror: Mirror, number: int) -> None:
+    def full(_: object) -> Iterator[Finding]:
+        raise OSError(number, os.strerror(number), "/somewhere/page")
+        yield
+
+    (finding,) = examine._guarded("space", full, mirror.config)
+    assert finding.seen == f"/somewhere/page: {os.strerror(number)}"
+    assert "report" not in finding.remedy

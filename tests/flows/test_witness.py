@@ -23,8 +23,7 @@ from flows.witness import watching
 def end(*_): print("told to end", flush=True)
 signal.signal(signal.SIGTERM, end)
 try:
-    with watching("none", Path("none"), int(sys.argv[1])) as witness:
-        witness.knows("none")
+    with watching("none", "none", Path("none"), int(sys.argv[1])):
         print("watched", flush=True)
         if "fail" in sys.stdin.readline():
             raise InterruptedError

@@ -123,3 +123,19 @@ def test_a_file_without_a_name_does_not_stand_for_every_project(tmp_path: Path, 
     config = parse({"select": {"projects": [entry]}}, tmp_path / "pypimirror.toml")
     with pytest.raises(ConfigError, match="names no project"):
         Selection(config)
+
+
+def test_what_keeps_a_file_out_is_told_as_it_is(tmp_path: Path) -> None:
+    """A digest is not a version, and a file without a version has none."""
+    (tmp_path / "r.txt").write_text(f"six==1.0 --hash=sha256:{ONE}\n")
+    selection = select(tmp_path, "-r r.txt")
+    six = ProjectName("six")
+    file = File("six-1.0.tar.gz", "http://127.0.0.1/", {"sha256": TWO})
+    (verdict,) = selection.explain(six, [file], 0)
+    assert not verdict.selected
+    assert verdict.fact.startswith("none of the digests that are asked for of six==1.0 is its own")
+    assert TWO in verdict.fact
+    other = File("six-2.0.tar.gz", "http://127.0.0.1/", {"sha256": ONE})
+    assert selection.explain(six, [other], 0)[0].fact == "version 2.0 is none of six==1.0"
+    odd = File("six.zip", "http://127.0.0.1/", {"sha256": ONE})
+    assert selection.explain(six, [odd], 0)[0].fact.startswith("its name tells no version")

@@ -385,7 +385,7 @@ def test_an_error_of_the_disk_is_an_error_and_not_absence(
     def broken(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pypimirror.regular.open_file", broken)
+    monkeypatch.setattr("pypimirror.serve.files._open_regular", broken)
     response = client.get(WHEEL)
     assert response.status_code == 500
     assert "cannot be read" in response.text
@@ -440,3 +440,26 @@ def test_the_legacy_json_is_served_where_it_is(root: Path, client: Client) -> No
     assert (moved.status_code, moved.headers["Location"]) == (301, "../six/json")
     assert client.get("/pypi/-x-/json").status_code == 404
     assert client.get("/pypi/six/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["/simple//six/", "//simple/six/", "/simple/six//", "//simple///six"]
+)
+def test_doubled_slashes_lead_to_the_page(client: Client, path: str) -> None:
+    """As web servers merge them; by a redirect, since links of the page are relative."""
+    response = client.get(f"http://mirror.test{path}")
+    assert response.status_code == 301
+    location = response.headers["Location"]
+    end = "/" if path.endswith("/") else ""
+    assert urljoin(f"http://mirror.test{path}", location) == f"http://mirror.test/simple/six{end}"
+    assert location.count("../") == path.count("/") - 1, "each segment counts, also an empty one"
+    assert client.get("http://mirror.test//elsewhere.test//x").status_code == 404
+
+
+def test_a_project_without_the_older_json_is_not_said_to_be_missing(
+    client: Client, root: Path
+) -> None:
+    for file in root.glob("pypi/*/json"):
+        file.unlink()
+    assert "'legacy' in [publish] formats" in client.get("/pypi/six/json").text
+    assert "no such project" in client.get("/pypi/nothing/json").text

@@ -155,7 +155,7 @@ def test_a_file_on_another_host_is_refused_unless_hosts_names_it(
     assert reasons(result.failures) == {SIX[0]: Reason.HOST_NOT_ALLOWED}
     (problem,) = result.failures
     assert "127.0.0.2" in problem.message
-    assert "`hosts`" in problem.message
+    assert "hosts = [" in problem.message
     assert other.requests == []
     mirror.change(hosts=["127.0.0.2"])
     assert mirror.sync().state == "completed"

@@ -103,6 +103,19 @@ def test_a_broken_archive_is_kept_with_its_address(mirror: Mirror, simulator: Si
     assert bytes_of(mirror, entry).read_bytes() == broken
 
 
+def test_each_claim_is_seen_to_be_met_or_not(mirror: Mirror, simulator: Simulator) -> None:
+    """A digest that proves little tells nevertheless who is to blame."""
+    made = make_sdist("six", "1.0")
+    simulator.add_file("six", made[0], made[1][:-30], digests=("md5",), size=None)
+    mirror.sync()
+    (entry,) = entries(mirror)
+    assert "md5" not in entry.observed
+    seen = quarantine.observed(Tree(mirror.root), entry)
+    assert seen.observed["md5"] == seen.claimed["md5"]
+    bytes_of(mirror, entry).unlink()
+    assert quarantine.observed(Tree(mirror.root), entry) == entry
+
+
 def test_of_several_attempts_the_last_is_kept(
     mirror: Mirror, simulator: Simulator, bad: IndexFile
 ) -> None:

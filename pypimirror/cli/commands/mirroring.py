@@ -14,13 +14,13 @@ import typer
 from pypimirror.cli import completion
 from pypimirror.cli.app import app
 from pypimirror.cli.errors import OF_STATE, Exit
+from pypimirror.cli.hints import command
 from pypimirror.cli.options import (
     ConfigOption,
     InlineOption,
     JsonOption,
     QuietOption,
     VerboseOption,
-    WaitOption,
 )
 from pypimirror.cli.output import out, print_json, set_up_logging
 from pypimirror.config import DEFAULT_FILE, ConfigError, load
@@ -53,7 +53,7 @@ def init(
     if as_json:
         print_json({"config": str(file.absolute())})
     elif not quiet:
-        out.print(f"Wrote {file}. Next: pypimirror sync{_config_hint(config)}")
+        out.print(f"Wrote {file}. Next: {command('sync')}", markup=False)
 
 
 @app.command(
@@ -83,7 +83,6 @@ def sync(
         ),
     ] = None,
     inline: InlineOption = None,
-    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -99,11 +98,9 @@ def sync(
     if plan is not None and (dry_run or projects):
         raise ConfigError("--plan: says itself what to do; name no projects, and no --dry-run")
     if dry_run:
-        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet, wait=wait)
+        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
         raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
-    result = syncing.run(
-        config, settings, projects or [], inline=inline, quiet=quiet, plan=plan, wait=wait
-    )
+    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet, plan=plan)
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 
@@ -121,7 +118,6 @@ def retry(
         ),
     ] = None,
     inline: InlineOption = None,
-    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -131,9 +127,7 @@ def retry(
     from pypimirror.cli import retrying
 
     set_up_logging(verbose, quiet)
-    result = retrying.run(
-        config, load(config), run, inline=inline, as_json=as_json, quiet=quiet, wait=wait
-    )
+    result = retrying.run(config, load(config), run, inline=inline, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 
 
@@ -154,7 +148,6 @@ def verify(
     max_duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop after this long, as in 2h.")
     ] = None,
-    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -165,7 +158,7 @@ def verify(
 
     set_up_logging(verbose, quiet)
     options = verifying.options(repair, quick, max_age, max_duration)
-    result = verifying.run(load(config), options, quiet=quiet, wait=wait)
+    result = verifying.run(load(config), options, quiet=quiet)
     verifying.show_result(result, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 
@@ -216,7 +209,3 @@ def adopt(
     result = adopting.run(load(config), quiet=quiet)
     adopting.show_result(result, as_json=as_json, quiet=quiet, told=told)
     raise typer.Exit(OF_STATE[result.state])
-
-
-def _config_hint(config: Path | None) -> str:
-    return f" --config {config}" if config else ""

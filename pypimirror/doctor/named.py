@@ -1,0 +1,58 @@
+"""The check of the projects that the selection names one by one: does any upstream have them?
+
+A sync would tell of those that none has. Here it is told before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pypimirror.config import Config
+from pypimirror.doctor.finding import Finding, ok, warning
+from pypimirror.doctor.upstreams import ask
+from pypimirror.download.protocol import Probe, Probed
+from pypimirror.select.selection import Selection
+
+_NAME = "projects"
+
+#: Projects that are asked for, of those that are named: a request each, or one to each upstream.
+_LOOKED_AT = 25
+
+_THERE = 200
+_ABSENT = (404, 410)
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Check the first of the named projects, each at the upstreams that may own it."""
+    selection = Selection(config)
+    named = selection.named
+    if len(named) == len(config.upstream) == 1:
+        return  # the check of the upstream has asked for it
+    jobs: list[Probe] = []
+    for project in named[:_LOOKED_AT]:
+        upstreams = [config.upstream[position] for position in selection.owners(project)]
+        if all(upstream.kind == "simple" for upstream in upstreams):  # else it may be on a page
+            jobs += [
+                Probe(len(jobs) + n, upstream.name, f"{upstream.url}{project}/", project)
+                for n, upstream in enumerate(upstreams)
+            ]
+    if not jobs:
+        return
+    answers = ask(config, jobs)
+    asked: dict[str, list[Probed | None]] = {}
+    for job in jobs:
+        asked.setdefault(job.project, []).append(answers.get(job.id))
+    absent = [name for name, found in asked.items() if all(map(_is_absent, found))]
+    if absent:
+        yield warning(
+            _NAME,
+            f"no upstream has {', '.join(absent)}",
+            "Check the spelling in select.projects, and the address in [[upstream]] url",
+        )
+    else:
+        there = sum(any(a is not None and a.status == _THERE for a in f) for f in asked.values())
+        yield ok(_NAME, f"{len(named)} named, {len(asked)} asked for, {there} there")
+
+
+def _is_absent(answer: Probed | None) -> bool:
+    return answer is not None and answer.problem is None and answer.status in _ABSENT

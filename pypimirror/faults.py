@@ -1,0 +1,69 @@
+"""What is wrong in a configuration, in the words of its keys: where it stands, and what is right.
+
+pydantic says it in the words of Python and of one place, whatever the value came from. Pure, but
+that it looks at the names of variables in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pypimirror.sources import PREFIX
+
+_LIST = 'must be a list, such as ["six", "idna"]'
+_WHOLE = "must be a whole number"
+_SIZE = 'must be a size, such as "5 GiB" or 1000000'
+
+#: What pydantic calls a fault, and what to say instead.
+_WORDS = {
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "dict_type": "must be a table, such as { license = ['MIT*'] }",
+    "model_type": "must be a section of keys",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be a text, in quotes",
+    "byte_size": _SIZE,
+    "byte_size_unit": _SIZE,
+}
+
+
+def words(fault: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, as one of pydantic's errors has it."""
+    said: str = _WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    return said.replace("Input should be ", "must be ")
+
+
+def source_of(location: Sequence[str | int], file: str) -> str:
+    """Return where the value of a key comes from: a variable of the environment, or the file.
+
+    The longest name that is set counts: a variable may hold a whole section, as JSON.
+    """
+    names = [str(part) for part in location]
+    variables = {name.upper(): name for name in os.environ}
+    for length in range(len(names), 0, -1):
+        variable = variables.get(f"{PREFIX}{'__'.join(names[:length])}".upper())
+        if variable is not None:
+            return f"environment: {variable}"
+    return file
+
+
+def not_json(section: str) -> str:
+    """Return which variable of a section holds no JSON where only that can be meant."""
+    found = []
+    for name, value in sorted(os.environ.items()):
+        if f"{name.upper()}__".startswith(f"{PREFIX}{section}__".upper()):
+            try:
+                json.loads(value)
+            except ValueError:
+                found.append(name)
+    example = """must be JSON, such as '["six", "idna"]' for a list"""
+    return f"environment: {' or '.join(found)}: {example}"
