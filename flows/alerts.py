@@ -34,7 +34,7 @@ FAILED, LATE, STUCK, CRASHED = names = tuple(
 
 #: State names: an event is called by the name of a state, and not by its type.
 _FAILURES = {"Failed", "Incomplete", "Crashed", "TimedOut"}
-_ENDS = _FAILURES | {"Completed", "Cancelled"}
+_ENDS = _FAILURES | {"Completed", "Cancelled", "Skipped"}
 _BLOCK = "pypimirror-alerts"
 
 

@@ -17,7 +17,6 @@ import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
-from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.exceptions import PrefectException
 from prefect.flows import load_flow_from_entrypoint
@@ -39,7 +38,6 @@ _CONFIG = "{{ $PYPIMIRROR_CONFIG }}"
 #: The keys of a deployment that are understood here.
 _KEYS = {
     "name", "description", "entrypoint", "parameters", "tags", "work_pool", "schedules",
-    "concurrency_limit",
 }  # fmt: skip
 
 
@@ -117,7 +115,6 @@ def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> t
     when = ""
     if entry.get("schedules"):  # which of them has one is for prefect.yaml to say
         when = config.schedule.verify if flow.name == "verify" else config.schedule.sync
-    limit = entry.get("concurrency_limit", {})
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow.name),
         name=entry["name"],
@@ -130,10 +127,9 @@ def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> t
         # Names of files are UTF-8 on disk, whatever the worker's locale (`pypimirror.streams`).
         job_variables={"env": {"PYTHONUTF8": "1"}},
         schedules=list(_schedules(flow.name, when, config.schedule.timezone)),
-        concurrency_limit=limit.get("limit"),
-        concurrency_options=ConcurrencyOptions(collision_strategy=limit["collision_strategy"])
-        if limit
-        else None,
+        # Named, so that a limit that an earlier version has set goes; `prefect.yaml` says why.
+        concurrency_limit=None,
+        concurrency_options=None,
         pull_steps=[
             {
                 "prefect.deployments.steps.set_working_directory": {

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Failed
+from prefect.exceptions import CancelledRun, FailedRun
+from prefect.states import Cancelled, Completed, Crashed, Failed
 
+from pypimirror import workers
 from pypimirror.catalog import runs
-from pypimirror.model import Problem
+from pypimirror.lock import LockedError
+from pypimirror.model import Problem, PypimirrorError
 from pypimirror.stages.summary import Summary
+
+
+class SkippedError(LockedError):
+    """Another run works on the mirror, and this flow run is not one to wait for that."""
 
 
 def final_state(summary: Summary) -> State[Any]:
@@ -27,6 +35,45 @@ def final_state(summary: Summary) -> State[Any]:
     if summary.state == runs.CANCELLED:
         return Cancelled(message="Cancelled; the next run goes on from here")
     return Failed(message=summary.message)
+
+
+def as_recorded(state: str, message: str) -> State[Any]:
+    """Return the state of a flow run of which only the catalog knows how it ended."""
+    if state == runs.CRASHED:
+        return Crashed(message="Its process ended without a word")
+    said = f"Prefect was not there when it ended. {message}".rstrip()
+    if state == runs.COMPLETED:
+        return Completed(message=said)
+    if state == runs.INCOMPLETE:
+        return Failed(name="Incomplete", message=said)
+    return Cancelled(message=said) if state == runs.CANCELLED else Failed(message=said)
+
+
+def without_run(error: PypimirrorError) -> State[Any]:
+    """Return the state of a flow run that ended before it had a run in the catalog.
+
+    One that found another run at work and was not to wait is Skipped, which is no failure: nothing
+    is wrong with the mirror, and the next run comes.
+    """
+    if isinstance(error, SkippedError):
+        return Cancelled(name="Skipped", message=f"Skipped: {error.holder} is at work")
+    if isinstance(error, workers.Cancelled):
+        return Cancelled(message="Cancelled before it began")
+    return Failed(message=str(error))
+
+
+def log_no_states() -> None:
+    """Keep final states from being logged as errors of the program, with a traceback.
+
+    Prefect's engine turns the state that a flow returns into an exception, and logs that. The state
+    itself is in the log already.
+    """
+    logging.getLogger("prefect.flow_runs").addFilter(_is_no_state)
+
+
+def _is_no_state(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, FailedRun | CancelledRun)
 
 
 def _done(summary: Summary) -> str:

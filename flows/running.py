@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import httpx
 from prefect.client.schemas.filters import (
@@ -19,18 +19,21 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
-from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.exceptions import Pause, PrefectException, TerminationSignal
 from prefect.logging.loggers import flow_run_logger, get_logger
-from prefect.states import Crashed
 
+from flows import ending
 from flows import summary as summaries
 from flows.console import outlive_reader
+from flows.ears import Ears
+from flows.ending import SkippedError
 from flows.reporter import FlowReporter
 from flows.witness import watching
 from pypimirror import config as configuration
 from pypimirror.catalog import runs
+from pypimirror.lock import LockedError
 from pypimirror.model import Stage
 from pypimirror.stages import record
 from pypimirror.stages.run import Run
@@ -51,6 +54,10 @@ TASKS: dict[Stage, StageTask] = {
 }
 
 
+#: How long a run that somebody asked for waits for another one, unless that says otherwise.
+AD_HOC = "6h"
+
+
 def perform(
     command: str,
     config: str,
@@ -59,6 +66,7 @@ def perform(
     *,
     retry: str | None = None,
     options: Sequence[str] = (),
+    wait: str | None = None,
 ) -> Summary:
     """Do a run of the catalog in the flow run of this context, and show how it ended.
 
@@ -66,6 +74,10 @@ def perform(
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
     does what its last run left undone, else what is left of the run that `retry` names. Raises what
     `pypimirror.stages.record.sync` does; a signal that ends the flow run cancels its run.
+
+    Where another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError`
+    where it was not to wait, or was made by a schedule: the next one comes. Raises `Pause` where
+    the flow run was suspended.
     """
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
@@ -73,33 +85,61 @@ def perform(
     file = _configuration_file(config).absolute()
     settings = configuration.load(file)
     trigger = trigger_of(flow_run)
+    patience = configuration.seconds(_patience(wait, trigger), "wait") or 0.0
+    worker = None
     if flow_run.deployment_id is not None:  # a process of a worker's own
+        worker = os.getppid()
         outlive_reader()
+        ending.log_no_states()
+    with (
+        FlowReporter(flow_run_logger(flow_run)) as reporter,
+        watching(str(flow_run.id), file, worker) as witness,
+        Ears(flow_run) as ears,
+    ):
 
-    def in_flow_run(run: Run) -> None:
-        _introduce(context, run, trigger)
-        worker = os.getppid() if flow_run.deployment_id else None
-        with watching(str(flow_run.id), run.name, file, worker):
+        def in_flow_run(run: Run) -> None:
+            witness.knows(run.name)
+            _introduce(context, run, trigger)
             try:
                 work(run)
             # Rich exits where nobody reads the log any more: the worker is gone.
             except (TerminationSignal, SystemExit) as end:
+                witness.stays()
                 raise Cancelled("cancelled") from end
+            except Pause as pause:
+                ears.note(pause)
+                raise Cancelled("suspended") from pause
 
-    with FlowReporter(flow_run_logger(flow_run)) as reporter:
-        result = record.sync(
-            settings,
-            names,
-            in_flow_run,
-            trigger=trigger,
-            command=command,
-            reporter=reporter,
-            retry=last_run_of(flow_run, command) or retry,
-            options=options,
-        )
+        try:
+            result = record.sync(
+                settings,
+                names,
+                in_flow_run,
+                trigger=trigger,
+                command=command,
+                reporter=reporter,
+                retry=last_run_of(flow_run, command) or retry,
+                options=options,
+                wait=patience,
+            )
+        except LockedError as error:
+            if patience and trigger != "schedule":
+                raise
+            raise SkippedError(str(error), error.holder) from error
+        except (TerminationSignal, KeyboardInterrupt) as end:
+            ears.raise_if_suspended()
+            raise Cancelled("cancelled before it began") from end
+        ears.raise_if_suspended()
     if result.run:
         summaries.show(result, command, settings.directory)
     return result
+
+
+def _patience(wait: str | None, trigger: str) -> str | None:
+    """Return how long a flow run waits for another one: as it was told, else by what started it."""
+    if wait is not None:
+        return wait
+    return AD_HOC if trigger in ("deployment", "retry") else None
 
 
 def call_stage(run: Run, stage: Stage, batch: Batch) -> None:
@@ -109,7 +149,7 @@ def call_stage(run: Run, stage: Stage, batch: Batch) -> None:
 
 def trigger_of(flow_run: FlowRun) -> str:
     """What started a flow run, for the run history."""
-    if flow_run.run_count > 1:
+    if _is_named_after_a_run(flow_run) or flow_run.run_count > 1:
         return "retry"
     if flow_run.deployment_id is None:
         return "prefect"
@@ -117,14 +157,19 @@ def trigger_of(flow_run: FlowRun) -> str:
 
 
 def last_run_of(flow_run: FlowRun, command: str) -> str | None:
-    """Return the run in the catalog that a flow run has made before it was retried.
+    """Return the run in the catalog that a flow run has made before it was retried or resumed.
 
-    That gave it its name; a flow run that never got so far has another, and begins anew.
+    That gave it its name; a flow run that never got so far has another, and begins anew. Prefect
+    counts how often a flow run was started, but not that it was resumed.
     """
-    if flow_run.run_count < 2:
-        return None
-    found = re.fullmatch(rf"{command}-(\d{{8}}-\d{{6}}-[0-9a-f]{{4,6}})", flow_run.name)
-    return found[1] if found else None
+    found = _is_named_after_a_run(flow_run)
+    return found["run"] if found and found["command"] == command else None
+
+
+def _is_named_after_a_run(flow_run: FlowRun) -> re.Match[str] | None:
+    return re.fullmatch(
+        r"(?P<command>[a-z]+)-(?P<run>\d{8}-\d{6}-[0-9a-f]{4,6})", flow_run.name or ""
+    )
 
 
 def _configuration_file(config: str) -> Path:
@@ -140,21 +185,29 @@ def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:
     try:
         context.client.update_flow_run(context.flow_run.id, name=name, tags=tags)
         context.flow_run.name, context.flow_run.tags = name, tags
-        _close_crashed(context, run, mirror)
+        _close_left(context, run, mirror)
     except (httpx.HTTPError, PrefectException) as error:
         get_logger("pypimirror").warning("Prefect does not hear of the run: %s", error)
 
 
-def _close_crashed(context: FlowRunContext, run: Run, mirror: str) -> None:
-    """Close flow runs that nobody could close: those of runs that the catalog calls crashed."""
+def _close_left(context: FlowRunContext, run: Run, mirror: str) -> None:
+    """Close flow runs that nobody else does, as the catalog has them.
+
+    Their processes were killed, or Prefect's server was away when they ended. One that was retried
+    has begun after its run ended: it waits for this one.
+    """
     which = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[mirror]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
     )
     found = context.client.read_flow_runs(flow_run_filter=which)
     for flow_run in cast("list[FlowRun]", found):
+        named = _is_named_after_a_run(flow_run)
+        if named is None or flow_run.state is None:
+            continue
         with run.catalog.read() as connection:
-            row = runs.find(connection, flow_run.name.partition("-")[2])
-        if row is not None and row.state == runs.CRASHED:
-            state: State[Any] = Crashed(message="Its process ended without a word")
+            row = runs.find(connection, named["run"])
+        began = flow_run.state.timestamp.timestamp()
+        if row is not None and row.ended_at is not None and began <= row.ended_at:
+            state = ending.as_recorded(row.state, row.message)
             context.client.set_flow_run_state(flow_run.id, state, force=True)

@@ -18,15 +18,14 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging.loggers import get_logger
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Failed
 
-from flows import running
-from flows.ending import final_state
+from flows import ending, running
 from pypimirror.addresses import redacted
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import apply, sequence
 from pypimirror.stages.run import Run
 from pypimirror.stages.summary import Summary
+from pypimirror.workers import Cancelled
 
 #: Where a flow run leaves how it ended, for `run_sync`.
 _ended: ContextVar[list[Summary | PypimirrorError]] = ContextVar("ended")
@@ -42,6 +41,7 @@ def sync(
     projects: list[str] | None = None,
     retry: str | None = None,
     plan: str | None = None,
+    wait: str | None = None,
 ) -> State[Any]:
     """Bring the mirror up to date: discover, download, verify, publish.
 
@@ -49,7 +49,9 @@ def sync(
     where the flow runs, else `pypimirror.toml` in the project directory. `projects` limits the
     run to some of the projects that it selects. `retry` names an earlier run: only what failed or
     was not reached in that one is done, as by `pypimirror retry`. `plan` is a file that
-    `pypimirror sync --dry-run --json` wrote: exactly that is done, or nothing.
+    `pypimirror sync --dry-run --json` wrote: exactly that is done, or nothing. `wait` says how
+    long to wait where another run works on the mirror, as in "30m"; by default 6 hours for a run of
+    a deployment, and not at all for one that a schedule made: that one is skipped.
     """
     ended = _ended.get([])
     try:
@@ -57,12 +59,12 @@ def sync(
         if plan is not None:
             planned = apply.read(Path(plan))
             projects, work = planned.projects, partial(_apply, planned)
-        summary = running.perform("sync", config, work, projects or (), retry=retry)
+        summary = running.perform("sync", config, work, projects or (), retry=retry, wait=wait)
     except PypimirrorError as error:  # there was no run
         ended.append(error)
-        return Failed(message=str(error))
+        return ending.without_run(error)
     ended.append(summary)
-    return final_state(summary)
+    return ending.final_state(summary)
 
 
 def _work(run: Run) -> None:
@@ -74,7 +76,11 @@ def _apply(planned: apply.Planned, run: Run) -> None:
 
 
 def run_sync(
-    config: str, projects: Sequence[str], retry: str | None = None, plan: str | None = None
+    config: str,
+    projects: Sequence[str],
+    retry: str | None = None,
+    plan: str | None = None,
+    wait: str | None = None,
 ) -> Summary:
     """Run the flow in this process; raises what `pypimirror.stages.record.sync` does.
 
@@ -83,7 +89,7 @@ def run_sync(
     ended: list[Summary | PypimirrorError] = []
     token = _ended.set(ended)
     try:
-        state = sync(config, list(projects), retry, plan, return_state=True)
+        state = sync(config, list(projects), retry, plan, wait, return_state=True)
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
             api = PREFECT_API_URL.value() or "(temporary)"
@@ -97,6 +103,8 @@ def run_sync(
             state.result()  # raises the fault of the program that ended the flow
     finally:
         _ended.reset(token)
+    if isinstance(ended[0], Cancelled):
+        raise KeyboardInterrupt from ended[0]
     if isinstance(ended[0], PypimirrorError):
         raise ended[0]
     return ended[0]

@@ -11,12 +11,11 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows import ending, running
 from pypimirror.catalog import runs
-from pypimirror.config import ConfigError
-from pypimirror.durations import parse_duration
+from pypimirror.config import seconds
 from pypimirror.model import PypimirrorError
 from pypimirror.stages import sequence
 from pypimirror.stages.recheck import Options, again, recheck
@@ -31,22 +30,28 @@ def verify(
     quick: bool = False,
     max_age: str | None = None,
     max_duration: str | None = None,
+    wait: str | None = None,
 ) -> State[Any]:
     """Read everything on disk again and hold it against the catalog.
 
     `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. The others are those of
-    `pypimirror verify`; `max_age` and `max_duration` are written as in "7d" and "2h".
+    `pypimirror verify`; `max_age` and `max_duration` are written as in "7d" and "2h". `wait` is as
+    in the flow `sync`.
     """
     try:
         options = Options(
-            repair, quick, _seconds("max_age", max_age), _seconds("max_duration", max_duration)
+            repair, quick, seconds(max_age, "max_age"), seconds(max_duration, "max_duration")
         )
         summary = running.perform(
-            "verify", config, lambda run: _work(run, options), options=options.words()
+            "verify",
+            config,
+            lambda run: _work(run, options),
+            options=options.words(),
+            wait=wait,
         )
     except PypimirrorError as error:  # there was no run
-        return Failed(message=str(error))
+        return ending.without_run(error)
     return final_state(summary)
 
 
@@ -59,15 +64,6 @@ def final_state(summary: Summary) -> State[Any]:
     # What a check finds is what it looks at.
     counts = {**counts, "files_found": counts["files_checked"]}
     return ending.final_state(replace(summary, counts=counts))
-
-
-def _seconds(name: str, text: str | None) -> float | None:
-    if not text:
-        return None
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
 
 
 def _work(run: Run, options: Options) -> None:

@@ -21,8 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pypimirror import __version__, faults, sources, texts
+from pypimirror import __version__, faults, regular, sources, texts
 from pypimirror.access import logins_from_environment
+from pypimirror.durations import parse_duration
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -44,6 +45,16 @@ DEFAULT_FILE = Path(sources.DEFAULT_FILE)
 
 class ConfigError(PypimirrorError):
     """The configuration cannot be used; the message names the key and what is right."""
+
+
+def seconds(text: str | None, name: str) -> float | None:
+    """Read a duration that was given as `name`, in seconds; None where none was given."""
+    if not text:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
 
 
 class Config(BaseSettings):
@@ -161,7 +172,9 @@ def load(path: Path | None = None) -> Config:
     """
     file = DEFAULT_FILE if path is None else path
     try:
-        content = file.read_bytes()
+        content = regular.read_written(file)
+    except regular.NotAFileError as error:
+        raise ConfigError(f"{file}: {error.strerror}; name the configuration itself") from error
     except FileNotFoundError:
         hint = "write one with 'pypimirror init', or name another with --config"
         raise ConfigError(f"{file}: there is no configuration; {hint}") from None

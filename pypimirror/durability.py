@@ -118,7 +118,7 @@ def sync_file_system(path: Path) -> None:
 
 def sync_file(path: str | Path) -> None:
     """Flush the bytes of a file to the disk itself, not only to its cache."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _full_sync(descriptor)
     except OSError as error:

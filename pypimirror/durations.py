@@ -25,4 +25,12 @@ def parse_duration(value: object) -> timedelta:
         raise ValueError("is longer than any time that can be counted") from None
 
 
+def spoken(seconds: float) -> str:
+    """Write a duration as people do, in its largest whole unit: 7200 is "2h"."""
+    for unit, size in (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

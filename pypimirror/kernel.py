@@ -1,4 +1,4 @@
-"""What the operating system says about itself: whose machine this is, and which start of it.
+"""What the operating system says about itself and allows: whose machine this is, and which start.
 
 What is not known is empty. Imports nothing that is slow: also runs that find nothing to do ask.
 """
@@ -6,6 +6,7 @@ What is not known is empty. Imports nothing that is slow: also runs that find no
 from __future__ import annotations
 
 import os
+import resource
 import socket
 
 
@@ -30,6 +31,19 @@ def namespace() -> str:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path: "pid:[4026531836]"
     except OSError:
         return ""
+
+
+def allow_descriptors(count: int) -> int:
+    """Let this process open `count` files and sockets, as far as the hard limit goes.
+
+    Returns how many it may open now. A limit that is higher stays.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return count if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
 def _line(path: str) -> str:

@@ -25,10 +25,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import holder
-from pypimirror.catalog import engines, leases
+from pypimirror.catalog import engines, leases, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.holder import Holder
-from pypimirror.lock import LockedError
+from pypimirror.lock import LockedError, refusal
 from pypimirror.model import Problem, PypimirrorError, Reason
 
 
@@ -80,22 +80,23 @@ class Lease:
         """
         # Its holder may be in a long transaction, which nobody is to wait for in vain.
         with self._catalog.read() as connection:
-            self._refuse(leases.find(connection, change=False))
+            self._refuse(connection, leases.find(connection, change=False))
         asked = _clock()
         with self._catalog.write() as connection:
-            self._refuse(leases.find(connection, change=True))
+            self._refuse(connection, leases.find(connection, change=True))
             claim(connection)
             leases.put(connection, self._me, self._pace.lifetime)
         self._good_until = asked + self._pace.lifetime
         _holding.add(self._me.token)
 
-    def _refuse(self, held: leases.Held | None) -> None:
+    def _refuse(self, connection: Connection, held: leases.Held | None) -> None:
         if held is None or not held.is_in_force(self._me.machine):
             return
         ours = (held.holder.pid, held.holder.started) == (self._me.pid, self._me.started)
         if ours and held.holder.machine == self._me.machine and held.holder.token not in _holding:
             return  # an earlier run of this process could not give it back
-        raise LockedError(_refusal(held))
+        run = runs.under_way(connection, held.holder.pid, held.holder.machine.host)
+        raise LockedError(*_refusal(held, run))
 
     def check(self) -> None:
         """Raise `LeaseLostError` when this process may not go on."""
@@ -170,11 +171,13 @@ def hold(catalog: Catalog, claim: Callable[[Connection], None]) -> Iterator[Leas
         beat.join()
 
 
-def _refusal(held: leases.Held) -> str:
-    message = f"another run ({held.holder}) is working on this mirror; wait for it to end, or "
+def _refusal(held: leases.Held, run: str) -> tuple[str, str]:
+    remedy = "wait for it to end, or stop it"
     if held.left > 0:
-        return message + f"stop it. If it is dead already, try again in {held.left:.0f} s"
-    return message + "stop it: nothing was heard of it for long, but its process is there"
+        remedy += f". If it is dead already, try again in {held.left:.0f} s"
+    else:
+        remedy += ": nothing was heard of it for long, but its process is there"
+    return refusal("another run", run, str(held.holder), remedy)
 
 
 def _clock() -> float:

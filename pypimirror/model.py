@@ -78,6 +78,7 @@ class Reason(StrEnum):
     LOCK = "lock"  #: another run may have taken the mirror over
     WORKER = "worker"  #: a child process died
     LOST = "lost"  #: bytes that should be here are not
+    UNREADABLE = "unreadable"  #: bytes that are here cannot be read: a bad sector, no permission
     FOREIGN = "foreign"  #: something in the mirror root that is not this mirror's
     PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once

@@ -10,7 +10,13 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
 
+from pypimirror import regular
+
 _BUFFER = 1 << 16  #: bytes
+
+#: The permissions of the private directory: it has bytes that were refused, and the catalog. An
+#: operator may widen them afterwards; no run does, or narrows them.
+PRIVATE = 0o700
 
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
@@ -31,13 +37,14 @@ def file_path(project: str, filename: str, location: str | None) -> str:
     return f"{location or 'packages/' + project}/{filename}"
 
 
-def stamp(path: str | os.PathLike[str]) -> int:
+def stamp(path: str, root: str = "") -> int:
     """Return a number that changes when a file is written or replaced, without reading it.
 
     It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
-    somebody touched a file, and no proof of its bytes. Raises `OSError`.
+    somebody touched a file, and no proof of its bytes. On `root`, and what is raised where there is
+    no file, see `regular.status`.
     """
-    return stamp_of([os.stat(path)])  # noqa: PTH116
+    return stamp_of([regular.status(path, root)])
 
 
 def stamp_of(statuses: Iterable[os.stat_result]) -> int:
@@ -47,17 +54,17 @@ def stamp_of(statuses: Iterable[os.stat_result]) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def sha256_of(paths: Iterable[str], buffer: memoryview | None = None) -> bytes:
-    """Return the digest of the bytes of files, one after the other. Raises `OSError`."""
+def sha256_of(paths: Iterable[str], root: str, buffer: memoryview | None = None) -> bytes:
+    """Return the digest of the bytes of files below `root`, one after the other.
+
+    Raises `OSError`.
+    """
     state = hashlib.sha256()
     buffer = buffer or memoryview(bytearray(_BUFFER))
     for path in paths:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with regular.opened(path, root) as (descriptor, _):
             while count := os.readv(descriptor, [buffer]):
                 state.update(buffer[:count])
-        finally:
-            os.close(descriptor)
     return state.digest()
 
 

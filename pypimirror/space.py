@@ -6,6 +6,7 @@ is less than what root sees. Also knows what to advise on an error of the disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -29,9 +30,43 @@ _REMEDIES = {
 }
 
 
-def remedy(error: OSError) -> str:
-    """Return the next step for whoever meets this error."""
+def remedy(error: OSError, path: Path | str | None = None) -> str:
+    """Return the next step for whoever meets this error at `path`."""
+    where = path or error.filename
+    if where is not None and error.errno in (errno.EACCES, errno.EPERM):
+        return _of_another(Path(os.fsdecode(where))) or _REMEDIES[errno.EACCES]
+    if where is not None and error.errno == errno.ENOSPC and _inodes_are_gone(where):
+        return (
+            "There is room, but the file system holds no more files (df -i): remove some, or use "
+            "one that is made for more, and run again."
+        )
     return _REMEDIES.get(error.errno or 0, "Check the disk and the path, and run again.")
+
+
+def _of_another(path: Path) -> str:
+    """Return what to do where `path`, or what is above it, belongs to another user."""
+    me = os.geteuid()
+    for each in (path, *path.parents):
+        try:
+            owner = each.lstat().st_uid
+        except OSError:
+            continue
+        if owner != me and not (each.is_dir() and os.access(each, os.W_OK | os.X_OK)):
+            return (
+                f"{'It' if each == path else each} belongs to user {owner}, and this is user {me}: "
+                f"run this as that user, or give it to this one (chown -R {me} {each})."
+            )
+        if each.is_dir():
+            break
+    return ""
+
+
+def _inodes_are_gone(path: Path | str | bytes) -> bool:
+    for each in (Path(os.fsdecode(path)), *Path(os.fsdecode(path)).parents):
+        with contextlib.suppress(OSError):
+            status = os.statvfs(each)
+            return status.f_files > 0 and status.f_favail == 0
+    return False
 
 
 def free(path: Path) -> int | None:

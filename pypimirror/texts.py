@@ -13,6 +13,8 @@ import locale
 import re
 from pathlib import Path
 
+from pypimirror import regular
+
 #: UTF-32's first: that of UTF-16 is how one of them begins.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -31,7 +33,7 @@ class TextError(ValueError):
 def read(path: Path) -> str:
     """Read a file as text; raises `TextError`."""
     try:
-        return decode(path.read_bytes())
+        return decode(regular.read_written(path))
     except OSError as error:
         raise TextError(f"cannot be read: {error.strerror}") from error
 

@@ -12,19 +12,19 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from pypimirror import regular
 from pypimirror.changes import Changes
-from pypimirror.durability import Durability, choose, sync_directory, sync_file
+from pypimirror.durability import Durability, choose
 from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.paths import METADATA_SUFFIX as METADATA_SUFFIX
+from pypimirror.paths import PRIVATE, sha256_of, stamp_of
 from pypimirror.paths import PROVENANCE_SUFFIX as PROVENANCE_SUFFIX
 from pypimirror.paths import file_path as file_path
 from pypimirror.paths import page_paths as page_paths
-from pypimirror.paths import sha256_of, stamp_of
 from pypimirror.paths import stamp as stamp
 from pypimirror.space import remedy
 
@@ -35,14 +35,14 @@ _REMEMBERED = 100_000
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
 
 #: Errors that tell of something that is in the way, and not of the disk.
-_IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError)
+_IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError, regular.NotAFileError)
 
 
 class TreeError(PypimirrorError):
     """The mirror root cannot be used or written; the message names the path."""
 
     def __init__(self, path: Path | str, error: OSError) -> None:
-        super().__init__(f"{path}: {error.strerror or error}. {remedy(error)}")
+        super().__init__(f"{path}: {error.strerror or error}. {remedy(error, path)}")
         self.problem = Problem(Reason.DISK, str(self))
 
 
@@ -82,9 +82,10 @@ class Tree:
     def create(self) -> None:
         """Make the directories; raises `TreeError` where that cannot be done."""
         try:
-            for path in (self.staging, self.quarantine, self.directory / "simple"):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.private.mkdir(PRIVATE, exist_ok=True)
+            for path in (self.staging, self.quarantine, self.path("simple"), self.path("packages")):
                 path.mkdir(parents=True, exist_ok=True)
-            (self.directory / "packages").mkdir(exist_ok=True)
         except OSError as error:
             raise TreeError(error.filename or self.directory, error) from error
 
@@ -95,6 +96,11 @@ class Tree:
     def path(self, relative: str) -> Path:
         """Return where `relative` is; it is made of checked components only."""
         return self.directory / relative
+
+    @property
+    def root(self) -> str:
+        """The directory as text, for what asks whether a path leads out of it."""
+        return self._root
 
     def text(self, relative: str) -> str:
         """Return the same as text, for what is done for each file: pathlib costs more."""
@@ -114,12 +120,12 @@ class Tree:
 
     def is_staged(self, file_id: int) -> bool:
         """Whether there are bytes of a file in staging."""
-        return os.path.exists(self.staged_text(file_id))  # noqa: PTH110
+        return regular.is_here(self.staged_text(file_id))
 
     def staged_size(self, file_id: int) -> int:
         """Return how many bytes of a file are in staging."""
         try:
-            return os.stat(self.staged_text(file_id)).st_size  # noqa: PTH116
+            return regular.status(self.staged_text(file_id)).st_size
         except FileNotFoundError:
             return 0
 
@@ -135,40 +141,40 @@ class Tree:
         return os.path.exists(self._root + relative)  # noqa: PTH110
 
     def size(self, relative: str) -> int | None:
-        """Return the bytes of the regular file at `relative`; None where there is no such."""
+        """Return the bytes of the file at `relative`; None where there is none that can be read."""
         try:
-            status = os.lstat(self._root + relative)
-        except OSError:
+            return regular.status(self._root + relative, self._root).st_size
+        except (OSError, ValueError):
             return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def stamp(self, relative: str) -> int:
         """Return the `stamp` of the file at `relative`. Raises `OSError`."""
-        return stamp(self._root + relative)
+        return stamp(self._root + relative, self._root)
 
     def stamp_of_all(self, relatives: Iterable[str]) -> int | None:
         """Return the stamp of several files together; None where one is not there."""
         try:
-            return stamp_of([os.stat(self._root + path) for path in relatives])  # noqa: PTH116
+            root = self._root
+            return stamp_of([regular.status(root + path, root) for path in relatives])
         except OSError:
             return None
 
     def sha256_of_all(self, relatives: Iterable[str]) -> bytes | None:
         """Return the digest of several files' bytes together; None where one cannot be read."""
         try:
-            return sha256_of([self._root + path for path in relatives])
+            return sha256_of([self._root + path for path in relatives], self._root)
         except OSError:
             return None
 
     def staged_names(self) -> Iterator[str]:
         """Yield the names of all files in staging, in any order."""
-        with _told(self.staging), os.scandir(self.staging) as entries:
+        with told(self.staging), os.scandir(self.staging) as entries:
             yield from (entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
 
     def unstage(self, name: str) -> None:
         """Remove a file from staging; no error where there is none."""
         path = self.staging / name
-        with _told(path):
+        with told(path):
             path.unlink(missing_ok=True)
 
     def discard(self, file_id: int) -> None:
@@ -223,12 +229,14 @@ class Tree:
     def _what_blocks(self, relative: str) -> str:
         """Say what is in the way of a path, and what to do."""
         taken = self.path(relative)
-        while not taken.exists():
-            taken = taken.parent
-        kind = "directory" if taken.is_dir() else "file"
+        above = [path for path in reversed(taken.parents) if self.directory in path.parents]
+        for path in above[1:]:
+            if path.is_symlink() or not path.is_dir():
+                taken = path
+                break
         return (
-            f"cannot be put in place, since {taken} is a {kind} that is not this mirror's. "
-            "Move it away; the next sync does the rest"
+            f"cannot be put in place, since {taken} is a {regular.kind_of(str(taken))} that is not "
+            "this mirror's. Move it away; the next sync does the rest"
         )
 
     def write(
@@ -244,7 +252,7 @@ class Tree:
             try:
                 with open(fresh, "wb") as stream:  # noqa: PTH123 - as everywhere here
                     stream.writelines(chunks)
-                if _same(fresh, self._root + relative):
+                if _same(fresh, self._root + relative, self._root):
                     os.unlink(fresh)  # noqa: PTH108
                 else:
                     ready.append((fresh, relative))
@@ -260,17 +268,16 @@ class Tree:
 
     def read(self, relative: str) -> bytes | None:
         """Return what is in a file; None where there is none."""
-        path = self.path(relative)
-        with _told(path):
+        with told(self.path(relative)):
             try:
-                return path.read_bytes()
+                return regular.read(self._root + relative, self._root)
             except (FileNotFoundError, *_IN_THE_WAY):
                 return None
 
     def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
         """Whether the page at `relative` has this content."""
         try:
-            with open(self._root + relative, "rb") as stream:  # noqa: PTH123
+            with regular.stream(self._root + relative, self._root) as stream:
                 return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
         except (FileNotFoundError, *_IN_THE_WAY):
             return False
@@ -281,8 +288,9 @@ class Tree:
         """Remove a file and the directory that this empties; no error where there is none."""
         self._step("remove", relative)
         path = self.path(relative)
-        with _told(path):
+        with told(path):
             try:
+                regular.check_way(str(path), self._root)
                 if self.changes is not None and self.size(relative) is not None:
                     self.changes.add("removed", relative)
                     self.changes.flush()
@@ -293,7 +301,7 @@ class Tree:
                     self._made.discard(str(parent))
                     parent = parent.parent
             except (FileNotFoundError, NotADirectoryError):
-                return
+                return  # also where the way leads out of this directory
             except (IsADirectoryError, PermissionError):
                 if path.is_dir():
                     return  # it is nothing that this mirror has made
@@ -303,7 +311,7 @@ class Tree:
     def set_aside(self, source: Path, name: str, report: bytes) -> None:
         """Move bytes that failed verification to quarantine, with a report in JSON."""
         target = self.quarantine / name
-        with _told(target):
+        with told(target):
             try:
                 (self.quarantine / f"{name}.json").write_bytes(report)
                 source.replace(target)
@@ -313,53 +321,32 @@ class Tree:
     def release(self, name: str, file_id: int) -> None:
         """Move bytes from quarantine back to staging."""
         source = self.quarantine / name
-        with _told(source):
+        with told(source):
             source.replace(self.staged(file_id))
 
     def drop(self, name: str) -> None:
         """Remove an entry from quarantine, its report last; no error where there is none."""
         for path in (self.quarantine / name, self.quarantine / f"{name}.json"):
-            with _told(path):
+            with told(path):
                 path.unlink(missing_ok=True)
-
-    @property
-    def identity_file(self) -> Path:
-        """Where the directory says which mirror it is."""
-        return self.private / "identity"
-
-    def identity(self) -> str | None:
-        """Return which mirror this directory says it is; None where it says nothing."""
-        with _told(self.identity_file):
-            try:
-                return self.identity_file.read_text().strip()
-            except FileNotFoundError:
-                return None
-
-    def identify(self, identity: str) -> None:
-        """Say from now on, also after a power cut, which mirror this directory is."""
-        fresh = self.private / "identity.new"
-        with _told(self.identity_file):
-            fresh.write_text(f"{identity}\n")
-            sync_file(fresh)
-            fresh.replace(self.identity_file)
-            sync_directory(str(self.private))
 
     def clear_private(self) -> None:
         """Remove what a dead run left half-written. Call only with the lock held."""
-        with _told(self.private):
+        with told(self.private):
             for path in self.private.glob("page.*"):
                 path.unlink(missing_ok=True)
 
     def flush(self) -> None:
         """Return when everything that was written or renamed so far would survive a power cut."""
         self._step("flush", "")
-        with _told(self.directory), self.waiting():
+        with told(self.directory), self.waiting():
             self._durability.flush()
 
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]
         if parent not in self._made:
             os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
+            regular.check_way(target, self._root)
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
             self._made.add(parent)
@@ -370,7 +357,7 @@ class Tree:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Translate the system's errors, naming `path`."""
     try:
         yield
@@ -384,15 +371,14 @@ def hashed_location(url_path: str) -> str | None:
     return f"packages/{match[1]}" if match else None
 
 
-def _same(fresh: str, current: str) -> bool:
+def _same(fresh: str, current: str, root: str) -> bool:
     try:
-        if os.stat(current).st_size != os.stat(fresh).st_size:  # noqa: PTH116
+        if regular.status(current, root).st_size != regular.status(fresh).st_size:
             return False
+        old = regular.stream(current, root)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    if os.path.isdir(current):  # noqa: PTH112
-        return False
-    with open(fresh, "rb") as new, open(current, "rb") as old:  # noqa: PTH123
+    with old, regular.stream(fresh) as new:
         while chunk := new.read(1 << 20):
             if chunk != old.read(1 << 20):
                 return False

@@ -1,10 +1,14 @@
 """The task of the discover stage."""
 
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
 from pypimirror.model import Stage
 from tasks.stage import perform, stage_task
 
 
 @stage_task(Stage.DISCOVER)
-def discover(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+def discover(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
     """Ask which projects have changed, and what the pages of a batch say."""
-    perform(Stage.DISCOVER)
+    return perform(Stage.DISCOVER)

@@ -1,10 +1,14 @@
 """The task of the download stage."""
 
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
 from pypimirror.model import Stage
 from tasks.stage import perform, stage_task
 
 
 @stage_task(Stage.DOWNLOAD)
-def download(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+def download(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
     """Fetch the files of a batch that are wanted, in child processes."""
-    perform(Stage.DOWNLOAD)
+    return perform(Stage.DOWNLOAD)

@@ -1,10 +1,14 @@
 """The task of the publish stage."""
 
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
 from pypimirror.model import Stage
 from tasks.stage import perform, stage_task
 
 
 @stage_task(Stage.PUBLISH)
-def publish(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+def publish(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
     """Write the pages of a batch; at the end, what concerns the mirror as a whole."""
-    perform(Stage.PUBLISH)
+    return perform(Stage.PUBLISH)

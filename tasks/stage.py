@@ -14,6 +14,7 @@ from typing import Any
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Failed
 from prefect.tasks import exponential_backoff
 
 from pypimirror.model import PypimirrorError, Stage
@@ -21,7 +22,7 @@ from pypimirror.stages import sequence
 from pypimirror.stages.run import Run
 from pypimirror.stages.sequence import Batch
 
-StageTask = Task[[int, int], None]
+StageTask = Task[[int, int], State[Any] | None]
 
 #: How often a stage is tried again after a fault that nobody foresaw.
 RETRIES = 3
@@ -42,13 +43,18 @@ def call(stage_task: StageTask, run: Run, batch: Batch) -> None:
         _at_hand.reset(token)
 
 
-def perform(stage: Stage) -> None:
-    """Do the stage for the run and the batch at hand; the body of each task."""
+def perform(stage: Stage) -> State[Any] | None:
+    """Do the stage for the run and the batch at hand; the body of each task.
+
+    Returns the state Failed where nothing of it could be done. That is for those who look at the
+    task runs: what becomes of the flow run is decided by all that its run has done.
+    """
     run, batch = _at_hand.get()
-    sequence.perform(run, stage, batch)
+    problem = sequence.perform(run, stage, batch)
+    return None if problem is None else Failed(message=problem.message)
 
 
-def stage_task(stage: Stage) -> Callable[[Callable[[int, int], None]], StageTask]:
+def stage_task(stage: Stage) -> Callable[[Callable[[int, int], State[Any] | None]], StageTask]:
     """Make a function the task of a stage."""
     return task(
         name=stage.value,
@@ -71,4 +77,5 @@ def is_worth_a_retry(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any
     Files and projects that fail are no faults of a stage; they have retries of their own.
     """
     run, _ = _at_hand.get()
-    return not run.cancelled and not isinstance(state.data, PypimirrorError)
+    is_fault = isinstance(state.data, BaseException) and not isinstance(state.data, PypimirrorError)
+    return is_fault and not run.cancelled

@@ -1,10 +1,14 @@
 """The task of the verify stage."""
 
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
 from pypimirror.model import Stage
 from tasks.stage import perform, stage_task
 
 
 @stage_task(Stage.VERIFY)
-def verify(batch: int, projects: int) -> None:  # noqa: ARG001 - parameters are for the UI
+def verify(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
     """Put the proven files of a batch in their places."""
-    perform(Stage.VERIFY)
+    return perform(Stage.VERIFY)

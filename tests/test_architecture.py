@@ -80,13 +80,15 @@ FORBIDDEN: dict[str, set[str]] = {
     "stages": {"cli", "serve", "doctor"},
     "doctor": {"cli", "serve"},
     "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
-    "lock": {"*", "-errors"},
+    "lock": {"*", "-errors", "-regular", "-space"},  # the latter once it fails
     "holder": {"*", "-kernel"},
     "kernel": {"*"},
     "errors": {"*"},
-    "paths": {"*"},
+    "paths": {"*", "-regular"},
+    "regular": {"*"},
+    "generation": {"*", "-regular"},
     "streams": {"*"},
-    "texts": {"*"},
+    "texts": {"*", "-regular"},
     "sources": {"*", "-__version__"},
     "lease": {"stages", "cli", "upstream", "download", "verify", "publish", "serve", "tree"},
     "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},
@@ -119,6 +121,7 @@ def test_only_the_catalog_writes_sql(file: Path) -> None:
 #: Who may change files, and where: all else goes through the tree.
 WRITERS = {
     "tree.py": "the mirror root and its private directory",
+    "stages/ownership.py": "what the private directory says of itself",
     "lock.py": "the lock",
     "streams.py": "nothing: it opens the null device",
     "changes.py": "a list that the configuration asks for, wherever it says",
@@ -183,3 +186,36 @@ def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
         assert not used & {"upstream", "download", "verify", "publish"}, file
         if folder == "tasks":
             assert not [name for name in imports(file) if name.split(".")[0] == "flows"], file
+
+
+#: Who may open files to read them, and which: all else asks `pypimirror.regular`, which knows what
+#: a file is, waits for nobody and has a bound.
+READERS = {
+    "regular.py": "the one place",
+    "durability.py": "what is flushed, and never read",
+    "kernel.py": "what the system says of itself",
+    "holder.py": "what the system says of processes",
+    "up/processes.py": "what the system says of processes",
+    "sections.py": "a module of the program's own",
+    "changes.py": "the journal that this run writes",
+    "streams.py": "the streams that this process was started with",
+    "download/transfer.py": "what it writes to staging",
+}
+
+
+def opens_files(call: ast.Call) -> bool:
+    """Whether a call opens a file to read it, by its looks."""
+    owner, _, name = ast.unparse(call.func).rpartition(".")
+    if name in ("read_bytes", "read_text"):
+        return True
+    if name not in ("open", "fdopen") or changes_files(call):
+        return False
+    return owner in ("", "os", "io") or owner.endswith(("path", "file", "source", "journal", ")"))
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_files_are_opened_in_one_place(file: Path) -> None:
+    """What is opened is a regular file, and opening it never blocks."""
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    found = [ast.unparse(call) for call in calls if opens_files(call)]
+    assert bool(found) == (str(file.relative_to(PACKAGE)) in READERS), found

@@ -73,3 +73,15 @@ def test_the_file_stays_so_that_all_lock_the_same_one(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(LockError, match=str(tmp_path)), hold(tmp_path):
         pass
+
+
+def test_a_run_that_has_a_name_is_told_by_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold(path) as held:
+        held.name("20260101-031700-0a1b2c")
+        with pytest.raises(LockedError, match="20260101-031700-0a1b2c") as caught, hold(path):
+            pytest.fail("held twice")
+    assert caught.value.holder == f"run 20260101-031700-0a1b2c, process {os.getpid()}"
+    with hold(path), pytest.raises(LockedError) as caught, hold(path):
+        pytest.fail("held twice")
+    assert caught.value.holder == f"another run (process {os.getpid()})", "the name was left"

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from pypimirror import __version__, kernel
+from pypimirror import __version__, generation, kernel
 
 #: The mark that is the statement, and the one that any run leaves which completes.
 MARK, ENDED = "at rest", "ended under"
@@ -100,6 +100,11 @@ class Resting:
         ended = Ended(*found) if found is not None else None
         return None if ended is None or self._newest >= ended.last_run else ended
 
+    def is_of(self, directory: str) -> bool:
+        """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
+        noted, doubt = (self._text(name) for name in (generation.MARK, generation.DOUBT))
+        return generation.is_of(noted, doubt, directory)
+
     def last_check(self, ended: Ended, arguments: str) -> int | None:
         """Return the number of the last verification with these arguments that found no fault."""
         query = (
@@ -143,9 +148,13 @@ class Resting:
         return Copied(row["name"], json.loads(row["counts"]))
 
     def _mark(self, name: str) -> list[Any] | None:
+        text = self._text(name)
+        return None if text is None else list(json.loads(text))
+
+    def _text(self, name: str) -> str | None:
         query = "SELECT value FROM marks WHERE name = ?"
         row = self.connection.execute(query, (name,)).fetchone()
-        return None if row is None else list(json.loads(row[0]))
+        return None if row is None else str(row[0])
 
     def _newest_run(self) -> int:
         return int(self.connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0)

@@ -66,6 +66,12 @@ def end(
     )
 
 
+def under_way(connection: Connection, pid: int, host: str) -> str:
+    """Return the name of the run that a process has on record as running; empty: none."""
+    of_process = (runs.c.state == RUNNING, runs.c.pid == pid, runs.c.host == host)
+    return connection.scalar(select(runs.c.name).where(*of_process)) or ""
+
+
 def close_crashed(connection: Connection) -> int:
     """Close what dead runs left open, with what they had done as far as their stages tell.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pypimirror import regular
 from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog import runs
@@ -28,9 +29,8 @@ def configure(translation: Translation, config: Path | None, *, force: bool) -> 
     file = config or DEFAULT_FILE
     if not (translation.root / "simple").is_dir():
         raise ConfigError(f"{translation.root}: there is no tree of bandersnatch to adopt")
-    if not (
-        file.is_file() and file.read_bytes() == translation.text.encode(errors="surrogateescape")
-    ):
+    content = translation.text.encode(errors="surrogateescape")
+    if not (file.is_file() and regular.read_written(file) == content):
         write(file, translation.text, force=force)
 
 

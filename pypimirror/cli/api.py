@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pypimirror import regular
+
 
 def prefect_api() -> str | None:
     """Return the API that the environment or the active Prefect profile names."""
@@ -12,8 +14,7 @@ def prefect_api() -> str | None:
     home = os.environ.get("PREFECT_HOME") or os.path.join("~", ".prefect")  # noqa: PTH118
     file = os.environ.get("PREFECT_PROFILES_PATH") or os.path.join(home, "profiles.toml")  # noqa: PTH118
     try:
-        with open(os.path.expanduser(file), "rb") as stream:  # noqa: PTH111, PTH123
-            content = stream.read()
+        content = regular.read_written(os.path.expanduser(file))  # noqa: PTH111
     except OSError:
         return None
     import tomllib

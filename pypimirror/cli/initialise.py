@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from pypimirror import regular
 from pypimirror.config import ConfigError, parse
 from pypimirror.sections import upstream_name
 from pypimirror.select.selection import Selection
@@ -61,7 +62,7 @@ def write(file: Path, text: str, *, force: bool) -> None:
     Selection(parse(values, file))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists() and file.read_bytes() != content:
+        if file.exists() and regular.read_written(file) != content:
             shutil.copy2(file, file.with_name(file.name + ".bak"))
         file.write_bytes(content)
     except OSError as error:

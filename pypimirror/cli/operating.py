@@ -15,7 +15,7 @@ from pypimirror.cli.output import out, print_json
 from pypimirror.config import DEFAULT_FILE, Config
 from pypimirror.project import project_directory
 from pypimirror.up.machine import Machine
-from pypimirror.up.parts import Parts, plan, prepare
+from pypimirror.up.parts import LIMIT, UP_LOCK, Parts, plan, prepare
 
 
 def with_options(
@@ -48,8 +48,9 @@ def run_up(
     """Run the parts until a signal; return how that ended."""
     prepare(config)
     _set_up_logging(verbose, quiet)
-    with lock.hold(config.private / "up.lock", "another pypimirror up"):
+    with lock.hold(config.private / UP_LOCK, "another pypimirror up") as held:
         parts = plan(config, file or DEFAULT_FILE, web=web, server=server)
+        held.name(without_login(parts.api))
         machine = Machine(parts, config)
         in_order = asyncio.run(
             machine.run(lambda: _announce(parts, config, as_json=as_json, quiet=quiet))
@@ -74,6 +75,10 @@ def _announce(parts: Parts, config: Config, *, as_json: bool, quiet: bool) -> No
     elif not quiet:
         web_line = f"{parts.web_url}simple/" if parts.web else "not served"
         out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)
+        out.print(
+            f"Run now: PREFECT_API_URL={api} prefect deployment run sync/adhoc --watch",
+            markup=False,
+        )
         sys.stdout.flush()
 
 
@@ -90,4 +95,5 @@ def deploy(file: Path | None, config: Config, *, as_json: bool, quiet: bool) -> 
     elif not quiet:
         for name, when in made.deployments.items():
             out.print(f"{name}: {when or 'on demand'}", markup=False)
-        out.print(f"Start a worker: prefect worker start --pool {made.work_pools[0]}", markup=False)
+        start = f"prefect worker start --pool {made.work_pools[0]} --limit {LIMIT}"
+        out.print(f"Start a worker: {start}", markup=False)

@@ -19,6 +19,14 @@ InlineOption = Annotated[
         "Prefect API is configured.",
     ),
 ]
+WaitOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Where another run works on the mirror, wait so long for it, as in 30m; default: end "
+        "with 4 at once.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pypimirror import interrupts, lock, sources
+from pypimirror import interrupts, lock, regular, sources
 from pypimirror.catalog import rest
 from pypimirror.cli.api import prefect_api
 from pypimirror.download.unchanged import is_unchanged
@@ -107,8 +107,8 @@ def _directory(file: str) -> str | None:
     """Return the mirror root that a configuration names; None where its catalog is elsewhere."""
     import tomllib
 
-    with open(file, "rb") as stream:  # noqa: PTH123 - pathlib is slow to import, as everywhere here
-        section = tomllib.loads(stream.read().decode("utf-8-sig")).get("mirror", {})
+    content = regular.read_written(file).decode("utf-8-sig")
+    section = tomllib.loads(content).get("mirror", {})
     if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
         return None
     base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
@@ -120,10 +120,9 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
     private = f"{directory}/.pypimirror"
     if not _is_tidy(directory, private):
         return None
-    with open(asked.config, "rb") as stream:  # noqa: PTH123
-        key = sources.key(asked.config, stream.read())
+    key = sources.key(asked.config, regular.read_written(asked.config))
     with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
-        if resting is None:
+        if resting is None or not resting.is_of(directory):
             return None
         if asked.command == "sync":
             return _sync(resting, key, now)

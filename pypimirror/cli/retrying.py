@@ -19,6 +19,7 @@ def run(
     inline: bool | None,
     as_json: bool,
     quiet: bool,
+    wait: str | None = None,
 ) -> Summary:
     """Do again what is left of a run, and print how that ended."""
     with history.open_catalog(config) as catalog, catalog.read() as connection:
@@ -27,9 +28,11 @@ def run(
     if row is None:
         result = Summary.of_nothing("sync", "Nothing to retry: no run has left anything undone")
     elif options is not None:
-        result = verifying.run(config, options, quiet=quiet, retry=row.name)
+        result = verifying.run(config, options, quiet=quiet, retry=row.name, wait=wait)
     elif row.command == "sync":
-        result = syncing.run(file, config, (), inline=inline, quiet=quiet, retry=row.name)
+        result = syncing.run(
+            file, config, (), inline=inline, quiet=quiet, retry=row.name, wait=wait
+        )
     else:
         again = f"repeat it with 'pypimirror {row.command}'"
         raise ConfigError(f"{row.name}: is a run of {row.command}; {again}")

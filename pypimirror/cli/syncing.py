@@ -14,7 +14,7 @@ from pypimirror.cli.amounts import amount
 from pypimirror.cli.api import prefect_api
 from pypimirror.cli.output import out, print_json
 from pypimirror.cli.progress import TerminalReporter
-from pypimirror.config import DEFAULT_FILE, Config
+from pypimirror.config import DEFAULT_FILE, Config, seconds
 from pypimirror.memory import relax_collector
 from pypimirror.project import project_directory
 from pypimirror.stages import record, sequence
@@ -31,19 +31,30 @@ def run(
     quiet: bool,
     retry: str | None = None,
     plan: Path | None = None,
+    wait: str | None = None,
 ) -> Summary:
     """Sync inline, or as a Prefect flow run in this process.
 
-    `retry` names a run to do again, `plan` a plan to carry out.
+    `retry` names a run to do again, `plan` a plan to carry out, `wait` how long to wait for another
+    run.
     """
+    patience = seconds(wait, "--wait") or 0.0
     if inline is False or (inline is None and prefect_api() is not None):
-        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry, plan)
+        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry, plan, wait)
     relax_collector()
     work: Callable[[Run], None] = sequence.sync
     if plan is not None:
         projects, work = _planned(plan)
     with TerminalReporter(quiet) as reporter:
-        return record.sync(config, projects, work, trigger="inline", reporter=reporter, retry=retry)
+        return record.sync(
+            config,
+            projects,
+            work,
+            trigger="inline",
+            reporter=reporter,
+            retry=retry,
+            wait=patience,
+        )
 
 
 def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
@@ -55,7 +66,12 @@ def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
 
 
 def _run_flow(
-    file: Path, projects: Sequence[str], quiet: bool, retry: str | None, plan: Path | None
+    file: Path,
+    projects: Sequence[str],
+    quiet: bool,
+    retry: str | None,
+    plan: Path | None,
+    wait: str | None,
 ) -> Summary:
     logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
     if quiet:
@@ -66,7 +82,7 @@ def _run_flow(
         from flows.sync import run_sync
 
         file, carried = file.absolute(), None if plan is None else str(plan.absolute())
-        return run_sync(str(file), list(projects), retry, carried)
+        return run_sync(str(file), list(projects), retry, carried, wait)
 
 
 def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:
@@ -77,12 +93,19 @@ def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None
         rendering.summary(result, config.directory)
 
 
-def show_plan(config: Config, projects: Sequence[str], *, as_json: bool, quiet: bool) -> bool:
+def show_plan(
+    config: Config,
+    projects: Sequence[str],
+    *,
+    as_json: bool,
+    quiet: bool,
+    wait: str | None = None,
+) -> bool:
     """Print what a sync would do; return whether nothing of it would fail."""
     from pypimirror.stages import plan
 
     with TerminalReporter(quiet) as reporter:
-        found = plan.plan(config, projects, reporter)
+        found = plan.plan(config, projects, reporter, seconds(wait, "--wait") or 0.0)
     if as_json:
         print_json(found.as_json())
         return not found.problems

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from stat import S_ISREG
 
 from pypimirror.catalog.holdings import Holdings, Seen
 from pypimirror.paths import page_paths, sha256_of, stamp_of, walk
@@ -34,18 +35,23 @@ def _are_files(files: dict[str, Seen], root: str) -> bool:
         seen = files.get(path)
         if seen is None:
             return False
-        if seen.stamp is not None and stamp_of([entry.stat()]) != seen.stamp:
+        status = entry.stat(follow_symlinks=False)
+        if not S_ISREG(status.st_mode) or seen.stamp not in (None, stamp_of([status])):
             return False
         found += 1
     return found == len(files)
 
 
 def _are_pages(pages: Sequence[tuple[str | None, Seen]], root: str, formats: Sequence[str]) -> bool:
-    found = {path: entry.stat() for top in ("simple", "pypi") for path, entry in walk(root, top)}
+    found = {
+        path: entry.stat(follow_symlinks=False)
+        for top in ("simple", "pypi")
+        for path, entry in walk(root, top)
+    }
     number = 0
     for project, seen in pages:
         statuses = [found.get(path) for path in page_paths(project, formats).values()]
-        known = [status for status in statuses if status is not None]
+        known = [s for s in statuses if s is not None and S_ISREG(s.st_mode)]
         if len(known) != len(statuses) or stamp_of(known) != seen.stamp:
             return False
         number += len(known)
@@ -67,7 +73,7 @@ def every_byte_of(held: Holdings, root: str, formats: Sequence[str], threads: in
     deadline = time.monotonic() + PATIENCE
     wrong = threading.Event()
     workers = [
-        threading.Thread(target=_read, args=(wanted, wrong, deadline), daemon=True)
+        threading.Thread(target=_read, args=(wanted, f"{root}/", wrong, deadline), daemon=True)
         for _ in range(threads)
     ]
     for worker in workers:
@@ -77,7 +83,9 @@ def every_byte_of(held: Holdings, root: str, formats: Sequence[str], threads: in
     return not wrong.is_set() and not any(worker.is_alive() for worker in workers)
 
 
-def _read(wanted: list[tuple[list[str], bytes]], wrong: threading.Event, deadline: float) -> None:
+def _read(
+    wanted: list[tuple[list[str], bytes]], root: str, wrong: threading.Event, deadline: float
+) -> None:
     buffer = memoryview(bytearray(_BUFFER))
     try:
         while not wrong.is_set():
@@ -85,7 +93,7 @@ def _read(wanted: list[tuple[list[str], bytes]], wrong: threading.Event, deadlin
                 paths, sha256 = wanted.pop()
             except IndexError:
                 return
-            if time.monotonic() > deadline or sha256_of(paths, buffer) != sha256:
+            if time.monotonic() > deadline or sha256_of(paths, root, buffer) != sha256:
                 break
     except OSError:
         pass

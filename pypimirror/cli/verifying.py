@@ -5,8 +5,7 @@ from __future__ import annotations
 from pypimirror.cli import show
 from pypimirror.cli.output import print_json
 from pypimirror.cli.progress import TerminalReporter
-from pypimirror.config import Config, ConfigError
-from pypimirror.durations import parse_duration
+from pypimirror.config import Config, seconds
 from pypimirror.memory import relax_collector
 from pypimirror.stages import record, sequence
 from pypimirror.stages.recheck import Options, recheck
@@ -14,26 +13,24 @@ from pypimirror.stages.run import Run
 from pypimirror.stages.summary import Summary
 
 
-def _seconds(text: str | None, option: str) -> float | None:
-    if text is None:
-        return None
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise ConfigError(f"{option}: {error}") from error
-
-
 def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | None) -> Options:
     """Put the command's options together; raises `ConfigError`."""
     return Options(
         repair=repair,
         quick=quick,
-        max_age=_seconds(max_age, "--max-age"),
-        max_duration=_seconds(max_duration, "--max-duration"),
+        max_age=seconds(max_age, "--max-age"),
+        max_duration=seconds(max_duration, "--max-duration"),
     )
 
 
-def run(config: Config, options: Options, *, quiet: bool, retry: str | None = None) -> Summary:
+def run(
+    config: Config,
+    options: Options,
+    *,
+    quiet: bool,
+    retry: str | None = None,
+    wait: str | None = None,
+) -> Summary:
     """Check the mirror inline; `retry` names the run whose check is done again."""
 
     def work(current: Run) -> None:
@@ -50,6 +47,7 @@ def run(config: Config, options: Options, *, quiet: bool, retry: str | None = No
             reporter=reporter,
             retry=retry,
             options=options.words(),
+            wait=seconds(wait, "--wait") or 0.0,
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from pypimirror.config import Config
+from pypimirror.doctor import rights
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.doctor.scratch import scratch
 
@@ -20,10 +20,10 @@ def check(config: Config) -> Iterator[Finding]:
     if not root.exists():
         yield _not_there(root)
         return
-    parts = [root, *(path for name in _PARTS if (path := root / name).exists())]
+    parts = [root, *(root / name for name in _PARTS if os.access(root / name, os.F_OK))]
     yield _writable(root, parts)
     yield _one_file_system(parts)
-    yield _permissions(parts)
+    yield from rights.check(root, parts)
     yield _names(config)
 
 
@@ -64,24 +64,6 @@ def _one_file_system(parts: list[Path]) -> Finding:
             "Have the whole mirror root on one file system: a file appears by a rename",
         )
     return ok("file system", "one, for what is served and what is private")
-
-
-def _permissions(parts: list[Path]) -> Finding:
-    open_to_all = [str(p) for p in parts if p.stat().st_mode & stat.S_IWOTH]
-    if open_to_all:
-        return warning(
-            "permissions",
-            f"{', '.join(open_to_all)}: can be written by every user of this machine",
-            f"chmod o-w {' '.join(open_to_all)}",
-        )
-    strangers = [str(p) for p in parts if p.stat().st_uid != os.geteuid()]
-    if strangers and os.geteuid() == 0:
-        return warning(
-            "permissions",
-            f"{', '.join(strangers)}: not owned by root, which this is",
-            "Run as the owner, who otherwise cannot write what root has written",
-        )
-    return ok("permissions", "only its owner, or group, may write")
 
 
 def _names(config: Config) -> Finding:

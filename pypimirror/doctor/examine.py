@@ -39,7 +39,10 @@ def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
 
     `prefect_api` is the address of the configured Prefect API, None where there is none.
     """
-    checks = CHECKS | {"prefect": lambda _: prefect.check(prefect_api), "webhook": webhook.check}
+    checks = CHECKS | {
+        "prefect": lambda config: prefect.check(prefect_api, config),
+        "webhook": webhook.check,
+    }
     for name, check in checks.items():
         yield from _guarded(name, check, config)
 

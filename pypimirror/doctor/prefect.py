@@ -11,15 +11,28 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from pypimirror import lock
 from pypimirror.addresses import basic, login_of, without_login
+from pypimirror.config import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.up.parts import LIMIT, UP_LOCK
 
 _TIMEOUT = 5.0  # seconds
 _FLOWS = ["sync", "verify"]
 
 
-def check(api: str | None) -> Iterator[Finding]:
-    """Check that the API answers, is of a version that fits, and has a worker for our flows."""
+def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
+    """Check that the API answers, is of a version that fits, and has a worker for our flows.
+
+    `api` is the configured one; where there is none, it is that of the `pypimirror up` that works
+    on the mirror of `config`.
+    """
+    up = lock.holder_of(config.private / UP_LOCK) if config is not None else None
+    if up is not None:
+        process, named = up
+        at = f"; its Prefect API is {named}" if named else ""
+        yield ok("up", f"pypimirror up is running (process {process}){at}")
+        api = api or named or None
     if api is None:
         yield skipped("prefect", "not used: no API is configured")
         return
@@ -35,6 +48,8 @@ def check(api: str | None) -> Iterator[Finding]:
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         remedy = "Start the Prefect server, or unset PREFECT_API_URL: then syncs run inline"
+        if up is not None and api == up[1]:
+            remedy = "Wait until pypimirror up has started it, or see what up says of its server"
         yield failed("prefect", f"{shown}: does not answer: {reason}", remedy)
         return
     yield _version(shown, theirs)
@@ -66,7 +81,7 @@ def _deployments(api: str) -> Iterator[Finding]:
         if online:
             yield ok("prefect worker", f"{len(online)} for the work pool {pool}")
         else:
-            remedy = f"prefect worker start --pool {pool}"
+            remedy = f"prefect worker start --pool {pool} --limit {LIMIT}"
             yield warning("prefect worker", f"none for the work pool {pool} is online", remedy)
 
 

@@ -80,5 +80,5 @@ def status_failure(status: int, url: str, retry_after: float | None = None) -> F
 
 def disk_failure(error: OSError, path: str) -> FetchError:
     """Return the failure for a file that cannot be written."""
-    said = f"{path} cannot be written: {error.strerror or error}. {remedy(error)}"
+    said = f"{path} cannot be written: {error.strerror or error}. {remedy(error, path)}"
     return FetchError(Reason.DISK, said)

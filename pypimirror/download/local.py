@@ -22,6 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from requests.models import PreparedRequest, Response
 
+from pypimirror import regular
 from pypimirror.download.body import LARGE
 from pypimirror.download.connection import Head
 from pypimirror.download.failure import FetchError
@@ -82,7 +83,7 @@ def get(remote: Remote, url: str, headers: dict[str, str]) -> Response:
             return _answer(request, 304, {"ETag": etag})
         said = {"ETag": etag, "Content-Length": str(status.st_size)}
         said["Content-Type"] = _PAGES.get(path.name, "application/octet-stream")
-        return _answer(request, 200, said, path.open("rb"))
+        return _answer(request, 200, said, regular.stream(str(path)))
     except FileNotFoundError:
         return _answer(request, 404)
     except OSError as error:

@@ -8,7 +8,6 @@ never wait for each other; the parent bounds how many jobs it sends.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from typing import NoReturn
 
@@ -19,6 +18,7 @@ from gevent.event import Event
 
 from pypimirror.download.fetch import Fetcher
 from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
+from pypimirror.kernel import allow_descriptors
 from pypimirror.memory import relax_collector
 
 CHUNK = 1 << 18  #: bytes
@@ -78,7 +78,7 @@ class Worker:
 
     def _take(self, message: Hello | Job) -> None:
         if isinstance(message, Hello):
-            allow_open_files(2 * message.connections + 256)
+            allow_descriptors(2 * message.connections + 256)
             self._fetcher = Fetcher(message, self._outbox.put)
         elif self._fetcher is None:
             raise ValueError("a job came before the hello")
@@ -93,14 +93,6 @@ class Worker:
             self._outbox.run()
         except OSError:  # the parent is gone
             os._exit(1)
-
-
-def allow_open_files(count: int) -> None:
-    """Raise the soft limit of open files to `count`, as far as the hard limit allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main() -> NoReturn:

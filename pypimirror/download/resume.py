@@ -15,6 +15,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from pypimirror import regular
+
 #: Bytes below which a transfer is not worth a note, or a resumption.
 WORTH_A_NOTE = 1 << 20
 WORTH_RESUMING = 64 << 10
@@ -71,9 +73,8 @@ def note_path(path: str) -> str:
 def read_note(path: str) -> tuple[Whole, int] | None:
     """Return the note on `path` and the bytes that are there; None where there is no sound note."""
     try:
-        with open(note_path(path), "rb") as file:  # noqa: PTH123  (called for each file)
-            whole = msgspec.json.decode(file.read(1 << 16), type=Whole)
-        size = os.stat(path).st_size  # noqa: PTH116
+        whole = msgspec.json.decode(regular.read(note_path(path), most=1 << 16), type=Whole)
+        size = regular.status(path).st_size
     except (OSError, msgspec.DecodeError):
         return None
     if whole.validator is None or not 0 < size <= whole.total:

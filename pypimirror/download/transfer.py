@@ -26,6 +26,7 @@ import msgspec
 from gevent.monkey import get_original
 from requests.models import Response
 
+from pypimirror import regular
 from pypimirror.download.body import Raw
 from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, bad_response, disk_failure
@@ -139,7 +140,7 @@ class FileTransfer:
         if whole.url not in self._job.urls or self._job.size not in (None, whole.total):
             return
         digests = Digests(self._job.digests)
-        with open(self._job.path, "rb", buffering=0) as file:  # noqa: PTH123
+        with regular.stream(self._job.path) as file:
             buffer = memoryview(bytearray(YIELD_EVERY))
             while count := file.readinto(buffer):
                 digests.update(buffer[:count])

@@ -1,7 +1,8 @@
 """Opening files of the mirror root, and saying which version of a file a reader got.
 
 Nothing but regular files below `simple/`, `packages/` and `pypi/` is ever opened, whatever the path
-or a symbolic link says. No HTTP here beyond the values of two headers.
+or a symbolic link says: what a file is, is said in `pypimirror.regular`. No HTTP here beyond the
+values of two headers.
 
 **ETags.** A reader must never be told that an old page is still good.
 
@@ -21,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from errno import ELOOP, ENAMETOOLONG
 from io import FileIO
 from pathlib import Path
 
-_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not block
+from pypimirror import regular
 
 #: Pages from this size on are hashed once per version; smaller ones each time, which costs less
 #: than reading them.
@@ -101,25 +101,13 @@ def open_below(root: Path, top: str, *parts: str) -> OpenedFile | None:
     if not all(map(_is_plain, parts)):
         return None
     try:
-        path = os.path.realpath(root.joinpath(top, *parts), strict=True)
-        allowed = f"{root / top}{os.sep}"
-        if not path.startswith(allowed) or f"{os.sep}." in path[len(allowed) - 1 :]:
-            return None  # a symbolic link out of the tree
-        return _open_regular(path)
+        descriptor, state = regular.open_file(str(root.joinpath(top, *parts)), str(root))
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return None  # also what is no file: a symbolic link, a FIFO
     except OSError as error:
         if error.errno in (ENAMETOOLONG, ELOOP):
             return None
         raise
-
-
-def _open_regular(path: str) -> OpenedFile | None:
-    descriptor = os.open(path, _OPEN_FLAGS)
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):
-        os.close(descriptor)
-        return None
     return OpenedFile(FileIO(descriptor, "rb"), state)
 
 
@@ -127,15 +115,8 @@ def names_present(root: Path, top: str, *parts: str, names: Iterable[str]) -> fr
     """Which of `names` are in the directory `root/top/...`."""
     if not all(map(_is_plain, parts)):
         return frozenset()
-    directory = root.joinpath(top, *parts)
-    return frozenset(name for name in names if _exists(directory / name))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, a directory that is closed to us
-        return False
+    directory = str(root.joinpath(top, *parts))
+    return frozenset(name for name in names if regular.is_here(f"{directory}/{name}", str(root)))
 
 
 def _is_plain(part: str) -> bool:

@@ -5,6 +5,10 @@ one line on stdout, `Serving <directory> at http://HOST:PORT/` or with `--json` 
 that says the same, then how to install on stderr. On SIGTERM or SIGINT it takes no more
 connections, lets running answers finish for `DRAIN` seconds, and ends with 0. It ends with 2 for
 wrong use and 3 if it cannot listen.
+
+No client can use it up by doing nothing: how many connections there may be, and which one goes when
+another comes, is decided in `connections`; the head of a request has to be there within `HEAD`
+seconds; what a request has behind its head is not read, since there is nothing to be sent here.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ if __name__ == "__main__":  # before anything else is imported, and never into a
     monkey.patch_all()
 
 import argparse
+import errno
 import json
 import signal
 import socket
@@ -30,6 +35,7 @@ from werkzeug.wsgi import ClosingIterator, FileWrapper
 
 from pypimirror import streams
 from pypimirror.serve.app import create_app
+from pypimirror.serve.connections import LATE, Connections, places
 from pypimirror.serve.landing import install_commands
 from pypimirror.serve.metrics import Metrics
 
@@ -39,7 +45,8 @@ if TYPE_CHECKING:
 #: Seconds that running answers have to finish in when the server ends.
 DRAIN = 5.0
 
-#: Seconds without a byte, or without room for a chunk, after which a connection is closed.
+#: Seconds in which the next head has to come, and in which a chunk has to be taken.
+HEAD = 60.0
 STALLED = 60.0
 
 #: Connections that may wait to be accepted.
@@ -79,19 +86,68 @@ class _InFlight:
             self.idle.set()
 
 
+class _Server(WSGIServer):
+    """pywsgi's server, with a bound on connections."""
+
+    max_accept = LATE  # in one go, before those that have to go can
+
+    def __init__(self, address: tuple[str, int], app: WSGIApplication, **options: Any) -> None:
+        self.connections = Connections(places())
+        super().__init__(address, app, spawn=self.connections.most + LATE, **options)
+
+    def do_read(self) -> Any:
+        accepted = super().do_read()
+        if accepted:
+            self.connections.waits(accepted[0])
+        return accepted
+
+    def do_close(self, sock: socket.socket, *arguments: Any) -> None:
+        self.connections.ended(sock)
+        super().do_close(sock, *arguments)
+
+
 class _Handler(WSGIHandler):
     """pywsgi's handler, which also closes stalled connections, without a traceback."""
 
-    #: Compared with the first argument of an OSError, which a time-out has a text in.
-    ignored_socket_errors: tuple[Any, ...] = (*WSGIHandler.ignored_socket_errors, "timed out")
+    #: Compared with the first argument of an OSError, which a time-out has a text in; EBADF is what
+    #: a greenlet gets that waits when its connection has to go.
+    ignored_socket_errors: tuple[Any, ...] = (
+        *(errno.EPIPE, errno.ECONNRESET, errno.EBADF),
+        "timed out",
+    )
 
-    def __init__(self, sock: socket.socket, address: Any, server: WSGIServer) -> None:
+    server: _Server
+
+    def __init__(self, sock: socket.socket, address: Any, server: _Server) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(STALLED)
         super().__init__(sock, address, server)
 
+    def handle_one_request(self) -> Any:
+        self.server.connections.waits(self.socket)
+        self._patience = gevent.Timeout.start_new(HEAD, TimeoutError("timed out"))
+        try:
+            return super().handle_one_request()
+        finally:
+            self._patience.close()
+
+    def read_request(self, raw_requestline: str) -> Any:
+        understood = super().read_request(raw_requestline)
+        self._patience.close()
+        self.server.connections.moves(self.socket)
+        if self.content_length or "transfer-encoding" in self.headers:
+            self.close_connection = True
+            self.content_length = 0
+            for name in ("content-length", "transfer-encoding"):
+                del self.headers[name]
+        return understood
+
+    def _sendall(self, data: bytes) -> None:
+        super()._sendall(data)  # type: ignore[misc]
+        self.server.connections.moves(self.socket)
+
     def _handle_client_error(self, ex: BaseException) -> Any:
-        if isinstance(ex, TimeoutError | ConnectionError):
+        if isinstance(ex, OSError) and ex.args[:1] and ex.args[0] in self.ignored_socket_errors:
             return None
         return super()._handle_client_error(ex)  # type: ignore[misc]
 
@@ -118,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         gevent.signal_handler(number, stop.set)
     _announce(directory, options.host, int(server.address[1]), as_json=options.json)
     stop.wait()
-    server.stop()
+    server.close()  # stop would kill the answers that run
     app.idle.wait(timeout=DRAIN)
     return 0
 
@@ -145,7 +201,7 @@ def _port(text: str) -> int:
 
 
 def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSGIServer:
-    server = WSGIServer(
+    server = _Server(
         (host, port),
         app,
         backlog=BACKLOG,

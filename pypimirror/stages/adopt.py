@@ -44,7 +44,7 @@ def take_over(run: Run, ids: Sequence[int]) -> None:
     rows = {row.id: row for row in _due_and_there(run, ids)}
     if not rows:
         return
-    run.reporter.begin(Stage.DOWNLOAD, len(rows))
+    run.begin(Stage.DOWNLOAD, len(rows))
     jobs = (job for row in rows.values() if (job := _job(run, row)) is not None)
     for chunk in projects.chunks(run.read(jobs), _COMMIT):
         _take_in(run, rows, chunk)
@@ -94,7 +94,8 @@ def _job(run: Run, row: Row[Any]) -> Check | None:
         run.reporter.advance(Stage.DOWNLOAD, things=1)
         return None
     path = str(run.tree.path(_place(row)))
-    return Check(row.id, path, row.project, row.filename, size, digests=tuple(claims.digests))
+    root, digests = run.tree.root, tuple(claims.digests)
+    return Check(row.id, path, row.project, row.filename, size, root, digests)
 
 
 def _take_in(run: Run, rows: dict[int, Row[Any]], results: Sequence[Checked]) -> None:
@@ -107,7 +108,7 @@ def _take_in(run: Run, rows: dict[int, Row[Any]], results: Sequence[Checked]) ->
             run.in_the_way[row.id] = result.digests, result.size, _named(row, wrong)
         else:
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[row.id] = Observed(result.size, sha256, stamp=stamp_of(run, row))
+            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
             taken.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.FETCHED, taken, run.id)

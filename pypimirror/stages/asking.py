@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pypimirror import regular
 from pypimirror.addresses import NONE
 from pypimirror.catalog import projects
 from pypimirror.download.protocol import FetchList, ListResult
@@ -62,7 +63,7 @@ def _fetch_from(
     if result.problem is not None or result.not_modified:
         return result, None
     try:
-        found = parse_list(path.read_bytes(), result.content_type, result.url)
+        found = parse_list(regular.read(str(path)), result.content_type, result.url)
     except ReadError as error:
         return msgspec.structs.replace(result, problem=error.problem), None
     finally:

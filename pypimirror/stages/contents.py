@@ -21,7 +21,7 @@ from pypimirror.publish import legacy, render
 from pypimirror.publish.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.stages import keep
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, file_path, page_paths
+from pypimirror.tree import METADATA_SUFFIX, TreeError, file_path, page_paths
 
 #: The mark that says in which forms all pages were written.
 FORMATS_MARK = "formats"
@@ -142,8 +142,8 @@ def _serial_on_disk(run: Run, project: str) -> int | None:
     found = []
     for path in page_paths(project, run.config.publish.formats).values():
         try:
-            found.append(render.serial_of(run.tree.path(path).read_bytes()))
-        except OSError:
+            found.append(render.serial_of(run.tree.read(path) or b""))
+        except TreeError:
             continue
     return max((serial for serial in found if serial is not None), default=None)
 

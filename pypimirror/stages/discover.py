@@ -60,7 +60,7 @@ _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reas
 
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
-    run.reporter.begin(Stage.DISCOVER, None)
+    run.begin(Stage.DISCOVER, None)
     trust.look_again(run)
     keep.follow(run)
     if run.retry is not None and not run.retry.whole:
@@ -89,8 +89,8 @@ def discover(run: Run, ids: Sequence[int]) -> None:
         rows = [row for row in projects.get(connection, ids) if row.look]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
-    run.reporter.begin(Stage.DISCOVER, len(rows))
-    if run.unreachable or not rows:
+    run.begin(Stage.DISCOVER, len(rows))
+    if run.is_cut_off(rows) or not rows:
         return
     outages = []
     asked_again: set[int] = set()

@@ -23,7 +23,7 @@ from pypimirror.catalog.states import State
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.download.resume import WORTH_A_NOTE
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import adopt, backoff, whereabouts
+from pypimirror.stages import adopt, backoff, presence, whereabouts
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Observed, Run, StoppedError
@@ -44,6 +44,7 @@ _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
 def download(run: Run, ids: Sequence[int]) -> None:
     """Fetch the files of these projects that are due."""
+    presence.take_back(run, ids)
     adopt.take_over(run, ids)
     _recheck(run, ids)
     with run.catalog.write() as connection:
@@ -54,9 +55,8 @@ def download(run: Run, ids: Sequence[int]) -> None:
     if not run.fetches:
         adopt.leave(run, due)
         return
-    size = sum(row.size or 0 for row in due.values())
-    run.reporter.begin(Stage.DOWNLOAD, len(due), size)
-    if run.unreachable or not due:
+    run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
+    if run.is_cut_off(due) or not due:
         return
     if not _is_room(run, due):
         return
@@ -77,6 +77,8 @@ def _is_room(run: Run, due: Mapping[int, Row[Any]]) -> bool:
     """
     if run.no_room is None:
         run.no_room = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
+    if run.no_room is not None:
+        run.hindered(run.no_room)
     return run.no_room is None
 
 
@@ -266,8 +268,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
-            stamp = adopt.stamp_of(run, row)
-            run.observed[row.id] = Observed(result.size, sha256, stamp=stamp)
+            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
         else:
             run.tree.discard(row.id)
             lost.append({"id": row.id})
@@ -277,8 +278,9 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
 
 
 def _recheck_job(run: Run, row: Row[Any]) -> Check:
-    path = run.tree.staged(row.id)
-    if not path.exists():
-        path = run.tree.path(file_path(row.project, row.filename, row.location))
-    algorithms = {*claims_of(row).digests, "sha256"}
-    return Check(row.id, str(path), row.project, row.filename, row.size, digests=tuple(algorithms))
+    path, root = run.tree.staged_text(row.id), ""
+    if not run.tree.is_staged(row.id):
+        path = run.tree.text(file_path(row.project, row.filename, row.location))
+        root = run.tree.root
+    algorithms = tuple({*claims_of(row).digests, "sha256"})
+    return Check(row.id, path, row.project, row.filename, row.size, root, algorithms)

@@ -16,7 +16,7 @@ from pypimirror.model import Stage
 from pypimirror.workers import Cancelled
 
 if TYPE_CHECKING:
-    from pypimirror.stages.run import Run
+    from pypimirror.stages.run import Run, Tally
 
 #: Old runs, and rows of theirs, that go at the end of one run at most; the rest goes with the next.
 _RUNS, _ROWS = 50, 200_000
@@ -27,16 +27,20 @@ _SLACK = 0.02
 
 
 @contextmanager
-def stage(run: Run, stage: Stage, batch: int) -> Iterator[None]:
-    """Record a stage of a batch, with what is counted meanwhile and how it ended."""
+def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterator[Tally]:
+    """Record a stage of a batch, with what is counted meanwhile and how it ended.
+
+    One of which nothing could be done has failed, though no error ended it; so says the tally that
+    is yielded. `whole`: it concerns the mirror as a whole.
+    """
     record = run.catalog.apply(
         lambda connection: runs.start_stage(connection, run.id, stage, batch)
     )
     state = runs.CANCELLED  # unless it is something else that ends the stage
-    with run.counting() as counts:
+    with run.counting() as tally:
         try:
-            yield
-            state = runs.COMPLETED
+            yield tally
+            state = runs.FAILED if tally.failure(stage, whole=whole) else runs.COMPLETED
         except Cancelled:
             raise
         except Exception:
@@ -46,7 +50,9 @@ def stage(run: Run, stage: Stage, batch: int) -> Iterator[None]:
             run.cancel()
             raise
         finally:
-            run.catalog.apply(lambda connection: runs.end_stage(connection, record, state, counts))
+            run.catalog.apply(
+                lambda connection: runs.end_stage(connection, record, state, tally.counts)
+            )
 
 
 def next_to_forget(run: Run, connection: Connection) -> float | None:

@@ -295,6 +295,7 @@ def _go_on_without(
         return True
     answered = run.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
     run.unreachable = unreachable(run, problem, answered=answered)
+    run.hindered(run.unreachable)
     return False
 
 

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pypimirror import regular
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.filenames import version_of, version_text
 from pypimirror.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
@@ -173,9 +174,9 @@ def _held(run: Run, release: _Release) -> bytes | None:
     """Return the core metadata that this mirror holds, where it is what the page announces."""
     wheel, offer = release.wheel, release.offer
     location = offer.locations.get(wheel.filename)
-    path = run.tree.path(file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX)
+    path = run.tree.text(file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX)
     try:
-        document = path.read_bytes() if path.stat().st_size <= _MAX_SIZE else b""
+        document = regular.read(path, run.tree.root, most=_MAX_SIZE)
     except OSError:
         return None
     return document if hashlib.sha256(document).hexdigest() == _key(wheel) else None
@@ -192,7 +193,7 @@ def _fetch(run: Run, missing: Sequence[_Release]) -> None:
         assert isinstance(result, FileResult)
         release, path = missing[result.id], paths[result.id]
         if result.problem is None:
-            _note(release, metadata.read(path.read_bytes(), release.fields))
+            _note(release, metadata.read(regular.read(str(path)), release.fields))
         else:
             _tell(release, result.problem)
         run.tree.unstage(path.name)

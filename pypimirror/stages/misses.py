@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 
 from sqlalchemy import Row
 
+from pypimirror import regular
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Reason
 from pypimirror.sections import UpstreamSection
@@ -109,7 +110,7 @@ def _ask(
     if answer.problem is not None:
         return answer, None, answer.problem.message.rstrip(".")
     try:
-        return answer, parse_list(path.read_bytes(), answer.content_type, answer.url), ""
+        return answer, parse_list(regular.read(str(path)), answer.content_type, answer.url), ""
     except ReadError as error:
         return answer, None, error.problem.message.rstrip(".")
     finally:

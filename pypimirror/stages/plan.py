@@ -24,7 +24,7 @@ from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config import Config
 from pypimirror.model import Problem, Stage
 from pypimirror.select.selection import Selection
-from pypimirror.stages import contents, discover, ownership, sequence, standing, withdraw
+from pypimirror.stages import contents, discover, ownership, sequence, standing, waiting, withdraw
 from pypimirror.stages.record import check_names
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run, StoppedError
@@ -100,14 +100,16 @@ class _Rehearsal(Run):
             self.kept.append(problem)
 
 
-def plan(config: Config, names: Sequence[str], reporter: Reporter) -> Plan:
+def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float = 0.0) -> Plan:
     """Look at the upstreams and say what a sync would do; nothing is changed.
 
+    Waits for another run for `wait` seconds at most.
     Raises `StoppedError` when no upstream answers, `LockedError` while a run is under way.
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    with _open(config) as (catalog, tree), catalog.rehearse():
+    opened = waiting.patiently(lambda: _open(config), wait, reporter.announce)
+    with opened as (catalog, tree), catalog.rehearse():
         run = _Rehearsal(config, selection, catalog, tree, reporter, checked)
         try:
             discover.look_for_changes(run)

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from pypimirror import regular
 from pypimirror.catalog import files, projects
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.model import Problem, Reason, Stage
@@ -59,7 +60,8 @@ def held(run: Run, row: Row[Any]) -> bytes | None:
     if row.provenance_sha256 is None:
         return None
     try:
-        provenance = run.tree.path(_relative(row)).read_bytes()
+        path = run.tree.text(_relative(row))
+        provenance = regular.read(path, run.tree.root, most=attestations.MAX_SIZE)
     except OSError:
         return None
     sha256 = run.observed[row.id].sha256.hex()
@@ -133,7 +135,7 @@ def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem 
         )
         return Stage.DOWNLOAD, _problem(row, reason, message, result.attempts), b""
     try:
-        provenance = _staged(run, row).read_bytes()
+        provenance = regular.read(str(_staged(run, row)))
     except OSError as error:
         message = f"{_staged(run, row)}: {error.strerror or error}"
         return Stage.VERIFY, _problem(row, Reason.DISK, message), b""

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import contents, listings, quarantine, root, sightings, withdraw
+from pypimirror.stages import contents, listings, presence, quarantine, root, sightings, withdraw
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import page_paths
 
@@ -46,7 +46,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
             for row in projects.get(connection, ids)
             if row.dirty and (row.gone is None or (with_gone and row.live))
         ]
-    run.reporter.begin(Stage.PUBLISH, len(rows))
+    run.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
         _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
@@ -88,6 +88,7 @@ def _doubt_lists(run: Run) -> None:
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
+    held = presence.without_absent(run, rows, held)
     pages = [contents.page_of(run, row, held[row.id]) for row in rows]
     serials = {}
     forms: dict[int, list[tuple[str, list[bytes]]]] = {}

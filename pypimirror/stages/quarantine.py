@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from pypimirror import regular
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
@@ -31,6 +32,7 @@ _COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 _CHUNK = 1 << 20  #: bytes
 
 _REPORT = ".json"
+_MOST = 1 << 20  # bytes of a report
 
 #: Within a run, quarantine may exceed its size by one part in so many.
 _SLACK = 10
@@ -97,8 +99,8 @@ def _read(tree: Tree) -> Iterator[Entry]:
     decode = msgspec.json.Decoder(Entry).decode
     for path in tree.quarantine.glob(f"*{_REPORT}"):
         try:
-            yield decode(path.read_bytes())
-        except (msgspec.DecodeError, FileNotFoundError):
+            yield decode(regular.read(str(path), most=_MOST))
+        except (msgspec.DecodeError, OSError):
             continue
 
 
@@ -143,7 +145,7 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
             return False
         if row.filename != entry.file:  # the id of a file that was forgotten went to another
             return False
-        if not bytes_path.exists():
+        if not regular.is_here(str(bytes_path)):
             return False
         tree.release(str(entry.id), entry.id)
         files.move(connection, State.FETCHED, [{"id": entry.id}], run_id)
@@ -167,7 +169,7 @@ def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
     for path in tree.quarantine.iterdir():
         name = path.name.removesuffix(_REPORT)
         with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
-            status = path.stat()
+            status = path.lstat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
             times.setdefault(name, status.st_mtime)
     kept = 0

@@ -21,21 +21,23 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import doubts, files, projects, runs, totals
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import foreign, history, publish, root, sightings
-from pypimirror.stages.quarantine import set_aside
+from pypimirror.stages import doubt, foreign, history, root, sightings, takeback
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
-from pypimirror.verify.proof import BAD_BYTES
+from pypimirror.stages.takeback import TAKEN_BACK
+from pypimirror.tree import file_path
 from pypimirror.verify.protocol import Check, Checked
 
 #: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
-#: What takes a file off its page: of all else, such as a dead worker, nothing is known.
-_TAKEN_BACK = BAD_BYTES | {Reason.LOST, Reason.METADATA_MISMATCH, Reason.PROVENANCE_MISMATCH}
+#: What says that there are no bytes any more.
+_MENDED_BY_FETCHING = (Reason.LOST, Reason.UNREADABLE)
 
 #: Reasons of failures that are of the mirror as a whole and not of a file that is held.
 _OF_THE_TREE = frozenset({Reason.FOREIGN, Reason.PAGE_DIFFERS})
+
+#: Why a repair could not put anything in its place.
+_IN_THE_WAY = frozenset({Reason.FOREIGN, Reason.DISK})
 
 _PAGE = 2000  # rows of the catalog that are read at once
 _COMMIT = 1000  # results that go into the catalog in one transaction
@@ -102,12 +104,13 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     whole = options.since is None and options.max_age is None
     with run.catalog.read() as connection:
         held = totals.held(connection) if whole else totals.Held()
-    run.reporter.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
+    run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)
     try:
-        with history.stage(run, Stage.VERIFY, 0):
+        with history.stage(run, Stage.VERIFY, 0, whole=True):
             _look(run, options, findings)
         if options.repair:
+            doubt.settle(run)
             findings.repair(repair)
     finally:
         run.record(Stage.VERIFY, findings.problems)
@@ -187,13 +190,14 @@ def _jobs(
             run.reporter.advance(Stage.VERIFY, things=1)
             continue
         rows[row.id] = row
-        beside = {k: run.tree.text(relative + end) for k, end in _sidecars(row).items()}
+        beside = {k: run.tree.text(relative + end) for k, end in takeback.sidecars(row).items()}
         yield Check(
             row.id,
             run.tree.text(relative),
             row.project,
             row.filename,
             row.size,
+            run.tree.root,
             digests=("sha256",),
             sidecar=beside.get("sidecar", ""),
             provenance=beside.get("provenance", ""),
@@ -215,19 +219,9 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Row[
 
 
 def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
-    if not all(run.tree.has(relative + suffix) for suffix in _sidecars(row).values()):
+    if None in (run.tree.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
         return False
     return bool(_stamp(run, relative) == row.stamp)
-
-
-def _sidecars(row: Row[Any]) -> dict[str, str]:
-    """Return what must be beside a file: its name in a `Check`, and what its path ends in."""
-    found = {}
-    if row.metadata_sha256:
-        found["sidecar"] = METADATA_SUFFIX
-    if row.provenance_sha256:
-        found["provenance"] = PROVENANCE_SUFFIX
-    return found
 
 
 def _stamp(run: Run, relative: str) -> int | None:
@@ -260,9 +254,7 @@ class _Findings:
         for row, result in batch:
             problem = judge(row, result)
             if problem is None:
-                relative = file_path(row.project, row.filename, row.location)
-                seen = {"proven_at": run.now, "stamp": _stamp(run, relative)}
-                right.append({"id": row.id, **seen})
+                right.append({"id": row.id, "proven_at": run.now, "stamp": result.stamp})
             else:
                 wrong.append((row, result, problem))
         with run.catalog.write() as connection:
@@ -272,35 +264,8 @@ class _Findings:
         run.reporter.advance(Stage.VERIFY, things=len(batch), size=size)
         self.add(problem for _, _, problem in wrong)
         if self._options.repair and wrong:
-            self._take_back(wrong)
-
-    def _take_back(self, wrong: Sequence[tuple[Row[Any], Checked, Problem]]) -> None:
-        """Take bad files off their pages, then put their bytes aside."""
-        run = self._run
-        wrong = [each for each in wrong if each[2].reason in _TAKEN_BACK]
-        bare = [r for r, _, problem in wrong if problem.reason is Reason.PROVENANCE_MISMATCH]
-        held = [
-            (row, problem)
-            for row, _, problem in wrong
-            if not _is_withdrawn(row) and problem.reason is not Reason.PROVENANCE_MISMATCH
-        ]
-        unsure = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
-        lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
-        with run.catalog.write() as connection:
-            files.move(connection, State.FETCHED, [{"id": row.id} for row in unsure], run.id)
-            files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
-            # Of a withdrawn file, only the promise to have its bytes back is lost.
-            files.change(connection, (_lost(row, p) for row, _, p in wrong if _is_withdrawn(row)))
-            files.change(connection, ({"id": row.id, "provenance_sha256": None} for row in bare))
-            touched = {row.project_id for row, _, _ in wrong if not _is_withdrawn(row)}
-            projects.touch(connection, touched)
-        publish.render_pages(run, sorted(touched), with_gone=True)
-        for row, seen, problem in wrong:
-            relative = file_path(row.project, row.filename, row.location)
-            if problem.reason in BAD_BYTES:
-                set_aside(run, row, run.tree.path(relative), seen.digests, seen.size, problem)
-            for suffix in _without(row, problem):
-                run.tree.remove(relative + suffix)
+            seen = {row.id: result for row, result, _ in wrong}
+            takeback.take_back(self._run, [(row, p) for row, _, p in wrong], seen)
 
     def pages(self, is_late: Callable[[], bool]) -> None:
         """Compare every page with what the catalog says, as long as it is not late."""
@@ -333,32 +298,13 @@ class _Findings:
             for names in projects.chunks(sorted({problem.project for problem in self.problems})):
                 good |= files.proven_names(connection, names)
                 bare |= files.unattested_names(connection, names)
+            said = runs.failures_of(connection, run.id)
         ours = foreign.ours(run, self.problems)
         still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
         run.count(repaired=len(self.problems) - len(still))
-        self.problems = still
-
-
-def _is_withdrawn(row: Row[Any]) -> bool:
-    return bool(row.state == State.WITHDRAWN)
-
-
-def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
-    """Return what the catalog must not say any more of a withdrawn file."""
-    columns = {
-        Reason.METADATA_MISMATCH: "metadata_sha256",
-        Reason.PROVENANCE_MISMATCH: "provenance_sha256",
-    }
-    return {"id": row.id, columns.get(problem.reason, "withdrawn_at"): None}
-
-
-def _without(row: Row[Any], problem: Problem) -> Iterable[str]:
-    """Return the suffixes of what is beside a file and has to go with what was found."""
-    if problem.reason is Reason.PROVENANCE_MISMATCH:
-        return (PROVENANCE_SUFFIX,)
-    if problem.reason is Reason.METADATA_MISMATCH:  # is put in place anew, or not needed any more
-        return (METADATA_SUFFIX,) if _is_withdrawn(row) else ()
-    return _sidecars(row).values()  # they are of what is here no more
+        # One failure of a file is told: what is in the way, since somebody can move that.
+        blocked = {(row.project, row.file) for row in said if row.reason in _IN_THE_WAY}
+        self.problems = [p for p in still if not p.file or (p.project, p.file) not in blocked]
 
 
 def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str, str]]) -> bool:
@@ -368,16 +314,19 @@ def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str
     file = (problem.project, problem.file)
     if problem.reason is Reason.PROVENANCE_MISMATCH and file in bare:
         return False
-    return problem.reason in _TAKEN_BACK and file in good
+    return problem.reason in TAKEN_BACK and file in good
 
 
 def judge(row: Row[Any], result: Checked) -> Problem | None:
     """Return what is wrong with the bytes of a held file, or None."""
     name = row.filename
-    if result.problem is not None and result.problem.reason is not Reason.LOST:
+    if result.problem is not None and result.problem.reason not in _MENDED_BY_FETCHING:
         return msgspec.structs.replace(result.problem, project=row.project, file=name)
     if result.problem is not None:
-        reason, text = Reason.LOST, "is not where it was put"
+        reason = result.problem.reason
+        text = f"is not where it was put ({result.problem.message})"
+        if reason is Reason.UNREADABLE:
+            text = f"its bytes are lost ({result.problem.message})"
     elif result.size < row.size:
         reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
     elif result.digests["sha256"] != row.sha256.hex():

@@ -6,9 +6,11 @@ whatever happens in between. What is done in between is the caller's to say.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -24,7 +26,7 @@ from pypimirror.lease import Lease
 from pypimirror.model import Problem, ProjectName, PypimirrorError, Reason, Stage
 from pypimirror.select.selection import Selection
 from pypimirror.space import remedy
-from pypimirror.stages import history, ownership, rest, staging, standing
+from pypimirror.stages import doubt, history, ownership, rest, staging, standing, waiting
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
 from pypimirror.stages.run import Run
@@ -63,24 +65,24 @@ def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 
     Raises `LockedError`, `CatalogError` and `TreeError`.
     """
-    with _open_mirror(config) as (catalog, tree, _):
+    with _open_mirror(config) as (catalog, tree, _, _):
         yield catalog, tree
 
 
 @contextmanager
-def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease]]:
+def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.Held]]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
     tree = Tree(config.directory, durability=durability)
     tree.create()
     # The lock comes first: what a migration changes must not change under another run.
     with (
-        lock.hold(tree.private / "lock"),
+        lock.hold(tree.private / "lock") as held,
         closing(Catalog.open(config.catalog_url)) as catalog,
         _catalog_errors(catalog),
         ownership.hold(catalog, tree, claim=True) as lease,
     ):
-        yield catalog, tree, lease
+        yield catalog, tree, lease, held
 
 
 def sync(
@@ -93,18 +95,22 @@ def sync(
     reporter: Reporter | None = None,
     retry: str | None = None,
     options: Sequence[str] = (),
+    wait: float = 0.0,
 ) -> Summary:
     """Hold the lock, record a run, let `work` do it, and say how it ended.
 
     With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
     is, there is no run, and the summary names none. `options` are recorded beside `names`.
+    Where another run works on the mirror, it waits for that to end, for `wait` seconds at most.
     Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
     afterwards everything that goes wrong is in the summary.
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    with _open_mirror(config) as (catalog, tree, lease):
-        run = Run(config, selection, catalog, tree, reporter or LogReporter(), checked)
+    reporter = reporter or LogReporter()
+    opened = waiting.patiently(lambda: _open_mirror(config), wait, reporter.announce)
+    with opened as (catalog, tree, lease, held):
+        run = Run(config, selection, catalog, tree, reporter, checked)
         run.command, run.lease = command, lease
         lease.on_lost = run.cancel
         tree.clear_private()
@@ -130,7 +136,27 @@ def sync(
             )
         if run.retry is not None:
             run.reporter.announce(run.retry.said)
-        return _perform(run, lambda run: _noting_changes(run, work))
+        _warn_of_root(run)
+        held.name(run.name)
+        return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
+
+
+def _work(run: Run, work: Callable[[Run], None]) -> None:
+    """Settle what is in doubt, and then do the work of a run."""
+    if run.command != "verify":  # it changes nothing, unless it repairs, and settles that itself
+        doubt.settle(run)
+    work(run)
+
+
+def _warn_of_root(run: Run) -> None:
+    directory = run.config.directory
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        run.reporter.note(
+            "warning",
+            f"this is root, and {directory} belongs to user {owner}, who cannot change what root "
+            "makes there; run as that user",
+        )
 
 
 def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -89,8 +89,37 @@ def further_places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
 #: Small jobs, or megabytes, that wait for each verification worker: enough that none is idle.
 _CHECKS = 32
 
-#: Counts of the stage of a batch that is under way in this thread.
-_stage_counts: ContextVar[Counter[str] | None] = ContextVar("stage counts", default=None)
+
+#: What is counted where a stage has done something of what it had to do.
+_DONE = ("files_downloaded", "files_reused", "files_verified", "pages_written")
+
+
+@dataclass
+class Tally:
+    """What becomes of the stage of a batch while it is under way."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    total: int = 0  #: of the things that it has to do
+    failed: dict[tuple[str, str], Problem] = field(default_factory=dict)  #: by project and file
+    #: Why nothing of it could be done.
+    hindrance: Problem | None = None
+
+    def failure(self, stage: Stage, *, whole: bool) -> Problem | None:
+        """Return why the stage has failed altogether: nothing of what it had to do was done.
+
+        Of the mirror as a `whole`, that is what concerns no project: an upstream's list, the
+        deletion guard. What fails of many is no failure of their stage.
+        """
+        if self.hindrance is not None or whole:
+            return self.hindrance or self.failed.get(("", ""))
+        about_files = stage in (Stage.DOWNLOAD, Stage.VERIFY)
+        failed = [p for (_, file), p in self.failed.items() if bool(file) is about_files]
+        nothing_done = not any(self.counts[name] for name in _DONE)
+        return failed[0] if nothing_done and 0 < self.total <= len(failed) else None
+
+
+#: The tally of the stage of a batch that is under way in this thread.
+_tally: ContextVar[Tally | None] = ContextVar("tally", default=None)
 
 
 class StoppedError(PypimirrorError):
@@ -214,8 +243,8 @@ class Run:
         """Add to the counts of the run, and of the stage that it is called in."""
         with self._counting:
             self.counts.update(changes)
-        if (stage := _stage_counts.get()) is not None:
-            stage.update(changes)
+        if (tally := _tally.get()) is not None:
+            tally.counts.update(changes)
 
     def is_time_to_trim(self, set_aside: int, limit: float) -> bool:
         """Note bytes that went to quarantine; whether more than `limit` did since this was so."""
@@ -227,14 +256,31 @@ class Run:
             return True
 
     @contextmanager
-    def counting(self) -> Iterator[Counter[str]]:
+    def counting(self) -> Iterator[Tally]:
         """Count apart what a stage of a batch does."""
-        counts: Counter[str] = Counter()
-        token = _stage_counts.set(counts)
+        tally = Tally()
+        token = _tally.set(tally)
         try:
-            yield counts
+            yield tally
         finally:
-            _stage_counts.reset(token)
+            _tally.reset(token)
+
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
+        """Note that a batch enters a stage, with so many things to do, and bytes if known."""
+        if (tally := _tally.get()) is not None:
+            tally.total += total or 0
+        self.reporter.begin(stage, total, size)
+
+    def is_cut_off(self, things: Sized) -> bool:
+        """Whether there is no use in asking an upstream for what a stage has to do."""
+        if self.unreachable is not None and things:
+            self.hindered(self.unreachable)
+        return self.unreachable is not None
+
+    def hindered(self, problem: Problem) -> None:
+        """Note why nothing of what the stage of a batch has to do can be done."""
+        if (tally := _tally.get()) is not None:
+            tally.hindrance = problem
 
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
@@ -246,6 +292,8 @@ class Run:
     def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
         """Record what failed and was reported already."""
         if problems:
+            if (tally := _tally.get()) is not None:
+                tally.failed |= {(each.project, each.file): each for each in problems}
             self.catalog.apply(
                 lambda connection: runs.add_failures(connection, self.id, stage, problems)
             )

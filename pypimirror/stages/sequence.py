@@ -20,7 +20,7 @@ from typing import cast
 
 from pypimirror import interrupts
 from pypimirror.catalog import projects
-from pypimirror.model import Stage
+from pypimirror.model import Problem, Stage
 from pypimirror.stages import discover, history, publish
 from pypimirror.stages.run import Run
 from pypimirror.workers import Cancelled
@@ -45,8 +45,8 @@ class Batch:
     projects: tuple[int, ...] = ()  #: ids
 
 
-#: Does one stage for one batch.
-Call = Callable[[Run, Stage, Batch], None]
+#: Does one stage for one batch; what it returns is nothing to the sequence.
+Call = Callable[[Run, Stage, Batch], object]
 
 
 def _work(stage: Stage) -> Callable[[Run, Sequence[int]], None]:
@@ -56,18 +56,26 @@ def _work(stage: Stage) -> Callable[[Run, Sequence[int]], None]:
     return cast("Callable[[Run, Sequence[int]], None]", work)
 
 
-def perform(run: Run, stage: Stage, batch: Batch) -> None:
-    """Do one stage for one batch and record it; raises `Cancelled` in a run that is cancelled."""
+def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
+    """Do one stage for one batch and record it; return why nothing of it could be done, if so.
+
+    The run goes on all the same. Raises `Cancelled` in a run that is cancelled.
+    """
     if run.cancelled:
         raise Cancelled("cancelled")
     feeds = stage in (Stage.DISCOVER, Stage.DOWNLOAD)
-    with run.turns.taken(first=feeds), history.stage(run, stage, batch.number):
+    whole = not batch.projects
+    with (
+        run.turns.taken(first=feeds),
+        history.stage(run, stage, batch.number, whole=whole) as tally,
+    ):
         if batch.projects:
             _work(stage)(run, batch.projects)
         elif stage is Stage.DISCOVER:
             discover.look_for_changes(run)
         else:
             publish.finish(run)
+    return tally.failure(stage, whole=whole)
 
 
 def sync(run: Run, call: Call = perform) -> None:

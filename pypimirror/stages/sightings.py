@@ -45,17 +45,19 @@ def differing(
             rows = projects.live_after(connection, last, _AT_ONCE)
             touched = [row for row in rows if not row.dirty and row.gone is None]
             if quick:
-                touched = [row for row in touched if _stamp(run, row.name) != row.page_stamp]
+                touched = [row for row in touched if stamp_of_page(run, row.name) != row.page_stamp]
             held = held_by(connection, [row.id for row in touched]) if touched else {}
         if not rows:
             break
         right: list[dict[str, Any]] = []
         for row in touched:
-            forms = page_forms(run, page_of(run, row, held.get(row.id, ())))
+            stamp = stamp_of_page(run, row.name)  # first: whoever touches it meanwhile is noticed
+            forms = list(page_forms(run, page_of(run, row, held.get(row.id, ()))))
             bad = [path for path, text in forms if not run.tree.says(path, text)]
             yield from ((_page_problem(path, row.name), row.id) for path in bad)
-            if not bad and _stamp(run, row.name) != row.page_stamp:
-                right.append({"id": row.id, **_seen(run, row.name)})
+            if not bad and stamp != row.page_stamp:
+                sha256 = _digest_of(text for _, text in forms)
+                right.append({"id": row.id, "page_stamp": stamp, "page_sha256": sha256})
         if right:
             with run.catalog.write() as connection:
                 projects.change(connection, right)
@@ -70,7 +72,7 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
         if stale or entries.is_to_relist(connection, with_gone=True):
             return
         known = projects.get_mark(connection, ROOT_SEEN) or ""
-        untouched = known.partition(" ")[0] == str(_stamp(run, None))
+        untouched = known.partition(" ")[0] == str(stamp_of_page(run, None))
         if quick and untouched:
             return
         bad = _unlike_root(run, connection, with_gone=False)
@@ -89,26 +91,22 @@ def _unlike_root(run: Run, connection: Connection, *, with_gone: bool) -> list[s
     return [path for path, content in forms if not run.tree.says(path, content)]
 
 
-def _stamp(run: Run, project: str | None) -> int | None:
+def stamp_of_page(run: Run, project: str | None) -> int | None:
     """Return the stamp of a page as it is on disk, or of the root index."""
     return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
-def _seen(run: Run, project: str) -> dict[str, Any]:
-    """Return what is to be noted of a page that was seen to be right just now."""
-    paths = page_paths(project, run.config.publish.formats).values()
-    # In this order: whoever touches it in between is noticed.
-    stamp = run.tree.stamp_of_all(paths)
-    return {"page_stamp": stamp, "page_sha256": run.tree.sha256_of_all(paths)}
-
-
 def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
     """Return what is to be noted of a page that was written just now, with these contents."""
+    return {"page_stamp": stamp_of_page(run, project), "page_sha256": _digest_of(forms)}
+
+
+def _digest_of(forms: Iterable[Iterable[bytes]]) -> bytes:
     sha256 = hashlib.sha256()
     for content in forms:
         for chunk in content:
             sha256.update(chunk)
-    return {"page_stamp": _stamp(run, project), "page_sha256": sha256.digest()}
+    return sha256.digest()
 
 
 def root_seen(run: Run, sha256: bytes | None = None) -> str:
@@ -117,7 +115,7 @@ def root_seen(run: Run, sha256: bytes | None = None) -> str:
     `sha256` is the digest of all its forms' bytes; without it, they are read.
     """
     paths = page_paths(None, run.config.publish.formats).values()
-    stamp = _stamp(run, None)  # in this order: whoever touches it in between is noticed
+    stamp = stamp_of_page(run, None)  # in this order: whoever touches it in between is noticed
     if sha256 is None:
         sha256 = run.tree.sha256_of_all(paths) or b""
     return f"{stamp} {sha256.hex()}"
@@ -129,7 +127,7 @@ def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
     What the disk has altered since is noticed by the digest, and goes no further.
     """
     known = projects.get_mark(connection, ROOT_SEEN) or ""
-    if known.partition(" ")[0] != str(_stamp(run, None)):
+    if known.partition(" ")[0] != str(stamp_of_page(run, None)):
         return None
     found: dict[str, bytes] = {}
     sha256 = hashlib.sha256()

@@ -1,11 +1,13 @@
 """Clearing what dead runs left in staging.
 
 Kept is what a run can go on with: bytes that the catalog says were fetched, and the beginning of
-a large transfer, which the download worker describes in a note beside it.
+a large transfer, which the download worker describes in a note beside it. What another user left,
+such as root, and this one may not write, is of no use to anybody.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 from pypimirror.catalog import files
@@ -27,7 +29,10 @@ def sweep(catalog: Catalog, tree: Tree) -> int:
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
         for name in chunk:
-            if not _is_needed(name, states, names):
+            if not (
+                _is_needed(name, states, names)
+                and os.access(tree.staging / name, os.R_OK | os.W_OK)
+            ):
                 tree.unstage(name)
                 removed += 1
     return removed

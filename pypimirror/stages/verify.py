@@ -40,7 +40,7 @@ def verify(run: Run, ids: Sequence[int]) -> None:
         names = sorted({row.project for row in rows})
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
     rows = [row for row in rows if row.id in run.observed]
-    run.reporter.begin(Stage.VERIFY, len(rows))
+    run.begin(Stage.VERIFY, len(rows))
     first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
     lost: list[tuple[Row[Any], Problem]] = []
     while rows:

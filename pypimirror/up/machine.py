@@ -117,13 +117,13 @@ class Machine:
         return supervisor
 
     async def _first_sync(self) -> None:
-        """Have a mirror that is empty filled now, and not when its time comes."""
-        if not self.config.schedule.sync or (self.config.directory / "simple").is_dir():
+        """Have a mirror that is empty filled now: its time may come late, or never."""
+        if (self.config.directory / "simple").is_dir():
             return
         deployments = f"{self.parts.api}/deployments"
         for last in (False, False, False, True):  # Prefect's database may be busy
             try:
-                found = await ask(f"{deployments}/name/sync/scheduled")
+                found = await ask(f"{deployments}/name/sync/adhoc")
                 path = f"{deployments}/{found['id']}/create_flow_run"
                 await ask(path, {"state": {"type": "SCHEDULED", "message": "the mirror is empty"}})
             except NoAnswerError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pypimirror.config import Config, ConfigError
 from pypimirror.model import PypimirrorError
+from pypimirror.paths import PRIVATE
 from pypimirror.serve.command import server_command
 from pypimirror.up.asking import NoAnswerError, answers, ask
 from pypimirror.up.ports import Place, reserve
@@ -23,8 +24,12 @@ from pypimirror.up.ports import Place, reserve
 #: The work pool that `prefect.yaml` names.
 POOL = "pypimirror"
 
-#: Where Prefect's server keeps who holds a place in a concurrency limit: in files.
-LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+#: In the private directory: held by the one `pypimirror up` of a mirror, and names its Prefect API.
+UP_LOCK = "up.lock"
+
+#: Flow runs that the worker has at once, each a process: one works, the others wait for it or see
+#: that they are to be skipped. Many may be late at once, where the server was there and no worker.
+LIMIT = 6
 
 #: Variables that would lead to a server, a profile or a home of the person's own.
 _FOREIGN = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_HOME")
@@ -67,8 +72,9 @@ def prepare(config: Config) -> None:
     """Make the directory that the parts run in; raises `PlaceError`."""
     home = _home(config)
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        home.mkdir(mode=0o700, exist_ok=True)  # Prefect's database holds addresses with secrets
+        config.directory.mkdir(parents=True, exist_ok=True)
+        config.private.mkdir(PRIVATE, exist_ok=True)
+        home.mkdir(PRIVATE, exist_ok=True)  # Prefect's database holds addresses with secrets
     except OSError as error:
         raise PlaceError(f"{home}: cannot be made: {error.strerror}") from error
 
@@ -113,7 +119,10 @@ def plan(config: Config, file: Path, *, web: bool, server: bool) -> Parts:
         ),
         worker=Part(
             "worker",
-            (*_prefect("worker", "start"), "--pool", POOL, "--name", name, "--type", "process"),
+            (
+                *_prefect("worker", "start", "--pool", POOL, "--name", name),
+                *("--type", "process", "--limit", str(LIMIT)),
+            ),
             environment,
             home,
             lambda: _watch_worker(api, name),
@@ -144,9 +153,6 @@ def _environment(
             (environment[name] for name in _DATABASE if environment.get(name)),
             f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         )
-        # In memory, as by default, a server that is started again would know nothing of the places
-        # that runs have, and never give them to others.
-        environment.setdefault("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", LEASES)
         # Two names of one setting: only one of them may speak.
         environment.pop(_DATABASE[0], None)
         environment[_DATABASE[1]] = database

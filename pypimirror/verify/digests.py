@@ -6,14 +6,17 @@ is the business of `pypimirror.verify.proof`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from pypimirror import regular
 from pypimirror.model import ALGORITHMS, Problem, Reason
+from pypimirror.paths import stamp_of
 
 _BUFFER = 1 << 20  # bytes
 
@@ -34,22 +37,38 @@ def new_hash(algorithm: str) -> Any:
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
-def hash_file(path: str | Path, algorithms: Iterable[str]) -> tuple[int, dict[str, str]]:
-    """Return size in bytes and digests of a file: those asked for, and sha256 besides.
+class Hashed(NamedTuple):
+    """What the bytes of a file are."""
 
-    Raises `OSError`.
+    size: int  #: bytes
+    digests: dict[str, str]  #: algorithm to lower-case hex
+    #: Of the very file that was read, as it was before and after that; see `paths.stamp`.
+    stamp: int
+
+
+class ChangedError(OSError):
+    """A file was written while it was read: what was read may never have been its bytes."""
+
+
+def hash_file(path: str | Path, algorithms: Iterable[str], root: str = "") -> Hashed:
+    """Return what the bytes of a file are, with the digests asked for, and sha256 besides.
+
+    On `root`, see `regular.status`. Raises `OSError`; where it was written meanwhile,
+    `ChangedError`.
     """
     hashes = {name: new_hash(name) for name in {*algorithms, "sha256"}}
     size = 0
-    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - a string is as good
+    with regular.opened(str(path), root) as (descriptor, found):
         # No larger than the file: to clear a large one takes longer than to hash a small file.
-        known = os.fstat(stream.fileno()).st_size
-        buffer = memoryview(bytearray(min(_BUFFER, max(known, 1))))
-        while count := stream.readinto(buffer):
+        buffer = memoryview(bytearray(min(_BUFFER, max(found.st_size, 1))))
+        while count := os.readv(descriptor, [buffer]):
             size += count
             for state in hashes.values():
                 state.update(buffer[:count])
-    return size, {name: state.hexdigest() for name, state in hashes.items()}
+        stamp = stamp_of([found])
+        if stamp != stamp_of([os.fstat(descriptor)]):
+            raise ChangedError(errno.EBUSY, "it was written while it was read", str(path))
+    return Hashed(size, {name: state.hexdigest() for name, state in hashes.items()}, stamp)
 
 
 def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:

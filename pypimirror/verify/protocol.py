@@ -23,6 +23,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     project: str
     filename: str
     size: int | None = None  #: bytes, as far as known; only tells how much work this is
+    root: str = ""  #: the mirror root, where the file is in its place; see `regular.status`
     digests: tuple[str, ...] = ()  #: algorithms; none: the bytes are not hashed
     structure: bool = False  #: read the archive to its end
     metadata_path: str = ""  #: where a wheel's core metadata is to be written
@@ -50,6 +51,7 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     metadata_sha256: str = ""  #: of the core metadata that was written, hex
     sidecar_sha256: str = ""  #: of the core metadata that is there, hex; "" where it is not
     provenance_sha256: str = ""  #: of the attestations that are there, hex; "" where they are not
+    stamp: int | None = None  #: of the file that was hashed, while it was; see `paths.stamp`
     #: What is wrong with the bytes; LOST where there are none.
     problem: Problem | None = None
 

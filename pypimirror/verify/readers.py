@@ -9,11 +9,13 @@ Nobody waits for a thread that a disk holds up: they are daemons, and end with t
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 
+from pypimirror import regular
 from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked
@@ -104,26 +106,49 @@ def _work(inbox: SimpleQueue[Check | None], outbox: SimpleQueue[_Answer]) -> Non
 def read(job: Check) -> Checked:
     """Hash a file and what is beside it. What is wrong with it is in the result."""
     try:
-        size, digests = hash_file(job.path, job.digests)
-        sidecar = sidecar_sha256(job.sidecar) if job.sidecar else ""
-        provenance = sidecar_sha256(job.provenance) if job.provenance else ""
+        size, digests, stamp = hash_file(job.path, job.digests, job.root)
+        sidecar = _sidecar_sha256(job.sidecar, job.root)
+        provenance = _sidecar_sha256(job.provenance, job.root)
     except OSError as error:
         return Checked(job.id, problem=as_problem(job, error))
-    return Checked(job.id, size, digests, sidecar_sha256=sidecar, provenance_sha256=provenance)
+    return Checked(
+        job.id, size, digests, sidecar_sha256=sidecar, provenance_sha256=provenance, stamp=stamp
+    )
 
 
-def sidecar_sha256(path: str) -> str:
+def _sidecar_sha256(path: str, root: str) -> str:
     """Return the digest of what is beside a file, "" where it is not; raises `OSError`."""
     try:
-        return hash_file(path, ())[1]["sha256"]
-    except FileNotFoundError:
-        return ""
+        return hash_file(path, (), root).digests["sha256"] if path else ""
+    except OSError as error:
+        if _is_absent(error) or error.errno in _UNREADABLE:
+            return ""
+        raise
+
+
+#: Errors that are of one file, and that another file in its place would not have. All others may be
+#: of the disk, of the network that leads to it or of this process, and say nothing about a file.
+_UNREADABLE = {
+    *(errno.EIO, errno.EACCES, errno.EPERM),
+    *(getattr(errno, name) for name in ("EBADMSG", "EUCLEAN") if hasattr(errno, name)),
+}
+
+
+def _is_absent(error: OSError) -> bool:
+    """Whether there is no file, which may be since something on the way is no directory."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def as_problem(job: Check, error: OSError) -> Problem:
     """Return why a file could not be looked at."""
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, regular.NotAFileError):
+        text = f"{error.filename or job.path}: {error.strerror}"
+        return Problem(Reason.LOST, text, job.project, job.filename)
+    if _is_absent(error):
         return Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
-    verb = "written" if error.filename and error.filename == job.metadata_path else "read"
+    is_written = bool(error.filename) and error.filename == job.metadata_path
+    verb = "written" if is_written else "read"
     text = f"{error.filename or job.path}: cannot be {verb}: {error.strerror or error}"
-    return Problem(Reason.DISK, text, job.project, job.filename)
+    is_of_file = error.errno in _UNREADABLE and not is_written
+    reason = Reason.UNREADABLE if is_of_file else Reason.DISK
+    return Problem(reason, text, job.project, job.filename)

@@ -21,6 +21,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from pypimirror import regular
 from pypimirror.model import Problem
 from pypimirror.verify import linux, sdists, windows
 from pypimirror.verify.identity import Identity
@@ -29,8 +30,6 @@ from pypimirror.verify.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
 from pypimirror.verify.wheel_structure import check_wheel
 
 Proof = Literal["structure", "partial", "none"]
-
-_BUFFER = 1 << 18  # bytes
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -78,7 +77,7 @@ def check_structure(
     sentence that starts with the file.
     """
     identity = Identity(filename, project)
-    with path.open("rb", buffering=_BUFFER) as stream:
+    with regular.stream(str(path)) as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
         meter = Meter(limits, size, clock)

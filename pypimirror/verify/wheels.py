@@ -7,6 +7,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from pypimirror import regular
+
 #: Bytes; far beyond any real METADATA, far below what hurts.
 _MAX_METADATA = 16 << 20
 
@@ -27,10 +29,11 @@ def read_metadata(path: Path) -> bytes | None:
     """Return the METADATA of the wheel at `path`; None where it cannot be told which that is.
 
     The bytes of the wheel are proven before this is asked, so that a strange wheel is the
-    publisher's doing: it is served as it is, without core metadata.
+    publisher's doing: it is served as it is, without core metadata. Raises `OSError`.
     """
+    file = regular.stream(str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with file, zipfile.ZipFile(file) as archive:
             found = [info for info in archive.infolist() if _METADATA.fullmatch(info.filename)]
             if len(found) != 1 or found[0].file_size > _MAX_METADATA:
                 return None

@@ -18,10 +18,11 @@ from typing import NoReturn
 
 import msgspec
 
+from pypimirror import regular
 from pypimirror.memory import relax_collector
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
-from pypimirror.verify.readers import as_problem, sidecar_sha256
+from pypimirror.verify.readers import as_problem
 from pypimirror.verify.structure import check_structure
 from pypimirror.verify.wheels import read_metadata
 from pypimirror.workers import Note
@@ -37,10 +38,10 @@ def check(job: Check) -> Checked:
 
 
 def _check(job: Check, path: Path) -> Checked:
-    size = path.stat().st_size
+    size = regular.status(job.path, job.root).st_size
     digests: dict[str, str] = {}
     if job.digests:
-        size, digests = hash_file(path, job.digests)
+        size, digests, _ = hash_file(path, job.digests, job.root)
     structure, problem, metadata = "none", None, None
     if job.structure:
         verdict = check_structure(path, job.filename, job.project)
@@ -51,9 +52,7 @@ def _check(job: Check, path: Path) -> Checked:
     if metadata is not None and job.metadata_path and problem is None:
         Path(job.metadata_path).write_bytes(metadata)
         digest = hashlib.sha256(metadata).hexdigest()
-    sidecar = sidecar_sha256(job.sidecar) if job.sidecar else ""
-    provenance = sidecar_sha256(job.provenance) if job.provenance else ""
-    return Checked(job.id, size, digests, structure, digest, sidecar, provenance, problem)
+    return Checked(job.id, size, digests, structure, digest, problem=problem)
 
 
 def main() -> NoReturn:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from pypimirror.cli.main import app
 from pypimirror.config import Config, load
+from pypimirror.serve.connections import MOST, RESERVE
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -125,6 +126,7 @@ def test_the_parts_of_compose_fit_together() -> None:
     for name in ("server", "worker", "web"):
         assert services[name]["read_only"] is True
         assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["ulimits"]["nofile"] >= 2 * MOST + RESERVE
 
 
 def test_what_the_image_is_built_from_is_let_through() -> None:
@@ -144,6 +146,7 @@ def test_units_are_hardened_and_stop_in_order() -> None:
         assert directives(unit, "User") == ["pypimirror"]
         assert directives(unit, "NoNewPrivileges") == ["yes"]
         assert directives(unit, "ProtectSystem") == ["strict"]
+        assert int(directives(unit, "LimitNOFILE")[0]) >= 2 * MOST + RESERVE
         writes = "pypimirror sync" in unit.read_text() or " up " in unit.read_text()
         assert not writes or directives(unit, "ReadWritePaths") == ["/srv/mirror"]
         if " up " in directives(unit, "ExecStart")[0]:

@@ -64,6 +64,9 @@ def test_all_is_well_and_nothing_is_changed(
         "directory": "ok",
         "file system": "ok",
         "permissions": "ok",
+        "private": "ok",
+        "readers": "ok",
+        "owners": "ok",
         "names": "ok",
         "catalog": "ok",
         "run": "ok",
@@ -399,3 +402,32 @@ def test_a_full_disk_is_no_fault_to_report(mirror: Mirror, number: int) -> None:
     (finding,) = examine._guarded("space", full, mirror.config)
     assert finding.seen == f"/somewhere/page: {os.strerror(number)}"
     assert "report" not in finding.remedy
+
+
+def test_an_up_that_works_on_the_mirror_is_known(mirror: Mirror) -> None:
+    """Its Prefect API is looked at, also where none is configured."""
+    from pypimirror.doctor import prefect
+
+    mirror.root.joinpath(".pypimirror").mkdir(parents=True, exist_ok=True)
+    path = mirror.root / ".pypimirror" / "up.lock"
+    with prefect_api({"admin/version": "2.1.0", "deployments/filter": []}) as api:
+        with lock.hold(path) as held:
+            held.name(api)
+            found = {each.name: each for each in prefect.check(None, mirror.config)}
+        ended = list(prefect.check(None, mirror.config))
+    assert found["up"].seen.endswith(f"(process {os.getpid()}); its Prefect API is {api}")
+    assert found["prefect"].state is State.WARNING, "it was asked for its version"
+    assert [each.state for each in ended] == [State.SKIPPED], (
+        "the file is there, and nobody holds it"
+    )
+
+
+def test_an_up_whose_server_is_away_is_told(mirror: Mirror) -> None:
+    from pypimirror.doctor import prefect
+
+    mirror.root.joinpath(".pypimirror").mkdir(parents=True, exist_ok=True)
+    with lock.hold(mirror.root / ".pypimirror" / "up.lock") as held:
+        held.name("http://127.0.0.1:9/api")
+        up, server = prefect.check(None, mirror.config)
+    assert (up.state, server.state) == (State.OK, State.FAILED)
+    assert "pypimirror up" in server.remedy

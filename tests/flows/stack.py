@@ -24,7 +24,7 @@ T = TypeVar("T")
 PROGRAMS = Path(sys.executable).parent
 
 
-def wait_for(what: Callable[[], T], seconds: float = 60, every: float = 0.25) -> T:
+def wait_for(what: Callable[[], T], seconds: float = 180, every: float = 0.25) -> T:
     """What `what` returns, once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
@@ -118,7 +118,7 @@ class Stack:
         """Start the server; returns once it answers. The database stays from one to the next."""
         command = (self.programs / "prefect", "server", "start", "--port", str(self.port))
         self._server.enter_context(self.process("server", *command))
-        wait_for(self.is_healthy, 90)
+        wait_for(self.is_healthy)
 
     def stop_server(self) -> None:
         """Stop the server; returns once it has ended."""
@@ -135,7 +135,7 @@ class Stack:
             capture_output=True,
             text=True,
             cwd=cwd or self.home,
-            timeout=120,
+            timeout=600,  # on a machine that is busy
         )
         said = f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert code is None or done.returncode == code, said
@@ -144,7 +144,7 @@ class Stack:
     def prefect(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
         return self.run(self.programs / "prefect", "--no-prompt", *arguments, **more)
 
-    def pypimirror(self, *arguments: str | Path, code: int = 0, **more: str) -> Any:
+    def pypimirror(self, *arguments: str | Path, code: int | None = 0, **more: str) -> Any:
         """Run a command with --json; the document that it prints."""
         command = (self.programs / "pypimirror", *arguments, "--json")
         return json.loads(self.run(*command, code=code, **more).stdout)
@@ -154,7 +154,7 @@ class Stack:
         data = json.dumps(body).encode() if body else None
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:
@@ -163,6 +163,9 @@ class Stack:
                 if error.code != 503 or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
+            except TimeoutError:  # its database is waited for, on a machine that is busy
+                if time.monotonic() > deadline:
+                    raise
 
     def is_healthy(self) -> bool:
         try:

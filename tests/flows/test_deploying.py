@@ -44,7 +44,7 @@ def test_deployments_are_told_where_the_configuration_is() -> None:
     assert found == {
         "scheduled": {"config": str(FILE)},
         "adhoc": {"config": str(FILE)},
-        "weekly": {"config": str(FILE), "repair": True},
+        "weekly": {"config": str(FILE), "repair": True, "wait": "6h"},
     }
 
 

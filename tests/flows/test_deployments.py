@@ -16,17 +16,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from pypimirror import lock
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.conftest import configure
 from tests.flows.stack import Stack, children, is_running, is_worker, wait_for
-from tests.flows.test_sync import FIRST
+from tests.flows.test_sync import FIRST, lock_of
 from tests.simulator import Corrupt, Simulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(900)]
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
@@ -170,9 +172,104 @@ def test_incomplete_and_the_next_run(
     flow_run = deployed.stack.flow_run(run["run"])
     assert (run["state"], flow_run["state_name"]) == ("incomplete", "Incomplete")
     assert "1 of 2 files failed (1 digest mismatch)" in flow_run["state"]["message"]
+    logs = [line["message"] for line in deployed.stack.logs(flow_run)]
+    assert any("Finished in state Incomplete" in line for line in logs)
+    assert not [line for line in logs if "Traceback" in line], "a final state is no fault"
     simulator.heal()
     assert deployed.run(config)["state_name"] == "Completed"
     assert simulator.downloads("good-1.0-py3-none-any.whl") == 1
+
+
+def test_deployments_have_no_limit_of_prefects(deployed: Deployed) -> None:
+    """Its lease would end a run whose server is away; one that an earlier version has set goes."""
+    stack = deployed.stack
+    (adhoc,) = [d for d in stack.api("deployments/filter", limit=10) if d["name"] == "adhoc"]
+    body = json.dumps({"concurrency_limit": 1}).encode()
+    request = Request(f"{stack.url}/deployments/{adhoc['id']}", body, method="PATCH")
+    request.add_header("Content-Type", "application/json")
+    urlopen(request).close()
+    path = f"deployments/{adhoc['id']}"
+    assert stack.api(path)["global_concurrency_limit"]["limit"] == 1
+    stack.pypimirror("deploy", "--config", deployed.config)
+    assert stack.api(path)["global_concurrency_limit"] is None
+    every_minute = ("sync/scheduled", "--cron", "* * * * *")
+    stack.prefect("deployment", "schedule", "create", *every_minute)
+
+
+def line_of(deployed: Deployed, flow_run: str, words: str) -> str:
+    """The line of a flow run's log that has these words, once there is one."""
+
+    def found() -> list[str]:
+        lines = [line["message"] for line in deployed.stack.logs({"id": flow_run})]
+        return [line for line in lines if words in line]
+
+    return wait_for(found)[0]
+
+
+def test_a_run_that_was_asked_for_waits_for_its_turn(
+    deployed: Deployed, config: Path, simulator: Simulator
+) -> None:
+    """Two do; one of them is cancelled meanwhile. None of it is in the history."""
+    simulator.add_file("one", *make_wheel("one", "1.0"))
+    with lock_of(config) as held:
+        held.name("20260101-031700-0a1b2c")
+        first, second = deployed.start(config), deployed.start(config)
+        for waiting in (first, second):
+            said = line_of(deployed, waiting, "waiting for")
+            assert said.startswith("waiting for run 20260101-031700-0a1b2c, process ")
+            assert said.endswith(" to end, for 6h at most")
+        path = f"flow_runs/{second}/set_state"
+        deployed.stack.api(path, state={"type": "CANCELLING"}, force=True)
+        assert deployed.end(second)["state_name"] == "Cancelled"
+        assert deployed.stack.api(f"flow_runs/{first}")["state_name"] == "Running"
+    assert deployed.end(first)["state_name"] == "Completed"
+    assert [run["state"] for run in deployed.runs(config)] == ["completed"]
+
+
+def test_a_run_of_a_schedule_is_skipped(deployed: Deployed) -> None:
+    skipped = {"state": {"name": {"any_": ["Skipped"]}}}
+    deployed.stack.pypimirror("sync", "--inline", "--config", deployed.config)
+    before = len(deployed.runs(deployed.config))
+    with lock.hold(deployed.config.parent / "mirror/.pypimirror/lock") as held:
+        held.name("20260101-031700-0a1b2c")
+        flow_run = wait_for(lambda: deployed.stack.flow_runs(**skipped), 400)[0]
+    assert flow_run["auto_scheduled"] and flow_run["state_type"] == "CANCELLED"
+    assert flow_run["state"]["message"].startswith("Skipped: run 20260101-031700-0a1b2c")
+    states = {run["state"] for run in deployed.runs(deployed.config)[:-before]}
+    assert states <= {"completed"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"type": "PAUSED", "name": "Suspended", "state_details": {"pause_reschedule": True}},
+        {"type": "PAUSED"},
+    ],
+    ids=["suspend", "pause"],
+)
+def test_suspending_is_a_cancel_that_can_be_resumed(
+    deployed: Deployed, config: Path, simulator: Simulator, asked: dict[str, Any]
+) -> None:
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    started = deployed.start(config)
+    hold.wait_reached(200)
+    family = [pid for pid in children(deployed.worker) if is_of(pid, started)]
+    path = f"flow_runs/{started}"
+    assert deployed.stack.api(f"{path}/set_state", state=asked)["status"] == "ACCEPT"
+    wait_for(lambda: not any(map(is_running, family)))
+    first = deployed.last(config)
+    assert first["state"] == "cancelled"
+    flow_run = deployed.stack.api(path)
+    assert (flow_run["state_type"], flow_run["state_name"]) == ("PAUSED", "Suspended")
+    hold.release()
+    simulator.forget()
+    assert deployed.stack.api(f"{path}/resume", run_input={})["status"] == "ACCEPT"
+    assert deployed.end(started)["state_name"] == "Completed"
+    run = deployed.last(config)
+    assert (run["state"], run["retry_of"]) == ("completed", first["run"])
+    assert simulator.count("/simple/*") == 0, "it goes on, and does not begin anew"
+    assert check(config.parent / "mirror") == []
 
 
 def test_retry_redoes_only_what_failed(
@@ -206,7 +303,7 @@ def test_a_killed_download_child(deployed: Deployed, config: Path, simulator: Si
         simulator.add_file(f"p{i}", *make_wheel(f"p{i}", "1.0"))
     hold = simulator.hold("*/p3-1.0-py3-none-any.whl", times=1)
     started = deployed.start(config)
-    hold.wait_reached(60)
+    hold.wait_reached(200)
     killed = deployed.download_workers()
     assert killed
     for pid in killed:
@@ -220,7 +317,7 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     started = deployed.start(config)
-    hold.wait_reached(60)
+    hold.wait_reached(200)
     family = deployed.download_workers()
     assert family
     path = f"flow_runs/{started}/set_state"
@@ -230,6 +327,31 @@ def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     wait_for(lambda: deployed.last(config)["state"] == "cancelled", 15)
     hold.release()
     assert deployed.run(config)["state_name"] == "Completed"
+
+
+@pytest.mark.thorough
+def test_cancelling_works_after_an_outage_that_made_the_worker_deaf(
+    deployed: Deployed, config: Path, simulator: Simulator
+) -> None:
+    """The server is away until Prefect's worker says that it listens no more; the run goes on."""
+    simulator.add_file("done", *make_wheel("done", "1.0"))
+    simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
+    hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+    started = deployed.start(config)
+    hold.wait_reached(200)
+    log = deployed.stack.home / "worker-default.log"
+    before = log.stat().st_size
+    deployed.stack.stop_server()
+    wait_for(lambda: b"Flow run cancellation disabled" in log.read_bytes()[before:])
+    deployed.stack.start_server()
+    assert deployed.stack.api(f"flow_runs/{started}")["state_name"] == "Running"
+    path = f"flow_runs/{started}/set_state"
+    deployed.stack.api(path, state={"type": "CANCELLING"}, force=True)
+    assert deployed.end(started)["state_name"] == "Cancelled"
+    assert deployed.last(config)["state"] == "cancelled"
+    hold.release()
+    assert deployed.run(config)["state_name"] == "Completed"
+    assert simulator.downloads("done-1.0-py3-none-any.whl") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
@@ -245,7 +367,7 @@ def test_a_worker_that_ends(
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     with worker_of(deployed.stack, other_queue) as worker:
         started = deployed.start(config, other_queue)
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         family = children(worker)
         os.kill(worker, number)
         flow_run = deployed.end(started)
@@ -266,7 +388,7 @@ def test_a_flow_run_that_is_killed_when_it_has_ended(
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     with worker_of(deployed.stack, other_queue) as worker:
         started = deployed.start(config, other_queue)
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         family = [pid for pid in children(worker) if is_of(pid, started)]
         os.kill(family[0], signal.SIGTERM)
         wait_for(lambda: state_of_last_run(config) == "cancelled", every=0.002)
@@ -281,7 +403,7 @@ def test_a_flow_run_that_is_killed(deployed: Deployed, config: Path, simulator: 
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
     hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
     started = deployed.start(config)
-    hold.wait_reached(60)
+    hold.wait_reached(200)
     # The run of the schedule may be under way as well, and is to be left alone.
     family = [pid for pid in children(deployed.worker) if is_of(pid, started)]
     os.kill(family[0], signal.SIGKILL)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import logging
+from collections.abc import Iterator
 
-from flows.ending import final_state
+import pytest
+from prefect.exceptions import CancelledRun, FailedRun
+
+from flows.alerts import _ENDS, _FAILURES
+from flows.ending import SkippedError, as_recorded, final_state, log_no_states, without_run
 from pypimirror.catalog import runs
-from pypimirror.model import Problem, Reason
+from pypimirror.lock import LockedError
+from pypimirror.model import Problem, PypimirrorError, Reason
 from pypimirror.stages.summary import COUNTS, Summary
+from pypimirror.workers import Cancelled
 
 
 def summary(state: str, *failures: Problem, message: str = "", **counts: int) -> Summary:
@@ -68,3 +75,63 @@ def test_failed_says_why() -> None:
 def test_a_retry_with_nothing_left_says_so() -> None:
     found = final_state(Summary.of_nothing("sync", "Nothing to retry"))
     assert (found.name, found.message) == ("Completed", "Nothing to retry")
+
+
+@pytest.mark.parametrize(
+    ("error", "type_", "name", "message"),
+    [
+        (SkippedError("m", "run 1"), "CANCELLED", "Skipped", "Skipped: run 1 is at work"),
+        (LockedError("m was waited for", "run 1"), "FAILED", "Failed", "m was waited for"),
+        (Cancelled("m"), "CANCELLED", "Cancelled", "Cancelled before it began"),
+        (PypimirrorError("no configuration"), "FAILED", "Failed", "no configuration"),
+    ],
+)
+def test_a_flow_run_without_a_run_says_why(
+    error: PypimirrorError, type_: str, name: str, message: str
+) -> None:
+    found = without_run(error)
+    assert (found.type.value, found.name, found.message) == (type_, name, message)
+
+
+@pytest.mark.parametrize(
+    ("state", "type_", "name"),
+    [
+        ("completed", "COMPLETED", "Completed"),
+        ("incomplete", "FAILED", "Incomplete"),
+        ("failed", "FAILED", "Failed"),
+        ("cancelled", "CANCELLED", "Cancelled"),
+        ("crashed", "CRASHED", "Crashed"),
+    ],
+)
+def test_what_only_the_catalog_knows_has_a_state(state: str, type_: str, name: str) -> None:
+    found = as_recorded(state, "")
+    assert (found.type.value, found.name) == (type_, name)
+
+
+def test_a_skipped_run_alerts_nobody_and_is_not_waited_for() -> None:
+    assert "Skipped" not in _FAILURES
+    assert "Skipped" in _ENDS, "it would be late, stuck and crashed"
+
+
+@pytest.fixture
+def log() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("prefect.flow_runs")
+    before = list(logger.filters)
+    log_no_states()
+    yield logger
+    logger.filters = before
+
+
+@pytest.mark.parametrize("error", [FailedRun("Incomplete: 1 file"), CancelledRun("Cancelled")])
+def test_a_final_state_is_no_error_in_the_log(
+    log: logging.Logger, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.addHandler(caplog.handler)
+    for raised in (error, ValueError("a fault")):
+        try:
+            raise raised
+        except Exception:
+            log.error("Engine execution exited with unexpected exception", exc_info=True)
+    log.removeHandler(caplog.handler)
+    (record,) = {id(each): each for each in caplog.records}.values()
+    assert record.exc_info is not None and isinstance(record.exc_info[1], ValueError)

@@ -50,19 +50,23 @@ def test_the_history_knows_what_started_a_run(
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "expected"),
+    ("name", "count", "expected", "trigger"),
     [
-        ("sync-20260101-031700-0a1b", 2, "20260101-031700-0a1b"),
-        ("sync-20260101-031700-0a1b2c", 2, "20260101-031700-0a1b2c"),
-        ("sync-20260101-031700-0a1b", 1, None),
-        ("verify-20260101-031700-0a1b", 2, None),
-        ("crafty-ara", 2, None),
+        ("sync-20260101-031700-0a1b", 2, "20260101-031700-0a1b", "retry"),
+        ("sync-20260101-031700-0a1b2c", 2, "20260101-031700-0a1b2c", "retry"),
+        # Resumed: Prefect does not count that.
+        ("sync-20260101-031700-0a1b", 1, "20260101-031700-0a1b", "retry"),
+        ("verify-20260101-031700-0a1b", 2, None, "retry"),
+        ("crafty-ara", 2, None, "retry"),
+        ("crafty-ara", 1, None, "prefect"),
     ],
 )
-def test_a_retried_flow_run_knows_its_last_run(name: str, count: int, expected: str | None) -> None:
+def test_a_retried_flow_run_knows_its_last_run(
+    name: str, count: int, expected: str | None, trigger: str
+) -> None:
     flow_run = FlowRun(flow_id="00000000-0000-0000-0000-000000000001", name=name, run_count=count)
     assert running.last_run_of(flow_run, "sync") == expected
-    assert running.trigger_of(flow_run) == ("retry" if count > 1 else "prefect")
+    assert running.trigger_of(flow_run) == trigger
 
 
 class TestInProcess:
@@ -119,21 +123,71 @@ class TestInProcess:
         assert stack.flow_run(document["run"])["state_name"] == "Completed"
         assert stack.pypimirror("retry", "--config", config)["run"] is None
 
-    def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
-        with lock_of(config):
+    def test_a_mirror_that_is_locked_is_no_failure(self, stack: Stack, config: Path) -> None:
+        """Whoever does not wait ends with 4, and its flow run alerts nobody."""
+        with lock_of(config) as held:
+            held.name("20260101-031700-0a1b2c")
             document = stack.pypimirror("sync", "--config", config, code=4)
-        assert "another run" in document["error"]["message"]
-        failed = stack.flow_runs(state={"type": {"any_": ["FAILED"]}})
-        assert any("another run" in run["state"]["message"] for run in failed)
+        assert "another run (20260101-031700-0a1b2c, " in document["error"]["message"]
+        (skipped,) = stack.flow_runs(state={"name": {"any_": ["Skipped"]}})
+        assert skipped["state_type"] == "CANCELLED"
+        assert skipped["state"]["message"].startswith("Skipped: run 20260101-031700-0a1b2c, ")
+
+    def test_whoever_waited_in_vain_is_told(self, stack: Stack, config: Path) -> None:
+        with lock_of(config):
+            document = stack.pypimirror("sync", "--wait", "1s", "--config", config, code=4)
+        assert "It was waited for, for 1s" in document["error"]["message"]
+        failed = stack.flow_runs(state={"name": {"any_": ["Failed"]}})
+        assert any("waited for" in run["state"]["message"] for run in failed)
+
+    def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
         document = stack.pypimirror("sync", "nosuch", "--config", config.with_name("no"), code=2)
         assert "there is no configuration" in document["error"]["message"]
+
+    def test_a_stage_of_which_all_failed_is_a_task_run_that_failed(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        offer(simulator, "one", "two")
+        simulator.fault("*.whl", Corrupt())
+        document = stack.pypimirror("sync", "--config", config, code=1)
+        flow_run = stack.flow_run(document["run"])
+        assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Incomplete")
+        states = stack.task_runs(flow_run)
+        assert states.pop("download-1") == "FAILED"
+        assert states == dict.fromkeys(FIRST - {"download-1"}, "COMPLETED"), "the rest goes on"
+        assert len(simulator.requests) < 20, "the stage was tried again"
+        shown = stack.pypimirror("runs", "show", "last", "--config", config)
+        totals = {total["stage"]: total["state"] for total in shown["totals"]}
+        assert totals["download"] == "failed"
+        assert totals["publish"] == "completed"
+
+    def test_cancel_without_a_worker(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        """As after an outage, when the worker hears nothing any more: the run hears it itself."""
+        offer(simulator, "held", padding=100_000)
+        hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
+        command = [stack.programs / "pypimirror", "sync", "--json", "--config", config]
+        process = subprocess.Popen(
+            command, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        hold.wait_reached(200)
+        run = stack.pypimirror("runs", "show", "last", "--config", config)["run"]
+        path = f"flow_runs/{stack.flow_run(run)['id']}/set_state"
+        stack.api(path, state={"type": "CANCELLING"}, force=True)
+        said, _ = process.communicate(timeout=200)
+        assert (process.returncode, json.loads(said)["state"]) == (130, "cancelled")
+        assert stack.flow_run(run)["state_name"] == "Cancelled"
+        hold.release()
 
     def test_nothing_answers(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         simulator.refuse()
         tries = {"PYPIMIRROR_DOWNLOAD__TRIES": "1"}
         document = stack.pypimirror("sync", "--config", config, code=3, **tries)
         assert document["state"] == "failed"
-        assert stack.flow_run(document["run"])["state_name"] == "Failed"
+        flow_run = stack.flow_run(document["run"])
+        assert flow_run["state_name"] == "Failed"
+        assert stack.task_runs(flow_run)["discover-0"] == "FAILED"
 
     def test_interrupt(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         offer(simulator, "held", padding=100_000)
@@ -144,7 +198,7 @@ class TestInProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         family = children(process.pid)
         process.send_signal(signal.SIGTERM)
         said, _log = process.communicate(timeout=30)
@@ -165,7 +219,7 @@ class TestInProcess:
         process = subprocess.Popen(
             command, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         stack.stop_server()
         hold.release()
 
@@ -178,9 +232,34 @@ class TestInProcess:
         said, _ = process.communicate(timeout=120)
         document = json.loads(said)
         assert (process.returncode, document["state"]) == (0, "completed")
+        # A server that took longer to come back than Prefect asks for it hears it from the next.
+        stack.pypimirror("sync", "--config", config)
         assert stack.flow_run(document["run"])["state_name"] == "Completed"
         assert simulator.downloads("held-1.0-py3-none-any.whl") == 1
         assert check(config.parent / "mirror") == []
+
+    def test_the_next_run_says_how_one_ended_that_prefect_did_not_hear_of(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        simulator.add_file("bad", *make_wheel("bad", "1.0"))
+        simulator.fault("*.whl", Corrupt())
+        hold = simulator.hold("*/bad-1.0-py3-none-any.whl", after=1000)
+        command = [stack.programs / "pypimirror", "sync", "--json", "--config", config]
+        environment = {**stack.environment, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        hold.wait_reached(200)
+        stack.stop_server()
+        hold.release()
+        said, log = process.communicate()
+        stack.start_server()
+        document = json.loads(said)
+        assert (process.returncode, document["state"]) == (1, "incomplete")
+        assert "Prefect did not hear how the run ended" in log
+        assert stack.flow_run(document["run"])["state_name"] == "Running"
+        stack.pypimirror("sync", "--config", config, code=None)
+        assert stack.flow_run(document["run"])["state_name"] == "Incomplete"
 
     def test_a_killed_flow_run_is_closed_by_the_next(
         self, stack: Stack, config: Path, simulator: Simulator
@@ -190,7 +269,7 @@ class TestInProcess:
         hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
         command = [stack.programs / "pypimirror", "sync", "--config", config]
         process = subprocess.Popen(command, env=stack.environment, stderr=subprocess.DEVNULL)
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         for pid in (*children(process.pid), process.pid):
             os.kill(pid, signal.SIGKILL)
         process.wait(30)
@@ -211,7 +290,7 @@ class TestInProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        hold.wait_reached(60)
+        hold.wait_reached(200)
         for pid in children(process.pid):
             os.kill(pid, signal.SIGKILL)
         said, _log = process.communicate(timeout=60)
@@ -225,7 +304,7 @@ class TestInProcess:
         assert "--inline" in document["error"]["message"]
 
 
-def lock_of(config: Path) -> AbstractContextManager[None]:
+def lock_of(config: Path) -> AbstractContextManager[lock.Held]:
     """The lock of a configuration's mirror, held."""
     private = config.parent / "mirror" / ".pypimirror"
     private.mkdir(parents=True)

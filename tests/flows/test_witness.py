@@ -23,7 +23,8 @@ from flows.witness import watching
 def end(*_): print("told to end", flush=True)
 signal.signal(signal.SIGTERM, end)
 try:
-    with watching("none", "none", Path("none"), int(sys.argv[1])):
+    with watching("none", Path("none"), int(sys.argv[1])) as witness:
+        witness.knows("none")
         print("watched", flush=True)
         if "fail" in sys.stdin.readline():
             raise InterruptedError

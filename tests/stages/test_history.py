@@ -8,8 +8,9 @@ from pypimirror.model import Stage
 from pypimirror.stages import history, sequence
 from pypimirror.stages.run import Run
 from pypimirror.workers import Cancelled
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer
-from tests.simulator import Simulator
+from tests.simulator import Corrupt, Simulator, Status
 
 DAY = 86_400
 
@@ -121,3 +122,44 @@ def test_pruning_that_fails_is_told_and_fails_no_run(
 
     monkeypatch.setattr("pypimirror.catalog.runs.outlived", broken)
     assert five.sync(work=sequence.sync).state == "completed"
+
+
+def stages_of(mirror: Mirror) -> dict[tuple[str, int], str]:
+    return {(r["stage"], r["batch"]): r["state"] for r in mirror.query("SELECT * FROM stages")}
+
+
+def test_a_stage_of_which_every_file_failed_has_failed(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    simulator.add_file("six", *make_wheel("six", "1.0"))
+    simulator.add_file("six", *make_wheel("six", "2.0"))
+    simulator.fault("*.whl", Corrupt())
+    assert mirror.sync().state == "incomplete"
+    states = stages_of(mirror)
+    assert states.pop(("download", 1)) == "failed"
+    assert set(states.values()) == {"completed"}
+
+
+def test_a_stage_of_which_some_files_failed_has_not(mirror: Mirror, simulator: Simulator) -> None:
+    simulator.add_file("six", *make_wheel("six", "1.0"))
+    simulator.add_file("six", *make_wheel("six", "2.0"))
+    simulator.fault("*-2.0-*.whl", Corrupt())
+    assert mirror.sync().state == "incomplete"
+    assert set(stages_of(mirror).values()) == {"completed"}
+
+
+def test_a_discovery_that_no_upstream_answers_has_failed(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    simulator.refuse()
+    assert mirror.sync().state == "failed"
+    assert stages_of(mirror)[("discover", 0)] == "failed"
+
+
+def test_a_discovery_of_which_no_page_could_be_read_has_failed(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    simulator.add_file("six", *make_wheel("six", "1.0"))
+    simulator.fault("/simple/six/", Status(500))
+    assert mirror.sync().state == "incomplete"
+    assert stages_of(mirror)[("discover", 1)] == "failed"

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
-from pypimirror import lock
+from pypimirror import lock, regular
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import CatalogError
 from pypimirror.model import Problem, Reason, Stage
@@ -60,7 +60,7 @@ def fail_at(
         (os, "replace", "/simple/six/"),
         (os, "replace", "/simple/index"),
         (builtins, "open", "/.pypimirror/page."),
-        (Path, "read_bytes", "list.sim0"),
+        (regular, "open_file", "list.sim0"),
     ],
     ids=["packages", "page", "root", "page-staging", "list"],
 )

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from pypimirror.catalog.schema import files
-from pypimirror.catalog.states import State
 from pypimirror.model import Reason
 from pypimirror.stages import recheck as recheck_module
 from pypimirror.stages import sequence
@@ -569,18 +568,3 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
 
 
 # Machine
-
-
-def test_a_file_that_cannot_be_read_is_named_and_not_condemned(
-    mirror: Mirror, held: list[IndexFile]
-) -> None:
-    """An error of the disk, or a right that is missing, proves nothing about bytes."""
-    path = mirror.path(held[0])
-    path.rename(path.with_name("aside"))
-    path.mkdir()
-    result = verify(mirror, repair=True)
-    assert reasons(result.failures)[held[0].filename] == Reason.DISK
-    assert mirror.state(held[0].filename) == State.PUBLISHED.label
-    path.rmdir()
-    path.with_name("aside").rename(path)
-    assert verify(mirror).state == "completed"

@@ -408,4 +408,5 @@ def test_no_temporary_file_is_left_behind(mirror: Mirror, simulator: Simulator) 
     assert list((private / "staging").iterdir()) == []
     assert {path.name for path in private.iterdir() if path.is_file()} <= {
         "lock", "catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "identity",
+        "generation",
     }  # fmt: skip

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from pypimirror.config import Config
+from pypimirror.up.machine import Machine
+from pypimirror.up.parts import Parts
 from tests.environment import isolated
 from tests.flows.stack import children, wait_for
-from tests.up.small_parts import BAD, DEAF, GOOD
+from tests.up.small_parts import BAD, DEAF, GOOD, part
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,3 +105,56 @@ signal.pause()
         wait_for(lambda: is_gone(orphan))
         process.terminate()
         assert process.wait(60) == 0
+
+
+class Api:
+    """A Prefect API that knows the deployments, and what was asked of them."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __enter__(self) -> str:
+        made = self.made
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer({"id": self.path.rpartition("/")[2]})
+
+            def do_POST(self) -> None:
+                made.append(self.path)
+                self._answer({"id": "run"})
+
+            def _answer(self, document: dict[str, str]) -> None:
+                body = json.dumps(document).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}/api"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("when", ["17 * * * *", ""])
+def test_an_empty_mirror_gets_its_first_sync_whatever_the_schedule(
+    tmp_path: Path, when: str
+) -> None:
+    values = {"mirror": {"directory": tmp_path / "mirror"}, "schedule": {"sync": when}}
+    config = Config.model_validate(values)
+    api = Api()
+    with api as url:
+        nothing = part(tmp_path, "")
+        parts = Parts(url, "", None, None, nothing, nothing)
+        asyncio.run(Machine(parts, config)._first_sync())
+        assert api.made == ["/api/deployments/adhoc/create_flow_run"]
+        (tmp_path / "mirror/simple").mkdir(parents=True)
+        asyncio.run(Machine(parts, config)._first_sync())
+        assert len(api.made) == 1, "it is not empty any more"

@@ -57,13 +57,12 @@ def up(
 ) -> Iterator[Up]:
     config = configure(tmp_path_factory.mktemp("up"), upstream)
     with config.open("a") as file:
-        file.write('\n[schedule]\nsync = "3s"\nverify = ""\n\n[alerts]\nlate = "10s"\n')
+        file.write('\n[schedule]\nsync = "20s"\nverify = ""\n\n[alerts]\nlate = "10s"\n')
         file.write(f'stuck = "10s"\nwebhook = "{listener.url}"\n')
     settings = {
         "HOME": str(home),
         "PREFECT_API_URL": NOWHERE,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "30",
         "PREFECT_API_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
         "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
         "HTTP_PROXY": "http://127.0.0.1:9/",  # must not come between the parts
@@ -77,7 +76,7 @@ def test_ready_means_ready(up: Up) -> None:
     assert up.stack.api("health") is True
     made = {d["name"]: d for d in up.stack.api("deployments/filter", limit=10)}
     assert made.keys() == {"scheduled", "adhoc", "weekly"}
-    assert made["scheduled"]["schedules"][0]["schedule"]["interval"] == 3.0
+    assert made["scheduled"]["schedules"][0]["schedule"]["interval"] == 20.0
     assert made["weekly"]["schedules"] == [], "verify is never to run"
     (worker,) = up.stack.api("work_pools/pypimirror/workers/filter", limit=10)
     assert worker["status"] == "ONLINE"
@@ -124,7 +123,23 @@ def test_a_second_one_on_the_same_mirror_is_refused(up: Up) -> None:
     )
     assert done.returncode == 4
     message = json.loads(done.stdout)["error"]["message"]
-    assert f"another pypimirror up (process {up.process.pid})" in message
+    assert f"another pypimirror up ({up.said['prefect']}, process {up.process.pid})" in message
+
+
+def test_doctor_knows_it(up: Up) -> None:
+    """Also where nobody has told it of a Prefect API."""
+    found = {
+        each["name"]: each
+        for each in up.stack.pypimirror(
+            "doctor", "--config", up.config, PREFECT_API_URL="", code=None
+        )["checks"]
+    }
+    assert found["up"]["state"] == "ok"
+    assert (
+        f"(process {up.process.pid}); its Prefect API is {up.said['prefect']}"
+        in (found["up"]["seen"])
+    )
+    assert {found[f"prefect{of}"]["state"] for of in ("", " deployments", " worker")} == {"ok"}
 
 
 def test_a_killed_worker_comes_back(up: Up) -> None:

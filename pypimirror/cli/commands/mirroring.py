@@ -21,6 +21,7 @@ from pypimirror.cli.options import (
     JsonOption,
     QuietOption,
     VerboseOption,
+    WaitOption,
 )
 from pypimirror.cli.output import out, print_json, set_up_logging
 from pypimirror.config import DEFAULT_FILE, ConfigError, load
@@ -83,6 +84,7 @@ def sync(
         ),
     ] = None,
     inline: InlineOption = None,
+    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -98,9 +100,11 @@ def sync(
     if plan is not None and (dry_run or projects):
         raise ConfigError("--plan: says itself what to do; name no projects, and no --dry-run")
     if dry_run:
-        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet)
+        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet, wait=wait)
         raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
-    result = syncing.run(config, settings, projects or [], inline=inline, quiet=quiet, plan=plan)
+    result = syncing.run(
+        config, settings, projects or [], inline=inline, quiet=quiet, plan=plan, wait=wait
+    )
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 
@@ -118,6 +122,7 @@ def retry(
         ),
     ] = None,
     inline: InlineOption = None,
+    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -127,7 +132,9 @@ def retry(
     from pypimirror.cli import retrying
 
     set_up_logging(verbose, quiet)
-    result = retrying.run(config, load(config), run, inline=inline, as_json=as_json, quiet=quiet)
+    result = retrying.run(
+        config, load(config), run, inline=inline, as_json=as_json, quiet=quiet, wait=wait
+    )
     raise typer.Exit(OF_STATE[result.state])
 
 
@@ -148,6 +155,7 @@ def verify(
     max_duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Stop after this long, as in 2h.")
     ] = None,
+    wait: WaitOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -158,7 +166,7 @@ def verify(
 
     set_up_logging(verbose, quiet)
     options = verifying.options(repair, quick, max_age, max_duration)
-    result = verifying.run(load(config), options, quiet=quiet)
+    result = verifying.run(load(config), options, quiet=quiet, wait=wait)
     verifying.show_result(result, as_json=as_json, quiet=quiet)
     raise typer.Exit(OF_STATE[result.state])
 

@@ -1,0 +1,138 @@
+"""Checks of who may write, read and own what is below the mirror root.
+
+A run makes the private directory for its owner alone. All else has the permissions that the umask
+left, since that is how the operator says who may read; a umask that leaves out everybody makes a
+mirror that works for nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypimirror.doctor.finding import Finding, ok, skipped, warning
+
+#: Directories, and files, that are looked at. A mirror has millions; a wrong umask shows at once.
+_MOST = 20_000
+_SHOWN = 3
+
+
+def check(root: Path, parts: list[Path]) -> Iterator[Finding]:
+    """Check the rights on the mirror root and on what lies below it."""
+    yield _writers(parts)
+    yield _private(root / ".pypimirror")
+    yield _readers(root)
+    yield _owners(root)
+
+
+def _writers(parts: list[Path]) -> Finding:
+    open_to_all = [str(p) for p in parts if p.stat().st_mode & stat.S_IWOTH]
+    if open_to_all:
+        return warning(
+            "permissions",
+            f"{', '.join(open_to_all)}: can be written by every user of this machine",
+            f"chmod o-w {' '.join(open_to_all)}",
+        )
+    strangers = [str(p) for p in parts if p.stat().st_uid != os.geteuid()]
+    if strangers and os.geteuid() == 0:
+        return warning(
+            "permissions",
+            f"{', '.join(strangers)}: not owned by root, which this is",
+            "Run as the owner, who otherwise cannot write what root has written",
+        )
+    return ok("permissions", "only its owner, or group, may write")
+
+
+def _private(private: Path) -> Finding:
+    if not private.is_dir():
+        return skipped("private", "nothing is there before the first sync")
+    if private.stat().st_mode & stat.S_IRWXO:
+        return warning(
+            "private",
+            f"{private}: every user of this machine may read it, and so may a web server: the "
+            "catalog, and the bytes that were refused",
+            f"chmod 700 {private}, or 750 where its group is to read the catalog",
+        )
+    return ok("private", "other users cannot read what is in quarantine, and the catalog")
+
+
+def _readers(root: Path) -> Finding:
+    """A web server is another user: it reads what others, or the group, may read."""
+    closed = [path for path, status in _served(root) if not _is_readable(status.st_mode)]
+    if closed:
+        return warning(
+            "readers",
+            f"{_some(closed)}: only the owner may read, so a web server of another user cannot",
+            f"chmod -R go+rX {root} && chmod 700 {root / '.pypimirror'}; and have runs begin with "
+            "umask 022",
+        )
+    above = next((p for p in root.absolute().parents if not p.stat().st_mode & 0o011), None)
+    told = f"; {above} lets nobody but its owner through to it" if above is not None else ""
+    return ok("readers", f"others may read what is served, as a web server does{told}")
+
+
+def _is_readable(mode: int) -> bool:
+    group, others = (0o050, 0o005) if stat.S_ISDIR(mode) else (0o040, 0o004)
+    return mode & group == group or mode & others == others
+
+
+def _owners(root: Path) -> Finding:
+    """What another user left is in the way where it is a directory, or written in place."""
+    owner = root.stat()
+    left = [path for path, status in _in_the_way(root) if not _shared(status, owner)]
+    if left:
+        return warning(
+            "owners",
+            f"{_some(left)}: not owned by user {owner.st_uid}, who owns the mirror root",
+            f"chown -R {owner.st_uid}:{owner.st_gid} {root}; and always run as that user",
+        )
+    return ok("owners", "all of it belongs to the owner of the mirror root")
+
+
+def _shared(status: os.stat_result, owner: os.stat_result) -> bool:
+    if status.st_uid == owner.st_uid:
+        return True
+    return status.st_gid == owner.st_gid and bool(status.st_mode & stat.S_IWGRP)
+
+
+def _in_the_way(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    private = root / ".pypimirror"
+    for path, status in _walk([private]):
+        yield path, status
+    for path, status in _served(root):
+        if stat.S_ISDIR(status.st_mode):
+            yield path, status
+
+
+def _served(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    yield root, root.stat()
+    yield from _walk([root / "simple"])
+    yield from _walk([root / "packages"])
+
+
+def _walk(waiting: list[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what is below these, symbolic links left out; what is gone meanwhile is no matter."""
+    seen = 0
+    while waiting and seen < _MOST:
+        path = waiting.pop()
+        try:
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                waiting += sorted(path.iterdir(), reverse=True)
+        except FileNotFoundError:
+            continue
+        except PermissionError:
+            yield path, path.lstat()
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            continue
+        seen += 1
+        yield path, status
+
+
+def _some(paths: list[Path]) -> str:
+    shown = ", ".join(map(str, paths[:_SHOWN]))
+    more = len(paths) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

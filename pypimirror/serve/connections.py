@@ -1,0 +1,86 @@
+"""The open connections of the web server: how many there may be, and which one gives way.
+
+Descriptors are what a client can use up by doing nothing, so the server counts them. It raises its
+soft limit, and shares what it got: one descriptor for each connection, one for the file that is
+sent on it, and `RESERVE` for all else. So an answer always finds a descriptor.
+
+A newcomer is never turned away for those who do nothing: where all places are taken,
+
+1. the connection goes that has waited longest for the head of a request, idle ones included;
+2. where none waits for long, the one whose answer has stood still longest.
+
+Nobody is asked who they are: behind a proxy all clients have one address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from pypimirror.kernel import allow_descriptors
+
+#: Connections at a time, where the hard limit allows as many. One that is idle takes some 20 KiB.
+MOST = 8192
+
+#: Descriptors for everything else: the listener, the loop, the log, a process that is asked for
+#: metrics, and `LATE`.
+RESERVE = 96
+
+#: Connections that are told to go, and have not gone yet.
+LATE = 32
+
+#: Seconds that a connection may do nothing in before it counts as doing nothing.
+STILL = 1.0
+
+
+def places() -> int:
+    """How many connections this process can keep, after raising its limit of descriptors."""
+    allowed = allow_descriptors(2 * MOST + RESERVE)
+    return max(1, min(MOST, (allowed - RESERVE) // 2))
+
+
+class Connections:
+    """The connections of one server, of which there are `most`, but for `LATE` that are going."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        # Since when; the longest comes first.
+        self._waiting: dict[socket.socket, float] = {}
+        self._answering: dict[socket.socket, float] = {}
+
+    def waits(self, connection: socket.socket) -> None:
+        """Note that a connection is new, or has got its answer."""
+        self._answering.pop(connection, None)
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = time.monotonic()
+        if len(self._waiting) + len(self._answering) > self.most:
+            self._make_room()
+
+    def moves(self, connection: socket.socket) -> None:
+        """Note that an answer begins, or that some of it was sent."""
+        self._waiting.pop(connection, None)
+        self._answering.pop(connection, None)
+        self._answering[connection] = time.monotonic()
+
+    def ended(self, connection: socket.socket) -> None:
+        """Forget a connection."""
+        self._waiting.pop(connection, None)
+        self._answering.pop(connection, None)
+
+    def _make_room(self) -> None:
+        connection = self._least_useful()
+        self.ended(connection)
+        with contextlib.suppress(OSError):  # the client was faster
+            # Whoever reads or writes there is woken, and closes it: a descriptor that is closed
+            # from here could already be another connection's.
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def _least_useful(self) -> socket.socket:
+        recently = time.monotonic() - STILL
+        for those in (self._waiting, self._answering):
+            for connection, since in those.items():
+                if since <= recently:
+                    return connection
+                break
+        return next(iter(self._waiting))

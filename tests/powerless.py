@@ -1,0 +1,38 @@
+"""Programs for which permissions count, also where the tests run as root.
+
+Root without its capabilities is a user like any other: what may not be written or read by its
+permissions is not, and interpreter and checkout are in reach all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.environment import isolated
+
+
+def powerless(*arguments: str, at: Path, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
+    """Run pypimirror by the permissions that its user has."""
+    return subprocess.run(
+        [*_prefix(), sys.executable, "-m", "pypimirror", *arguments],
+        cwd=at,
+        env=isolated(),
+        capture_output=True,
+        text=True,
+        umask=umask,
+    )
+
+
+def _prefix() -> Sequence[str]:
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("without setpriv, root may do everything")
+    return ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")
