@@ -19,7 +19,8 @@ DEVELOPMENT := $(VENV)/.development-$(CONTENT)
 
 # The Python to build the environment with; empty: the newest that is found.
 PYTHON ?=
-# What `make mirror` mirrors, and from where; empty: some small projects, from PyPI.
+# What `make mirror` mirrors, and from where; empty: some small projects, from the index that pip or
+# uv is configured with here, else PyPI.
 export PROJECTS ?=
 export UPSTREAM ?=
 
@@ -34,8 +35,9 @@ help: ## List what there is to make
 mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=URL PROJECTS="a b"
 	@set -f; \
 	if test -n "$$UPSTREAM$$PROJECTS" || test ! -e pypimirror.toml; then \
-		$(BIN)/pypimirror init --force --quiet $${UPSTREAM:+--upstream "$$UPSTREAM"} \
-			$${PROJECTS:-six idna iniconfig}; \
+		told=$$($(BIN)/pypimirror init --force $${UPSTREAM:+--upstream "$$UPSTREAM"} \
+			$${PROJECTS:-six idna iniconfig}) || exit; \
+		printf '%s\n' "$$told" | sed '$$d'; \
 	fi
 	@$(BIN)/pypimirror sync --inline || { \
 		code=$$?; \

@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
@@ -56,6 +57,12 @@ class LoginKeys(BaseModel):
     token: SecretStr = Field(
         SecretStr(""), description="For a login by bearer token, instead of name and password."
     )
+    login: Literal["", "pip", "uv"] = Field(
+        "",
+        description="Where no login is given here: use that with which pip, or uv, is configured "
+        "for the same address on this machine, and pip's for the same `proxy`. It is looked up "
+        "when a command begins, and so is written down in no second place.",
+    )
 
     @field_validator("password", "token")
     @classmethod
@@ -98,6 +105,27 @@ class LoginKeys(BaseModel):
         if self.username or self.password.get_secret_value():
             return basic(self.username, self.password.get_secret_value())
         return ""
+
+
+def installers_login(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an upstream's `login` adds to its other values: a login, and that of a proxy.
+
+    As pip does, a password that is lacking is looked for in netrc. Raises `InstallerError`.
+    """
+    from pypimirror.installers import pip_index, uv_index  # few configurations have it
+    from pypimirror.netrcs import netrc_login
+
+    found = pip_index() if values["login"] == "pip" else uv_index()
+    added: dict[str, Any] = {}
+    if found.login and found.url.rstrip("/") == values["url"].rstrip("/"):
+        user, password = found.login
+        host = urlsplit(found.url).hostname or ""
+        if password is not None or not netrc_login(host):
+            added = {"username": user, "password": password or ""}
+    proxy = values["proxy"].get_secret_value()
+    if found.proxy and proxy and parse_proxy(found.proxy)[:3] == parse_proxy(proxy)[:3]:
+        added["proxy"] = found.proxy
+    return added
 
 
 _VARIABLE = re.compile(r"PYPIMIRROR_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD|TOKEN)")

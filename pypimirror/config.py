@@ -22,8 +22,9 @@ from pydantic_settings import (
 )
 
 from pypimirror import __version__, faults, regular, sources, texts
-from pypimirror.access import logins_from_environment
+from pypimirror.access import installers_login, logins_from_environment
 from pypimirror.durations import parse_duration
+from pypimirror.installers import InstallerError
 from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
@@ -196,6 +197,8 @@ def parse(values: dict[str, Any], source: Path) -> Config:
         config = _with_logins(Config(**values))
     except ValidationError as error:
         raise ConfigError(_explain(error, source)) from error
+    except InstallerError as error:
+        raise ConfigError(f"{source}: upstream.login: {error}") from error
     except SettingsError as error:  # on a variable that is not JSON
         section = str(error).partition('"')[2].partition('"')[0]
         raise ConfigError(faults.not_json(section)) from error
@@ -221,21 +224,25 @@ def parse(values: dict[str, Any], source: Path) -> Config:
 
 
 def _with_logins(config: Config) -> Config:
-    """Return the configuration with the logins that the environment has for upstreams."""
+    """Return the configuration with the logins that the environment and installers have."""
     logins = logins_from_environment([upstream.name for upstream in config.upstream])
-    if not logins:
-        return config
-    upstreams = tuple(
-        UpstreamSection.model_validate(_with_login(dict(upstream), logins.get(upstream.name, {})))
-        for upstream in config.upstream
-    )
+    upstreams = tuple(_logged_in(each, logins.get(each.name, {})) for each in config.upstream)
     return config.model_copy(update={"upstream": upstreams})
+
+
+def _logged_in(upstream: UpstreamSection, login: dict[str, str]) -> UpstreamSection:
+    values = dict(upstream)
+    if login:
+        values = _with_login(values, login)
+    if upstream.login and not (login or upstream.authorization):
+        values |= installers_login(values)
+    return UpstreamSection.model_validate(values) if values != dict(upstream) else upstream
 
 
 def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:
     if "token" in login:  # of the other kind, the file's does not count
         values |= {"username": "", "password": ""}
-    elif login:
+    else:
         values |= {"token": ""}
     return values | login
 

@@ -147,7 +147,7 @@ def tour(tour: Tour, stack: ExitStack) -> None:
         command = ("-m", "tests.simulator", "--directory", CORPUS)
         upstream = tour.start(stack, "upstream", python, *command)
     with tour.step("A configuration to begin with"):
-        tour.run(mirror, "init", "--upstream", upstream, *config)
+        tour.run(mirror, "init", "--all", "--upstream", upstream, *config)
     with tour.step("Mirror it"):
         tour.run(mirror, "sync", *config)
     with tour.step("Mirror it again: nothing has changed"):

@@ -128,6 +128,7 @@ WRITERS = {
     "cli/initialise.py": "the configuration",
     "download/transfer.py": "staging, in a child",
     "download/resume.py": "staging, in a child",
+    "download/labelled.py": "staging, in a child",
     "download/pages.py": "staging, in a child",
     "verify/worker.py": "staging, in a child",
     "up/parts.py": "what Prefect keeps in the private directory",

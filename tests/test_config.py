@@ -93,9 +93,11 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "reserved": (),
         "max_links": 100,
         "authoritative": False,
+        "has_list": True,
         "username": "",
         "password": SecretStr(""),
         "token": SecretStr(""),
+        "login": "",
         "proxy": SecretStr(""),
         "ca_file": None,
     }
@@ -352,7 +354,7 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is a directory and no file"):
         load(tmp_path)
 
 

@@ -7,10 +7,15 @@ import shutil
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from pypimirror import regular
+from pypimirror.addresses import parse_proxy, without_login
 from pypimirror.config import ConfigError, parse
-from pypimirror.sections import upstream_name
+from pypimirror.installers import InstallerError, MachineIndex, machine_index
+from pypimirror.sections import UpstreamSection, pypi_address, upstream_name
 from pypimirror.select.selection import Selection
 
 _TEXT = """\
@@ -37,8 +42,52 @@ url = {url}
 """
 
 
+def check_extent(projects: Sequence[str], *, everything: bool) -> None:
+    """Raise `ConfigError` unless it is plain how much is to be mirrored."""
+    if projects and everything:
+        raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
+    if not projects and not everything:
+        raise ConfigError(
+            "init: say what to mirror, such as: pypimirror init six requests. Without names that "
+            "is everything that the index has, which has to be asked for with --all: of PyPI, or "
+            "of an index that stands in for it, more than 700,000 projects and some 30 TB"
+        )
+
+
+def of_this_machine() -> MachineIndex:
+    """Return the index that this machine installs from; raises `ConfigError`."""
+    try:
+        found = machine_index()
+        _of_machine(found)
+    except InstallerError as error:
+        raise ConfigError(f"{error}. Mend that, or name the index with --upstream") from error
+    except ValueError as error:  # of an address
+        said = _cause(error)
+        raise ConfigError(
+            f"the index that this machine installs from cannot be mirrored: {said}. Name one with "
+            "--upstream"
+        ) from error
+    return found
+
+
+def document(upstream: str | MachineIndex) -> dict[str, Any]:
+    """Return what `--json` tells of the upstream that was chosen."""
+    if isinstance(upstream, str):
+        return {"upstream": without_login(upstream)}
+    return {
+        "upstream": upstream.url or pypi_address(),
+        "taken_from": upstream.said,
+        "not_taken": list(upstream.left),
+    }
+
+
 def write_configuration(
-    file: Path, projects: Sequence[str], upstream: str | None, directory: Path, *, force: bool
+    file: Path,
+    projects: Sequence[str],
+    upstream: str | MachineIndex | None,
+    directory: Path,
+    *,
+    force: bool,
 ) -> None:
     """Write a configuration that is valid; raises `ConfigError` where it would not be."""
     text = _TEXT.format(
@@ -69,11 +118,65 @@ def write(file: Path, text: str, *, force: bool) -> None:
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
 
 
-def _upstream(url: str | None) -> str:
-    if url is None:
+def _upstream(upstream: str | MachineIndex | None) -> str:
+    if isinstance(upstream, MachineIndex):
+        return _of_machine(upstream)
+    if upstream is None:
         return _PYPI
-    return _OTHER.format(name=_string(upstream_name(url)), url=_string(url))
+    return _OTHER.format(name=_string(upstream_name(upstream)), url=_string(upstream))
+
+
+def _of_machine(index: MachineIndex) -> str:
+    """Return the section for the index of this machine. No login is written."""
+    url = index.url and UpstreamSection.model_validate({"url": index.url}).url
+    if not url or url == pypi_address():
+        lines = ["[[upstream]]", 'name = "pypi"']
+    else:
+        lines = [
+            f"# What {index.by} is configured with here, by {_string(index.said)[1:-1]}; as "
+            f"{index.by} does, this follows links to other hosts.",
+            "[[upstream]]",
+            f"name = {_string(upstream_name(url))}",
+            f"url = {_string(url)}",
+            'hosts = ["*"]',
+        ]
+    if index.ca_file:
+        lines.append(f"ca_file = {_string(str(Path(index.ca_file).expanduser().absolute()))}")
+    if index.proxy:
+        lines.append(f"proxy = {_string(parse_proxy(index.proxy).shown)}")
+    if has_login(index):
+        lines.append(f"login = {_string(index.by)}")
+    return "\n".join([*lines, ""])
+
+
+def has_login(index: MachineIndex) -> bool:
+    """Whether a login goes with an index or its proxy."""
+    return bool(index.login or (index.proxy and parse_proxy(index.proxy).login))
+
+
+def told(index: MachineIndex) -> str:
+    """Return the line that says which index of this machine is mirrored, and why."""
+    if not index.url:
+        line = "Mirrors PyPI: neither pip nor uv has another index here."
+    else:
+        line = f"Mirrors {index.url}, which {index.by} is configured with here ({index.said})."
+    way = [
+        f"its `{key}`" for key, value in (("cert", index.ca_file), ("proxy", index.proxy)) if value
+    ]
+    if way:
+        line += f" Taken from pip besides: {' and '.join(way)}."
+    if has_login(index):
+        line += " The login is not written: each run looks it up there."
+    if index.left:
+        line += f" Not taken: {', '.join(index.left)}."
+    return line
 
 
 def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _cause(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return str(error)

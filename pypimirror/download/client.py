@@ -12,17 +12,14 @@ netrc for each request is what makes stock requests slow.
 from __future__ import annotations
 
 import contextlib
-import netrc
-import os
 import time
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 from requests.models import Response
 from requests.utils import get_environ_proxies, select_proxy
 
-from pypimirror.addresses import NONE, Proxy, basic, parse_proxy
+from pypimirror.addresses import NONE, Proxy, parse_proxy
 from pypimirror.download import local
 from pypimirror.download.body import Body, Raw
 from pypimirror.download.connection import Line
@@ -43,6 +40,7 @@ from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.stock import StockBody
 from pypimirror.download.transport import Request, Transport
 from pypimirror.model import Reason
+from pypimirror.netrcs import netrc_login
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -178,24 +176,6 @@ def _authorization(remote: Remote, policy: HostPolicy, origin: Origin) -> str:
     if origin.host == policy.own.host or unprotected or not policy.names(origin):
         return ""
     return netrc_login(origin.host)
-
-
-def netrc_login(host: str, *, or_default: bool = False) -> str:
-    """Return what a netrc file (NETRC, else the home directory's) has for a host, empty for none.
-
-    One that cannot be read has nothing, as other programs have it.
-    """
-    preset = os.environ.get("NETRC")
-    for file in [preset] if preset else ["~/.netrc", "~/_netrc"]:
-        path = Path(file).expanduser()
-        if path.exists():
-            try:
-                hosts = netrc.netrc(path).hosts
-            except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
-                return ""
-            found = hosts.get(host) or (hosts.get("default") if or_default else None)
-            return basic(found[0], found[2]) if found and (found[0] or found[2]) else ""
-    return ""
 
 
 def raw_of(response: Response) -> Raw:

@@ -47,3 +47,16 @@ class Digests:
 def mismatches(computed: dict[str, str], expected: dict[str, str]) -> list[str]:
     """Return the algorithms whose expected digest is not the computed one."""
     return [name for name, value in expected.items() if computed.get(name) != value.lower()]
+
+
+def contradiction(computed: dict[str, str], expected: dict[str, str]) -> str:
+    """Return in words how computed digests are not the expected ones, which they are not."""
+    wrong = mismatches(computed, expected)
+    text = f"{wrong[0]} {computed[wrong[0]]}, but the index says {expected[wrong[0]]}."
+    met = next((name for name in expected if name not in wrong), None)
+    if met is None:
+        return text
+    return (
+        f"{text} Its {met} {computed[met]} is what was claimed: either these claims contradict "
+        "each other, or the bytes are forged."
+    )

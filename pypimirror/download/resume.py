@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pypimirror import regular
+from pypimirror.download.labelled import encoding_of
 
 #: Bytes below which a transfer is not worth a note, or a resumption.
 WORTH_A_NOTE = 1 << 20
@@ -31,6 +32,7 @@ class Whole(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int  #: bytes of the whole
     etag: str | None = None
     last_modified: str | None = None
+    label: str = ""  #: its Content-Encoding
 
     @property
     def validator(self) -> str | None:
@@ -44,7 +46,9 @@ def describe(url: str, total: int | None, headers: Mapping[str, str]) -> Whole |
     """Return what is to be remembered of a whole answer; None where it cannot be continued."""
     if total is None or headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
-    whole = Whole(url, total, headers.get("ETag"), headers.get("Last-Modified"))
+    whole = Whole(
+        url, total, headers.get("ETag"), headers.get("Last-Modified"), encoding_of(headers)
+    )
     return whole if whole.validator else None
 
 

@@ -2,7 +2,8 @@
 
 The rules:
 
-* A file is asked for as it is: an answer with a Content-Encoding is refused.
+* A file is asked for as it is. Of an answer with a Content-Encoding the digest decides what it
+  means (`labelled`).
 * Where the upstream says the size, an answer that announces another is refused before a byte is
   read, and none is read beyond it; nor beyond the largest size allowed.
 * A broken transfer is continued (`resume`) where the answer is certain to be the same one. If
@@ -27,10 +28,12 @@ from gevent.monkey import get_original
 from requests.models import Response
 
 from pypimirror import regular
+from pypimirror.download import labelled
 from pypimirror.download.body import Raw
 from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, bad_response, disk_failure
-from pypimirror.download.hashing import Digests, mismatches
+from pypimirror.download.hashing import Digests, contradiction, mismatches
+from pypimirror.download.labelled import encoding_of
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.download.resume import (
     WORTH_A_NOTE,
@@ -68,6 +71,7 @@ class FileTransfer:
         self._noted = False
         self._looked = not (job.size is None or job.size >= WORTH_A_NOTE)
         self._html = False
+        self._unpacked = False  # what is at the path is not what was sent
         self.transferred = 0  #: bytes that crossed the network
         self.offending: FetchError | None = None  #: the path holds bytes that are proven wrong
 
@@ -159,7 +163,7 @@ class FileTransfer:
         status = response.status_code
         if status == 200:
             return response
-        if status == 206 and not _encoding(response):
+        if status == 206 and encoding_of(response.headers) == whole.label:
             if continues(whole, offset, response.headers, content_length(response)):
                 return response
         elif status not in (206, 416):
@@ -187,13 +191,12 @@ class FileTransfer:
             raise failed_status(response)
         raw = raw_of(response)
         try:
-            if encoding := _encoding(response):
-                raise bad_response(
-                    f"{response.url} is sent with the Content-Encoding {encoding!r}, unasked."
-                )
             length = content_length(response)
             self._html = _is_html(response)
-            self._check_length(response, raw, length)
+            label = encoding_of(response.headers)
+            if label and not self._job.digests:
+                raise labelled.unasked(response.url, label)
+            self._check_length(response, raw, length, label)
             fd = self._open()
             try:
                 if length is None or length >= WORTH_RESUMING or self._job.size is None:
@@ -201,9 +204,9 @@ class FileTransfer:
                 if self._whole is not None and self._whole.total >= WORTH_A_NOTE:
                     self._noted = True
                     write_note(self._job.path, self._whole)
-                self._stream(raw, fd, self._job.size)
+                self._stream(raw, fd, self._job.size, packed=labelled.opens(label))
                 result = self._check(response, raw)
-                if self._job.metadata_path:
+                if self._job.metadata_path and not self._unpacked:  # those lie in a new file
                     digest = self._write_metadata(fd)
                     msgspec.structs.force_setattr(result, "metadata_sha256", digest)
             finally:
@@ -225,10 +228,13 @@ class FileTransfer:
             _close(own)
         return hashlib.sha256(content).hexdigest()
 
-    def _check_length(self, response: Response, raw: Raw, length: int | None) -> None:
+    def _check_length(self, response: Response, raw: Raw, length: int | None, label: str) -> None:
         """Refuse an answer by its announced length."""
         expected = self._job.size
-        if length is not None and expected is not None and length != expected:
+        packed = labelled.opens(label)
+        if length is None or (packed and length <= labelled.room(self._bound(expected))):
+            return
+        if expected is not None and length != expected:
             if self._html and bytes(raw.next_piece()[:64]).lstrip().startswith(b"<"):
                 raise _html_failure(response.url)
             raise FetchError(
@@ -236,7 +242,7 @@ class FileTransfer:
                 f"{response.url} has {length} bytes, but the index says {expected}.",
                 again=Again.ONCE,
             )
-        if length is not None and length > self._limit:
+        if length > self._limit:
             raise self._too_large(response.url, length)
 
     def _too_large(self, url: str, length: int | None = None) -> FetchError:
@@ -254,6 +260,7 @@ class FileTransfer:
         if self._digests.size:
             self._digests = Digests(self._job.digests)
         self.offending = None
+        self._unpacked = False
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _SAFE
         try:
             return os.open(self._job.path, flags, 0o644)
@@ -261,10 +268,12 @@ class FileTransfer:
             os.makedirs(os.path.dirname(self._job.path), exist_ok=True)  # noqa: PTH103, PTH120
             return os.open(self._job.path, flags, 0o644)
 
-    def _stream(self, raw: Raw, fd: int, expected: int | None) -> None:
+    def _stream(self, raw: Raw, fd: int, expected: int | None, *, packed: bool = False) -> None:
         """Write and hash a body; stop at the first byte too many."""
         digests = self._digests
-        bound = self._limit if expected is None else min(expected, self._limit)
+        bound = self._bound(expected)
+        if packed:
+            bound = labelled.room(bound)
         since = 0
         while piece := raw.next_piece():
             count = len(piece)
@@ -283,6 +292,9 @@ class FileTransfer:
         if since:
             self._received(since)
 
+    def _bound(self, expected: int | None) -> int:
+        return self._limit if expected is None else min(expected, self._limit)
+
     def _overflow(self, expected: int | None) -> FetchError:
         url = self._job.urls[0]
         self._whole = None
@@ -298,6 +310,12 @@ class FileTransfer:
 
     def _check(self, response: Response, raw: Raw) -> FileResult:
         """Compare what came with what was promised."""
+        label = encoding_of(response.headers)
+        known = raw.delimited or labelled.opens(label)  # else it may just end early
+        if label and known and mismatches(self._digests.hex(), self._job.digests):
+            self._unpack(response, raw, label)
+        if label and self._digests.size > self._bound(self._job.size):
+            raise self._overflow(self._job.size)
         job, size, url = self._job, self._digests.size, response.url
         expected = job.size
         if expected is None and self._whole is not None:
@@ -324,16 +342,24 @@ class FileTransfer:
                 Reason.TOO_LARGE, f"{url} sent more bytes than it announced.", again=Again.ONCE
             )
         if wrong:
-            name = wrong[0]
-            text = f"{url} has the {name} {computed[name]}, but the index says {job.digests[name]}."
-            met = next((other for other in job.digests if other not in wrong), None)
-            if met is not None:
-                text += (
-                    f" Its {met} {computed[met]} is what was claimed: either these claims "
-                    "contradict each other, or the bytes are forged."
-                )
+            text = f"{url} has the {contradiction(computed, job.digests)}"
             raise self._offends(Reason.DIGEST_MISMATCH, text)
         return self._result(url, computed)
+
+    def _unpack(self, response: Response, raw: Raw, label: str) -> None:
+        """Put what the bytes unpack to in their place, where that is what was promised."""
+        self._whole = None
+        job, url = self._job, response.url
+        if not labelled.opens(label):
+            raise labelled.unasked(url, label, "what is sent is not what the index says")
+        bound = self._bound(job.size)
+        found = labelled.unpack(job.path, label, job.digests, bound, delimited=raw.delimited)
+        if found is None and _is_html(response):
+            raise _html_failure(url)
+        if found is None:
+            text = f"{url} is sent with the Content-Encoding {label!r}, and has what the index says"
+            raise self._offends(Reason.DIGEST_MISMATCH, f"{text} neither as sent nor unpacked.")
+        self._digests, self._unpacked = found, True
 
     def _offends(self, reason: Reason, message: str) -> FetchError:
         self._whole = None
@@ -353,11 +379,6 @@ class FileTransfer:
         if self._noted:
             self._noted = False
             remove_note(self._job.path)
-
-
-def _encoding(response: Response) -> str:
-    encoding = str(response.headers.get("Content-Encoding", "")).strip().lower()
-    return "" if encoding == "identity" else encoding[:40]
 
 
 def _is_html(response: Response) -> bool:

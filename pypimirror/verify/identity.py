@@ -7,6 +7,7 @@ as twenty years of tools demand. Does not live here: finding that file in an arc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
@@ -14,8 +15,10 @@ from packaging.utils import canonicalize_name
 from pypimirror import bounded
 from pypimirror.filenames import version_of, version_text
 from pypimirror.model import Reason
+from pypimirror.verify.fields import fields
 from pypimirror.verify.limits import ArchiveError, shown
 
+# PKG-INFO is read generously: installers build an sdist to learn its name and its version.
 _FIELD = re.compile(rb"^(Name|Version)[ \t]*:[ \t]*([^\r\n]*)", re.I | re.M)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 # What distutils and setuptools replace in names, beside what today's rules do.
@@ -31,18 +34,25 @@ class Identity:
     project: str  #: a ProjectName
 
     def check_metadata(self, content: bytes, where: str) -> None:
-        """Hold METADATA or PKG-INFO of the entry `where` against the file name.
+        """Hold METADATA of the entry `where` against the file name, as installers read it.
 
         Raises `ArchiveError`: BAD_ARCHIVE where the fields are missing, WRONG_PROJECT where they
         name something else.
         """
+        self._check_fields(fields(content), where)
+
+    def check_pkg_info(self, content: bytes, where: str) -> None:
+        """Hold PKG-INFO of the entry `where` against the file name; raises as `check_metadata`."""
         end = _END_OF_HEADERS.search(content)
         head = content[: end.start()] if end else content
+        self._check_fields(((match[1].lower(), match[2]) for match in _FIELD.finditer(head)), where)
+
+    def _check_fields(self, said: Iterable[tuple[bytes, bytes]], where: str) -> None:
         found: dict[bytes, set[str]] = {b"name": set(), b"version": set()}
-        for match in _FIELD.finditer(head):
-            values = found[match[1].lower()]
-            if len(values) < 2:
-                values.add(match[2].decode("utf-8", "replace").strip())
+        for field, value in said:
+            values = found.get(field)
+            if values is not None and len(values) < 2:
+                values.add(value.decode("utf-8", "replace").strip())
         for field, values in found.items():
             if len(values) != 1 or values == {""}:
                 many = "several" if len(values) > 1 else "no"

@@ -77,6 +77,18 @@ class _Hashed:
         return data
 
 
+class _Ahead:
+    """A source of which the first bytes were read already."""
+
+    def __init__(self, source: Source, ahead: bytes) -> None:
+        self._source = source
+        self.ahead = ahead  #: what was read and not yet given out
+
+    def read(self, size: int, /) -> bytes:
+        data, self.ahead = self.ahead[:size], self.ahead[size:]
+        return data + self._source.read(size - len(data)) if len(data) < size else data
+
+
 def check_rpm(stream: BinaryIO, _size: int, identity: Identity, meter: Meter) -> list[str]:
     """Read an .rpm to its end; return what could not be checked."""
     lead = stream.read(_LEAD)
@@ -160,12 +172,15 @@ def _check_system_name(name: str, version: str, ending: str, identity: Identity)
 
 
 def _walk_payload(source: Source, header: _Tags, signature: _Tags, meter: Meter) -> list[str]:
-    kind = _KINDS.get(_text(header, _COMPRESSOR) or b"gzip")
+    compressor = _text(header, _COMPRESSOR)
+    kind = _KINDS.get(compressor or b"gzip")
     if kind is None or (_text(header, _FORMAT) or b"cpio") != b"cpio":
         return [_PAYLOAD]
     unpacked = meter.unpacked
-    stream = Unpacked(source, kind, meter)
-    walk_cpio(iter(stream), meter)
+    source = _Ahead(source, source.read(2))
+    # rpm names no compressor where there is none ("w.ufdio"), and once named none for gzip.
+    is_plain = not compressor and not kind.starts(source.ahead)
+    walk_cpio(pieces_of(source, meter) if is_plain else iter(Unpacked(source, kind, meter)), meter)
     found = meter.unpacked - unpacked
     if (claimed := _number(signature, _SIG_UNPACKED)) not in (0, found):
         raise ArchiveError(f"unpacks to {found} bytes, where it says {claimed}")

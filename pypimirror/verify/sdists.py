@@ -3,6 +3,9 @@
 Lives here: which directory is the top one, where PKG-INFO should be, and what it must say. Does
 not live here: tar, zip and compression.
 
+An sdist has one directory at its top. Some have none: what is in them lies at the top, PKG-INFO
+too, and pip and uv build them as well.
+
 PKG-INFO came with Python 2.1, and archives by other tools than distutils never had one. Such a
 file can be read to its end, but nothing in it says whose it is: that is told as `unchecked`.
 """
@@ -14,6 +17,7 @@ from typing import BinaryIO
 
 from pypimirror.model import Reason
 from pypimirror.verify.entries import unpacked_path
+from pypimirror.verify.findings import Findings
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.limits import ArchiveError, Meter
 from pypimirror.verify.streams import Kind, Unpacked, pieces_of
@@ -23,6 +27,8 @@ from pypimirror.verify.zips import walk_zip
 
 NO_IDENTITY = "nothing in it names its project and its version"
 NO_CHECKSUM = "its contents have no checksum, so that changed bytes would go unseen"
+
+_PKG_INFO = "PKG-INFO"
 
 #: Bytes that may stand in front of an egg: a script that runs it.
 _MAX_SCRIPT = 64 << 10
@@ -45,8 +51,8 @@ class Contents:
         # Systems that keep their notes on a file beside it.
         if top not in (".", "__MACOSX") and not top.startswith("._") and len(self.tops) < 3:
             self.tops.add(top)
-        wanted = path == "EGG-INFO/PKG-INFO" if self._egg else rest == "PKG-INFO"
-        if not wanted:
+        wanted = path == "EGG-INFO/PKG-INFO" if self._egg else _PKG_INFO in (rest, path)
+        if not wanted or (self.where == _PKG_INFO != path):
             return None
         self.where = path
         self._parts, self._size = [], 0  # the last one of a name counts
@@ -58,20 +64,22 @@ class Contents:
             raise ArchiveError(f"has a PKG-INFO of more than {self._most} bytes", Reason.TOO_LARGE)
         self._parts.append(piece)
 
-    def check(self, identity: Identity) -> list[str]:
-        """Hold PKG-INFO against the file name; return what could not be checked."""
+    def check(self, identity: Identity, findings: Findings) -> None:
+        """Hold PKG-INFO against the file name."""
         if not self.tops:
             raise ArchiveError("is an archive without entries")
         if not self.where:
-            return [NO_IDENTITY]
-        identity.check_metadata(b"".join(self._parts), self.where)
-        if not self._egg and len(self.tops) > 1:
-            raise ArchiveError("has several directories at its top, where an sdist has one")
-        return []
+            findings.unchecked.append(NO_IDENTITY)
+            return
+        identity.check_pkg_info(b"".join(self._parts), self.where)
+        if not self._egg and self.where != _PKG_INFO and len(self.tops) > 1:
+            findings.contradiction("has several directories at its top, where an sdist has one")
 
 
-def check_tar(stream: BinaryIO, kind: Kind | None, identity: Identity, meter: Meter) -> list[str]:
-    """Read a tar, compressed by `kind`, to its end; return what could not be checked."""
+def check_tar(
+    stream: BinaryIO, kind: Kind | None, identity: Identity, meter: Meter, findings: Findings
+) -> None:
+    """Read a tar, compressed by `kind`, to its end."""
     contents = Contents(meter.limits.max_metadata)
 
     def visit(member: Member) -> Callable[[bytes], object] | None:
@@ -81,30 +89,34 @@ def check_tar(stream: BinaryIO, kind: Kind | None, identity: Identity, meter: Me
     unpacked = None if kind is None else Unpacked(stream, kind, meter)
     pieces = pieces_of(stream, meter) if unpacked is None else iter(unpacked)
     walk_tar(pieces, meter, visit)
-    unchecked = contents.check(identity)
+    contents.check(identity, findings)
     if unpacked is None or not unpacked.checked:
-        unchecked.append(NO_CHECKSUM)
-    return unchecked
+        findings.unchecked.append(NO_CHECKSUM)
 
 
-def check_zip(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> list[str]:
-    """Read a zip to its end; return what could not be checked."""
-    return _check_zip(stream, size, identity, meter, Contents(meter.limits.max_metadata), 0)
+def check_zip(
+    stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
+) -> None:
+    """Read a zip to its end."""
+    contents = Contents(meter.limits.max_metadata)
+    _walk_zip(stream, size, meter, contents, 0)
+    contents.check(identity, findings)
 
 
-def check_egg(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> list[str]:
-    """Read an egg to its end; return what could not be checked.
+def check_egg(
+    stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
+) -> None:
+    """Read an egg to its end.
 
     Setuptools made eggs that are shell scripts as well: the zip stands behind the script.
     """
     most = _MAX_SCRIPT if stream.read(2) == b"#!" else 0
     contents = Contents(meter.limits.max_metadata, egg=True)
-    return _check_zip(stream, size, identity, meter, contents, most)
+    _walk_zip(stream, size, meter, contents, most)
+    contents.check(identity, findings)
 
 
-def _check_zip(
-    stream: BinaryIO, size: int, identity: Identity, meter: Meter, contents: Contents, most: int
-) -> list[str]:
+def _walk_zip(stream: BinaryIO, size: int, meter: Meter, contents: Contents, most: int) -> None:
     directory = read_directory(stream, size, meter)
     prefix = min(directory.entries[0].offset, most)
 
@@ -113,4 +125,3 @@ def _check_zip(
         return None if entry.is_directory else take
 
     walk_zip(stream, directory, meter, visit, prefix=prefix)
-    return contents.check(identity)

@@ -6,7 +6,10 @@ another archive. Does not live here: what is in them.
 The rules, for all of them alike:
 
 * a stream ends where it says that it ends: a missing end is truncation, and so is a missing part;
-* another stream of the same kind may follow (pigz, pbzip2 and the standards do so), nothing else;
+* another stream of the same kind may follow (pigz, pbzip2 and the standards do so), nothing else
+  but zeros, where all tools pass over them: tar of macOS and FreeBSD fills what it writes to a
+  pipe up with zeros. Behind gzip and bzip2 they end the file: GNU tar and Python's bz2 do not see
+  what comes after. Between streams of xz they may stand in fours, as its specification says;
 * the checks of the format itself (CRC-32, CRC-64, SHA-256, xxHash) are made by its C library;
 * whether a format had such a check at all is told, since a changed byte may pass without.
 """
@@ -96,12 +99,19 @@ class Kind:
     """One format of compressed streams."""
 
     def __init__(
-        self, name: str, magics: tuple[bytes, ...], make: Callable[[Meter], Decoder], padding: int
+        self,
+        name: str,
+        magics: tuple[bytes, ...],
+        make: Callable[[Meter], Decoder],
+        *,
+        padding: int = 0,
+        between: bool = False,
     ) -> None:
         self.name = name
         self.magics = magics  #: what a stream starts with; none where nothing is certain
         self.make = make
-        self.padding = padding  #: zero bytes may stand between streams, in groups of so many
+        self.padding = padding  #: zero bytes may stand behind streams, in groups of so many
+        self.between = between  #: also where another stream follows
 
     def starts(self, data: bytes) -> bool:
         """Whether a stream of this kind may start with `data`."""
@@ -124,11 +134,11 @@ _ZSTD_MAGICS = (
     *(bytes([0x50 + i, 0x2A, 0x4D, 0x18]) for i in range(16)),
 )
 
-GZIP = Kind("gzip", (b"\x1f\x8b",), lambda _: Inflate(31), 0)
-BZIP2 = Kind("bzip2", (b"BZh",), lambda _: bz2.BZ2Decompressor(), 0)
-XZ = Kind("xz", (b"\xfd7zXZ\x00",), _lzma(lzma.FORMAT_XZ), 4)
-ZSTD = Kind("zstd", _ZSTD_MAGICS, _zstd, 0)
-LZMA = Kind("lzma", (), _lzma(lzma.FORMAT_ALONE), 0)
+GZIP = Kind("gzip", (b"\x1f\x8b",), lambda _: Inflate(31), padding=1)
+BZIP2 = Kind("bzip2", (b"BZh",), lambda _: bz2.BZ2Decompressor(), padding=1)
+XZ = Kind("xz", (b"\xfd7zXZ\x00",), _lzma(lzma.FORMAT_XZ), padding=4, between=True)
+ZSTD = Kind("zstd", _ZSTD_MAGICS, _zstd)
+LZMA = Kind("lzma", (), _lzma(lzma.FORMAT_ALONE))
 
 
 class Unpacked:
@@ -181,9 +191,12 @@ class Unpacked:
             if data:
                 break
             data = self._source.read(READ)
+            self._meter.tick()
         if len(data) < 8:
             data += self._source.read(READ)
-        if padding % max(1, self._kind.padding) or (data and not self._kind.starts(data)):
+        lost = padding and data and not self._kind.between
+        odd = padding % max(1, self._kind.padding)
+        if lost or odd or (data and not self._kind.starts(data)):
             raise ArchiveError(f"has something else behind its {self._kind.name} stream")
         if data and not self._kind.magics:
             raise ArchiveError(f"has something behind its {self._kind.name} stream")

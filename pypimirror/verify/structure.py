@@ -24,12 +24,13 @@ import msgspec
 from pypimirror import regular
 from pypimirror.model import Problem
 from pypimirror.verify import linux, sdists, windows
+from pypimirror.verify.findings import Findings
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.limits import ArchiveError, Clock, Limits, Meter
 from pypimirror.verify.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
 from pypimirror.verify.wheel_structure import check_wheel
 
-Proof = Literal["structure", "partial", "none"]
+Proof = Literal["structure", "partial", "released", "none"]
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,6 +39,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     `proof` says what was really checked. "structure": the file was read to its end, all of its
     contents have a checksum of the format's own that holds, and it names its project and its
     version. "partial": as far as it goes that is so, and `unchecked` says what is missing.
+    "released": it contradicts itself, as `unchecked` says first, and the operator released it.
     "none": nothing could be checked (`unchecked` says why), or there is a `problem`.
     """
 
@@ -49,14 +51,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     unpacked: int = 0  #: bytes, after unpacking
 
 
-class _Found(msgspec.Struct):
-    """What a reader returns, where it does not raise."""
-
-    unchecked: list[str] = []
-    metadata: bytes | None = None
-
-
-_Check = Callable[[BinaryIO, int, Identity, Meter], _Found]
+_Check = Callable[[BinaryIO, int, Identity, Meter, Findings], bytes | None]
 
 
 def check_structure(
@@ -65,49 +60,60 @@ def check_structure(
     project: str,
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     *,
+    released: bool = False,
     clock: Clock = time.thread_time,
 ) -> Verdict:
     """Read the file at `path` to its end as what `filename` says that it is.
 
-    `project` is a `ProjectName`. `clock` returns seconds, of computing if nothing else is said: a
-    slow disk is no fault of the file. It is asked at least once for each entry and each buffer,
-    so that it may also raise to stop the work. Raises `OSError`.
+    `project` is a `ProjectName`. `released` says that the operator lets these bytes contradict
+    themselves; they must be safe, whole and of this project all the same.
+
+    `clock` returns seconds, of computing if nothing else is said: a slow disk is no fault of the
+    file. It is asked at least once for each entry and each buffer, so that it may also raise to
+    stop the work. Raises `OSError`.
 
     Reasons of the problem: BAD_ARCHIVE, WRONG_PROJECT, TOO_LARGE. Its message is the end of a
     sentence that starts with the file.
     """
-    identity = Identity(filename, project)
+    identity, findings = Identity(filename, project), Findings(released=released)
     with regular.stream(str(path)) as stream:
         size = stream.seek(0, 2)
         stream.seek(0)
         meter = Meter(limits, size, clock)
         try:
-            found, proof = _check(stream, size, identity, meter)
+            proof, metadata = _check(stream, size, identity, meter, findings)
         except ArchiveError as error:
             problem = Problem(error.reason, error.message, project=project, file=filename)
             return Verdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
     return Verdict(
         proof,
-        unchecked=tuple(found.unchecked),
-        metadata=found.metadata,
+        unchecked=(*findings.contradictions, *findings.unchecked),
+        metadata=metadata,
         entries=meter.entries,
         unpacked=meter.unpacked,
     )
 
 
-def _check(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> tuple[_Found, Proof]:
+def _check(
+    stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
+) -> tuple[Proof, bytes | None]:
     lower = identity.filename.lower()
     ending = next((ending for ending in _FORMATS if lower.endswith(ending)), "")
     if not ending:
-        return _Found(["no program here knows what it should be"]), "none"
+        findings.unchecked.append("no program here knows what it should be")
+        return "none", None
     magics, check = _FORMATS[ending]
     start = stream.read(1024)
     stream.seek(0)
     _check_start(start, ending, magics)
     if check is None:
-        return _Found([f"no program here can read a {ending}"]), "none"
-    found = check(stream, size, identity, meter)
-    return found, "partial" if any(_counts(text) for text in found.unchecked) else "structure"
+        findings.unchecked.append(f"no program here can read a {ending}")
+        return "none", None
+    metadata = check(stream, size, identity, meter, findings)
+    if findings.contradictions:
+        return "released", metadata
+    is_whole = not any(_counts(text) for text in findings.unchecked)
+    return "structure" if is_whole else "partial", metadata
 
 
 def _counts(unchecked: str) -> bool:
@@ -130,18 +136,16 @@ def _check_start(start: bytes, ending: str, magics: tuple[bytes, ...]) -> None:
     raise ArchiveError(f"{f'is {seen}, not' if seen else 'does not start as'} a {ending}")
 
 
-def _wheel(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> _Found:
-    return _Found(metadata=check_wheel(stream, size, identity, meter))
-
-
 def _tar(kind: Kind | None) -> _Check:
-    return lambda stream, _, identity, meter: _Found(
-        sdists.check_tar(stream, kind, identity, meter)
+    return lambda stream, _, identity, meter, findings: sdists.check_tar(
+        stream, kind, identity, meter, findings
     )
 
 
 def _plain(check: Callable[[BinaryIO, int, Identity, Meter], list[str]]) -> _Check:
-    return lambda stream, size, identity, meter: _Found(check(stream, size, identity, meter))
+    return lambda stream, size, identity, meter, findings: findings.unchecked.extend(
+        check(stream, size, identity, meter)
+    )
 
 
 _ZIP = (b"PK\3\4", b"PK\5\6")
@@ -150,10 +154,10 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 #: For each ending (lower case; the first that fits counts) what the file may start with, where
 #: that is certain, and what reads it; None where nothing here can.
 _FORMATS: dict[str, tuple[tuple[bytes, ...], _Check | None]] = {
-    ".whl": (_ZIP, _wheel),
+    ".whl": (_ZIP, check_wheel),
     ".tar.gz": (GZIP.magics, _tar(GZIP)),
     ".tgz": (GZIP.magics, _tar(GZIP)),
-    ".zip": (_ZIP, _plain(sdists.check_zip)),
+    ".zip": (_ZIP, sdists.check_zip),
     ".tar.bz2": (BZIP2.magics, _tar(BZIP2)),
     ".tbz2": (BZIP2.magics, _tar(BZIP2)),
     ".tbz": (BZIP2.magics, _tar(BZIP2)),
@@ -165,7 +169,7 @@ _FORMATS: dict[str, tuple[tuple[bytes, ...], _Check | None]] = {
     ".tlz": ((), None),  # lzip or lzma: both were called so
     ".tar.z": ((b"\x1f\x9d",), None),
     ".tar": ((), _tar(None)),
-    ".egg": ((*_ZIP, b"#!"), _plain(sdists.check_egg)),
+    ".egg": ((*_ZIP, b"#!"), sdists.check_egg),
     ".exe": ((b"MZ",), _plain(windows.check_exe)),
     ".msi": ((_OLE,), _plain(windows.check_msi)),
     ".rpm": ((b"\xed\xab\xee\xdb",), _plain(linux.check_rpm)),

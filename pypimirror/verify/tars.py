@@ -10,7 +10,10 @@ test holds them against each other.
 The rules:
 
 * every header has a right checksum, and its numbers are numbers;
-* an archive ends with a block of zeros, and only zeros follow;
+* an archive ends with a block of zeros, and only zeros follow, of whatever number once a second
+  block is whole: all tools pass over them;
+* of what stands in front of an entry and says more of it, no kind comes twice, and no two say
+  different things: GNU tar and libarchive heed the last one, Python the first one, uv none;
 * no name and no hard link climbs out of the archive; symbolic links neither, where asked for;
 * there are no devices and no pipes;
 * names may repeat: tar appends, and the last one counts when it is unpacked.
@@ -93,6 +96,7 @@ class _Walk:
         self._links_stay = links_stay
         self._everywhere: dict[str, str] = {}  # of global pax headers
         self._extended: dict[str, str] = {}  # for the next entry
+        self._kinds = b""  # of the headers that said so
         self._last = "the beginning"
 
     def run(self) -> None:
@@ -105,7 +109,7 @@ class _Walk:
                 where = "is truncated" if block else "ends without the mark of a tar's end"
                 raise ArchiveError(f"{where} behind {self._last}")
             self._header(block)
-        if self._extended:
+        if self._kinds:
             raise ArchiveError("ends with a header that belongs to a next entry")
         self._only_zeros()
 
@@ -122,7 +126,7 @@ class _Walk:
             self._extension(kind, size)
             return
         self._entry(block, kind, size)
-        self._extended = {}
+        self._extended, self._kinds = {}, b""
 
     def _extension(self, kind: int, size: int) -> None:
         """Read a header that says something of the next entry, or of all that follow."""
@@ -138,13 +142,23 @@ class _Walk:
         self._pad(size)
         match kind:
             case 0x4C:
-                self._extended["path"] = _text(data)
+                self._extend(kind, {"path": _text(data)})
             case 0x4B:
-                self._extended["linkpath"] = _text(data)
+                self._extend(kind, {"linkpath": _text(data)})
             case 0x67:
                 self._everywhere |= _pax(data, self._last)
             case _:
-                self._extended |= _pax(data, self._last)
+                self._extend(_PAX, _pax(data, self._last))
+
+    def _extend(self, kind: int, said: dict[str, str]) -> None:
+        """Add what a header says of the next entry to what others said of it."""
+        if kind in self._kinds or any(self._extended.get(k, v) != v for k, v in said.items()):
+            raise ArchiveError(
+                f"has two headers for one entry behind {self._last}, which tar programs read"
+                " differently"
+            )
+        self._kinds += bytes([kind])
+        self._extended |= said
 
     def _entry(self, block: bytes, kind: int, size: int) -> None:
         said = self._everywhere | self._extended if self._everywhere else self._extended
@@ -208,8 +222,8 @@ class _Walk:
             length += len(piece)
             if piece.count(0) != len(piece):
                 raise ArchiveError("has something behind the end of its tar")
-        if length % BLOCK:
-            raise ArchiveError("is truncated, or has something behind the end of its tar")
+        if 0 < length < BLOCK:
+            raise ArchiveError("is truncated in the mark of its tar's end")
 
 
 def _checksum_is_right(block: bytes) -> bool:

@@ -11,6 +11,9 @@ from typing import BinaryIO
 
 from packaging.utils import canonicalize_name
 
+from pypimirror.verify.entries import unpacked_path
+from pypimirror.verify.fields import fields
+from pypimirror.verify.findings import Findings
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.limits import ArchiveError, Meter, shown
 from pypimirror.verify.wheel_record import Record
@@ -18,10 +21,14 @@ from pypimirror.verify.zip_directory import Directory, read_directory
 from pypimirror.verify.zips import read_entry, walk_zip
 
 _INFORMATION = ".dist-info"
-_WHEEL_VERSION = re.compile(rb"^Wheel-Version[ \t]*:[ \t]*1\.[0-9]+[ \t]*\r?$", re.I | re.M)
+_WHEEL_VERSION = re.compile(rb"0*1(?:\.[0-9]+)*[ \t]*")
+# What the directory NAME-VERSION.data may hold: the schemes of sysconfig that wheels know.
+_SCHEMES = frozenset(("data", "headers", "platlib", "purelib", "scripts"))
 
 
-def check_wheel(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -> bytes:
+def check_wheel(
+    stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
+) -> bytes:
     """Read a wheel to its end; return the contents of METADATA.
 
     Raises `ArchiveError`.
@@ -38,13 +45,33 @@ def check_wheel(stream: BinaryIO, size: int, identity: Identity, meter: Meter) -
 
     metadata = read("METADATA", meter.limits.max_metadata)
     identity.check_metadata(metadata, f"{information}/METADATA")
-    if not _WHEEL_VERSION.search(read("WHEEL", meter.limits.max_metadata)):
-        raise ArchiveError("is no wheel of version 1: its WHEEL does not say so")
-    record = Record(read("RECORD", meter.limits.max_directory), information, meter)
-    record.check_names(set(parts))
+    _check_version(read("WHEEL", meter.limits.max_metadata))
+    record = Record(read("RECORD", meter.limits.max_directory), information, meter, findings)
+    directories = {unpacked_path(e.name) for e in directory.entries if e.is_directory}
+    names = {unpacked_path(name) for name in parts}
+    _check_schemes(names, information.removesuffix(_INFORMATION) + ".data")
+    record.check_names(names, directories)
     walk_zip(stream, directory, meter, record.visit)
     record.finish()
     return metadata
+
+
+def _check_version(content: bytes) -> None:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ArchiveError("has a WHEEL that is not UTF-8, which no installer reads") from None
+    said = next((value for name, value in fields(content) if name == b"wheel-version"), b"")
+    if not _WHEEL_VERSION.fullmatch(said):
+        raise ArchiveError("is no wheel of version 1: its WHEEL does not say so")
+
+
+def _check_schemes(names: set[str], data: str) -> None:
+    """Refuse what stands in the directory `data` and belongs nowhere: installers stop there."""
+    for name in names:
+        top, _, rest = name.partition("/")
+        if top == data and ("/" not in rest or rest.partition("/")[0] not in _SCHEMES):
+            raise ArchiveError(f"has an entry {shown(name)}, for which installers know no place")
 
 
 def _information(directory: Directory, identity: Identity) -> str:

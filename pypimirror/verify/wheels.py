@@ -1,13 +1,27 @@
-"""Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel."""
+"""Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel.
+
+What the readers of `pypimirror.verify.zips` can unpack, this one can too: members that are packed
+by zstd as well, which `zipfile` knows since Python 3.14.
+"""
 
 from __future__ import annotations
 
+import lzma
 import re
-import zipfile
+import struct
+import sys
 import zlib
 from pathlib import Path
 
 from pypimirror import regular
+
+if sys.version_info >= (3, 14):
+    import zipfile
+
+    from compression import zstd
+else:
+    from backports import zstd
+    from backports.zstd import zipfile
 
 #: Bytes; far beyond any real METADATA, far below what hurts.
 _MAX_METADATA = 16 << 20
@@ -17,6 +31,9 @@ _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    zstd.ZstdError,
+    struct.error,
     EOFError,
     OSError,
     RuntimeError,

@@ -12,7 +12,10 @@ The rules:
 * the entries, in the order of the file, lie side by side: none over another, nothing between
   them, nothing between them and the directory, and nothing in front but where that is allowed;
 * each entry unpacks to the size and the CRC-32 that are claimed, and its packed bytes are used up;
-* the methods are those that Python can unpack.
+* the methods are those that Python can unpack; uv takes no bzip2 and no lzma, pip no zstd before
+  Python 3.14, and a wheel is taken that one of them takes;
+* a directory has no contents, so that no method matters where there are no bytes: tools that
+  mark it as deflated leave the two bytes of an empty stream out, and nobody reads them.
 """
 
 from __future__ import annotations
@@ -118,7 +121,9 @@ def _contents(
     stream: BinaryIO, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> None:
     """Unpack the contents of an entry, which the stream is at."""
-    if entry.method == Method.DEFLATED and entry.packed <= READ and entry.size <= WRITE:
+    if entry.is_directory and not entry.packed:
+        crc = size = 0
+    elif entry.method == Method.DEFLATED and entry.packed <= READ and entry.size <= WRITE:
         crc, size = _at_once(stream.read(entry.packed), entry, meter, take)
     elif entry.method == Method.STORED:
         crc, size = _stored(stream, entry, meter, take)

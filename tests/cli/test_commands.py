@@ -300,7 +300,10 @@ def test_init_writes_a_configuration_that_syncs(
 ) -> None:
     offer(simulator, "six", "1.0")
     outcome = run("init", "six", "--upstream", simulator.url, "--directory", "here", "--json")
-    assert outcome.json == {"config": str(tmp_path / "pypimirror.toml")}
+    assert outcome.json == {
+        "config": str(tmp_path / "pypimirror.toml"),
+        "upstream": simulator.url,
+    }
     assert run("sync", "--inline").code == 0
     assert (tmp_path / "here/simple/six/index.html").exists()
     again = run("init", "six")

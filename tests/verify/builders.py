@@ -152,16 +152,23 @@ def _rpm_header(tags: list[tuple[int, int, int, bytes]]) -> bytes:
     return intro + index + store
 
 
-def make_rpm(*, name: str = PROJECT, version: str = VERSION, digests: bool = True) -> bytes:
-    """A package of Red Hat."""
+def make_rpm(
+    *,
+    name: str = PROJECT,
+    version: str = VERSION,
+    digests: bool = True,
+    compressor: str = "gzip",
+    packed: bool = True,
+) -> bytes:
+    """A package of Red Hat; rpmbuild names no compressor for a payload that is not packed."""
     cpio = pack_cpio({"./usr/lib/demo_pkg/__init__.py": text(150)})
-    payload = gzip.compress(cpio, mtime=_SECONDS)
+    payload = gzip.compress(cpio, mtime=_SECONDS) if packed else cpio
     header = _rpm_header(
         [
             (1000, 6, 1, name.encode() + b"\0"),
             (1001, 6, 1, version.encode() + b"\0"),
             (1124, 6, 1, b"cpio\0"),
-            (1125, 6, 1, b"gzip\0"),
+            *([(1125, 6, 1, compressor.encode() + b"\0")] * bool(compressor)),
             *([(5092, 8, 1, hashlib.sha256(payload).hexdigest().encode() + b"\0")] * digests),
             *([(5093, 4, 1, struct.pack(">L", 8))] * digests),
         ]

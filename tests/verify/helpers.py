@@ -17,12 +17,17 @@ _HOME = tempfile.TemporaryDirectory(
 
 
 def check(
-    content: bytes, filename: str, project: str = PROJECT, limits: Limits | None = None
+    content: bytes,
+    filename: str,
+    project: str = PROJECT,
+    limits: Limits | None = None,
+    *,
+    released: bool = False,
 ) -> Verdict:
     """The verdict on bytes under a name."""
     path = Path(_HOME.name) / "file"
     path.write_bytes(content)
-    return check_structure(path, filename, project, limits or Limits())
+    return check_structure(path, filename, project, limits or Limits(), released=released)
 
 
 def message(verdict: Verdict) -> str:

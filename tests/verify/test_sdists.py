@@ -112,3 +112,32 @@ def test_egg_may_be_a_script() -> None:
 
 def test_egg_without_pkg_info_is_partial() -> None:
     assert check(build.pack_zip({"demo_pkg/__init__.py": b""}), EGG).proof == "partial"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("top", ["", "./"])
+def test_an_sdist_without_a_directory_at_its_top(ending: str, top: str) -> None:
+    """hexdump 3.3; pip and uv build such an sdist."""
+    files = {
+        f"{top}PKG-INFO": PKG_INFO,
+        f"{top}setup.py": b"",
+        f"{top}other.egg-info/PKG-INFO": b"",
+    }
+    assert check(packed(files, ending), f"{STEM}{ending}").proof == "structure"
+    files[f"{top}PKG-INFO"] = b"Name: other\nVersion: 1.2.0\n"
+    assert "names the project 'other'" in message(check(packed(files, ending), f"{STEM}{ending}"))
+
+
+@pytest.mark.parametrize("front", [b"\xef\xbb\xbf", b"\n"])
+def test_pkg_info_is_read_generously(front: bytes) -> None:
+    """Installers build an sdist to learn its name, so that nothing in front hides it."""
+    files = {f"{STEM}/PKG-INFO": front + PKG_INFO}
+    assert check(packed(files), f"{STEM}.tar.gz").proof == "structure"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_several_directories_at_the_top_may_be_released(ending: str) -> None:
+    files = {f"{STEM}/PKG-INFO": PKG_INFO, "more/x": b""}
+    assert check(packed(files, ending), f"{STEM}{ending}").problem
+    verdict = check(packed(files, ending), f"{STEM}{ending}", released=True)
+    assert (verdict.problem, verdict.proof) == (None, "released")

@@ -61,6 +61,25 @@ def test_too_many_streams_are_refused(kind: Kind, pack: Callable[[bytes], bytes]
         unpack(kind, pack(b"") * 11, Limits(max_entries=10))
 
 
+@pytest.mark.parametrize(("kind", "pack"), PACK[:2], ids=["gzip", "bzip2"])
+@pytest.mark.parametrize("zeros", [1, 511, 10240, 300_000])
+def test_zeros_may_fill_up_gzip_and_bzip2_to_the_end(
+    kind: Kind, pack: Callable[[bytes], bytes], zeros: int
+) -> None:
+    """As tar of macOS and FreeBSD does, and as all tools read it."""
+    one = pack(b"one")
+    assert unpack(kind, one + one + bytes(zeros))[0] == b"oneone"
+    for more in (one, b"x", b"\n", b"\x1f", b"\x1f\x8b", b"BZh"):
+        with pytest.raises(ArchiveError, match="something else behind"):
+            unpack(kind, one + bytes(zeros) + more)
+
+
+def test_zeros_behind_zstd_are_refused() -> None:
+    for length in (1, 4, 512):
+        with pytest.raises(ArchiveError, match="behind its zstd stream"):
+            unpack(ZSTD, zstd.compress(b"one") + bytes(length))
+
+
 def test_xz_may_be_padded_in_fours() -> None:
     one = lzma.compress(b"one")
     assert unpack(XZ, one + bytes(8) + one + bytes(4))[0] == b"oneone"

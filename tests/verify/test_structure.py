@@ -78,8 +78,10 @@ def test_truncated_is_refused(ending: str) -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_garbage_behind_the_end_is_refused(ending: str, garbage: bytes) -> None:
     sample = samples()[ending]
-    if ending == ".tar" and garbage == bytes(512):
-        pytest.skip("a tar may end with any number of blocks of zeros")
+    if ending == ".tar" and not garbage.strip(b"\0"):
+        pytest.skip("a tar may end with any number of zeros")
+    if ending in (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2") and not garbage.strip(b"\0"):
+        pytest.skip("tar of macOS fills up with zeros behind gzip and bzip2")
     if "xz" in ending and garbage == bytes(512):
         pytest.skip("xz allows zeros in groups of four behind a stream")
     if ending == ".msi" and len(garbage) == 512:

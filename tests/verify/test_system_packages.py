@@ -82,6 +82,17 @@ def test_rpm_without_digests_is_partial() -> None:
     assert (verdict.proof, verdict.problem) == ("partial", None)
 
 
+def test_rpm_whose_payload_is_not_packed() -> None:
+    """As rpmbuild makes it with "w.ufdio"."""
+    content = make_rpm(compressor="", packed=False)
+    assert check(content, RPM).proof == "structure"
+    assert check(make_rpm(compressor=""), RPM).proof == "structure"
+    for cut in (1, 100, len(content) // 2):
+        assert check(content[:-cut], RPM).problem
+    assert check(content.replace(b"070701", b"070703", 1), RPM).problem
+    assert check(make_rpm(packed=False), RPM).problem
+
+
 def test_rpm_with_every_single_byte_of_its_payload_changed_is_refused() -> None:
     content = make_rpm()
     start = content.index(b"\x1f\x8b")

@@ -262,3 +262,63 @@ def test_base_256_sizes_are_read() -> None:
 def test_size_beyond_the_file_is_truncation() -> None:
     with pytest.raises(ArchiveError, match="bytes are missing"):
         walk(entry("a", size=1 << 40) + bytes(1024))
+
+
+def long_name(name: str, kind: bytes = tarfile.GNUTYPE_LONGNAME) -> bytes:
+    """A header that GNU tar writes in front of an entry with a long name."""
+    body = name.encode() + b"\0"
+    return entry("././@LongLink", kind, size=len(body)) + body.ljust(512, b"\0")
+
+
+def pax(**said: str) -> bytes:
+    """A pax header in front of an entry."""
+    info = tarfile.TarInfo("x")
+    info.pax_headers = dict(said)
+    return info.create_pax_header(info.get_info(), "utf-8")[:-512]
+
+
+A, B = "a" * 120, "b" * 120
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        long_name(A) + long_name(B),
+        long_name(A) + long_name(A),
+        long_name(A) + long_name("x", tarfile.GNUTYPE_LONGLINK) + long_name(B),
+        long_name(A, tarfile.GNUTYPE_LONGLINK) + long_name(B, tarfile.GNUTYPE_LONGLINK),
+        long_name(A) + pax(path=B),
+        pax(path=A) + long_name(B),
+        pax(path=A) + pax(path=B),
+        pax(path=A) + pax(comment="x"),
+        long_name(A, tarfile.GNUTYPE_LONGLINK) + pax(linkpath=B),
+    ],
+)
+def test_headers_that_tar_programs_read_differently_are_refused(headers: bytes) -> None:
+    assert "read differently" in said(sdist_with(headers + entry("short")))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        long_name(B, tarfile.GNUTYPE_LONGLINK) + long_name(A),
+        pax(mtime="1.5") + long_name(A),
+        long_name(A) + pax(mtime="1.5"),
+        long_name(A) + pax(path=A),
+    ],
+)
+def test_headers_that_tar_programs_read_alike_are_accepted(headers: bytes) -> None:
+    content = headers + entry("short") + bytes(1024)
+    assert walk(content) == [(A, b"")]
+    assert tarfile.open(fileobj=io.BytesIO(content)).getnames() == [A]  # noqa: SIM115
+
+
+@pytest.mark.parametrize("zeros", [0, 512, 513, 612, 1024 + 100, 10240])
+def test_zeros_behind_the_end_may_have_any_length(zeros: int) -> None:
+    assert walk(entry("a") + bytes(512) + bytes(zeros)) == [("a", b"")]
+
+
+@pytest.mark.parametrize("zeros", [1, 100, 511])
+def test_half_an_end_mark_is_refused(zeros: int) -> None:
+    with pytest.raises(ArchiveError, match="truncated in the mark"):
+        walk(entry("a") + bytes(512) + bytes(zeros))

@@ -74,3 +74,35 @@ def test_an_encrypted_member_is_no_metadata(tmp_path: Path) -> None:
     content[6] |= 1  # the flag, in the local header and in the directory
     content[content.index(b"PK\x01\x02") + 8] |= 1
     assert read_metadata(wheel(tmp_path, bytes(content))) is None
+
+
+def packed_by_zstd(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with wheels.zipfile.ZipFile(buffer, "w", 93) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_metadata_that_is_packed_by_zstd(tmp_path: Path) -> None:
+    """uv installs such wheels, and pip on Python 3.14."""
+    content = packed_by_zstd({"six-1.0.dist-info/METADATA": METADATA})
+    assert read_metadata(wheel(tmp_path, content)) == METADATA
+
+
+@pytest.mark.parametrize("method", [8, 12, 14, 93])
+def test_damaged_metadata_is_none_and_never_another(tmp_path: Path, method: int) -> None:
+    """Zipfile does not look at the end of a stream, and its own CRC-32 guards what it returns."""
+    buffer = io.BytesIO()
+    with wheels.zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("six-1.0.dist-info/METADATA", METADATA * 9)
+    content = bytearray(buffer.getvalue())
+    start = 30 + len("six-1.0.dist-info/METADATA")
+    end = content.index(b"PK\1\2")
+    found = []
+    for at in range(start, end):
+        broken = bytearray(content)
+        broken[at] ^= 0xFF
+        found.append(read_metadata(wheel(tmp_path, bytes(broken))))
+    assert set(found) <= {None, METADATA * 9}
+    assert found.count(None) > len(found) // 2

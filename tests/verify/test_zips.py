@@ -297,3 +297,18 @@ def test_large_directory_is_too_large() -> None:
     assert "zip directory of" in message(verdict)
     assert verdict.problem
     assert verdict.problem.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("method", [8, 12, 14, 93, 99])
+def test_a_directory_without_bytes_may_be_marked_as_packed(method: int) -> None:
+    """Its contents are nothing, so that pip, uv and installer unpack no stream."""
+    plain = io.BytesIO()
+    with zipfile.ZipFile(plain, "w") as archive:
+        for name, data in {f"{STEM}/": b"", **sdist_contents()}.items():
+            archive.writestr(name, data)
+    content = bytearray(plain.getvalue())
+    whole = bytes(content)
+    assert whole[18:26] == bytes(8), "stored: no bytes"
+    for at in (8, whole.index(b"PK\1\2") + 10):
+        content[at : at + 2] = struct.pack("<H", method)
+    assert check(bytes(content), f"{STEM}.zip").proof == "structure"

@@ -31,11 +31,19 @@ from pypimirror.config import DEFAULT_FILE, ConfigError, load
 def init(
     projects: Annotated[
         list[str] | None,
-        typer.Argument(help="What to mirror: names, requirements, globs; none for everything."),
+        typer.Argument(help="What to mirror: names, requirements, globs."),
     ] = None,
     upstream: Annotated[
-        str | None, typer.Option(metavar="URL", help="The simple index to mirror; default: PyPI.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The simple index to mirror; default: what pip or uv installs from here, else "
+            "PyPI.",
+        ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Mirror everything that the index has.")
+    ] = False,
     directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),
     force: Annotated[
         bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
@@ -46,14 +54,18 @@ def init(
     quiet: QuietOption = False,
 ) -> None:
     """Write a configuration to begin with."""
-    from pypimirror.cli.initialise import write_configuration
+    from pypimirror.cli import initialise
 
     set_up_logging(verbose, quiet)
     file = config or DEFAULT_FILE
-    write_configuration(file, projects or [], upstream, directory, force=force)
+    initialise.check_extent(projects or [], everything=everything)
+    source = upstream or initialise.of_this_machine()
+    initialise.write_configuration(file, projects or [], source, directory, force=force)
     if as_json:
-        print_json({"config": str(file.absolute())})
+        print_json({"config": str(file.absolute()), **initialise.document(source)})
     elif not quiet:
+        if not isinstance(source, str):
+            out.print(initialise.told(source), markup=False)
         out.print(f"Wrote {file}. Next: {command('sync')}", markup=False)
 
 

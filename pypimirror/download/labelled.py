@@ -1,0 +1,84 @@
+"""What a Content-Encoding on a file means, though none was asked for.
+
+Some servers label a .tar.gz by its ending and send it as it is; others pack what they send. The
+label does not tell these apart, and installers disagree. So where the index gives a digest, it
+decides: the bytes as they were sent if they have it, else what they unpack to if that has it. Where
+it gives none, a labelled answer is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import gevent
+
+from pypimirror import regular
+from pypimirror.download.body import decoded
+from pypimirror.download.failure import FetchError, bad_response
+from pypimirror.download.hashing import Digests, mismatches
+from pypimirror.download.local import FileBody
+from pypimirror.model import Reason
+
+#: What says nothing about the bytes: S3 keeps how an upload was framed.
+_NOTHING = frozenset({"", "identity", "aws-chunked"})
+_OPENED = frozenset({"gzip", "x-gzip", "deflate"})
+_PIECE = 256 << 10
+_UNPACKED = ".unpacked"
+
+
+def encoding_of(headers: Mapping[str, str]) -> str:
+    """Return the label of an answer, empty for none."""
+    label = str(headers.get("Content-Encoding", "")).strip().lower()
+    return "" if label == "identity" else label[:40]
+
+
+def opens(label: str) -> bool:
+    """Whether what has this label can be unpacked."""
+    return _packing(label) in _OPENED
+
+
+def room(size: int) -> int:
+    """Return how many bytes something of `size` may have when it is packed: a little more."""
+    return size + size // 100 + (64 << 10)
+
+
+def unasked(url: str, label: str, cause: str = "") -> FetchError:
+    """Return the failure of a labelled answer that nothing proves."""
+    cause = cause or "the index gives no digest to tell by whether that is the file or wraps it"
+    return bad_response(f"{url} is sent with the Content-Encoding {label!r}, unasked, and {cause}.")
+
+
+def unpack(
+    path: str, label: str, expected: Mapping[str, str], limit: int, *, delimited: bool
+) -> Digests | None:
+    """Put what the bytes at `path` unpack to in their place, if it has the expected digests.
+
+    Returns its digests, or None, with the bytes as they were. Raises `OSError`, and `FetchError`
+    where they end in the middle of an answer that did not say how long it is.
+    """
+    digests = Digests(expected)
+    try:
+        with regular.stream(path) as packed, open(path + _UNPACKED, "wb") as file:  # noqa: PTH123
+            try:
+                for piece in decoded(FileBody(packed), _packing(label), limit):
+                    file.write(piece)
+                    digests.update(piece)
+                    gevent.sleep(0)
+            except FetchError as error:
+                if error.reason is Reason.TRUNCATED and not delimited:
+                    raise
+                return None
+        if mismatches(digests.hex(), dict(expected)):
+            return None
+        os.replace(path + _UNPACKED, path)  # noqa: PTH105
+        return digests
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + _UNPACKED)  # noqa: PTH108
+
+
+def _packing(label: str) -> str:
+    """Return what has to be undone."""
+    return ", ".join(part for each in label.split(",") if (part := each.strip()) not in _NOTHING)

@@ -1,0 +1,190 @@
+"""`pypimirror init`: which index it writes down, and how much of it."""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pypimirror.config import load
+from pypimirror.sections import pypi_address
+from tests.cli.conftest import Command
+from tests.environment import NOWHERE
+from tests.mirror import offer
+from tests.simulator import Simulator
+
+
+def with_login(url: str, login: str = "me:s%40t") -> str:
+    return url.replace("://", f"://{login}@")
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("unset")
+def test_without_any_index_of_this_machine_it_is_pypi(run: Command, tmp_path: Path) -> None:
+    outcome = run("init", "six")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0].startswith("Mirrors PyPI: ")
+    assert [upstream.url for upstream in load(tmp_path / "pypimirror.toml").upstream] == [
+        pypi_address()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "by"),
+    [("PIP_INDEX_URL", "pip"), ("UV_DEFAULT_INDEX", "uv"), ("UV_INDEX_URL", "uv")],
+)
+@pytest.mark.usefixtures("unset")
+def test_the_index_of_this_machine_is_mirrored_and_told_in_one_line(
+    run: Command,
+    tmp_path: Path,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    by: str,
+) -> None:
+    offer(simulator, "six", "1.0")
+    monkeypatch.setenv(variable, simulator.url.rstrip("/"))
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", NOWHERE)
+    outcome = run("init", "six")
+    assert outcome.code == 0, outcome.err
+    (line, _) = outcome.out.splitlines()
+    assert f"which {by} is configured with here ({variable})" in line
+    assert "Not taken: extra-index-url." in line
+    (upstream,) = load(tmp_path / "pypimirror.toml").upstream
+    assert (upstream.url, upstream.hosts, upstream.login) == (simulator.url, ("*",), "")
+    assert run("sync", "--inline").code == 0
+    assert (tmp_path / "mirror/simple/six/index.html").exists()
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_named_upstream_is_mirrored_whatever_pip_says(
+    run: Command, tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", NOWHERE)
+    monkeypatch.setenv("PIP_CERT", "/ca.pem")
+    outcome = run("init", "six", "--upstream", simulator.url, "--json")
+    assert outcome.json == {
+        "config": str(tmp_path / "pypimirror.toml"),
+        "upstream": simulator.url,
+    }
+    (upstream,) = load(tmp_path / "pypimirror.toml").upstream
+    assert (upstream.url, upstream.ca_file, upstream.hosts) == (simulator.url, None, ())
+
+
+@pytest.mark.parametrize("where", ["variable", "file"])
+@pytest.mark.usefixtures("unset")
+def test_a_login_of_pip_is_used_and_written_nowhere(
+    run: Command,
+    tmp_path: Path,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    offer(simulator, "six", "1.0")
+    if where == "variable":
+        monkeypatch.setenv("PIP_INDEX_URL", with_login(simulator.url))
+    else:
+        file = tmp_path / "own.conf"
+        file.write_text(f"[global]\nindex-url = {with_login(simulator.url)}\n")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    outcome = run("init", "six", "--json")
+    assert (outcome.code, outcome.json["upstream"]) == (0, simulator.url)
+    assert run("sync", "--inline").code == 0
+    said = "Basic " + base64.b64encode(b"me:s@t").decode()
+    assert {request.headers.get("authorization") for request in simulator.requests} == {said}
+    for path in [tmp_path / "pypimirror.toml", *(tmp_path / "mirror").rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"s%40t" not in content and b"s@t" not in content, path
+            assert said.encode() not in content, path
+    assert "s%40t" not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("login", "in_netrc", "sent"),
+    [("token", False, "token:"), ("me", True, ""), ("me:", True, "me:")],
+)
+@pytest.mark.usefixtures("unset")
+def test_a_name_without_a_password_is_looked_up_in_netrc_first(
+    run: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    login: str,
+    in_netrc: bool,
+    sent: str,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine index.test login me password secret\n" if in_netrc else "")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("PIP_INDEX_URL", with_login("https://index.test/simple", login))
+    assert run("init", "six").code == 0
+    (upstream,) = load(tmp_path / "pypimirror.toml").upstream
+    expected = "Basic " + base64.b64encode(sent.encode()).decode() if sent else ""
+    assert upstream.authorization == expected
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_login_is_for_its_own_address_and_yields_to_any_other(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pypimirror.toml"
+    monkeypatch.setenv("PIP_INDEX_URL", with_login("https://index.test/simple"))
+    assert run("init", "six").code == 0
+    assert load(file).upstream[0].username == "me"
+    monkeypatch.setenv("PYPIMIRROR_UPSTREAM_INDEX_TEST_TOKEN", "t")
+    assert load(file).upstream[0].authorization == "Bearer t"
+    monkeypatch.delenv("PYPIMIRROR_UPSTREAM_INDEX_TEST_TOKEN")
+    monkeypatch.setenv("PIP_INDEX_URL", with_login("https://other.test/simple"))
+    assert load(file).upstream[0].authorization == ""
+
+
+@pytest.mark.usefixtures("unset")
+def test_the_way_of_pip_is_taken_also_to_pypi(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CERT", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("PIP_PROXY", "me:secret@proxy.test:3128")
+    outcome = run("init", "six")
+    assert "its `cert` and `proxy`" in outcome.out.replace("its `proxy`", "`proxy`")
+    text = (tmp_path / "pypimirror.toml").read_text()
+    assert "secret" not in text + outcome.out
+    written = tomllib.loads(text)["upstream"][0]
+    assert written == {
+        "name": "pypi",
+        "ca_file": str(tmp_path / "ca.pem"),
+        "proxy": "http://proxy.test:3128",
+        "login": "pip",
+    }
+    (upstream,) = load(tmp_path / "pypimirror.toml").upstream
+    assert upstream.proxy.get_secret_value() == "me:secret@proxy.test:3128"
+    assert (upstream.url, upstream.hosts) == (pypi_address(), ("*",))
+
+
+@pytest.mark.parametrize("index", ["ftp://127.0.0.1/", "https://[oops/", "not an index"])
+@pytest.mark.usefixtures("unset")
+def test_an_index_that_cannot_be_mirrored_is_no_reason_for_another(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+    outcome = run("init", "six")
+    assert outcome.code == 2
+    assert "--upstream" in outcome.err
+    assert not (tmp_path / "pypimirror.toml").exists()
+
+
+def test_everything_has_to_be_asked_for(run: Command, tmp_path: Path, simulator: Simulator) -> None:
+    outcome = run("init", "--upstream", simulator.url)
+    assert outcome.code == 2
+    told = " ".join(outcome.err.split())
+    assert "--all" in told and "projects" in told and "TB" in told
+    assert not (tmp_path / "pypimirror.toml").exists()
+    assert run("init", "--all", "six", "--upstream", simulator.url).code == 2
+    assert run("init", "--all", "--upstream", simulator.url).code == 0
+    assert load(tmp_path / "pypimirror.toml").select.projects == ()
