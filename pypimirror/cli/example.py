@@ -31,6 +31,8 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
+from pypimirror import regular
+
 #: Projects that are looked at: a large mirror has some that will do among any so many.
 _LOOKED_AT = 50
 
@@ -142,7 +144,7 @@ def _files(page: Path) -> Iterator[tuple[str, str, bool, str | None]]:
     """Yield what a page offers: name, link, whether it is yanked, versions of Python."""
     try:
         if (form := page / "index.v1_json").is_file():
-            for file in json.loads(form.read_bytes())["files"]:
+            for file in json.loads(regular.read(str(form)))["files"]:
                 yield (
                     file["filename"],
                     file["url"],
@@ -151,7 +153,7 @@ def _files(page: Path) -> Iterator[tuple[str, str, bool, str | None]]:
                 )
         else:
             parser = _Links()
-            parser.feed((page / "index.html").read_text("utf-8"))
+            parser.feed(regular.read(str(page / "index.html")).decode())
             yield from parser.found
     except (OSError, ValueError, KeyError):  # of a mirror that is at work, or another's
         return
@@ -176,7 +178,7 @@ class _Links(HTMLParser):
 def _needs(wheel: Path, extras: Iterable[str]) -> Iterator[Requirement]:
     """Yield what a wheel, with extras of it, needs here, by the core metadata beside it."""
     try:
-        raw: Any = parse_email(wheel.with_name(f"{wheel.name}.metadata").read_bytes())[0]
+        raw: Any = parse_email(regular.read(f"{wheel}.metadata"))[0]
     except OSError:
         return
     for text in raw.get("requires_dist", ()):

@@ -122,7 +122,7 @@ def observed(tree: Tree, entry: Entry) -> Entry:
     lacking = [a for a in entry.claimed if a not in entry.observed and a in _COMPUTABLE]
     hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in lacking]
     try:
-        with (tree.quarantine / str(entry.id)).open("rb") as stream:
+        with regular.stream(str(tree.quarantine / str(entry.id))) as stream:
             while hashes and (chunk := stream.read(_CHUNK)):
                 for each in hashes:
                     each.update(chunk)
