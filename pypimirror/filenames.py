@@ -51,6 +51,12 @@ _PLATFORM = re.compile(
 _PYTHON_TAG = re.compile(r"[.-]py[0-9](?:\.[0-9]+)?$", re.I)
 
 
+# Of wheels of variants: the tags of interpreters and platforms, and the label behind them.
+_PYTHONS = re.compile(r"[a-z]+[0-9]+(?:_[0-9]+)?(?:\.[a-z]+[0-9]+(?:_[0-9]+)?)*")
+_PLATFORMS = re.compile(r"any|win32|[a-z0-9]+_[A-Za-z0-9_.]+")
+_LABEL = re.compile(r"[0-9a-z._]{1,16}")
+
+
 def check_filename(filename: str, project: str) -> Problem | None:
     """What is wrong with a file's name, or None.
 
@@ -136,6 +142,25 @@ def fold(filename: str) -> str:
 def is_distribution(filename: str) -> bool:
     """Whether a name ends like a distribution; for pages where other things are linked as well."""
     return filename.endswith((".whl", ".tar.gz")) or filename.lower().endswith(EXTENSIONS)
+
+
+def is_variant(filename: str) -> bool:
+    """Whether a file is of a release that has variants (PEP 817 and its successors, drafts).
+
+    A wheel of a variant has one more part than others, its label; `<name>-<version>-variants.json`
+    says what the labels mean, and may change its bytes. Tools that do not know them stumble.
+    """
+    if filename.endswith("-variants.json"):
+        return True
+    parts = filename[:-4].split("-") if filename.endswith(".whl") else []
+    if len(parts) == 7:
+        del parts[2]  # a build number
+    # An ordinary wheel with a build number has six parts, too, and old ones have odd numbers.
+    return len(parts) == 6 and bool(
+        _PYTHONS.fullmatch(parts[2])
+        and _PLATFORMS.fullmatch(parts[4])
+        and _LABEL.fullmatch(parts[5])
+    )
 
 
 def printable(text: str, limit: int = 120) -> str:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pypimirror.model import Problem, Reason
@@ -98,16 +98,22 @@ class Room:
         self._due: dict[int, int] = {}  # bytes that are still to come, by file
         self._lock = threading.Lock()
 
-    def claim(self, sizes: Mapping[int, int]) -> Problem | None:
-        """Speak for the room that files will take, by id; return why there is too little.
+    def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
+        """Speak for the room that files will take, by id; return whose, and why not all of them.
 
+        Small ones come first: what an upstream says of one size decides nothing for the others.
         What was claimed before and has not come yet is not there any more. Raises `OSError`.
         """
         with self._lock:
-            problem = self.shortage(sum(self._due.values()) + sum(sizes.values()))
-            if problem is None:
-                self._due.update(sizes)
-        return problem
+            spoken_for = sum(self._due.values())
+            problem = self.shortage(spoken_for + sum(sizes.values()))
+            left = None if problem is None else free(self._directory)
+            if left is None:
+                taken = set(sizes)
+            else:
+                taken = set(_fitting(sizes, left - self._reserve - spoken_for))
+            self._due.update((number, sizes[number]) for number in taken)
+        return taken, problem
 
     def received(self, file_id: int, size: int) -> None:
         """Take off what came of a file."""
@@ -136,3 +142,12 @@ class Room:
             f"[mirror] reserve keeps {readable(self._reserve)} of them. Free some space or select "
             "less, and run again",
         )
+
+
+def _fitting(sizes: Mapping[int, int], room: int) -> Iterator[int]:
+    """Yield which of these fit together, as many as do."""
+    for number, size in sorted(sizes.items(), key=lambda item: item[1]):
+        room -= size
+        if room < 0:
+            return
+        yield number

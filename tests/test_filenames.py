@@ -17,6 +17,7 @@ from pypimirror.filenames import (
     check_filename,
     fold,
     is_distribution,
+    is_variant,
     printable,
     version_of,
     version_text,
@@ -272,3 +273,29 @@ def test_distributions_are_known_by_their_endings() -> None:
     assert is_distribution("SIX-1.0.EXE")
     for other in ("six-1.0.tar.gz.asc", "six-1.0-py3-none-any.whl.metadata", "six", "index.html"):
         assert not is_distribution(other)
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("six-1.0-variants.json", True),
+        ("six-1.0-py3-none-any-x86_64_v3.whl", True),
+        ("six-1.0-cp312-cp312-linux_x86_64-00000000.whl", True),
+        ("six-1.0-cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64-cu12.whl", True),
+        ("six-1.0-1-cp312-cp312-win32-null.whl", True),
+        ("six-1.0-7build-py2.py3-none-any-a.whl", True),
+        ("six-1.0-py3-none-any.whl", False),
+        ("six-1.0-1-py3-none-any.whl", False),
+        ("six-1.0-rc1-py3-none-any.whl", False),
+        ("six-1.0-rc1-cp27-cp27m-win32.whl", False),
+        ("six-1.0-1-cp312-cp312-linux_x86_64.whl", False),
+        ("six-1.0-beta-cp27-cp27m-win_amd64.whl", False),
+        ("six-variants-1.0.tar.gz", False),
+        ("six-1.0.json", False),
+        ("variants.json", False),
+    ],
+)
+def test_what_is_of_a_variant_is_told_from_all_that_tools_know(
+    filename: str, expected: bool
+) -> None:
+    assert is_variant(filename) == expected

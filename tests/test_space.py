@@ -26,7 +26,7 @@ def test_a_system_that_does_not_say_is_not_taken_for_full(
     unknown = SimpleNamespace(f_blocks=0, f_bavail=0, f_frsize=4096)
     monkeypatch.setattr(os, "statvfs", lambda path: unknown)
     assert free(tmp_path) is None
-    assert Room(tmp_path, 1 << 60).claim({1: 1 << 60}) is None
+    assert Room(tmp_path, 1 << 60).claim({1: 1 << 60}) == ({1}, None)
 
 
 @pytest.mark.parametrize(
@@ -45,31 +45,32 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
 
 
 def test_what_fits_is_claimed_and_what_does_not_is_explained(room: Room, tmp_path: Path) -> None:
-    assert room.claim({1: 900}) is None
+    assert room.claim({1: 900})[1] is None
     room.settle([1])
-    problem = room.claim({1: 500, 2: 401})
+    taken, problem = room.claim({1: 500, 2: 401})
+    assert taken == {2}, "the smallest that fit together"
     assert problem is not None and problem.reason is Reason.DISK
     for said in (str(tmp_path), "901 bytes are needed", "1000 bytes are free", "keeps 100 bytes"):
         assert said in problem.message
 
 
 def test_what_one_has_claimed_is_not_there_for_another_until_it_has_come(room: Room) -> None:
-    assert room.claim({1: 600}) is None
-    assert room.claim({2: 400}) is not None
+    assert room.claim({1: 600})[1] is None
+    assert room.claim({2: 400})[1] is not None
     room.received(1, 200)
-    assert room.claim({2: 400}) is None
+    assert room.claim({2: 400})[1] is None
     room.received(2, 10**9)  # more than announced: never less than nothing
     room.settle([2])
-    assert room.claim({3: 500}) is None
+    assert room.claim({3: 500})[1] is None
 
 
 def test_what_was_refused_is_not_spoken_for(room: Room) -> None:
-    assert room.claim({1: 5000}) is not None
-    assert room.claim({2: 900}) is None
+    assert room.claim({1: 5000})[1] is not None
+    assert room.claim({2: 900})[1] is None
 
 
 def test_less_than_the_reserve_is_a_shortage(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     assert room.shortage() is None
     monkeypatch.setattr(space, "free", lambda path: 99)
     assert room.shortage() is not None
-    assert room.claim({}) is not None
+    assert room.claim({})[1] is not None

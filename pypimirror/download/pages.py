@@ -46,7 +46,12 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
             last_modified=response.headers.get("Last-Modified") or job.last_modified,
             serial=serial,
         )
-    body = whole(response, limit)
+    try:
+        body = whole(response, min(limit, job.max_size or limit))
+    except FetchError as error:
+        if error.reason is not Reason.TOO_LARGE or (job.max_size or limit) >= limit:
+            raise
+        return PageResult(job.id, large=True)
     content_type = response.headers.get("Content-Type", "")
     page = parse_page(body, content_type=content_type, url=response.url, project=job.project)
     linked = None

@@ -59,6 +59,8 @@ class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     etag: str | None = None
     last_modified: str | None = None
     links: bool = False  #: also tell of linked pages and of downloads without a name
+    #: Bytes that the page may have in this answer, unpacked, where fewer than `Hello` allows.
+    max_size: int | None = None
 
     @property
     def cost(self) -> int:
@@ -168,6 +170,7 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     digest: str = ""  #: sha256 of the page's decoded body, hex
     linked: LinkPage | None = None  #: where it leads to, so far as asked for; without `files`
     at: str = ""  #: which of the job's other addresses gave it
+    large: bool = False  #: it has more bytes than the job asked for, and was not read
 
 
 class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):

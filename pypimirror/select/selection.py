@@ -151,6 +151,12 @@ class Selection:
         changes = (verdict.until for verdict in verdicts if verdict.until is not None)
         return Choice([verdict.selected for verdict in verdicts], min(changes, default=None))
 
+    def unmet(self, project: ProjectName, files: Sequence[File]) -> list[str]:
+        """Return the entries that ask for some releases of a project, and find none here."""
+        asked = [e for e in self._projects if e.name == project and not e.is_whole]
+        facts = [Facts(project, file) for file in files] if asked else []
+        return [e.text for e in asked if not any(_matches(e, each) for each in facts)]
+
     def explain(
         self,
         project: ProjectName,

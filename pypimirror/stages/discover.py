@@ -7,7 +7,6 @@ of the upstreams, and writes what `decide` makes of them into the catalog.
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -51,8 +50,10 @@ from pypimirror.stages.decide import Decision, Terms, decide, to_json
 from pypimirror.stages.held import HeldFile, as_before, believed
 from pypimirror.stages.run import Run
 
-#: Pages whose consequences go into the catalog in one transaction.
+#: Pages whose consequences go into the catalog in one transaction, and the files that all of them
+#: may have: a page of 64 MiB has a million, and takes half a gigabyte in memory.
 _COMMIT = 200
+_FILES = 20_000
 
 #: Reasons that speak of the upstream as a whole rather than of one page.
 _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
@@ -100,31 +101,43 @@ def discover(run: Run, ids: Sequence[int]) -> None:
         missing: list[tuple[Row[Any], int]] = []
         absent: list[Row[Any]] = []
         for chunk in _chunks(_ask(run, asked, doubtful)):
-            problems = []
-            read = []
-            for answer in chunk:
-                row, position, problem = answer.row, answer.position, answer.result.problem
-                if problem is None or problem.reason not in _OUTAGE:
-                    run.answered = True
-                if problem is None:
-                    read.append(answer)
-                elif problem.reason is not Reason.MISSING:
-                    problem = msgspec.structs.replace(problem, project=row.name)
-                    problems.append(problem)
-                    outages.append(problem)
-                elif (further := _next_upstream(run, row, position)) is not None:
-                    missing.append((row, further))
-                else:
-                    absent.append(row)
-            _apply(run, read)
+            number = len(chunk)
+            problems = _take(run, chunk, missing, absent)
+            outages += problems
             run.failed(Stage.DISCOVER, problems)
-            run.reporter.advance(Stage.DISCOVER, things=len(chunk))
+            run.reporter.advance(Stage.DISCOVER, things=number)
         again = misses.elsewhere(run, absent, asked_again)
         found = {row.id for row, _ in again}
-        _not_found(run, [row for row in absent if row.id not in found])
+        misses.settle(run, [row for row in absent if row.id not in found])
         asked = missing + again
     if outages and not run.answered:
         run.unreachable = lists.unreachable(run, outages[0])
+
+
+def _take(
+    run: Run,
+    chunk: list[Answer],
+    missing: list[tuple[Row[Any], int]],
+    absent: list[Row[Any]],
+) -> list[Problem]:
+    """Take in answers, and forget them; return what failed, and add what is not there."""
+    problems = []
+    read = []
+    for answer in chunk:
+        row, position, problem = answer.row, answer.position, answer.result.problem
+        if problem is None or problem.reason not in _OUTAGE:
+            run.answered = True
+        if problem is None:
+            read.append(answer)
+        elif problem.reason is not Reason.MISSING:
+            problems.append(msgspec.structs.replace(problem, project=row.name))
+        elif (further := _next_upstream(run, row, position)) is not None:
+            missing.append((row, further))
+        else:
+            absent.append(row)
+    _apply(run, read)
+    chunk.clear()  # it may be large, and whoever asks for the next still has it in hand
+    return problems
 
 
 def _first_upstream(run: Run, row: Row[Any]) -> int:
@@ -156,6 +169,7 @@ def _ask(
             yield answer
         else:
             failed.append(answer)
+        del answer, result  # not held while the next one comes
     yield from alternates.instead(run, failed)
 
 
@@ -179,8 +193,18 @@ def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> Fetc
     return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
 
-def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
-    while chunk := list(itertools.islice(items, _COMMIT)):
+def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
+    """Cut what arrives into pieces that are few, and together not large."""
+    chunk: list[Answer] = []
+    held = 0
+    for answer in answers:
+        chunk.append(answer)
+        held += len(answer.result.page.files) if answer.result.page is not None else 0
+        del answer
+        if len(chunk) == _COMMIT or held >= _FILES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
         yield chunk
 
 
@@ -290,6 +314,7 @@ def _read_page(
     decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
     if known is not None:
         decision.refused.extend(known.refused)
+    decision.refused.extend(misses.unmet(run, upstream, page, held))
     for warning in page.warnings:
         run.reporter.note("warning", f"{row.name}: {warning}")
     active = page.status is ProjectStatus.ACTIVE
@@ -368,18 +393,3 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
         files_linked=sum(d.linked for d in decisions.values()),
         files_reused=sum(d.reused for d in decisions.values()),
     )
-
-
-def _not_found(run: Run, absent: Sequence[Row[Any]]) -> None:
-    """Deal with projects that no upstream has.
-
-    One that was mirrored is gone upstream. One that was not is a wrong name, or a list that is
-    older than the truth.
-    """
-    if not absent:
-        return
-    with run.catalog.write() as connection:
-        keep.deleted(run, connection, (row for row in absent if row.api_version is not None))
-        projects.drop(connection, [row.id for row in absent if row.api_version is None])
-    listings.note_nowhere(run, (row for row in absent if row.api_version is None))
-    run.failed(Stage.DISCOVER, misses.problems(run, absent))

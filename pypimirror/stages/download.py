@@ -58,7 +58,8 @@ def download(run: Run, ids: Sequence[int]) -> None:
     run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
     if run.is_cut_off(due) or not due:
         return
-    if not _is_room(run, due):
+    due = _with_room(run, due)
+    if not due:
         return
     failed: dict[int, FileResult] = {}
     try:
@@ -70,16 +71,17 @@ def download(run: Run, ids: Sequence[int]) -> None:
         _give_up(run, due, chunk)
 
 
-def _is_room(run: Run, due: Mapping[int, Row[Any]]) -> bool:
-    """Whether the disk has room for what is due; once it has not, nothing more is fetched.
+def _with_room(run: Run, due: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
+    """Return what of it the disk has room for; what is left out stays wanted, and is told.
 
-    All else goes on: pages are published and bytes are removed, which may be what makes room.
+    All else goes on: others are fetched, pages are published, and bytes are removed, which may be
+    what makes room.
     """
-    if run.no_room is None:
-        run.no_room = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
-    if run.no_room is not None:
-        run.hindered(run.no_room)
-    return run.no_room is None
+    taken, problem = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
+    run.no_room = run.no_room or problem
+    if problem is not None and not taken:
+        run.hindered(problem)
+    return {number: row for number, row in due.items() if number in taken}
 
 
 def _to_come(run: Run, row: Row[Any]) -> int:

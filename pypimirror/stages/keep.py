@@ -36,9 +36,10 @@ _MARK = "keep"
 def follow(run: Run) -> None:
     """Have a changed configuration take effect on what is kept, or about to go."""
     keep = run.config.delete.keep
-    with run.catalog.write() as connection:
+    with run.catalog.read() as connection:
         if (projects.get_mark(connection, _MARK) is not None) == keep:
             return
+    with run.catalog.write() as connection:
         if keep:
             leaving.keep_back(connection)
         else:

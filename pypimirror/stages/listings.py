@@ -16,7 +16,7 @@ A list is a claim as any other. The rules:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
@@ -59,12 +59,22 @@ class Listings:
     told: list[str] = field(default_factory=list)
 
 
-def odd_places(upstream: UpstreamSection, answer: ListResult, found: ProjectList) -> dict[str, str]:
-    """Return where a list says that pages are which are not where one looks."""
+def odd_places(
+    upstream: UpstreamSection,
+    answer: ListResult,
+    found: ProjectList,
+    wanted: Collection[str] | None = None,
+) -> dict[str, str]:
+    """Return where a list says that pages are which are not where one looks.
+
+    Of the `wanted` projects, since a list may have a million, or of all.
+    """
     base = answer.url or upstream.url
     places: dict[str, str] = {}
     for entry in found.projects:
         name = canonicalize_name(entry.name) if _is_odd(entry.name) else entry.name
+        if wanted is not None and name not in wanted:
+            continue
         link = found.links.get(entry.name)
         if link is None and name == entry.name and base == upstream.url:
             continue

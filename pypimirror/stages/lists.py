@@ -128,6 +128,7 @@ def compare(run: Run) -> None:
     asked: list[_Asked] = []
     memories: dict[str, dict[str, Any]] = {}  # of the lists that were read now
     failed: list[tuple[UpstreamSection, Problem]] = []
+    read: list[tuple[int, ListResult, ProjectList]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for position, upstream in enumerate(run.config.upstream):
         known = asking.validators(run, upstream)
@@ -140,7 +141,7 @@ def compare(run: Run) -> None:
             serials = trust.believed(run, upstream.name, _serials(found))
             done = complete and own and None not in serials.values()
             memories[upstream.name] = asking.memory(run, answer, found, done=done)
-            run.listings.places[upstream.name] = listings.odd_places(upstream, answer, found)
+            read.append((position, answer, found))
         elif not answer.not_modified and answer.problem is not None:
             failed.append((upstream, answer.problem))
         run.listings.read.add(upstream.name)
@@ -155,6 +156,7 @@ def compare(run: Run) -> None:
     if all(one.serials == {} for one in asked):
         listings.tell_empty(run)
     shown = _hold_against_catalog(run, asked, complete=complete)
+    _note_places(run, read, shown)
     with run.catalog.write() as connection:
         for position, names in shown.changed.items():
             for chunk in projects.chunks(names):
@@ -169,6 +171,17 @@ def compare(run: Run) -> None:
             projects.set_list(connection, name, **values)
             projects.set_mark_once(connection, _listed_mark(name), "")
     run.count(projects_seen=shown.seen)
+
+
+def _note_places(
+    run: Run, read: Sequence[tuple[int, ListResult, ProjectList]], shown: _Found
+) -> None:
+    """Note where the lists that were read say that pages are, of projects that are looked at."""
+    for position, answer, found in read:
+        upstream = run.config.upstream[position]
+        looked_at = {*shown.changed[position], *run.selection.named}
+        places = listings.odd_places(upstream, answer, found, looked_at)
+        run.listings.places[upstream.name] = places
 
 
 def _is_silent(one: _Asked, shown: _Found) -> bool:

@@ -8,17 +8,28 @@ index is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urljoin
 
 from sqlalchemy import Row
 
 from pypimirror import regular
+from pypimirror.catalog import projects
 from pypimirror.download.protocol import FetchList, ListResult
-from pypimirror.model import Problem, ProjectList, ProjectName, ReadError, Reason
+from pypimirror.model import (
+    Problem,
+    ProjectList,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    ReadError,
+    Reason,
+    Stage,
+)
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import listings
+from pypimirror.stages import keep, listings
+from pypimirror.stages.held import HeldFile
 from pypimirror.stages.run import Run
 from pypimirror.upstream.listing import parse_list
 
@@ -57,11 +68,49 @@ def listed_at(run: Run, upstream: UpstreamSection, project: str) -> str | None:
     return run.listings.places[upstream.name].get(project)
 
 
+def settle(run: Run, absent: Sequence[Row[Any]]) -> None:
+    """Deal with projects that no upstream has.
+
+    One that was mirrored is gone upstream. One that was not is a wrong name, or a list that is
+    older than the truth.
+    """
+    if not absent:
+        return
+    with run.catalog.write() as connection:
+        keep.deleted(run, connection, (row for row in absent if row.api_version is not None))
+        projects.drop(connection, [row.id for row in absent if row.api_version is None])
+    listings.note_nowhere(run, (row for row in absent if row.api_version is None))
+    run.failed(Stage.DISCOVER, problems(run, absent))
+
+
 def problems(run: Run, absent: Sequence[Row[Any]]) -> Iterator[Problem]:
     """Yield what there is to say of projects that no upstream has."""
     for row in absent:
         if is_named(run, row.name) and not (row.kept is not None and run.config.delete.keep):
             yield Problem(Reason.MISSING, _message(run, row), row.name)
+
+
+def unmet(
+    run: Run, upstream: UpstreamSection, page: ProjectPage, held: Mapping[str, HeldFile]
+) -> Iterator[Problem]:
+    """Yield what there is to say of releases that somebody named, and of which a page has none.
+
+    What is kept though it is deleted counts. A page that is not whole says nothing.
+    """
+    if page.partial or page.status is ProjectStatus.QUARANTINED:
+        return
+    if not page.files and not page.problems and is_named(run, page.project):
+        told = (
+            f"{page.project}: its page at {upstream.name} has no files; no other upstream is asked"
+        )
+        run.reporter.note("warning", told)
+    kept = [old.as_file() for old in held.values() if old.kept is not None]
+    for text in run.selection.unmet(ProjectName(page.project), [*page.files, *kept]):
+        said = (
+            f"{page.project}: no file on its page at {upstream.name} is of {text}; check the "
+            "version, and the hashes if there are any, in select.projects"
+        )
+        yield Problem(Reason.MISSING, said, page.project)
 
 
 def _message(run: Run, row: Row[Any]) -> str:

@@ -193,6 +193,10 @@ class Run:
     room: Room = field(init=False)
     #: Which of the threads that do batches is at work.
     turns: Turns = field(default_factory=Turns)
+    #: Batches that may be under way at once.
+    most_at_once: int = 1
+    #: Held by the thread that has large pages in hand.
+    _large_pages: threading.RLock = field(default_factory=threading.RLock)
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _set_aside: int = 0  # bytes that went to quarantine since it was trimmed
     #: The download workers and the verification workers; their processes start when there is work.
@@ -321,6 +325,16 @@ class Run:
                 rest = result.transferred - told.pop(result.id, 0)
                 self.reporter.advance(Stage.DOWNLOAD, size=max(0, rest))
             yield result
+
+    @contextmanager
+    def large_pages(self) -> Iterator[None]:
+        """Wait until no other batch has large pages in hand, and keep others from having any."""
+        with self.turns.given_up():  # whoever has some may wait for its turn
+            self._large_pages.acquire()
+        try:
+            yield
+        finally:
+            self._large_pages.release()
 
     def check(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Let the verification workers do `jobs`; yield the answers as they come."""

@@ -120,6 +120,7 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
     found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
     first = list(itertools.islice(found, 2))
     run.idle = not first
+    run.most_at_once = LANES if len(first) > 1 else 1
     if len(first) < 2:  # most runs: no threads, and the order of all steps is certain
         for batch in first:
             _lane(run, call, stages, batch)

@@ -31,7 +31,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 import msgspec
 
 from pypimirror.bounded import MAX_SPECIFIER
-from pypimirror.filenames import fold, printable
+from pypimirror.filenames import fold, is_variant, printable
 from pypimirror.model import ALGORITHMS, NEWEST_API, File, Problem, ProjectStatus, ReadError, Reason
 
 #: Problems of one page that are told one by one; the rest is only counted. A page of garbage
@@ -281,8 +281,10 @@ class Collector:
         self._untold = 0
 
     def add(self, file: File) -> None:
-        """Take a file, if its name is still free."""
+        """Take a file, if its name is still free; what is of a variant is left out."""
         name = file.filename
+        if is_variant(name):
+            return
         taken = self._by_fold.setdefault(fold(name), name)
         if taken != name:
             other = f"its name differs from {printable(taken)} only by case or Unicode form"

@@ -41,7 +41,7 @@ import re
 from urllib.parse import unquote
 
 from pypimirror import bounded
-from pypimirror.filenames import check_filename, is_distribution, printable
+from pypimirror.filenames import check_filename, is_distribution, is_variant, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_METADATA,
@@ -184,6 +184,8 @@ class _Page:
         if not filename:
             return
         self.links += 1
+        if is_variant(filename):
+            return
         if problem := check_filename(filename, self._project):
             self.collected.refuse_for(problem)
             return

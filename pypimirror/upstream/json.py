@@ -12,9 +12,11 @@ a warning. What is left out is never taken for its absence without a word.
 =====================  =================================================================
 of the page            what happens to it
 =====================  =================================================================
-meta                   api-version: used; another major version, or none, is refused with the page.
+meta                   api-version: used; another major version is refused with the page. Without
+                       one it is 1.0, and told: pip takes such a page. Where there is no
+                       file either, nothing says that it is a page: refused
                        _last-serial: `bounded.serial`; told where it is none. Others are told.
-name                   must be the project's, else the page is refused
+name                   must be the project's, else the page is refused; told where there is none
 files                  used; what is no list is refused with the page
 versions               passed on; those too long for one are told. No list of texts: the page
                        is refused
@@ -27,7 +29,8 @@ any other              passed on; told where it cannot be
 =====================  =================================================================
 of a file              what happens to it
 =====================  =================================================================
-filename               used; refused where unsafe, another project's, or no text
+filename               used; refused where unsafe, another project's, or no text. Wheels of
+                       variants and their variants.json are left out (`filenames.is_variant`)
 url                    used; refused where unsafe or no text. Digests in its fragment are
                        claims like those in hashes: both must be met
 hashes                 used; refused where a digest is none of its algorithm, or the types are
@@ -56,7 +59,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from pypimirror import bounded, moments
-from pypimirror.filenames import check_filename, printable
+from pypimirror.filenames import check_filename, is_variant, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_TIMES,
@@ -91,7 +94,7 @@ _Metadata = bool | dict[str, str] | None
 
 
 class _Meta(msgspec.Struct, rename="kebab"):
-    api_version: str
+    api_version: str | None = None
 
 
 class _Status(msgspec.Struct):
@@ -100,8 +103,8 @@ class _Status(msgspec.Struct):
 
 
 class _Page(msgspec.Struct, rename="kebab"):
-    name: str
     files: list[Any]
+    name: str | msgspec.UnsetType = msgspec.UNSET
     versions: list[str] | None = None
     project_status: _Status | None = None
 
@@ -134,21 +137,25 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     that cannot be used is a problem of the page.
     """
     document = decode(body, url=url, project=project)
-    version, warned, serial = read_meta(document, url=url, project=project)
+    version, warned, serial = read_meta(document, "files", url=url, project=project)
     unused = Unused()
     try:
         page = msgspec.convert(document, _Page)
     except msgspec.ValidationError as error:
         raise unusable(Reason.BAD_PAGE, f"{error}", url=url, project=project) from None
-    if not page.name.isascii() or canonicalize_name(page.name) != project:
-        message = f"the page of {project} is about {printable(page.name)!r}"
+    warnings = list(warned)
+    name = page.name
+    if isinstance(name, msgspec.UnsetType):
+        name = project
+        warnings.append("it does not say whose it is")
+    if not name.isascii() or canonicalize_name(name) != project:
+        message = f"the page of {project} is about {printable(name)!r}"
         raise unusable(Reason.WRONG_PROJECT, message, url=url, project=project)
     has_nul = b"\\u0000" in body
     if has_nul and not _can_be_kept([page.versions, document.get("project-status")]):
         message = "it has a NUL character in its versions or its status"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
 
-    warnings = list(warned)
     stated = page.project_status or _Status()
     status = status_of(stated.status, warnings)
     tell_unknown(document.get("project-status"), _STATUS_KEYS, unused)
@@ -159,7 +166,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     extra = reader.unknown(document, _PAGE_KEYS)
     return ProjectPage(
         project=project,
-        name=page.name,
+        name=name,
         api_version=version,
         serial=serial,
         status=status,
@@ -225,17 +232,26 @@ def tell_unknown(item: Any, known: set[str], unused: Unused) -> None:
 
 
 def read_meta(
-    document: dict[str, Any], *, url: str, project: str = ""
+    document: dict[str, Any], content: str, *, url: str, project: str = ""
 ) -> tuple[tuple[int, int], tuple[str, ...], int | None]:
-    """API version, warnings and serial of a page or a list. Raises `ReadError`."""
+    """API version, warnings and serial of a page or a list. Raises `ReadError`.
+
+    `content` is the key of what it is there for. What states no version and has nothing of that
+    either may be anything: taking it for an empty page would mean that all files are gone.
+    """
     meta = document.get("meta")
     try:
-        stated = msgspec.convert(meta, _Meta)
+        stated = msgspec.convert({} if meta is None else meta, _Meta)
     except msgspec.ValidationError as error:
         message = f"{error} of meta; this is no answer of a simple API"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
-    version, warnings = api_version(stated.api_version, url=url, project=project)
+    version, warnings = api_version(stated.api_version or "1.0", url=url, project=project)
     told = [*warnings]
+    if stated.api_version is None and not document.get(content):
+        message = f"it states no API version and has no {content}; this is no answer of an index"
+        raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
+    if stated.api_version is None:
+        told.append("it states no API version, and is taken for 1.0")
     unused = Unused()
     tell_unknown(meta, _META_KEYS, unused)
     told.extend(unused.warnings())
@@ -265,6 +281,8 @@ class _Files:
             self.collected.refuse(
                 Reason.BAD_PAGE, f"{error}", file=name if isinstance(name, str) else ""
             )
+            return
+        if is_variant(stated.filename):
             return
         if problem := check_filename(stated.filename, self._project):
             self.collected.refuse_for(problem)

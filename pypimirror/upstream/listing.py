@@ -108,7 +108,9 @@ def _parse_json(body: bytes, url: str) -> ProjectList:
         meta, projects = listed.meta, listed.projects
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         meta, projects, warnings = _one_by_one(body, url)
-    version, warned, serial = json.read_meta({"meta": meta}, url=url)
+    version, warned, serial = json.read_meta(
+        {"meta": meta, "projects": projects}, "projects", url=url
+    )
     projects, left_out = _usable(projects)
     return ProjectList(projects, version, serial, (*warned, *warnings, *left_out))
 
@@ -117,7 +119,7 @@ def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[
     """A list that is not as it should be: what can be used of it."""
     document = json.decode(body, url=url)
     meta = document.get("meta")
-    json.read_meta(document, url=url)  # another major version says better what is wrong
+    json.read_meta(document, "projects", url=url)  # another major version says better what is wrong
     entries = document.get("projects")
     if not isinstance(entries, list):
         raise unusable(Reason.BAD_PAGE, "it has no list of projects", url=url)

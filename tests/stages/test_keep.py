@@ -196,6 +196,18 @@ def test_switched_off_all_that_was_kept_leaves(keeping: Mirror, simulator: Simul
     assert keeping.query("SELECT id FROM files WHERE kept IS NOT NULL") == []
 
 
+def test_a_release_that_is_named_and_kept_is_not_missed(
+    keeping: Mirror, simulator: Simulator
+) -> None:
+    keeping.select("six==1.0", "idna")
+    assert keeping.sync().state == "completed"
+    first(simulator, "six").remove()
+    keeping.sync()
+    simulator.project("six").touch()
+    assert keeping.sync().state == "completed"
+    assert marks(keeping, "six") == {"six-1.0-py3-none-any.whl": True}
+
+
 def test_other_bytes_under_a_kept_name_are_refused(keeping: Mirror, simulator: Simulator) -> None:
     gone = first(simulator, "six")
     before = bytes(gone.content)

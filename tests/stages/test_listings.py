@@ -207,6 +207,32 @@ def test_a_named_project_that_is_nowhere_any_more_is_told_in_every_run(
     assert mirror.projects == ["idna"]
 
 
+@pytest.mark.parametrize("entry", ["six==9.9", "six>=2,<3"])
+def test_a_named_release_that_is_nowhere_is_told_in_every_run(
+    mirror: Mirror, simulator: Simulator, entry: str
+) -> None:
+    offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    mirror.select("six==1.0", entry, "idna")
+    for _ in range(2):
+        result = mirror.sync()
+        assert result.state == "incomplete"
+        reason, message = only(result)
+        assert reason is Reason.MISSING
+        assert entry in message
+        assert mirror.files("six") == ["six-1.0-py3-none-any.whl"]
+    offer(simulator, "six", "9.9" if "9.9" in entry else "2.5")
+    assert mirror.sync().state == "completed"
+    assert len(mirror.files("six")) == 2
+
+
+def test_a_hash_that_no_file_has_is_told(mirror: Mirror, simulator: Simulator) -> None:
+    offer(simulator, "six", "1.0")
+    (mirror.base / "requirements.txt").write_text(f"six==1.0 --hash=sha256:{'0' * 64}\n")
+    mirror.select("-r requirements.txt")
+    assert "hashes" in only(mirror.sync())[1]
+
+
 @pytest.mark.parametrize("select", [[], ["s*"], ["six"]])
 def test_the_last_project_does_not_go_in_silence(
     mirror: Mirror, simulator: Simulator, select: list[str]

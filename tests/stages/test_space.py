@@ -98,6 +98,25 @@ def test_bytes_that_are_here_already_need_no_room(
 
 
 @pytest.mark.parametrize("number", [1, 3])
+def test_a_size_that_does_not_fit_is_left_out_and_takes_no_room_from_others(
+    mirror: Mirror, simulator: Simulator, disk: list[int], number: int
+) -> None:
+    """Be it true or false: the upstream's word for one file decides nothing for another."""
+    mirror.configure(mirror={"reserve": RESERVE})
+    liars = offer(simulator, "evil", *(f"{n}.0" for n in range(number)))
+    for file in liars:
+        file.set(size=1 << 30)
+    disk[0] = RESERVE + (1 << 30) - 1
+    good = [*offer(simulator, "six", "1.0"), *offer(simulator, "a", "1.0")]
+    for _ in range(2):
+        result = mirror.sync()
+        assert result.state == "failed"
+        assert "not enough space" in result.message
+        assert all(mirror.holds(file) for file in good)
+        assert {mirror.state(file.filename) for file in liars} == {"wanted"}
+
+
+@pytest.mark.parametrize("number", [1, 3])
 def test_a_claimed_size_that_is_refused_anyway_takes_no_room_from_others(
     mirror: Mirror, simulator: Simulator, number: int
 ) -> None:

@@ -410,3 +410,18 @@ def test_no_temporary_file_is_left_behind(mirror: Mirror, simulator: Simulator) 
         "lock", "catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "identity",
         "generation",
     }  # fmt: skip
+
+
+def test_variants_of_wheels_are_left_out_and_harm_nobody(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """`packaging` raises on their names, and variants.json may change its bytes."""
+    mirror.select("six")
+    (file,) = offer(simulator, "six", "1.0")
+    names = "six-1.0-variants.json", "six-1.0-py3-none-any-x86_64_v3.whl"
+    odd = [simulator.add_file("six", name, bytes(file.content)) for name in names]
+    for _ in range(2):
+        assert mirror.sync().state == "completed"
+        assert mirror.files("six") == [file.filename]
+        odd[0].content = b"{}"
+        simulator.project("six").touch()

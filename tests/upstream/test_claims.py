@@ -33,8 +33,8 @@ ON_THE_PAGE: list[tuple[str, Any, str]] = [
     ("meta", {"api-version": "1.1", "tracks": []}, TOLD),
     ("meta", {"api-version": "1.1", "_last-serial": {}}, TOLD),
     ("meta", {"api-version": "2.0"}, PAGE),
-    ("meta", None, PAGE),
-    ("meta", {"api-version": None}, PAGE),
+    ("meta", None, TOLD),  # pip takes such a page
+    ("meta", {"api-version": None}, TOLD),
     ("name", "SIX", USED),
     ("name", "seven", PAGE),
     ("name", ["six"], PAGE),

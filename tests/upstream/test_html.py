@@ -456,3 +456,12 @@ def test_what_another_reader_finds(written: ProjectPage) -> None:
     assert [(file.url, file.requires_python, file.yanked) for file in read(body).files] == [
         (other.url, other.requires_python, other.yanked_reason) for other in found
     ]
+
+
+def test_what_is_of_a_variant_is_left_out_quietly() -> None:
+    odd = ["six-1.0-variants.json", "six-1.0-py3-none-any-x86_64_v3.whl"]
+    links = [f'<a href="{name}">{name}</a>' for name in ["six-1.0.tar.gz", *odd]]
+    found = read(document(*links))
+    assert [file.filename for file in found.files] == ["six-1.0.tar.gz"]
+    assert not found.problems
+    assert not found.warnings

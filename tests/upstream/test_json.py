@@ -159,11 +159,29 @@ def test_invalid_json(body: bytes) -> None:
     assert refused(body) is Reason.BAD_PAGE
 
 
-@pytest.mark.parametrize("key", ["meta", "name", "files"])
-def test_missing_key(key: str) -> None:
+def test_a_page_without_files_is_none() -> None:
     document = page(entry())
-    del document[key]
+    del document["files"]
     assert refused(document) is Reason.BAD_PAGE
+
+
+@pytest.mark.parametrize("keys", [{"meta"}, {"name"}, {"meta", "name"}, {"api-version"}])
+def test_a_page_that_pip_takes_without_saying_what_it_is_is_taken_with_a_warning(
+    keys: set[str],
+) -> None:
+    document = page(entry())
+    for key in keys & document.keys():
+        del document[key]
+    if "api-version" in keys:
+        document["meta"] = {}
+    found = read(document)
+    assert [file.filename for file in found.files] == [entry()["filename"]]
+    assert found.name == "six"
+    assert len(found.warnings) == len(keys)
+    if keys != {"name"}:
+        assert found.api_version == (1, 0)
+        # An empty answer of anything else is no page that has lost all files.
+        assert refused(document | {"files": []}) is Reason.BAD_PAGE
 
 
 @pytest.mark.parametrize(
@@ -602,3 +620,12 @@ def test_a_good_file_survives_any_company(document: Any) -> None:
 @given(PAGES)
 def test_what_is_written_is_what_is_read(written: ProjectPage) -> None:
     assert read(as_json(written)).files == written.files
+
+
+def test_what_is_of_a_variant_is_left_out_quietly_whatever_is_wrong_with_it() -> None:
+    odd = ["six-1.0-variants.json", "six-1.0-py3-none-any-x86_64_v3.whl"]
+    files = [entry() | {"filename": name, "hashes": {"sha256": "none"}} for name in odd]
+    found = read(page(entry(), *files))
+    assert [file.filename for file in found.files] == [entry()["filename"]]
+    assert not found.problems
+    assert not found.warnings

@@ -78,6 +78,17 @@ def test_a_list_that_cannot_be_read(body: bytes) -> None:
     assert refused(body) is Reason.BAD_PAGE
 
 
+@pytest.mark.parametrize("stated", [{}, {"meta": {}}, {"meta": None}])
+def test_a_list_of_no_stated_version_is_one_with_a_warning_where_it_has_projects(
+    stated: dict[str, Any],
+) -> None:
+    found = read(encode({**stated, "projects": [{"name": "six"}]}))
+    assert [project.name for project in found.projects] == ["six"]
+    assert found.api_version == (1, 0)
+    assert "no API version" in found.warnings[0]
+    assert refused(encode({**stated, "projects": []})) is Reason.BAD_PAGE
+
+
 @pytest.mark.parametrize(
     "entry",
     [None, 5, "seven", [], {}, {"name": None}],
