@@ -16,7 +16,8 @@ meta                   api-version: used; another major version is refused with 
                        one it is 1.0, and told: pip takes such a page. Where there is no
                        file either, nothing says that it is a page: refused
                        _last-serial: `bounded.serial`; told where it is none. Others are told.
-name                   must be the project's, else the page is refused; told where there is none
+name                   must be the project's, else the page is refused. Told where there is none,
+                       and refused where there is no file either
 files                  used; what is no list is refused with the page
 versions               passed on; those too long for one are told. No list of texts: the page
                        is refused
@@ -146,6 +147,9 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     warnings = list(warned)
     name = page.name
     if isinstance(name, msgspec.UnsetType):
+        if not page.files:
+            message = "it says neither whose page it is nor has it files"
+            raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
         name = project
         warnings.append("it does not say whose it is")
     if not name.isascii() or canonicalize_name(name) != project:

@@ -180,8 +180,8 @@ def test_a_page_that_pip_takes_without_saying_what_it_is_is_taken_with_a_warning
     assert len(found.warnings) == len(keys)
     if keys != {"name"}:
         assert found.api_version == (1, 0)
-        # An empty answer of anything else is no page that has lost all files.
-        assert refused(document | {"files": []}) is Reason.BAD_PAGE
+    # An empty answer of anything else is no page that has lost all files.
+    assert refused(document | {"files": []}) is Reason.BAD_PAGE
 
 
 @pytest.mark.parametrize(
