@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    func,
     or_,
     select,
     update,
@@ -300,12 +301,32 @@ def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterato
 def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
     """Return ids and projects of proven files with less than `weakest` for a proof.
 
-    They are the next of them, in the order of their ids, behind id `after`.
+    What the operator has released stays as it is. They are the next of them, in the order of
+    their ids, behind id `after`.
     """
     query = select(files.c.id, files.c.project_id).where(
-        files.c.id > after, files.c.state.in_(list(PROVEN)), files.c.proof > weakest
+        files.c.id > after,
+        files.c.state.in_(list(PROVEN)),
+        files.c.proof > weakest,
+        files.c.released.is_distinct_from(files.c.sha256),
     )
     return list(connection.execute(query.order_by(files.c.id).limit(CHUNK)))
+
+
+def fetched_as(connection: Connection, filename: str) -> list[Row[Any]]:
+    """Return files of this name whose bytes wait to be proven, of any project."""
+    query = select(files).where(files.c.state == State.FETCHED, files.c.filename == filename)
+    return list(connection.execute(query))
+
+
+def count_released(connection: Connection) -> int:
+    """Return how many files are mirrored only since the operator has released their bytes."""
+    query = select(func.count()).where(
+        files.c.released.is_not(None),
+        files.c.released == files.c.sha256,
+        files.c.state.in_(list(PROVEN)),
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:

@@ -106,6 +106,7 @@ files = Table(
     Column("proof", SmallInteger),  # a verify.proof.Proof; null until proven
     Column("proof_algorithm", Text),  # the strongest claim that the bytes meet; null where none
     Column("proof_source", Text),  # who made the claims; null where nobody did
+    Column("released", LargeBinary),  # sha256 of bytes that the operator lets in as they are
     Column("proven_at", Float),  # last time that the bytes were seen to be right
     Column("stamp", BigInteger),  # of inode, size and mtime then; see tree.stamp
     Column("metadata_claim", LargeBinary),  # sha256; empty where offered without any
@@ -135,6 +136,8 @@ _held = files.c.withdrawn_at.is_not(None)
 Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held)
 _kept = files.c.kept.is_not(None)
 Index("ix_files_kept", files.c.project_id, sqlite_where=_kept)
+_released = files.c.released.is_not(None)
+Index("ix_files_released", files.c.id, sqlite_where=_released)
 _waits = files.c.next_try.is_not(None)
 Index("ix_files_next_try", files.c.next_try, sqlite_where=_waits)
 

@@ -57,6 +57,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
             "files": counted,
             "bytes": size,
             "kept": dict(zip(("files", "projects"), leaving.count_kept(connection), strict=True)),
+            "released": files.count_released(connection),
             "last_run": show.run_document(last[0]) if last else None,
         }
     if as_json:
@@ -70,6 +71,11 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         out.print(
             "  {files} files of {projects} projects are kept though the upstream "
             "deleted them".format(**document["kept"])
+        )
+    if document["released"]:
+        out.print(
+            f"  {document['released']} files are here since they were released, with "
+            "'pypimirror quarantine release', and not by any proof"
         )
     if document["last_run"]:
         run = document["last_run"]

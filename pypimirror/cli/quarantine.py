@@ -10,6 +10,7 @@ from pypimirror.cli.amounts import amount, when
 from pypimirror.cli.output import out, print_json
 from pypimirror.cli.table import Column
 from pypimirror.config import Config
+from pypimirror.model import Reason
 from pypimirror.stages import quarantine
 from pypimirror.stages.quarantine import Entry
 from pypimirror.stages.record import open_mirror
@@ -65,18 +66,42 @@ def _claims(title: str, digests: dict[str, str], size: int | None) -> None:
 
 
 def release(config: Config, name: str, *, as_json: bool) -> None:
-    """Put an entry's bytes back before verification, for the next sync to prove."""
+    """Put an entry's bytes back before verification, for the next sync to prove.
+
+    Where the archive contradicts itself, or where a file of this name waits for a better proof,
+    these very bytes are let in all the same.
+    """
     with open_mirror(config) as (catalog, tree):
-        entry = quarantine.find(tree, name)
+        try:
+            entry = quarantine.find(tree, name)
+        except quarantine.NotInQuarantineError:
+            sha256 = quarantine.let_in(catalog, tree, name)
+            if sha256 is None:
+                raise
+            _tell_released(name, sha256, as_json=as_json)
+            return
         with catalog.read() as connection:
             last = runs.recent(connection, 1)
         done = quarantine.release(catalog, tree, entry, last[0].id if last else 0)
     if as_json:
         print_json({"file": entry.file, "released": done})
+    elif done and entry.reason is Reason.BAD_ARCHIVE:
+        _tell_released(entry.file, entry.observed["sha256"], as_json=False)
     elif done:
         out.print(f"{entry.file}: the next 'pypimirror sync' verifies it again.", markup=False)
     else:
         out.print(f"{entry.file}: is not waiting for bytes any more; nothing done.", markup=False)
+
+
+def _tell_released(file: str, sha256: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"file": file, "released": True})
+        return
+    out.print(
+        f"{file}: the next 'pypimirror sync' lets in these bytes, with sha256 {sha256}, if they "
+        "can be read to their end and contradict no digest.",
+        markup=False,
+    )
 
 
 def clear(config: Config, name: str | None, *, as_json: bool) -> None:

@@ -57,6 +57,8 @@ _AWAITED = _UNSEEN | {State.LINKED}
 _UNCHECKED = (
     "nobody tells its sha256, so installers could not check what a page of metadata_only leads to"
 )
+#: What a digest that an upstream gives later may contradict: nobody gave one before.
+_OWN = frozenset({Proof.STRUCTURE, Proof.PARTIAL, Proof.RELEASED})
 _OTHER_METADATA = (
     "the upstream announces other core metadata than the wheel carries; it is served without"
 )
@@ -212,7 +214,7 @@ def _known(
                 row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN}
                 row["proof_source"] = source
             decision.reused += state in PROVEN and not is_linked
-        elif terms.replace_changed or old.proof in (Proof.STRUCTURE, Proof.PARTIAL):
+        elif terms.replace_changed or old.proof in _OWN:
             if row["sha256"] is None and is_linked:
                 decision.refused.append(refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
                 return

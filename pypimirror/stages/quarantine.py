@@ -3,6 +3,11 @@
 An entry is two files in `.pypimirror/quarantine`: the bytes, named by the file's id in the
 catalog, and a report in JSON of what was claimed and what was seen. Never served. Releasing an
 entry puts its bytes back before verification, not behind it.
+
+It is also the one way in for a file that no upstream gives a digest of, that installers take, and
+that cannot be proven: its archive contradicts itself, or could be checked in part only. The catalog
+notes which bytes the operator has released, by their sha256. They must be whole, safe and of their
+project all the same, and must meet every digest that is claimed.
 """
 
 from __future__ import annotations
@@ -24,8 +29,10 @@ from pypimirror.config import ConfigError
 from pypimirror.model import Problem, Reason
 from pypimirror.sections import QuarantineSection
 from pypimirror.stages.claims import claims_of
+from pypimirror.stages.held import MAIN
 from pypimirror.stages.run import Run
 from pypimirror.tree import Tree
+from pypimirror.verify.digests import hash_file
 
 #: Algorithms whose digests have one length, and so can be held against a claim.
 _COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
@@ -139,6 +146,9 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
     the entry stays as it is.
     """
     bytes_path = tree.quarantine / str(entry.id)
+    released = None
+    if entry.reason is Reason.BAD_ARCHIVE:
+        released = bytes.fromhex(entry.observed[MAIN])
     with catalog.write() as connection:
         row = files.get(connection, entry.id)
         if row is None or row.state not in (State.QUARANTINED, State.WANTED, State.FAILED):
@@ -148,10 +158,30 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
         if not regular.is_here(str(bytes_path)):
             return False
         tree.release(str(entry.id), entry.id)
-        files.move(connection, State.FETCHED, [{"id": entry.id}], run_id)
+        files.move(connection, State.FETCHED, [{"id": entry.id, "released": released}], run_id)
         projects.touch(connection, [row.project_id])
     discard(tree, entry)
     return True
+
+
+def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
+    """Release a file of this name that waits for a better proof; return its sha256 in hex.
+
+    None where there is none. What is in quarantine is `release`'s.
+    """
+    with catalog.read() as connection:
+        rows = files.fetched_as(connection, name)
+    found: list[tuple[Row[Any], bytes]] = []
+    for row in rows:
+        if row.proof is not None:
+            found.append((row, row.sha256))
+        elif tree.is_staged(row.id):
+            digests = hash_file(tree.staged(row.id), [MAIN])[1]
+            found.append((row, bytes.fromhex(digests[MAIN])))
+    with catalog.write() as connection:
+        files.change(connection, [{"id": row.id, "released": sha} for row, sha in found])
+        projects.touch(connection, [row.project_id for row, _ in found])
+    return found[0][1].hex() if found else None
 
 
 def discard(tree: Tree, entry: Entry) -> None:

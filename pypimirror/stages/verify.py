@@ -89,10 +89,12 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
         elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
             del run.observed[row.id]  # the next run looks at these bytes again
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
-        elif level > weakest:
-            problems.append(_unproven(run, row, level))
-        else:
+        elif level <= weakest:
             good.append(_Good(fetched, level, result))
+        elif _is_released(fetched):
+            good.append(_Good(fetched, Proof.RELEASED, result))
+        else:
+            problems.append(_unproven(run, row, level))
     # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
     # bytes that are replaced, then loses nothing else.
     _place(run, [each for each in good if not each.fetched.staged], problems)
@@ -139,7 +141,8 @@ def _look_at(run: Run, row: Row[Any]) -> _Fetched:
 def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
     """Read the archives that must be read; take core metadata out of wheels that still have it."""
     jobs = []
-    for row, seen, staged, relative, claimed, known in looked:
+    for fetched in looked:
+        row, seen, staged, relative, claimed, known = fetched
         structure = not known and proof.needs_structure(claimed)
         wheel = row.filename.endswith(".whl") and not seen.metadata
         if structure or wheel:
@@ -151,10 +154,20 @@ def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
                     row.filename,
                     seen.size,
                     structure=structure,
+                    released=_is_released(fetched),
                     metadata_path=run.tree.staged_metadata(row.id) if wheel else "",
                 )
             )
     return {result.id: result for result in run.check(jobs)} if jobs else {}
+
+
+def _is_released(fetched: _Fetched) -> bool:
+    """Whether the operator lets these very bytes in, be they proven as badly as they are.
+
+    Nothing else is let in so: other bytes of the same name are not, and what contradicts a digest
+    never gets here.
+    """
+    return bool(fetched.row.released == fetched.seen.sha256)
 
 
 def _level(fetched: _Fetched, result: Checked) -> Proof:
@@ -300,6 +313,7 @@ def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:
 def _unproven(run: Run, row: Row[Any], level: Proof) -> Problem:
     message = (
         f"its proof is {level.label!r}, and [verify] accept asks for "
-        f"{run.config.verify.accept!r} at least"
+        f"{run.config.verify.accept!r} at least; 'pypimirror quarantine release {row.filename}' "
+        "lets this one in"
     )
     return _named(row, Problem(Reason.NO_PROOF, message))

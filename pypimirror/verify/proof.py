@@ -39,6 +39,7 @@ class Proof(IntEnum):
     SHARED = 2  #: another source gave one for the same project and file name
     STRUCTURE = 3  #: nobody gave one; the bytes were read to the end
     PARTIAL = 4  #: nobody gave one, and only part of the bytes can be checked
+    RELEASED = 5  #: good enough only since the operator has released these very bytes
 
     @property
     def label(self) -> str:
@@ -65,9 +66,10 @@ def needs_structure(algorithms: Iterable[str]) -> bool:
 def level(algorithms: Iterable[str], *, shared: bool, structure: str) -> Proof:
     """Return what is proven of bytes that meet claims of these algorithms.
 
-    `structure` says how much of the archive was checked: "structure", "partial" or "none".
+    `structure` says how much of the archive was checked: "structure", "partial", "none", or that
+    it contradicts itself and is "released".
     """
     claimed = set(algorithms)
     if claimed and (not needs_structure(claimed) or structure == "structure"):
         return Proof.SHARED if shared else Proof.DIGEST
-    return Proof.STRUCTURE if structure == "structure" else Proof.PARTIAL
+    return {"structure": Proof.STRUCTURE, "released": Proof.RELEASED}.get(structure, Proof.PARTIAL)

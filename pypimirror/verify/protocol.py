@@ -26,6 +26,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     root: str = ""  #: the mirror root, where the file is in its place; see `regular.status`
     digests: tuple[str, ...] = ()  #: algorithms; none: the bytes are not hashed
     structure: bool = False  #: read the archive to its end
+    released: bool = False  #: the operator lets it contradict itself
     metadata_path: str = ""  #: where a wheel's core metadata is to be written
     sidecar: str = ""  #: where its core metadata is, to be hashed as well
     provenance: str = ""  #: where its attestations are, to be hashed as well
@@ -46,7 +47,7 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     id: int
     size: int = 0  #: bytes
     digests: dict[str, str] = {}  #: computed
-    #: How much of the archive could be checked: "structure", "partial" or "none".
+    #: How much of the archive could be checked: "structure", "partial", "released" or "none".
     structure: str = "none"
     metadata_sha256: str = ""  #: of the core metadata that was written, hex
     sidecar_sha256: str = ""  #: of the core metadata that is there, hex; "" where it is not

@@ -24,7 +24,7 @@ import msgspec
 from pypimirror import regular
 from pypimirror.model import Problem
 from pypimirror.verify import linux, sdists, windows
-from pypimirror.verify.findings import Findings
+from pypimirror.verify.findings import ContradictionError, Findings
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.limits import ArchiveError, Clock, Limits, Meter
 from pypimirror.verify.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
@@ -83,7 +83,10 @@ def check_structure(
         try:
             proof, metadata = _check(stream, size, identity, meter, findings)
         except ArchiveError as error:
-            problem = Problem(error.reason, error.message, project=project, file=filename)
+            message = error.message
+            if isinstance(error, ContradictionError):
+                message += f"; 'pypimirror quarantine release {filename}' lets it in all the same"
+            problem = Problem(error.reason, message, project=project, file=filename)
             return Verdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
     return Verdict(
         proof,

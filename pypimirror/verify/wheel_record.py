@@ -9,8 +9,9 @@ that less will do: pip, uv and installer look at no hash when they install.
 * paths are those that entries are unpacked to: a byte order mark in front, "./", "/" and "//",
   backslashes, and letters that are composed otherwise are spellings;
 * directories need not be listed, and hold nothing if they are;
-* what is listed is there, and has the size and the hash that are given: all else contradicts. An
-  absolute path that is not there leads out of the wheel: pip would note, and remove, that file;
+* what is listed is there, and has the size and the hash that are given: all else contradicts, and
+  so do lines that are no rows, and paths that lead out of the wheel: pip passes over them when it
+  installs;
 * what is not listed, or without a hash or with a weak one, was still read to its end and has the
   CRC-32 of the zip. That is told as unchecked. RECORD cannot give a hash of itself;
 * what pip cannot parse is refused, a blank line included.
@@ -27,7 +28,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
+from installer.records import InvalidRecordEntry, RecordEntry
 
 from pypimirror.model import Reason
 from pypimirror.verify.digests import new_hash
@@ -70,11 +71,10 @@ class Record:
             absent -= _directories_of(empty, files, directories)
         unlisted = files - self._rows.keys() - self._exempt
         self._respell(absent, unlisted)
-        for path in absent:
-            if self._rows[path].path.startswith("/"):
-                raise ArchiveError(
-                    f"lists {shown(f'/{path}')} in its RECORD, which is outside of it"
-                )
+        if outside := {path for path in absent if self._rows[path].path.startswith("/")}:
+            self._findings.contradiction(
+                f"lists {shown(f'/{min(outside)}')} in its RECORD, which is outside of it"
+            )
         if absent:
             self._findings.contradiction(_some(absent, "in its RECORD that it does not hold"))
         if unlisted:
@@ -128,12 +128,13 @@ class Record:
         rows: dict[str, RecordEntry] = {}
         weak: dict[str, set[str]] = {}
         try:
-            lines = _lines(content, meter)
-            for number, elements in enumerate(parse_record_file(lines)):
+            for number, elements in enumerate(csv.reader(_lines(content, meter)), 1):
                 if number > meter.limits.max_entries:
                     raise ArchiveError("has too many lines in its RECORD", Reason.TOO_LARGE)
-                row = RecordEntry.from_elements(*elements)
-                path = _path(row.path)
+                row = self._understood(elements, number)
+                if row is None:
+                    continue
+                path = unpacked_path(row.path.lstrip("/"))
                 if row.path.endswith("/"):
                     self._check_directory(row)
                     continue
@@ -146,11 +147,25 @@ class Record:
                     )
         except UnicodeDecodeError:
             raise ArchiveError(f"has a {shown(self._own)} that is not UTF-8") from None
-        except (InvalidRecordEntry, csv.Error, ValueError) as error:
+        except csv.Error as error:
             raise ArchiveError(f"has a {shown(self._own)} that is broken ({error})") from error
         for fault, paths in weak.items():
             self._findings.unchecked.append(f"it {_some(paths, fault)}")
         return rows
+
+    def _understood(self, elements: list[str], number: int) -> RecordEntry | None:
+        """A line as a row; None, of released bytes, where it says nothing that can be held."""
+        try:
+            row = RecordEntry.from_elements(elements[0].replace("\\", "/"), *elements[1:])
+        except (TypeError, InvalidRecordEntry):
+            self._findings.contradiction(
+                f"has a line {number} in its RECORD that is no path, hash and size"
+            )
+            return None
+        if fault := name_fault(unpacked_path(row.path.lstrip("/"))):
+            self._findings.contradiction(f"lists {shown(row.path)} in its RECORD, which {fault}")
+            return None
+        return row
 
     def _check_directory(self, row: RecordEntry) -> None:
         if not _is_nothing(row):
@@ -168,14 +183,6 @@ class Record:
             name = shown(row.hash_.name)
             return f"that its RECORD lists with {name}, where sha256 or better is asked for"
         return None
-
-
-def _path(name: str) -> str:
-    """The path that a row means; raises `ArchiveError` for one that leads out of the wheel."""
-    path = unpacked_path(name.lstrip("/"))
-    if fault := name_fault(path):
-        raise ArchiveError(f"lists {shown(name)} in its RECORD, which {fault}")
-    return path
 
 
 def _lines(content: bytes, meter: Meter) -> Iterator[str]:

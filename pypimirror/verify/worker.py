@@ -44,7 +44,7 @@ def _check(job: Check, path: Path) -> Checked:
         size, digests, _ = hash_file(path, job.digests, job.root)
     structure, problem, metadata = "none", None, None
     if job.structure:
-        verdict = check_structure(path, job.filename, job.project)
+        verdict = check_structure(path, job.filename, job.project, released=job.released)
         structure, problem, metadata = verdict.proof, verdict.problem, verdict.metadata
     elif job.metadata_path and job.filename.endswith(".whl"):
         metadata = read_metadata(path)

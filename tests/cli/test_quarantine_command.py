@@ -12,6 +12,7 @@ from pypimirror.lock import hold
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
 from tests.simulator import Corrupt, IndexFile, Simulator
+from tests.stages.test_released import NONE, SLOPPY, sloppy
 
 
 @pytest.fixture
@@ -68,6 +69,34 @@ def test_release_has_the_next_sync_verify_it_again(
     assert (again.code, "verifies it again" in again.out) == (Exit.DONE, True)
     assert mirror.sync().state == "incomplete"
     assert mirror.files("six") == []
+
+
+def test_what_is_let_in_as_it_is_is_told_by_status(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    name, content = SLOPPY["a member differs"]
+    simulator.add_file("six", name, content, **NONE)
+    assert mirror.sync().state == "incomplete"
+    assert run("status", "--json").json["released"] == 0
+    said = run("quarantine", "release", name)
+    assert (said.code, hashlib.sha256(content).hexdigest() in said.out) == (Exit.DONE, True)
+    assert mirror.state(name) == "fetched", "and nothing is on a page yet"
+    mirror.sync()
+    assert run("status", "--json").json["released"] == 1
+    assert "1 files are here since they were released" in run("status").out
+    ((file,),) = [each["files"] for each in run("status", "six", "--json").json["projects"]]
+    assert file["proof"]["level"] == "released"
+
+
+def test_what_waits_for_a_better_proof_is_released_by_its_name(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    name, content = sloppy(lambda _, data: data, extra=b"not in RECORD")
+    simulator.add_file("six", name, content, **NONE)
+    assert mirror.sync().state == "incomplete"
+    assert run("quarantine", "release", name, "--json").json == {"file": name, "released": True}
+    assert mirror.sync().state == "completed"
+    assert run("quarantine", "release", "other.whl").code == Exit.USAGE
 
 
 def test_release_of_what_needs_no_bytes_says_so(

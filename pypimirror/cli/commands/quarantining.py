@@ -62,7 +62,8 @@ def release(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Have the next sync verify these bytes again; they reach no page without proof."""
+    """Have the next sync verify these bytes again, and let them in as they are where nothing but
+    the archive itself, and no digest, speaks against them."""
     from pypimirror.cli import quarantine as command
 
     set_up_logging(verbose, quiet)
