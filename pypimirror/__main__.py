@@ -1,13 +1,16 @@
-"""`python -m pypimirror`: the command line."""
+"""`python -m pypimirror`: the command line. Imports nothing before it can be interrupted."""
 
 import sys
-
-from pypimirror import streams
-from pypimirror.memory import calm_collector
 
 
 def main() -> None:
     """Run the command line."""
+    from pypimirror import abrupt
+
+    abrupt.install()
+    from pypimirror import streams
+    from pypimirror.memory import calm_collector
+
     streams.prepare()
     calm_collector()
     from pypimirror.cli import resting

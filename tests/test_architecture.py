@@ -84,6 +84,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "holder": {"*", "-kernel"},
     "kernel": {"*"},
     "errors": {"*"},
+    "abrupt": {"*"},
     "paths": {"*", "-regular"},
     "regular": {"*"},
     "generation": {"*", "-regular"},

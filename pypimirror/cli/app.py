@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pypimirror import __version__
 from pypimirror.cli.output import out
 
+
+class _Commands(TyperGroup):
+    """The commands; typer would end without a word where one of them is interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise typer.Abort from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Mirror Python package indexes, and never serve a byte that was not checked.",
     epilog="Start with: pypimirror init six; pypimirror sync",
     no_args_is_help=True,

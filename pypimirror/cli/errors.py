@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from pypimirror import abrupt
 from pypimirror.catalog import states
 from pypimirror.config import ConfigError
 from pypimirror.lock import LockedError
@@ -16,9 +17,9 @@ class Exit(IntEnum):
     DONE = 0
     INCOMPLETE = 1  #: finished, with files or projects that failed
     USAGE = 2  #: wrong use or configuration
-    STOPPED = 3  #: could not work
+    STOPPED = abrupt.STOPPED  #: could not work
     LOCKED = 4  #: another run holds the lock
-    INTERRUPTED = 130
+    INTERRUPTED = abrupt.INTERRUPTED
 
 
 OF_STATE = {

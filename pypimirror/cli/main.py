@@ -12,7 +12,7 @@ from errno import EDQUOT, ENOSPC
 
 import typer
 
-from pypimirror import interrupts, streams
+from pypimirror import abrupt, interrupts, streams
 from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
 from pypimirror.cli.errors import Exit, of_error
@@ -69,7 +69,8 @@ def _run() -> int:
         error.show()  # type: ignore[attr-defined]
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
-        return interrupted(as_json=as_json)
+        abrupt.say("interrupted", Exit.INTERRUPTED)
+        return Exit.INTERRUPTED
     except OSError as error:
         if error.filename is None and error.errno not in (ENOSPC, EDQUOT):
             return _fault(error, as_json=as_json)
@@ -82,14 +83,12 @@ def _run() -> int:
 
 
 def _fault(error: Exception, *, as_json: bool) -> int:
+    if abrupt.is_out_of_memory(error):
+        abrupt.say(abrupt.OUT_OF_MEMORY, Exit.STOPPED)
+        return Exit.STOPPED
     err.print(traceback.format_exc(), markup=False)
     message = f"a fault of pypimirror itself, please report it: {error!r}"
     return _failed(message, Exit.STOPPED, as_json=as_json)
-
-
-def interrupted(*, as_json: bool) -> int:
-    """Say that a command was interrupted; return its exit code."""
-    return _failed("interrupted", Exit.INTERRUPTED, as_json=as_json)
 
 
 def _failed(message: str, code: Exit, *, as_json: bool) -> int:

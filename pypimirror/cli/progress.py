@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pypimirror import interrupts
 from pypimirror.cli.counts import Counts
 from pypimirror.cli.output import err
 from pypimirror.model import Problem, Stage
@@ -31,11 +33,14 @@ class TerminalReporter(LogReporter):
         self._lock = threading.Lock()
         self._quiet = quiet
         self._progress = None if quiet or not err.is_terminal else _bars()
+        self._at_stake = ExitStack()
         self._counts: dict[str, Counts] = {}
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         if self._progress is not None:
+            self._at_stake.enter_context(interrupts.raised())  # the cursor
+            self._at_stake.callback(self._progress.stop)
             self._progress.start()
         return self
 
@@ -45,8 +50,7 @@ class TerminalReporter(LogReporter):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._at_stake.close()
 
     def expect(self, projects: int) -> None:
         """Show how far the run as a whole is, where it has more than one project to do."""

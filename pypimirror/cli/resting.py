@@ -65,10 +65,6 @@ def attempt(arguments: Sequence[str]) -> int | None:
         done = _look(asked, directory, began) if directory is not None else None
     except (OSError, ValueError, TypeError, sqlite3.Error, PypimirrorError):
         return None  # to be met again, and told, by those who know what it means
-    except KeyboardInterrupt:
-        from pypimirror.cli.main import interrupted
-
-        return interrupted(as_json=asked.as_json)
     if directory is None or done is None:
         return None
     _tell(asked, directory, done, time.time() - began)

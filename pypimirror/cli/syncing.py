@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pypimirror import interrupts
 from pypimirror.cli import show as rendering
 from pypimirror.cli.amounts import amount
 from pypimirror.cli.api import prefect_api
@@ -82,7 +83,8 @@ def _run_flow(
         from flows.sync import run_sync
 
         file, carried = file.absolute(), None if plan is None else str(plan.absolute())
-        return run_sync(str(file), list(projects), retry, carried, wait)
+        with interrupts.raised():  # Prefect is to hear of it
+            return run_sync(str(file), list(projects), retry, carried, wait)
 
 
 def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:

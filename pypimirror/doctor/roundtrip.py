@@ -17,6 +17,7 @@ from threading import Timer
 from urllib.parse import urljoin
 from urllib.request import ProxyHandler, build_opener
 
+from pypimirror import interrupts
 from pypimirror.config import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped
 from pypimirror.doctor.scratch import scratch
@@ -77,9 +78,11 @@ def _publish(directory: Path) -> str:
 def _served(directory: Path) -> Iterator[str | None]:
     """Serve a directory on loopback; give the address, or None where that fails."""
     command = [sys.executable, "-P", "-m", "pypimirror.serve.server", "--directory", str(directory)]
-    with subprocess.Popen(
-        [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as server:
+    command += ["--port", "0", "--json"]
+    with (
+        interrupts.raised(),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server,
+    ):
         alarm = Timer(_PATIENCE, server.kill)
         alarm.start()
         try:

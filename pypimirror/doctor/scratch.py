@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pypimirror import interrupts
 from pypimirror.config import Config
 
 _PREFIX = "doctor."
@@ -27,7 +28,10 @@ def scratch(config: Config) -> Iterator[Path | None]:
     for left in config.private.glob(f"{_PREFIX}*"):
         if time.time() - left.stat().st_mtime > _OLD:
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(
-        prefix=_PREFIX, dir=config.private, ignore_cleanup_errors=True
-    ) as made:
+    with (
+        interrupts.raised(),
+        tempfile.TemporaryDirectory(
+            prefix=_PREFIX, dir=config.private, ignore_cleanup_errors=True
+        ) as made,
+    ):
         yield Path(made)

@@ -1,10 +1,14 @@
 """The download worker's entry: `python -P -m pypimirror.download.worker`.
 
 gevent must patch the standard library before anything else imports it, so this module imports
-nothing else first. The work is in `pypimirror.download.loop`.
+nothing else first, but what imports nothing itself. The work is in `pypimirror.download.loop`.
 """
 
 if __name__ == "__main__":
+    from pypimirror import abrupt
+
+    abrupt.install(signals=False)
+
     import gevent.events
 
     # Telling plug-ins of the patching reads the entry points of all that is installed, for 0.2 s.

@@ -14,6 +14,10 @@ seconds; what a request has behind its head is not read, since there is nothing 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before anything else is imported, and never into another program
+    from pypimirror import abrupt  # itself imports nothing
+
+    abrupt.install()
+
     from gevent import monkey
 
     monkey.patch_all()

@@ -16,6 +16,7 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Row
 
+from pypimirror import interrupts
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import State
@@ -110,7 +111,7 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
 @contextmanager
 def _open(config: Config, selection: Selection) -> Iterator[Run]:
     """Open what is asked, without making anything."""
-    with ExitStack() as stack:
+    with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url)))

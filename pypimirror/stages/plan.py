@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror import lock
+from pypimirror import interrupts, lock
 from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import PROVEN, Cause, State
@@ -150,7 +150,7 @@ def rest(run: Run) -> Plan:
 @contextmanager
 def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
     """Open catalog and mirror root, and make neither where there is none."""
-    with ExitStack() as stack:
+    with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         tree = Tree(config.directory, staging=Path(staging))
         if (tree.private / "lock").exists():

@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror import interrupts, lock
+from pypimirror import abrupt, interrupts, lock
 from pypimirror.catalog import engines, runs, statistics
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
@@ -77,6 +77,7 @@ def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.He
     tree.create()
     # The lock comes first: what a migration changes must not change under another run.
     with (
+        interrupts.raised(),
         lock.hold(tree.private / "lock") as held,
         closing(Catalog.open(config.catalog_url)) as catalog,
         _catalog_errors(catalog),
@@ -189,6 +190,9 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             interrupts.heard()
             run.cancel()
         state, message = _ended_by(run, error)
+    except MemoryError:
+        message = abrupt.OUT_OF_MEMORY
+        raise
     finally:
         with interrupts.shield():
             run.close()

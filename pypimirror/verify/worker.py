@@ -7,6 +7,11 @@ waits for the answer, and the next run must not meet a file that this one writes
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from pypimirror import abrupt
+
+    abrupt.install(signals=False)
+
 import hashlib
 import os
 import signal
