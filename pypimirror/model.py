@@ -65,7 +65,7 @@ class Reason(StrEnum):
     NO_PROOF = "no-proof"  #: cannot be proven as well as the configuration asks for
     DIGEST_CONFLICT = "digest-conflict"  #: claims that contradict each other
     DIGEST_CHANGED = "digest-changed"  #: another digest than the one this file was mirrored with
-    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds the project
+    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds very much at once
     # Verification
     DIGEST_MISMATCH = "digest-mismatch"
     SIZE_MISMATCH = "size-mismatch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, or_, select, update
@@ -85,12 +85,12 @@ def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
     return list(connection.execute(query.limit(CHUNK)))
 
 
-def dropped(connection: Connection) -> Iterator[AnyRow]:
-    """Stream the projects that lose files of pages by what the upstream says, with how many."""
+def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRow]:
+    """Stream the projects that lose files of pages by these causes, with how many."""
     query = (
         select(projects.c.name, func.count())
         .join(projects)
-        .where(IS_LEAVING, files.c.gone.in_(list(LOSSES)), is_listed())
+        .where(IS_LEAVING, files.c.gone.in_(list(causes)), is_listed())
         # Not by the files' own column: SQLite would then read all files in the order of its index.
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)

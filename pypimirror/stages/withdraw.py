@@ -3,20 +3,24 @@
 The guard sees everything that a run would withdraw before any of it is withdrawn. It looks at what
 is lost by the upstream's doing, whichever way that takes: what it dropped, and what it describes
 otherwise so that the selection leaves it out (another yank, upload time, requires-python, size,
-digest or core metadata). Not at what the configuration deselects, and not at what the upstream
-says it withholds for now: that must not be offered, and its bytes stay here.
+digest or core metadata). Not at what the configuration deselects.
+
+It does not stop what the upstream says it withholds for now (`quarantined`): that must not be
+offered, its bytes stay here, and it is offered again once that ends. But so much of it at once that
+the guard would refuse it is told (`quarantined-upstream`), and the run is incomplete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row
 
 from pypimirror.catalog import files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
-from pypimirror.model import Problem, Reason
+from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
@@ -32,6 +36,8 @@ def withdraw(run: Run) -> Problem | None:
     They go in chunks, each in a transaction of its own. A run that dies between two of them has
     withdrawn less; what is left was within the limits, and is so still.
     """
+    if (withheld := _withheld(run)) is not None:  # it is off its pages, whatever the guard says
+        run.failed(Stage.PUBLISH, [withheld])
     refusal = guard(run)
     if refusal is None:
         for rows in all_leaving(run):
@@ -105,11 +111,51 @@ def guard(run: Run) -> Problem | None:
     in a small mirror it may be a third of everything. But when nothing at all would be left, the
     address is wrong more often than the mirror is.
     """
+    loss = _loss(run, leaving.LOSSES)
+    if loss is None:
+        return None
+    return Problem(
+        Reason.DELETION_GUARD,
+        f"the upstream dropped {loss.amount}, or says other things of them so that "
+        f"[select] leaves them out, of {loss.examples}, which is more than "
+        f"[delete] allows ({_limits(run)}); "
+        f"nothing was removed{_OR_MARKED * run.config.delete.keep}. If that is right, raise the "
+        "limits for one run: "
+        "PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000",
+    )
+
+
+def _withheld(run: Run) -> Problem | None:
+    """Return what to tell of files that the upstream withholds from now on, if it is that much."""
+    loss = _loss(run, frozenset({Cause.QUARANTINE}))
+    if loss is None:
+        return None
+    return Problem(
+        Reason.QUARANTINED_UPSTREAM,
+        f"the upstream has quarantined {loss.amount}, of {loss.examples}, which is more than "
+        f"[delete] lets it delete ({_limits(run)}). They are offered no more, since it may have "
+        "found malware in them; their bytes stay here, and are offered again when it ends that. "
+        "Ask the upstream whether this is meant",
+        loss.most,  # a run keeps one failure of each project and stage, and the guard's is of none
+    )
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What leaves pages, and is more than the limits allow."""
+
+    amount: str  #: how many files, of how many
+    examples: str  #: how many projects, and those that lose most
+    most: str  #: the project that loses most
+
+
+def _loss(run: Run, causes: Collection[Cause]) -> _Loss | None:
+    """Return what leaves by these causes, or None where that is within the limits."""
     limits = run.config.delete
     number = found = 0
     most: list[tuple[str, int]] = []
     with run.catalog.read() as connection:
-        for name, dropped in leaving.dropped(connection):
+        for name, dropped in leaving.dropped(connection, causes):
             number, found = number + dropped, found + 1
             most = sorted([*most, (name, dropped)], key=lambda each: -each[1])[:_EXAMPLES]
         on_pages = totals.held(connection)
@@ -119,16 +165,13 @@ def guard(run: Run) -> Problem | None:
     if not by_count and not (by_share and (found > 1 or _is_everything(run, number, held))):
         return None
     examples = ", ".join(f"{name} ({dropped})" for name, dropped in most)
-    return Problem(
-        Reason.DELETION_GUARD,
-        f"the upstream dropped {number} of {held} files, or says other things of them so that "
-        f"[select] leaves them out, of {found} projects "
-        f"({examples}{', …' if found > _EXAMPLES else ''}), which is more than "
-        f"[delete] allows (max_share = {limits.max_share}, max_count = {limits.max_count}); "
-        f"nothing was removed{_OR_MARKED * limits.keep}. If that is right, raise the limits for "
-        "one run: "
-        "PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000",
-    )
+    examples += ", …" if found > _EXAMPLES else ""
+    return _Loss(f"{number} of {held} files", f"{found} projects ({examples})", most[0][0])
+
+
+def _limits(run: Run) -> str:
+    limits = run.config.delete
+    return f"max_share = {limits.max_share}, max_count = {limits.max_count}"
 
 
 def _is_everything(run: Run, number: int, held: int) -> bool:

@@ -114,13 +114,50 @@ def test_a_change_of_form_while_the_guard_refuses_keeps_every_page_whole(
     assert len(mirror.files("p0")) == 2
 
 
-def test_what_the_upstream_withholds_does_not_count(
+def test_much_that_the_upstream_withholds_is_taken_from_pages_told_and_offered_again(
     mirror: Mirror, simulator: Simulator, files: list[IndexFile]
 ) -> None:
+    """It may be malware, so it is not held back; it may be a fault, so it is not silent."""
     for name in ("p0", "p1", "p2"):
         simulator.project(name).quarantine()
+    result = mirror.sync()
+    assert result.state == "incomplete"
+    (problem,) = result.failures
+    assert problem.reason is Reason.QUARANTINED_UPSTREAM
+    assert "6 of 10 files, of 3 projects (p0 (2), p1 (2), p2 (2))" in problem.message
+    assert [mirror.files(f"p{n}") for n in range(3)] == [[], [], []]
+    assert all(mirror.path(file).exists() for file in files)
+
+    assert mirror.sync().state == "completed", "it is told once"
+    assert all(mirror.path(file).exists() for file in files), "whatever the grace is"
+
+    for name in ("p0", "p1", "p2"):
+        simulator.project(name).set_status("active", None, moves_serial=True)
+    result = mirror.sync()
+    assert result.state == "completed"
+    assert result.counts["files_downloaded"] == 0
+    assert [len(mirror.files(f"p{n}")) for n in range(5)] == [2] * 5
+
+
+def test_one_project_that_the_upstream_withholds_is_daily_life(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    simulator.project("p0").quarantine()
     assert mirror.sync().state == "completed"
     assert mirror.files("p0") == []
+
+
+def test_what_is_withheld_adds_nothing_to_what_is_deleted(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    """Each is held against the limits for itself."""
+    mirror.configure(delete={"max_share": 0.4})
+    for name in ("p0", "p1"):
+        simulator.project(name).quarantine()
+    for name in ("p2", "p3"):
+        simulator.delete_project(name)
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["p0", "p1", "p4"]
 
 
 CLAIMS: dict[str, tuple[dict[str, object], dict[str, object]]] = {

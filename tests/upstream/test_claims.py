@@ -1,4 +1,4 @@
-"""What becomes of each key of a page: used, refused or told, and never dropped in silence.
+"""What becomes of each key of a page and of a list: used, refused or told, never dropped silently.
 
 The tables are those of the readers' docstrings: a key without a case here, or the reverse, fails.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from pypimirror import bounded
 from pypimirror.model import ProjectPage, ReadError
-from pypimirror.upstream import html, json
+from pypimirror.upstream import html, json, listing
 from tests.upstream.pages import (
     OTHER_SHA,
     SHA,
@@ -133,6 +134,34 @@ IN_HTML: list[tuple[str, str, str]] = [
     ("any other pypi:*", "pypi:tracks", TOLD),
     ("SERIAL", "5", USED),
 ]
+#: Key of a list or of an entry, value and what happens.
+ON_A_LIST: list[tuple[str, Any, str]] = [
+    ("meta", {"api-version": "1.1", "_last-serial": 3}, USED),
+    ("meta", {"api-version": "1.1", "_last-serial": {}}, TOLD),
+    ("meta", {"api-version": "2.0"}, PAGE),
+    ("meta", None, PAGE),
+    ("meta", {"api-version": None}, PAGE),
+    ("projects", [{"name": "seven"}], USED),
+    ("projects", [], USED),
+    *(("projects", value, PAGE) for value in (None, 5, "six", {}, {"six": 1}, [5], [{}])),
+    ("any other", {"colour": 1}, NOTHING),
+    ("any other", {"_x": "\0"}, NOTHING),
+]
+IN_A_LIST: list[tuple[str, Any, str]] = [
+    ("name", "seven", USED),
+    *(("name", value, TOLD) for value in (None, 5, [], {}, "", "../six", "a b", "a" * 300)),
+    ("_last-serial", 5, USED),
+    ("_last-serial", "5", USED),
+    ("_last-serial", 5.0, USED),
+    ("_last-serial", bounded.MAX_SERIAL, USED),
+    *(("_last-serial", value, NOTHING) for value in (None, 0, "0")),
+    *(
+        ("_last-serial", value, TOLD)
+        for value in (bounded.MAX_SERIAL + 1, 2**63, 10**400, -1, 1.5, "x", "9" * 5000)
+    ),
+    *(("_last-serial", value, TOLD) for value in ("", [], {}, [5], True)),
+    ("any other", {"colour": 1}, NOTHING),
+]
 
 
 def table_of(module: ModuleType, heading: str) -> set[str]:
@@ -153,6 +182,7 @@ def table_of(module: ModuleType, heading: str) -> set[str]:
         (json, "\nof the page ", ON_THE_PAGE),
         (json, "\nof a file ", ON_A_FILE),
         (html, "\nattribute, or meta tag ", IN_HTML),
+        (listing, "\nof a list ", [*ON_A_LIST, *IN_A_LIST]),
     ],
 )
 def test_each_row_of_the_table_has_a_case(
@@ -220,3 +250,43 @@ def test_two_keys_that_contradict_each_other_are_told() -> None:
         WHEEL, data_core_metadata=f"sha256={SHA}", data_dist_info_metadata=f"sha256={OTHER_SHA}"
     )
     assert outcome(document(tag), document(anchor(WHEEL)), html) == TOLD
+
+
+def outcome_of_list(body: bytes) -> str:
+    """What a claim does that this list has, and one of two projects without anything has not."""
+    kind, where = "application/vnd.pypi.simple.v1+json", "https://a.example.org/simple/"
+    plain = listing.parse_list(encode(LIST), kind, where)
+    assert len(plain.projects) == 2 and not plain.warnings
+    try:
+        found = listing.parse_list(body, kind, where)
+    except ReadError:
+        return PAGE
+    if found.warnings:
+        assert plain.projects[0] in found.projects, "no other project is lost by it"
+        return TOLD
+    return NOTHING if found == plain else USED
+
+
+LIST: dict[str, Any] = {
+    "meta": {"api-version": "1.1"},
+    "projects": [{"name": "other"}, {"name": "six"}],
+}
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), ON_A_LIST)
+def test_a_claim_on_a_list(key: str, value: Any, expected: str) -> None:
+    assert outcome_of_list(encode(on(LIST, key, value))) == expected
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), IN_A_LIST)
+def test_a_claim_on_a_project_in_a_list(key: str, value: Any, expected: str) -> None:
+    other, six = LIST["projects"]
+    body = encode({**LIST, "projects": [other, on(six, key, value)]})
+    assert outcome_of_list(body) == expected
+
+
+@pytest.mark.parametrize("serial", ["x", 2**63, -1, {}, []])
+def test_a_serial_that_is_none_never_costs_its_project(serial: Any) -> None:
+    body = encode({**LIST, "projects": [{"name": "six", "_last-serial": serial}]})
+    (project,) = listing.parse_list(body, "application/json", "https://a.example.org/").projects
+    assert (project.name, project.serial) == ("six", None)
