@@ -50,7 +50,11 @@ mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=UR
 # touches the catalog most.
 CATALOG ?= both
 
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup --catalog $(CATALOG)
+# One more than there are cores, since some tests wait for a server's next tick.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --catalog $(CATALOG)
+# Where a test may be thorough: reading all of them takes as long as some of these.
+THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests)
 
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the test suite
@@ -60,7 +64,7 @@ test: $(DEVELOPMENT) ## Run the test suite
 .PHONY: test-thorough
 test-thorough: $(DEVELOPMENT) ## Run what it leaves out: more cases of the same
 	@$(BIN)/python -m tests.corpus.fetch
-	$(PYTEST) -m thorough
+	$(PYTEST) -m thorough $(THOROUGH)
 
 # Apart from everything else, and made anew each time: the newest is today's.
 .PHONY: newest

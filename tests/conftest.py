@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from pypimirror import children
 from pypimirror.catalog.database import Catalog
-from tests import databases
+from tests import databases, zygote
 from tests import postgresql as servers
 from tests.corpus import fetch
 from tests.databases import CHOICES, POSTGRESQL, SQLITE, Databases
@@ -208,6 +209,24 @@ def guard() -> Iterator[Guard]:
     yield GUARD
     GUARD.on = False
     assert not GUARD.refused, f"this test tried to leave this machine: {GUARD.refused}"
+
+
+#: Where a run's children are forked: what runs do is tested there, and not how children start.
+FORKING = ("tests/stages/", "tests/hostile/", "tests/integrity/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zygotes() -> Iterator[None]:
+    """What children are forked from ends with the tests."""
+    yield
+    zygote.close()
+
+
+@pytest.fixture(autouse=True)
+def forked_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children of runs start in no time, where that is not what is tested."""
+    if request.node.nodeid.startswith(FORKING) and zygote.is_possible():
+        monkeypatch.setattr(children, "_start", zygote.start)
 
 
 @pytest.fixture

@@ -201,6 +201,7 @@ class Life(RuleBasedStateMachine):
         assert ours == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(100_000)
 def test_any_order_of_events(victim: Victim, simulator: Simulator, tmp_path: Path) -> None:

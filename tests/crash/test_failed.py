@@ -10,14 +10,14 @@ import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
 from tests.crash.thorough import THOROUGH
-from tests.sampling import sample
 from tests.simulator import Simulator
 
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sample(SCENARIOS, "first"))
+@pytest.mark.parametrize("name", list(SCENARIOS))
 def test_a_disk_that_fails_at_any_step(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str
 ) -> None:

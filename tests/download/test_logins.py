@@ -19,6 +19,7 @@ from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab, good, problem
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
+from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
 
 TOKEN = "Bearer t0ken"
@@ -226,7 +227,7 @@ def test_an_address_in_a_message() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("works", [True, False])
+@pytest.mark.parametrize("works", sample([True, False], False))
 def test_no_login_is_told_or_kept_anywhere(
     tmp_path: Path, simulator: Simulator, works: bool
 ) -> None:

@@ -22,7 +22,6 @@ from tests.e2e.clients import call, installed, make_environment, pip
 from tests.e2e.mirror import Mirror, simple_page
 from tests.e2e.serving import Recorder, find_nginx, nginx, serve, static
 from tests.environment import isolated
-from tests.sampling import sample
 from tests.simulator import Simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("bandersnatch")]
@@ -115,7 +114,8 @@ def said(mirror: Mirror, project: str, form: str) -> list[list[object]]:
     return told
 
 
-@pytest.mark.parametrize("tree", sample(TREES, "ALL files"))
+@pytest.mark.thorough
+@pytest.mark.parametrize("tree", list(TREES))
 def test_a_tree_of_bandersnatch_is_mirrored_completely_and_then_left_alone(
     chain: Chain, tree: str, tmp_path: Path, pip_wheels: dict[str, Path]
 ) -> None:
@@ -159,6 +159,7 @@ def test_a_tree_of_bandersnatch_is_mirrored_completely_and_then_left_alone(
         assert found[upstream.DEMANDING] == "1.0"
 
 
+@pytest.mark.thorough
 def test_a_tree_that_bandersnatch_made_is_adopted_without_a_download(
     chain: Chain, tmp_path: Path
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_tree_that_bandersnatch_made_is_adopted_without_a_download(
     assert checker.check(web) == []
 
 
+@pytest.mark.thorough
 def test_what_bandersnatch_follows_is_followed(chain: Chain, tmp_path: Path) -> None:
     web = chain.bandersnatch.sync("ALL")
     with served(web, "serve", tmp_path / "server") as url:

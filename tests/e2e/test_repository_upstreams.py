@@ -18,6 +18,7 @@ from tests.e2e import trees, upstream
 from tests.e2e.clients import call, installed, make_environment, pip
 from tests.e2e.mirror import Mirror, simple_page
 from tests.e2e.serving import nginx, serve, static
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -34,7 +35,7 @@ def install(mirror: Mirror, pip_wheels: dict[str, Path], directory: Path) -> dic
     return installed(python)
 
 
-@pytest.mark.parametrize("server", ["static", "nginx", "files"])
+@pytest.mark.parametrize("server", sample(["static", "nginx", "files"], "static"))
 def test_a_tree_of_shadowmire_is_mirrored_completely_and_then_left_alone(
     corpus_upstream: Simulator,
     corpus_mirror: Mirror,
@@ -122,6 +123,7 @@ def test_a_server_like_artifactory_is_mirrored_completely_and_then_left_alone(
     assert install(mirror, pip_wheels, tmp_path / "environment")["six"] == "1.17.0"
 
 
+@pytest.mark.thorough
 def test_what_the_login_may_not_see_is_no_deletion_and_what_is_not_found_is_one(
     small: Artifactory, tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_uv_resolves_the_same_before_a_cutoff(
     assert "packaging==25.0" in pins(compiled(served, wanted))
 
 
+@pytest.mark.thorough
 def test_pip_chooses_the_same_before_a_cutoff(
     served: str, corpus_upstream: Simulator, pip_wheels: dict[str, Path]
 ) -> None:
@@ -135,6 +136,7 @@ def test_uv_passes_over_what_is_yanked_unless_it_is_pinned(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_requires_python_is_respected(
     recorded: Recorder,

@@ -41,6 +41,7 @@ def deep() -> Iterator[Simulator]:
         yield simulator
 
 
+@pytest.mark.thorough
 def test_on_a_slow_line_hundreds_of_requests_run_at_once_and_never_more_than_allowed(
     deep: Simulator, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_on_a_slow_line_hundreds_of_requests_run_at_once_and_never_more_than_all
     assert all(deep.downloads(file.filename) == 1 for file in deep.index.by_path.values())
 
 
+@pytest.mark.thorough
 def test_of_thousands_of_projects_only_the_changed_ones_are_looked_at(
     large: Simulator, tmp_path: Path
 ) -> None:

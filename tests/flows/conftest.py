@@ -1,4 +1,7 @@
-"""A Prefect server for the tests of a session, and a mirror for each."""
+"""A Prefect server for the tests of this directory, and a mirror for each.
+
+It ends with the last of them: idle, it takes a tenth of a core.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tests.flows.stack import Stack, running
 from tests.simulator import Simulator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     found = Stack(tmp_path_factory.mktemp("prefect"))
     with running(found):

@@ -158,6 +158,7 @@ def test_adhoc(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     assert found == ["one-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.thorough
 def test_incomplete_and_the_next_run(
     deployed: Deployed, config: Path, simulator: Simulator
 ) -> None:
@@ -180,6 +181,7 @@ def test_incomplete_and_the_next_run(
     assert simulator.downloads("good-1.0-py3-none-any.whl") == 1
 
 
+@pytest.mark.thorough
 def test_deployments_have_no_limit_of_prefects(deployed: Deployed) -> None:
     """Its lease would end a run whose server is away; one that an earlier version has set goes."""
     stack = deployed.stack
@@ -206,6 +208,7 @@ def line_of(deployed: Deployed, flow_run: str, words: str) -> str:
     return wait_for(found)[0]
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_asked_for_waits_for_its_turn(
     deployed: Deployed, config: Path, simulator: Simulator
 ) -> None:
@@ -226,6 +229,7 @@ def test_a_run_that_was_asked_for_waits_for_its_turn(
     assert [run["state"] for run in deployed.runs(config)] == ["completed"]
 
 
+@pytest.mark.thorough
 def test_a_run_of_a_schedule_is_skipped(deployed: Deployed) -> None:
     skipped = {"state": {"name": {"any_": ["Skipped"]}}}
     deployed.stack.pypimirror("sync", "--inline", "--config", deployed.config)
@@ -239,6 +243,7 @@ def test_a_run_of_a_schedule_is_skipped(deployed: Deployed) -> None:
     assert states <= {"completed"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "asked",
     [
@@ -272,6 +277,7 @@ def test_suspending_is_a_cancel_that_can_be_resumed(
     assert check(config.parent / "mirror") == []
 
 
+@pytest.mark.thorough
 def test_retry_redoes_only_what_failed(
     deployed: Deployed, config: Path, simulator: Simulator
 ) -> None:
@@ -298,6 +304,7 @@ def test_retry_redoes_only_what_failed(
     assert simulator.count("*") == 0, "nothing is asked for again"
 
 
+@pytest.mark.thorough
 def test_a_killed_download_child(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     for i in range(5):
         simulator.add_file(f"p{i}", *make_wheel(f"p{i}", "1.0"))
@@ -312,6 +319,7 @@ def test_a_killed_download_child(deployed: Deployed, config: Path, simulator: Si
     assert check(config.parent / "mirror") == []
 
 
+@pytest.mark.thorough
 def test_cancel(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     """Prefect's Cancel ends the run, its children too; the next one goes on from there."""
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))
@@ -352,6 +360,7 @@ def test_cancelling_works_after_an_outage_that_made_the_worker_deaf(
     assert deployed.run(config)["state_name"] == "Completed"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_a_worker_that_ends(
     deployed: Deployed,
@@ -378,6 +387,7 @@ def test_a_worker_that_ends(
     assert again["state_name"] == "Completed", again["state"]
 
 
+@pytest.mark.thorough
 def test_a_flow_run_that_is_killed_when_it_has_ended(
     deployed: Deployed, other_queue: str, config: Path, simulator: Simulator
 ) -> None:
@@ -396,6 +406,7 @@ def test_a_flow_run_that_is_killed_when_it_has_ended(
         wait_for(lambda: not any(map(is_running, family)), 30)
 
 
+@pytest.mark.thorough
 def test_a_flow_run_that_is_killed(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     """Prefect hears of it from the worker, the catalog from the witness or from the next run."""
     simulator.add_file("held", *make_wheel("held", "1.0", padding=100_000))

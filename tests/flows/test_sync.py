@@ -105,6 +105,7 @@ class TestInProcess:
         assert set(stack.task_runs(flow_run).values()) == {"COMPLETED"}
         assert check(config.parent / "mirror") == []
 
+    @pytest.mark.thorough
     def test_retry(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         offer(simulator, "good", "bad")
         simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
@@ -180,6 +181,7 @@ class TestInProcess:
         assert stack.flow_run(run)["state_name"] == "Cancelled"
         hold.release()
 
+    @pytest.mark.thorough
     def test_nothing_answers(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         simulator.refuse()
         tries = {"PYPIMIRROR_DOWNLOAD__TRIES": "1"}
@@ -189,6 +191,7 @@ class TestInProcess:
         assert flow_run["state_name"] == "Failed"
         assert stack.task_runs(flow_run)["discover-0"] == "FAILED"
 
+    @pytest.mark.thorough
     def test_interrupt(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         offer(simulator, "held", padding=100_000)
         hold = simulator.hold("*/held-1.0-py3-none-any.whl", after=1000)
@@ -209,6 +212,7 @@ class TestInProcess:
         hold.release()
         assert stack.pypimirror("sync", "--config", config)["state"] == "completed"
 
+    @pytest.mark.thorough
     def test_a_server_that_is_restarted_costs_nothing(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:
@@ -261,6 +265,7 @@ class TestInProcess:
         stack.pypimirror("sync", "--config", config, code=None)
         assert stack.flow_run(document["run"])["state_name"] == "Incomplete"
 
+    @pytest.mark.thorough
     def test_a_killed_flow_run_is_closed_by_the_next(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:
@@ -279,6 +284,7 @@ class TestInProcess:
         assert (last["state"], dead["state"]) == ("completed", "crashed")
         assert stack.flow_run(dead["run"])["state_name"] == "Crashed"
 
+    @pytest.mark.thorough
     def test_a_killed_download_child(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:

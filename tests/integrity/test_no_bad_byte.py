@@ -22,6 +22,7 @@ from pypimirror.verify import worker
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror
+from tests.sampling import sample
 from tests.simulator import (
     Chunked,
     Corrupt,
@@ -119,7 +120,7 @@ def good_digests(files: list[IndexFile]) -> set[tuple[str, str]]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
+@pytest.mark.parametrize("times", sample([1, None], 1))
 def test_on_the_wire(mirror: Mirror, simulator: Simulator, times: int | None) -> None:
     """Every fault on every kind of file at once, then the upstream heals."""
     files = offer_all(simulator, list(WIRE))

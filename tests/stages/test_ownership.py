@@ -98,6 +98,7 @@ def test_of_two_hosts_that_sync_at_once_one_works_and_one_ends_with_exit_4(
     hosts.mirror.check()
 
 
+@pytest.mark.thorough
 def test_a_dry_run_on_one_host_and_a_sync_on_another_do_not_mix(
     hosts: Hosts, simulator: Simulator
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_dead_host_is_waited_for_and_its_run_is_closed_with_what_it_had_done(
     hosts.mirror.check()
 
 
+@pytest.mark.thorough
 def test_a_host_that_was_taken_for_dead_stops_and_spoils_nothing(
     hosts: Hosts, simulator: Simulator
 ) -> None:

@@ -20,7 +20,12 @@ from tests.flows.stack import wait_for
 from tests.simulator import Corrupt, Simulator
 from tests.up.conftest import NOWHERE, Listener, Up, command, command_of, running_up
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up"), pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.thorough,
+    pytest.mark.xdist_group("up"),
+    pytest.mark.timeout(400),
+]
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 PROFILE = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{NOWHERE}"\n'
