@@ -102,6 +102,10 @@ types: $(DEVELOPMENT) ## Check types
 docs: $(RUNTIME) ## Write the pages that are generated from the code
 	@$(BIN)/python -m docs.generate
 
+.PHONY: picture
+picture: $(DEVELOPMENT) ## Draw anew what README shows
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m docs.picture
+
 # For every platform, and every Python from the oldest on. The development's lock holds all of
 # it; the others are parts of the same resolution.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \

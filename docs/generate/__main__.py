@@ -1,7 +1,8 @@
 """Writes what the code knows best into the documentation: `make docs`.
 
-Whole files: `configuration.md` from the pydantic models, `commands.md` from the typer app. In
-other files, the tables between `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
+Whole files: `configuration.md` from the pydantic models, `commands.md` from the typer app,
+`schemas/` from the types of documents. In other files, the tables between
+`<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
 nothing is written, and the exit code is 1 where a file is not what it should be.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from docs.generate.commands import commands
 from docs.generate.configuration import configuration
+from docs.generate.schemas import schemas
 from docs.generate.tables import fill
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -24,6 +26,8 @@ def wanted() -> Iterator[tuple[Path, str]]:
     """Yield each file that holds something generated, with what it should say."""
     for name, write in FILES.items():
         yield DOCS / name, write()
+    for name, text in schemas():
+        yield DOCS / "schemas" / name, text
     for path in sorted(DOCS.glob("*.md")):
         if path.name not in FILES and "<!-- generated:" in (text := path.read_text("utf-8")):
             yield path, fill(text)
@@ -42,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if check:
             print(f"{path.name} is not current; run `make docs`", file=sys.stderr)
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, "utf-8")
             print(f"Wrote {path.name}")
     return 1 if check and stale else 0

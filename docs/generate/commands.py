@@ -24,6 +24,10 @@ Every command takes these options:
 - `--json` prints one JSON document on standard output, and nothing else goes there; logs and
   progress are on standard error. An error before there is a result is
   `{{"error": {{"exit": 2, "message": "…"}}}}`.
+- [schemas/](schemas/) has a JSON Schema of each document, made from the code: later versions may
+  add keys, and change the meaning of none. Times are in seconds since the epoch, and, with
+  `_iso` behind the name, in ISO 8601: `"ended_at": 1767237423.5, "ended_at_iso":
+  "2026-01-01T03:17:03.500Z"`.
 - Progress bars are shown on a terminal only.
 - `-v` and `-q` are about the log; they change no result.
 

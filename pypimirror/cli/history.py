@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from packaging.utils import canonicalize_name
 
+from pypimirror import documents
 from pypimirror.catalog import files, leaving, projects, runs, totals
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
@@ -51,7 +52,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     with catalog.read() as connection:
         last = runs.recent(connection, 1)
         counted, size = totals.by_state(connection)
-        document: dict[str, Any] = {
+        document: documents.Status = {
             "directory": str(config.directory),
             "projects": totals.held(connection).projects,
             "files": counted,
@@ -91,15 +92,15 @@ def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) ->
         if missing:
             raise ConfigError(f"{', '.join(missing)}: not in this mirror; see select.projects")
         held = list(files.of_projects(connection, [row.id for row in rows]))
-    documents = [_project_document(row, held) for row in rows]
+    found = [_project_document(row, held) for row in rows]
     if as_json:
-        print_json({"projects": documents})
+        print_json({"projects": found})
         return
-    for document in documents:
+    for document in found:
         _show_project(document)
 
 
-def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
+def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
     return {
         "project": row.name,
         "upstream": row.upstream,
@@ -107,6 +108,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
         "status": row.status or "active",
         "gone": row.gone,
         "kept": row.kept,
+        "kept_iso": documents.iso(row.kept),
         "files": [
             {
                 "file": file.filename,
@@ -116,6 +118,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
                 "sha256": file.sha256.hex() if file.sha256 else None,
                 "core_metadata": file.metadata_sha256 is not None,
                 "kept": file.kept,
+                "kept_iso": documents.iso(file.kept),
                 "tries": _tries(file),
                 "url": file.url,
             }
@@ -125,18 +128,19 @@ def _project_document(row: Any, held: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _tries(file: Any) -> dict[str, Any] | None:
+def _tries(file: Any) -> documents.Tries | None:
     """Return how runs have failed to get a file, where the last of them did."""
     if file.last_error is None:
         return None
     return {
         "failed": file.attempts or 0,
         "next": file.next_try,
+        "next_iso": documents.iso(file.next_try),
         "last_error": file.last_error,
     }
 
 
-def _show_project(document: dict[str, Any]) -> None:
+def _show_project(document: documents.HeldProject) -> None:
     out.print(
         f"{document['project']} ({document['status']}) from {document['upstream']}, "
         f"serial {document['serial']}"
@@ -153,7 +157,7 @@ _FILES = (
 )
 
 
-def _file_row(file: dict[str, Any]) -> tuple[str, ...]:
+def _file_row(file: documents.HeldFile) -> tuple[str, ...]:
     size = "" if file["size"] is None else amount(file["size"])
     state = file["state"] if file["kept"] is None else f"{file['state']}, deleted upstream"
     return file["file"], state, proofs.text(file["proof"]), size, file["sha256"] or ""
@@ -163,11 +167,11 @@ def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -
     """List the newest runs; with `since`, those that began then or later."""
     start = None if since is None else moment(since, time.time())
     with open_catalog(config) as catalog, catalog.read() as connection:
-        documents = [show.run_document(row) for row in runs.recent(connection, limit, start)]
+        found = [show.run_document(row) for row in runs.recent(connection, limit, start)]
     if as_json:
-        print_json({"runs": documents})
+        print_json({"runs": found})
     else:
-        show.run_table(documents)
+        show.run_table(found)
 
 
 def moment(text: str, now: float) -> float:
@@ -203,7 +207,7 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
         row = runs.find(connection, name)
         if row is None:
             raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")
-        document = show.run_document(row)
+        document = cast("documents.RunDetails", show.run_document(row))
         if not parts.failures:
             batches = [
                 stages.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
@@ -224,7 +228,7 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
             print_json(document)
 
 
-def _print_run(document: dict[str, Any], parts: Parts) -> None:
+def _print_run(document: documents.RunDetails, parts: Parts) -> None:
     show.run_details(document)
     if parts.failures:
         show.failure_list(document["failures"])

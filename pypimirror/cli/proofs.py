@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from pypimirror import documents
 from pypimirror.catalog.states import State
 from pypimirror.cli.amounts import when
 from pypimirror.cli.output import as_json, escape, out
 from pypimirror.verify.proof import Proof
 
 
-def document(file: Any) -> dict[str, Any] | None:
+def document(file: Any) -> documents.Proof | None:
     """Return how a file is proven: level, algorithm, source and time."""
     if file.proof is None:
         return None
@@ -21,10 +22,11 @@ def document(file: Any) -> dict[str, Any] | None:
         "algorithm": file.proof_algorithm,
         "source": file.proof_source,
         "at": file.proven_at,
+        "at_iso": documents.iso(file.proven_at),
     }
 
 
-def text(proof: dict[str, Any] | None) -> str:
+def text(proof: documents.Proof | None) -> str:
     """Write a proof for people."""
     if proof is None:
         return ""
@@ -32,7 +34,7 @@ def text(proof: dict[str, Any] | None) -> str:
     return f"{proof['level']}{by}, {when(proof['at'])}"
 
 
-def stream(rows: Iterable[Any], run: dict[str, Any], *, in_json: bool) -> None:
+def stream(rows: Iterable[Any], run: documents.Run, *, in_json: bool) -> None:
     """Print files with their proofs as they come: a run may have proved millions.
 
     In JSON they are the last key of `run`, the document of the run.
@@ -50,7 +52,7 @@ def stream(rows: Iterable[Any], run: dict[str, Any], *, in_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _file(row: Any) -> dict[str, Any]:
+def _file(row: Any) -> documents.ProvenFile:
     return {
         "project": row.project,
         "file": row.filename,

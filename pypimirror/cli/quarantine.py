@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from pypimirror import documents
 from pypimirror.catalog import runs
 from pypimirror.cli import table
 from pypimirror.cli.amounts import amount, when
@@ -21,12 +22,18 @@ def list_entries(config: Config, *, as_json: bool) -> None:
     """List what is in quarantine."""
     found = quarantine.entries(Tree(config.directory))
     if as_json:
-        print_json({"quarantine": [msgspec.to_builtins(entry) for entry in found]})
+        print_json({"quarantine": [_document(entry) for entry in found]})
         return
     if not found:
         out.print("Nothing is in quarantine.")
         return
     table.show(_ENTRIES, map(_row, found))
+
+
+def _document(entry: Entry) -> documents.QuarantineEntry:
+    told: documents.QuarantineEntry = msgspec.to_builtins(entry)
+    told["at_iso"] = documents.iso(entry.at)
+    return told
 
 
 _ENTRIES = (
@@ -50,7 +57,7 @@ def explain(config: Config, name: str, *, as_json: bool) -> None:
     tree = Tree(config.directory)
     entry = quarantine.observed(tree, quarantine.find(tree, name))
     if as_json:
-        print_json(msgspec.to_builtins(entry))
+        print_json(_document(entry))
         return
     out.print(f"{entry.file} of {entry.project}: {entry.reason.value}", markup=False)
     out.print(f"  {entry.message}", markup=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pypimirror import documents
 from pypimirror.catalog import states
 from pypimirror.cli import causes, hints, table
 from pypimirror.cli.amounts import amount, took, when
@@ -116,12 +117,12 @@ _RUNS = (
 )
 
 
-def run_table(rows: Iterable[dict[str, Any]]) -> None:
+def run_table(rows: Iterable[documents.Run]) -> None:
     """Print runs, a line each."""
     table.show(_RUNS, map(_run_row, rows))
 
 
-def _run_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
+def _run_row(row: documents.Run) -> tuple[str | Cell, ...]:
     counts = row["counts"]
     return (
         row["run"],
@@ -136,7 +137,7 @@ def _run_row(row: dict[str, Any]) -> tuple[str | Cell, ...]:
     )
 
 
-def run_details(document: dict[str, Any]) -> None:
+def run_details(document: documents.Run) -> None:
     """Print what a run was."""
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
@@ -152,7 +153,7 @@ def run_details(document: dict[str, Any]) -> None:
         out.print(f"  {escape(document['message'])}")
 
 
-def stage_table(stages: Iterable[dict[str, Any]], first: str) -> None:
+def stage_table(stages: Iterable[Mapping[str, Any]], first: str) -> None:
     """Print stages: their totals, or the batches of one; `first` names the column that counts."""
     columns = (
         Column("stage"),
@@ -167,7 +168,7 @@ def stage_table(stages: Iterable[dict[str, Any]], first: str) -> None:
     table.show(columns, (_stage_row(stage, first) for stage in stages))
 
 
-def _stage_row(stage: dict[str, Any], first: str) -> tuple[str | Cell, ...]:
+def _stage_row(stage: Mapping[str, Any], first: str) -> tuple[str | Cell, ...]:
     files, size = stage["files_per_second"], stage["bytes_per_second"]
     return (
         stage["stage"],
@@ -181,9 +182,9 @@ def _stage_row(stage: dict[str, Any], first: str) -> tuple[str | Cell, ...]:
     )
 
 
-def failure_list(documents: Iterable[dict[str, Any]]) -> None:
+def failure_list(failed: Iterable[documents.Attempted]) -> None:
     """Print all failures, each with its address and how often it was tried."""
-    for each in documents:
+    for each in failed:
         line = causes.line(
             each["stage"], each["project"], each["file"], each["reason"], each["message"]
         )
@@ -192,7 +193,7 @@ def failure_list(documents: Iterable[dict[str, Any]]) -> None:
         out.print(f"    {', '.join(part for part in (each['url'], times) if part)}", markup=False)
 
 
-def run_document(row: Any) -> dict[str, Any]:
+def run_document(row: Any) -> documents.Run:
     """Return a run's catalog row as JSON shows it."""
     return {
         "run": row.name,
@@ -206,14 +207,16 @@ def run_document(row: Any) -> dict[str, Any]:
         "pid": row.pid,
         "state": row.state,
         "started_at": row.started_at,
+        "started_at_iso": documents.iso(row.started_at),
         "ended_at": row.ended_at,
+        "ended_at_iso": documents.iso(row.ended_at),
         "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
         "message": row.message,
         "counts": json.loads(row.counts) if row.counts else {},
     }
 
 
-def failure_document(row: Any) -> dict[str, Any]:
+def failure_document(row: Any) -> documents.Attempted:
     """Return a failure's catalog row as JSON shows it."""
     return {
         "project": row.project,

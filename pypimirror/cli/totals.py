@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog import states
+from pypimirror.documents import Speed, StageBatch, StageTotal, iso
 from pypimirror.model import Stage
 
 #: What a stage counts that are files, and what are bytes: the sum of these.
@@ -29,7 +30,7 @@ _WORST = (
 _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
 
-def batch(row: Any) -> dict[str, Any]:
+def batch(row: Any) -> StageBatch:
     """Return the catalog's row of a stage of a batch as JSON shows it."""
     seconds = None if row.ended_at is None else max(0.0, row.ended_at - row.started_at)
     counts = _decode_counts(row.counts) if row.counts else {}
@@ -38,14 +39,16 @@ def batch(row: Any) -> dict[str, Any]:
         "batch": row.batch,
         "state": row.state,
         "started_at": row.started_at,
+        "started_at_iso": iso(row.started_at),
         "ended_at": row.ended_at,
+        "ended_at_iso": iso(row.ended_at),
         "seconds": None if seconds is None else round(seconds, 3),
         "counts": counts,
         **_speed(row.stage, counts, seconds),
     }
 
 
-def of(batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def of(batches: Sequence[StageBatch]) -> list[StageTotal]:
     """Sum up the batches of each stage. Its seconds are those in which any batch was in it."""
     found = []
     for stage in Stage:
@@ -55,19 +58,23 @@ def of(batches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _total(stage: Stage, batches: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _total(stage: Stage, batches: Sequence[StageBatch]) -> StageTotal:
     counts: Counter[str] = Counter()
     for each in batches:
         counts.update(each["counts"])
-    ends = [each["ended_at"] for each in batches]
+    ends = [each["ended_at"] for each in batches if each["ended_at"] is not None]
     seconds = busy((b["started_at"], b["ended_at"]) for b in batches if b["ended_at"] is not None)
     reached = {each["state"] for each in batches}
+    started = min(each["started_at"] for each in batches)
+    ended = max(ends) if len(ends) == len(batches) else None
     return {
         "stage": stage.value,
         "batches": len(batches),
         "state": next((state for state in _WORST if state in reached), states.COMPLETED),
-        "started_at": min(each["started_at"] for each in batches),
-        "ended_at": None if None in ends else max(ends),
+        "started_at": started,
+        "started_at_iso": iso(started),
+        "ended_at": ended,
+        "ended_at_iso": iso(ended),
         "seconds": round(seconds, 3),
         "counts": dict(counts),
         **_speed(stage, counts, seconds),
@@ -83,7 +90,7 @@ def busy(spans: Iterable[tuple[float, float]]) -> float:
     return covered
 
 
-def _speed(stage: str, counts: dict[str, int], seconds: float | None) -> dict[str, Any]:
+def _speed(stage: str, counts: dict[str, int], seconds: float | None) -> Speed:
     files = sum(counts.get(name, 0) for name in _FILES.get(stage, ()))
     size = sum(counts.get(name, 0) for name in _BYTES.get(stage, ()))
     return {

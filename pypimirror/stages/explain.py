@@ -16,7 +16,7 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Row
 
-from pypimirror import interrupts
+from pypimirror import documents, interrupts
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import State
@@ -43,7 +43,7 @@ class FileExplanation:
     state: str | None  #: where it stands in this mirror; None where the catalog has it not
     is_linked: bool = False  #: whether pages only lead to it at the upstream; the verdict says why
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> documents.ExplainedFile:
         """Return the entry as JSON shows it."""
         verdict = _verdict_json(self.verdict)
         return {
@@ -63,7 +63,7 @@ class Explanation:
     upstream: str | None  #: the owner; None where nobody was asked, or nobody has it
     files: list[FileExplanation]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> documents.Explanation:
         """Return the document that `explain --json` prints."""
         return {
             "project": self.project,
@@ -73,12 +73,13 @@ class Explanation:
         }
 
 
-def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+def _verdict_json(verdict: Verdict) -> documents.Verdict:
     return {
         "selected": verdict.selected,
         "rule": verdict.rule or None,
         "fact": verdict.fact or None,
         "until": verdict.until,
+        "until_iso": documents.iso(verdict.until),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror import interrupts, lock
+from pypimirror import documents, interrupts, lock
 from pypimirror.catalog import entries, files, projects
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import PROVEN, Cause, State
@@ -62,7 +62,7 @@ class Plan:
     remove: list[Entry] = field(default_factory=list)  #: files whose bytes would go now
     problems: list[Problem] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> documents.Plan:
         """Return the document that `sync --dry-run --json` prints."""
         return {
             "version": VERSION,

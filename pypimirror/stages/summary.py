@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from pypimirror import documents
 from pypimirror.catalog import states
 from pypimirror.model import Problem
 
@@ -67,7 +67,7 @@ class Summary:
         """Say that there was nothing to do, and so no run."""
         return cls("", states.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> documents.RunResult:
         """Return the document that `sync --json` prints."""
         return {
             "run": self.run or None,

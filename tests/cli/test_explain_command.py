@@ -21,10 +21,11 @@ def test_each_file_is_explained_and_nothing_is_changed(
     assert (document["project"], document["selected"]) == ("six", True)
     assert document["upstream"] == "sim0"
     assert document["files"] == [
-        {"file": old.filename, "selected": True, "rule": None, "fact": None, "until": None,
+        {"file": old.filename, "selected": True, "rule": None, "fact": None,
+         "until": None, "until_iso": None,
          "metadata_only": False, "state": "published"},
         {"file": new.filename, "selected": False, "rule": "select.prereleases",
-         "fact": "version 2.0rc1, by file name", "until": None,
+         "fact": "version 2.0rc1, by file name", "until": None, "until_iso": None,
          "metadata_only": False, "state": None},
     ]  # fmt: skip
     assert listing(mirror.root, without=".pypimirror") == before
@@ -44,7 +45,8 @@ def test_it_is_said_which_files_stay_at_the_upstream_and_which_cannot(
     found = {entry["file"]: entry for entry in run("explain", "six", "--json").json["files"]}
     assert found[old.filename] == {
         "file": old.filename, "selected": True, "rule": "select.metadata_only",
-        "fact": "'six<2' names version 1.0", "until": None, "metadata_only": True,
+        "fact": "'six<2' names version 1.0", "until": None, "until_iso": None,
+        "metadata_only": True,
         "state": "linked",
     }  # fmt: skip
     assert not found[new.filename]["metadata_only"] and found[new.filename]["selected"]

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from docs.generate import __main__
 from docs.generate.commands import walk
 from docs.generate.configuration import sections
+from docs.generate.schemas import DOCUMENTS
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import OF_STATE, Exit
@@ -38,8 +39,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:pypimirror|flows|tasks|tests|migrations|benchmarks|docs|deploy)/[\w./*-]*")
 #: Programs that the shell blocks may call; what follows them is not ours to check.
 _OTHERS = {
-    *("cd", "cp", "docker", "jq", "mv", "pip", "poetry", "prefect", "python", "sqlite3"),
-    *("systemctl", "systemd-sysusers", "systemd-tmpfiles", "uv"),
+    *("cd", "cp", "docker", "export", "jq", "mv", "pip", "poetry", "prefect", "python"),
+    *("python3", "sqlite3", "systemctl", "systemd-sysusers", "systemd-tmpfiles", "uv"),
 }
 
 
@@ -104,6 +105,7 @@ def test_what_is_not_current_is_said_and_written(
         "commands.md",
         "configuration.md",
         "some.md",
+        *(f"{name}.schema.json" for name in DOCUMENTS),
     }
     assert __main__.main([]) == 0
     assert "`wanted`" in page.read_text()
