@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from pypimirror.stages import sequence
 from tests.cli.conftest import Start
-from tests.flows.stack import is_running
+from tests.flows.stack import is_running, wait_for
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 
@@ -27,6 +27,15 @@ def children_of(pid: int) -> set[int]:
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         found |= {int(child) for child in (task / "children").read_text().split()}
+    return found
+
+
+def open_files_of(pid: int) -> set[str]:
+    """The files that a process has open."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(descriptor.readlink()))
     return found
 
 
@@ -99,14 +108,13 @@ def test_a_signal_ends_batches_that_are_side_by_side(
 def test_a_signal_ends_a_verification(start: Start, mirror: Mirror, simulator: Simulator) -> None:
     (file,) = offer(simulator, "six", "1.0")
     mirror.sync()
-    mirror.path(file).unlink()
-    os.mkfifo(mirror.path(file))  # read by nobody but us: a file without an end
+    size = 1 << 40
+    mirror.query("UPDATE files SET size = ?", size)
+    os.truncate(mirror.path(file), size)  # it takes hours to read, and no room
     process = start("verify", "--json")
-    with mirror.path(file).open("wb") as endless:
-        endless.write(b"x")
-        endless.flush()
-        assert not children_of(process.pid), "a verification that only hashes needs none"
-        end(process, signal.SIGTERM)
+    wait_for(lambda: str(mirror.path(file)) in open_files_of(process.pid))
+    assert not children_of(process.pid), "a verification that only hashes needs none"
+    end(process, signal.SIGTERM)
     runs = mirror.query("SELECT command, state FROM runs ORDER BY id")
     assert [tuple(row) for row in runs] == [("sync", "completed"), ("verify", "cancelled")]
 
