@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from fnmatch import translate
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,17 +19,14 @@ from packaging.utils import canonicalize_name
 from pypimirror import texts
 from pypimirror.bounded import MAX_NAME, MAX_SPECIFIER
 from pypimirror.filenames import printable
-from pypimirror.model import ProjectName, PypimirrorError
+from pypimirror.model import ProjectName
 from pypimirror.select import requirements
 from pypimirror.select.environments import Environments
+from pypimirror.select.patterns import EntryError, Pattern, expression, glob
 
 _GLOB = re.compile(r"(?=.*[*?\[])[A-Za-z0-9._*?\[\]!-]+")
 _SEPARATORS = re.compile(r"[-_.]+")
 _REQUIREMENTS = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
-
-
-class EntryError(PypimirrorError):
-    """An entry that cannot be read; the message says which, and what is right."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Entry:
 
     text: str  #: as it was written, for explanations
     source: str  #: where: the configuration's key, or file and line
-    pattern: re.Pattern[str] | None = None  #: None for one project
+    pattern: Pattern | None = None  #: None for one project
     name: ProjectName | None = None
     versions: SpecifierSet | None = None  #: None for every version
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
@@ -47,7 +43,7 @@ class Entry:
 
     def names(self, project: ProjectName) -> bool:
         """Whether the entry is about a project."""
-        return self.pattern.search(project) is not None if self.pattern else self.name == project
+        return self.pattern.search(project) if self.pattern else self.name == project
 
     @property
     def is_whole(self) -> bool:
@@ -123,8 +119,7 @@ def _entry(text: str, source: str) -> Entry:
     except InvalidRequirement as error:
         if _GLOB.fullmatch(text):
             # A glob is normalised as names are; its own signs are none of the separators.
-            glob = re.compile(translate(_SEPARATORS.sub("-", text).lower()))
-            return Entry(text, source, pattern=_anchored(glob))
+            return Entry(text, source, pattern=glob(_SEPARATORS.sub("-", text).lower()))
         cause = str(error).splitlines()[0]
         raise EntryError(
             f"{source}: {text!r} is no name, requirement, glob or /regular expression/: {cause}"
@@ -153,24 +148,3 @@ def _name(requirement: Requirement, source: str) -> ProjectName:
                 f"{source}: {shown!r}: no {what} has more than {most} characters; shorten it"
             )
     return ProjectName(name)
-
-
-def _anchored(glob: re.Pattern[str]) -> re.Pattern[str]:
-    return re.compile(rf"\A{glob.pattern}")
-
-
-def expression(text: str, source: str) -> re.Pattern[str]:
-    """Compile `/…/`, which matches anywhere; raises `EntryError`."""
-    if len(text) < 3 or not text.endswith("/"):
-        raise EntryError(f"{source}: {text!r}: a regular expression stands between two slashes")
-    try:
-        return re.compile(text[1:-1])
-    except re.error as error:
-        raise EntryError(f"{source}: {text!r} is no regular expression: {error}") from error
-
-
-def pattern(text: str, source: str) -> re.Pattern[str]:
-    """Compile a glob, which matches as a whole, or a regular expression; raises `EntryError`."""
-    if text.startswith("/"):
-        return expression(text, source)
-    return _anchored(re.compile(translate(text)))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from email.parser import HeaderParser
 
 from pypimirror.filenames import printable
-from pypimirror.select.entries import pattern
+from pypimirror.select.patterns import Pattern, pattern
 
 #: By field, its values as written.
 Metadata = Mapping[str, Sequence[str]]
@@ -82,7 +82,7 @@ def excluded(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
     return fits
 
 
-def _patterns(texts: Mapping[str, Sequence[str]], source: str) -> dict[str, list[re.Pattern[str]]]:
+def _patterns(texts: Mapping[str, Sequence[str]], source: str) -> dict[str, list[Pattern]]:
     return {name: [pattern(text, source) for text in each] for name, each in texts.items()}
 
 

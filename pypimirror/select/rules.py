@@ -7,7 +7,6 @@ Where time alone will change a decision, it says when. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from math import inf
@@ -16,10 +15,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from pypimirror.select import metadata
-from pypimirror.select.entries import pattern
 from pypimirror.select.environments import Environments
 from pypimirror.select.facts import Facts, Verdict
 from pypimirror.select.keys import RuleKeys
+from pypimirror.select.patterns import Pattern, pattern
 from pypimirror.select.whole import WHOLE, by_version, releases_of
 
 #: A check: whether the file passes, the fact, and when that changes.
@@ -281,7 +280,7 @@ def _version_matcher(text: str, source: str) -> Callable[[Facts], bool]:
     )
 
 
-def _any(globs: Iterable[re.Pattern[str]], text: str) -> bool:
+def _any(globs: Iterable[Pattern], text: str) -> bool:
     return any(glob.search(text) for glob in globs)
 
 
