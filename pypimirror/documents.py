@@ -56,6 +56,7 @@ class RunResult(TypedDict):
     counts: dict[str, int]
     seconds: float
     failures: list[Failure]
+    denied: list[Failure]
 
 
 class PlannedFile(TypedDict):

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"  #: no byte, or too few, for too long
     HTTP_STATUS = "http-status"  #: an answer that is neither the thing nor its absence
     MISSING = "missing"  #: 404 or 410: the upstream does not have it
+    DENIED = "denied"  #: 403 or 451 for a single file: a policy of the upstream keeps it back
     TRUNCATED = "truncated"  #: fewer bytes than the answer announced
     TOO_LARGE = "too-large"  #: more bytes than allowed or announced
     BAD_RESPONSE = "bad-response"  #: breaks HTTP: headers, chunks, ranges, encodings

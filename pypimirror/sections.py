@@ -238,6 +238,12 @@ class DownloadSection(WayKeys, _Section):
     max_file_size: ByteSize = Field(
         ByteSize(5 << 30), description="No file larger than this is fetched."
     )
+    denied: Literal["tell", "fail"] = Field(
+        "tell",
+        description="Single files that the upstream keeps back by a policy (403 or 451), as a "
+        "firewall for packages does: `tell` counts and tells them apart, and the run completes; "
+        "with `fail`, or where more is kept back than held, they count as failures.",
+    )
     contact: str = Field(
         "", description="Address or URL that the User-Agent names, for the upstream's operators."
     )

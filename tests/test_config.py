@@ -53,6 +53,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "timeout": 30,
             "tries": 5,
             "max_file_size": 5 << 30,
+            "denied": "tell",
             "contact": "",
             "proxy": SecretStr(""),
             "ca_file": None,

@@ -56,11 +56,13 @@ written as `\\u0142`, and names of files are UTF-8 on disk all the same.
   "failures": [
     {{"project": "six", "file": "six-1.16.0.tar.gz", "stage": "download",
      "reason": "timeout", "message": "..."}}
-  ]
+  ],
+  "denied": []
 }}
 ```
 
 `state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130).
+`denied` has what a policy of the upstream keeps back, told as failures are.
 `stage` is one of {stages}. `reason` is one of the list in
 [operations.md](operations.md#reasons).
 

@@ -50,6 +50,7 @@ def summary(result: Summary, directory: Path) -> None:
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
+    kept_back(result)
     if result.state in (states.COMPLETED, states.INCOMPLETE):
         _how_to_install(directory / "simple")
 
@@ -88,6 +89,17 @@ def checked(result: Summary) -> None:
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
+
+
+def kept_back(result: Summary) -> None:
+    """Print which files the upstream keeps back, the first of them."""
+    if not result.denied:
+        return
+    out.print(f"  {len(result.denied)} kept back by the upstream, which is no failure here:")
+    for problem in result.denied[:_SHOWN]:
+        out.print(f"    {problem.file}: {problem.message}", markup=False)
+    if len(result.denied) > _SHOWN:
+        out.print(f"    … and {len(result.denied) - _SHOWN} more: pypimirror runs show --failures")
 
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:

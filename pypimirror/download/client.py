@@ -23,7 +23,12 @@ from pypimirror.addresses import NONE, Proxy, parse_proxy
 from pypimirror.download import local
 from pypimirror.download.body import Body, Raw
 from pypimirror.download.connection import Line
-from pypimirror.download.failure import FetchError, bad_response, status_failure
+from pypimirror.download.failure import (
+    MISSING_STATUSES,
+    FetchError,
+    bad_response,
+    status_failure,
+)
 from pypimirror.download.hosts import (
     Address,
     HostError,
@@ -36,6 +41,7 @@ from pypimirror.download.hosts import (
     shown,
 )
 from pypimirror.download.protocol import Hello, Remote
+from pypimirror.download.refusals import MOST_READ, said
 from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.stock import StockBody
 from pypimirror.download.transport import Request, Transport
@@ -208,7 +214,23 @@ def content_length(response: Response) -> int | None:
     return int(value)
 
 
-def failed_status(response: Response) -> FetchError:
-    """Return the failure for an answer with an unwanted status."""
+def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
+    """Return the failure for an answer with an unwanted status, and be done with the answer."""
     after = parse_retry_after(response.headers.get("Retry-After"), time.time())
-    return status_failure(response.status_code, response.url, after)
+    status = response.status_code
+    told = ""
+    if 400 <= status < 500 and status not in MISSING_STATUSES:
+        told = said(_beginning(response, MOST_READ))
+    discard(response)
+    return status_failure(status, response.url, after, said=told, of_file=of_file)
+
+
+def _beginning(response: Response, most: int) -> bytes:
+    """Return the first bytes of a body, as many as come within its bounds."""
+    if response.headers.get("Content-Encoding"):
+        return b""
+    raw, found = raw_of(response), b""
+    with contextlib.suppress(FetchError):
+        while len(found) < most and (piece := raw.next_piece()):
+            found += piece
+    return found[:most]

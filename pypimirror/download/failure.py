@@ -14,6 +14,9 @@ from pypimirror.space import remedy
 RETRIED_STATUSES = frozenset({408, 425, 429})
 #: HTTP statuses that ask for less: the host is left alone for a while.
 THROTTLING_STATUSES = frozenset({429, 503})
+#: HTTP statuses with which a policy keeps a single file back, where its page may be read:
+#: forbidden, or unavailable for legal reasons.
+DENYING_STATUSES = frozenset({403, 451})
 #: HTTP statuses that say that the thing is not there.
 MISSING_STATUSES = frozenset({404, 410})
 
@@ -53,24 +56,35 @@ def bad_response(message: str) -> FetchError:
     return FetchError(Reason.BAD_RESPONSE, message, again=Again.ONCE)
 
 
-def status_failure(status: int, url: str, retry_after: float | None = None) -> FetchError:
-    """Return the failure for an answer with an unwanted status."""
+def status_failure(
+    status: int,
+    url: str,
+    retry_after: float | None = None,
+    *,
+    said: str = "",
+    of_file: bool = False,
+) -> FetchError:
+    """Return the failure for an answer with an unwanted status; `said` is what it says of it."""
+    quoted = f' The answer says: "{said}".' if said else ""
     if status in MISSING_STATUSES:
-        missing = f"{url} is not there (status {status})."
-        return FetchError(Reason.MISSING, missing, status=status)
+        return FetchError(Reason.MISSING, f"{url} is not there (status {status}).")
+    if of_file and status in DENYING_STATUSES:
+        return FetchError(
+            Reason.DENIED, f"{url} is kept back by the upstream (status {status}).{quoted}"
+        )
     if status in (401, 403):
         return FetchError(
             Reason.HTTP_STATUS,
-            f"{url} may not be read (status {status}). If it needs a login, give `username` and "
-            "`password`, or `token`, of the [[upstream]], or put it into a netrc file.",
-            status=status,
+            f"{url} may not be read (status {status}).{quoted} If it needs a login, give "
+            "`username` and `password`, or `token`, of the [[upstream]], or put it into a netrc "
+            "file.",
         )
     if 200 <= status < 400:
         return bad_response(f"{url} answered with status {status}, which nobody asked for.")
     retried = status in RETRIED_STATUSES or status >= 500
     return FetchError(
         Reason.HTTP_STATUS,
-        f"{url} answered with status {status}.",
+        f"{url} answered with status {status}.{quoted}",
         again=Again.ALWAYS if retried else Again.NEVER,
         throttled=status in THROTTLING_STATUSES,
         retry_after=retry_after,

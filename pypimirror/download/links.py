@@ -33,7 +33,6 @@ def fetch_links(client: Client, job: FetchLinks, url: str, limit: int) -> LinksR
         return _name(client, job, url)
     response = client.get(job.remote, url, _PAGE_HEADERS)
     if response.status_code != 200:
-        discard(response)
         raise failed_status(response)
     name = _stated_name(response)
     if name or not _is_html(response):
@@ -56,7 +55,6 @@ def _name(client: Client, job: FetchLinks, url: str) -> LinksResult:
         discard(response)
         response = client.get(job.remote, url, _FILE_HEADERS)
         if response.status_code != 200:
-            discard(response)
             raise failed_status(response)
     raw_of(response).close()
     return LinksResult(job.id, filename=_stated_name(response), url=response.url)

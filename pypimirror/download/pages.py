@@ -18,7 +18,7 @@ from requests.models import Response
 
 from pypimirror import bounded
 from pypimirror.download.body import decoded
-from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
+from pypimirror.download.client import Client, content_length, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, disk_failure
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.model import Reason
@@ -116,7 +116,6 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     conditional = bool(job.etag or job.last_modified)
     if response.status_code == 200 or (response.status_code == 304 and conditional):
         return response
-    discard(response)
     raise failed_status(response)
 
 

@@ -30,7 +30,7 @@ from requests.models import Response
 from pypimirror import regular
 from pypimirror.download import labelled
 from pypimirror.download.body import Raw
-from pypimirror.download.client import Client, content_length, discard, failed_status, raw_of
+from pypimirror.download.client import Client, content_length, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, bad_response, disk_failure
 from pypimirror.download.hashing import Digests, contradiction, mismatches
 from pypimirror.download.labelled import encoding_of
@@ -167,8 +167,7 @@ class FileTransfer:
             if continues(whole, offset, response.headers, content_length(response)):
                 return response
         elif status not in (206, 416):
-            discard(response)
-            raise failed_status(response)
+            raise failed_status(response, of_file=True)
         raw_of(response).close()
         return None
 
@@ -187,8 +186,7 @@ class FileTransfer:
     def _begin(self, url: str, response: Response) -> FileResult:
         """Receive a whole file."""
         if response.status_code != 200:
-            discard(response)
-            raise failed_status(response)
+            raise failed_status(response, of_file=True)
         raw = raw_of(response)
         try:
             length = content_length(response)

@@ -40,6 +40,7 @@ WAITING = frozenset(
         Reason.TIMEOUT,
         Reason.HTTP_STATUS,
         Reason.MISSING,
+        Reason.DENIED,
         Reason.TRUNCATED,
         Reason.TOO_LARGE,
         Reason.BAD_RESPONSE,

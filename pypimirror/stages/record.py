@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import abrupt, interrupts, lock
-from pypimirror.catalog import engines, runs, statistics
+from pypimirror.catalog import engines, runs, statistics, totals
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
@@ -257,15 +258,18 @@ def _close(run: Run, state: str, message: str) -> Summary:
             news = [problem for problem in problems if (problem.project, problem.file) not in said]
             runs.add_failures(connection, run.id, stage, news)
         rows = runs.failures_of(connection, run.id)
-        failures = [
-            Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts) for r in rows
+        told = [
+            (Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts), r.stage)
+            for r in rows
         ]
+        denied = _denied(run, connection, [problem for problem, _ in told])
+        apart = set(denied)
+        failures = [(problem, stage) for problem, stage in told if problem not in apart]
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
         counts = {key: run.counts[key] for key in COUNTS[run.command]}
-        counts["files_failed"] = len(
-            {(problem.project, problem.file) for problem in failures if problem.file}
-        )
+        counts["files_failed"] = len({(p.project, p.file) for p, _ in failures if p.file})
+        counts["files_denied"] = len({(p.project, p.file) for p in denied})
         last = statistics.last(connection)
         moved = any(run.counts[name] for name in _MOVING)
         # Counting takes seconds where there are millions of files: not for somebody who waits.
@@ -274,7 +278,18 @@ def _close(run: Run, state: str, message: str) -> Summary:
         ):
             statistics.keep(connection, statistics.take(connection, run.now))
         runs.end(connection, run.id, state, message, counts)
-        if state == runs.COMPLETED:
+        if state == runs.COMPLETED and not denied:
             rest.note(run, connection)
     seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
-    return Summary(run.name, state, counts, seconds, failures, [r.stage for r in rows], message)
+    problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
+    return Summary(run.name, state, counts, seconds, problems, stages, message, denied)
+
+
+def _denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:
+    """Return those of `problems` that are no failures: files that a policy upstream keeps back.
+
+    Where more is kept back than held, that is no policy on single files: a login may be lacking.
+    """
+    found = [p for p in problems if p.reason is Reason.DENIED and p.file]
+    apart = run.config.download.denied == "tell" and len(found) <= totals.held(connection).files
+    return found if apart else []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pypimirror import documents
 from pypimirror.catalog import states
-from pypimirror.model import Problem
+from pypimirror.model import Problem, Stage
 
 #: What a run counts, by command; the keys of `counts` in JSON.
 COUNTS = {
@@ -19,6 +19,7 @@ COUNTS = {
         "files_reused",
         "files_verified",
         "files_failed",
+        "files_denied",
         "files_quarantined",
         "files_withdrawn",
         "pages_written",
@@ -33,6 +34,7 @@ COUNTS = {
         "files_verified",
         "files_missing",
         "files_failed",
+        "files_denied",
         "files_quarantined",
         "pages_written",
         "bytes_checked",
@@ -40,6 +42,7 @@ COUNTS = {
     "verify": (
         "files_checked",
         "files_failed",
+        "files_denied",
         "files_downloaded",
         "files_verified",
         "pages_written",
@@ -61,6 +64,8 @@ class Summary:
     failures: list[Problem]
     stages: list[str]  #: in which stage each of `failures` happened
     message: str
+    #: Files that the upstream keeps back, where that is no failure.
+    denied: list[Problem] = field(default_factory=list)
 
     @classmethod
     def of_nothing(cls, command: str, message: str) -> Summary:
@@ -75,13 +80,18 @@ class Summary:
             "counts": self.counts,
             "seconds": round(self.seconds, 3),
             "failures": [
-                {
-                    "project": problem.project,
-                    "file": problem.file,
-                    "stage": stage,
-                    "reason": problem.reason.value,
-                    "message": problem.message,
-                }
+                _told(problem, stage)
                 for problem, stage in zip(self.failures, self.stages, strict=True)
             ],
+            "denied": [_told(problem, Stage.DOWNLOAD) for problem in self.denied],
         }
+
+
+def _told(problem: Problem, stage: str) -> documents.Failure:
+    return {
+        "project": problem.project,
+        "file": problem.file,
+        "stage": stage,
+        "reason": problem.reason.value,
+        "message": problem.message,
+    }

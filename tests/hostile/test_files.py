@@ -80,14 +80,14 @@ LASTING: dict[str, tuple[Any, Reason | None]] = {
     "redirect-to-other-port": (Redirect("http://127.0.0.1:1/x"), Reason.HOST_NOT_ALLOWED),
     "missing": (Status(404), Reason.MISSING),
     "gone": (Status(410), Reason.MISSING),
-    "forbidden": (Status(403), Reason.HTTP_STATUS),
+    "refused": (Status(400), Reason.HTTP_STATUS),
     "broken-server": (Status(500), Reason.HTTP_STATUS),
     "unknown-status": (Status(299), Reason.BAD_RESPONSE),
     "html-in-place": (HtmlError(), Reason.BAD_RESPONSE),
     "html-padded-to-size": (None, Reason.BAD_RESPONSE),  # set below: it needs the size
-    "encoded": (Encoded("gzip"), Reason.BAD_RESPONSE),
-    "encoded-badly": (Encoded("deflate", broken=True), Reason.BAD_RESPONSE),
-    "bomb": (Bomb(64 << 20), Reason.BAD_RESPONSE),
+    "encoded": (Encoded("gzip"), None),  # what it unpacks to is proven
+    "encoded-badly": (Encoded("deflate", broken=True), Reason.DIGEST_MISMATCH),
+    "bomb": (Bomb(64 << 20), Reason.DIGEST_MISMATCH),
     "header-flood": (HeaderFlood(20_000), Reason.BAD_RESPONSE),
     "header-flood-without-end": (HeaderFlood(None), Reason.BAD_RESPONSE),
     "no-http": (Raw(), Reason.BAD_RESPONSE),
