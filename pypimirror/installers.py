@@ -19,10 +19,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from pypimirror import regular
 from pypimirror.addresses import without_login
 from pypimirror.errors import PypimirrorError
 
@@ -186,7 +188,10 @@ def _read(file: Path) -> Iterator[tuple[str, str, str]]:
     """Yield section, key and value. A file that is not there, or not for us, says nothing."""
     parser = configparser.RawConfigParser()
     try:
-        parser.read(file, encoding=locale.getpreferredencoding(False))
+        content = BytesIO(regular.read_written(file))
+        parser.read_file(TextIOWrapper(content, locale.getpreferredencoding(False)), str(file))
+    except OSError:
+        return
     except (configparser.Error, UnicodeDecodeError) as error:
         cause = str(error).splitlines()[0]
         raise InstallerError(f"{file}: pip's configuration cannot be read: {cause}") from error

@@ -80,7 +80,7 @@ IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, 
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class MirrorSection(_Section):
@@ -233,7 +233,9 @@ class DownloadSection(WayKeys, _Section):
         description="Connections per process, at most: one host gets fewer to begin with, and more "
         "as long as that makes it faster.",
     )
-    timeout: float = Field(30, gt=0, description="Seconds without a byte before giving up.")
+    timeout: float = Field(
+        30, gt=0, le=86_400, description="Seconds without a byte before giving up, a day at most."
+    )
     tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
     max_file_size: ByteSize = Field(
         ByteSize(5 << 30), description="No file larger than this is fetched."
@@ -247,6 +249,17 @@ class DownloadSection(WayKeys, _Section):
     contact: str = Field(
         "", description="Address or URL that the User-Agent names, for the upstream's operators."
     )
+
+    @field_validator("contact")
+    @classmethod
+    def _fits_a_header(cls, contact: str) -> str:
+        wrong = next((c for c in contact if not c.isprintable() or ord(c) > 0xFF), None)
+        if wrong is not None:
+            raise ValueError(
+                f"{wrong!r} cannot be in a header of HTTP, which this becomes a part of; letters "
+                "of ISO 8859-1 can, and a host or an address can be spelled in ASCII"
+            )
+        return contact
 
 
 class PublishSection(_Section):

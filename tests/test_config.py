@@ -450,3 +450,22 @@ def test_schedules_are_cron_fields_or_times_or_never(
 )
 def test_mistakes_about_operation_are_explained(text: str, message: str, tmp_path: Path) -> None:
     assert message in fault(text, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e308", "0", "86401"])
+def test_a_time_out_is_a_time_that_there_is(tmp_path: Path, value: str) -> None:
+    (tmp_path / "p.toml").write_text(f"[download]\ntimeout = {value}\n")
+    with pytest.raises(ConfigError, match=r"download\.timeout"):
+        load(tmp_path / "p.toml")
+
+
+@pytest.mark.parametrize("contact", ["\u0430@example.org", "a\\nX-Evil: 1", "\U0001f40d"])
+def test_a_contact_fits_into_a_header(tmp_path: Path, contact: str) -> None:
+    (tmp_path / "p.toml").write_text(f'[download]\ncontact = "{contact}"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"download\.contact: .*header"):
+        load(tmp_path / "p.toml")
+
+
+def test_a_contact_of_latin_letters_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text('[download]\ncontact = "M\u00fcller"\n', encoding="utf-8")
+    assert "M\u00fcller" in load(tmp_path / "p.toml").user_agent

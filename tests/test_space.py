@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from pypimirror import space
 from pypimirror.model import Reason
-from pypimirror.space import Room, free, readable
+from pypimirror.space import Room, free, readable, remedy
 
 
 def test_free_is_what_this_user_may_write(tmp_path: Path) -> None:
@@ -74,3 +75,17 @@ def test_less_than_the_reserve_is_a_shortage(room: Room, monkeypatch: pytest.Mon
     monkeypatch.setattr(space, "free", lambda path: 99)
     assert room.shortage() is not None
     assert room.claim({})[1] is not None
+
+
+def test_where_there_are_no_inodes_it_is_not_space_that_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "not" / "there"))
+    assert "Free some space" in remedy(error)
+    status = os.statvfs(tmp_path)
+    gone = os.statvfs_result((*status[:6], 0, 0, *status[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda _path: gone)
+    assert "df -i" in remedy(error) and "Free some space" not in remedy(error)
+    none = os.statvfs_result((*status[:5], 0, 0, 0, *status[8:]))  # btrfs counts none
+    monkeypatch.setattr(os, "statvfs", lambda _path: none)
+    assert "Free some space" in remedy(error)

@@ -8,6 +8,7 @@ was given to `Catalog.apply`, which repeats it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,10 +64,12 @@ class Catalog:
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, url: str) -> Catalog:
+    def open(cls, url: str, *, reading: bool = False) -> Catalog:
         """Open the catalog at `url`, creating or migrating it when that is due.
 
-        Raises `CatalogError` when it cannot be opened, is damaged, or belongs to a newer version.
+        With `reading`, one that this user, or the disk, does not let anybody write is opened all
+        the same, as it is. Raises `CatalogError` when it cannot be opened, is damaged, or belongs
+        to a newer version.
         """
         try:
             shown = make_url(url).render_as_string(hide_password=True)
@@ -76,9 +79,28 @@ class Catalog:
             catalog = cls(engines.make(url))
             catalog._migrate(shown)
         except (SQLAlchemyError, ImportError) as error:
-            message = engines.message(error)
-            raise CatalogError(f"catalog {shown}: cannot be used: {message}") from error
+            file = sqlite_file(url)
+            if not (reading and file and os.access(file, os.R_OK) and engines.cannot_write(error)):
+                message = engines.message(error)
+                raise CatalogError(f"catalog {shown}: cannot be used: {message}") from error
+            catalog = cls._as_it_is(file, shown)
         catalog._patience = PATIENCE
+        return catalog
+
+    @classmethod
+    def _as_it_is(cls, file: Path, shown: str) -> Catalog:
+        catalog = cls(engines.read_only(file))
+        catalog.shown = shown
+        try:
+            current, _ = catalog._revision(shown)
+        except SQLAlchemyError as error:
+            message = engines.message(error)
+            raise CatalogError(f"catalog {shown}: cannot be read: {message}") from error
+        if current != SCHEMA_REVISION:
+            raise CatalogError(
+                f"catalog {shown}: has schema {current}, this version {SCHEMA_REVISION}, and it "
+                "cannot be changed from here: let a run of this version, by its owner, do that"
+            )
         return catalog
 
     def close(self) -> None:
@@ -186,18 +208,23 @@ class Catalog:
             raise
         return connection
 
-    def _migrate(self, shown: str) -> None:
+    def _revision(self, shown: str) -> tuple[str | None, bool]:
+        """Return the revision of the schema, and whether there are any tables."""
+        current: str | None = None
         with self._transaction() as connection:
             tables = inspect(connection).get_table_names()
-            current = None
             if "alembic_version" in tables:
                 current = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if current == SCHEMA_REVISION:
-            return
         if current is None and "files" in tables:
             raise CatalogError(f"catalog {shown}: is not pypimirror's; name another one")
+        return current, bool(tables)
+
+    def _migrate(self, shown: str) -> None:
+        current, used = self._revision(shown)
+        if current == SCHEMA_REVISION:
+            return
         with self._transaction(pypimirror_write=True) as connection:
-            if tables or self.engine.dialect.name != "sqlite":
+            if used or self.engine.dialect.name != "sqlite":
                 upgrade(connection, current, shown)
             else:
                 create(connection)
@@ -206,7 +233,10 @@ class Catalog:
 def is_absent(url: str) -> bool:
     """Whether `url` names an SQLite file that is not there, and that opening it would make."""
     file = sqlite_file(url)
-    return file is not None and not file.exists()
+    try:
+        return file is not None and not file.exists()
+    except PermissionError:
+        return False  # who cannot look cannot tell; opening it says why
 
 
 def sqlite_file(url: str) -> Path | None:

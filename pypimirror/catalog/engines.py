@@ -7,12 +7,14 @@ has such a lock; on PostgreSQL it is an advisory one, which readers need not wai
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 #: Seconds that a transaction waits for another program's; longer than any transaction of ours.
 BUSY_TIMEOUT = 60.0
@@ -78,6 +80,45 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+def read_only(file: Path, timeout: float = BUSY_TIMEOUT) -> Engine:
+    """Return an engine for an SQLite file that is only read: also where nothing can be written.
+
+    SQLite needs a file beside a database in WAL mode, and makes it where it is not there. Where it
+    cannot, for want of permission or of space, nobody is at work either as long as there is no log:
+    then the database is read as a file that does not change.
+    """
+
+    def connect() -> sqlite3.Connection:
+        uri = f"{file.absolute().as_uri()}?mode=ro"
+        options: dict[str, Any] = {"uri": True, "timeout": timeout, "isolation_level": None}
+        connection: sqlite3.Connection
+        connection = sqlite3.connect(uri, check_same_thread=False, **options)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            connection.close()
+            log = file.with_name(f"{file.name}-wal")
+            if log.exists() and log.stat().st_size:
+                raise
+            connection = sqlite3.connect(f"{uri}&immutable=1", check_same_thread=False, **options)
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def cannot_write(error: Exception) -> bool:
+    """Whether a file of SQLite cannot be written, or nothing beside it."""
+    return isinstance(error, OperationalError) and any(
+        sign in str(error.orig) for sign in _OF_THE_DISK
+    )
+
+
 def _postgresql(url: URL) -> Engine:
     told = {key: value for key, value in _PATIENCE.items() if key not in url.query}
     engine = create_engine(url, pool_pre_ping=True, connect_args=told)
@@ -137,7 +178,7 @@ def message(error: Exception) -> str:
             f"{cause}: another program has kept it locked for {BUSY_TIMEOUT:.0f} s; end that "
             "program, and run this again"
         )
-    if isinstance(error, OperationalError) and any(sign in cause for sign in _OF_THE_DISK):
+    if isinstance(error, OperationalError) and cannot_write(error):
         return f"{cause}; check the disk that it is on, its space and who may write there"
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
         return (

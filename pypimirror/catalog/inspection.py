@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Row, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -64,15 +63,12 @@ def reading(url: str) -> Iterator[Connection]:
         raise CatalogError(f"catalog {shown}: {engines.message(error)}") from error
 
 
-def _reader(url: str) -> Any:
+def _reader(url: str) -> Engine:
     file = sqlite_file(url)
     if file is None:
         return engines.make(url)
 
-    def connect() -> sqlite3.Connection:
-        return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT)
-
-    return create_engine("sqlite://", creator=connect)
+    return engines.read_only(file, _TIMEOUT)
 
 
 def look(url: str) -> Inspection:

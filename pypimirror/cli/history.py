@@ -32,7 +32,7 @@ def open_catalog(config: Config) -> Iterator[Catalog]:
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
         )
-    catalog = Catalog.open(config.catalog_url)
+    catalog = Catalog.open(config.catalog_url, reading=True)
     try:
         yield catalog
     finally:

@@ -115,7 +115,7 @@ def _open(config: Config, selection: Selection) -> Iterator[Run]:
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
-        catalog = stack.enter_context(closing(Catalog.open(url)))
+        catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
         tree = Tree(config.directory, staging=Path(staging))
         yield stack.enter_context(
             closing(Run(config, selection, catalog, tree, LogReporter(), None))

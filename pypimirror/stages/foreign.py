@@ -18,8 +18,12 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.filenames import printable
 from pypimirror.model import Problem, Reason
 from pypimirror.paths import walk
+from pypimirror.stages.contents import is_another_form
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
+
+#: All forms of pages.
+FORMS = ("html", "json", "legacy")
 
 _UNKNOWN = "is in the mirror root and not in the catalog"
 _NOT_HELD = "stands where the catalog says that nothing is held"
@@ -139,7 +143,9 @@ def _projects_of(filename: str) -> Iterator[str]:
 
 
 def _known_pages(run: Run, paths: list[str]) -> set[str]:
-    formats = run.config.publish.formats
+    with run.catalog.read() as connection:
+        # Those of forms that the configuration has no more are ours until the next sync.
+        formats = FORMS if is_another_form(run, connection) else run.config.publish.formats
     known = set(page_paths(None, formats).values())
     names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
     with run.catalog.read() as connection:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pypimirror.config import ConfigError, parse
+from pypimirror.model import Reason
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 from tests.stages.test_recheck import verify
@@ -89,3 +90,17 @@ def test_links_begin_with_the_base_url_and_change_with_it(
 def test_what_is_no_form_or_base_is_refused(publish: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"publish\."):
         parse({"publish": publish}, Path("/pypimirror.toml"))
+
+
+def test_pages_of_forms_that_are_no_more_are_no_strangers_until_the_next_sync_removes_them(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    mirror.configure(publish={"formats": ["html"]})
+    assert [p for p in verify(mirror).failures if p.reason is Reason.FOREIGN] == []
+    mirror.sync()
+    assert not (mirror.root / "simple/six/index.v1_json").exists()
+    (mirror.root / "simple/six/index.v1_json").touch()
+    found = [p.file for p in verify(mirror).failures if p.reason is Reason.FOREIGN]
+    assert found == ["simple/six/index.v1_json"]
