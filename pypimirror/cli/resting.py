@@ -173,7 +173,7 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
         import json
 
         document: dict[str, Any] = {"run": done.name, "state": "completed", "counts": done.counts}
-        document |= {"seconds": round(max(0.0, seconds), 3), "failures": []}
+        document |= {"seconds": round(max(0.0, seconds), 3), "failures": [], "denied": []}
         print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
     elif not asked.quiet:
         from pathlib import Path
