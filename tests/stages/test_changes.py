@@ -27,6 +27,7 @@ def noted(mirror: Mirror) -> Mirror:
 
 def test_what_was_added_changed_and_removed_is_listed(noted: Mirror, simulator: Simulator) -> None:
     (file,) = offer(simulator, "six", "1.0")
+    noted.configure(delete={"max_share": 1.0})  # in the end, none is left
     noted.sync()
     path = f"packages/six/{file.filename}"
     pages = {"simple/six/index.html", "simple/six/index.v1_json", "simple/index.html",

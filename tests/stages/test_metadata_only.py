@@ -238,6 +238,7 @@ def test_a_changed_digest_is_refused_of_a_linked_file_too(
     (file,) = offer(simulator, "six", "1.0")
     before = file.sha256
     mirror.select(metadata_only=["six"])
+    mirror.configure(delete={"max_share": 1.0})  # it is the only one
     mirror.sync()
     file.replace(bytes(file.content) + b"x")
     for _ in range(2):
@@ -262,6 +263,7 @@ def test_linked_files_follow_removals_quarantine_and_its_end(
 ) -> None:
     kept, gone = offer(simulator, "six", "1.0", "1.1")
     mirror.select(metadata_only=["six"])
+    mirror.configure(delete={"max_share": 1.0})  # in the end, none is left
     mirror.sync()
     gone.remove()
     assert mirror.sync().counts["files_withdrawn"] == 1
