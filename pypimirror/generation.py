@@ -4,7 +4,9 @@ A catalog that was put back, or a mirror root, or two catalogs that take turns o
 then pages would name files that are not there. So every run that may change what is served gives
 both a new generation, a number with a token that nobody else has, before it changes anything. The
 mirror root's is in its private directory, with the catalog that it was given by; with it counts
-which directories `simple` and `packages` are, since these alone may be put back, too. The rules:
+which directories `simple` and `packages` are, since these alone may be put back, too: by inode and
+time of change, since inodes are used again, and nobody can put that time back. Runs change it, and
+note it at their end; after one that was killed, there is a doubt. The rules:
 
 * Both are equal, or every file that a page names is looked for before anything else is done
   (`pypimirror.stages.doubt`). That it is to be looked for is in the catalog before both are equal
@@ -46,8 +48,8 @@ def as_found(root: str, generation: str) -> str:
 
     Raises `OSError` where there are no such directories.
     """
-    places = [os.stat(f"{root}/{name}").st_ino for name in ("simple", "packages")]  # noqa: PTH116
-    return f"{generation} {places[0]} {places[1]}"
+    found = [os.stat(f"{root}/{name}") for name in ("simple", "packages")]  # noqa: PTH116
+    return " ".join([generation, *(f"{each.st_ino}.{each.st_ctime_ns}" for each in found)])
 
 
 def is_of(noted: str | None, doubt: str | None, root: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from pypimirror import regular
 
@@ -68,15 +68,25 @@ def sha256_of(paths: Iterable[str], root: str, buffer: memoryview | None = None)
     return state.digest()
 
 
-def walk(root: str, relative: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield path and entry of all files below a directory, without following symbolic links."""
+def walk(
+    root: str, relative: str, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield path and entry of all files below a directory, without following symbolic links.
+
+    Raises `OSError` where a directory cannot be read; with `on_error`, which hears of it, goes on.
+    """
     waiting = [relative] if os.path.isdir(f"{root}/{relative}") else []  # noqa: PTH112
     while waiting:
         directory = waiting.pop()
-        with os.scandir(f"{root}/{directory}") as entries:
-            for entry in entries:
-                path = f"{directory}/{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path)
-                else:
-                    yield path, entry
+        try:
+            with os.scandir(f"{root}/{directory}") as entries:
+                for entry in entries:
+                    path = f"{directory}/{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+                    else:
+                        yield path, entry
+        except OSError as error:
+            if on_error is None:
+                raise
+            on_error(error)

@@ -13,13 +13,16 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from pypimirror import regular
 from pypimirror.changes import Changes
+from pypimirror.disk_errors import IN_THE_WAY, is_of_path
+from pypimirror.disk_errors import TreeError as TreeError
+from pypimirror.disk_errors import told as told
 from pypimirror.durability import Durability, choose
-from pypimirror.model import Problem, PypimirrorError, Reason
+from pypimirror.model import Problem, Reason
 from pypimirror.paths import METADATA_SUFFIX as METADATA_SUFFIX
 from pypimirror.paths import PRIVATE, sha256_of, stamp_of
 from pypimirror.paths import PROVENANCE_SUFFIX as PROVENANCE_SUFFIX
@@ -33,17 +36,6 @@ _REMEMBERED = 100_000
 
 #: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
-
-#: Errors that tell of something that is in the way, and not of the disk.
-_IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError, regular.NotAFileError)
-
-
-class TreeError(PypimirrorError):
-    """The mirror root cannot be used or written; the message names the path."""
-
-    def __init__(self, path: Path | str, error: OSError) -> None:
-        super().__init__(f"{path}: {error.strerror or error}. {remedy(error, path)}")
-        self.problem = Problem(Reason.DISK, str(self))
 
 
 class Tree:
@@ -174,7 +166,7 @@ class Tree:
     def unstage(self, name: str) -> None:
         """Remove a file from staging; no error where there is none."""
         path = self.staging / name
-        with told(path):
+        with told(path, self._staging):
             path.unlink(missing_ok=True)
 
     def discard(self, file_id: int) -> None:
@@ -183,13 +175,13 @@ class Tree:
             self.unstage(f"{file_id}{suffix}")
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, str] | None = None
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
     ) -> None:
         """Move each source, verified, to its relative path in one step; its bytes are durable then.
 
-        That the move is durable too is for `flush` to say. Where something that is no file is in
-        the way, it is put down in `blocked`, by the relative path, in words, and the others are
-        placed all the same; without `blocked`, that is an error as any other.
+        That the move is durable too is for `flush` to say. What is in the way of one path alone
+        is put down in `blocked`, by that path, and the others are placed all the same; without
+        `blocked`, that is an error as any other.
         """
         if not moves:
             return
@@ -208,11 +200,10 @@ class Tree:
                 try:
                     self._make_parent(target)
                     os.replace(source, target)  # noqa: PTH105 - paths as text cost half
-                except _IN_THE_WAY:
-                    # Without `packages/` or `simple/`, nothing at all can be done.
-                    if blocked is None or not self.path(relative.partition("/")[0]).is_dir():
+                except OSError as error:
+                    if blocked is None or not is_of_path(error, self._top(relative)):
                         raise
-                    blocked[relative] = self._what_blocks(relative)
+                    blocked[relative] = self._what_blocks(relative, error)
                     continue
                 self._durability.changed(target.rpartition("/")[0])
         except OSError as error:
@@ -226,21 +217,32 @@ class Tree:
             self.changes.flush()
             self._durability.settle(self.changes.journal)
 
-    def _what_blocks(self, relative: str) -> str:
+    def _top(self, relative: str) -> str:
+        """Return the directory without which nothing at all can be done there."""
+        return self._root + relative.partition("/")[0]
+
+    def _what_blocks(self, relative: str, error: OSError) -> Problem:
         """Say what is in the way of a path, and what to do."""
+        if not isinstance(error, IN_THE_WAY):
+            path = self.path(relative)
+            text = f"cannot be put in place: {path}: {error.strerror}. {remedy(error, path)}"
+            return Problem(Reason.DISK, text)
         taken = self.path(relative)
         above = [path for path in reversed(taken.parents) if self.directory in path.parents]
         for path in above[1:]:
             if path.is_symlink() or not path.is_dir():
                 taken = path
                 break
-        return (
+        return Problem(
+            Reason.FOREIGN,
             f"cannot be put in place, since {taken} is a {regular.kind_of(str(taken))} that is not "
-            "this mirror's. Move it away; the next sync does the rest"
+            "this mirror's. Move it away; the next sync does the rest",
         )
 
     def write(
-        self, pages: Iterable[tuple[str, Iterable[bytes]]], blocked: dict[str, str] | None = None
+        self,
+        pages: Iterable[tuple[str, Iterable[bytes]]],
+        blocked: dict[str, Problem] | None = None,
     ) -> int:
         """Write pages so that a reader, and a power cut, sees each old or new; count them.
 
@@ -267,28 +269,33 @@ class Tree:
         return len(ready) - len(stuck)
 
     def read(self, relative: str) -> bytes | None:
-        """Return what is in a file; None where there is none."""
-        with told(self.path(relative)):
-            try:
-                return regular.read(self._root + relative, self._root)
-            except (FileNotFoundError, *_IN_THE_WAY):
-                return None
+        """Return what is in a file; None where there is none that can be read."""
+        try:
+            return regular.read(self._root + relative, self._root)
+        except OSError as error:
+            self._raise_unless_of_path(relative, error)
+            return None
 
     def says(self, relative: str, chunks: Iterable[bytes]) -> bool:
-        """Whether the page at `relative` has this content."""
+        """Whether the page at `relative` has this content; one that cannot be read has not."""
         try:
             with regular.stream(self._root + relative, self._root) as stream:
                 return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
-        except (FileNotFoundError, *_IN_THE_WAY):
-            return False
         except OSError as error:
+            self._raise_unless_of_path(relative, error)
+            return False
+
+    def _raise_unless_of_path(self, relative: str, error: OSError) -> None:
+        """Raise `TreeError` where it is not a file that is lacking, or cannot be read."""
+        is_absent = isinstance(error, FileNotFoundError)
+        if not is_absent and not is_of_path(error, self._top(relative)):
             raise TreeError(self.path(relative), error) from error
 
     def remove(self, relative: str) -> None:
         """Remove a file and the directory that this empties; no error where there is none."""
         self._step("remove", relative)
         path = self.path(relative)
-        with told(path):
+        with told(path, self._top(relative)):
             try:
                 regular.check_way(str(path), self._root)
                 if self.changes is not None and self.size(relative) is not None:
@@ -311,7 +318,7 @@ class Tree:
     def set_aside(self, source: Path, name: str, report: bytes) -> None:
         """Move bytes that failed verification to quarantine, with a report in JSON."""
         target = self.quarantine / name
-        with told(target):
+        with told(source, str(self.quarantine)):
             try:
                 (self.quarantine / f"{name}.json").write_bytes(report)
                 source.replace(target)
@@ -327,7 +334,7 @@ class Tree:
     def drop(self, name: str) -> None:
         """Remove an entry from quarantine, its report last; no error where there is none."""
         for path in (self.quarantine / name, self.quarantine / f"{name}.json"):
-            with told(path):
+            with told(path, str(self.quarantine)):
                 path.unlink(missing_ok=True)
 
     def clear_private(self) -> None:
@@ -356,15 +363,6 @@ class Tree:
                 self._durability.changed(above)
 
 
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Translate the system's errors, naming `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise TreeError(path, error) from error
-
-
 def hashed_location(url_path: str) -> str | None:
     """Return the directory that `layout = "pypi"` takes over from an upstream's address."""
     match = _HASHED.search(url_path)
@@ -373,13 +371,13 @@ def hashed_location(url_path: str) -> str | None:
 
 def _same(fresh: str, current: str, root: str) -> bool:
     try:
-        if regular.status(current, root).st_size != regular.status(fresh).st_size:
-            return False
-        old = regular.stream(current, root)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    with old, regular.stream(fresh) as new:
-        while chunk := new.read(1 << 20):
-            if chunk != old.read(1 << 20):
+        size = regular.status(fresh).st_size
+        with regular.stream(current, root) as old, regular.stream(fresh) as new:
+            if os.fstat(old.fileno()).st_size != size:
                 return False
+            while chunk := new.read(1 << 20):
+                if chunk != old.read(1 << 20):
+                    return False
+    except OSError:  # what cannot be read is replaced; of all else the rename tells
+        return False
     return True

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypimirror.model import Problem
 from pypimirror.tree import Tree, TreeError, file_path, hashed_location, page_paths
 from tests.mirror import listing
 
@@ -166,12 +167,12 @@ def test_what_is_in_the_way_stops_no_other_page_and_stays(tree: Tree, in_the_way
     stranger = tree.directory / in_the_way
     stranger.parent.mkdir(parents=True, exist_ok=True)
     stranger.write_bytes(b"precious")
-    blocked: dict[str, str] = {}
+    blocked: dict[str, Problem] = {}
     pages = [(f"simple/{name}/index.html", [b"page"]) for name in "abc"]
     assert tree.write(pages, blocked) == 2
     assert tree.write(pages, blocked) == 0
     assert list(blocked) == ["simple/a/index.html"]
-    assert str(tree.directory / "simple/a") in blocked["simple/a/index.html"]
+    assert str(tree.directory / "simple/a") in blocked["simple/a/index.html"].message
     assert (tree.directory / "simple/c/index.html").read_bytes() == b"page"
     assert not list(tree.private.glob("page.*"))
     with pytest.raises(TreeError, match="simple/a"):

@@ -260,8 +260,8 @@ def finish(
     )
 
 
-def to_remove(connection: Connection) -> list[Row[Any]]:
-    """Return projects that are gone and whose pages may still be on disk: the next of them.
+def to_remove(connection: Connection, after: int = 0) -> list[Row[Any]]:
+    """Return projects that are gone and whose pages may still be on disk: the next after an id.
 
     A dirty one may have a page that a dead run wrote and did not record.
     """
@@ -269,6 +269,7 @@ def to_remove(connection: Connection) -> list[Row[Any]]:
         projects.c.todo.is_(True),
         or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
         projects.c.gone.is_not(None),
+        projects.c.id > after,
     )
     return list(connection.execute(query.order_by(projects.c.id).limit(CHUNK)))
 

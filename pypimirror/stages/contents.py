@@ -132,7 +132,9 @@ def page_serial(run: Run, row: Row[Any], page: Page) -> int:
         return int(row.serial)
     for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
         current = run.tree.read(path)
-        if current is not None and current != b"".join(chunks):
+        # What cannot be read may have said anything.
+        there = current is not None or run.tree.has(path)
+        if there and current != b"".join(chunks):
             return min(int(before) + 1, _MOST)
     return int(before)
 

@@ -20,7 +20,7 @@ from pypimirror.model import Problem, Reason
 from pypimirror.paths import walk
 from pypimirror.stages.contents import is_another_form
 from pypimirror.stages.run import Run
-from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
+from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, TreeError, file_path, page_paths
 
 #: All forms of pages.
 FORMS = ("html", "json", "legacy")
@@ -50,7 +50,8 @@ def find(
     late.
     """
     root = run.tree.directory
-    for chunk in _chunks(root, "packages"):
+    closed: list[OSError] = []  # directories that cannot be looked into
+    for chunk in _chunks(root, "packages", closed):
         if is_late():
             return
         held, missing, awaited = _known_files(run, chunk)
@@ -58,7 +59,7 @@ def find(
             if path not in held and (unheld or path not in awaited):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     left: dict[str, tuple[str, int]] = {}
-    for path in _unknown_pages(run, root, is_late):
+    for path in _unknown_pages(run, root, closed, is_late):
         if found := _LEFT.fullmatch(path):
             kind = f"simple/*/{'versions/*' if found[1] else 'index.v1_html'}"
             example, number = left.get(kind, (path, 0))
@@ -67,6 +68,7 @@ def find(
             yield _foreign(path, _UNKNOWN)
     for kind, (example, number) in left.items():
         yield _left_by_bandersnatch(kind, example, number)
+    yield from (TreeError(error.filename or root, error).problem for error in closed)
 
 
 def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
@@ -79,13 +81,16 @@ def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
     return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
 
 
-def _chunks(root: Path, directory: str) -> Iterator[list[str]]:
-    return projects.chunks((path for path, _ in walk(str(root), directory)), _CHUNK)
+def _chunks(root: Path, directory: str, closed: list[OSError]) -> Iterator[list[str]]:
+    found = walk(str(root), directory, closed.append)
+    return projects.chunks((path for path, _ in found), _CHUNK)
 
 
-def _unknown_pages(run: Run, root: Path, is_late: Callable[[], bool]) -> Iterator[str]:
+def _unknown_pages(
+    run: Run, root: Path, closed: list[OSError], is_late: Callable[[], bool]
+) -> Iterator[str]:
     for directory in ("simple", "pypi"):
-        for chunk in _chunks(root, directory):
+        for chunk in _chunks(root, directory, closed):
             if is_late():
                 return
             known = _known_pages(run, chunk)

@@ -11,19 +11,23 @@ they differ nobody is locked out: the doubt is noted, and settled by `pypimirror
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror import generation, lease, regular
 from pypimirror.catalog import projects, rest
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.durability import sync_directory, sync_file
 from pypimirror.lease import Lease
+from pypimirror.model import PypimirrorError
 from pypimirror.tree import Tree, told
+from pypimirror.workers import Cancelled
 
 #: The mark of the catalog, and the file in the private directory, that say which mirror it is.
 _MARK, _IDENTITY = "mirror", "identity"
@@ -56,6 +60,8 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
         try:
             yield held
         finally:
+            if claim:
+                _end(catalog, tree, fresh)
             catalog.guard = tree.guard = lambda: None
 
 
@@ -96,12 +102,28 @@ def _begin(connection: Connection, tree: Tree, shown: str) -> str:
     return fresh
 
 
+def _end(catalog: Catalog, tree: Tree, fresh: str) -> None:
+    """Note what the directories are that this run has changed.
+
+    Where that cannot be done, as after a kill, the next run looks at everything.
+    """
+    with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
+        found = generation.as_found(str(tree.directory), fresh)
+        with catalog.read() as connection:
+            noted = projects.get_mark(connection, generation.MARK)
+        if noted != found and (noted or "").partition(" ")[0] == fresh:
+            with catalog.write() as connection:
+                projects.set_mark(connection, generation.MARK, found)
+
+
 def _cause(noted: str | None, said: str, by: str, shown: str) -> str:
     if said and by != shown:
         return f"the catalog {by} was used with this directory last, and it is {shown} now"
     if noted is None or not said:
         return "the catalog and this directory do not know each other"
-    return "the catalog, or this directory, or a part of it, was put back or moved"
+    return (
+        "a run was killed, or the catalog or this directory was put back or moved, in part or whole"
+    )
 
 
 def _file(tree: Tree, name: str) -> Path:

@@ -19,7 +19,7 @@ from pypimirror import regular
 from pypimirror.catalog import files, projects
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import backoff, whereabouts
+from pypimirror.stages import backoff, removing, whereabouts
 from pypimirror.stages.download import Lines
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import PROVENANCE_SUFFIX, file_path
@@ -76,7 +76,7 @@ def let_go(run: Run, row: Row[Any]) -> None:
     No page names them any more.
     """
     if row.provenance_sha256 is not None and held(run, row) is None:
-        run.tree.remove(_relative(row))
+        removing.remove(run, Stage.VERIFY, [_relative(row)], row.project, row.filename)
 
 
 def _job(run: Run, row: Row[Any]) -> FetchFile:
@@ -107,10 +107,11 @@ def _take(run: Run, lacking: Mapping[int, Row[Any]], results: Sequence[FileResul
         wrong[stage].append(problem)
         failed = backoff.after_failure(row, problem, run.id, run.now)
         changes.append({"id": row.id, **failed})
-    blocked: dict[str, str] = {}
+    blocked: dict[str, Problem] = {}
     run.tree.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
     for row in [row for row, _ in right if _relative(row) in blocked]:
-        problem = _problem(row, Reason.FOREIGN, f"{row.filename}: {blocked[_relative(row)]}", 1)
+        said = blocked[_relative(row)]
+        problem = _problem(row, said.reason, f"{row.filename}: {said.message}", 1)
         wrong[Stage.VERIFY].append(problem)
         changes.append({"id": row.id, **backoff.after_failure(row, problem, run.id, run.now)})
     right = [(row, digest) for row, digest in right if _relative(row) not in blocked]

@@ -15,8 +15,17 @@ from sqlalchemy import Row
 
 from pypimirror.catalog import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import contents, listings, presence, quarantine, root, sightings, withdraw
+from pypimirror.model import Problem, Stage
+from pypimirror.stages import (
+    contents,
+    listings,
+    presence,
+    quarantine,
+    removing,
+    root,
+    sightings,
+    withdraw,
+)
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import page_paths
 
@@ -58,21 +67,22 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
 def finish(run: Run) -> None:
     """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
     _doubt_lists(run)
-    _redo_pages_of_another_form(run)
+    is_of_one_form = _redo_pages_of_another_form(run)
     refusal = withdraw.withdraw(run)
     allowed = refusal is None
     _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if allowed else []
         stale = root.is_stale(connection, with_gone=not allowed)
-    if stale:
-        root.publish(run, with_gone=not allowed)
+    if stale and not root.publish(run, with_gone=not allowed):
+        going = []  # it lists them still
     while going:
         _remove_pages(run, going)
         with run.catalog.read() as connection:
-            going = projects.to_remove(connection)
-    withdraw.remove_expired(run)
-    quarantine.trim(run.tree, run.config.quarantine, run.now)
+            going = projects.to_remove(connection, after=going[-1].id)
+    if is_of_one_form:  # else pages that nobody knows any more may name them
+        withdraw.remove_expired(run)
+    run.failed(Stage.PUBLISH, quarantine.trim(run.tree, run.config.quarantine, run.now))
     if refusal is not None:
         raise StoppedError(refusal)
 
@@ -98,7 +108,7 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
         page = msgspec.structs.replace(page, serial=serial)
         forms[row.id] = list(contents.page_forms(run, page))
     owners = {path: row for row in rows for path, _ in forms[row.id]}
-    blocked: dict[str, str] = {}
+    blocked: dict[str, Problem] = {}
     written = run.tree.write((form for each in forms.values() for form in each), blocked)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
     run.tree.flush()
@@ -114,7 +124,7 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     run.failed(
         Stage.PUBLISH,
         [
-            Problem(Reason.FOREIGN, f"{path}: {said}", owners[path].name)
+            Problem(said.reason, f"{path}: {said.message}", owners[path].name)
             for path, said in blocked.items()
         ],
     )
@@ -165,9 +175,13 @@ def _is_replaced(file: Row[Any]) -> bool:
 
 def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
     """Remove the pages of projects that the root index does not list any more."""
-    for row in going:
-        for path in page_paths(row.name, contents.FORMS).values():
-            run.tree.remove(path)
+    going = [
+        row
+        for row in going
+        if removing.remove(
+            run, Stage.PUBLISH, page_paths(row.name, contents.FORMS).values(), row.name
+        )
+    ]
     run.tree.flush()
     with run.catalog.write() as connection:
         done = {"live": False, "dirty": False, "todo": False, "relist": None, **totals.NOTHING}
@@ -175,28 +189,34 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
         projects.change(connection, [{"id": row.id, **done} for row in going])
 
 
-def _redo_pages_of_another_form(run: Run) -> None:
+def _redo_pages_of_another_form(run: Run) -> bool:
     """Render all pages again where the configuration asks for other forms than before.
 
-    In: the pages, then the root index. Out: the root index, then the pages.
+    In: the pages, then the root index. Out: the root index, then the pages. Returns whether that
+    is done; else the next run does it again.
     """
     with run.catalog.read() as connection:
         if not contents.is_another_form(run, connection):
-            return
+            return True
     with run.catalog.write() as connection:
         projects.redo_pages(connection)
         projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
     _render_dirty(run, with_gone=True)
-    root.publish(run, with_gone=True)
+    if not root.publish(run, with_gone=True):
+        return False
     unwanted = [form for form in contents.FORMS if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
         names = [None, *(row.name for row in entries.root_entries(connection, with_gone=True))]
-    for name in names:
-        for path in page_paths(name, unwanted).values():
-            run.tree.remove(path)
+    gone = [
+        removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
+        for name in names
+    ]
     run.tree.flush()  # a page that came back would outlive the files that it names
+    if not all(gone):
+        return False
     with run.catalog.write() as connection:
         projects.set_mark(connection, contents.FORMATS_MARK, contents.forms_of(run))
+    return True
 
 
 def _render_dirty(run: Run, *, with_gone: bool = False) -> None:

@@ -26,12 +26,13 @@ from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.config import ConfigError
-from pypimirror.model import Problem, Reason
+from pypimirror.model import Problem, Reason, Stage
 from pypimirror.sections import QuarantineSection
+from pypimirror.stages import removing
 from pypimirror.stages.claims import claims_of
 from pypimirror.stages.held import MAIN
 from pypimirror.stages.run import Run
-from pypimirror.tree import Tree
+from pypimirror.tree import Tree, TreeError
 from pypimirror.verify.digests import hash_file
 
 #: Algorithms whose digests have one length, and so can be held against a claim.
@@ -91,7 +92,8 @@ def set_aside(
         observed_size=size,
     )
     text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
-    run.tree.set_aside(source, str(row.id), text)
+    with removing.going_on(run, Stage.VERIFY, row.project, row.filename):
+        run.tree.set_aside(source, str(row.id), text)
     limits = run.config.quarantine
     if run.is_time_to_trim(size, limits.max_size / _SLACK):
         trim(run.tree, limits, run.now)
@@ -189,8 +191,8 @@ def discard(tree: Tree, entry: Entry) -> None:
     tree.drop(str(entry.id))
 
 
-def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
-    """Delete the oldest entries, until the rest is young and small enough.
+def trim(tree: Tree, limits: QuarantineSection, now: float) -> list[Problem]:
+    """Delete the oldest entries, until the rest is young and small enough; return what stays.
 
     Also those whose reports cannot be read: their time is that of the file.
     """
@@ -202,10 +204,16 @@ def trim(tree: Tree, limits: QuarantineSection, now: float) -> None:
             status = path.lstat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
             times.setdefault(name, status.st_mtime)
-    kept = 0
+    kept, stays = 0, list[Problem]()
     for name in sorted(sizes, key=lambda name: (times[name], len(name), name), reverse=True):
         old = now - times[name] > limits.max_age.total_seconds()
         if old or kept + sizes[name] > limits.max_size:
-            tree.drop(name)
+            try:
+                tree.drop(name)
+            except TreeError as error:
+                if not error.is_of_path:
+                    raise
+                stays.append(error.problem)
         else:
             kept += sizes[name]
+    return stays

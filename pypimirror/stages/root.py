@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import Connection
 
 from pypimirror.catalog import entries, projects
+from pypimirror.model import Problem, Stage
 from pypimirror.publish import amend, render
 from pypimirror.publish.pages import RootEntry
 from pypimirror.stages import contents, sightings
@@ -38,8 +39,12 @@ def is_stale(connection: Connection, *, with_gone: bool) -> bool:
     return not is_whole or entries.is_to_relist(connection, with_gone=with_gone)
 
 
-def publish(run: Run, *, with_gone: bool) -> None:
-    """Write the root index; it lists projects that are gone only `with_gone`."""
+def publish(run: Run, *, with_gone: bool) -> bool:
+    """Write the root index; it lists projects that are gone only `with_gone`.
+
+    Returns whether that is done: where a form of it cannot be replaced, that is told, and the next
+    run writes it again.
+    """
     sha256 = hashlib.sha256()
 
     def hashed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -49,14 +54,21 @@ def publish(run: Run, *, with_gone: bool) -> None:
 
     with run.catalog.read() as connection:
         forms = _forms(run, connection, with_gone=with_gone)
-        written = run.tree.write((path, hashed(chunks)) for path, chunks in forms)
+        blocked: dict[str, Problem] = {}
+        written = run.tree.write(((path, hashed(chunks)) for path, chunks in forms), blocked)
     run.tree.flush()
+    if blocked:
+        expire(run)
+        said = [Problem(p.reason, f"{path}: {p.message}") for path, p in blocked.items()]
+        run.failed(Stage.PUBLISH, said)
+        return False
     with run.catalog.write() as connection:
         entries.relisted(connection)
         projects.set_mark(connection, sightings.ROOT_MARK, "")
         seen = sightings.root_seen(run, sha256.digest())
         projects.set_mark(connection, sightings.ROOT_SEEN, seen)
     run.count(pages_written=written)
+    return True
 
 
 def expire(run: Run) -> None:

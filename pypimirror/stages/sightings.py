@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from pypimirror.catalog import entries, projects
@@ -53,8 +54,8 @@ def differing(
         for row in touched:
             stamp = stamp_of_page(run, row.name)  # first: whoever touches it meanwhile is noticed
             forms = list(page_forms(run, page_of(run, row, held.get(row.id, ()))))
-            bad = [path for path, text in forms if not run.tree.says(path, text)]
-            yield from ((_page_problem(path, row.name), row.id) for path in bad)
+            bad = _unlike(run, forms, row.name)
+            yield from ((problem, row.id) for problem in bad)
             if not bad and stamp != row.page_stamp:
                 sha256 = _digest_of(text for _, text in forms)
                 right.append({"id": row.id, "page_stamp": stamp, "page_sha256": sha256})
@@ -75,20 +76,26 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
         untouched = known.partition(" ")[0] == str(stamp_of_page(run, None))
         if quick and untouched:
             return
-        bad = _unlike_root(run, connection, with_gone=False)
+        bad = _unlike(run, root_forms(run, connection, with_gone=False), "")
         # Whether it lists those that are gone, and still have a page, the deletion guard says.
         if bad and entries.is_to_relist(connection, with_gone=False):
-            bad = _unlike_root(run, connection, with_gone=True)
-    yield from ((_page_problem(path, ""), None) for path in bad)
+            bad = _unlike(run, root_forms(run, connection, with_gone=True), "")
+    yield from ((problem, None) for problem in bad)
     if not bad and not untouched:
         with run.catalog.write() as connection:
             projects.set_mark(connection, ROOT_SEEN, root_seen(run))
 
 
-def _unlike_root(run: Run, connection: Connection, *, with_gone: bool) -> list[str]:
-    """Return the paths where a form of the root index does not say what it should."""
-    forms = root_forms(run, connection, with_gone=with_gone)
-    return [path for path, content in forms if not run.tree.says(path, content)]
+def _unlike(run: Run, forms: Iterable[tuple[str, Iterable[bytes]]], project: str) -> list[Problem]:
+    """Return what is wrong with the forms of a page, given by path and content."""
+    found = []
+    for path, content in forms:
+        try:
+            if not run.tree.says(path, content):
+                found.append(_page_problem(path, project))
+        except TreeError as error:  # it says nothing about the page, and others may be read
+            found.append(msgspec.structs.replace(error.problem, project=project))
+    return found
 
 
 def stamp_of_page(run: Run, project: str | None) -> int | None:

@@ -15,8 +15,8 @@ from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import State
-from pypimirror.model import Problem, Reason
-from pypimirror.stages import publish
+from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import publish, removing
 from pypimirror.stages.quarantine import set_aside
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
@@ -46,8 +46,8 @@ def take_back(
         if problem.reason in BAD_BYTES:
             was = seen[row.id]
             set_aside(run, row, run.tree.path(relative), was.digests, was.size, problem)
-        for suffix in _without(row, problem):
-            run.tree.remove(relative + suffix)
+        beside = [relative + suffix for suffix in _without(row, problem)]
+        removing.remove(run, Stage.VERIFY, beside, row.project, row.filename)
 
 
 def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:

@@ -235,7 +235,7 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
                 **backoff.CLEAN,
             }
         )
-    blocked: dict[str, str] = {}
+    blocked: dict[str, Problem] = {}
     run.tree.place(moves, blocked)
     run.tree.flush()
     for each in good:
@@ -257,13 +257,13 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
     run.count(files_verified=len(good), bytes_verified=size, **levels)
 
 
-def _stuck(good: Iterable[_Good], blocked: Mapping[str, str]) -> dict[int, Problem]:
+def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, Problem]:
     """Return the files that, or whose core metadata, could not be put in place, and why."""
     found = {}
     for fetched, _, _ in good if blocked else ():
         said = blocked.get(fetched.relative) or blocked.get(fetched.relative + METADATA_SUFFIX)
         if said is not None:
-            found[fetched.row.id] = _named(fetched.row, Problem(Reason.FOREIGN, said))
+            found[fetched.row.id] = _named(fetched.row, said)
     return found
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason, Stage
+from pypimirror.stages import removing
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
@@ -185,12 +186,11 @@ def _is_everything(run: Run, number: int, held: int) -> bool:
 def remove_expired(run: Run) -> None:
     """Remove the bytes of files that were withdrawn longer ago than the grace period."""
     for rows in all_expired(run):
-        for row in rows:
-            relative = _path(row)
-            run.tree.remove(relative + METADATA_SUFFIX)
-            if row.provenance_sha256 is not None:
-                run.tree.remove(relative + PROVENANCE_SUFFIX)
-            run.tree.remove(relative)
+        rows = [
+            row
+            for row in rows
+            if removing.remove(run, Stage.PUBLISH, _paths(row), row.project, row.filename)
+        ]
         run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
             nothing = {"withdrawn_at": None, "provenance_sha256": None}
@@ -204,6 +204,14 @@ def _is_in_place(run: Run, row: Row[Any]) -> bool:
     """
     fetched = row.state == State.FETCHED and row.proof is not None
     return fetched and not run.tree.is_staged(row.id) and run.tree.has(_path(row))
+
+
+def _paths(row: Row[Any]) -> list[str]:
+    """Return what is to be removed of a file, itself last."""
+    beside = [METADATA_SUFFIX]
+    if row.provenance_sha256 is not None:
+        beside.append(PROVENANCE_SUFFIX)
+    return [*(_path(row) + end for end in beside), _path(row)]
 
 
 def _path(row: Row[Any]) -> str:

@@ -60,16 +60,21 @@ def test_two_catalogs_that_take_turns_publish_no_dead_link(
     assert mirror.sync().state == "completed"
 
 
+@pytest.mark.parametrize("inode", ["another inode", "the same inode"])
 def test_a_tree_that_was_put_back_is_brought_up_to_date_by_the_next_sync(
-    mirror: Mirror, simulator: Simulator, held: list[IndexFile], tmp_path: Path
+    mirror: Mirror, simulator: Simulator, held: list[IndexFile], tmp_path: Path, inode: str
 ) -> None:
     for name in ("packages", "simple"):
         shutil.copytree(mirror.root / name, tmp_path / name)
     (new,) = offer(simulator, "six", "3.0")
     mirror.sync()
     for name in ("packages", "simple"):
-        shutil.rmtree(mirror.root / name)
-        shutil.copytree(tmp_path / name, mirror.root / name)
+        if inode == "another inode":
+            (mirror.root / name).rename(tmp_path / f"{name}.old")
+        else:
+            for path in (mirror.root / name).iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(tmp_path / name, mirror.root / name, dirs_exist_ok=True)
     simulator.forget()
     assert mirror.sync().state == "completed"
     assert mirror.files("six") == [*(file.filename for file in held), new.filename]
