@@ -9,6 +9,8 @@ catalog, the lease guards the mirror. Its rules:
   itself, `Pace.margin` before anybody else may take over; it writes neither to the catalog nor
   to what is served from then on, because both ask `Lease.check` first.
 * Time that passes while a machine sleeps counts, where the system has a clock that counts it.
+* What the clock of a dead holder that was ahead has noted is bounded: whoever is refused by a lease
+  that ends later than any can has it end as those do that are renewed just now.
 * On SQLite, who wants the lease waits for the writer, so a late heartbeat loses nothing there.
 """
 
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror import holder
+from pypimirror import clock, holder
 from pypimirror.catalog import engines, leases, runs
 from pypimirror.catalog.database import Catalog
 from pypimirror.holder import Holder
@@ -80,8 +81,14 @@ class Lease:
         """
         # Its holder may be in a long transaction, which nobody is to wait for in vain.
         with self._catalog.read() as connection:
-            self._refuse(connection, leases.find(connection, change=False))
-        asked = _clock()
+            found = leases.find(connection, change=False)
+            is_ahead = found is not None and found.left > self._pace.lifetime + clock.SLACK
+            if not is_ahead:
+                self._refuse(connection, found)
+        if is_ahead:
+            with self._catalog.write() as connection:
+                leases.shorten(connection, self._pace.lifetime)
+        asked = clock.steady()
         with self._catalog.write() as connection:
             self._refuse(connection, leases.find(connection, change=True))
             claim(connection)
@@ -109,7 +116,7 @@ class Lease:
         """Renew it until it is given back or lost."""
         pause = self._pace.heartbeat
         while not self._ended.wait(pause):
-            asked = _clock()
+            asked = clock.steady()
             try:
                 with self._catalog.aside() as connection:
                     kept = leases.renew(connection, self._me, self._pace.lifetime)
@@ -140,7 +147,7 @@ class Lease:
                 log.warning("the lease could not be given back: %s", engines.message(error))
 
     def _is_late(self) -> bool:
-        return self._expires and _clock() > self._good_until - self._pace.margin
+        return self._expires and clock.steady() > self._good_until - self._pace.margin
 
     def _lose(self, cause: str) -> None:
         with self._losing:
@@ -178,10 +185,3 @@ def _refusal(held: leases.Held, run: str) -> tuple[str, str]:
     else:
         remedy += ": nothing was heard of it for long, but its process is there"
     return refusal("another run", run, str(held.holder), remedy)
-
-
-def _clock() -> float:
-    """Return seconds that never go back, and go on while the machine sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()

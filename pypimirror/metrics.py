@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from pypimirror import __version__, space
+from pypimirror import __version__, clock, space
 from pypimirror.catalog import entries, inspection, leaving, statistics, totals
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.states import COMPLETED
@@ -108,9 +108,9 @@ def _catalog(figures: _Figures, connection: Connection) -> None:
         name = "last_complete_sync_timestamp_seconds"
         figures.set(name, "When the last sync ended in which nothing failed.", ended)
         told = "How long ago that was, when this was written."
-        figures.set("last_complete_sync_age_seconds", told, max(0.0, now - ended))
+        figures.set("last_complete_sync_age_seconds", told, clock.since(ended, now))
         told = "Time since that sync began: what upstreams changed since may be missing here."
-        figures.set("lag_seconds", told, max(0.0, now - started))
+        figures.set("lag_seconds", told, clock.since(started, now))
     told = "The highest serial that an upstream's project list had when it was read last."
     figures.set_each("upstream_serial", told, "upstream", statistics.serials(connection))
     told = "The highest serial among the mirror's own pages."

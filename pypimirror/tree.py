@@ -337,6 +337,11 @@ class Tree:
             with told(path, str(self.quarantine)):
                 path.unlink(missing_ok=True)
 
+    def date_quarantined(self, name: str) -> None:
+        """Give a file in quarantine the time of now."""
+        with told(self.quarantine / name, str(self.quarantine)):
+            os.utime(self.quarantine / name)
+
     def clear_private(self) -> None:
         """Remove what a dead run left half-written. Call only with the lock held."""
         with told(self.private):

@@ -89,6 +89,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "regular": {"*"},
     "generation": {"*", "-regular"},
     "streams": {"*"},
+    "clock": {"*"},
     "texts": {"*", "-regular"},
     "sources": {"*", "-__version__"},
     "lease": {"stages", "cli", "upstream", "download", "verify", "publish", "serve", "tree"},

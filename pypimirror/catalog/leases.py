@@ -62,6 +62,13 @@ def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
     return connection.execute(mine.values(expires_at=_now(connection) + lifetime)).rowcount == 1
 
 
+def shorten(connection: Connection, lifetime: float) -> None:
+    """Have the lease end in `lifetime` seconds, where it would end later; it may be renewed."""
+    end = _now(connection) + lifetime
+    late = update(leases).where(leases.c.name == _NAME, leases.c.expires_at > end)
+    connection.execute(late.values(expires_at=end))
+
+
 def drop(connection: Connection, holder: Holder) -> None:
     """Give the lease back, if `holder` still has it."""
     connection.execute(

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from pypimirror import __version__, generation, kernel
+from pypimirror import __version__, clock, generation, kernel
 
 #: The mark that is the statement, and the one that any run leaves which completes.
 MARK, ENDED = "at rest", "ended under"
@@ -104,6 +104,11 @@ class Resting:
         """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
         noted, doubt = (self._text(name) for name in (generation.MARK, generation.DOUBT))
         return generation.is_of(noted, doubt, directory)
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether a clock was ahead, so that a whole run has to look at what was noted then."""
+        query = "SELECT 1 FROM runs WHERE max(started_at, coalesce(ended_at, 0)) > ? LIMIT 1"
+        return self.connection.execute(query, (now + clock.SLACK,)).fetchone() is not None
 
     def last_check(self, ended: Ended, arguments: str) -> int | None:
         """Return the number of the last verification with these arguments that found no fault."""

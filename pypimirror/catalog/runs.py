@@ -9,7 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from pypimirror import __version__, holder
 from pypimirror.catalog import rest
@@ -59,10 +71,11 @@ def end(
     connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
 ) -> None:
     """Close a run, unless somebody who took the mirror over has closed it."""
+    said = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
     connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == RUNNING)
-        .values(state=state, ended_at=time.time(), message=message, counts=json.dumps(dict(counts)))
+        .values(ended_at=_after(runs.c.started_at), **said)
     )
 
 
@@ -70,6 +83,12 @@ def under_way(connection: Connection, pid: int, host: str) -> str:
     """Return the name of the run that a process has on record as running; empty: none."""
     of_process = (runs.c.state == RUNNING, runs.c.pid == pid, runs.c.host == host)
     return connection.scalar(select(runs.c.name).where(*of_process)) or ""
+
+
+def _after(began: ColumnElement[float]) -> ColumnElement[float]:
+    """Return the time now, or when it began, where the clock was set back meanwhile."""
+    now = literal(time.time())
+    return case((began > now, began), else_=now)
 
 
 def close_crashed(connection: Connection) -> int:
@@ -124,7 +143,7 @@ def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping
     connection.execute(
         update(stages)
         .where(stages.c.id == stage_id)
-        .values(state=state, ended_at=time.time(), counts=json.dumps(dict(counts)))
+        .values(state=state, ended_at=_after(stages.c.started_at), counts=json.dumps(dict(counts)))
     )
 
 

@@ -118,7 +118,7 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
         return None
     key = sources.key(asked.config, regular.read_written(asked.config))
     with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
-        if resting is None or not resting.is_of(directory):
+        if resting is None or resting.is_ahead(now) or not resting.is_of(directory):
             return None
         if asked.command == "sync":
             return _sync(resting, key, now)

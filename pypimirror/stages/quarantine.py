@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from pypimirror import regular
+from pypimirror import clock, regular
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
@@ -203,7 +203,11 @@ def trim(tree: Tree, limits: QuarantineSection, now: float) -> list[Problem]:
         with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
             status = path.lstat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
-            times.setdefault(name, status.st_mtime)
+            if not clock.is_past(status.st_mtime, now):
+                tree.date_quarantined(path.name)  # that of the file counts from now on
+                status = path.lstat()
+            if not clock.is_past(times.setdefault(name, status.st_mtime), now):
+                times[name] = status.st_mtime
     kept, stays = 0, list[Problem]()
     for name in sorted(sizes, key=lambda name: (times[name], len(name), name), reverse=True):
         old = now - times[name] > limits.max_age.total_seconds()

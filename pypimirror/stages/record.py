@@ -7,7 +7,6 @@ whatever happens in between. What is done in between is the caller's to say.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -17,8 +16,8 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror import abrupt, interrupts, lock
-from pypimirror.catalog import engines, runs, statistics, totals
+from pypimirror import abrupt, clock, interrupts, lock
+from pypimirror.catalog import clocks, engines, runs, statistics, totals
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
 from pypimirror.config import Config, ConfigError
@@ -34,6 +33,11 @@ from pypimirror.stages.run import Run
 from pypimirror.stages.summary import COUNTS, Summary
 from pypimirror.tree import Tree
 from pypimirror.workers import Cancelled
+
+_CLOCK_WAS_AHEAD = (
+    "earlier runs noted times that are still to come, so a clock was ahead, or is behind now; they "
+    "are not believed: what was proven then is read again by the next verification"
+)
 
 
 def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName, ...] | None:
@@ -120,6 +124,7 @@ def sync(
             staging.sweep(catalog, tree)
         with _catalog_errors(catalog), catalog.write() as connection:
             runs.close_crashed(connection)
+            is_wrong = clocks.disbelieve(connection, run.now)
             if retry is not None:
                 run.retry = retries.plan(connection, selection, retry, command)
                 if run.retry is None:
@@ -136,6 +141,8 @@ def sync(
                 now=run.now,
                 retry_of=run.retry.of if run.retry is not None else None,
             )
+        if is_wrong:
+            run.reporter.note("warning", _CLOCK_WAS_AHEAD)
         if run.retry is not None:
             run.reporter.announce(run.retry.said)
         _warn_of_root(run)
@@ -280,7 +287,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         runs.end(connection, run.id, state, message, counts)
         if state == runs.COMPLETED and not denied:
             rest.note(run, connection)
-    seconds = max(0.0, time.time() - run.now)  # clocks are set back at times
+    seconds = clock.steady() - run.began
     problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
     return Summary(run.name, state, counts, seconds, problems, stages, message, denied)
 

@@ -6,7 +6,6 @@ How a run begins and ends is `pypimirror.stages.record`'s.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pypimirror import clock
 from pypimirror.addresses import basic, login_of, without_login
 from pypimirror.catalog import runs
 from pypimirror.catalog.database import Catalog
@@ -157,7 +157,8 @@ class Run:
     name: str = ""
     command: str = "sync"
     lease: Lease | None = None  #: None in a rehearsal
-    now: float = field(default_factory=time.time)  #: seconds since the epoch
+    now: float = field(default_factory=clock.now)  #: seconds since the epoch
+    began: float = field(default_factory=clock.steady)  #: on a clock that nobody sets
     counts: Counter[str] = field(default_factory=Counter)
     #: The projects whose pages are asked for because a list has them, with their serials there.
     listed: dict[str, int | None] = field(default_factory=dict)
