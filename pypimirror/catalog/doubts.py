@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
@@ -40,6 +40,13 @@ def look_at_refused(connection: Connection, before: float, now: float) -> None:
     is_due = or_(asked.is_(None), asked <= before, asked > now)
     marked = update(projects).where(_with_refusals(), is_due, projects.c.look.is_(False))
     connection.execute(marked.values(look=True, todo=True))
+
+
+def look_again(connection: Connection, ids: Collection[int]) -> None:
+    """Mark those of some projects of which something is refused: the cause may be over."""
+    for chunk in chunks(ids):
+        marked = update(projects).where(projects.c.id.in_(chunk), _with_refusals())
+        connection.execute(marked.values(look=True, todo=True, **UNREAD))
 
 
 def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> None:

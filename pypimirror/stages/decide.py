@@ -29,6 +29,8 @@ Rules, in this order, for each file name:
    upstream withholds it, "kept" where it is on a page and the configuration keeps what is deleted,
    else "upstream"). Applied later, after the deletion guard has seen all. What is kept stays so.
    Where something could not be read that may offer it still, it stays.
+8. Offered under a name that is one with another's, on some file systems, whose bytes are here:
+   refused (`pypimirror.stages.collisions`), unless it is only to be linked.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ import msgspec
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.filenames import printable
 from pypimirror.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.stages import collisions
 from pypimirror.stages.backoff import MEANINGFUL
 from pypimirror.stages.held import MAIN, HeldFile, contradiction, refusal
 from pypimirror.upstream.checks import rank
@@ -127,6 +130,7 @@ def decide(
     """
     decision = Decision()
     offered: set[str] = set()
+    places = collisions.places(held)
     for file, is_selected in zip(page.files, selected, strict=True):
         if not is_selected:
             continue
@@ -138,10 +142,16 @@ def decide(
             decision.refused.append(refusal(Reason.DIGEST_CONFLICT, page, file, str(conflict)))
             continue
         others = pooled.get(file.filename, ())
-        row = columns(file, digests, source, locations.get(file.filename))
+        where = locations.get(file.filename)
+        row = columns(file, digests, source, where)
         row["other_urls"] = to_json(further_links(file, others, terms.owner))
         old = held.get(file.filename)
         link = links.get(file.filename, _HELD_HERE)
+        if not link.lasts and (why := collisions.taken(file.filename, where, old, places)):
+            decision.refused.append(refusal(Reason.DUPLICATE_NAME, page, file, why))
+            if old is None or State(old.state) in _UNSEEN:
+                offered.discard(file.filename)
+            continue
         if link.lasts:
             if fault := no_link(link, digests, old):
                 decision.refused.append(refusal(fault[0], page, file, fault[1]))

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from pypimirror.catalog import files, leaving, projects, totals
+from pypimirror.catalog import doubts, files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason, Stage
 from pypimirror.stages import removing
@@ -195,6 +195,7 @@ def remove_expired(run: Run) -> None:
         with run.catalog.write() as connection:
             nothing = {"withdrawn_at": None, "provenance_sha256": None}
             files.change(connection, ({"id": row.id, **nothing} for row in rows))
+            doubts.look_again(connection, {row.project_id for row in rows})
 
 
 def _is_in_place(run: Run, row: Row[Any]) -> bool:
