@@ -12,6 +12,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import (
@@ -21,7 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pypimirror import __version__, faults, regular, sources, texts
+from pypimirror import __version__, faults, outputs, regular, sources, texts
 from pypimirror.access import installers_login, logins_from_environment
 from pypimirror.durations import parse_duration
 from pypimirror.installers import InstallerError
@@ -135,7 +136,7 @@ class Config(BaseSettings):
     def catalog_url(self) -> str:
         """The catalog's SQLAlchemy URL."""
         if self.mirror.catalog == "sqlite":
-            return f"sqlite:///{self.private / 'catalog.sqlite'}"
+            return sqlite_url(self.private / "catalog.sqlite")
         return self.mirror.catalog
 
     @property
@@ -157,6 +158,11 @@ class Config(BaseSettings):
     def digest(self) -> str:
         """Identify this configuration in the run history."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the SQLAlchemy URL of an SQLite file, whatever signs its path has."""
+    return f"sqlite:///{quote(str(file)) if any(s in str(file) for s in '?#%') else file}"
 
 
 def available_cores() -> int:
@@ -208,6 +214,9 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     ca_file = config.download.ca_file
     mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
     changes, textfile = config.publish.changes, config.metrics.textfile
+    for key, path in (("publish.changes", changes), ("metrics.textfile", textfile)):
+        if path and (why := outputs.fault(base / path, mirror.directory, [source.absolute()])):
+            raise ConfigError(f"{source}: {key}: {base / path} {why}")
     return config.model_copy(
         update={
             "mirror": mirror,

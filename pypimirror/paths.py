@@ -18,6 +18,9 @@ _BUFFER = 1 << 16  #: bytes
 #: operator may widen them afterwards; no run does, or narrows them.
 PRIVATE = 0o700
 
+#: What is this program's own in the mirror root.
+OWN = ("simple", "packages", "pypi", ".pypimirror")
+
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pypimirror.catalog import totals
-from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.database import Catalog, sqlite_file
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.config import Config, load
 from pypimirror.model import Problem
@@ -169,7 +169,7 @@ class Mirror:
         url = self.config.catalog_url
         if url.startswith("postgresql"):
             return postgresql.execute(url, statement.replace("?", "%s"), parameters)
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        with closing(sqlite3.connect(str(sqlite_file(url)))) as connection:
             connection.row_factory = sqlite3.Row
             with connection:
                 return connection.execute(statement, parameters).fetchall()

@@ -125,6 +125,7 @@ WRITERS = {
     "tree.py": "the mirror root and its private directory",
     "stages/ownership.py": "what the private directory says of itself",
     "lock.py": "the lock",
+    "links.py": "an SQLite catalog, parted from its copies",
     "streams.py": "nothing: it opens the null device",
     "changes.py": "a list that the configuration asks for, wherever it says",
     "cli/initialise.py": "the configuration",

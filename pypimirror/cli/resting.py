@@ -108,7 +108,8 @@ def _directory(file: str) -> str | None:
     if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
         return None
     base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
-    return os.path.join(base, section.get("directory", DIRECTORY))  # noqa: PTH118
+    # A link to another mirror root, made meanwhile, changes nothing for this one.
+    return os.path.realpath(os.path.join(base, section.get("directory", DIRECTORY)))  # noqa: PTH118
 
 
 def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
@@ -117,6 +118,8 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
     if not _is_tidy(directory, private):
         return None
     key = sources.key(asked.config, regular.read_written(asked.config))
+    if os.stat(f"{private}/catalog.sqlite").st_nlink > 1:  # noqa: PTH116
+        return None  # `cp -al` has made another mirror of this one
     with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
         if resting is None or resting.is_ahead(now) or not resting.is_of(directory):
             return None

@@ -16,7 +16,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror import abrupt, clock, interrupts, lock
+from pypimirror import abrupt, clock, interrupts, links, lock, outputs
 from pypimirror.catalog import clocks, engines, runs, statistics, totals
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.changes import Changes
@@ -29,9 +29,9 @@ from pypimirror.space import remedy
 from pypimirror.stages import doubt, history, ownership, rest, staging, standing, waiting
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
-from pypimirror.stages.run import Run
+from pypimirror.stages.run import Run, StoppedError
 from pypimirror.stages.summary import COUNTS, Summary
-from pypimirror.tree import Tree
+from pypimirror.tree import Tree, told
 from pypimirror.workers import Cancelled
 
 _CLOCK_WAS_AHEAD = (
@@ -70,8 +70,26 @@ def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 
     Raises `LockedError`, `CatalogError` and `TreeError`.
     """
-    with _open_mirror(config) as (catalog, tree, _, _):
+    with _open_mirror(_at_its_root(config)) as (catalog, tree, _, _):
         yield catalog, tree
+
+
+def _at_its_root(config: Config) -> Config:
+    """Return a configuration whose mirror root is where a symbolic link leads now.
+
+    What a run has locked is what it writes to, to its end, wherever the link leads by then.
+    """
+    mirror = config.mirror.model_copy(update={"directory": config.directory.resolve()})
+    return config.model_copy(update={"mirror": mirror})
+
+
+@contextmanager
+def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
+    """Part a catalog from those that `cp -al` has made of it; needs the lock, which they share."""
+    if file is not None:
+        with told(file):
+            links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
+    yield
 
 
 @contextmanager
@@ -84,6 +102,7 @@ def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.He
     with (
         interrupts.raised(),
         lock.hold(tree.private / "lock") as held,
+        _catalog_of_its_own(catalog_file),
         closing(Catalog.open(config.catalog_url)) as catalog,
         _catalog_errors(catalog),
         ownership.hold(catalog, tree, claim=True) as lease,
@@ -113,6 +132,7 @@ def sync(
     """
     selection = Selection(config)
     checked = check_names(selection, names)
+    config = _at_its_root(config)
     reporter = reporter or LogReporter()
     opened = waiting.patiently(lambda: _open_mirror(config), wait, reporter.announce)
     with opened as (catalog, tree, lease, held):
@@ -175,6 +195,9 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
         work(run)
         return
     path = Path(str(publish.changes).replace("{run}", run.name))
+    catalog = sqlite_file(run.config.catalog_url)
+    if why := outputs.fault(path, run.tree.directory, [catalog] if catalog else []):
+        raise StoppedError(Problem(Reason.DISK, f"publish.changes: {path} {why}"))
     journal = run.tree.private / "changes"
     with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
         work(run)

@@ -119,7 +119,7 @@ def test_the_stage_of_a_failure_is_the_one_that_failed(
     with monkeypatch.context() as patch:
         fail_at(patch, os, "replace", "/packages/", errno.EIO)
         result = mirror.sync(sound=False)
-    assert result.stages == ["verify"]
+    assert set(result.stages) == {"verify"}
 
 
 @pytest.mark.parametrize("place", ["mirror", "mirror/.pypimirror", "mirror/simple"])
