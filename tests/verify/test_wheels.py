@@ -46,8 +46,9 @@ def test_a_strange_wheel_has_none(tmp_path: Path, content: bytes) -> None:
     assert read_metadata(wheel(tmp_path, content)) is None
 
 
-def test_a_wheel_that_is_not_there_has_none(tmp_path: Path) -> None:
-    assert read_metadata(tmp_path / "none.whl") is None
+def test_a_wheel_that_is_not_there_is_no_wheel_without_metadata(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_metadata(tmp_path / "none.whl")
 
 
 def test_a_wrong_checksum_is_no_metadata(tmp_path: Path) -> None:
