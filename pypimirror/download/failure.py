@@ -67,10 +67,13 @@ def status_failure(
     """Return the failure for an answer with an unwanted status; `said` is what it says of it."""
     quoted = f' The answer says: "{said}".' if said else ""
     if status in MISSING_STATUSES:
-        return FetchError(Reason.MISSING, f"{url} is not there (status {status}).")
+        said = f"{url} is not there (status {status})."
+        return FetchError(Reason.MISSING, said, status=status)
     if of_file and status in DENYING_STATUSES:
         return FetchError(
-            Reason.DENIED, f"{url} is kept back by the upstream (status {status}).{quoted}"
+            Reason.DENIED,
+            f"{url} is kept back by the upstream (status {status}).{quoted}",
+            status=status,
         )
     if status in (401, 403):
         return FetchError(
@@ -78,6 +81,7 @@ def status_failure(
             f"{url} may not be read (status {status}).{quoted} If it needs a login, give "
             "`username` and `password`, or `token`, of the [[upstream]], or put it into a netrc "
             "file.",
+            status=status,
         )
     if 200 <= status < 400:
         return bad_response(f"{url} answered with status {status}, which nobody asked for.")
