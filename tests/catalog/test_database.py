@@ -23,6 +23,7 @@ from pypimirror.catalog.database import (
     upgrade,
 )
 from pypimirror.catalog.schema import metadata
+from pypimirror.catalog.states import Cause
 from pypimirror.model import ProjectName
 from pypimirror.project import project_directory
 from tests.databases import Databases
@@ -114,7 +115,10 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
         ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
         ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
         ("ix_files_leaving", lambda connection: list(leaving.next_leaving(connection))),
-        ("ix_files_leaving", lambda connection: list(leaving.dropped(connection))),
+        (
+            "ix_files_leaving",
+            lambda connection: list(leaving.dropped(connection, [Cause.UPSTREAM])),
+        ),
     ],
 )
 def test_what_is_left_to_do_is_found_by_its_index(

@@ -20,6 +20,8 @@ from tests.mirror import Mirror, offer
 from tests.powerless import powerless
 from tests.simulator import Simulator
 
+pytestmark = pytest.mark.sqlite  # PostgreSQL has users of its own
+
 READING = (
     ("status",),
     ("status", "six"),

@@ -40,7 +40,8 @@ def test_sync_json_is_one_document_with_the_documented_keys(
     outcome = run("sync", "--inline", "--json")
     assert outcome.code == 1
     document = outcome.json
-    assert list(document) == ["run", "state", "counts", "seconds", "failures"]
+    assert list(document) == ["run", "state", "counts", "seconds", "failures", "denied"]
+    assert document["denied"] == []
     assert document["state"] == "incomplete"
     assert tuple(document["counts"]) == COUNTS["sync"]
     assert all(isinstance(count, int) for count in document["counts"].values())

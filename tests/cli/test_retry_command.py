@@ -31,7 +31,7 @@ def test_it_takes_the_newest_run_that_left_something_undone(
     assert outcome.code == 0
     assert f"Retrying 1 file of 1 project that failed in {failed}" in outcome.err
     document = outcome.json
-    assert list(document) == ["run", "state", "counts", "seconds", "failures"]
+    assert list(document) == ["run", "state", "counts", "seconds", "failures", "denied"]
     assert tuple(document["counts"]) == COUNTS["sync"]
     assert document["counts"]["files_downloaded"] == 1
     shown = run("runs", "show", "last", "--json").json

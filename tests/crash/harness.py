@@ -28,8 +28,8 @@ _WHEN = {
     *("next_try", "last_error", "page_stamp", "page_sha256", "read_at"),
 }
 
-#: Beginnings of the names of marks that hold times, or stamps made of them.
-_TIMES = ("recheck ", "statistics", "ended under", "at rest", "root index seen")
+#: Beginnings of the names of marks that no two mirrors, or runs, have in common.
+_OWN = ("recheck ", "statistics", "ended under", "at rest", "root index seen", "generation")
 
 
 class Victim:
@@ -136,7 +136,7 @@ def known(mirror: Mirror) -> dict[str, list[tuple[Any, ...]]]:
                         if key not in _WHEN
                     )
                     for row in rows
-                    if table != "marks" or not row["name"].startswith(_TIMES)
+                    if table != "marks" or not row["name"].startswith(_OWN)
                 ),
                 key=repr,
             )

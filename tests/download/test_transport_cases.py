@@ -95,7 +95,7 @@ CASES: dict[str, tuple[Fault, Reason | None, str]] = {
     ),
     "gzip bomb": (
         faults.GzipBomb(size=1 << 20),
-        Reason.BAD_RESPONSE,
+        Reason.DIGEST_MISMATCH,
         "faults.test_gzip_bomb_as_a_file",
     ),
     "header flood": (
