@@ -144,9 +144,9 @@ def as_problem(job: Check, error: OSError) -> Problem:
     if isinstance(error, regular.NotAFileError):
         text = f"{error.filename or job.path}: {error.strerror}"
         return Problem(Reason.LOST, text, job.project, job.filename)
-    if _is_absent(error):
-        return Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
     is_written = bool(error.filename) and error.filename == job.metadata_path
+    if _is_absent(error) and not is_written:
+        return Problem(Reason.LOST, f"{job.path}: is not there", job.project, job.filename)
     verb = "written" if is_written else "read"
     text = f"{error.filename or job.path}: cannot be {verb}: {error.strerror or error}"
     is_of_file = error.errno in _UNREADABLE and not is_written

@@ -137,7 +137,9 @@ def test_what_prefect_keeps_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_no_place_for_what_prefect_keeps_is_said(tmp_path: Path) -> None:
     (tmp_path / "mirror").write_text("in the way")
-    with pytest.raises(PlaceError, match=r"mirror/\.pypimirror/prefect: cannot be made: Not a dir"):
+    with pytest.raises(
+        PlaceError, match=r"mirror/\.pypimirror/prefect: cannot be made: File exists"
+    ):
         prepare(config(tmp_path))
 
 

@@ -70,6 +70,7 @@ def test_levels_are_ordered_and_their_numbers_are_for_ever() -> None:
         ("shared", 2),
         ("structure", 3),
         ("partial", 4),
+        ("released", 5),
     ]
 
 
