@@ -24,7 +24,7 @@ SHARED = Path("/dev/shm")
 
 def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=380)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -72,7 +72,7 @@ def test_static_server_stands_in_for_nginx(tmp_path: Path) -> None:
     command += ["--corpus", "tls", "--contestant", "pypimirror's engine"]
     command += ["--storage", str(tmp_path / "work"), "--output", str(tmp_path)]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=380
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "served by benchmarks.static" in done.stderr
