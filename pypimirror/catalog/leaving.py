@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 
 from pypimirror.catalog.files import is_listed
-from pypimirror.catalog.projects import CHUNK, UNREAD, chunks
+from pypimirror.catalog.projects import CHUNK, UNREAD, chunks, files_gone
 from pypimirror.catalog.rows import AnyRow
-from pypimirror.catalog.schema import IS_LEAVING, files, projects
+from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import PROVEN, Cause
 
 #: Causes that are the upstream's doing, and that the deletion guard counts.
-LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT})
+LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT, Cause.DROPPED})
+#: Causes for which bytes stay here, however long they have been on no page.
+_WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as not offered any more, or as offered again."""
     for chunk in chunks(ids):
-        connection.execute(update(files).where(files.c.id.in_(chunk)).values(gone=cause))
+        gone = update(files).where(files.c.id.in_(chunk))
+        connection.execute(gone.values(gone=files_gone(cause)))
 
 
 def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
@@ -86,16 +89,32 @@ def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
 
 
 def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRow]:
-    """Stream the projects that lose files of pages by these causes, with how many."""
+    """Stream the projects that lose files by these causes, with how many.
+
+    Files of pages, and those that were taken off for as long as the upstream withholds them.
+    """
+    is_lost = and_(IS_LEAVING, is_listed())
     query = (
         select(projects.c.name, func.count())
         .join(projects)
-        .where(IS_LEAVING, files.c.gone.in_(list(causes)), is_listed())
+        .where(files.c.gone.in_(list(causes)), or_(is_lost, files.c.gone == Cause.DROPPED))
         # Not by the files' own column: SQLite would then read all files in the order of its index.
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)
     )
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def count_withheld(connection: Connection) -> int:
+    """Return how many files are here that the upstream withholds, or withheld and then dropped."""
+    query = select(func.count()).where(IS_WITHDRAWN, files.c.gone.in_(_WITHHELD))
+    return connection.scalar(query) or 0
+
+
+def let_go(connection: Connection, now: float) -> None:
+    """Have the grace begin of what was withheld and is not offered any more."""
+    gone = update(files).where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
+    connection.execute(gone.values(gone=Cause.UPSTREAM, withdrawn_at=now))
 
 
 def any_stays(connection: Connection) -> bool:
@@ -134,7 +153,7 @@ def next_expired(
             columns.withdrawn_at <= before,
             columns.withdrawn_at >= withdrawn_at,
             or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
-            columns.gone.is_distinct_from(Cause.QUARANTINE),
+            or_(columns.gone.is_(None), columns.gone.not_in(_WITHHELD)),
             projects.c.dirty.is_(False),
             or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
         )

@@ -365,5 +365,16 @@ def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     connection.execute(
         update(files)
         .where(files.c.project_id.in_(ids), or_(files.c.gone.is_(None), files.c.gone != cause))
-        .values(gone=cause)
+        .values(gone=files_gone(cause))
     )
+
+
+def files_gone(cause: Cause | None) -> ColumnElement[Any] | Cause | None:
+    """Return what to note of files that are gone by a cause: it depends on why they were before.
+
+    What was withheld is on no page, so only this tells that the upstream's next word is a loss.
+    """
+    if cause not in (Cause.UPSTREAM, Cause.CLAIMS):
+        return cause
+    was_withheld = files.c.gone.in_([Cause.QUARANTINE, Cause.DROPPED])
+    return case((and_(was_withheld, files.c.withdrawn_at.is_not(None)), Cause.DROPPED), else_=cause)

@@ -73,6 +73,9 @@ class Cause(StrEnum):
     #: The upstream dropped it, and the configuration keeps it: it is to stay, with a mark.
     KEPT = "kept"
     QUARANTINE = "quarantine"  #: the upstream withholds it for now; its bytes stay here
+    #: The upstream withheld it, so that it is on no page, and offers it no more: its bytes stay
+    #: until the deletion guard has let go of them.
+    DROPPED = "dropped"
 
 
 class IllegalMoveError(PypimirrorError):

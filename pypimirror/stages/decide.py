@@ -234,7 +234,7 @@ def _known(
             row["proof"] = None  # it was that of other bytes
         else:
             decision.refused.append(refusal(Reason.DIGEST_CHANGED, page, file, conflict))
-            if old.gone == Cause.QUARANTINE:  # which is over, and these bytes do not come back
+            if old.gone in (Cause.QUARANTINE, Cause.DROPPED):  # it is over, and they stay away
                 decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return
     row["kept"] = None

@@ -7,7 +7,9 @@ digest or core metadata). Not at what the configuration deselects.
 
 It does not stop what the upstream says it withholds for now (`quarantined`): that must not be
 offered, its bytes stay here, and it is offered again once that ends. But so much of it at once that
-the guard would refuse it is told (`quarantined-upstream`), and the run is incomplete.
+the guard would refuse it is told (`quarantined-upstream`), and the run is incomplete. What it
+withheld and then offers no more is lost only then: it counts as what leaves a page, and its grace
+begins when the guard lets go of it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ def withdraw(run: Run) -> Problem | None:
     if refusal is None:
         for rows in all_leaving(run):
             _withdraw(run, rows)
+        with run.catalog.write() as connection:
+            leaving.let_go(connection, run.now)
     return refusal
 
 
@@ -160,7 +164,8 @@ def _loss(run: Run, causes: Collection[Cause]) -> _Loss | None:
             number, found = number + dropped, found + 1
             most = sorted([*most, (name, dropped)], key=lambda each: -each[1])[:_EXAMPLES]
         on_pages = totals.held(connection)
-    held = on_pages.files + on_pages.linked
+        withheld = leaving.count_withheld(connection)
+    held = on_pages.files + on_pages.linked + withheld
     by_count = number > limits.max_count
     by_share = number > limits.max_share * held
     if not by_count and not (by_share and (found > 1 or _is_everything(run, number, held))):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pypimirror.model import Reason
@@ -139,12 +141,66 @@ def test_much_that_the_upstream_withholds_is_taken_from_pages_told_and_offered_a
     assert [len(mirror.files(f"p{n}")) for n in range(5)] == [2] * 5
 
 
+def empty(simulator: Simulator, name: str) -> None:
+    project = simulator.project(name)
+    project.files.clear()
+    project.set_status("active", None, moves_serial=True)
+
+
+@pytest.mark.parametrize("drop", [Simulator.delete_project, empty])
+def test_what_is_withheld_first_and_dropped_then_is_a_deletion(
+    mirror: Mirror,
+    simulator: Simulator,
+    files: list[IndexFile],
+    drop: Callable[[Simulator, str], None],
+) -> None:
+    """Else two steps, each of them allowed, would take all bytes that no single one may."""
+    names = ("p0", "p1", "p2")
+    for name in names:
+        simulator.project(name).quarantine()
+    mirror.sync()
+    for name in names:
+        drop(simulator, name)
+    for _ in range(2):
+        result = mirror.sync()
+        assert result.state == "failed"
+        assert "6 of 10 files" in result.message
+        assert all(mirror.path(file).exists() for file in files)
+    mirror.configure(delete={"max_share": 1.0, "grace": "24h"})
+    assert mirror.sync().state == "completed"
+    assert all(mirror.path(file).exists() for file in files), "its grace begins now"
+    mirror.configure(delete={"grace": "0s"})
+    assert mirror.sync().state == "completed"
+    assert [mirror.path(file).exists() for file in files] == [False] * 6 + [True] * 4
+
+
+def test_what_is_withheld_dropped_and_offered_again_needs_no_download(
+    mirror: Mirror, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    for name in ("p0", "p1", "p2"):
+        simulator.project(name).quarantine()
+    mirror.sync()
+    kept = [simulator.index.projects.pop(name) for name in ("p0", "p1", "p2")]
+    simulator.index.serial += 1
+    assert mirror.sync().state == "failed"
+    for project in kept:
+        simulator.index.projects[project.normalized] = project
+        project.set_status("active", None, moves_serial=True)
+    result = mirror.sync()
+    assert result.state == "completed"
+    assert result.counts["files_downloaded"] == 0
+    assert [len(mirror.files(f"p{n}")) for n in range(5)] == [2] * 5
+
+
 def test_one_project_that_the_upstream_withholds_is_daily_life(
     mirror: Mirror, simulator: Simulator, files: list[IndexFile]
 ) -> None:
     simulator.project("p0").quarantine()
     assert mirror.sync().state == "completed"
     assert mirror.files("p0") == []
+    simulator.delete_project("p0")
+    assert mirror.sync().state == "completed"
+    assert [mirror.path(file).exists() for file in files] == [False] * 2 + [True] * 8
 
 
 def test_what_is_withheld_adds_nothing_to_what_is_deleted(
