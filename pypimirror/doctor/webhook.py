@@ -13,6 +13,7 @@ from pypimirror.doctor.finding import Finding, failed, ok, warning
 _NAME = "webhook"
 _TIMEOUT = 5.0  # seconds
 _ABSENT = (404, 410)
+_REFUSED = (401, 403)
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -35,5 +36,8 @@ def check(config: Config) -> Iterator[Finding]:
     if status in _ABSENT:
         remedy = "Check the path in [alerts] webhook; some answer so to all but POST"
         yield warning(_NAME, f"{shown}: answers, and has nothing there (HTTP {status})", remedy)
+    elif status in _REFUSED or status >= 500:
+        remedy = "See whether it takes a POST: alerts may get lost as it is"
+        yield warning(_NAME, f"{shown}: answers with HTTP {status}", remedy)
     else:
         yield ok(_NAME, f"{shown}: answers (HTTP {status}); no alert was sent")

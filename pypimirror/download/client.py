@@ -21,7 +21,7 @@ from requests.utils import get_environ_proxies, select_proxy
 
 from pypimirror.addresses import NONE, Proxy, parse_proxy
 from pypimirror.download import local
-from pypimirror.download.body import Body, Raw
+from pypimirror.download.body import Body, Raw, decoded
 from pypimirror.download.connection import Line
 from pypimirror.download.failure import (
     MISSING_STATUSES,
@@ -41,7 +41,7 @@ from pypimirror.download.hosts import (
     shown,
 )
 from pypimirror.download.protocol import Hello, Remote
-from pypimirror.download.refusals import MOST_READ, said
+from pypimirror.download.refusals import MOST_READ, told
 from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.stock import StockBody
 from pypimirror.download.transport import Request, Transport
@@ -50,6 +50,10 @@ from pypimirror.netrcs import netrc_login
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: HTTP status of an answer that a proxy on the way has changed. It is one like any other: pages are
+#: read with as much doubt, and files proven.
+_TRANSFORMED = 203
+_MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, however few it came in
 DRAINED = 64 << 10  #: bytes of an unwanted body that are read to keep its connection
 
 
@@ -112,7 +116,10 @@ class Client:
         if route.authorization:
             sent["Authorization"] = route.authorization
         request = Request(address, sent, line=route.line, method=method)
-        return self._transport.send(request, stream=True)
+        response = self._transport.send(request, stream=True)
+        if response.status_code == _TRANSFORMED:
+            response.status_code = 200
+        return response
 
     def _remote(self, name: str) -> Remote:
         if name not in self._remotes:
@@ -218,19 +225,19 @@ def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
     """Return the failure for an answer with an unwanted status, and be done with the answer."""
     after = parse_retry_after(response.headers.get("Retry-After"), time.time())
     status = response.status_code
-    told = ""
-    if 400 <= status < 500 and status not in MISSING_STATUSES:
-        told = said(_beginning(response, MOST_READ))
+    said = ""
+    if 400 <= status < 500 and (of_file or status not in MISSING_STATUSES):
+        said = told(status, response.reason, _beginning(response, MOST_READ))
     discard(response)
-    return status_failure(status, response.url, after, said=told, of_file=of_file)
+    return status_failure(status, response.url, after, said=said, of_file=of_file)
 
 
 def _beginning(response: Response, most: int) -> bytes:
-    """Return the first bytes of a body, as many as come within its bounds."""
-    if response.headers.get("Content-Encoding"):
-        return b""
-    raw, found = raw_of(response), b""
+    """Return the first bytes of a body, unpacked, as many as come within its bounds."""
+    label, found = response.headers.get("Content-Encoding", ""), b""
     with contextlib.suppress(FetchError):
-        while len(found) < most and (piece := raw.next_piece()):
+        for piece in decoded(raw_of(response), label, _MOST_UNPACKED):
             found += piece
+            if len(found) >= most:
+                break
     return found[:most]

@@ -67,8 +67,9 @@ def status_failure(
     """Return the failure for an answer with an unwanted status; `said` is what it says of it."""
     quoted = f' The answer says: "{said}".' if said else ""
     if status in MISSING_STATUSES:
-        said = f"{url} is not there (status {status})."
-        return FetchError(Reason.MISSING, said, status=status)
+        return FetchError(
+            Reason.MISSING, f"{url} is not there (status {status}).{quoted}", status=status
+        )
     if of_file and status in DENYING_STATUSES:
         return FetchError(
             Reason.DENIED,

@@ -15,28 +15,24 @@ from collections.abc import Mapping
 import gevent
 
 from pypimirror import regular
-from pypimirror.download.body import decoded
+from pypimirror.download import body
 from pypimirror.download.failure import FetchError, bad_response
 from pypimirror.download.hashing import Digests, mismatches
 from pypimirror.download.local import FileBody
 from pypimirror.model import Reason
 
-#: What says nothing about the bytes: S3 keeps how an upload was framed.
-_NOTHING = frozenset({"", "identity", "aws-chunked"})
-_OPENED = frozenset({"gzip", "x-gzip", "deflate"})
 _PIECE = 256 << 10
 _UNPACKED = ".unpacked"
 
 
 def encoding_of(headers: Mapping[str, str]) -> str:
-    """Return the label of an answer, empty for none."""
-    label = str(headers.get("Content-Encoding", "")).strip().lower()
-    return "" if label == "identity" else label[:40]
+    """Return the label of an answer, empty for none and for one that says nothing."""
+    return body.packing(str(headers.get("Content-Encoding", "")))[:40]
 
 
 def opens(label: str) -> bool:
     """Whether what has this label can be unpacked."""
-    return _packing(label) in _OPENED
+    return body.opens(label)
 
 
 def room(size: int) -> int:
@@ -62,7 +58,7 @@ def unpack(
     try:
         with regular.stream(path) as packed, open(path + _UNPACKED, "wb") as file:  # noqa: PTH123
             try:
-                for piece in decoded(FileBody(packed), _packing(label), limit):
+                for piece in body.decoded(FileBody(packed), label, limit):
                     file.write(piece)
                     digests.update(piece)
                     gevent.sleep(0)
@@ -77,8 +73,3 @@ def unpack(
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + _UNPACKED)  # noqa: PTH108
-
-
-def _packing(label: str) -> str:
-    """Return what has to be undone."""
-    return ", ".join(part for each in label.split(",") if (part := each.strip()) not in _NOTHING)

@@ -1,7 +1,8 @@
 """What an answer that refuses something says about why, in a line. Pure.
 
-A policy firewall in front of an index writes its reason into the body: in JSON, in HTML or plainly.
-It is foreign text: bounded, and without anything that a terminal or a log would obey.
+A policy firewall in front of an index writes its reason into the body, in JSON, in HTML or plainly,
+or behind the status, in place of its usual phrase. It is foreign text: bounded, and without
+anything that a terminal or a log would obey.
 """
 
 from __future__ import annotations
@@ -9,29 +10,51 @@ from __future__ import annotations
 import html
 import json
 import re
+from http.client import responses
 from typing import Any
 
 from pypimirror.addresses import redacted
 
-MOST_READ = 8 << 10  #: bytes of a body that are looked at
+MOST_READ = 64 << 10  #: bytes of a body that are looked at: pages for people begin with their style
 MOST_SAID = 300  #: characters of it that are told
 
 #: Where JSON has its message, the likeliest first.
-_KEYS = ("message", "detail", "details", "reason", "error", "errors", "title", "description")
+_KEYS = ("message", "msg", "detail", "details", "reason", "error", "errors", "title", "description")
 _DEPTH = 5
-_UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
+
+
+def told(status: int, phrase: str, body: bytes) -> str:
+    """Return what an answer says: the phrase behind its status, if it is its own, and its body.
+
+    What is not there is explained by most servers with a page for people; that is no reason.
+    """
+    usual = responses.get(status, "").lower()
+    if usual in ("not found", "gone") and body.lstrip()[:1] == b"<":
+        body = b""
+    found, own = said(body), said(phrase.encode())
+    if own.lower() in (usual, str(status), "") or own.lower() in found.lower():
+        return found
+    return _cut(f"{own}: {found}" if found else own)
 
 
 def said(body: bytes) -> str:
     """Return what a body says, empty where it says nothing."""
-    text = body[:MOST_READ].decode("utf-8", "replace")
+    try:
+        text = body[:MOST_READ].decode()
+    except UnicodeDecodeError as error:
+        is_cut = error.start > MOST_READ - 4
+        text = body[:MOST_READ].decode("utf-8" if is_cut else "windows-1252", "replace")
     if text.lstrip()[:1] in ("{", "["):
         text = _of_json(text)
     elif "<" in text:
         text = html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", text)))
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    line = redacted(line.replace("\N{REPLACEMENT CHARACTER}", "?"))
+    return _cut(redacted(line.replace("\N{REPLACEMENT CHARACTER}", "?")))
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= MOST_SAID else line[: MOST_SAID - 3].rstrip() + "..."
 
 

@@ -94,8 +94,7 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
     except requirements.RequirementsError as error:
         raise EntryError(f"{source}: {error}") from error
     for item in found:
-        requirement = item.requirement
-        if requirement.marker is None or environments.meet(requirement.marker):
+        for requirement in _meanings(item, environments):
             yield Entry(
                 str(requirement),
                 item.source,
@@ -103,6 +102,19 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
                 versions=requirement.specifier if str(requirement.specifier) else None,
                 hashes=item.hashes,
             )
+
+
+def _meanings(item: requirements.Required, environments: Environments) -> Iterator[Requirement]:
+    """Yield what is required in the environments: more than one thing where constraints differ."""
+    requirement = item.requirement
+    if not item.narrower:
+        if requirement.marker is None or environments.meet(requirement.marker):
+            yield requirement
+        return
+    for specifiers in environments.narrowed(requirement, item.narrower):
+        meant = Requirement(str(requirement))
+        meant.specifier = specifiers
+        yield meant
 
 
 def _entry(text: str, source: str) -> Entry:

@@ -7,15 +7,18 @@ ABI fit together. Does not live here: platforms (`pypimirror.select.platforms`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import product
 
 from packaging import tags
 from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from pypimirror import bounded
 from pypimirror.model import PypimirrorError
-from pypimirror.select.platforms import KNOWN, marker_facts, platform_tags
+from pypimirror.select.platforms import ANYWHERE, marker_facts, platform_tags
 
 _PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]{1,3})(?P<threads>t?)")
 #: The first Python that comes without the GIL.
@@ -23,6 +26,20 @@ _THREADS = (3, 13)
 
 #: What markers are held against where nothing is declared for them.
 _ALL_PYTHONS = tuple(f"3.{minor}" for minor in range(6, 16))
+
+
+#: A patch, or a release of a system, that none comes to.
+_LAST = 999
+# The patches that a marker names, such as in "3.11.4", and the releases of a system.
+_PATCH = re.compile(r"\b[0-9]+\.[0-9]+\.([0-9]{1,3})\b")
+_RELEASE = re.compile(
+    r'platform_(?:release|version)\b[^"]*"([^"]*)"'
+    r'|"([^"]*)" (?:not )?in platform_(?:release|version)'
+)
+
+#: How implementations of Python call themselves: implementation_name, and what markers call
+#: platform_python_implementation. The first is what pip takes for granted.
+_IMPLEMENTATIONS = (("cpython", "CPython"), ("pypy", "PyPy"), ("graalpy", "GraalVM"))
 
 
 class EnvironmentKeyError(PypimirrorError):
@@ -69,7 +86,48 @@ class Environments:
 
     def meet(self, marker: Marker) -> bool:
         """Whether a marker is true in one of them, declared or, where none is, known."""
-        return any(marker.evaluate(dict(facts)) for facts in self._marker_facts)
+        return any(marker.evaluate(dict(facts)) for facts in self._facts_for(str(marker)))
+
+    def narrowed(
+        self, required: Requirement, narrower: Sequence[Requirement]
+    ) -> Iterator[SpecifierSet]:
+        """Yield which versions are required where constraints hold only where markers are met.
+
+        Each once, of all environments in which the requirement itself holds.
+        """
+        found: dict[str, SpecifierSet] = {}
+        asked = " ".join(str(each.marker) for each in (required, *narrower))
+        for facts in self._facts_for(asked):
+            if required.marker is None or required.marker.evaluate(dict(facts)):
+                versions = required.specifier
+                for each in narrower:
+                    if each.marker is None or each.marker.evaluate(dict(facts)):
+                        versions &= each.specifier
+                found.setdefault(str(versions), versions)
+        yield from found.values()
+
+    def _facts_for(self, asked: str) -> Iterator[Mapping[str, str]]:
+        """Yield what markers find: of what nobody declares, all that they tell apart.
+
+        `asked` is their text. A version of Python stands for all its patches, a platform for all
+        its releases; where no Python is declared, any implementation goes, as any wheel does.
+        """
+        is_any = not self.pythons and "implementation" in asked
+        implementations = _IMPLEMENTATIONS if is_any else _IMPLEMENTATIONS[:1]
+        for patch, release, (name, called) in product(
+            _patches(asked), _releases(asked), implementations
+        ):
+            for facts in self._marker_facts:
+                full = f"{facts['python_version']}.{patch}"
+                yield {
+                    **facts,
+                    "python_full_version": full,
+                    "implementation_version": full,
+                    "implementation_name": name,
+                    "platform_python_implementation": called,
+                    "platform_release": release,
+                    "platform_version": release,
+                }
 
     @cached_property
     def _pairs(self) -> frozenset[tuple[str, str]]:
@@ -85,7 +143,7 @@ class Environments:
         return [
             facts
             for python in self.pythons or _ALL_PYTHONS
-            for platform in [p for p in self.platforms if p != "any"] or KNOWN
+            for platform in [p for p in self.platforms if p != "any"] or ANYWHERE
             for facts in _facts(python.rstrip("t"), platform)
         ]
 
@@ -107,8 +165,22 @@ def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) ->
     return any(
         allowed.contains(f"{major}.{minor}.{patch}", prereleases=True)
         for major, minor, _ in versions
-        for patch in (0, 999)
+        for patch in (0, _LAST)
     )
+
+
+def _patches(asked: str) -> list[int]:
+    """Return the patches of a Python that markers tell apart."""
+    if "_full_version" not in asked and "implementation_version" not in asked:
+        return [0]
+    named = {int(found) for found in _PATCH.findall(asked)}
+    return sorted({0, _LAST, *(n + step for n in named for step in (-1, 0, 1) if n + step > 0)})
+
+
+def _releases(asked: str) -> list[str]:
+    """Return the releases of a system that markers tell apart."""
+    named = ["".join(found) for found in _RELEASE.findall(asked)]
+    return list(dict.fromkeys([*named, "0", str(_LAST)])) if named else [""]
 
 
 def _python(text: str) -> tuple[int, int, str]:
@@ -153,9 +225,5 @@ def _facts(python: str, platform: str) -> Iterator[Mapping[str, str]]:
         yield {
             **facts,
             "python_version": python,
-            "python_full_version": f"{python}.0",
-            "implementation_name": "cpython",
-            "implementation_version": f"{python}.0",
-            "platform_python_implementation": "CPython",
             "extra": "",
         }

@@ -3,7 +3,8 @@
 A platform is declared by the tag of the newest wheels that it takes. Which others it takes is what
 `packaging.tags` says, for it is what pip asks; packaging only computes the tags of glibc and musl
 for the system that it runs on, and the rules for them are PEP 600's and PEP 656's. Tags of Windows
-have no version, and each of Emscripten's (PEP 783) names an ABI of its own: they mean themselves.
+have no version, and each of Emscripten's (PEP 783) names an ABI of its own: they mean themselves,
+as those of the BSDs and of Cygwin do.
 
 What markers find is what Python says of itself there: PEP 730 for iOS, PEP 738 for Android.
 """
@@ -16,11 +17,14 @@ from itertools import chain
 
 from packaging import tags
 
-#: What stands for all systems where none is declared.
-KNOWN = (
+#: What stands for all systems where none is declared: those that wheels are made for, and others
+#: that requirements name.
+ANYWHERE = (
     *("linux_x86_64", "linux_aarch64", "macosx_14_0_x86_64", "macosx_14_0_arm64"),
     *("win_amd64", "win_arm64", "win32", "ios_13_0_arm64_iphoneos", "android_24_arm64_v8a"),
-    "pyemscripten_2026_0_wasm32",
+    *("linux_i686", "linux_armv7l", "linux_ppc64le", "linux_s390x", "linux_riscv64"),
+    *("linux_loongarch64", "pyemscripten_2026_0_wasm32", "freebsd_14_0_release_amd64"),
+    *("cygwin_3_6_x86_64", "openbsd_7_6_amd64", "netbsd_10_0_amd64"),
 )
 
 # Versions have three digits at most, so that what lies below each of them can be counted.
@@ -30,6 +34,11 @@ _LEGACY = re.compile(r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)")
 _MACOS = re.compile(rf"macosx_{_VERSION}_(?P<arch>\w+)")
 _IOS = re.compile(rf"ios_{_VERSION}_(?P<arch>\w+_iphone(?:os|simulator))")
 _ANDROID = re.compile(r"android_(?P<level>[0-9]{1,3})_(?P<arch>[a-z]\w*)")
+# Each is a release of its own, as Python builds the tag from what the system says of itself.
+_OTHER = re.compile(
+    r"(?P<system>freebsd|openbsd|netbsd|dragonfly|cygwin)_(?P<major>[0-9]+)_\w*?"
+    r"(?P<machine>amd64|arm64|aarch64|i386|i686|riscv64|powerpc64(?:le)?|x86_64)"
+)
 _ALONE = re.compile(
     r"any|linux_\w+|win32|win_\w+|(?:pyodide|pyemscripten)_[0-9]+_[0-9]+_wasm32"
     r"|emscripten_[0-9]+_[0-9]+_[0-9]+_wasm32"
@@ -45,6 +54,14 @@ _ANDROID_MACHINES = {
     "arm64_v8a": ("aarch64",),
     "armeabi_v7a": ("armv7l", "armv8l"),
     "x86": ("i686",),
+}
+#: What platform_system is on systems that have no wheels in public indexes.
+_NAMES = {
+    "freebsd": "FreeBSD",
+    "openbsd": "OpenBSD",
+    "netbsd": "NetBSD",
+    "dragonfly": "DragonFly",
+    "cygwin": "CYGWIN_NT-10.0",
 }
 _WINDOWS_MACHINES = {"win32": "x86", "win_amd64": "AMD64", "win_arm64": "ARM64"}
 
@@ -68,7 +85,7 @@ def _older(platform: str) -> Iterator[str]:
         return tags.ios_platforms((int(ios["major"]), int(ios["minor"])), ios["arch"])
     if android := _ANDROID.fullmatch(platform):
         return tags.android_platforms(int(android["level"]), android["arch"])
-    if _ALONE.fullmatch(platform):
+    if _ALONE.fullmatch(platform) or _OTHER.fullmatch(platform):
         return iter(())
     raise ValueError(platform)
 
@@ -100,8 +117,6 @@ def marker_facts(platform: str) -> Iterator[Mapping[str, str]]:
                 "sys_platform": sys_platform,
                 "platform_system": name,
                 "platform_machine": machine,
-                "platform_release": "",
-                "platform_version": "",
             }
 
 
@@ -120,6 +135,11 @@ def _system(platform: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         return "android", ("Android",), machines
     if platform.endswith("_wasm32"):
         return "emscripten", ("Emscripten",), ("wasm32",)
+    if other := _OTHER.fullmatch(platform):
+        name = _NAMES[other["system"]]
+        is_bare = other["system"] == "cygwin"  # sys.platform of all others ends with the version
+        called = other["system"] if is_bare else other["system"] + other["major"]
+        return called, (name,), (other["machine"],)
     linux = _LINUX.fullmatch(platform) or _LEGACY.fullmatch(platform)
     machine = linux["arch"] if linux else platform.removeprefix("linux_")
     return "linux", ("Linux",), (machine,)

@@ -1,8 +1,12 @@
 """Requirements files, as far as they say what to mirror.
 
-The format is pip's, encodings included: comments, continued lines, `-r` and `-c` includes,
-`--hash`, environment variables. What has no meaning for a mirror (addresses, paths, options on
-how to install) is passed over, and said once.
+The format is pip's, encodings included: comments, continued lines, `-r` and `-c` includes as a
+shell would take them (`-rbase.txt`, quotes, behind other options), `--hash`, environment variables.
+What has no meaning for a mirror (addresses, paths, options on how to install) is passed over, and
+said once; what another server has is not fetched, and refused.
+
+A constraint narrows the requirements of its project. One with a marker does so where the marker is
+met: that is for the environments to say (`pypimirror.select.entries`).
 Source: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -11,21 +15,27 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pypimirror import texts
+from pypimirror.filenames import is_distribution
 from pypimirror.model import PypimirrorError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s+|=)(\S.*)")
+_INCLUDE = re.compile(
+    r"(?:-(?P<short>[rc])|--(?P<long>requirement|constraint)(?:=|\Z))(?P<path>.*)"
+)
+_ADDRESS = re.compile(r"(?:https?|ftp|file):", re.I)
 _HASH = re.compile(r"\s+--hash(?:=|\s+)(?P<algorithm>[a-z0-9]+):(?P<digest>[0-9a-fA-F]+)")
 _OPTIONS = re.compile(r"\s--?[a-zA-Z].*$")
 
@@ -43,25 +53,29 @@ class Required:
     requirement: Requirement
     source: str  #: file and line
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and lower-case hex
+    narrower: tuple[Requirement, ...] = ()  #: constraints that hold where their marker is met
 
 
 def read(path: Path) -> Iterator[Required]:
     """Yield what a file requires, with its constraints applied; raises `RequirementsError`."""
     constraints: dict[str, SpecifierSet] = defaultdict(SpecifierSet)
+    marked: dict[str, list[Requirement]] = defaultdict(list)
     required = []
     for item, is_constraint in _read(path, (), constraint=False):
-        if is_constraint:
-            constraints[canonicalize_name(item.requirement.name)] &= item.requirement.specifier
-        else:
+        name = canonicalize_name(item.requirement.name)
+        if not is_constraint:
             required.append(item)
-    for item in required:
-        narrower = constraints.get(canonicalize_name(item.requirement.name))
-        if narrower is None:
-            yield item
+        elif item.requirement.marker is None:
+            constraints[name] &= item.requirement.specifier
         else:
+            marked[name].append(item.requirement)
+    for item in required:
+        name = canonicalize_name(item.requirement.name)
+        if name in constraints:
             requirement = Requirement(str(item.requirement))
-            requirement.specifier &= narrower
-            yield replace(item, requirement=requirement)
+            requirement.specifier &= constraints[name]
+            item = replace(item, requirement=requirement)
+        yield replace(item, narrower=tuple(marked[name])) if name in marked else item
 
 
 def _read(
@@ -73,16 +87,46 @@ def _read(
         raise RequirementsError(f"{path}: includes itself")
     for number, line in _logical_lines(path):
         source = f"{path}:{number}"
-        if include := _INCLUDE.fullmatch(line):
-            is_constraint = constraint or include[1] in ("-c", "--constraint")
-            included = path.parent / include[2].strip()
+        if line.startswith("-"):
+            found = _included(line, source)
+            if found is None:
+                log.info("%s: %s: has no meaning for a mirror", source, line.split()[0])
+                continue
+            included, is_constraint = path.parent / found[0], constraint or found[1]
             yield from _read(included, (*within, path), constraint=is_constraint)
-        elif line.startswith("-"):
-            log.info("%s: %s: has no meaning for a mirror", source, line.split()[0])
         else:
             item = _required(line, source)
             if item is not None:
                 yield item, constraint
+
+
+def _included(line: str, source: str) -> tuple[str, bool] | None:
+    """Return the file that a line of options includes, and whether for constraints alone."""
+    try:
+        parts = shlex.split(line)
+    except ValueError as error:
+        raise RequirementsError(f"{source}: {line}: cannot be read: {error}") from error
+    for position, part in enumerate(parts):
+        if not (include := _INCLUDE.fullmatch(part)):
+            continue
+        place = include["path"] or "".join(parts[position + 1 : position + 2])
+        if not place:
+            raise RequirementsError(f"{source}: {part}: names no file; write it behind it")
+        is_constraint = "c" in (include["short"] or include["long"])[:1]
+        return _local(place, source), is_constraint
+    return None
+
+
+def _local(place: str, source: str) -> str:
+    if not _ADDRESS.match(place):
+        return place
+    parts = urlsplit(place)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return unquote(parts.path)
+    raise RequirementsError(
+        f"{source}: {place}: only files are read, as what a server says changes; download it, and "
+        "name the file"
+    )
 
 
 def _required(line: str, source: str) -> Required | None:
@@ -96,6 +140,9 @@ def _required(line: str, source: str) -> Required | None:
             return None
         cause = str(error).splitlines()[0]
         raise RequirementsError(f"{source}: {text!r} is no requirement: {cause}") from error
+    if requirement.name == text and is_distribution(text):  # which may be a name as well
+        log.warning("%s: %s: no index has a path; it is passed over", source, text)
+        return None
     if requirement.url:
         log.warning("%s: %s: no index has an address; it is passed over", source, text)
         return None
@@ -113,10 +160,10 @@ def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:
         # A comment line does not go on, whatever it ends with.
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             first = first or number
-            joined += line[:-1] + " "
+            joined += line.rstrip("\\")
             continue
         whole = _COMMENT.sub("", joined + line).strip()
         if whole:
-            whole = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), whole)
+            whole = _VARIABLE.sub(lambda found: os.environ.get(found[1]) or found[0], whole)
             yield first or number, whole
         joined, first = "", 0

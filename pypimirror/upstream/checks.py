@@ -57,6 +57,8 @@ _HEX = re.compile(r"[0-9a-f]*+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+# How Gitea writes the digest in a fragment, and others after the manner of URNs: "sha256-…".
+_DASHED = re.compile(r"(\w+)[-:]([0-9a-f]{32,128})", re.I | re.A)
 # What a fragment may say besides digests, for pip.
 _NO_DIGESTS = frozenset({"egg", "subdirectory"})
 #: What may contradict itself in two claims of one file, so that the first is believed.
@@ -173,12 +175,17 @@ def digests_of(claims: Mapping[str, str], unused: Unused | None = None) -> dict[
 
 
 def fragment_digests(fragment: str, unused: Unused | None = None) -> dict[str, str]:
-    """The digests in a link's fragment, such as "sha256=…", among whatever else is in it."""
+    """The digests in a link's fragment, such as "sha256=…", among whatever else is in it.
+
+    What looks like one in another spelling is one, though pip passes it over.
+    """
     if "%" in fragment:
         fragment = unquote(fragment)
     claims: dict[str, str] = {}
     for part in fragment.split("&"):
         name, equals, value = part.partition("=")
+        if dashed := _DASHED.fullmatch(part):
+            name, equals, value = dashed[1], "=", dashed[2]
         if not equals or name.lower() in _NO_DIGESTS:
             continue
         if claims.setdefault(name, value) != value and digests_of({name: value}):

@@ -156,7 +156,7 @@ class _Page:
             case "a":
                 self._read_link(tag)
             case "meta":
-                name = tag.attributes.get("name", "")
+                name = tag.attributes.get("name", "").lower()  # as HTML has it
                 if name.startswith("pypi:") and "content" in tag.attributes:
                     self.meta.setdefault(name[5:], tag.attributes["content"].strip())
             case "title":

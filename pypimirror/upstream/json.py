@@ -12,9 +12,9 @@ a warning. What is left out is never taken for its absence without a word.
 =====================  =================================================================
 of the page            what happens to it
 =====================  =================================================================
-meta                   api-version: used; another major version is refused with the page. Without
-                       one it is 1.0, and told: pip takes such a page. Where there is no
-                       file either, nothing says that it is a page: refused
+meta                   api-version: used; another major version is refused with the page, and a
+                       number is told. Without one it is 1.0, and told: pip takes such a page.
+                       Where there is no file either, nothing says that it is a page: refused
                        _last-serial: `bounded.serial`; told where it is none. Others are told.
 name                   must be the project's, else the page is refused. Told where there is none,
                        and refused where there is no file either
@@ -88,14 +88,15 @@ MAX_COMMAS = 8_000_000
 #: Deepest nesting of a key that is only passed on.
 MAX_DEPTH = 16
 
-#: Sizes in bytes.
+#: Sizes in bytes; as a float, as some languages write any number, it must be a whole one.
 _Size = Annotated[int, msgspec.Meta(ge=0, le=bounded.MAX_SIZE)]
+_Float = Annotated[float, msgspec.Meta(ge=0, le=bounded.MAX_SIZE, multiple_of=1)]
 
 _Metadata = bool | dict[str, str] | None
 
 
 class _Meta(msgspec.Struct, rename="kebab"):
-    api_version: str | None = None
+    api_version: str | int | float | None = None
 
 
 class _Status(msgspec.Struct):
@@ -119,7 +120,7 @@ class _File(msgspec.Struct, rename="kebab"):
     dist_info_metadata: _Metadata = None
     data_dist_info_metadata: _Metadata = None
     yanked: bool | str | None = None
-    size: _Size | None = None
+    size: _Size | _Float | None = None
     upload_time: Any = None
     provenance: str | None = None
 
@@ -249,8 +250,13 @@ def read_meta(
     except msgspec.ValidationError as error:
         message = f"{error} of meta; this is no answer of a simple API"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
-    version, warnings = api_version(stated.api_version or "1.0", url=url, project=project)
-    told = [*warnings]
+    text = "1.0" if stated.api_version is None else stated.api_version
+    told = []
+    if not isinstance(text, str):  # as a server writes it that is careless, and pip takes
+        text = str(float(text) if abs(text) < 100 else text)
+        told.append("its API version is a number, not text")
+    version, warnings = api_version(text or "1.0", url=url, project=project)
+    told.extend(warnings)
     if stated.api_version is None and not document.get(content):
         message = f"it states no API version and has no {content}; this is no answer of an index"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
@@ -310,7 +316,7 @@ class _Files:
             stated.filename,
             resolve(location, self._url),
             digests,
-            stated.size,
+            None if stated.size is None else int(stated.size),
             uploaded,
             requires_python(stated.requires_python),
             _yank(stated.yanked),

@@ -191,7 +191,10 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
                 projects[name] = ListedProject(name)
                 if link := _elsewhere(href, base, name, url):
                     links[name] = link
-        elif tag.name == "meta" and tag.attributes.get("name") == "pypi:repository-version":
+        elif (
+            tag.name == "meta"
+            and tag.attributes.get("name", "").lower() == "pypi:repository-version"
+        ):
             is_index = True
             version, warnings = api_version(tag.attributes.get("content", ""), url=url)
         elif tag.name == "base" and not links:

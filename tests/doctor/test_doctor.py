@@ -380,13 +380,16 @@ def test_a_project_of_another_upstream_is_not_missed(mirror: Mirror, simulator: 
 def test_an_alert_that_nobody_would_get_is_told(mirror: Mirror, simulator: Simulator) -> None:
     """And the path of the address, which is a secret, to nobody."""
     states = {}
-    for path in ("here", "gone"):
+    for path in ("here", "gone", "broken", "closed"):
         mirror.configure(alerts={"webhook": f"{simulator.root}/hook/{path}"})
         simulator.serve("/hook/here", b"")
+        simulator.fault("/hook/broken", Status(502))
+        simulator.fault("/hook/closed", Status(403))
         (finding,) = webhook.check(mirror.config)
         states[path] = finding.state
         assert "hook/" not in finding.seen + finding.remedy
-    assert states == {"here": State.OK, "gone": State.WARNING}
+    wrong = dict.fromkeys(("gone", "broken", "closed"), State.WARNING)
+    assert states == {"here": State.OK, **wrong}
     mirror.configure(alerts={"webhook": "http://127.0.0.1:9/hook"})
     (finding,) = webhook.check(mirror.config)
     assert finding.state is State.FAILED

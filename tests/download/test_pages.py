@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_compression_that_ends_early(lab: Lab, simulator: Simulator, six: IndexF
     problem(lab.page(), Reason.TRUNCATED)
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "rot13"])
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "rot13", "utf-8, br"])
 def test_encoding_that_was_not_asked_for(
     lab: Lab, simulator: Simulator, six: IndexFile, encoding: str
 ) -> None:
@@ -184,3 +185,27 @@ def test_list_is_tried_again(lab: Lab, simulator: Simulator, six: IndexFile) -> 
     simulator.fault("/simple/", faults.Truncate(at=10), nth=1)
     assert lab.list().problem is None
     assert json.loads(lab.path("list").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "label", ["aws-chunked", "identity", "Identity, aws-chunked", "UTF-8", "none"]
+)
+def test_a_label_that_says_nothing_is_none(
+    lab: Lab, simulator: Simulator, six: IndexFile, label: str
+) -> None:
+    simulator.fault(PAGE, faults.SetHeaders({"Content-Encoding": label}))
+    assert lab.page().page is not None
+
+
+def test_deflate_without_its_header_is_read_as_clients_do(lab: Lab, simulator: Simulator) -> None:
+    document = json.dumps({"meta": {"api-version": "1.0"}, "name": "six", "files": []}).encode()
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    simulator.page("six", packer.compress(document) + packer.flush())
+    simulator.fault(PAGE, faults.SetHeaders({"Content-Encoding": "deflate"}))
+    assert lab.page().digest == hashlib.sha256(document).hexdigest()
+
+
+def test_what_a_proxy_has_changed_is_read(lab: Lab, simulator: Simulator, six: IndexFile) -> None:
+    body = json.dumps({"meta": {"api-version": "1.0"}, "name": "six", "files": []}).encode()
+    simulator.fault(PAGE, faults.Status(203, body=body))
+    assert lab.page().page is not None

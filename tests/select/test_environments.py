@@ -124,6 +124,13 @@ def test_requires_python_admits_a_version_whatever_its_patch() -> None:
         ('python_version >= "3.12"', False),
         ('platform_machine == "x86_64" and os_name == "posix"', True),
         ('extra == "test"', False),
+        # A version stands for all its patches, as in what `uv export` writes.
+        ('python_full_version >= "3.11.4"', True),
+        ('python_full_version < "3.11.4"', True),
+        ('python_full_version > "3.11.3" and python_full_version < "3.11.5"', True),
+        ('python_full_version == "3.11.*" and implementation_version > "3.11.2"', True),
+        ('python_full_version >= "3.12.1"', False),
+        ('platform_python_implementation == "PyPy"', False),
     ],
 )
 def test_markers_are_held_against_what_is_declared(marker: str, met: bool) -> None:
@@ -135,4 +142,15 @@ def test_where_nothing_is_declared_a_marker_is_met_when_it_is_somewhere() -> Non
     everywhere = Environments()
     assert everywhere.meet(Marker('sys_platform == "win32" and platform_machine == "ARM64"'))
     assert everywhere.meet(Marker('python_version < "3.8"'))
+    for machine in ("s390x", "ppc64le", "riscv64", "armv7l", "i686", "loongarch64"):
+        assert everywhere.meet(Marker(f'platform_machine == "{machine}"'))
+    assert everywhere.meet(Marker('platform_python_implementation == "PyPy"'))
+    assert everywhere.meet(Marker('implementation_name == "graalpy"'))
+    assert everywhere.meet(Marker('platform_system == "FreeBSD" or sys_platform == "cygwin"'))
+    assert not everywhere.meet(Marker('sys_platform == "plan9"'))
+    # Nobody declares the release of a system, so any will do.
+    for text in ('>= "20.0"', '< "20.0"', '== "20.0"'):
+        assert everywhere.meet(Marker(f"platform_release {text}"))
+    assert everywhere.meet(Marker('"Ubuntu" in platform_version'))
+    assert not everywhere.meet(Marker('platform_release > "20.0" and platform_release < "20.0"'))
     assert not everywhere.meet(Marker('python_version < "3.8" and python_version > "3.9"'))

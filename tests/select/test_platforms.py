@@ -7,7 +7,7 @@ from packaging import tags
 from packaging.markers import Marker
 
 from pypimirror.select.environments import Environments
-from pypimirror.select.platforms import KNOWN, marker_facts, platform_tags
+from pypimirror.select.platforms import ANYWHERE, marker_facts, platform_tags
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,23 @@ def test_where_no_platform_is_declared_markers_of_each_system_are_met(system: st
     assert Environments(["3.13"]).meet(Marker(f'sys_platform == "{system}"'))
 
 
+@pytest.mark.parametrize(
+    ("platform", "facts"),
+    [
+        ("freebsd_14_1_release_amd64", ("freebsd14", "FreeBSD", "amd64")),
+        ("openbsd_7_6_arm64", ("openbsd7", "OpenBSD", "arm64")),
+        ("cygwin_3_6_x86_64", ("cygwin", "CYGWIN_NT-10.0", "x86_64")),
+    ],
+)
+def test_a_system_without_public_wheels_may_have_its_own(
+    platform: str, facts: tuple[str, str, str]
+) -> None:
+    assert list(platform_tags(platform)) == [platform]
+    (found,) = marker_facts(platform)
+    assert tuple(found[k] for k in ("sys_platform", "platform_system", "platform_machine")) == facts
+
+
 def test_every_known_platform_is_one() -> None:
-    for platform in KNOWN:
+    for platform in ANYWHERE:
         assert platform in set(platform_tags(platform))
         assert list(marker_facts(platform))

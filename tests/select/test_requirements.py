@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pypimirror.config import ConfigError, parse
 from pypimirror.model import File, ProjectName
-from pypimirror.select import requirements
+from pypimirror.select import entries, requirements
+from pypimirror.select.environments import Environments
 from pypimirror.select.requirements import RequirementsError
 from pypimirror.select.selection import Selection
 
@@ -37,6 +38,7 @@ def test_what_pip_reads_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "zope.interface[test]==${PINNED}; python_version < '3'\n"
         "-e .\n"
         "./local/thing\n"
+        "six-1.0-py3-none-any.whl\n"  # which could be a name
         "thing @ http://127.0.0.1:9/thing.zip\n"
     )
     assert required(tmp_path / "all.txt") == [
@@ -139,3 +141,72 @@ def test_what_keeps_a_file_out_is_told_as_it_is(tmp_path: Path) -> None:
     assert selection.explain(six, [other], 0)[0].fact == "version 2.0 is none of six==1.0"
     odd = File("six.zip", "http://127.0.0.1/", {"sha256": ONE})
     assert selection.explain(six, [odd], 0)[0].fact.startswith("its name tells no version")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-rbase.txt", "-r base.txt", "--requirement=base.txt", "--requirement base.txt"),
+        *("-r 'base.txt'", '-r"base.txt"', '--requirement="base.txt"', "--no-index -r base.txt"),
+        *("-r ba\\\nse.txt", "-r ${BASE}", "-r file://{here}/base.txt"),
+    ],
+)
+def test_a_file_is_included_however_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("BASE", "base.txt")
+    (tmp_path / "base.txt").write_text("idna\n")
+    (tmp_path / "all.txt").write_text(line.replace("{here}", str(tmp_path)) + "\nsix\n")
+    assert required(tmp_path / "all.txt") == ["idna", "six"]
+
+
+def test_a_name_with_spaces_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / "a b.txt").write_text("idna\n")
+    (tmp_path / "all.txt").write_text("-c 'a b.txt'\n-r \"a b.txt\"\n")
+    assert required(tmp_path / "all.txt") == ["idna"]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("-r", "names no file"),
+        ("-r 'a", "No closing quotation"),
+        ("-r http://127.0.0.1:9/r.txt", "only files are read"),
+    ],
+)
+def test_what_cannot_be_included_is_told(tmp_path: Path, line: str, told: str) -> None:
+    (tmp_path / "all.txt").write_text(line)
+    with pytest.raises(RequirementsError, match=rf"all\.txt:1: .*{told}"):
+        required(tmp_path / "all.txt")
+
+
+def test_lines_are_joined_as_pip_joins_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMPTY", "")
+    half = "1" * 32
+    (tmp_path / "r.txt").write_text(f"si\\\nx==1.0 --hash=sha256:{half}\\\n{half}\n")
+    (item,) = requirements.read(tmp_path / "r.txt")
+    assert (str(item.requirement), item.hashes) == ("six==1.0", {("sha256", ONE)})
+    (tmp_path / "r.txt").write_text("six==${EMPTY}\n")
+    with pytest.raises(RequirementsError, match="EMPTY"):  # pip leaves it as it is, too
+        required(tmp_path / "r.txt")
+
+
+def test_a_constraint_holds_where_its_marker_is_met(tmp_path: Path) -> None:
+    """One that is for other Pythons must not empty what these need."""
+    (tmp_path / "c.txt").write_text(
+        "six<1.10; python_version < '3'\n"
+        "idna==3.6; python_version < '3.12'\nidna==3.7; python_version >= '3.12'\n"
+    )
+    (tmp_path / "r.txt").write_text("-c c.txt\nsix\nidna>=3; sys_platform != 'win32'\n")
+    chosen = {
+        tuple(python): {(e.name, str(e.versions or "")) for e in entries.read(
+            [f"-r {tmp_path / 'r.txt'}"], "select.projects", Environments(python))}
+        for python in (["3.11"], ["3.13"], ["2.7"], ["3.11", "3.13"])
+    }  # fmt: skip
+    six, old, new = ("six", ""), ("idna", "==3.6,>=3"), ("idna", "==3.7,>=3")
+    assert chosen[("3.11",)] == {six, old}
+    assert chosen[("3.13",)] == {six, new}
+    assert chosen[("2.7",)] == {("six", "<1.10"), old}
+    assert chosen["3.11", "3.13"] == {six, old, new}

@@ -35,6 +35,8 @@ ON_THE_PAGE: list[tuple[str, Any, str]] = [
     ("meta", {"api-version": "1.1", "_last-serial": {}}, TOLD),
     ("meta", {"api-version": "2.0"}, PAGE),
     ("meta", None, TOLD),  # pip takes such a page
+    *(("meta", {"api-version": value}, TOLD) for value in (1, 1.0, 1.4)),
+    *(("meta", {"api-version": value}, PAGE) for value in (True, 2.0, 10**400, [])),
     ("meta", {"api-version": None}, TOLD),
     ("name", "SIX", USED),
     ("name", "seven", PAGE),
@@ -94,6 +96,7 @@ ON_A_FILE: list[tuple[str, Any, str]] = [
     *(("yanked", value, REFUSED) for value in (0, 1, 1.5, [], {}, ["bad"])),
     ("size", 3, USED),
     ("size", 0, USED),
+    ("size", 3.0, USED),
     *(("size", value, REFUSED) for value in ("3", -1, 2**43, 2**63, 10**400, 1.5, True, [], {})),
     ("upload-time", "2025-01-02T03:04:05Z", USED),
     ("upload-time", "2025-01-02 03:04", USED),
@@ -109,6 +112,7 @@ ON_A_FILE: list[tuple[str, Any, str]] = [
 IN_HTML: list[tuple[str, str, str]] = [
     ("href", f"{WHEEL}#md5={'ab' * 16}", USED),
     ("href", f"{WHEEL}#crc32=00", TOLD),
+    ("href", f"{WHEEL}#crc32-{'0' * 32}", TOLD),
     ("href", f"{WHEEL}#sha256=00", REFUSED),
     ("href", f"ftp://a.example.org/{WHEEL}", REFUSED),
     ("data-requires-python", ">=3.8", USED),
@@ -139,8 +143,9 @@ ON_A_LIST: list[tuple[str, Any, str]] = [
     ("meta", {"api-version": "1.1", "_last-serial": 3}, USED),
     ("meta", {"api-version": "1.1", "_last-serial": {}}, TOLD),
     ("meta", {"api-version": "2.0"}, PAGE),
-    ("meta", None, PAGE),
-    ("meta", {"api-version": None}, PAGE),
+    ("meta", None, TOLD),  # as of a page: there are projects
+    ("meta", {"api-version": None}, TOLD),
+    ("meta", {"api-version": 1.4}, TOLD),
     ("projects", [{"name": "seven"}], USED),
     ("projects", [], USED),
     *(("projects", value, PAGE) for value in (None, 5, "six", {}, {"six": 1}, [5], [{}])),

@@ -116,6 +116,9 @@ def test_a_base_that_is_unsafe_or_malformed(base: str) -> None:
         (f"#sha256%3D{SHA}", {"sha256": SHA}),
         ("#crc32=00", {}),
         (f"#blake2b={SHA}", {"blake2b_256": SHA}),
+        (f"#sha256-{SHA}", {"sha256": SHA}),  # as Gitea writes it
+        (f"#egg=six&SHA256:{SHA.upper()}", {"sha256": SHA}),
+        ("#section-2", {}),
     ],
 )
 def test_any_fragment_or_none(fragment: str, digests: dict[str, str]) -> None:
@@ -268,6 +271,11 @@ def test_quarantined_project_has_no_files() -> None:
     parsed = read(document(anchor(SDIST), anchor("../six%00.zip"), head=head))
     assert parsed.status is ProjectStatus.QUARANTINED
     assert parsed.files == () and parsed.problems == ()
+
+
+def test_names_of_meta_tags_are_in_any_case() -> None:
+    head = '<META NAME="PyPI:Project-Status" CONTENT="quarantined">'
+    assert read(document(anchor(SDIST), head=head)).files == ()
 
 
 def test_unknown_status_is_active_with_a_warning() -> None:

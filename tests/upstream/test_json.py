@@ -188,7 +188,7 @@ def test_a_page_that_pip_takes_without_saying_what_it_is_is_taken_with_a_warning
     "keys",
     [
         {"meta": []},
-        {"meta": {"api-version": 1.0}},
+        {"meta": {"api-version": [1.0]}},
         {"meta": {"api-version": "one"}},
         {"meta": {"api-version": "1"}},
         {"meta": {"api-version": "9" * 5000 + ".0"}},
