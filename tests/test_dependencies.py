@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ def asked_for(lock: str) -> Iterator[Requirement]:
             yield from listed(group)
 
 
+def holds(need: Requirement, *extras: str) -> bool:
+    """Whether it is needed here, where these extras are."""
+    marker = need.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def needed_by(need: Requirement) -> list[Requirement]:
+    """What an installed project, with these extras of it, needs here."""
+    found = map(Requirement, requires(need.name) or ())
+    return [more for more in found if holds(more, *need.extras)]
+
+
 LOCKS = ("build.txt", "runtime.txt", "development.txt")
 
 
@@ -116,6 +129,20 @@ def test_the_locks_are_parts_of_one_resolution(part: str) -> None:
     whole = {(pin.name, pin.version): pin.digests for pin in pins("development.txt")}
     for pin in pins(part):
         assert whole.get((pin.name, pin.version)) == pin.digests, pin.name
+
+
+def test_nothing_that_is_installed_lacks_what_it_needs() -> None:
+    """make installs the locks without a look at what each of them needs: they have to be whole."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    left = [(need, lock) for lock in LOCKS for need in asked_for(lock) if holds(need)]
+    while left:
+        need, by = left.pop()
+        assert need.specifier.contains(version(need.name), prereleases=True), f"{by}: {need}"
+        key = (canonicalize_name(need.name), frozenset(need.extras))
+        if key not in seen:
+            seen.add(key)
+            left += [(more, need.name) for more in needed_by(need)]
+    assert len(seen) > 100
 
 
 def test_the_bounds_stay_open() -> None:

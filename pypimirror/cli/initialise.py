@@ -48,7 +48,7 @@ def check_extent(projects: Sequence[str], *, everything: bool) -> None:
         raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
     if not projects and not everything:
         raise ConfigError(
-            "init: say what to mirror, such as: pypimirror init six requests. Without names that "
+            "init: say what to mirror, as in 'pypimirror init six requests'. Without names that "
             "is everything that the index has, which has to be asked for with --all: of PyPI, or "
             "of an index that stands in for it, more than 700,000 projects and some 30 TB"
         )

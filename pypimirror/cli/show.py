@@ -99,7 +99,8 @@ def kept_back(result: Summary) -> None:
     for problem in result.denied[:_SHOWN]:
         out.print(f"    {problem.file}: {problem.message}", markup=False)
     if len(result.denied) > _SHOWN:
-        out.print(f"    … and {len(result.denied) - _SHOWN} more: pypimirror runs show --failures")
+        more = f"{len(result.denied) - _SHOWN} more: {hints.command('runs show last --failures')}"
+        out.print(f"    … and {more}", markup=False)
 
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:

@@ -71,7 +71,7 @@ def _deployments(api: str) -> Iterator[Finding]:
     flows = {"name": {"any_": _FLOWS}}
     found = _ask(api, "deployments/filter", {"flows": flows, "deployments": _IS_OURS})
     if not found:
-        remedy = "Set them up: pypimirror deploy; or start pypimirror up"
+        remedy = "Set them up: 'pypimirror deploy'; or start 'pypimirror up'"
         yield warning("prefect deployments", "there are none of pypimirror's", remedy)
         return
     yield ok("prefect deployments", ", ".join(sorted(str(each["name"]) for each in found)))

@@ -17,9 +17,12 @@ from prefect.settings.legacy import _get_settings_fields
 from prefect.settings.models.root import Settings
 from typer.testing import CliRunner
 
+from pypimirror import metrics
 from pypimirror.cli.main import app
 from pypimirror.config import Config, load
 from pypimirror.serve.connections import MOST, RESERVE
+from tests.mirror import Mirror, offer
+from tests.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -167,3 +170,27 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", *copies], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_rules_for_prometheus_name_metrics_that_there_are(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    mirror = Mirror(tmp_path, simulator)
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    there = re.findall(r"^(\w+)[{ ]", metrics.render(mirror.config).decode(), re.MULTILINE)
+    rules = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    named = {
+        name for expression in expressions for name in re.findall(r"pypimirror_\w+", expression)
+    }
+    assert len(expressions) == 5
+    assert named <= set(there)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not here")
+def test_prometheus_understands_the_rules() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", DEPLOY / "prometheus.yaml"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

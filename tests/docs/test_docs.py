@@ -39,7 +39,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:pypimirror|flows|tasks|tests|migrations|benchmarks|docs|deploy)/[\w./*-]*")
 #: Programs that the shell blocks may call; what follows them is not ours to check.
 _OTHERS = {
-    *("cd", "cp", "docker", "export", "jq", "mv", "pip", "poetry", "prefect", "python"),
+    *("cd", "cp", "docker", "export", "jq", "ln", "mv", "pip", "poetry", "prefect", "python"),
     *("python3", "sqlite3", "systemctl", "systemd-sysusers", "systemd-tmpfiles", "uv"),
 }
 
@@ -80,6 +80,8 @@ def commands_of(line: str) -> Iterator[tuple[str, ...]]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|")
     lexer.whitespace_split = True
     words = [word for word in lexer if not re.match(r"[A-Z_]+=", word)]
+    if words[:1] == ["runuser"]:
+        words = words[words.index("--") + 1 :]
     while words:
         end = words.index("|") if "|" in words else len(words)
         yield tuple(words[:end])
@@ -289,7 +291,7 @@ def test_every_module_folder_is_in_the_house() -> None:
 def test_commands_are_ones_that_exist(page: str, words: tuple[str, ...]) -> None:
     program, arguments = Path(words[0]).name, words[1:]
     if program == "make":
-        targets = re.findall(r"^([a-z]+):", read(ROOT / "Makefile"), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.MULTILINE)
         assert set(arguments) <= set(targets)
     elif program == "pypimirror":
         result = CliRunner().invoke(app, [*arguments, "--help"])
