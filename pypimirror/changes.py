@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from pypimirror import links, regular
+
 #: How a change is written: a path to a line, a path and a NUL, or an object in JSON to a line.
 Form = Literal["lines", "nul", "json"]
 Change = Literal["added", "changed", "removed"]
@@ -36,6 +38,9 @@ class Changes:
         path.write_bytes(b"")  # whoever reads it too early finds no older list
         self._path, self.journal = path, journal
         self._written = _WRITTEN[form]
+        if not regular.is_here(str(journal)):
+            journal.unlink(missing_ok=True)
+        links.part([journal])
         self._stream = journal.open("a", encoding="utf-8")
         self._stream.write("\n")  # what is before it may have been cut off
 

@@ -98,7 +98,7 @@ def _fault(filename: str) -> str | None:
         return f"is longer than {MAX_BYTES} bytes"
     if _DEVICE.match(filename):
         return "is reserved for a device on Windows"
-    if filename.lower().endswith(SIDECARS):
+    if fold(filename).endswith(SIDECARS):
         return "is reserved for what stands beside a file"
     return None
 

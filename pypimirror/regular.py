@@ -7,6 +7,10 @@ the operator's business. All else that a path can be, such as a link, a director
 or a device, is no file: it is never read, and nobody waits for it. Verification, sync and server
 ask here, so that none of them takes for a file what another does not.
 
+What is made in the private directory is a new file, by `create`. Nothing is ever written into a
+file that is there, but for databases and what a transfer continues (`pypimirror.links` parts these
+from copies): by a hard link, as `cp -al` makes, it may be one that another mirror serves.
+
 What operators name (the configuration, lists of names) may be a link, but has to be a regular file
 as well, and has a bound.
 
@@ -24,6 +28,7 @@ from io import BufferedReader, FileIO
 
 #: O_NONBLOCK: to open a FIFO must not wait for whoever writes to it.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 #: Bytes of a page, or of anything else that is read at once.
 MOST = 1 << 30
@@ -126,6 +131,18 @@ def read(path: str, root: str = "", *, most: int = MOST, follow: bool = False) -
 def read_written(path: str | os.PathLike[str], most: int = MOST_WRITTEN) -> bytes:
     """Return the bytes of a file that an operator has written and named; raises as `read`."""
     return read(os.fspath(path), most=most, follow=True)
+
+
+def create(path: str) -> int:
+    """Make a new file at `path`, in the place of whatever is there; return its descriptor.
+
+    Raises `OSError`, also where a directory is there.
+    """
+    try:
+        return os.open(path, _NEW, 0o644)
+    except FileExistsError:
+        os.unlink(path)  # noqa: PTH108
+        return os.open(path, _NEW, 0o644)
 
 
 def check_way(path: str, root: str) -> None:

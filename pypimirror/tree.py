@@ -252,7 +252,7 @@ class Tree:
         for relative, chunks in pages:
             fresh = f"{self._root}.pypimirror/page.{next(self._numbers)}"
             try:
-                with open(fresh, "wb") as stream:  # noqa: PTH123 - as everywhere here
+                with open(regular.create(fresh), "wb") as stream:  # noqa: PTH123
                     stream.writelines(chunks)
                 if _same(fresh, self._root + relative, self._root):
                     os.unlink(fresh)  # noqa: PTH108
@@ -320,7 +320,9 @@ class Tree:
         target = self.quarantine / name
         with told(source, str(self.quarantine)):
             try:
-                (self.quarantine / f"{name}.json").write_bytes(report)
+                made = regular.create(str(self.quarantine / f"{name}.json"))
+                with open(made, "wb") as stream:  # noqa: PTH123
+                    stream.write(report)
                 source.replace(target)
             except FileNotFoundError:
                 return
@@ -340,7 +342,7 @@ class Tree:
     def date_quarantined(self, name: str) -> None:
         """Give a file in quarantine the time of now."""
         with told(self.quarantine / name, str(self.quarantine)):
-            os.utime(self.quarantine / name)
+            os.utime(self.quarantine / name, follow_symlinks=False)
 
     def clear_private(self) -> None:
         """Remove what a dead run left half-written. Call only with the lock held."""

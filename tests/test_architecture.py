@@ -125,7 +125,8 @@ WRITERS = {
     "tree.py": "the mirror root and its private directory",
     "stages/ownership.py": "what the private directory says of itself",
     "lock.py": "the lock",
-    "links.py": "an SQLite catalog, parted from its copies",
+    "regular.py": "new files, for those who write",
+    "links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
     "streams.py": "nothing: it opens the null device",
     "changes.py": "a list that the configuration asks for, wherever it says",
     "cli/initialise.py": "the configuration",
@@ -203,7 +204,6 @@ READERS = {
     "sections.py": "a module of the program's own",
     "changes.py": "the journal that this run writes",
     "streams.py": "the streams that this process was started with",
-    "download/transfer.py": "what it writes to staging",
 }
 
 

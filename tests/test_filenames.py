@@ -66,6 +66,8 @@ UNSAFE = {
     "decomposed": "six-1.0" + unicodedata.normalize("NFD", "\u00e9") + ".tar.gz",
     "metadata of a wheel": "six-1.0-py3-none-any.whl.metadata",
     "metadata, other case": "six-1.0-py3-none-any.whl.METADATA",
+    "metadata, other form": "six-1.0-py3-none-any.whl.metadat\u00aa",
+    "provenance, other form": "six-1.0-py3-none-any.whl.\uff50rovenance",
     "provenance of a wheel": "six-1.0-py3-none-any.whl.provenance",
 }
 

@@ -80,3 +80,27 @@ def test_what_an_operator_names_may_be_a_link_and_has_a_bound(tmp_path: Path) ->
     for path in (tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(regular.NotAFileError):
             regular.read_written(path)
+
+
+@pytest.mark.parametrize("thing", [thing for thing in THINGS if thing != "directory"])
+def test_what_is_made_is_a_new_file_whatever_was_there(tmp_path: Path, thing: str) -> None:
+    path = tmp_path / "file"
+    THINGS[thing](path)
+    before = Path(__file__).read_bytes()
+    with open(regular.create(str(path)), "wb") as file:
+        file.write(b"new")
+    assert regular.read(str(path)) == b"new"
+    assert Path(__file__).read_bytes() == before
+
+
+def test_what_has_another_name_as_well_is_not_written_into(tmp_path: Path) -> None:
+    (tmp_path / "served").write_bytes(b"served")
+    (tmp_path / "file").hardlink_to(tmp_path / "served")
+    with open(regular.create(str(tmp_path / "file")), "wb") as file:
+        file.write(b"new")
+    assert (tmp_path / "served").read_bytes() == b"served"
+
+
+def test_a_directory_is_not_made_way_for(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"directory|permitted"):
+        regular.create(str(tmp_path))

@@ -1,12 +1,15 @@
-"""How an attempt to fetch something fails, and whether to try again. Pure.
+"""How an attempt to fetch something fails, and whether to try again.
 
 Foreign errors (sockets, TLS, parsers) are translated into `FetchError` where they occur.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import Enum
 
+from pypimirror.disk_errors import IN_THE_WAY, is_of_path
 from pypimirror.model import PypimirrorError, Reason
 from pypimirror.space import remedy
 
@@ -98,6 +101,12 @@ def status_failure(
 
 
 def disk_failure(error: OSError, path: str) -> FetchError:
-    """Return the failure for a file that cannot be written."""
+    """Return the failure for a file that cannot be written.
+
+    Where it is not the disk but what is in that place, it is of this file alone.
+    """
     said = f"{path} cannot be written: {error.strerror or error}. {remedy(error, path)}"
+    is_in_the_way = isinstance(error, IN_THE_WAY) or error.errno == errno.EPERM
+    if is_in_the_way and is_of_path(error, os.path.dirname(path)):  # noqa: PTH120
+        return FetchError(Reason.FOREIGN, f"{said} Move away what is there.")
     return FetchError(Reason.DISK, said)

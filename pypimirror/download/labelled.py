@@ -56,7 +56,8 @@ def unpack(
     """
     digests = Digests(expected)
     try:
-        with regular.stream(path) as packed, open(path + _UNPACKED, "wb") as file:  # noqa: PTH123
+        made = regular.create(path + _UNPACKED)
+        with open(made, "wb") as file, regular.stream(path) as packed:  # noqa: PTH123
             try:
                 for piece in body.decoded(FileBody(packed), label, limit):
                     file.write(piece)

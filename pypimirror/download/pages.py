@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import gevent
 import msgspec
 from requests.models import Response
 
-from pypimirror import bounded
+from pypimirror import bounded, regular
 from pypimirror.download.body import decoded
 from pypimirror.download.client import Client, content_length, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, disk_failure
@@ -90,7 +89,7 @@ def fetch_list(
     size = 0
     try:
         os.makedirs(os.path.dirname(job.path) or ".", exist_ok=True)  # noqa: PTH103, PTH120
-        with Path(job.path).open("wb") as file:
+        with open(regular.create(job.path), "wb") as file:  # noqa: PTH123
             for piece in _pieces(response, limit):
                 file.write(piece)
                 size += len(piece)

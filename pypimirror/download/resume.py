@@ -88,7 +88,7 @@ def read_note(path: str) -> tuple[Whole, int] | None:
 
 def write_note(path: str, whole: Whole) -> None:
     """Write the note on `path`. A note that is cut off reads as none."""
-    with open(note_path(path), "wb") as file:  # noqa: PTH123
+    with open(regular.create(note_path(path)), "wb") as file:  # noqa: PTH123
         file.write(msgspec.json.encode(whole))
 
 

@@ -49,7 +49,6 @@ from pypimirror.download.wheels import simple_metadata
 from pypimirror.model import Reason
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
-_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
 #: The system's own: gevent's looks whether anybody waits for the descriptor, as nobody does here.
@@ -218,8 +217,7 @@ class FileTransfer:
         content = simple_metadata(descriptor, self._digests.size)
         if content is None:
             return ""
-        path = self._job.metadata_path
-        own = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _SAFE, 0o644)
+        own = regular.create(self._job.metadata_path)
         try:
             _write_all(own, content)
         finally:
@@ -259,12 +257,11 @@ class FileTransfer:
             self._digests = Digests(self._job.digests)
         self.offending = None
         self._unpacked = False
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _SAFE
         try:
-            return os.open(self._job.path, flags, 0o644)
+            return regular.create(self._job.path)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(self._job.path), exist_ok=True)  # noqa: PTH103, PTH120
-            return os.open(self._job.path, flags, 0o644)
+            return regular.create(self._job.path)
 
     def _stream(self, raw: Raw, fd: int, expected: int | None, *, packed: bool = False) -> None:
         """Write and hash a body; stop at the first byte too many."""

@@ -232,7 +232,10 @@ def _is_usable_range(environ: WSGIEnvironment, headers: dict[str, str]) -> bool:
 
 
 def _is_our_date(date: str, headers: dict[str, str]) -> bool:
-    said = parse_date(date)
+    try:
+        said = parse_date(date)
+    except OverflowError:  # its time zone is further away than any number
+        return False
     return said is not None and said == parse_date(headers.get("Last-Modified"))
 
 

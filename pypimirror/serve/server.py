@@ -139,12 +139,21 @@ class _Handler(WSGIHandler):
         understood = super().read_request(raw_requestline)
         self._patience.close()
         self.server.connections.moves(self.socket)
-        if self.content_length or "transfer-encoding" in self.headers:
+        if self._may_have_more():
             self.close_connection = True
             self.content_length = 0
             for name in ("content-length", "transfer-encoding"):
                 del self.headers[name]
         return understood
+
+    def _may_have_more(self) -> bool:
+        """Whether a proxy may take what is behind the head for the body of this request.
+
+        Here it would be the next request, and the answer that of somebody else's. So the connection
+        ends wherever a body is announced, be it an empty one, or a head breaks HTTP.
+        """
+        bodies = ("content-length", "transfer-encoding")
+        return bool(self.headers.defects) or any(name in self.headers for name in bodies)
 
     def _sendall(self, data: bytes) -> None:
         super()._sendall(data)  # type: ignore[misc]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 
+from pypimirror import links, regular
 from pypimirror.catalog import files
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.projects import chunks
 from pypimirror.catalog.states import DUE, State
-from pypimirror.tree import Tree
+from pypimirror.tree import Tree, told
 
 _PART, _NOTE = ".part", ".part.json"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
@@ -29,12 +30,13 @@ def sweep(catalog: Catalog, tree: Tree) -> int:
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
         for name in chunk:
-            if not (
-                _is_needed(name, states, names)
-                and os.access(tree.staging / name, os.R_OK | os.W_OK)
-            ):
+            path = tree.staging / name
+            if not (_is_needed(name, states, names) and os.access(path, os.R_OK | os.W_OK)):
                 tree.unstage(name)
                 removed += 1
+            elif regular.is_here(str(path)):
+                with told(path):
+                    links.part([path])  # it is written to, and served one day
     return removed
 
 

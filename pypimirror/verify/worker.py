@@ -55,7 +55,8 @@ def _check(job: Check, path: Path) -> Checked:
         metadata = read_metadata(path)
     digest = ""
     if metadata is not None and job.metadata_path and problem is None:
-        Path(job.metadata_path).write_bytes(metadata)
+        with open(regular.create(job.metadata_path), "wb") as file:  # noqa: PTH123
+            file.write(metadata)
         digest = hashlib.sha256(metadata).hexdigest()
     return Checked(job.id, size, digests, structure, digest, problem=problem)
 

@@ -256,6 +256,8 @@ def test_a_transfer_resumes(client: Client, asked: str, part: slice) -> None:
         {"Range": "bytes=5-", "If-Range": '"another"'},
         {"Range": "bytes=5-", "If-Range": formatdate(LONG_AGO, usegmt=True)},
         {"Range": "bytes=5-", "If-Range": formatdate(2**32, usegmt=True)},
+        {"Range": "bytes=5-", "If-Range": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 30}"},
+        {"If-Modified-Since": f"Mon, 01 Jan 2020 00:00:00 +{'9' * 30}"},
         {"Range": "bytes=0-1,5-6"},
         {"Range": "bytes=9-5"},
         {"Range": "lines=1-2"},

@@ -97,6 +97,22 @@ def test_what_is_behind_a_head_is_not_waited_for(few: Server, length: str) -> No
         assert answer.startswith(b"HTTP/1.1 405 ")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Content-Length: 0\r\nContent-Length: 30",
+        "Content-Length: +0",
+        "Transfer-Encoding : chunked",
+        "No header at all",
+    ],
+)
+def test_what_a_proxy_may_take_for_a_body_is_no_request(few: Server, line: str) -> None:
+    said = f"GET /simple/ HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"
+    with clients(few, 1, (said + "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n").encode()) as (it,):
+        answer = b"".join(iter(lambda: it.recv(1000), b""))
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_the_soft_limit_is_raised_as_far_as_the_hard_one_allows() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     low = min(200, before[1])

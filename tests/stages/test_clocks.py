@@ -183,9 +183,13 @@ def test_what_went_to_quarantine_in_the_future_goes_in_its_time(
     for name in ("7", "7.json"):
         (tree.quarantine / name).write_bytes(report)
         os.utime(tree.quarantine / name, (_real() + YEARS, _real() + YEARS))
+    astray = tree.quarantine / "8"  # it has a time of its own
+    astray.symlink_to("nowhere")
+    os.utime(astray, (_real() + YEARS, _real() + YEARS), follow_symlinks=False)
     limits = mirror.config.quarantine
     age = limits.max_age.total_seconds()
     quarantine.trim(tree, limits, _real())
     assert (tree.quarantine / "7").exists()
     quarantine.trim(tree, limits, _real() + age + 60)
     assert not (tree.quarantine / "7").exists()
+    assert not astray.is_symlink()

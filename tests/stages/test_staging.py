@@ -4,6 +4,7 @@ download and the proof, are never placed."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, reasons
 from tests.simulator import Simulator, Truncate
 from tests.stages.test_recheck import empty, flip, lengthen, shorten
+from tests.test_regular import THINGS
 
 
 class Killed(BaseException):
@@ -245,3 +247,58 @@ def test_bytes_that_somebody_changes_in_staging_during_the_run_are_never_placed(
 
     mirror.sync(work=lambda run: sequence.sync(run, call), sound=False)
     mirror.check()
+
+
+@pytest.mark.parametrize("thing", ["directory", "fifo", "link to a file", "a served file"])
+def test_what_stands_in_staging_is_no_others_business_and_never_written_into(
+    mirror: Mirror, simulator: Simulator, thing: str
+) -> None:
+    (held,) = offer(simulator, "six", "1.0")
+    mirror.sync()
+    (row,) = mirror.query("SELECT max(id) AS last FROM files")
+    place = mirror.root / ".pypimirror" / "staging" / f"{row['last'] + 1}.part"
+
+    def work(run: Run) -> None:
+        if thing == "a served file":
+            place.hardlink_to(mirror.path(held))
+        else:
+            THINGS[thing](place)
+        sequence.sync(run)
+
+    offer(simulator, "six", "2.0", "3.0")
+    result = mirror.sync(work=work)
+    assert mirror.holds(held)
+    in_the_way = [Reason.FOREIGN] if thing == "directory" else []
+    assert [failure.reason for failure in result.failures] == in_the_way
+    assert len(mirror.files("six")) == 3 - len(in_the_way)
+
+
+def test_copies_by_hard_links_continue_a_transfer_each_in_bytes_of_its_own(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    file = simulator.add_file("six", *make_wheel("six", "1.0", padding=3 << 20))
+    rule = simulator.fault(file, Truncate(at=2 << 20))
+    mirror.sync()
+    copy = Mirror(mirror.base / "copy", simulator)
+    shutil.copytree(mirror.root, copy.root, copy_function=os.link)
+    simulator.heal(rule)
+    for each in (mirror, copy):
+        each.query("UPDATE files SET next_try = NULL")
+    mirror.sync()
+    file.replace(make_wheel("six", "1.0", padding=2 << 20)[1])
+    copy.sync()
+    mirror.check()
+    assert copy.holds(file)
+
+
+@pytest.mark.parametrize("thing", ["fifo", "link to a file"])
+def test_what_stands_where_a_report_belongs_holds_up_nothing(
+    mirror: Mirror, simulator: Simulator, thing: str
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    (row,) = mirror.query("SELECT max(id) AS last FROM files")
+    THINGS[thing](mirror.root / ".pypimirror" / "quarantine" / f"{row['last'] + 1}.json")
+    (bad,) = offer(simulator, "bad", "1.0")
+    bad.set(digests={"sha256": "ab" * 32})
+    assert reasons(mirror.sync().failures) == {bad.filename: Reason.DIGEST_MISMATCH.value}
