@@ -25,8 +25,8 @@ from pydantic_settings import (
 from pypimirror import __version__, faults, outputs, regular, sources, texts
 from pypimirror.access import installers_login, logins_from_environment
 from pypimirror.durations import parse_duration
+from pypimirror.errors import ConfigError as ConfigError
 from pypimirror.installers import InstallerError
-from pypimirror.model import PypimirrorError
 from pypimirror.sections import (
     DeleteSection,
     DownloadSection,
@@ -43,10 +43,6 @@ from pypimirror.up.keys import AlertsSection, PrefectSection, ScheduleSection, U
 
 #: Where the configuration is looked for when no `--config` is given.
 DEFAULT_FILE = Path(sources.DEFAULT_FILE)
-
-
-class ConfigError(PypimirrorError):
-    """The configuration cannot be used; the message names the key and what is right."""
 
 
 def seconds(text: str | None, name: str) -> float | None:

@@ -7,10 +7,11 @@ are told twice: in seconds since the epoch, and with `_iso` behind the name in I
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
+
+from pypimirror import moments
 
 RunState = Annotated[
     str, msgspec.Meta(pattern="^(running|completed|incomplete|failed|cancelled|crashed)$")
@@ -18,10 +19,10 @@ RunState = Annotated[
 
 
 def iso(seconds: float | None) -> str | None:
-    """Write a time in ISO 8601, in UTC."""
+    """Write a time in ISO 8601, in UTC; what no calendar has as the nearest that it has."""
     if seconds is None:
         return None
-    moment = datetime.fromtimestamp(seconds, UTC)
+    moment = moments.dated(seconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -7,7 +7,6 @@ asking, or says since when it is: what would take long to count was counted by t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -102,11 +101,12 @@ def _disk(figures: _Figures, config: Config) -> None:
 
 
 def _catalog(figures: _Figures, connection: Connection) -> None:
-    now = time.time()
+    now = clock.now()
     if (complete := statistics.last_complete_sync(connection)) is not None:
         ended, started = complete.ended_at, complete.started_at
         name = "last_complete_sync_timestamp_seconds"
-        figures.set(name, "When the last sync ended in which nothing failed.", ended)
+        told = "When the last sync ended in which nothing failed; 0 where that is not known."
+        figures.set(name, told, clock.believed(ended, now))
         told = "How long ago that was, when this was written."
         figures.set("last_complete_sync_age_seconds", told, clock.since(ended, now))
         told = "Time since that sync began: what upstreams changed since may be missing here."
@@ -121,17 +121,18 @@ def _catalog(figures: _Figures, connection: Connection) -> None:
     figures.set("backlog_projects", told, statistics.backlog_projects(connection))
     told = "Runs that have not ended."
     figures.set("runs_in_progress", told, statistics.running(connection))
-    _runs(figures, connection)
-    _held(figures, connection)
+    _runs(figures, connection, now)
+    _held(figures, connection, now)
 
 
-def _runs(figures: _Figures, connection: Connection) -> None:
+def _runs(figures: _Figures, connection: Connection, now: float) -> None:
     for command in ("sync", "verify"):
         row = statistics.last_ended(connection, command)
         if row is None:
             continue
         told = "When the last run of a command ended."
-        figures.set("last_run_timestamp_seconds", told, row.ended_at, command=command)
+        ended = clock.believed(row.ended_at, now)
+        figures.set("last_run_timestamp_seconds", told, ended, command=command)
         told = "Whether it did all that it had to do."
         figures.set("last_run_success", told, row.state == COMPLETED, command=command)
         told = "How long it took."
@@ -148,7 +149,7 @@ def _runs(figures: _Figures, connection: Connection) -> None:
             figures.set("last_run_failures", told, number, command=command, reason=reason.value)
 
 
-def _held(figures: _Figures, connection: Connection) -> None:
+def _held(figures: _Figures, connection: Connection, now: float) -> None:
     states, size = totals.by_state(connection)
     figures.set_each("files", "Files, by state.", "state", states)
     figures.set("held_bytes", "Bytes of all files that are verified or published.", size)
@@ -158,9 +159,10 @@ def _held(figures: _Figures, connection: Connection) -> None:
     if held is None:
         return
     told = "When the figures on proofs, below, were counted: at the end of a run."
-    figures.set("counted_timestamp_seconds", told, held.at)
+    figures.set("counted_timestamp_seconds", told, clock.believed(held.at, now))
     told = "When the file that was looked at longest ago was seen to be right."
-    figures.set("oldest_proof_timestamp_seconds", told, held.oldest_proof)
+    oldest = held.oldest_proof
+    figures.set("oldest_proof_timestamp_seconds", told, clock.believed(oldest, now))
     told = "Share of the files that were seen to be right within so many days before."
     shares: Iterable[tuple[int, int]] = held.proven_within.items() if held.proven else ()
     for days, number in shares:

@@ -74,6 +74,7 @@ class Reason(StrEnum):
     PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations that are not of this file
     BAD_ARCHIVE = "bad-archive"
     # This machine
+    CONFIGURATION = "configuration"  #: something in the configuration that cannot be applied
     DISK = "disk"  #: no space, no permission, an I/O error
     CATALOG = "catalog"  #: the database cannot be read or written
     LOCK = "lock"  #: another run may have taken the mirror over
@@ -149,6 +150,7 @@ class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     external: tuple[str, ...] = ()  #: names of files that only linked pages or downloads offer
     partial: bool = False  #: something could not be read: what is not here may still be offered
+    left_out: tuple[str, ...] = ()  #: names of files of variants, which no mirror needs
 
 
 class Download(msgspec.Struct, frozen=True, omit_defaults=True):

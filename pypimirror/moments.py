@@ -1,4 +1,4 @@
-"""Moments as upstreams write them, and as pages must have them. Pure.
+"""Moments as upstreams write them, as pages must have them, and as people read them. Pure.
 
 Pages need times in UTC with a `Z` and at most six digits of a second (PEP 700): uv refuses a whole
 project for one time without a zone, and pip crashes when it compares that with another. What is
@@ -31,6 +31,10 @@ _ANY = re.compile(
 #: Characters of the longest text that is looked at.
 _LONGEST = 64
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Years 1 to 9999, less a day for those who write times in a zone of theirs.
+_EARLIEST, _LATEST = -62_135_510_400, 253_402_214_400
+
 
 def in_utc(stated: object) -> str | None:
     """Return a moment as pages have it: as it is written, where it is so already.
@@ -58,6 +62,11 @@ def seconds(stated: str | None) -> float | None:
     """Return a moment in seconds since the epoch; None where it is none."""
     found = _parsed(stated) if stated and len(stated) <= _LONGEST else None
     return None if found is None else found[0].timestamp()
+
+
+def dated(seconds: float) -> datetime:
+    """Return seconds since the epoch as a date in UTC; what no calendar has as the nearest one."""
+    return _EPOCH + timedelta(seconds=min(max(seconds, _EARLIEST), _LATEST))
 
 
 def _parsed(text: str) -> tuple[datetime, bool] | None:

@@ -132,6 +132,14 @@ class Tree:
         """Whether there is something at `relative`."""
         return os.path.exists(self._root + relative)  # noqa: PTH110
 
+    def lists(self, relative: str) -> bool:
+        """Whether the directory of a file lists it, spelt like this."""
+        directory, _, name = relative.rpartition("/")
+        try:
+            return name in os.listdir(self._root + directory)  # noqa: PTH208
+        except OSError:
+            return False
+
     def size(self, relative: str) -> int | None:
         """Return the bytes of the file at `relative`; None where there is none that can be read."""
         try:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Connection
 
-from pypimirror import metrics
+from pypimirror import clock, metrics
 from pypimirror.catalog import statistics
 from pypimirror.catalog.database import Catalog
 from pypimirror.stages import sequence
@@ -166,4 +166,5 @@ def test_where_counting_takes_long_it_is_done_now_and_then_only(
 
     offer(simulator, "six", "3.0")
     mirror.sync(work=later)
+    monkeypatch.setattr(clock, "now", lambda: time.time() + 86_500)
     assert figures(mirror)["pypimirror_counted_timestamp_seconds",] > counted + 86_400

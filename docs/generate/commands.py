@@ -61,7 +61,8 @@ written as `\\u0142`, and names of files are UTF-8 on disk all the same.
 }}
 ```
 
-`state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130).
+`state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130). A run
+that the configuration ends is `failed` with the reason `configuration`, and its exit code is 2.
 `denied` has what a policy of the upstream keeps back, told as failures are.
 `stage` is one of {stages}. `reason` is one of the list in
 [operations.md](operations.md#reasons).

@@ -1,4 +1,4 @@
-"""Times in the catalog that are ahead of now: they were noted while a clock was wrong.
+"""Times in the catalog that are ahead of now, or too early: noted while a clock was wrong.
 
 `pypimirror.clock` has the rule. A run begins with this, so that no query need ask. Each run notes
 times of its own, so the history, which is short, tells whether there is anything to do.
@@ -11,14 +11,19 @@ from collections.abc import Mapping
 from sqlalchemy import Column, Connection, Table, or_, select, update
 
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
-from pypimirror.clock import SLACK
+from pypimirror.clock import FIRST, SLACK
 
 #: Of whom nobody knows when it was: long ago.
 _LONG_AGO = 0.0
 
 
 def disbelieve(connection: Connection, now: float) -> bool:
-    """Forget the times that are ahead of now; return whether there were any."""
+    """Forget the times that are ahead of now; return whether there were any.
+
+    And those so early that bytes would go which have their grace yet.
+    """
+    early = update(files).where(files.c.withdrawn_at < min(FIRST, now))
+    connection.execute(early.values(withdrawn_at=now))
     ahead = now + SLACK
     if not _is_any(connection, ahead):
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from pypimirror import moments
 
 
 def amount(size: float) -> str:
@@ -16,7 +16,7 @@ def amount(size: float) -> str:
 
 def when(seconds: float | None) -> str:
     """Write a time for people, in their zone."""
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return "" if seconds is None else f"{moments.dated(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def took(seconds: float | None) -> str:

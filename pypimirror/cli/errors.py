@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from pypimirror import abrupt
 from pypimirror.catalog import states
 from pypimirror.config import ConfigError
 from pypimirror.lock import LockedError
-from pypimirror.model import PypimirrorError
+from pypimirror.model import PypimirrorError, Reason
+
+if TYPE_CHECKING:
+    from pypimirror.stages.summary import Summary
 
 
 class Exit(IntEnum):
@@ -28,6 +32,16 @@ OF_STATE = {
     states.FAILED: Exit.STOPPED,
     states.CANCELLED: Exit.INTERRUPTED,
 }
+
+
+def of_result(result: Summary) -> Exit:
+    """Return the exit code of a run that is recorded."""
+    if result.state == states.FAILED:
+        # What ends a run is of no project.
+        causes = {problem.reason for problem in result.failures if not problem.project}
+        if Reason.CONFIGURATION in causes:
+            return Exit.USAGE
+    return OF_STATE[result.state]
 
 
 def of_error(error: PypimirrorError) -> Exit:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypimirror import interrupts
+from pypimirror import clock, interrupts
 from pypimirror.config import Config
 
 _PREFIX = "doctor."
@@ -26,7 +25,7 @@ def scratch(config: Config) -> Iterator[Path | None]:
         yield None
         return
     for left in config.private.glob(f"{_PREFIX}*"):
-        if time.time() - left.stat().st_mtime > _OLD:
+        if clock.since(left.stat().st_mtime, clock.now()) > _OLD:
             shutil.rmtree(left, ignore_errors=True)
     with (
         interrupts.raised(),

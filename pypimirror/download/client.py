@@ -12,15 +12,15 @@ netrc for each request is what makes stock requests slow.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import NamedTuple
 from urllib.parse import urljoin
 
 from requests.models import Response
 from requests.utils import get_environ_proxies, select_proxy
 
+from pypimirror import clock
 from pypimirror.addresses import NONE, Proxy, parse_proxy
-from pypimirror.download import local
+from pypimirror.download import dates, local
 from pypimirror.download.body import Body, Raw, decoded
 from pypimirror.download.connection import Line
 from pypimirror.download.failure import (
@@ -42,7 +42,6 @@ from pypimirror.download.hosts import (
 )
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.refusals import MOST_READ, told
-from pypimirror.download.retry import parse_retry_after
 from pypimirror.download.stock import StockBody
 from pypimirror.download.transport import Request, Transport
 from pypimirror.model import Reason
@@ -223,7 +222,7 @@ def content_length(response: Response) -> int | None:
 
 def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
     """Return the failure for an answer with an unwanted status, and be done with the answer."""
-    after = parse_retry_after(response.headers.get("Retry-After"), time.time())
+    after = dates.retry_after(response.headers, clock.now())
     status = response.status_code
     said = ""
     if 400 <= status < 500 and (of_file or status not in MISSING_STATUSES):

@@ -11,7 +11,7 @@ import hashlib
 from requests.models import Response
 
 from pypimirror.download.client import Client, discard, failed_status, raw_of
-from pypimirror.download.pages import whole
+from pypimirror.download.pages import at_most
 from pypimirror.download.protocol import FetchLinks, LinksResult
 from pypimirror.filenames import is_distribution
 from pypimirror.upstream.links import name_of, parse_links
@@ -38,7 +38,9 @@ def fetch_links(client: Client, job: FetchLinks, url: str, limit: int) -> LinksR
     if name or not _is_html(response):
         raw_of(response).close()
         return LinksResult(job.id, filename=name, url=response.url)
-    body = whole(response, limit)
+    body = at_most(response, job.max_size, limit)
+    if body is None:
+        return LinksResult(job.id, large=True)
     charset = charset_of(response.headers.get("Content-Type", ""))
     return LinksResult(
         job.id,

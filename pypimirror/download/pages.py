@@ -15,7 +15,8 @@ import gevent
 import msgspec
 from requests.models import Response
 
-from pypimirror import bounded, regular
+from pypimirror import bounded, clock, regular
+from pypimirror.download import dates
 from pypimirror.download.body import decoded
 from pypimirror.download.client import Client, content_length, failed_status, raw_of
 from pypimirror.download.failure import Again, FetchError, disk_failure
@@ -42,14 +43,11 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
             job.id,
             not_modified=True,
             etag=response.headers.get("ETag") or job.etag,
-            last_modified=response.headers.get("Last-Modified") or job.last_modified,
+            last_modified=dates.last_modified(response.headers, clock.now()) or job.last_modified,
             serial=serial,
         )
-    try:
-        body = whole(response, min(limit, job.max_size or limit))
-    except FetchError as error:
-        if error.reason is not Reason.TOO_LARGE or (job.max_size or limit) >= limit:
-            raise
+    body = at_most(response, job.max_size, limit)
+    if body is None:
         return PageResult(job.id, large=True)
     content_type = response.headers.get("Content-Type", "")
     page = parse_page(body, content_type=content_type, url=response.url, project=job.project)
@@ -62,7 +60,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
         job.id,
         page=page,
         etag=response.headers.get("ETag"),
-        last_modified=response.headers.get("Last-Modified"),
+        last_modified=dates.last_modified(response.headers, clock.now()),
         serial=serial,
         digest=hashlib.sha256(body).hexdigest(),
         linked=linked,
@@ -84,7 +82,7 @@ def fetch_list(
             not_modified=True,
             url=response.url,
             etag=response.headers.get("ETag") or job.etag,
-            last_modified=response.headers.get("Last-Modified") or job.last_modified,
+            last_modified=dates.last_modified(response.headers, clock.now()) or job.last_modified,
         )
     size = 0
     try:
@@ -103,7 +101,7 @@ def fetch_list(
         content_type=response.headers.get("Content-Type", ""),
         url=response.url,
         etag=response.headers.get("ETag"),
-        last_modified=response.headers.get("Last-Modified"),
+        last_modified=dates.last_modified(response.headers, clock.now()),
         size=size,
     )
 
@@ -116,6 +114,16 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     if response.status_code == 200 or (response.status_code == 304 and conditional):
         return response
     raise failed_status(response)
+
+
+def at_most(response: Response, wanted: int | None, limit: int) -> bytes | None:
+    """Return a decoded body of at most `limit` bytes; None where it has more than are wanted."""
+    try:
+        return whole(response, min(limit, wanted or limit))
+    except FetchError as error:
+        if error.reason is not Reason.TOO_LARGE or (wanted or limit) >= limit:
+            raise
+        return None
 
 
 def whole(response: Response, limit: int) -> bytes:

@@ -8,11 +8,12 @@ answer does.
 from __future__ import annotations
 
 import time
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from requests.models import Response
 
+from pypimirror import clock
+from pypimirror.download import dates
 from pypimirror.download.client import Client, discard
 from pypimirror.download.failure import FetchError
 from pypimirror.download.pages import whole
@@ -60,10 +61,5 @@ def _listed(response: Response) -> dict[str, str] | None:
 
 def _ahead(response: Response) -> float | None:
     """Return how far the clock of whoever made this answer is ahead of ours, in seconds."""
-    try:
-        made = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None
-    age = response.headers.get("Age", "0")  # it may have come from a cache
-    held = int(age) if age.isascii() and age.isdigit() and len(age) < 10 else 0
-    return made + held - time.time()
+    made = dates.made(response.headers)
+    return None if made is None else made - clock.now()

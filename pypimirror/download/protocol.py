@@ -79,6 +79,7 @@ class FetchLinks(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
     remote: str
     url: str
     name_only: bool = False
+    max_size: int | None = None  #: as in `FetchPage`
 
     @property
     def cost(self) -> int:
@@ -198,6 +199,7 @@ class LinksResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
     url: str = ""  #: after redirects
     digest: str = ""  #: sha256 of the page's decoded body, hex
     problem: Problem | None = None
+    large: bool = False  #: as in `PageResult`
 
 
 class ListResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):

@@ -1,11 +1,10 @@
-"""When to try again: backoff, Retry-After, and leaving a host alone. Decides; does not wait."""
+"""When to try again: backoff, and leaving a host alone. Decides; does not wait."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 
 
 def backoff_delay(
@@ -16,22 +15,6 @@ def backoff_delay(
 ) -> float:
     """Return the seconds to wait after so many failures: exponential, with full jitter."""
     return chance() * min(longest, base * 2.0 ** min(failures - 1, 32))
-
-
-def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for; None where it says nothing sound.
-
-    `now` is in seconds since the epoch. Source: RFC 9110, 10.2.3.
-    """
-    if not value:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:10])
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
 
 
 #: Seconds that a host is left alone at first where an answer asks for a longer rest.

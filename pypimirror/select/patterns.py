@@ -16,14 +16,14 @@ from fnmatch import translate
 from functools import cached_property
 from typing import Any
 
+from pypimirror.errors import ConfigError
 from pypimirror.filenames import printable
-from pypimirror.model import PypimirrorError
 
 #: Seconds that one match may take. An honest one takes microseconds, and never looks at a clock.
 SECONDS = 2.0
 
 
-class EntryError(PypimirrorError):
+class EntryError(ConfigError):
     """An entry that cannot be read; the message says which, and what is right."""
 
 

@@ -89,6 +89,11 @@ class Selection:
         """Whether only the upstream's whole list can tell which projects are meant."""
         return not self._projects or any(entry.pattern for entry in self._projects)
 
+    @property
+    def globs(self) -> list[Entry]:
+        """The entries of `projects` that are globs or regular expressions."""
+        return [entry for entry in self._projects if entry.pattern is not None]
+
     @cached_property
     def named(self) -> tuple[ProjectName, ...]:
         """The projects that are named one by one and not excluded, in the order of `projects`."""

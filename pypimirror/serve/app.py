@@ -161,8 +161,9 @@ class _App:
             "Content-Type": _FILE_TYPES.get(suffix, "application/octet-stream"),
             "Cache-Control": _FILE_CACHE,
             "ETag": f'"{file.state_etag()}"',
-            "Last-Modified": http_date(file.modified),
         }
+        if file.modified_is_past():
+            headers["Last-Modified"] = http_date(file.modified)
         return _send(request, file, headers)
 
 

@@ -25,12 +25,12 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from errno import ELOOP, ENAMETOOLONG
 from io import FileIO
 from pathlib import Path
 
-from pypimirror import regular
+from pypimirror import clock, moments, regular
 
 #: Pages from this size on are hashed once per version; smaller ones each time, which costs less
 #: than reading them.
@@ -61,7 +61,11 @@ class OpenedFile:
     @property
     def modified(self) -> datetime:
         """When it was written, in whole seconds, as HTTP has it."""
-        return datetime.fromtimestamp(self.stat.st_mtime_ns // 1_000_000_000, UTC)
+        return moments.dated(self.stat.st_mtime_ns // 1_000_000_000)
+
+    def modified_is_past(self) -> bool:
+        """Whether it can have been written then; HTTP has no other Last-Modified."""
+        return clock.is_past(self.stat.st_mtime, clock.now())
 
     def modified_is_settled(self) -> bool:
         """Whether no other change can have the same `modified`."""

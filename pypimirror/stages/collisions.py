@@ -11,11 +11,22 @@ what is withdrawn included:
 
 What is only linked at the upstream has no place here. Of two spellings on one page the first is
 taken (`pypimirror.upstream.checks`), and this rule decides whether it may be.
+
+A mirror that an older version has made may hold two, and may have moved. So whoever removes bytes
+under one name asks here for the others that they may belong to:
+
+* What the directory lists apart is apart, on whatever file system; nothing more is to be asked.
+* Else the bytes belong to the spelling that is offered; of several that are withdrawn, to the one
+  that was withdrawn last. The catalog forgets that it has any of the others, and removes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Row
 
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.filenames import fold, printable
@@ -44,7 +55,24 @@ def taken(
     )
 
 
-def _is_here(file: HeldFile) -> bool:
+def families(rows: Iterable[Row[Any]]) -> list[list[Row[Any]]]:
+    """Return the files that may be here under several spellings of one name, each with the others.
+
+    Whose bytes they are comes first. `rows` are all files of some projects.
+    """
+    found = defaultdict(list)
+    for row in rows:
+        if _is_here(row):
+            found[row.project_id, row.location, fold(row.filename)].append(row)
+    return [sorted(each, key=_claim) for each in found.values() if len(each) > 1]
+
+
+def _claim(row: Row[Any]) -> tuple[bool, float, int]:
+    """Order the spellings of one name by who has its bytes."""
+    return row.withdrawn_at is not None, -(row.withdrawn_at or 0.0), -row.id
+
+
+def _is_here(file: HeldFile | Row[Any]) -> bool:
     state = State(file.state)
     if state in PROVEN or file.withdrawn_at is not None:
         return True

@@ -33,6 +33,13 @@ from pypimirror.stages.reporter import LogReporter
 from pypimirror.stages.run import Run, StoppedError
 from pypimirror.tree import Tree
 
+_OF_A_VARIANT = Verdict(
+    False,
+    "variant",
+    "it is of a variant of its release: most installers do not know these files, and some fail on "
+    "a page that has them, so they are mirrored from nowhere",
+)
+
 
 @dataclass(frozen=True)
 class FileExplanation:
@@ -158,6 +165,8 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
     for problem in page.problems:
         refused = Verdict(False, problem.reason.value, problem.message)
         found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
+    for name in page.left_out:
+        found.append(FileExplanation(name, _OF_A_VARIANT, states.pop(name, None)))
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(_left(row, absent) for row in held if row.filename in states)
     found = [_with_refusal(entry, turned_away) for entry in found]

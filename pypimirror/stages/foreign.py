@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.filenames import printable
+from pypimirror.filenames import fold, printable
 from pypimirror.model import Problem, Reason
 from pypimirror.paths import walk
 from pypimirror.stages.contents import is_another_form
@@ -55,8 +55,10 @@ def find(
         if is_late():
             return
         held, missing, awaited = _known_files(run, chunk)
-        for path in chunk:
-            if path not in held and (unheld or path not in awaited):
+        strangers = [path for path in chunk if path not in held]
+        ours_all_the_same = _respelt(run, strangers)
+        for path in strangers:
+            if path not in ours_all_the_same and (unheld or path not in awaited):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     left: dict[str, tuple[str, int]] = {}
     for path in _unknown_pages(run, root, closed, is_late):
@@ -104,13 +106,8 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[st
     """
     wanted: dict[str, set[str]] = {}
     for path in paths:
-        if not path.isprintable():  # not the catalog's; and no text at all, where undecodable
-            continue
-        *directories, name = path.split("/")
-        filename = name.removesuffix(METADATA_SUFFIX).removesuffix(PROVENANCE_SUFFIX)
-        by_project = len(directories) == 2  # else the layout is the upstream's
-        found = directories[1:] if by_project else _projects_of(filename)
-        wanted.setdefault(filename, set()).update(found)
+        if path.isprintable():  # else not the catalog's; and no text at all, where undecodable
+            wanted.setdefault(_filename(path), set()).update(_owners(path))
     held: set[str] = set()
     missing: set[str] = set()
     linked: set[str] = set()
@@ -126,6 +123,42 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[st
             if row.state == State.LINKED:
                 linked.update(path + end for end in ("", METADATA_SUFFIX, PROVENANCE_SUFFIX))
     return held, missing - held, missing - held - linked
+
+
+def _respelt(run: Run, paths: Iterable[str]) -> set[str]:
+    """Return which of these are held under another spelling of their names.
+
+    A file system that ignores case may list what the catalog has as "foo-1.0.zip" as "Foo-1.0.zip".
+    """
+    spelt: dict[str, str] = {}  # the paths by what they may be in the catalog
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        end = name.removeprefix(_filename(path))
+        names = set(_owners(path)) if path.isprintable() else set()
+        with run.catalog.read() as connection:
+            ids = [row.id for row in projects.by_name(connection, sorted(names))] if names else []
+            for row in files.of_projects(connection, ids) if ids else ():
+                if fold(row.filename + end) == fold(name) and row.filename + end != name:
+                    spelt[f"{directory}/{row.filename}{end}"] = path
+    held = _known_files(run, list(spelt))[0] if spelt else set()
+    return {
+        path
+        for other, path in spelt.items()
+        if other in held and run.tree.has(other) and not run.tree.lists(other)
+    }
+
+
+def _filename(path: str) -> str:
+    """Return the name of the file that something is, or stands beside."""
+    name = path.rpartition("/")[2]
+    return name.removesuffix(METADATA_SUFFIX).removesuffix(PROVENANCE_SUFFIX)
+
+
+def _owners(path: str) -> Iterable[str]:
+    """Return the projects that a file may belong to."""
+    directories = path.split("/")[:-1]
+    by_project = len(directories) == 2  # else the layout is the upstream's
+    return directories[1:] if by_project else _projects_of(_filename(path))
 
 
 def _is_held(run: Run, row: Row[Any]) -> bool:

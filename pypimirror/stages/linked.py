@@ -9,8 +9,9 @@ gone for its sake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ import msgspec
 from pypimirror.download.protocol import FetchLinks, LinksResult
 from pypimirror.model import Download, File, LinkPage, Problem, Reason
 from pypimirror.sections import UpstreamSection
+from pypimirror.stages import amounts
 from pypimirror.stages.run import Run
 
 T = TypeVar("T")
@@ -106,11 +108,35 @@ def _ask(
     """Ask for linked things, each once; yield the answers in the order of the links."""
     asked = list(dict.fromkeys((starts[number].remote, url) for number, url in links))
     jobs = (FetchLinks(n, *place, name_only=name_only) for n, place in enumerate(asked))
-    answers: Mapping[tuple[str, str], LinksResult] = {}
-    if asked:
-        answers = {asked[r.id]: r for r in run.fetch(jobs) if isinstance(r, LinksResult)}
+    answers: dict[tuple[str, str], LinksResult] = {}
+    left = amounts.MOST_LINKS
+    for result in amounts.ask(run, jobs, partial(_fetch, run)) if asked else ():
+        size = _number_of(result.page) if result.page is not None else 0
+        is_held = size <= left
+        left -= size if is_held else 0
+        place = asked[result.id]
+        answers[place] = result if is_held else _too_many(result, place[1])
     for number, url in links:
         yield (number, url), answers[starts[number].remote, url]
+
+
+def _fetch(run: Run, jobs: Iterable[FetchLinks]) -> Iterator[LinksResult]:
+    for result in run.fetch(jobs):
+        assert isinstance(result, LinksResult)
+        yield result
+
+
+def _number_of(page: LinkPage) -> int:
+    return sum(map(len, (page.files, page.problems, page.pages, page.downloads)))
+
+
+def _too_many(result: LinksResult, url: str) -> LinksResult:
+    """Return the answer that stands for one whose links are more than are held."""
+    message = (
+        f"{url} was not taken in: with it, the linked pages would have more than "
+        f"{amounts.MOST_LINKS} links. Lower max_links of the [[upstream]]."
+    )
+    return LinksResult(result.id, problem=Problem(Reason.TOO_LARGE, message, url=url))
 
 
 def _failed(run: Run, start: Start, result: LinksResult, found: Found) -> bool:

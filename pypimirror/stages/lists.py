@@ -20,10 +20,14 @@ from pypimirror.catalog.states import Cause
 from pypimirror.download.protocol import ListResult
 from pypimirror.model import Problem, ProjectList, ProjectName, Reason
 from pypimirror.sections import UpstreamSection
+from pypimirror.select.entries import Entry
 from pypimirror.stages import asking, listings, trust
 from pypimirror.stages.run import Run
 
 _SELECTION_MARK = "selection"
+
+#: What keeps this machine from reading a list, whatever the upstream answers.
+_OWN_FAULTS = frozenset({Reason.DISK, Reason.WORKER})
 _ABSENT: Any = object()
 
 #: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have
@@ -117,7 +121,14 @@ class _Found:
 
     changed: dict[int, list[ProjectName]]  #: by the position of the upstream that has them
     missing: list[ProjectName]  #: what no list has, to be asked for by name
+    unmatched: list[Entry]  #: globs for which no project was seen
     seen: int = 0
+
+    def see(self, name: ProjectName) -> None:
+        """Note that some upstream has a project."""
+        self.seen += 1
+        if self.unmatched:
+            self.unmatched = [entry for entry in self.unmatched if not entry.names(name)]
 
 
 def compare(run: Run) -> None:
@@ -156,6 +167,8 @@ def compare(run: Run) -> None:
     if all(one.serials == {} for one in asked):
         listings.tell_empty(run)
     shown = _hold_against_catalog(run, asked, complete=complete)
+    if complete:
+        _tell_unmatched(run, shown)
     _note_places(run, read, shown)
     with run.catalog.write() as connection:
         for position, names in shown.changed.items():
@@ -171,6 +184,16 @@ def compare(run: Run) -> None:
             projects.set_list(connection, name, **values)
             projects.set_mark_once(connection, _listed_mark(name), "")
     run.count(projects_seen=shown.seen)
+
+
+def _tell_unmatched(run: Run, shown: _Found) -> None:
+    """Say which globs mean no project at all, as they do where something is misspelt."""
+    for entry in shown.unmatched:
+        text = (
+            f"{entry.source}: {entry.text!r} matches no project in the lists of "
+            f"{', '.join(upstream.name for upstream in run.config.upstream)}; check the spelling"
+        )
+        run.reporter.note("warning", text)
 
 
 def _note_places(
@@ -212,14 +235,14 @@ def _normalised(name: str) -> ProjectName:
 
 def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) -> _Found:
     """Find what is new, changed or missing; takes the names that the catalog has out of `asked`."""
-    found = _Found({one.position: [] for one in asked}, [])
+    found = _Found({one.position: [] for one in asked}, [], run.selection.globs)
     read = {one.upstream.name for one in asked if one.serials is not None}
     configured = {one.upstream.name for one in asked}
     with run.catalog.read() as connection:
         for row in projects.known(connection):
             name = ProjectName(row[0])
             if _is_owned(run, asked, found, name, row):
-                found.seen += 1
+                found.see(name)
                 if row.upstream in run.listings.without:
                     found.missing.append(name)
             elif (
@@ -274,7 +297,7 @@ def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) ->
                for earlier in before):  # fmt: skip
             continue
         if one.may_own(run, name):
-            found.seen += 1
+            found.see(name)
             run.listings.sizes[one.upstream.name] += 1
             run.listed[name] = serial
             found.changed[one.position].append(name)
@@ -300,7 +323,9 @@ def _go_on_without(
 ) -> bool:
     """Say which lists cannot be read; where nothing can be done without them, that ends the run."""
     said = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
-    problem = msgspec.structs.replace(failed[0][1], message=said)
+    # What is wrong here comes first: with that mended, the others may have no fault at all.
+    first = min((each for _, each in failed), key=lambda each: each.reason not in _OWN_FAULTS)
+    problem = msgspec.structs.replace(first, message=said)
     is_useful = any(one.serials is not None or one.is_unchanged for one in asked)
     if is_useful or run.selection.named:
         # Projects that are named need no list; an upstream that is away does not answer them.
@@ -324,6 +349,8 @@ def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
 
 def unreachable(run: Run, problem: Problem, *, answered: bool = False) -> Problem:
     """Return `problem` as the reason why a run cannot work, with the way out."""
+    if problem.reason in _OWN_FAULTS:  # which says nothing about any upstream
+        return problem
     addresses = ", ".join(upstream.url for upstream in run.config.upstream)
     what = "no upstream has a project list" if answered else "no upstream answered"
     return msgspec.structs.replace(

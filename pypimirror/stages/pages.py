@@ -7,7 +7,8 @@ project that it has files of. What comes out is a `PageResult` in any case.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -19,7 +20,7 @@ from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.filenames import check_filename, version_of, version_text
 from pypimirror.model import File, ProjectName, ProjectPage, ProjectStatus, Reason
 from pypimirror.sections import UpstreamSection
-from pypimirror.stages import linked, linkpages
+from pypimirror.stages import amounts, linked, linkpages
 from pypimirror.stages.run import Run, places
 from pypimirror.tree import hashed_location
 from pypimirror.upstream.checks import Collector
@@ -49,44 +50,9 @@ def page_job(
     return FetchPage(id=number, remote=name, url=first, project=project, others=tuple(others))
 
 
-#: Bytes, unpacked, of all pages that are out at once in a run, and of each of them. One may have
-#: `Hello.max_page_size`, many times that as objects, and hundreds are asked for at once.
-_SUM, _LIGHT = 32 << 20, 4 << 20
-#: Of larger pages, so many are asked for at once while they have no more bytes than this; and of
-#: those that are still larger, one at a time.
-_FEW, _MEDIUM = 16, 2 << 20
-
-
 def ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:
-    """Answer jobs for project pages, in any order.
-
-    No two large pages are held at once, if the caller does not hold one while it asks for the next.
-    """
-    light = list(jobs)
-    share = _SUM // run.most_at_once // max(1, len(light))
-    large = yield from _answers(run, light, min(share, _LIGHT))
-    if not large:
-        return
-    with run.large_pages():
-        while large:
-            some, large = large[:_FEW], large[_FEW:]
-            for job in (yield from _answers(run, some, _MEDIUM)):
-                yield from _answers(run, [job], None)
-
-
-def _answers(
-    run: Run, jobs: Iterable[FetchPage], size: int | None
-) -> Generator[PageResult, None, list[FetchPage]]:
-    """Answer jobs for pages of no more than `size` bytes; return those whose pages have more."""
-    jobs = [msgspec.structs.replace(job, max_size=size) for job in jobs]
-    by_id = {job.id: job for job in jobs}
-    large: list[FetchPage] = []
-    for result in _ask(run, jobs):
-        if result.large:
-            large.append(by_id[result.id])
-        else:
-            yield result
-    return large
+    """Answer jobs for project pages, in any order; see `amounts.ask` on large ones."""
+    return amounts.ask(run, jobs, partial(_ask, run))
 
 
 def _ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row
 from pypimirror.catalog import doubts, files, projects, runs, totals
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import doubt, foreign, history, root, sightings, takeback
+from pypimirror.stages import doubt, foreign, history, root, sightings, spellings, takeback
 from pypimirror.stages.run import Run
 from pypimirror.stages.takeback import TAKEN_BACK
 from pypimirror.tree import file_path
@@ -257,6 +257,8 @@ class _Findings:
                 right.append({"id": row.id, "proven_at": run.now, "stamp": result.stamp})
             else:
                 wrong.append((row, result, problem))
+        of_others = spellings.let_go(run, (row for row, _, _ in wrong))
+        wrong = [each for each in wrong if each[0].id not in of_others]
         with run.catalog.write() as connection:
             files.change(connection, right)
         size = sum(result.size for _, result in batch)

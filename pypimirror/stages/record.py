@@ -29,10 +29,10 @@ from pypimirror.space import remedy
 from pypimirror.stages import doubt, history, ownership, rest, staging, standing, waiting
 from pypimirror.stages import retry as retries
 from pypimirror.stages.reporter import LogReporter, Reporter
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.stages.run import Run
 from pypimirror.stages.summary import COUNTS, Summary
 from pypimirror.tree import Tree, told
-from pypimirror.workers import Cancelled
+from pypimirror.workers import Cancelled, WorkersError
 
 _CLOCK_WAS_AHEAD = (
     "earlier runs noted times that are still to come, so a clock was ahead, or is behind now; they "
@@ -197,7 +197,7 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
     path = Path(str(publish.changes).replace("{run}", run.name))
     catalog = sqlite_file(run.config.catalog_url)
     if why := outputs.fault(path, run.tree.directory, [catalog] if catalog else []):
-        raise StoppedError(Problem(Reason.DISK, f"publish.changes: {path} {why}"))
+        raise ConfigError(f"publish.changes: {path} {why}")
     journal = run.tree.private / "changes"
     with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
         work(run)
@@ -272,13 +272,24 @@ def _forget_old_runs(run: Run, state: str) -> None:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
+#: Of errors that end a run and carry no problem, whose fault they are if not this program's.
+_REASONS: dict[type[PypimirrorError], Reason] = {
+    ConfigError: Reason.CONFIGURATION,
+    CatalogError: Reason.CATALOG,
+    WorkersError: Reason.WORKER,
+}
+
+
 def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
     if isinstance(error, SQLAlchemyError):
         return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
-    return getattr(error, "problem", None) or Problem(Reason.INTERNAL, str(error))
+    if (problem := getattr(error, "problem", None)) is not None:
+        return problem  # type: ignore[no-any-return]
+    causes = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    return Problem(next(causes, Reason.INTERNAL), str(error))
 
 
 def _close(run: Run, state: str, message: str) -> Summary:

@@ -23,7 +23,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import doubts, files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import removing
+from pypimirror.stages import removing, spellings
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
@@ -191,10 +191,12 @@ def _is_everything(run: Run, number: int, held: int) -> bool:
 def remove_expired(run: Run) -> None:
     """Remove the bytes of files that were withdrawn longer ago than the grace period."""
     for rows in all_expired(run):
+        of_others = spellings.let_go(run, rows)
         rows = [
             row
             for row in rows
-            if removing.remove(run, Stage.PUBLISH, _paths(row), row.project, row.filename)
+            if row.id not in of_others
+            and removing.remove(run, Stage.PUBLISH, _paths(row), row.project, row.filename)
         ]
         run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:

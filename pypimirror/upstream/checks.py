@@ -286,11 +286,14 @@ class Collector:
         self._unsized: set[str] = set()
         self._problems: list[Problem] = []
         self._untold = 0
+        #: Names of files that nobody misses and that are not refused: of variants. Not all, where
+        #: there are many.
+        self.left_out: dict[str, None] = {}
 
     def add(self, file: File) -> None:
         """Take a file, if its name is still free; what is of a variant is left out."""
         name = file.filename
-        if is_variant(name):
+        if self.leaves_out(name):
             return
         taken = self._by_fold.setdefault(fold(name), name)
         if taken != name:
@@ -304,6 +307,14 @@ class Collector:
             first = self._files[name]
             self._links.setdefault(name, _links_of(first)).extend(_links_of(file))
             self._add_again(first, file)
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a name is that of a file which is left out quietly, whatever is wrong with it."""
+        if not is_variant(name):
+            return False
+        if len(self.left_out) < MAX_PROBLEMS:
+            self.left_out.setdefault(printable(name))
+        return True
 
     def _add_again(self, first: File, later: File) -> None:
         name = first.filename

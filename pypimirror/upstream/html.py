@@ -41,7 +41,7 @@ import re
 from urllib.parse import unquote
 
 from pypimirror import bounded
-from pypimirror.filenames import check_filename, is_distribution, is_variant, printable
+from pypimirror.filenames import check_filename, is_distribution, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_METADATA,
@@ -115,6 +115,7 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
         problems=() if withheld else reader.collected.problems,
         warnings=(*warnings, *reader.unused.warnings()),
         partial=reader.collected.is_partial,
+        left_out=() if withheld else tuple(reader.collected.left_out),
     )
 
 
@@ -184,7 +185,7 @@ class _Page:
         if not filename:
             return
         self.links += 1
-        if is_variant(filename):
+        if self.collected.leaves_out(filename):
             return
         if problem := check_filename(filename, self._project):
             self.collected.refuse_for(problem)

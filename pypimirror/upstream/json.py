@@ -60,7 +60,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from pypimirror import bounded, moments
-from pypimirror.filenames import check_filename, is_variant, printable
+from pypimirror.filenames import check_filename, printable
 from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_TIMES,
@@ -182,6 +182,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
         problems=reader.collected.problems,
         warnings=(*warnings, *unused.warnings()),
         partial=reader.collected.is_partial,
+        left_out=tuple(reader.collected.left_out),
     )
 
 
@@ -292,7 +293,7 @@ class _Files:
                 Reason.BAD_PAGE, f"{error}", file=name if isinstance(name, str) else ""
             )
             return
-        if is_variant(stated.filename):
+        if self.collected.leaves_out(stated.filename):
             return
         if problem := check_filename(stated.filename, self._project):
             self.collected.refuse_for(problem)

@@ -9,6 +9,7 @@ import pytest
 from pypimirror import __version__
 from pypimirror.catalog import runs
 from pypimirror.cli.errors import OF_STATE, Exit
+from pypimirror.select import patterns
 from pypimirror.stages.summary import COUNTS
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, listing, offer
@@ -30,6 +31,24 @@ def test_exit_codes_are_those_of_the_design() -> None:
         runs.FAILED: 3,
         runs.CANCELLED: 130,
     }
+
+
+@pytest.mark.parametrize("command", [["sync", "--inline"], ["sync", "--dry-run"]])
+def test_an_expression_that_takes_too_long_is_a_fault_of_the_configuration(
+    run: Command,
+    mirror: Mirror,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    monkeypatch.setattr(patterns, "SECONDS", 0.05)
+    offer(simulator, "a" * 100 + "-b", "1.0")
+    mirror.select("/^(a|aa)+$/")
+    outcome = run(*command, "--json")
+    assert outcome.code == Exit.USAGE
+    (told,) = outcome.json.get("failures") or [outcome.json["error"] | {"reason": "configuration"}]
+    assert told["reason"] == "configuration"
+    assert "select.projects: '/^(a|aa)+$/' takes more than" in told["message"]
 
 
 def test_sync_json_is_one_document_with_the_documented_keys(

@@ -67,6 +67,29 @@ def test_it_is_said_until_when_a_file_waits(
     assert entry["until"] == pytest.approx(EPOCH.timestamp() + 5200 * 7 * 86400, abs=60)
 
 
+def test_a_time_that_no_calendar_has_is_told_as_the_last_one(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.select("six", older_than="9999999w")
+    (entry,) = run("explain", "six", "--json").json["files"]
+    assert entry["until_iso"].startswith("9999-12-")
+    assert "9999-12-" in run("explain", "six").out
+
+
+def test_files_of_variants_are_told_to_be_left_out(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    names = {"six-1.0-variants.json", "six-1.0-py3-none-any-x86_64_v3.whl"}
+    for name in names:
+        simulator.add_file("six", name, b"{}")
+    found = {entry["file"]: entry for entry in run("explain", "six", "--json").json["files"]}
+    assert found.keys() == names | {file.filename}
+    assert {name for name, entry in found.items() if entry["rule"] == "variant"} == names
+    assert not any(found[name]["selected"] for name in names)
+
+
 def test_a_mirror_that_is_not_there_yet_is_not_made(
     run: Command, mirror: Mirror, simulator: Simulator
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.download import retry
-from pypimirror.download.retry import Cooldowns, backoff_delay, parse_retry_after
+from pypimirror.download.retry import Cooldowns, backoff_delay
 from pypimirror.model import Reason
 from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab, good, problem
@@ -27,34 +27,6 @@ def test_backoff_is_bounded(failures: int, base: float, longest: float, chance: 
 
 def test_backoff_doubles() -> None:
     assert [backoff_delay(n, 0.5, 3.0, lambda: 1.0) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 3.0]
-
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("120", 120.0),
-        (" 5 ", 5.0),
-        ("-1", None),
-        ("1.5", None),
-        ("soon", None),
-        ("9" * 50, 9999999999.0),
-        (format_datetime(NOW + timedelta(seconds=30), usegmt=True), 30.0),
-        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0.0),
-    ],
-)
-def test_retry_after(value: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(value, NOW.timestamp()) == seconds
-
-
-@given(st.text(max_size=40))
-def test_any_retry_after_is_read_or_ignored(value: str) -> None:
-    found = parse_retry_after(value, 0.0)
-    assert found is None or found >= 0
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urljoin
@@ -48,6 +49,20 @@ def test_a_page_comes_in_the_form_that_is_asked_for(client: Client, root: Path, 
         assert response.headers["X-PyPI-Last-Serial"] == str(SERIAL)
         by_parameter = client.get(f"{path}?format={accept}")
         assert by_parameter.headers["Content-Type"] == content_type
+
+
+@pytest.mark.parametrize("path", ["/simple/six/", WHEEL])
+@pytest.mark.parametrize("modified", [4_000_000_000, 2**40, -(2**40), -1])
+def test_a_file_of_any_time_is_served_and_none_of_the_future_told(
+    client: Client, root: Path, path: str, modified: int
+) -> None:
+    name = path.strip("/") + "/index.html" * path.endswith("/")
+    os.utime(root / name, (modified, modified))
+    found = client.get(path, headers={"Accept": HTML})
+    assert found.status_code == 200
+    assert ("Last-Modified" in found.headers) == ((root / name).stat().st_mtime < time.time())
+    etag = found.headers["ETag"]
+    assert client.get(path, headers={"Accept": HTML, "If-None-Match": etag}).status_code == 304
 
 
 def test_a_page_in_no_acceptable_form_is_refused(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 
 import pytest
 
@@ -18,7 +19,7 @@ from pypimirror.model import Reason
 from pypimirror.stages import quarantine
 from pypimirror.tree import Tree
 from tests.mirror import Mirror, offer, reasons
-from tests.simulator import IndexFile, Simulator
+from tests.simulator import IndexFile, SetHeaders, Simulator
 from tests.stages.test_recheck import verify
 
 YEARS = 4 * 365 * 86_400.0
@@ -99,6 +100,57 @@ def test_no_run_of_the_future_hides_that_syncs_fail(
         mirror.sync(sound=False)
     jump(jumps[-1] + 86_400.0)
     assert 86_000 < age(mirror) < 90_000 + max(0.0, jumps[-1] - jumps[-2])
+
+
+def test_metrics_tell_no_time_of_the_future(
+    mirror: Mirror, ahead: list[IndexFile], jump: Callable[[float], None]
+) -> None:
+    """`time() - …_timestamp_seconds > …` is what alerts compare."""
+    told = [
+        sample
+        for metric in collect(mirror.config).collect()
+        for sample in metric.samples
+        if sample.name.endswith("_timestamp_seconds")
+    ]
+    assert len(told) == 5
+    assert {sample.value for sample in told} == {0.0}
+    jump(YEARS)
+    names = {s.name for s in told}
+    for metric in collect(mirror.config).collect():
+        assert all(s.value > 1e9 for s in metric.samples if s.name in names)
+
+
+def test_what_was_withdrawn_before_there_was_a_clock_has_its_grace_from_now_on(
+    mirror: Mirror, simulator: Simulator, jump: Callable[[float], None]
+) -> None:
+    """A machine without a battery begins in 1970; when its clock is set, no grace is over."""
+    mirror.configure(delete={"grace": "1h"})
+    old, _ = offer(simulator, "six", "1.0", "2.0")
+    mirror.sync()
+    jump(-_real())
+    old.remove()
+    mirror.sync()
+    jump(0)
+    mirror.sync()
+    assert mirror.path(old).exists()
+    jump(3700.0)
+    mirror.sync()
+    assert not mirror.path(old).exists()
+
+
+def test_a_page_that_was_modified_in_the_future_is_not_asked_for_by_that(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """The upstream's clock was wrong once: "not modified since 2030" would hide all changes."""
+    offer(simulator, "six", "1.0")
+    later = formatdate(_real() + YEARS, usegmt=True)
+    simulator.fault("/simple/*", SetHeaders({"Last-Modified": later, "ETag": None}))
+    mirror.sync()
+    offer(simulator, "six", "2.0")
+    simulator.forget()
+    mirror.sync()
+    assert all("If-Modified-Since" not in request.headers for request in simulator.requests)
+    assert len(mirror.files("six")) == 2
 
 
 def test_what_was_withdrawn_in_the_future_has_its_grace_from_now_on(

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pypimirror.catalog.schema import files
+from pypimirror.catalog.states import State
 from pypimirror.model import Reason
 from tests.corpus.build import make_sdist
 from tests.mirror import Mirror, reasons
-from tests.simulator import Simulator
+from tests.simulator import IndexFile, Simulator
+from tests.stages.test_recheck import verify
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def folding(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
             return packages + text.removeprefix(packages).lower()
         return path
 
-    for name in ("replace", "lstat", "stat", "open", "unlink", "scandir"):
+    for name in ("replace", "lstat", "stat", "open", "unlink", "scandir", "listdir"):
         real = getattr(os, name)
 
         def call(*arguments: Any, _real: Any = real, **more: Any) -> Any:
@@ -98,6 +105,93 @@ def test_a_name_that_goes_back_and_forth_never_leads_to_other_bytes(
             mirror.sync(sound=False)
             assert dead_or_wrong(mirror) == []
             assert "foo-9.0.tar.gz" in mirror.files("foo")
+
+
+OLD, NEW = "Foo-1.0.tar.gz", "foo-1.0.tar.gz"
+
+
+def remember(mirror: Mirror, days: float) -> None:
+    """Have the catalog say, as older versions let it, that another spelling was withdrawn."""
+    columns = {column.name for column in files.columns} - {"id", "filename"}
+    others = ", ".join(f'"{name}"' for name in sorted(columns))
+    copied = f"SELECT ?, {others} FROM files WHERE filename = ?"
+    mirror.query(f"INSERT INTO files (filename, {others}) {copied}", OLD, NEW)
+    since = time.time() - days * 86_400
+    withdrawn = "UPDATE files SET state = ?, withdrawn_at = ?, sha256 = ? WHERE filename = ?"
+    mirror.query(withdrawn, int(State.WITHDRAWN), since, b"\1" * 32, OLD)
+
+
+@pytest.fixture
+def both(mirror: Mirror, simulator: Simulator) -> IndexFile:
+    """A mirror of an older version, whose catalog has two spellings of a live file."""
+    mirror.configure(delete={"grace": "1d"})
+    file = simulator.add_file("foo", NEW, make_sdist("foo", "1.0")[1])
+    mirror.sync(sound=False)
+    remember(mirror, 2)
+    return file
+
+
+@pytest.mark.usefixtures("folding")
+def test_what_expires_under_another_spelling_takes_no_bytes_of_what_is_live(
+    mirror: Mirror, both: IndexFile
+) -> None:
+    assert mirror.sync(sound=False).state == "completed"
+    assert dead_or_wrong(mirror) == []
+    assert mirror.query("SELECT * FROM files WHERE withdrawn_at IS NOT NULL") == []
+    assert verify(mirror).failures == []
+
+
+@pytest.mark.usefixtures("folding")
+@pytest.mark.parametrize("repair", [False, True])
+def test_no_verification_calls_live_bytes_wrong_for_what_another_spelling_had(
+    mirror: Mirror, both: IndexFile, repair: bool
+) -> None:
+    mirror.query("UPDATE files SET withdrawn_at = ? WHERE filename = ?", time.time(), OLD)
+    assert verify(mirror, repair=repair).failures == []
+    assert dead_or_wrong(mirror) == []
+
+
+@pytest.mark.usefixtures("folding")
+def test_bytes_of_another_spelling_in_a_live_place_are_mended(
+    mirror: Mirror, both: IndexFile
+) -> None:
+    """As an older version left them: the page names one digest, the bytes have another."""
+    other = make_sdist("foo", "9.0")[1]
+    mirror.query("UPDATE files SET withdrawn_at = ? WHERE filename = ?", time.time(), OLD)
+    of_old = "UPDATE files SET sha256 = ?, size = ? WHERE filename = ?"
+    mirror.query(of_old, hashlib.sha256(other).digest(), len(other), OLD)
+    mirror.path(both).write_bytes(other)
+    assert reasons(verify(mirror).failures) == {NEW: Reason.DIGEST_MISMATCH}
+    assert verify(mirror, repair=True).failures == []
+    assert dead_or_wrong(mirror) == []
+    assert mirror.files("foo") == [NEW]
+
+
+@pytest.mark.usefixtures("folding")
+def test_a_directory_that_lists_a_held_file_otherwise_holds_no_stranger(
+    mirror: Mirror, both: IndexFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that replaces one of another spelling keeps the name that the directory had."""
+    mirror.sync(sound=False)
+    real = os.scandir
+
+    @contextmanager
+    def scandir(path: str) -> Iterator[Iterator[Any]]:
+        with real(path) as entries:
+            yield (SimpleNamespace(name=e.name.replace(NEW, OLD), is_dir=e.is_dir) for e in entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "listdir", lambda path: [OLD])
+    assert verify(mirror).failures == []
+
+
+def test_two_spellings_that_the_directory_keeps_apart_are_two_files(
+    mirror: Mirror, both: IndexFile
+) -> None:
+    (mirror.path(both).parent / OLD).write_bytes(b"of old")
+    mirror.sync(sound=False)
+    assert not (mirror.path(both).parent / OLD).exists()
+    assert mirror.holds(both)
 
 
 def test_on_every_file_system_one_spelling_is_held_at_a_time(

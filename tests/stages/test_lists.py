@@ -292,6 +292,55 @@ def test_globs_read_the_list_and_take_what_they_match(mirror: Mirror, simulator:
     assert simulator.count("/simple/idna/") == simulator.count("/simple/zope-secret/") == 0
 
 
+def test_a_glob_that_matches_nothing_is_told_by_each_run(
+    mirror: Mirror, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.select("zope.*", "/^acme-/", "zpoe.*", "six")
+    offer(simulator, "zope.event", "1.0")
+    offer(simulator, "six", "1.0")
+
+    def told() -> list[str]:
+        caplog.clear()
+        assert mirror.sync().state == "completed"
+        return [r.getMessage() for r in caplog.records if "matches no project" in r.getMessage()]
+
+    for _ in range(2):  # the second time, the list is unchanged
+        first, second = told()
+        assert "select.projects: '/^acme-/' matches no project" in first
+        assert "'zpoe.*'" in second
+    offer(simulator, "acme-tools", "1.0")
+    assert ["zpoe" in text for text in told()] == [True]
+
+
+def test_of_a_list_that_cannot_be_read_no_glob_is_called_unmatched(
+    mirror: Mirror, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.select("zope.*", "six")
+    offer(simulator, "six", "1.0")
+    simulator.fault("/simple/", Status(500))
+    mirror.sync()
+    assert "matches no project" not in caplog.text
+
+
+def test_a_disk_that_takes_no_list_is_named_and_no_upstream_is_blamed(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    before = mirror.served()
+    offer(simulator, "six", "1.1")
+    blocked = mirror.root / ".pypimirror/staging/list.sim0"
+    blocked.mkdir()
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert [problem.reason for problem in result.failures] == [Reason.DISK]
+    assert str(blocked) in result.message
+    assert "no upstream" not in result.message
+    assert mirror.served() == before
+    blocked.rmdir()
+    assert mirror.sync().state == "completed"
+
+
 def test_a_run_that_dies_before_it_marked_what_is_missing_reads_the_list_again(
     mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

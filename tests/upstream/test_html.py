@@ -471,5 +471,6 @@ def test_what_is_of_a_variant_is_left_out_quietly() -> None:
     links = [f'<a href="{name}">{name}</a>' for name in ["six-1.0.tar.gz", *odd]]
     found = read(document(*links))
     assert [file.filename for file in found.files] == ["six-1.0.tar.gz"]
+    assert found.left_out == (odd[1],), "the other is no link to a file"
     assert not found.problems
     assert not found.warnings

@@ -627,5 +627,6 @@ def test_what_is_of_a_variant_is_left_out_quietly_whatever_is_wrong_with_it() ->
     files = [entry() | {"filename": name, "hashes": {"sha256": "none"}} for name in odd]
     found = read(page(entry(), *files))
     assert [file.filename for file in found.files] == [entry()["filename"]]
+    assert found.left_out == tuple(odd)
     assert not found.problems
     assert not found.warnings

@@ -13,7 +13,7 @@ import typer
 
 from pypimirror.cli import completion
 from pypimirror.cli.app import app
-from pypimirror.cli.errors import OF_STATE, Exit
+from pypimirror.cli.errors import Exit, of_result
 from pypimirror.cli.hints import command
 from pypimirror.cli.options import (
     ConfigOption,
@@ -118,7 +118,7 @@ def sync(
         config, settings, projects or [], inline=inline, quiet=quiet, plan=plan, wait=wait
     )
     syncing.show(result, settings, as_json=as_json, quiet=quiet)
-    raise typer.Exit(OF_STATE[result.state])
+    raise typer.Exit(of_result(result))
 
 
 @app.command(
@@ -147,7 +147,7 @@ def retry(
     result = retrying.run(
         config, load(config), run, inline=inline, as_json=as_json, quiet=quiet, wait=wait
     )
-    raise typer.Exit(OF_STATE[result.state])
+    raise typer.Exit(of_result(result))
 
 
 @app.command(
@@ -180,7 +180,7 @@ def verify(
     options = verifying.options(repair, quick, max_age, max_duration)
     result = verifying.run(load(config), options, quiet=quiet, wait=wait)
     verifying.show_result(result, as_json=as_json, quiet=quiet)
-    raise typer.Exit(OF_STATE[result.state])
+    raise typer.Exit(of_result(result))
 
 
 @app.command(
@@ -228,4 +228,4 @@ def adopt(
         raise ConfigError("--dry-run and --force: belong to --bandersnatch")
     result = adopting.run(load(config), quiet=quiet)
     adopting.show_result(result, as_json=as_json, quiet=quiet, told=told)
-    raise typer.Exit(OF_STATE[result.state])
+    raise typer.Exit(of_result(result))
