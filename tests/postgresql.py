@@ -124,9 +124,12 @@ class Server:
             command = [str(found / "postgres"), "-V"]
             subprocess.run(command, **self._as_user(), stdout=subprocess.DEVNULL, check=True)
         except (OSError, subprocess.CalledProcessError):
-            copy = self.directory / "programs"
-            shutil.copytree(found.parent, copy, symlinks=True, dirs_exist_ok=True)
-            return copy / found.name
+            copy, install = self.directory / "programs", found.parent
+            beside = install.parent.with_name(f"{install.parent.name}.libs")  # as in a wheel
+            for part in filter(Path.is_dir, (install, beside)):
+                place = copy / part.relative_to(beside.parent)
+                shutil.copytree(part, place, symlinks=True, dirs_exist_ok=True)
+            return copy / found.relative_to(beside.parent)
         return found
 
 

@@ -295,6 +295,9 @@ def _metrics(metrics: Metrics) -> Response:
 
 
 def _landing(request: Request) -> Response:
-    page = landing_page(f"{request.root_url}simple/")
+    root = request.root_url
+    if request.headers.get("X-Forwarded-Proto") == "https":  # a web server in front does TLS
+        root = f"https://{root.partition('://')[2]}"
+    page = landing_page(f"{root}simple/")
     headers = {"Cache-Control": "no-store"}  # it repeats the address that it was asked for by
     return Response(page, 200, headers, content_type="text/html; charset=utf-8")

@@ -437,6 +437,10 @@ def test_the_landing_page_says_how_to_install(client: Client) -> None:
     ):
         assert line in text
     assert "--trusted-host" not in client.get("/", base_url="https://mirror.example").text
+    behind = client.get(
+        "/", base_url="http://mirror.example", headers={"X-Forwarded-Proto": "https"}
+    )
+    assert "pip install --index-url https://mirror.example/simple/ PROJECT" in behind.text
 
 
 def test_the_landing_page_repeats_no_markup(client: Client) -> None:
