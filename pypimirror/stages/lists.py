@@ -27,7 +27,7 @@ from pypimirror.stages.run import Run
 _SELECTION_MARK = "selection"
 
 #: What keeps this machine from reading a list, whatever the upstream answers.
-_OWN_FAULTS = frozenset({Reason.DISK, Reason.WORKER})
+_OWN_FAULTS = frozenset({Reason.DISK, Reason.FOREIGN, Reason.WORKER})
 _ABSENT: Any = object()
 
 #: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have

@@ -178,7 +178,7 @@ def test_list_is_stored_decompressed(lab: Lab, simulator: Simulator, six: IndexF
 
 def test_list_that_cannot_be_written(lab: Lab, six: IndexFile) -> None:
     lab.path("list").mkdir()
-    problem(lab.list(), Reason.DISK)
+    problem(lab.list(), Reason.FOREIGN)
 
 
 def test_list_is_tried_again(lab: Lab, simulator: Simulator, six: IndexFile) -> None:

@@ -28,7 +28,13 @@ from tests.stages.test_recheck import verify
 
 @pytest.fixture
 def folding(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system keep one file for all spellings of a name below `packages/`."""
+    """Let the system keep one file for all spellings of a name below `packages/`.
+
+    `--basetemp` on a file system that does so by itself tries that one.
+    """
+    (mirror.base / "a").touch()
+    if (mirror.base / "A").exists():
+        return
     packages = f"{mirror.root}/packages/"
 
     def folded(path: Any) -> Any:
@@ -188,6 +194,8 @@ def test_a_directory_that_lists_a_held_file_otherwise_holds_no_stranger(
 def test_two_spellings_that_the_directory_keeps_apart_are_two_files(
     mirror: Mirror, both: IndexFile
 ) -> None:
+    if (mirror.path(both).parent / OLD).exists():
+        pytest.skip("this file system keeps none apart")
     (mirror.path(both).parent / OLD).write_bytes(b"of old")
     mirror.sync(sound=False)
     assert not (mirror.path(both).parent / OLD).exists()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pypimirror.model import Reason
+from pypimirror.download.protocol import ListResult
+from pypimirror.model import Problem, Reason
+from pypimirror.stages.run import Run
 from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.simulator import HtmlError, Simulator, Status
 
@@ -333,12 +335,24 @@ def test_a_disk_that_takes_no_list_is_named_and_no_upstream_is_blamed(
     blocked.mkdir()
     result = mirror.sync()
     assert result.state == "failed"
-    assert [problem.reason for problem in result.failures] == [Reason.DISK]
+    assert [problem.reason for problem in result.failures] == [Reason.FOREIGN]
     assert str(blocked) in result.message
     assert "no upstream" not in result.message
     assert mirror.served() == before
     blocked.rmdir()
     assert mirror.sync().state == "completed"
+
+
+@pytest.mark.parametrize("reason", [Reason.DISK, Reason.WORKER])
+def test_what_is_wrong_here_comes_before_what_upstreams_answer(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, reason: Reason
+) -> None:
+    problem = Problem(reason, "/staging/list.sim0 cannot be written: no space.")
+    monkeypatch.setattr(Run, "fetch", lambda *_: iter([ListResult(0, problem=problem)]))
+    result = mirror.sync()
+    assert (result.state, [each.reason for each in result.failures]) == ("failed", [reason])
+    assert problem.message in result.message
+    assert "no upstream" not in result.message
 
 
 def test_a_run_that_dies_before_it_marked_what_is_missing_reads_the_list_again(
