@@ -207,25 +207,39 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     except ValueError as error:
         raise ConfigError(f"environment: {error}") from error
     base = source.absolute().parent
-    ca_file = config.download.ca_file
-    mirror = config.mirror.model_copy(update={"directory": base / config.mirror.directory})
-    changes, textfile = config.publish.changes, config.metrics.textfile
+
+    def placed(path: Path | None) -> Path | None:
+        return path and base / _of_home(path)
+
+    directory = base / _of_home(config.mirror.directory)
+    mirror = config.mirror.model_copy(update={"directory": directory})
+    changes, textfile = placed(config.publish.changes), placed(config.metrics.textfile)
     for key, path in (("publish.changes", changes), ("metrics.textfile", textfile)):
-        if path and (why := outputs.fault(base / path, mirror.directory, [source.absolute()])):
-            raise ConfigError(f"{source}: {key}: {base / path} {why}")
+        if path and (why := outputs.fault(path, directory, [source.absolute()])):
+            raise ConfigError(f"{source}: {key}: {path} {why}")
     return config.model_copy(
         update={
             "mirror": mirror,
             "upstream": tuple(
-                each.model_copy(update={"ca_file": each.ca_file and base / each.ca_file})
+                each.model_copy(update={"ca_file": placed(each.ca_file)})
                 for each in config.upstream
             ),
-            "download": config.download.model_copy(update={"ca_file": ca_file and base / ca_file}),
+            "download": config.download.model_copy(
+                update={"ca_file": placed(config.download.ca_file)}
+            ),
             "select": config.select.beside(base),
-            "publish": config.publish.model_copy(update={"changes": changes and base / changes}),
-            "metrics": config.metrics.model_copy(update={"textfile": textfile and base / textfile}),
+            "publish": config.publish.model_copy(update={"changes": changes}),
+            "metrics": config.metrics.model_copy(update={"textfile": textfile}),
         }
     )
+
+
+def _of_home(path: Path) -> Path:
+    """Return a path with the `~` in front meant as shells do; else a directory is called so."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # of a user whom nobody knows
+        return path
 
 
 def _with_logins(config: Config) -> Config:
@@ -253,13 +267,29 @@ def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]
 
 
 def _check_environment() -> None:
-    """Raise `ConfigError` on a section that does not exist, which pydantic-settings passes over."""
+    """Raise `ConfigError` on what pydantic-settings passes over.
+
+    That is a section that does not exist, and a key behind one underscore.
+    """
     for name in os.environ:
+        _check_underscores(name)
         section, separator, _ = name.lower().partition("__")
         section = section.removeprefix("pypimirror_")
         ours = separator and name.lower().startswith("pypimirror_")
         if ours and section not in Config.model_fields:
             raise ConfigError(f"environment: {name}: unknown section{_nearest((section,))}")
+
+
+def _check_underscores(name: str) -> None:
+    section, _, key = name.lower().removeprefix("pypimirror_").partition("_")
+    is_ours = name.lower().startswith("pypimirror_") and section in Config.model_fields
+    if not is_ours or section == "upstream":  # whose logins have names of their own
+        return
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if key in annotation.model_fields:
+        meant = f"{name[: -len(key) - 1]}__{name[-len(key) :]}"
+        raise ConfigError(f"environment: {name}: is no key; did you mean {meant}?")
 
 
 def _explain(error: ValidationError, source: Path) -> str:

@@ -11,11 +11,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pypimirror.sizes import WORDS as _SIZE
 from pypimirror.sources import PREFIX
 
 _LIST = 'must be a list, such as ["six", "idna"]'
 _WHOLE = "must be a whole number"
-_SIZE = 'must be a size, such as "5 GiB" or 1000000'
+
+#: Sections of which there may be several.
+_SECTIONS = (("upstream",), ("select", "rules"))
 
 #: What pydantic calls a fault, and what to say instead.
 _WORDS = {
@@ -31,6 +34,8 @@ _WORDS = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "string_type": "must be a text, in quotes",
+    "string_pattern_mismatch": "must be of small letters, digits, dots, dashes and underscores, "
+    "and begin with one of the first two",
     "byte_size": _SIZE,
     "byte_size_unit": _SIZE,
 }
@@ -38,6 +43,9 @@ _WORDS = {
 
 def words(fault: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, as one of pydantic's errors has it."""
+    if fault["type"] in ("tuple_type", "list_type") and fault["loc"] in _SECTIONS:
+        name = ".".join(fault["loc"])
+        return f"there may be several, so write [[{name}]] in place of [{name}]"
     said: str = _WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
     return said.replace("Input should be ", "must be ")
 

@@ -28,6 +28,7 @@ from pydantic import (
 from pypimirror.access import LoginKeys, WayKeys
 from pypimirror.changes import Form
 from pypimirror.durations import Duration
+from pypimirror.sizes import Size
 
 
 def _index_url(value: str, info: ValidationInfo) -> str:
@@ -105,12 +106,19 @@ class MirrorSection(_Section):
         "systems that do not do the former (some network file systems) and disks that others "
         "write to without a pause. Systems without `syncfs`, such as macOS, always do the latter.",
     )
-    reserve: ByteSize = Field(
+    reserve: Size = Field(
         ByteSize(256 << 20),
         ge=0,
         description="Space on disk that downloads leave free, for the catalog and for pages. A "
         "sync that would need it downloads nothing more and ends with exit code 3.",
     )
+
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        if value == "":
+            raise ValueError('must name a directory, such as "mirror"')
+        return value
 
 
 class UpstreamSection(LoginKeys, WayKeys, _Section):
@@ -217,7 +225,7 @@ class QuarantineSection(_Section):
     """How long bytes are kept that failed verification."""
 
     max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
-    max_size: ByteSize = Field(
+    max_size: Size = Field(
         ByteSize(10 << 30), description="The oldest entries are deleted beyond this size in all."
     )
 
@@ -237,7 +245,7 @@ class DownloadSection(WayKeys, _Section):
         30, gt=0, le=86_400, description="Seconds without a byte before giving up, a day at most."
     )
     tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
-    max_file_size: ByteSize = Field(
+    max_file_size: Size = Field(
         ByteSize(5 << 30), description="No file larger than this is fetched."
     )
     denied: Literal["tell", "fail"] = Field(

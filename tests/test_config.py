@@ -233,6 +233,9 @@ def test_unknown_keys_are_errors_that_name_the_nearest(
         ("[download]\ntries = 0", "download.tries"),
         ("[download]\ntimeout = 0", "download.timeout"),
         ("[download]\nmax_file_size = 'much'", "download.max_file_size"),
+        ("[download]\nmax_file_size = '1,5 GiB'", "download.max_file_size"),  # not one byte
+        ("[select]\nmax_project_size = '5 GiB or so'", "select.max_project_size"),
+        ("[mirror]\ndirectory = ''", "mirror.directory"),
         ("[publish]\nformats = []", "publish.formats"),
         ("[publish]\nformats = ['xml']", "publish.formats.0"),
         ("[delete]\nmax_share = 2", "delete.max_share"),
@@ -372,7 +375,7 @@ def test_processes_default_to_the_cores_this_process_may_use() -> None:
         ((), None, "mirror"),
         (("six", "requests>=2.30", "zope.*", "a==1.*"), None, "/srv/a b/mirror"),
         (("six",), "http://127.0.0.1:8080/simple", 'quo"te\\back'),
-        (("six",), "http://user:pass@[::1]:8080/simple/", "ünïcode \N{GRINNING FACE}"),
+        (("six",), "http://[::1]:8080/simple/", "ünïcode \N{GRINNING FACE}"),
         (("six",), "https://Example_Host.test/", "."),
     ],
 )
@@ -385,8 +388,7 @@ def test_init_writes_a_file_that_loads_as_it_was_asked_for(
     assert config.select.projects == projects
     assert config.directory == tmp_path / "new" / directory
     (found,) = config.upstream
-    url = found.url.replace("//", "//user:pass@") if found.username else found.url
-    assert url.rstrip("/") == (upstream or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+    assert found.url.rstrip("/") == (upstream or PYPI_SIMPLE_ENDPOINT).rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -469,3 +471,39 @@ def test_a_contact_fits_into_a_header(tmp_path: Path, contact: str) -> None:
 def test_a_contact_of_latin_letters_is_sent(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text('[download]\ncontact = "M\u00fcller"\n', encoding="utf-8")
     assert "M\u00fcller" in load(tmp_path / "p.toml").user_agent
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[upstream]\nname = 'x'", "write [[upstream]] in place of [upstream]"),
+        ("[select.rules]\nprojects = []", "write [[select.rules]] in place of [select.rules]"),
+        ("[[upstream]]\nname = 'My Index'", "must be of small letters, digits"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words_of_the_configuration(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    assert told in fault(text, tmp_path)
+
+
+def test_a_variable_with_one_underscore_is_no_silent_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYPIMIRROR_DOWNLOAD_MAX_FILE_SIZE", "1")
+    assert "did you mean PYPIMIRROR_DOWNLOAD__MAX_FILE_SIZE?" in fault("", tmp_path)
+    monkeypatch.delenv("PYPIMIRROR_DOWNLOAD_MAX_FILE_SIZE")
+    monkeypatch.setenv("PYPIMIRROR_DOWNLOAD_ELSEWHERE", "another program's")
+    read("", tmp_path)
+
+
+def test_a_tilde_is_the_home_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = read(
+        "[mirror]\ndirectory = '~/mirror'\n[download]\nca_file = '~/ca.pem'\n"
+        "[publish]\nchanges = '~nobody-here/changes'\n",
+        tmp_path,
+    )
+    assert config.directory == tmp_path / "home/mirror"
+    assert config.download.ca_file == tmp_path / "home/ca.pem"
+    assert config.publish.changes == tmp_path / "~nobody-here/changes"

@@ -18,6 +18,7 @@ from pypimirror.config import Config
 from pypimirror.durations import Duration
 from pypimirror.sections import IndexUrl
 from pypimirror.select.keys import MetadataKeys, Moment
+from pypimirror.sizes import Size
 from pypimirror.up.keys import OptionalAddress, Patience, Schedule, TimeZone
 
 _SIZES = ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)
@@ -145,7 +146,7 @@ def _kind(hint: Any, field: FieldInfo) -> str:
         IndexUrl: "http, https or file address",
         Duration: 'duration: number and `s`, `m`, `h`, `d` or `w`, as in `"24h"`',
         Moment: "date, or date and time",
-        ByteSize: 'size, as in `"5 GiB"`',
+        Size: 'size, as in `"5 GiB"`',
         Patience: "duration",
         Schedule: "cron fields, or duration",
         TimeZone: "name of a time zone",

@@ -13,7 +13,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool, StaticPool
 
 #: Seconds that a transaction waits for another program's; longer than any transaction of ours.
@@ -173,6 +180,8 @@ def message(error: Exception) -> str:
     cause = str(origin).strip()
     if isinstance(error, ImportError):
         return f"{cause}; install the driver that the URL names, as with pypimirror[postgresql]"
+    if isinstance(error, NoSuchModuleError | ArgumentError):
+        return f"{cause}; write sqlite, or an address such as postgresql+psycopg://host/base"
     if "database is locked" in cause or getattr(origin, "sqlstate", "") == "55P03":
         return (
             f"{cause}: another program has kept it locked for {BUSY_TIMEOUT:.0f} s; end that "

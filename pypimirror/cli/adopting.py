@@ -85,8 +85,8 @@ def show_result(
         f"  {counts['files_verified']} files taken over, {amount(counts['bytes_checked'])} "
         f"read, {counts['files_missing']} are not here; the next sync fetches them"
     )
-    if result.message and result.state != runs.COMPLETED:
-        out.print(f"  {result.message}", markup=False)
+    if result.state != runs.COMPLETED:
+        show.message(result)
     show.failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)

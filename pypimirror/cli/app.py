@@ -31,11 +31,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 runs_app = typer.Typer(
-    help="List past runs, newest first; 'runs show RUN' explains one.", rich_markup_mode=None
+    help="List past runs, newest first; 'runs show RUN' explains one.",
+    epilog="Examples: pypimirror runs; pypimirror runs --since 7d --limit 50; pypimirror runs show "
+    "last",
+    rich_markup_mode=None,
 )
 app.add_typer(runs_app, name="runs")
 quarantine_app = typer.Typer(
-    help="List, explain, release and clear what failed verification.", rich_markup_mode=None
+    help="List, explain, release and clear what failed verification.",
+    epilog="Examples: pypimirror quarantine; pypimirror quarantine explain six-1.16.0.tar.gz",
+    rich_markup_mode=None,
 )
 app.add_typer(quarantine_app, name="quarantine")
 

@@ -1,7 +1,8 @@
 """What failed, told by cause: what failed for one cause is one thing to understand and to mend.
 
 Two failures have one cause where stage and reason are the same, and their messages differ in
-nothing but the thing that they are about: its name, its address, numbers and digests. Pure.
+nothing but the thing that they are about: its name, its address, numbers and digests. What is said
+of a run as a whole tells those that it quotes. Pure.
 """
 
 from __future__ import annotations
@@ -34,7 +35,12 @@ class Told:
 def told_once(rows: Iterable[Row]) -> list[Told]:
     """Return the failures of a run by cause, in the order of the first of each."""
     found: dict[tuple[str, str, str], list[Row]] = {}
+    rows = list(rows)
+    whole = [(row[3], row[4]) for row in rows if not row[1] and not row[2]]
     for row in rows:
+        quoted = row[4].rstrip(".")
+        if row[1] and any(row[3] == reason and quoted in said for reason, said in whole):
+            continue
         stage, project, file, reason, message = row
         for name in filter(None, (file, project)):
             message = message.replace(name, "…")

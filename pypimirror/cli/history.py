@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from pypimirror import documents
 from pypimirror.catalog import files, leaving, projects, runs, totals
-from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.states import State
 from pypimirror.cli import proofs, show, table
 from pypimirror.cli import totals as stages
@@ -25,13 +25,22 @@ from pypimirror.durations import parse_duration
 from pypimirror.model import Stage
 
 
+def check_there(config: Config) -> None:
+    """Raise `ConfigError` where there is no mirror yet, or its catalog was lost."""
+    if not is_absent(config.catalog_url):
+        return
+    if any(config.directory.glob("packages/*")):
+        raise ConfigError(
+            f"{config.directory}: its catalog is not there, and files are; 'pypimirror adopt' "
+            "makes one from them"
+        )
+    raise ConfigError(f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'")
+
+
 @contextmanager
 def open_catalog(config: Config) -> Iterator[Catalog]:
     """Open the catalog of a mirror; raises `ConfigError` where there is none."""
-    if config.mirror.catalog == "sqlite" and not (config.private / "catalog.sqlite").exists():
-        raise ConfigError(
-            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
-        )
+    check_there(config)
     catalog = Catalog.open(config.catalog_url, reading=True)
     try:
         yield catalog
@@ -85,10 +94,10 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
 
 
 def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) -> None:
-    wanted = [canonicalize_name(name) for name in names]
+    wanted = {canonicalize_name(name): name for name in names}
     with catalog.read() as connection:
-        rows = projects.by_name(connection, wanted)
-        missing = sorted(set(wanted) - {row.name for row in rows})
+        rows = projects.by_name(connection, list(wanted))
+        missing = [wanted[name] for name in sorted(wanted.keys() - {row.name for row in rows})]
         if missing:
             raise ConfigError(f"{', '.join(missing)}: not in this mirror; see select.projects")
         held = list(files.of_projects(connection, [row.id for row in rows]))

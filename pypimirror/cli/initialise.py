@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pypimirror import regular
-from pypimirror.addresses import parse_proxy, without_login
+from pypimirror.addresses import parse_proxy, redacted, without_login
 from pypimirror.config import ConfigError, parse
 from pypimirror.installers import InstallerError, MachineIndex, machine_index
 from pypimirror.sections import UpstreamSection, pypi_address, upstream_name
@@ -123,7 +124,18 @@ def _upstream(upstream: str | MachineIndex | None) -> str:
         return _of_machine(upstream)
     if upstream is None:
         return _PYPI
-    return _OTHER.format(name=_string(upstream_name(upstream)), url=_string(upstream))
+    try:
+        found = UpstreamSection.model_validate({"name": "x", "url": upstream})
+    except ValueError as error:
+        raise ConfigError(f"--upstream {redacted(upstream)}: {_cause(error)}") from error
+    name = upstream_name(found.url)
+    if found.authorization:
+        variable = f"PYPIMIRROR_UPSTREAM_{re.sub('[^A-Z0-9]+', '_', name.upper()).strip('_')}"
+        raise ConfigError(
+            f"--upstream: a login is not written into a file; give {found.url}, and the login in "
+            f"{variable}_USERNAME and {variable}_PASSWORD, or in a netrc file"
+        )
+    return _OTHER.format(name=_string(name), url=_string(upstream))
 
 
 def _of_machine(index: MachineIndex) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pypimirror import metrics
+from pypimirror import metrics, outputs
 from pypimirror.cli.output import print_json
 from pypimirror.config import Config, ConfigError
 
 
-def show(config: Config, textfile: Path | None, *, as_json: bool) -> None:
-    """Print the metrics, or write them to `textfile`."""
+def show(config: Config, file: Path, textfile: Path | None, *, as_json: bool) -> None:
+    """Print the metrics, or write them to `textfile`; `file` is the configuration."""
     if textfile is not None:
+        if why := outputs.fault(textfile.absolute(), config.directory, [file.absolute()]):
+            raise ConfigError(f"--textfile {textfile}: {why}")
         try:
             metrics.write_textfile(config, textfile)
         except OSError as error:

@@ -44,8 +44,7 @@ def summary(result: Summary, directory: Path) -> None:
         f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
         f"  pages     {counts['pages_written']} written"
     )
-    if result.message and result.message not in {p.message for p in result.failures}:
-        out.print(f"  [red]{escape(result.message)}[/]")
+    message(result)
     failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
@@ -83,12 +82,18 @@ def checked(result: Summary) -> None:
         f"  {counts['files_checked']} files checked, {amount(counts['bytes_checked'])} read, "
         f"{counts['repaired']} repaired"
     )
-    if result.message and result.state != states.COMPLETED:
-        out.print(f"  {result.message}", markup=False)
+    if result.state != states.COMPLETED:
+        message(result)
     failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
+
+
+def message(result: Summary) -> None:
+    """Print what ended a run, if none of the failures says it; `failures` tells these."""
+    if result.message and result.message not in {p.message for p in result.failures}:
+        out.print(f"  [red]{escape(result.message)}[/]")
 
 
 def kept_back(result: Summary) -> None:

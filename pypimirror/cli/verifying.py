@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pypimirror.cli import show
+from pypimirror.cli.history import check_there
 from pypimirror.cli.output import print_json
 from pypimirror.cli.progress import TerminalReporter
 from pypimirror.config import Config, seconds
@@ -32,6 +33,8 @@ def run(
     wait: str | None = None,
 ) -> Summary:
     """Check the mirror inline; `retry` names the run whose check is done again."""
+
+    check_there(config)
 
     def work(current: Run) -> None:
         recheck(current, options, sequence.repair)

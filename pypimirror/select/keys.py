@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from pypimirror.durations import Duration
 from pypimirror.select import metadata as core
+from pypimirror.sizes import Size
 
 #: What `types` tells apart; `other` are eggs, installers and system packages.
 FileType = Literal["wheel", "sdist", "other"]
@@ -99,7 +100,7 @@ class RuleKeys(BaseModel):
     uploaded_before: Moment | None = Field(
         None, description="Only files uploaded before this time."
     )
-    max_file_size: ByteSize | None = Field(
+    max_file_size: Size | None = Field(
         None, description="No larger file, as the upstream says; one of unknown size passes."
     )
     metadata: MetadataKeys = Field(
@@ -131,7 +132,7 @@ class RuleKeys(BaseModel):
         0, ge=0, description="A project of which more releases than this are left has no file "
         "mirrored; 0 = no limit."
     )  # fmt: skip
-    max_project_size: ByteSize | None = Field(
+    max_project_size: Size | None = Field(
         None, description="A project of which more than this is left, as far as sizes are known, "
         "has no file mirrored."
     )  # fmt: skip

@@ -40,12 +40,12 @@ class Planned(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Planned:
     """Read what `sync --dry-run --json` wrote; raises `ConfigError`."""
+    made = "make one with 'pypimirror sync --dry-run --json'"
     try:
         return msgspec.json.decode(texts.read(path), type=Planned)
     except texts.TextError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}; {made}") from error
     except msgspec.DecodeError as error:
-        made = "make one with 'pypimirror sync --dry-run --json'"
         raise ConfigError(f"{path}: is no plan of version {VERSION}: {error}; {made}") from error
 
 

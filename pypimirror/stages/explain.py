@@ -233,9 +233,15 @@ def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
             return upstream.name, result.page
         problem = result.problem or Problem(Reason.BAD_PAGE, "an answer without a page")
         if problem.reason is not Reason.MISSING:
-            told = f"upstream {upstream.name}: {problem.message}"
+            told = f"upstream {upstream.name}: {problem.message}{_next_step(problem)}"
             raise StoppedError(msgspec.structs.replace(problem, message=told))
     return "", None
+
+
+def _next_step(problem: Problem) -> str:
+    if problem.reason not in (Reason.CONNECTION, Reason.TIMEOUT):
+        return ""
+    return " Check the line, and the address in [[upstream]] url."
 
 
 def _ask(run: Run, upstream: UpstreamSection, project: ProjectName) -> PageResult:

@@ -77,3 +77,16 @@ def test_failures_of_a_run_are_told_by_cause_and_counted(
     assert "each of them: pypimirror runs show last --failures" in done.out
     told = run("runs", "show", "last", "--failures").out
     assert told.count("status 404") == 2
+
+
+def test_what_ends_a_run_tells_what_it_quotes() -> None:
+    away = "The connection to http://a.test failed: Connection refused."
+    rows = [
+        ("discover", "six", "", "connection", away),
+        ("discover", "idna", "", "connection", away),
+        ("discover", "", "", "connection", f"no upstream answered: {away[:-1]}; check the line"),
+        ("discover", "toml", "", "missing", "no upstream has it"),
+    ]
+    first, second = causes.told_once(rows)
+    assert first.text.startswith("discover: connection: ") and "check the line" in first.text
+    assert second.text == "discover: missing: toml: no upstream has it"

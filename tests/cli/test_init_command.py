@@ -188,3 +188,18 @@ def test_everything_has_to_be_asked_for(run: Command, tmp_path: Path, simulator:
     assert run("init", "--all", "six", "--upstream", simulator.url).code == 2
     assert run("init", "--all", "--upstream", simulator.url).code == 0
     assert load(tmp_path / "pypimirror.toml").select.projects == ()
+
+
+def test_a_login_in_the_named_upstream_is_written_nowhere(run: Command, tmp_path: Path) -> None:
+    outcome = run("init", "six", "--upstream", "http://me:secret@my-index.test:81/simple")
+    assert outcome.code == 2 and "secret" not in outcome.err + outcome.out
+    assert "PYPIMIRROR_UPSTREAM_MY_INDEX_TEST_81_PASSWORD" in outcome.err
+    assert "http://my-index.test:81/simple/" in outcome.err
+    assert not (tmp_path / "pypimirror.toml").exists()
+
+
+@pytest.mark.parametrize("address", ["foo", "ftp://me:secret@a.test/", "http://[x"])
+def test_a_named_upstream_that_is_none_is_blamed_on_the_option(run: Command, address: str) -> None:
+    outcome = run("init", "six", "--upstream", address)
+    assert outcome.code == 2 and "--upstream" in outcome.err
+    assert "secret" not in outcome.err and "upstream.0" not in outcome.err

@@ -14,7 +14,7 @@ from pypimirror.cli import completion
 from pypimirror.cli.app import app, runs_app
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
 from pypimirror.cli.output import set_up_logging
-from pypimirror.config import load
+from pypimirror.config import DEFAULT_FILE, load
 from pypimirror.model import Stage
 
 
@@ -140,7 +140,7 @@ def metrics(
     from pypimirror.cli import measuring
 
     set_up_logging(verbose, quiet)
-    measuring.show(load(config), textfile, as_json=as_json)
+    measuring.show(load(config), config or DEFAULT_FILE, textfile, as_json=as_json)
 
 
 @app.command(epilog="Examples: pypimirror doctor; pypimirror doctor --json")
