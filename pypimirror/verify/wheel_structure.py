@@ -1,7 +1,7 @@
 """Wheels: the one directory of information, and whether everything else is as it says.
 
 Lives here: the rules on a wheel as a whole. Does not live here: zip (`zips`), RECORD
-(`wheel_record`), names and versions (`identity`).
+(`wheel_record`), entry points (`entry_points`), names and versions (`identity`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from packaging.utils import canonicalize_name
 
+from pypimirror.verify import entry_points
 from pypimirror.verify.entries import unpacked_path
 from pypimirror.verify.fields import fields
 from pypimirror.verify.findings import Findings
@@ -21,6 +22,9 @@ from pypimirror.verify.zip_directory import Directory, read_directory
 from pypimirror.verify.zips import read_entry, walk_zip
 
 _INFORMATION = ".dist-info"
+_ENTRY_POINTS = "entry_points.txt"
+#: Bytes of the largest of these that is looked into.
+_MOST_JUDGED = 64 << 10
 _WHEEL_VERSION = re.compile(rb"0*1(?:\.[0-9]+)*[ \t]*")
 # What the directory NAME-VERSION.data may hold: the schemes of sysconfig that wheels know.
 _SCHEMES = frozenset(("data", "headers", "platlib", "purelib", "scripts"))
@@ -46,6 +50,9 @@ def check_wheel(
     metadata = read("METADATA", meter.limits.max_metadata)
     identity.check_metadata(metadata, f"{information}/METADATA")
     _check_version(read("WHEEL", meter.limits.max_metadata))
+    said = parts.get(f"{information}/{_ENTRY_POINTS}")
+    if said is not None and said.size <= _MOST_JUDGED:
+        _check_entry_points(read(_ENTRY_POINTS, _MOST_JUDGED))
     record = Record(read("RECORD", meter.limits.max_directory), information, meter, findings)
     directories = {unpacked_path(e.name) for e in directory.entries if e.is_directory}
     names = {unpacked_path(name) for name in parts}
@@ -64,6 +71,11 @@ def _check_version(content: bytes) -> None:
     said = next((value for name, value in fields(content) if name == b"wheel-version"), b"")
     if not _WHEEL_VERSION.fullmatch(said):
         raise ArchiveError("is no wheel of version 1: its WHEEL does not say so")
+
+
+def _check_entry_points(content: bytes) -> None:
+    if fault := entry_points.fault(content):
+        raise ArchiveError(f"has an {_ENTRY_POINTS} that {fault}, which no installer installs")
 
 
 def _check_schemes(names: set[str], data: str) -> None:
