@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Column, Connection, Table, or_, select, update
+from sqlalchemy import Column, Connection, Table, func, select, update
 
+from pypimirror.catalog import projects as projects_of
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
 from pypimirror.clock import FIRST, SLACK
 
 #: Of whom nobody knows when it was: long ago.
 _LONG_AGO = 0.0
+
+#: The mark with the latest time that a run found ahead of now; of several runs, the first to come.
+_AHEAD = "time that was ahead"
 
 
 def disbelieve(connection: Connection, now: float) -> bool:
@@ -25,8 +29,12 @@ def disbelieve(connection: Connection, now: float) -> bool:
     early = update(files).where(files.c.withdrawn_at < min(FIRST, now))
     connection.execute(early.values(withdrawn_at=now))
     ahead = now + SLACK
-    if not _is_any(connection, ahead):
+    latest = _latest(connection, ahead)
+    if latest is None:
+        _begin_grace_anew(connection, now)
         return False
+    known = float(projects_of.get_mark(connection, _AHEAD) or latest)
+    projects_of.set_mark(connection, _AHEAD, repr(min(latest, known)))
     # Who says what happened then: at what time is not known, but that it was before now is.
     _put(connection, runs, ahead, {runs.c.started_at: now, runs.c.ended_at: now})
     _put(connection, stages, ahead, {stages.c.started_at: now, stages.c.ended_at: now})
@@ -51,13 +59,32 @@ def disbelieve(connection: Connection, now: float) -> bool:
     return True
 
 
-def _is_any(connection: Connection, ahead: float) -> bool:
+def _latest(connection: Connection, ahead: float) -> float | None:
+    """Return the latest time that was noted ahead of now; None where there is none."""
     queries = (
-        select(runs.c.id).where(or_(runs.c.started_at > ahead, runs.c.ended_at > ahead)),
-        select(files.c.id).where(files.c.withdrawn_at.is_not(None), files.c.withdrawn_at > ahead),
-        select(lists.c.read_at).where(lists.c.read_at > ahead),
+        select(func.max(runs.c.started_at)).where(runs.c.started_at > ahead),
+        select(func.max(runs.c.ended_at)).where(runs.c.ended_at > ahead),
+        select(func.max(files.c.withdrawn_at)).where(
+            files.c.withdrawn_at.is_not(None), files.c.withdrawn_at > ahead
+        ),
+        select(func.max(lists.c.read_at)).where(lists.c.read_at > ahead),
     )
-    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+    found = [connection.scalar(query) for query in queries]
+    return max((float(time) for time in found if time is not None), default=None)
+
+
+def _begin_grace_anew(connection: Connection, now: float) -> None:
+    """Have every grace begin now where a time has come that was ahead once.
+
+    Then it was that run's clock which was wrong: it was behind, and so is what it noted. Else no
+    more is lost than a while on disk.
+    """
+    known = projects_of.get_mark(connection, _AHEAD)
+    if known is None or float(known) > now + SLACK:
+        return
+    projects_of.set_mark(connection, _AHEAD, None)
+    withdrawn = update(files).where(files.c.withdrawn_at.is_not(None))
+    connection.execute(withdrawn.values(withdrawn_at=now))
 
 
 def _put(

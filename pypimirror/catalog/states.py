@@ -69,6 +69,8 @@ class Cause(StrEnum):
     UPSTREAM = "upstream"  #: the upstream dropped it
     #: What the upstream says of it has changed, so that the configuration does not select it.
     CLAIMS = "claims"
+    #: What the upstream offers besides, and is not here yet, takes its place in the selection.
+    REPLACED = "replaced"
     SELECTION = "selection"  #: the configuration does not select it
     #: The upstream dropped it, and the configuration keeps it: it is to stay, with a mark.
     KEPT = "kept"

@@ -87,6 +87,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 _HELD_HERE = Link()
 _NO_LINKS: Mapping[str, Link] = MappingProxyType({})
+_NOTHING_LOST: Mapping[str, Cause] = MappingProxyType({})
 
 
 @dataclass
@@ -118,14 +119,14 @@ def decide(
     pooled: Mapping[str, Sequence[Claim]],
     terms: Terms,
     links: Mapping[str, Link] = _NO_LINKS,
-    lost: Collection[str] = (),
+    lost: Mapping[str, Cause] = _NOTHING_LOST,
     unwanted: Collection[str] = (),
 ) -> Decision:
     """Hold a page against what the catalog has of its project.
 
     `selected` goes with `page.files`; `locations` holds a directory for each file that does not
     belong in the project's own; `pooled` holds what other sources claim; `links` has an entry for
-    each file that is not to be held here; `lost` names those that are deselected for the
+    each file that is not to be held here; `lost` has the cause of those that are deselected for the
     upstream's words, `unwanted` those that are not on the page and would not be selected.
     """
     decision = Decision()
@@ -296,7 +297,7 @@ def _missing(
     page: ProjectPage,
     held: Mapping[str, HeldFile],
     offered: set[str],
-    lost: Collection[str],
+    lost: Mapping[str, Cause],
     unwanted: Collection[str] | None,
 ) -> None:
     """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror.
@@ -310,7 +311,7 @@ def _missing(
             continue
         cause: Cause | None = absent
         if filename in listed:
-            cause = Cause.CLAIMS if filename in lost else Cause.SELECTION
+            cause = lost.get(filename, Cause.SELECTION)
         elif absent is Cause.UPSTREAM and unwanted is not None and State(old.state) in PROVEN:
             cause = Cause.SELECTION if filename in unwanted else _kept(old)
         if cause is Cause.CLAIMS and (yanked := listed[filename].yanked) not in (None, old.yanked):

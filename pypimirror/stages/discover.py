@@ -27,7 +27,6 @@ from pypimirror.model import (
     Stage,
 )
 from pypimirror.sections import UpstreamSection
-from pypimirror.select.metadata import Metadata
 from pypimirror.stages import (
     acceptance,
     alternates,
@@ -36,6 +35,7 @@ from pypimirror.stages import (
     keep,
     listings,
     lists,
+    losses,
     metadata,
     misses,
     pages,
@@ -47,7 +47,7 @@ from pypimirror.stages import (
 )
 from pypimirror.stages.alternates import Answer
 from pypimirror.stages.decide import Decision, Terms, decide, to_json
-from pypimirror.stages.held import HeldFile, as_before, believed
+from pypimirror.stages.held import HeldFile, believed
 from pypimirror.stages.run import Run
 
 #: Pages whose consequences go into the catalog in one transaction, and the files that all of them
@@ -291,7 +291,7 @@ def _read_page(
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
     selected = pages.limited(page, choice.selected, upstream.newest)
     before = metadata.before(row.facts, held, about)
-    lost = _lost(run, page, held, selected, before)
+    lost = losses.of_page(run, page, held, selected, before)
     unwanted = keep.unwanted(run, row.name, page.files, held, before)
     if known is not None and known.undecided:
         # Where releases are counted, one that is not known could be in the place of any other.
@@ -332,30 +332,6 @@ def _read_page(
         "kept": None,
         "dirty": True,
     }
-
-
-def _lost(
-    run: Run,
-    page: ProjectPage,
-    held: Mapping[str, HeldFile],
-    selected: Sequence[bool],
-    about: Mapping[str, Metadata],
-) -> set[str]:
-    """Return files that are here and not selected, and would be by what was said of them before.
-
-    `about` is the core metadata that was read of them before.
-    """
-    out = {
-        file.filename
-        for file, is_in in zip(page.files, selected, strict=True)
-        if not is_in and file.filename in held
-    }
-    if not out:
-        return out
-    before = as_before(page, held)
-    choice = run.selection.choose(ProjectName(page.project), before.files, run.now, about)
-    taken = {f.filename for f, is_in in zip(before.files, choice.selected, strict=True) if is_in}
-    return out & taken
 
 
 def _is_in(held: HeldFile | None) -> bool:

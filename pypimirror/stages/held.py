@@ -118,7 +118,7 @@ def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
 
     def told(file: File) -> File:
         old = held.get(file.filename)
-        if old is None or old.gone not in (None, Cause.CLAIMS):
+        if old is None or old.gone not in (None, Cause.CLAIMS, Cause.REPLACED):
             return file
         return msgspec.structs.replace(
             file,

@@ -191,7 +191,7 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
             listed = entries.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in listed))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
-    refusal = withdraw.withdraw(run)
+    refusal = withdraw.withdraw(run, as_if_complete=True)
     if refusal is not None:
         run.kept.append(refusal)
     else:

@@ -23,7 +23,7 @@ from sqlalchemy import Row
 from pypimirror.catalog import doubts, files, leaving, projects, totals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import removing, spellings
+from pypimirror.stages import losses, removing, spellings
 from pypimirror.stages.run import Run
 from pypimirror.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
@@ -31,10 +31,11 @@ _EXAMPLES = 3
 _OR_MARKED = " or marked as deleted"
 
 
-def withdraw(run: Run) -> Problem | None:
+def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
     """Take back the files that are not offered any more, unless the guard refuses: then say why.
 
-    What is kept though it is deleted is marked instead.
+    What is kept though it is deleted is marked instead. What others take the place of stays until
+    these are here (`pypimirror.stages.losses`), which `as_if_complete` takes for granted.
 
     They go in chunks, each in a transaction of its own. A run that dies between two of them has
     withdrawn less; what is left was within the limits, and is so still.
@@ -44,10 +45,16 @@ def withdraw(run: Run) -> Problem | None:
     refusal = guard(run)
     if refusal is None:
         for rows in all_leaving(run):
-            _withdraw(run, rows)
+            _withdraw(run, rows if as_if_complete else _without_waiting(run, rows))
         with run.catalog.write() as connection:
             leaving.let_go(connection, run.now)
     return refusal
+
+
+def _without_waiting(run: Run, rows: list[Row[Any]]) -> list[Row[Any]]:
+    replaced = {row.project_id for row in rows if row.gone == Cause.REPLACED}
+    waiting = losses.waiting(run, replaced) if replaced else set()
+    return [row for row in rows if row.gone != Cause.REPLACED or row.project_id not in waiting]
 
 
 def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:

@@ -245,3 +245,21 @@ def test_what_went_to_quarantine_in_the_future_goes_in_its_time(
     quarantine.trim(tree, limits, _real() + age + 60)
     assert not (tree.quarantine / "7").exists()
     assert not astray.is_symlink()
+
+
+def test_a_clock_that_was_behind_for_a_run_ends_no_grace(
+    mirror: Mirror, simulator: Simulator, jump: Callable[[float], None]
+) -> None:
+    """What it has made of the times before it is as wrong as it was."""
+    mirror.configure(delete={"grace": "24h"})
+    (old, _) = offer(simulator, "six", "1.0", "2.0")
+    mirror.sync()
+    old.remove()
+    mirror.sync()
+    for seconds in (-YEARS, 0, 0, 23 * 3600):
+        jump(seconds)
+        assert mirror.sync().state == "completed"
+        assert mirror.path(old).exists()
+    jump(25 * 3600)
+    assert mirror.sync().state == "completed"
+    assert not mirror.path(old).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -269,3 +270,54 @@ def test_what_leaves_by_the_configuration_alone_does_not_count(
     mirror.configure(select={"yanked": False})
     assert mirror.sync().state == "completed"
     assert not any(mirror.files(f"p{n}") for n in range(5))
+
+
+@pytest.mark.parametrize("limit", [{"max_versions": 2}, {"max_project_size": "1 MiB"}])
+def test_what_leaves_since_the_upstream_offers_more_counts(
+    mirror: Mirror, simulator: Simulator, limit: dict[str, object]
+) -> None:
+    mirror.configure(select=limit)
+    for n in range(5):
+        offer(simulator, f"p{n}", "1.0", "1.1")
+    mirror.sync()
+    more = [file for n in range(5) for file in offer(simulator, f"p{n}", "2.0")]
+    for file in more:
+        file.set(size=10**9)
+    for _ in range(2):
+        assert mirror.sync().state == "failed"
+        assert sum(len(mirror.files(f"p{n}")) for n in range(5)) == 10
+    mirror.configure(select={next(iter(limit)): 1})
+    for file in more:
+        file.remove()
+    assert mirror.sync().state == "completed", "now the configuration alone leaves it out"
+    assert sum(len(mirror.files(f"p{n}")) for n in range(5)) == 0
+
+
+@pytest.mark.parametrize("rule", [{"latest": 1}, {"younger_than": "3d", "at_least": 1}])
+def test_what_a_new_release_takes_the_place_of_stays_until_that_is_here(
+    mirror: Mirror, simulator: Simulator, rule: dict[str, object]
+) -> None:
+    """Else a release that nobody can fetch would leave every page without a file."""
+    mirror.configure(select=rule)
+    old = [file for n in range(3) for file in offer(simulator, f"p{n}", "1.0")]
+    for file in old:
+        file.set(upload_time="2025-01-01T00:00:00Z")
+    mirror.sync()
+    new = [file for n in range(3) for file in offer(simulator, f"p{n}", "2.0")]
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    true = dict(new[0].digests)
+    new[0].set(digests={"sha256": "ab" * 32})
+    for file in new:
+        file.set(upload_time=now)
+    for _ in range(2):
+        result = mirror.sync()
+        assert [mirror.files(f"p{n}") for n in range(3)] == [
+            [old[0].filename],
+            [new[1].filename],
+            [new[2].filename],
+        ]
+        assert [failure.file for failure in result.failures] == [new[0].filename]
+        simulator.project("p0").touch()  # its page is read again, and nothing is new there
+    new[0].set(digests=true)
+    assert mirror.sync().state == "completed"
+    assert mirror.files("p0") == [new[0].filename]

@@ -138,6 +138,7 @@ def test_a_line_that_breaks_decides_nothing_and_holds_up_nothing_else(
 def test_a_line_that_breaks_lets_no_other_release_in_its_place(
     mirror: Mirror, simulator: Simulator, mit: IndexFile, counted: dict[str, int]
 ) -> None:
+    mirror.configure(delete={"max_share": 1.0})  # all that is here goes beyond max_versions
     select(mirror, metadata={"license": ["MIT"]})
     mirror.file.write_text(mirror.file.read_text() + f"{next(iter(counted))} = 1\n")
     if "max_versions" in counted:
