@@ -9,8 +9,9 @@ written otherwise, and is a moment all the same, is written anew:
 * of more than six digits of a second, the rest is cut off;
 * a leap second is the last microsecond before it is over: no library knows which ones there were.
 
-All else is no moment: dates that no calendar has, years before 1 or after 9999 in UTC, a date
-without a time, a number.
+All else is no moment: dates that no calendar has, years before 1 in UTC, a date without a time, a
+number, and what is later than 22:00 on the 30th of December 9999: uv, which leaves room for every
+offset, refuses the project of a later one.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _ANY = re.compile(
 #: Characters of the longest text that is looked at.
 _LONGEST = 64
 
+_LAST_DAY = "9999-12-30"
+_LAST = datetime(9999, 12, 30, 22, 0, 0, 999_999, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Years 1 to 9999, less a day for those who write times in a zone of theirs.
 _EARLIEST, _LATEST = -62_135_510_400, 253_402_214_400
@@ -49,7 +52,8 @@ def in_utc(stated: object) -> str | None:
         except ValueError:
             pass  # a leap second's minute, or no date at all
         else:
-            return stated
+            if stated < _LAST_DAY:
+                return stated
     found = _parsed(stated)
     if found is None:
         return None
@@ -84,6 +88,7 @@ def _parsed(text: str) -> tuple[datetime, bool] | None:
         year, month, day, hour, minute = map(int, numbers)
         whole = 59 if is_leap else int(second or 0)
         local = datetime(year, month, day, hour, minute, whole, micros, tzinfo=UTC)
-        return (local + offset if sign == "-" else local - offset), bool(fraction or is_leap)
+        moment = local + offset if sign == "-" else local - offset
     except (ValueError, OverflowError):
         return None
+    return None if moment > _LAST else (moment, bool(fraction or is_leap))
