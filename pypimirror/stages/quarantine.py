@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from pypimirror.verify.digests import hash_file
 #: Algorithms whose digests have one length, and so can be held against a claim.
 _COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 _CHUNK = 1 << 20  #: bytes
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _REPORT = ".json"
 _MOST = 1 << 20  # bytes of a report
@@ -108,9 +111,18 @@ def _read(tree: Tree) -> Iterator[Entry]:
     decode = msgspec.json.Decoder(Entry).decode
     for path in tree.quarantine.glob(f"*{_REPORT}"):
         try:
-            yield decode(regular.read(str(path), most=_MOST))
+            entry = decode(regular.read(str(path), most=_MOST))
         except (msgspec.DecodeError, OSError):
             continue
+        if _is_of(entry, path.stem):
+            yield entry
+
+
+def _is_of(entry: Entry, name: str) -> bool:
+    """Whether a report is that of the bytes of this name, and says what it has to say of them."""
+    sha256 = entry.observed.get(MAIN, "")
+    is_proven = entry.reason is not Reason.BAD_ARCHIVE or _SHA256.fullmatch(sha256) is not None
+    return str(entry.id) == name and 0 < entry.id < 1 << 63 and is_proven
 
 
 def find(tree: Tree, name: str) -> Entry:

@@ -4,6 +4,7 @@ size and age; releasing them never puts them onto a page without proof."""
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -143,7 +144,16 @@ def test_unreadable_reports_are_passed_over(mirror: Mirror, bad: IndexFile) -> N
     (place / "77.json").write_text("{")
     (place / "78.json").write_text("{}")
     (place / "notes").write_text("")
-    assert len(entries(mirror)) == 1
+    (entry,) = entries(mirror)
+    told = json.loads((place / f"{entry.id}.json").read_text())
+    for name, lie in {
+        "79": {},  # it is of other bytes
+        "80": {"id": 80, "reason": "bad-archive", "observed": {}},
+        "81": {"id": 81, "reason": "bad-archive", "observed": {"sha256": "none"}},
+        str(2**63): {"id": 2**63},
+    }.items():
+        (place / f"{name}.json").write_text(json.dumps(told | lie))
+    assert entries(mirror) == [entry]
     assert mirror.sync().state == "incomplete"
 
 
