@@ -62,7 +62,8 @@ def machine_index(
     found = pip_index(environment, prefix)
     if found.url or not (other := uv_index(environment)).url:
         return found
-    return replace(found, by="uv", url=other.url, said=other.said, left=found.left + other.left)
+    left = found.left + other.left
+    return replace(found, by="uv", url=other.url, said=other.said, login=other.login, left=left)
 
 
 def pip_index(

@@ -190,3 +190,17 @@ def test_pip_goes_before_uv_and_the_way_of_pip_holds_for_both(
     )
     environment["PIP_INDEX_URL"] = "http://pip.test/"
     assert machine_index(environment, str(tmp_path / "venv")).url == "http://pip.test/"
+
+
+def test_the_login_of_uvs_index_goes_with_it(tmp_path: Path) -> None:
+    """Whichever way it is given: without it, each run would be refused."""
+    environment = {
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": os.devnull,
+        "UV_DEFAULT_INDEX": "corp=https://index.test/simple",
+        "UV_INDEX_CORP_USERNAME": "me",
+        "UV_INDEX_CORP_PASSWORD": "secret",
+    }
+    found = machine_index(environment, str(tmp_path))
+    assert (found.by, found.url) == ("uv", "https://index.test/simple")
+    assert found.login == ("me", "secret")

@@ -24,6 +24,8 @@ What a list in HTML is taken for:
 * one of projects, where a link leads to a directory, or to the `index.html` in it, that is called
   as its text says. Where a link leads is kept: a static index may have its pages under names that
   are not normalised, or somewhere else.
+* one of projects all the same where a web server lists a directory: neither the trail of links to
+  what is above it counts, nor files such as README.txt beside directories.
 * a flat page of files, where all that it leads to are files. That is no index: it is refused, with
   the line that mends it. Files beside projects are left out with a warning.
 * nothing that is known, else: taking an error page for an empty list would mean that all projects
@@ -182,11 +184,20 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     files = 0
     projects: dict[str, ListedProject] = {}
     links: dict[str, str] = {}
+    is_directory = False
+    bare: set[str] = set()  # with an ending, and not linked as directories are
     for tag in markup.tags(text):
         if tag.name == "a" and "href" in tag.attributes:
             href = tag.attributes["href"]
             name = _linked_project(href, markup.link_text(text, tag))
+            if name and _leads_up(href, base, url):
+                continue
             files += not name and _is_file(href)
+            if name and _leads_to_directory(href):
+                is_directory = True
+                bare.discard(name)
+            elif name and name not in projects and "." in name:
+                bare.add(name)
             if name and name not in projects:
                 projects[name] = ListedProject(name)
                 if link := _elsewhere(href, base, name, url):
@@ -199,6 +210,10 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
             version, warnings = api_version(tag.attributes.get("content", ""), url=url)
         elif tag.name == "base" and not links:
             base = urljoin(base, tag.attributes.get("href", "").strip())
+    if is_directory:  # with files such as README.txt in it
+        for name in bare:
+            del projects[name]
+        files += len(bare)
     if not projects and files:
         raise unusable(Reason.BAD_PAGE, FLAT.format(files), url=url)
     if not projects and not is_index:
@@ -206,6 +221,20 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     if files and not url.startswith("file:"):  # of a directory, these are what makes the projects
         warnings = (*warnings, f"{files} links to files beside the projects were left out")
     return ProjectList(list(projects.values()), version, None, warnings, links)
+
+
+def _leads_to_directory(href: str) -> bool:
+    path = href.partition("#")[0].partition("?")[0].strip()
+    return path.endswith("/") or _INDEX_FILE.search(path) is not None
+
+
+def _leads_up(href: str, base: str, url: str) -> bool:
+    """Whether a link leads to the list itself or to what is above it, as the trail of one does."""
+    try:
+        link = resolve(href.partition("#")[0].partition("?")[0].strip(), base)
+    except RefusedError:
+        return False
+    return link.endswith("/") and url.startswith(link)
 
 
 def _is_file(href: str) -> bool:

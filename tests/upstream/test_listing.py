@@ -151,6 +151,22 @@ def test_html_of_a_directory() -> None:
     assert names(body, "text/html") == ["six", "a-project-with-a-long-name"]
 
 
+def test_what_a_web_server_lists_beside_the_projects_is_none() -> None:
+    """The trail of links above a list, as Caddy writes it, and files."""
+    where = "https://a.example.org/py/index/"
+    trail = (anchor("/", "/"), anchor("/py/", "py"), anchor("/py/index/", "index"))
+    beside = (anchor("README.txt", "README.txt"), anchor("./robots.txt", "robots.txt"))
+    found = (anchor("./six/", "six/"), anchor("./zope.event/", "zope.event/"))
+    body = document(*trail, *beside, *found)
+    listed = parse_list(body, HTML, where)
+    assert [project.name for project in listed.projects] == ["six", "zope.event"]
+    assert listed.warnings == ("2 links to files beside the projects were left out",)
+    bare = document(anchor("six", "six"), anchor("zope.event", "zope.event"))  # as GitLab links
+    assert [p.name for p in parse_list(bare, HTML, where).projects] == ["six", "zope.event"]
+    pages = document(anchor("six/index.html", "six"), anchor("a.b/index.html", "a.b"))
+    assert [p.name for p in parse_list(pages, HTML, where).projects] == ["six", "a.b"]
+
+
 def test_html_that_is_no_list() -> None:
     assert refused(document(head="<title>Down</title>"), HTML) is Reason.BAD_PAGE
     assert refused(b"down", HTML) is Reason.BAD_PAGE
