@@ -158,7 +158,7 @@ class Connection:
             return len(self._ended(error))
 
     def _ended(self, error: OSError) -> bytes:
-        if isinstance(error, ssl.SSLEOFError):
+        if is_cut(error):
             self.ragged = True
             return b""
         raise broken(self.origin, error) from error
@@ -194,6 +194,13 @@ class Connection:
             data += more
         self.buffer = data[end + 4 :]
         return data[: end + 4]
+
+
+def is_cut(error: OSError) -> bool:
+    """Whether TLS ended without a word; not every Python has a class of its own for that."""
+    return isinstance(error, ssl.SSLEOFError) or (
+        isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    )
 
 
 def broken(origin: Origin, error: OSError | ValueError) -> FetchError:

@@ -30,7 +30,7 @@ from gevent.ssl import SSLContext
 
 from pypimirror.addresses import Proxy
 from pypimirror.download import tunnel
-from pypimirror.download.connection import Connection, Line, broken
+from pypimirror.download.connection import Connection, Line, broken, is_cut
 from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.hosts import Origin, is_public, not_public
 from pypimirror.download.resolving import Resolver
@@ -178,10 +178,10 @@ class Opener:
             return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except ssl.SSLCertVerificationError as error:
             raise untrusted(origin, error) from error
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError) as error:
+        except (ssl.SSLZeroReturnError, ssl.SSLWantReadError) as error:
             raise broken(origin, error) from error
         except ssl.SSLError as error:
-            raise no_handshake(origin, error) from error
+            raise broken(origin, error) if is_cut(error) else no_handshake(origin, error) from error
         except (OSError, ValueError) as error:
             raise broken(origin, error) from error
 

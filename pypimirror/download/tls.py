@@ -56,6 +56,8 @@ def make_tls_context(ca_file: str = "") -> SSLContext:
             f"{named_by(ca_file)} names, cannot be read: {_cause(error)}. Name a file in PEM.",
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Some builds of Python, Debian's among them, take a cut for an end unless they are told.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_alpn_protocols(["http/1.1"])
     return context
 

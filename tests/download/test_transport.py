@@ -160,10 +160,19 @@ def test_tls_that_is_none(make_lab: MakeLab, simulator: Simulator) -> None:
     assert found.reason in (Reason.CONNECTION, Reason.TIMEOUT)
 
 
+@pytest.mark.parametrize("ignored", [False, True])
 def test_tls_cut_off_in_a_body_without_length(
-    make_lab: MakeLab, secure: Simulator, monkeypatch: pytest.MonkeyPatch
+    make_lab: MakeLab, secure: Simulator, monkeypatch: pytest.MonkeyPatch, ignored: bool
 ) -> None:
-    """An end that nobody signed is not taken for the end of the file."""
+    """An end that nobody signed is not taken for the end of the file, however Python was built."""
+
+    def built(**words):
+        context = ssl_contexts(**words)
+        context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF * ignored
+        return context
+
+    ssl_contexts = tls.create_default_context
+    monkeypatch.setattr(tls, "create_default_context", built)
 
     class Cut(faults.Fault):
         def send(self, answer, exchange) -> None:
