@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, union_all, update
 
 from pypimirror.catalog.files import is_listed
 from pypimirror.catalog.projects import CHUNK, UNREAD, chunks, files_gone
@@ -93,12 +93,17 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRo
 
     Files of pages, and those that were taken off for as long as the upstream withholds them.
     """
-    is_lost = and_(IS_LEAVING, is_listed())
+    columns = select(files.c.id, files.c.project_id)
+    # Each by its own index: these are few, and files are many.
+    left = columns.where(IS_LEAVING, files.c.gone.in_(list(causes)), is_listed())
+    if Cause.DROPPED in causes:
+        withheld = columns.where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
+        lost = union_all(left, withheld).subquery()
+    else:
+        lost = left.subquery()
     query = (
         select(projects.c.name, func.count())
-        .join(projects)
-        .where(files.c.gone.in_(list(causes)), or_(is_lost, files.c.gone == Cause.DROPPED))
-        # Not by the files' own column: SQLite would then read all files in the order of its index.
+        .join_from(lost, projects, projects.c.id == lost.c.project_id)
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)
     )

@@ -119,6 +119,9 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
             "ix_files_leaving",
             lambda connection: list(leaving.dropped(connection, [Cause.UPSTREAM])),
         ),
+        ("ix_files_past", lambda connection: list(leaving.dropped(connection, leaving.LOSSES))),
+        ("ix_files_past", lambda connection: leaving.count_withheld(connection)),
+        ("ix_files_past", lambda connection: leaving.let_go(connection, 5.0)),
     ],
 )
 def test_what_is_left_to_do_is_found_by_its_index(
