@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pypimirror.config import Config, ConfigError
@@ -34,6 +35,7 @@ LIMIT = 6
 #: Variables that would lead to a server, a profile or a home of the person's own.
 _FOREIGN = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_HOME")
 _ACCESS = ("PREFECT_API_URL", "PREFECT_API_KEY")
+_UI = ("PREFECT_UI_STATIC_DIRECTORY", "PREFECT_SERVER_UI_STATIC_DIRECTORY")
 _DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 _LOOPBACK = "127.0.0.1,localhost,::1"
 
@@ -156,7 +158,18 @@ def _environment(
         # Two names of one setting: only one of them may speak.
         environment.pop(_DATABASE[0], None)
         environment[_DATABASE[1]] = database
+        if not any(environment.get(name) for name in _UI) and not _can_hold_ui():
+            environment[_UI[0]] = str(home / "ui")
     return environment
+
+
+def _can_hold_ui() -> bool:
+    """Whether Prefect's server may put its UI where it does by default: in its own package.
+
+    The user of a service may not write there. Elsewhere, each mirror would have a copy.
+    """
+    spec = find_spec("prefect")
+    return bool(spec and spec.origin and os.access(Path(spec.origin).parent / "server", os.W_OK))
 
 
 def _server(place: Place, environment: Mapping[str, str], home: Path) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -56,6 +57,24 @@ def test_nothing_of_a_persons_prefect_reaches_the_parts(
     assert found["PYPIMIRROR_CONFIG"] == str(tmp_path / "p.toml")
     assert found["PREFECT_LOGGING_LEVEL"] == "DEBUG", "what is not about where stays"
     assert {part.directory for part in (parts.worker, parts.deploy)} == {home}
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_ui_is_put_where_the_user_of_a_service_may_write(
+    writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's server has no UI where it cannot write into its own package."""
+    name, access = "PREFECT_UI_STATIC_DIRECTORY", os.access
+    home = tmp_path / "mirror/.pypimirror/prefect"
+
+    def may(path: Any, mode: int) -> bool:
+        return access(path, mode) and (writable or not str(path).endswith("prefect/server"))
+
+    monkeypatch.setattr(os, "access", may)
+    found = environment(planned(tmp_path)).get(name)
+    assert found == (None if writable else str(home / "ui"))
+    monkeypatch.setenv(name, "/somewhere")
+    assert environment(planned(tmp_path))[name] == "/somewhere"
 
 
 @pytest.mark.parametrize("name", ["SERVER", "API"])
