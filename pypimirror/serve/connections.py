@@ -7,7 +7,9 @@ sent on it, and `RESERVE` for all else. So an answer always finds a descriptor.
 A newcomer is never turned away for those who do nothing: where all places are taken,
 
 1. the connection goes that has waited longest for the head of a request, idle ones included;
-2. where none waits for long, the one whose answer has stood still longest.
+2. where none waits for long, the one whose answer has stood still longest;
+3. where none has stood still for long either, whichever of both has done nothing longest: a
+   newcomer is never that one.
 
 Nobody is asked who they are: behind a proxy all clients have one address.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from operator import itemgetter
 
 from pypimirror.kernel import allow_descriptors
 
@@ -78,9 +81,8 @@ class Connections:
 
     def _least_useful(self) -> socket.socket:
         recently = time.monotonic() - STILL
-        for those in (self._waiting, self._answering):
-            for connection, since in those.items():
-                if since <= recently:
-                    return connection
-                break
-        return next(iter(self._waiting))
+        longest = [next(iter(those.items())) for those in (self._waiting, self._answering) if those]
+        for connection, since in longest:
+            if since <= recently:
+                return connection
+        return min(longest, key=itemgetter(1))[0]

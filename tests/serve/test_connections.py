@@ -182,8 +182,8 @@ def test_who_waits_longest_goes_first_and_who_is_sent_to_last(clock: Clock) -> N
         kept.waits(ours[5])
         assert gone(theirs) == [0, 1, 3]
         clock.now += 0.1
-        kept.waits(ours[6])  # nobody has done nothing for long but those who came last
-        assert gone(theirs) == [0, 1, 3, 5]
-        kept.ended(ours[2])
+        kept.waits(ours[6])  # nobody has done nothing for long: not who came last
+        assert gone(theirs) == [0, 1, 2, 3]
+        kept.ended(ours[4])
         kept.waits(ours[0])
-        assert gone(theirs) == [0, 1, 3, 5]
+        assert gone(theirs) == [0, 1, 2, 3]
