@@ -2,8 +2,8 @@
 
 A random index: in each round some files come, are yanked or go, and each project says of its serial
 whatever it likes, in the list and on its page. No run fails for it, and no page is ever about
-something that the index has never said. Once every serial has moved, or is none, and validators are
-not believed any more, the mirror has what the index has.
+something that the index has never said. Once validators are not believed any more, and the time has
+passed in which every project is asked for, the mirror has what the index has, whatever still lies.
 """
 
 from __future__ import annotations
@@ -49,12 +49,6 @@ class Liar:
                 if (name, place) not in self.said or self.dice.random() < share:
                     true = self.index.project(name).serial
                     self.said[name, place] = a_serial(true, self.dice)
-
-    def move(self) -> None:
-        """Say something in the list that was never said there, or nothing."""
-        for number, name in enumerate(NAMES):
-            new = 10**7 + number
-            self.said[name, "list"] = self.dice.choice([new, str(new), float(new), None])
 
     def list(self, index: Index, style: pages.Style) -> bytes:
         rows = []
@@ -117,8 +111,8 @@ def test_no_lie_about_serials_hides_a_change_for_ever(
         assert mirror.sync().state == "completed"
         for name, files in mirrored(mirror).items():
             assert files in was_offered[name], "half of a page, or one that was never said"
-    liar.move()
     for table in ("lists", "projects"):
         mirror.query(f"UPDATE {table} SET read_at = read_at - {LONG}")
+    mirror.query(f"UPDATE marks SET value = value - {LONG} WHERE name LIKE 'recheck %'")
     assert mirror.sync().state == "completed"
     assert mirrored(mirror) == offered(simulator)
