@@ -22,6 +22,7 @@ from tests import postgresql as servers
 from tests.corpus import fetch
 from tests.databases import CHOICES, POSTGRESQL, SQLITE, Databases
 from tests.environment import isolated
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 # A shell that starts the tests in the background has them ignore it, and all that they start; a
@@ -101,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[SERVER] = why
     home = tempfile.TemporaryDirectory(prefix="prefect-")
     config.add_cleanup(home.cleanup)
+    databases.compile_once()
     environment = isolated(PREFECT_HOME=home.name)
     os.environ.clear()
     os.environ.update(environment)
@@ -123,10 +125,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Let tests that use a catalog run on each database that was asked for."""
     if "database" in metafunc.fixturenames and _USERS & set(metafunc.fixturenames):
         chosen = CHOICES[metafunc.config.getoption("catalog")]
-        if len(chosen) > 1 and not metafunc.definition.nodeid.startswith(databases.TWICE):
+        if len(chosen) > 1 and not metafunc.definition.nodeid.startswith(
+            databases.TWICE + databases.AGAIN
+        ):
             return
         if chosen != [SQLITE] and not metafunc.definition.get_closest_marker("sqlite"):
-            metafunc.parametrize("database", chosen, indirect=True, scope="session")
+            again = metafunc.definition.nodeid.startswith(databases.AGAIN) and len(chosen) > 1
+            kinds = sample(chosen, SQLITE) if again else chosen
+            metafunc.parametrize("database", kinds, indirect=True, scope="session")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -179,13 +185,18 @@ def url(tmp_path: Path, database: str) -> str:
     """The address of a database that no catalog has been made in."""
     if databases.current is not None:
         return databases.current.empty()
-    return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    return _sqlite_url(tmp_path)
+
+
+def _sqlite_url(directory: Path) -> str:
+    return f"sqlite:///{directory / 'catalog.sqlite'}"
 
 
 @pytest.fixture
-def catalog(url: str) -> Iterator[Catalog]:
+def catalog(tmp_path: Path, database: str) -> Iterator[Catalog]:
     """An empty catalog."""
-    opened = Catalog.open(url)
+    made = databases.current.migrated() if databases.current else _sqlite_url(tmp_path)
+    opened = Catalog.open(made)
     yield opened
     opened.close()
 

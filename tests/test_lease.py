@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,15 @@ def test_a_dead_holder_is_not_waited_for(catalog: Catalog) -> None:
         assert held_by(catalog) != DEAD
 
 
-def test_nobody_waits_for_a_holders_long_transaction_to_be_refused(
-    catalog: Catalog, url: str
-) -> None:
-    other = Catalog.open(url)
-    with hold(catalog), catalog.write(), pytest.raises(LockedError):
+def test_nobody_waits_for_a_holders_long_transaction_to_be_refused(url: str) -> None:
+    with (
+        closing(Catalog.open(url)) as catalog,
+        closing(Catalog.open(url)) as other,
+        hold(catalog),
+        catalog.write(),
+        pytest.raises(LockedError),
+    ):
         hold(other).__enter__()
-    other.close()
 
 
 def test_a_holder_elsewhere_is_waited_for_until_its_lease_has_expired(catalog: Catalog) -> None:

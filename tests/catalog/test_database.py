@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,8 @@ def test_several_may_open_a_new_catalog_at_once(url: str) -> None:
     assert errors == []
 
 
-def test_a_newer_catalog_is_refused_with_the_remedy(url: str, catalog: Catalog) -> None:
-    with catalog.write() as connection:
+def test_a_newer_catalog_is_refused_with_the_remedy(url: str) -> None:
+    with closing(Catalog.open(url)) as catalog, catalog.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(CatalogError, match=r"newer pypimirror \(schema 9999\); install"):
         Catalog.open(url)

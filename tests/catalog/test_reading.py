@@ -72,6 +72,7 @@ def test_who_can_read_it_and_not_write_it_gets_every_answer(mirror: Mirror) -> N
     assert sorted(private.iterdir()) == before
 
 
+@pytest.mark.thorough
 def test_also_while_somebody_writes_it_and_what_was_committed_is_seen(mirror: Mirror) -> None:
     private = mirror.root / ".pypimirror"
     with closing(sqlite3.connect(private / "catalog.sqlite")) as writer:
@@ -147,6 +148,7 @@ def test_nothing_is_written_through_it(mirror: Mirror) -> None:
         connection.exec_driver_sql("DELETE FROM runs")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 @pytest.mark.parametrize("kind", ["read-only", "full"])
 def test_on_a_disk_that_is_full_or_read_only(mirror: Mirror, kind: str) -> None:

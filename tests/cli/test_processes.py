@@ -80,6 +80,7 @@ def test_a_page_that_never_comes_does_not_keep_a_run(
     assert mirror.query("SELECT state FROM runs")[0]["state"] == "cancelled"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_signal_ends_batches_that_are_side_by_side(
     start: Start, mirror: Mirror, simulator: Simulator

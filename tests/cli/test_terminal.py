@@ -16,6 +16,7 @@ from tests.cli.terminal import AtTerminal, screen
 from tests.cli.terminal import terminal as terminal
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
+from tests.sampling import sample
 from tests.simulator import Simulator, Status
 
 #: What is run below at a terminal of 80 columns, in this order, with how it ends.
@@ -83,7 +84,7 @@ def test_bars_say_how_much_is_done_and_go_when_it_is(some: Mirror, terminal: AtT
     assert not any("━" in line for line in seen.lines)
 
 
-@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("width", sample([80, 40], 80))
 def test_a_run_is_named_whole_however_narrow_it_is(
     some: Mirror, terminal: AtTerminal, width: int
 ) -> None:
@@ -98,7 +99,9 @@ def test_a_run_is_named_whole_however_narrow_it_is(
     assert sha256["h"].lower() in status
 
 
-@pytest.mark.parametrize(("term", "no_color"), [("xterm-256color", "1"), ("dumb", "")])
+@pytest.mark.parametrize(
+    ("term", "no_color"), sample([("xterm-256color", "1"), ("dumb", "")], ("dumb", ""))
+)
 def test_nothing_hangs_on_colours(
     some: Mirror, terminal: AtTerminal, term: str, no_color: str
 ) -> None:
@@ -112,6 +115,7 @@ def test_nothing_hangs_on_colours(
     assert terminal("sync", "--inline").has_colours
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(
     shutil.which("bash") is None or not PROGRAM.exists(), reason="bash asks what is installed"
 )

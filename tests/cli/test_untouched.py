@@ -22,6 +22,7 @@ from tests.cli.conftest import Command
 from tests.cli.test_resting import LIGHT, disturb, history, work
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 VERIFY = ("verify", "--quick", "--json")
@@ -128,7 +129,10 @@ TOUCHED: dict[str, Callable[[Mirror], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", TOUCHED)
+@pytest.mark.parametrize(
+    "how",
+    sample(TOUCHED, "bytes that are not proven", "somebody has worked", "one that found faults"),
+)
 def test_whatever_was_touched_is_left_to_a_whole_verification(seen: Mirror, how: str) -> None:
     TOUCHED[how](seen)
     before = seen.query("SELECT count(*) AS n FROM runs")[0]["n"]
@@ -136,6 +140,7 @@ def test_whatever_was_touched_is_left_to_a_whole_verification(seen: Mirror, how:
     assert seen.query("SELECT count(*) AS n FROM runs")[0]["n"] == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("more", [("--repair",), ("--max-age", "7d"), ("--max-duration", "2h")])
 def test_other_verifications_are_whole_ones(seen: Mirror, more: tuple[str, ...]) -> None:
     assert resting.attempt((*VERIFY, *more)) is None

@@ -123,6 +123,7 @@ def test_an_interrupt_leaves_a_record_and_a_sound_mirror(
     assert mirror.holds(file)
 
 
+@pytest.mark.thorough
 def test_killed_while_it_repairs_no_page_links_to_the_bad_file(
     start: Start, mirror: Mirror, simulator: Simulator
 ) -> None:

@@ -13,6 +13,7 @@ from tests.checker import check
 from tests.corpus.build import make_sdist
 from tests.crash.harness import Victim, leftovers, update
 from tests.mirror import Mirror, offer
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 SIZE = 4 << 20
@@ -83,7 +84,7 @@ def test_a_disk_that_fills_up_during_a_download(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("of", ["bytes", "names"])
+@pytest.mark.parametrize("of", sample(["bytes", "names"], "names"))
 def test_a_disk_that_is_nearly_full(
     victim: Victim, simulator: Simulator, disk: Path, tmp_path: Path, of: str
 ) -> None:

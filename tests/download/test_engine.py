@@ -226,6 +226,7 @@ def test_faults_cost_other_jobs_nothing(simulator: Simulator, tmp_path: Path) ->
     assert len(failed) == len(broken) - 2
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_thousand_connections(simulator: Simulator, tmp_path: Path) -> None:
     """As many as are asked for, above the usual soft limit of open files."""

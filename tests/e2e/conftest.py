@@ -12,6 +12,7 @@ import pytest
 from tests.e2e import upstream
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import Recorder, serve, static
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 
@@ -66,7 +67,7 @@ def on_disk(corpus_mirror: Mirror) -> str:
     return f"{corpus_mirror.root.as_uri()}/simple/"
 
 
-@pytest.fixture(params=["served", "plain", "on_disk"])
+@pytest.fixture(params=sample(["served", "plain", "on_disk"], "served"))
 def index(request: pytest.FixtureRequest) -> str:
     """The mirror's index, by each way to serve it."""
     url: str = request.getfixturevalue(request.param)
@@ -80,7 +81,7 @@ def recorder(served: str) -> Iterator[Recorder]:
         yield recorder
 
 
-@pytest.fixture(params=["served", "plain"])
+@pytest.fixture(params=sample(["served", "plain"], "served"))
 def recorded(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     """The mirror over HTTP in JSON and in HTML, with a note of what is asked of it."""
     with Recorder(request.getfixturevalue(request.param)) as recorder:

@@ -139,6 +139,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         yield chain
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_mirror_of_the_corpus_mirror_equals_it(corpus_mirror: Mirror, tmp_path: Path) -> None:
     with serve(corpus_mirror) as url:
@@ -152,6 +153,7 @@ def test_a_mirror_of_the_corpus_mirror_equals_it(corpus_mirror: Mirror, tmp_path
     assert trees.touches(second.root) == before
 
 
+@pytest.mark.thorough
 def test_over_json_both_trees_are_equal_to_the_byte(unchanged: Chain) -> None:
     assert unchanged.difference() == {}
     assert trees.check(unchanged.second.root) == 5 * 6 + 1
@@ -162,6 +164,7 @@ def test_over_json_both_trees_are_equal_to_the_byte(unchanged: Chain) -> None:
     assert simple_page(unchanged.second, "beta")["project-status"]["reason"] == REASON
 
 
+@pytest.mark.thorough
 def test_nothing_new_costs_the_second_mirror_one_request(unchanged: Chain) -> None:
     before = trees.touches(unchanged.second.root)
     assert unchanged.follow() == []
@@ -239,6 +242,7 @@ def test_a_new_release_flows_through_and_nothing_else_is_asked_for(chain: Chain)
     assert chain.recorder.wheels == {name}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_new_project_flows_through(chain: Chain) -> None:
     chain.upstream.add_file("new-project", *make_sdist("new-project", "1.0"))
@@ -257,6 +261,7 @@ def test_a_yank_and_its_end_flow_through(chain: Chain) -> None:
         assert chain.recorder.wheels == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_withdrawn_file_flows_through(chain: Chain) -> None:
     chain.upstream.file("withdrawn-1.0.tar.gz").remove()
@@ -266,6 +271,7 @@ def test_a_withdrawn_file_flows_through(chain: Chain) -> None:
     assert (chain.second.root / "packages/withdrawn/withdrawn-1.0.tar.gz").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_deleted_project_flows_through(chain: Chain) -> None:
     chain.upstream.delete_project("deleted")
@@ -273,6 +279,7 @@ def test_a_deleted_project_flows_through(chain: Chain) -> None:
     assert not (chain.second.root / "simple/deleted").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_quarantined_project_flows_through_and_comes_back(chain: Chain) -> None:
     chain.upstream.project("quarantined").quarantine(REASON)

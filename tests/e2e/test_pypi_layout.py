@@ -26,6 +26,7 @@ def pypi(corpus_directory: Path) -> Iterator[Simulator]:
         yield simulator
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_paths_are_those_of_the_upstream_and_install(
     pypi: Simulator, pip_wheels: dict[str, Path], tmp_path: Path

@@ -99,6 +99,7 @@ def small(corpus_directory: Path) -> Iterator[Artifactory]:
         yield server
 
 
+@pytest.mark.thorough
 def test_a_server_like_artifactory_is_mirrored_completely_and_then_left_alone(
     artifactory: Artifactory, corpus_directory: Path, pip_wheels: dict[str, Path], tmp_path: Path
 ) -> None:

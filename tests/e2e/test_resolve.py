@@ -81,6 +81,7 @@ def test_pip_chooses_the_same_before_a_cutoff(
         assert '"versions": ["25.0", "24.2"]' in call(*command)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
 def test_pip_lists_the_same_versions(
@@ -163,6 +164,7 @@ def test_uv_resolves_from_core_metadata_without_a_wheel(recorded: Recorder, want
     assert recorded.wheels == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
 def test_pip_resolves_from_core_metadata_and_fetches_only_what_it_chose(

@@ -137,6 +137,7 @@ def other_queue(deployed: Deployed) -> str:
     return "other"
 
 
+@pytest.mark.thorough
 def test_adhoc(deployed: Deployed, config: Path, simulator: Simulator) -> None:
     """As a person starts it; with four task runs for the batch."""
     simulator.add_file("one", *make_wheel("one", "1.0"))
@@ -423,6 +424,8 @@ def test_a_flow_run_that_is_killed(deployed: Deployed, config: Path, simulator: 
     wait_for(lambda: not any(map(is_running, family)), 30)
 
 
+@pytest.mark.newest
+@pytest.mark.thorough
 def test_schedule(deployed: Deployed) -> None:
     """A deployment with a cron schedule gets its runs, and they run."""
     of_schedule = {"deployment_id": {"any_": [deployed.ids["scheduled"]]}}

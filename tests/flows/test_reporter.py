@@ -26,6 +26,7 @@ sync(sys.argv[1])
 """
 
 
+@pytest.mark.thorough
 def test_lanes_and_children_are_seen_in_their_flow_run(
     stack: Stack, config: Path, simulator: Simulator
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_stage_alone_is_tried_again(
     assert set(states.values()) == {"COMPLETED"}
 
 
+@pytest.mark.thorough
 def test_but_not_for_ever(
     monkeypatch: pytest.MonkeyPatch, config: Path, simulator: Simulator
 ) -> None:

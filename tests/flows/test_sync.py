@@ -134,6 +134,7 @@ class TestInProcess:
         assert skipped["state_type"] == "CANCELLED"
         assert skipped["state"]["message"].startswith("Skipped: run 20260101-031700-0a1b2c, ")
 
+    @pytest.mark.thorough
     def test_whoever_waited_in_vain_is_told(self, stack: Stack, config: Path) -> None:
         with lock_of(config):
             document = stack.pypimirror("sync", "--wait", "1s", "--config", config, code=4)
@@ -162,6 +163,7 @@ class TestInProcess:
         assert totals["download"] == "failed"
         assert totals["publish"] == "completed"
 
+    @pytest.mark.thorough
     def test_cancel_without_a_worker(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:
@@ -242,6 +244,7 @@ class TestInProcess:
         assert simulator.downloads("held-1.0-py3-none-any.whl") == 1
         assert check(config.parent / "mirror") == []
 
+    @pytest.mark.thorough
     def test_the_next_run_says_how_one_ended_that_prefect_did_not_hear_of(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:

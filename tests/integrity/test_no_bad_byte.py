@@ -142,6 +142,7 @@ def test_on_the_wire(mirror: Mirror, simulator: Simulator, times: int | None) ->
     mirror.check()
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(240)
 def test_an_index_that_changes_its_mind_while_everything_fails(
     mirror: Mirror, simulator: Simulator

@@ -113,6 +113,7 @@ def test_a_dry_run_on_one_host_and_a_sync_on_another_do_not_mix(
     assert [entry["project"] for entry in json.loads(out)["fetch"]] == ["idna"]
 
 
+@pytest.mark.thorough
 def test_a_dead_host_is_waited_for_and_its_run_is_closed_with_what_it_had_done(
     hosts: Hosts, simulator: Simulator
 ) -> None:

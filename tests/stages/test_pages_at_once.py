@@ -61,6 +61,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, simulator: Simulator) -> Watch:
     return Watch(monkeypatch)
 
 
+@pytest.mark.thorough
 def test_large_pages_are_held_one_at_a_time(mirror: Mirror, watch: Watch) -> None:
     mirror.configure(select={"exclude": ["large0==1.0"]})
     assert mirror.sync().state == "completed"

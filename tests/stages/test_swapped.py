@@ -14,12 +14,14 @@ import pytest
 from pypimirror import regular
 from pypimirror.model import Reason
 from tests.mirror import Mirror, offer, reasons
+from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
 from tests.stages.test_recheck import verify
 from tests.test_regular import THINGS
 
 #: What a rename does not replace: it is in the way until somebody moves it.
 STAYS = {"directory"}
+MOVED = [thing for thing in THINGS if thing not in STAYS]
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def put(path: Path, thing: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["", ".metadata"])
-@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("thing", sample(THINGS, "fifo", "link to a file"))
 def test_whatever_stands_in_a_files_place_is_found_and_mended_by_a_rename(
     mirror: Mirror, held: list[IndexFile], thing: str, end: str
 ) -> None:
@@ -66,7 +68,7 @@ def test_whatever_stands_in_a_files_place_is_found_and_mended_by_a_rename(
 
 
 @pytest.mark.parametrize("page", ["simple/six/index.html", "simple/index.v1_json"])
-@pytest.mark.parametrize("thing", [thing for thing in THINGS if thing not in STAYS])
+@pytest.mark.parametrize("thing", sample(MOVED, "fifo", "link to a file"))
 def test_whatever_stands_in_a_pages_place_is_found_and_mended(
     mirror: Mirror, held: list[IndexFile], thing: str, page: str
 ) -> None:

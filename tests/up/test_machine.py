@@ -70,6 +70,7 @@ def test_a_second_interrupt_ends_everything_at_once(tmp_path: Path) -> None:
         assert all(map(is_gone, [*family, worker]))
 
 
+@pytest.mark.thorough
 def test_a_part_that_is_given_up_ends_the_others(tmp_path: Path) -> None:
     with machine(tmp_path, web=GOOD, server=BAD.format(code=1), worker=GOOD) as process:
         said, _ = process.communicate(timeout=60)

@@ -118,6 +118,7 @@ def test_bomb_by_count_in_a_zip() -> None:
     assert check(content, f"{STEM}.zip").entries == 100_000
 
 
+@pytest.mark.thorough
 def test_bomb_by_count_in_a_tar() -> None:
     one = tarfile.TarInfo(f"{STEM}/x").tobuf()
     content = gzip.compress(one * 300_000, 1)
@@ -190,6 +191,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str) -> None
     assert int(done.stdout) < 24, f"{done.stdout} MB"
 
 
+@pytest.mark.thorough
 def test_record_of_a_hundred_million_lines() -> None:
     """What is packed in a few kilobytes must not become a list."""
     files = {
