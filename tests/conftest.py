@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -238,6 +239,15 @@ def forked_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Children of runs start in no time, where that is not what is tested."""
     if request.node.nodeid.startswith(FORKING) and zygote.is_possible():
         monkeypatch.setattr(children, "_start", zygote.start)
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """What a test says of the log, as `--quiet` does in this process, ends with it."""
+    logger = logging.getLogger("pypimirror")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture
