@@ -289,6 +289,7 @@ class ExplainedFile(Verdict):
     file: str
     metadata_only: bool
     state: str | None
+    last_error: str | None
 
 
 class Explanation(Verdict):

@@ -143,6 +143,10 @@ def _runs(figures: _Figures, connection: Connection, now: float) -> None:
         size = counts.get("bytes_downloaded", 0)
         figures.set("last_run_downloaded_bytes", told, size, command=command)
         found = statistics.failures_by_reason(connection, row.id)
+        denied = counts.get("files_denied", 0)
+        told = "Files that a policy of the upstream keeps back, and that are no failures."
+        figures.set("last_run_denied", told, denied, command=command)
+        found[Reason.DENIED] = max(0, found.get(Reason.DENIED, 0) - denied)
         told = "What failed in it, by reason."
         for reason in Reason:
             number = found.get(reason.value, 0)

@@ -23,11 +23,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    case,
     literal_column,
 )
 
 from pypimirror.catalog.addresses import Address
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import DENIED_ERROR, State
 
 metadata = MetaData(
     naming_convention={
@@ -131,6 +132,10 @@ _withdrawn: ColumnElement[int] = literal_column(str(int(State.WITHDRAWN)))
 IS_LEAVING = and_(files.c.gone.is_not(None), files.c.state != _withdrawn)
 Index("ix_files_leaving", files.c.id, sqlite_where=IS_LEAVING)
 IS_WITHDRAWN = files.c.state == _withdrawn
+#: Whether `states.word` is that of what the upstream keeps back: 1 or 0.
+IS_DENIED = case(
+    (and_(files.c.state == State.FAILED, files.c.last_error.startswith(DENIED_ERROR)), 1), else_=0
+)
 Index("ix_files_past", files.c.id, sqlite_where=IS_WITHDRAWN)
 _held = files.c.withdrawn_at.is_not(None)
 Index("ix_files_withdrawn", files.c.withdrawn_at, sqlite_where=_held)

@@ -57,6 +57,24 @@ DUE = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
 #: that was wrong, and does not count.
 LONGEST_WAIT = 86_400.0
 
+#: The word for what failed since a policy of the upstream keeps it back: its `model.Reason`.
+DENIED = "denied"
+#: How the last error of such a file begins.
+DENIED_ERROR = f"{DENIED}: "
+
+
+def word(state: int, last_error: str | None) -> str:
+    """Return the word for where a file stands, for people and JSON.
+
+    What the upstream keeps back is no failure of the mirror's, and has a word of its own.
+    """
+    is_denied = state == State.FAILED and (last_error or "").startswith(DENIED_ERROR)
+    return DENIED if is_denied else State(state).label
+
+
+#: All that `word` returns.
+WORDS = (*(state.label for state in State), DENIED)
+
 #: States in which something is left to do.
 OPEN = DUE | {State.FETCHED, State.VERIFIED}
 #: States in which verified bytes are in place.

@@ -14,8 +14,8 @@ import msgspec
 from sqlalchemy import Connection, Row, func, select
 
 from pypimirror.catalog import projects as project_queries
-from pypimirror.catalog.schema import failures, files, lists, projects, runs
-from pypimirror.catalog.states import COMPLETED, OPEN, PROVEN, RUNNING, State
+from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
+from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
 
 _MARK = "statistics"
 
@@ -83,15 +83,17 @@ def last(connection: Connection) -> Statistics | None:
 def backlog(connection: Connection) -> dict[str, int]:
     """Return how many files wait for something, by the word for their state; at most `MOST`."""
     waiting = (
-        select(files.c.state)
+        select(files.c.state, IS_DENIED.label("denied"))
         .join(projects)
         .where(projects.c.todo.is_(True), files.c.state.in_(list(OPEN)), files.c.gone.is_(None))
         .limit(MOST)
         .subquery()
     )
-    query = select(waiting.c.state, func.count()).group_by(waiting.c.state)
-    found = {row[0]: row[1] for row in connection.execute(query)}
-    return {state.label: found.get(state, 0) for state in sorted(OPEN)}
+    by = waiting.c.state, waiting.c.denied
+    found = dict.fromkeys((*(state.label for state in sorted(OPEN)), DENIED), 0)
+    for state, denied, number in connection.execute(select(*by, func.count()).group_by(*by)):
+        found[DENIED if denied else State(state).label] = number
+    return found
 
 
 def backlog_projects(connection: Connection) -> int:

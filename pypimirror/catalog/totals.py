@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, case, func, select, union
 
 from pypimirror.catalog.projects import get_mark, set_mark
-from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
-from pypimirror.catalog.states import OPEN, PROVEN, State
+from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
+from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
 
 #: Its value: projects, files, bytes and linked files, in this order.
 _MARK = "held"
@@ -71,7 +71,7 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
 
 def by_state(connection: Connection) -> tuple[dict[str, int], int]:
     """Return how many files are in each state, by its word, and the bytes of what is proven."""
-    columns = files.c.id, files.c.state, files.c.size
+    columns = files.c.id, files.c.state, files.c.size, IS_DENIED.label("denied")
     is_open = files.c.state.in_(list(OPEN))
     unfinished = union(
         select(*columns).join(projects).where(projects.c.todo.is_(True), is_open),
@@ -80,13 +80,16 @@ def by_state(connection: Connection) -> tuple[dict[str, int], int]:
     ).subquery()
     # Only of what is proven: an upstream may claim sizes whose sum no column holds.
     proven = case((unfinished.c.state == State.VERIFIED, unfinished.c.size))
-    query = select(unfinished.c.state, func.count(), func.sum(proven))
-    counted = {row[0]: row for row in connection.execute(query.group_by(unfinished.c.state))}
-    found = {state.label: counted[state][1] if state in counted else 0 for state in State}
+    by = unfinished.c.state, unfinished.c.denied
+    found, verified = dict.fromkeys(WORDS, 0), 0
+    for state, denied, number, size in connection.execute(
+        select(*by, func.count(), func.sum(proven)).group_by(*by)
+    ):
+        found[DENIED if denied else State(state).label] = number
+        verified += int(size or 0)
     whole = held(connection)
     found[State.PUBLISHED.label] = whole.files
     found[State.LINKED.label] = whole.linked
     withdrawn = select(func.count()).select_from(files).where(IS_WITHDRAWN)
     found[State.WITHDRAWN.label] = connection.scalar(withdrawn) or 0
-    verified = counted[State.VERIFIED][2] if State.VERIFIED in counted else 0
-    return found, whole.size + int(verified or 0)
+    return found, whole.size + verified

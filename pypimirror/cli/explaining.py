@@ -45,7 +45,7 @@ def _row(entry: FileExplanation) -> tuple[str, ...]:
     return (
         entry.file,
         "linked" if entry.is_linked else _word(entry.verdict),
-        _why(entry.verdict),
+        _why_of(entry),
         when(entry.verdict.until),
         entry.state or "",
     )
@@ -53,6 +53,11 @@ def _row(entry: FileExplanation) -> tuple[str, ...]:
 
 def _word(verdict: Verdict) -> str:
     return "in" if verdict.selected else "out"
+
+
+def _why_of(entry: FileExplanation) -> str:
+    failed = entry.last_error is not None and entry.verdict.selected
+    return _why(entry.verdict) + (f"; the last try failed: {entry.last_error}" if failed else "")
 
 
 def _why(verdict: Verdict) -> str:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pypimirror import documents
 from pypimirror.catalog import files, leaving, projects, runs, totals
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import word
 from pypimirror.cli import proofs, show, table
 from pypimirror.cli import totals as stages
 from pypimirror.cli.amounts import amount, when
@@ -121,7 +121,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
         "files": [
             {
                 "file": file.filename,
-                "state": State(file.state).label,
+                "state": word(file.state, file.last_error),
                 "proof": proofs.document(file),
                 "size": file.size,
                 "sha256": file.sha256.hex() if file.sha256 else None,

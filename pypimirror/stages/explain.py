@@ -19,7 +19,7 @@ from sqlalchemy import Row
 from pypimirror import documents, interrupts
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import DENIED, DENIED_ERROR, DUE, word
 from pypimirror.config import Config, ConfigError
 from pypimirror.download.protocol import PageResult
 from pypimirror.model import Problem, ProjectName, ProjectPage, Reason
@@ -49,6 +49,7 @@ class FileExplanation:
     verdict: Verdict
     state: str | None  #: where it stands in this mirror; None where the catalog has it not
     is_linked: bool = False  #: whether pages only lead to it at the upstream; the verdict says why
+    last_error: str | None = None  #: of the last try to get it, where it failed
 
     def as_json(self) -> documents.ExplainedFile:
         """Return the entry as JSON shows it."""
@@ -58,6 +59,7 @@ class FileExplanation:
             **verdict,
             "metadata_only": self.is_linked,
             "state": self.state,
+            "last_error": self.last_error,
         }
 
 
@@ -143,7 +145,8 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         return Explanation(project, _kept(held, gone), None, [_left(row, gone) for row in held])
     files_known = {row.filename: HeldFile.of(row) for row in held}
     page, _ = believed(page, files_known)
-    states = {row.filename: State(row.state).label for row in held}
+    states = {row.filename: word(row.state, row.last_error) for row in held}
+    errors = {row.filename: row.last_error for row in held if row.state in DUE}
     turned_away = _refused(run, project)
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())
@@ -169,7 +172,9 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         found.append(FileExplanation(name, _OF_A_VARIANT, states.pop(name, None)))
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(_left(row, absent) for row in held if row.filename in states)
-    found = [_with_refusal(entry, turned_away) for entry in found]
+    found = [
+        _with_error(_with_refusal(entry, turned_away), errors.get(entry.file)) for entry in found
+    ]
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
 
 
@@ -186,6 +191,20 @@ def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> Fil
         return entry
     fact = f"{problem.message} (as the last run saw it)"
     return replace(entry, verdict=Verdict(False, problem.reason.value, fact))
+
+
+def _with_error(entry: FileExplanation, error: str | None) -> FileExplanation:
+    """Say of what is selected and not here why the last try failed.
+
+    What the upstream keeps back is mirrored no more than what it does not have.
+    """
+    if error is None or not entry.verdict.selected or entry.is_linked:
+        return entry
+    entry = replace(entry, last_error=error)
+    if entry.state != DENIED:
+        return entry
+    fact = f"{error.removeprefix(DENIED_ERROR)} (as the last try saw it)"
+    return replace(entry, verdict=Verdict(False, DENIED, fact))
 
 
 def _linked(
@@ -213,7 +232,8 @@ def _facts(run: Run, project: ProjectName) -> str | None:
 
 def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
     """Say of a file that no page offers why it is here or not."""
-    return FileExplanation(row.filename, _kept([row], verdict), State(row.state).label)
+    state = word(row.state, row.last_error)
+    return FileExplanation(row.filename, _kept([row], verdict), state)
 
 
 def _kept(held: Sequence[Row[Any]], verdict: Verdict) -> Verdict:

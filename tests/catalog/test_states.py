@@ -8,8 +8,17 @@ import pytest
 
 from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.states import DUE, MOVES, OPEN, PROVEN, IllegalMoveError, State
-from pypimirror.model import ProjectName
+from pypimirror.catalog.states import (
+    DENIED,
+    DUE,
+    MOVES,
+    OPEN,
+    PROVEN,
+    IllegalMoveError,
+    State,
+    word,
+)
+from pypimirror.model import ProjectName, Reason
 
 #: The numbers are in databases: they never change.
 NUMBERS = {
@@ -100,3 +109,11 @@ def test_a_move_sets_what_its_rows_name(catalog: Catalog) -> None:
         files.move(connection, State.VERIFIED, [], 2)
         found = [(r.id, r.size, r.sha256) for r in connection.execute(files.files.select())]
     assert found == [(n, n * 10, bytes([n])) for n in ids]
+
+
+def test_what_an_upstream_keeps_back_has_the_word_of_its_reason() -> None:
+    """`backoff.after_failure` writes the reason in front; a proven file may have failed a try."""
+    said = f"{Reason.DENIED}: kept back"
+    assert word(State.FAILED, said) == DENIED == Reason.DENIED
+    assert word(State.PUBLISHED, said) == "published"
+    assert word(State.FAILED, "missing: denied: x") == word(State.FAILED, None) == "failed"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, listing, offer, offer_sdist
-from tests.simulator import Simulator
+from tests.simulator import Simulator, Status
 from tests.simulator.index import EPOCH
 
 
@@ -23,10 +23,10 @@ def test_each_file_is_explained_and_nothing_is_changed(
     assert document["files"] == [
         {"file": old.filename, "selected": True, "rule": None, "fact": None,
          "until": None, "until_iso": None,
-         "metadata_only": False, "state": "published"},
+         "metadata_only": False, "state": "published", "last_error": None},
         {"file": new.filename, "selected": False, "rule": "select.prereleases",
          "fact": "version 2.0rc1, by file name", "until": None, "until_iso": None,
-         "metadata_only": False, "state": None},
+         "metadata_only": False, "state": None, "last_error": None},
     ]  # fmt: skip
     assert listing(mirror.root, without=".pypimirror") == before
     told = run("explain", "six", new.filename)
@@ -47,7 +47,7 @@ def test_it_is_said_which_files_stay_at_the_upstream_and_which_cannot(
         "file": old.filename, "selected": True, "rule": "select.metadata_only",
         "fact": "'six<2' names version 1.0", "until": None, "until_iso": None,
         "metadata_only": True,
-        "state": "linked",
+        "state": "linked", "last_error": None,
     }  # fmt: skip
     assert not found[new.filename]["metadata_only"] and found[new.filename]["selected"]
     assert (found[bare.filename]["selected"], found[bare.filename]["rule"]) == (False, "no-proof")
@@ -159,3 +159,39 @@ def test_it_is_said_that_a_page_is_empty_and_who_is_not_asked(
             "page of sim0 has no files; upstreams after it are not asked"
             in run("explain", "six").out
         )
+
+
+def test_what_the_upstream_keeps_back_is_told_apart_everywhere(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    """A file that a policy firewall denies is mirrored no more than one that is refused."""
+    _, denied, lost = offer(simulator, "six", "1.0", "2.0", "3.0")
+    simulator.fault(denied, Status(403, body=b'{"message": "held for review"}'))
+    simulator.fault(lost, Status(404))
+    assert run("sync", "--inline", "--quiet").code == 1
+    found = {entry["file"]: entry for entry in run("explain", "six", "--json").json["files"]}
+    entry = found[denied.filename]
+    assert (entry["selected"], entry["rule"], entry["state"]) == (False, "denied", "denied")
+    assert "held for review" in entry["fact"] and "held for review" in entry["last_error"]
+    failed = found[lost.filename]
+    assert (failed["selected"], failed["state"]) == (True, "failed")
+    assert failed["last_error"].startswith("missing: ")
+    told = run("explain", "six").out
+    assert "held for review" in told and "the last try failed: missing: " in told
+    counted = run("status", "--json").json["files"]
+    assert (counted["failed"], counted["denied"]) == (1, 1)
+    assert "1 denied" in run("status").out
+    states = {
+        f["file"]: f["state"] for f in run("status", "six", "--json").json["projects"][0]["files"]
+    }
+    assert (states[denied.filename], states[lost.filename]) == ("denied", "failed")
+    figures = {
+        (sample["name"], *sample["labels"].values()): sample["value"]
+        for sample in run("metrics", "--json").json["metrics"]
+    }
+    assert figures["pypimirror_files", "denied"] == figures["pypimirror_files", "failed"] == 1
+    assert figures["pypimirror_backlog_files", "denied"] == 1
+    assert figures["pypimirror_backlog_files", "failed"] == 1
+    assert figures["pypimirror_last_run_denied", "sync"] == 1
+    assert figures["pypimirror_last_run_failures", "sync", "denied"] == 0
+    assert figures["pypimirror_last_run_failures", "sync", "missing"] == 1
