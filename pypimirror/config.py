@@ -97,6 +97,13 @@ class Config(BaseSettings):
         """Let the environment win over the file, which comes in as init arguments."""
         return env_settings, init_settings
 
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_used_at_all(cls, values: Any) -> Any:
+        if fault := faults.unusable(values):
+            raise ValueError(fault)
+        return values
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Config:
         names = [upstream.name for upstream in self.upstream]
@@ -187,6 +194,8 @@ def load(path: Path | None = None) -> Config:
         values = tomllib.loads(texts.decode(content))
     except (tomllib.TOMLDecodeError, texts.TextError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
+    except (RecursionError, ValueError) as error:  # what Python bounds and TOML does not
+        raise ConfigError(f"{file}: cannot be read: {faults.bound(error)}") from error
     config = parse(values, source=file)
     config._key = sources.key(file, content)
     return config
@@ -204,8 +213,8 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     except SettingsError as error:  # on a variable that is not JSON
         section = str(error).partition('"')[2].partition('"')[0]
         raise ConfigError(faults.not_json(section)) from error
-    except ValueError as error:
-        raise ConfigError(f"environment: {error}") from error
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"environment: {faults.bound(error)}") from error
     base = source.absolute().parent
 
     def placed(path: Path | None) -> Path | None:
@@ -217,6 +226,8 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     for key, path in (("publish.changes", changes), ("metrics.textfile", textfile)):
         if path and (why := outputs.fault(path, directory, [source.absolute()])):
             raise ConfigError(f"{source}: {key}: {path} {why}")
+    if why := outputs.fault_of_catalog(mirror.catalog, directory):
+        raise ConfigError(f"{source}: mirror.catalog: {why}")
     return config.model_copy(
         update={
             "mirror": mirror,

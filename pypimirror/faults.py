@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pypimirror.sizes import WORDS as _SIZE
@@ -16,6 +16,9 @@ from pypimirror.sources import PREFIX
 
 _LIST = 'must be a list, such as ["six", "idna"]'
 _WHOLE = "must be a whole number"
+
+#: Of the largest number that a database holds, but for the sign.
+_BITS = 63
 
 #: Sections of which there may be several.
 _SECTIONS = (("upstream",), ("select", "rules"))
@@ -71,7 +74,39 @@ def not_json(section: str) -> str:
         if f"{name.upper()}__".startswith(f"{PREFIX}{section}__".upper()):
             try:
                 json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 found.append(name)
     example = """must be JSON, such as '["six", "idna"]' for a list"""
     return f"environment: {' or '.join(found)}: {example}"
+
+
+def bound(error: Exception) -> str:
+    """Return what is wrong with a value that is beyond a bound of Python's own."""
+    if isinstance(error, RecursionError):
+        return "lists or tables are nested too deeply; no key needs more than three levels"
+    if "integer string conversion" in str(error):
+        return "a whole number has too many digits; no key needs more than twenty"
+    return str(error)
+
+
+def unusable(values: object) -> str | None:
+    """Return what is wrong with a value that TOML can have and nothing here can use, or None.
+
+    That is a text or a name with a NUL, which no system has in a path, and a whole number that no
+    database holds. Whatever is given one raises an error that names no key.
+    """
+    waiting = [("", values)]
+    while waiting:
+        where, value = waiting.pop()
+        if (isinstance(value, str) and "\0" in value) or "\0" in where:
+            shown = where.replace("\0", "\\u0000")
+            return f"{shown}: has a NUL (\\u0000), which no name, path or address can have"
+        if isinstance(value, int) and value.bit_length() > _BITS:
+            return f"{where}: is a larger number than any key can have"
+        parts: Iterable[tuple[object, object]] = ()
+        if isinstance(value, Mapping):
+            parts = value.items()
+        elif isinstance(value, list | tuple):
+            parts = enumerate(value)
+        waiting.extend((f"{where}.{name}" if where else str(name), part) for name, part in parts)
+    return None

@@ -18,8 +18,11 @@ _BUFFER = 1 << 16  #: bytes
 #: operator may widen them afterwards; no run does, or narrows them.
 PRIVATE = 0o700
 
-#: What is this program's own in the mirror root.
-OWN = ("simple", "packages", "pypi", ".pypimirror")
+#: What is served of the mirror root.
+SERVED = ("simple", "packages", "pypi")
+
+#: What is this program's own there.
+OWN = (*SERVED, ".pypimirror")
 
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"

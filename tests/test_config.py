@@ -357,6 +357,38 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> Non
         load(tmp_path / "p.toml")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[mirror]\ndirectory = 'mirror%s'", "mirror.directory: has a NUL"),
+        ("[mirror]\ncatalog = 'sqlite:///c%s.db'", "mirror.catalog: has a NUL"),
+        ("[[upstream]]\nca_file = '%s'", "upstream.0.ca_file: has a NUL"),
+        ("[publish]\nchanges = '%s'", "publish.changes: has a NUL"),
+        ("[metrics]\ntextfile = '%s.prom'", "metrics.textfile: has a NUL"),
+        ("[select]\nprojects = ['six', '-r %s']", "select.projects.1: has a NUL"),
+        ("'a%s' = 1", "a\\u0000: has a NUL"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a = " + "{a=" * 5000 + "1" + "}" * 5000, "nested too deeply"),
+        ("[delete]\nmax_count = " + "9" * 5000, "too many digits"),
+        ("[delete]\nmax_count = 0x" + "f" * 5000, "delete.max_count: is a larger number than"),
+    ],
+)
+def test_what_toml_allows_and_nothing_can_use_is_told_as_a_fault_of_the_file(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    message = fault(text.replace("'", '"').replace("%s", "\\u0000"), tmp_path)
+    assert message.startswith(f"{tmp_path / 'pypimirror.toml'}: ")
+    assert told in message
+
+
+@pytest.mark.parametrize("value", ["[" * 50_000, '[{"newest": ' + "9" * 5000 + "}]"])
+def test_what_json_allows_and_nothing_can_use_is_told_as_a_fault_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("PYPIMIRROR_UPSTREAM", value)
+    assert fault("", tmp_path).startswith("environment: ")
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a directory and no file"):
         load(tmp_path)
@@ -507,3 +539,34 @@ def test_a_tilde_is_the_home_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.M
     assert config.directory == tmp_path / "home/mirror"
     assert config.download.ca_file == tmp_path / "home/ca.pem"
     assert config.publish.changes == tmp_path / "~nobody-here/changes"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_served"),
+    [
+        ("sqlite:///{root}/simple/c.db", True),
+        ("sqlite+pysqlite:///{root}/packages/six/c.db?timeout=5", True),
+        ("sqlite:///file:{root}/pypi/c.db?uri=true", True),
+        ("sqlite:///{root}/%73imple/c.db", True),
+        ("sqlite:///{root}/elsewhere/../simple/c.db", True),
+        ("sqlite:///{link}/c.db", True),
+        ("sqlite:///{root}/.pypimirror/c.db", False),
+        ("sqlite:///{root}/simpler/c.db", False),
+        ("sqlite://", False),
+        ("sqlite:///:memory:", False),
+        ("postgresql:///simple", False),
+    ],
+)
+def test_no_catalog_is_put_where_it_would_be_served(
+    url: str, is_served: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "mirror"
+    (root / "simple").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root / "simple")
+    monkeypatch.chdir(root / "simple")
+    catalog = url.format(root=root, link=tmp_path / "link")
+    text = f"[mirror]\ncatalog = '{catalog}'"
+    if is_served:
+        assert "mirror.catalog: " in (said := fault(text, tmp_path)) and "is served" in said
+    else:
+        assert read(text, tmp_path).mirror.catalog == catalog

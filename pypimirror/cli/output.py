@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 #: Columns where there is no terminal: nothing is cut, or put on another line, for a program.
 UNBOUNDED = 1 << 20
+
+
+#: Signs that a terminal obeys and does not show, or that turn the direction of a line. What comes
+#: from an upstream, or from a disk that others write to, may hold any.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Return `text` with escapes in place of what a terminal obeys; lines and tabs stay."""
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Output:
@@ -53,9 +64,10 @@ class Output:
     ) -> None:
         """Print a line; with `markup`, Rich's tags in it are styles.
 
-        Commands that it names are told as they can be typed here.
+        Commands that it names are told as they can be typed here. What terminals obey in a text is
+        shown and not sent; what is no text comes from `pypimirror.cli.table`, which does the same.
         """
-        told = [typed(part) if isinstance(part, str) else part for part in parts]
+        told = [typed(visible(part)) if isinstance(part, str) else part for part in parts]
         self.console.print(*told, style=style, markup=markup, end=end)
 
 
@@ -72,6 +84,13 @@ def escape(text: str) -> str:
     return escape(text)
 
 
+class _Visible(logging.Formatter):
+    """Shows what terminals obey, as `Output` does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def set_up_logging(verbose: int, quiet: bool) -> None:
     """Send the program's log to standard error."""
     level = logging.ERROR if quiet else max(logging.DEBUG, logging.WARNING - 10 * verbose)
@@ -82,7 +101,8 @@ def set_up_logging(verbose: int, quiet: bool) -> None:
 
         handler = RichHandler(console=err.console, show_path=False, show_time=False, markup=False)
         form = "%(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler], force=True)
+    handler.setFormatter(_Visible(form))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("pypimirror").setLevel(level)
 
 

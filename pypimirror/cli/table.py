@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pypimirror.cli.output import out
+from pypimirror.cli.output import out, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -32,10 +32,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text that is shown as it is, whatever is in it."""
+    """Text that is shown as it is, whatever is in it; what a terminal obeys, as escapes."""
 
     text: str
     style: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.text.isprintable():
+            shown = visible(self.text).replace("\n", "\\n").replace("\t", "\\t")
+            object.__setattr__(self, "text", shown)
 
 
 def show(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:

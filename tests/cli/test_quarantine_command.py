@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 from pathlib import Path
 
 import pytest
 
 from pypimirror.cli.errors import Exit
+from pypimirror.cli.output import set_up_logging, visible
 from pypimirror.lock import hold
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
@@ -158,3 +161,29 @@ def test_a_hostile_file_name_does_no_harm_to_the_terminal(
     mirror.sync()
     assert name in run("quarantine").out
     assert name in run("quarantine", "explain", name).out
+
+
+def test_a_report_that_others_have_written_to_commands_no_terminal(
+    run: Command, mirror: Mirror, bad: list[IndexFile]
+) -> None:
+    """The private directory may be on a disk that others write to."""
+    reports = [path for path in kept(mirror) if path.suffix == ".json"]
+    assert len(reports) == len(bad)
+    for path in reports:
+        report = json.loads(path.read_text())
+        for key in ("file", "project", "url", "run", "message"):
+            report[key] = f"{report[key]}\x1b[2J\x9b1m\x07"
+        report["claimed"] = {"sha256\x1b[2J": "\x1b[2J"}
+        path.write_text(json.dumps(report))
+    listed = run("quarantine").out
+    told = run("quarantine", "explain", reports[0].stem).out
+    for said in (listed, told):
+        assert r"\x1b[2J\x9b1m\x07" in said
+        assert not set(said) & {"\x1b", "\x9b", "\x07"}
+
+
+def test_lines_of_the_log_command_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(verbose=0, quiet=False)
+    logging.getLogger("pypimirror").warning("read %s", "a\x1b[2J")
+    assert r"WARNING  read a\x1b[2J" in capsys.readouterr().err
+    assert visible("a\tb\nc") == "a\tb\nc"
