@@ -31,8 +31,8 @@ SERIAL                    the comment at the end of a page: `bounded.serial`
 ========================  ==============================================================
 
 Which pages count: a page without such a link is that of a project without files only where its
-title or its meta tags show it to be an index. Taking an error page for one would withdraw the
-project.
+title or its meta tags show it to be an index, and nothing that it is for people
+(`pypimirror.upstream.people`). Taking an error page for one would withdraw the project.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ from pypimirror.upstream.checks import (
     unusable,
     without_credentials,
 )
-from pypimirror.upstream.markup import Tag, decode, element_text, link_text, tags
+from pypimirror.upstream.markup import Tag, decode, link_text, tags
+from pypimirror.upstream.people import Signs
 
 # Beside a distribution under its name: the link's text may still be the distribution's.
 _BESIDE = (".asc", ".sig", ".metadata", ".provenance", ".attestation", ".md5", ".sha256", ".sha512")
@@ -72,12 +73,15 @@ _KNOWN_DATA = frozenset(
     | {"data-gpg-sig", "data-provenance"}
 )
 _KNOWN_META = frozenset({"repository-version", "project-status", "project-status-reason"})
-_ERROR_TITLE = re.compile(
-    r"\b[45][0-9][0-9]\b|error|not found|forbidden|denied|unavailable|bad gateway|time-?out"
-    r"|\b(?:log|sign)[ -]?(?:in|on)\b|just a moment|maintenance",
+# What servers call a list of files: `_INDEX_TITLE` says it by itself, `_INDEX_WORD` beside the
+# project's name.
+_INDEX_TITLE = re.compile(
+    r"\blinks? (?:for|to)\b|\bindex (?:of|for)\b|\b(?:simple|package|file|directory) index\b"
+    r"|\bdirectory(?: listing|:)|\blisting\b|/simple\b"
+    r"|\A\W*(?:simple|index|directory|packages|files)\W*\Z",
     re.I,
 )
-_INDEX_TITLE = re.compile(r"\b(?:links? for|index|directory|simple)\b", re.I)
+_INDEX_WORD = re.compile(r"\b(?:links?|index|directory|simple|files|packages)\b", re.I)
 
 
 def parse_page(body: bytes, *, url: str, project: str, charset: str | None = None) -> ProjectPage:
@@ -126,12 +130,13 @@ def _check_index(reader: _Page, url: str, project: str) -> None:
     """
     if reader.meta:
         return
-    message = "it has no links to files, and nothing else that shows it to be an index"
-    if reader.has_form or _ERROR_TITLE.search(reader.title):
-        title = printable(reader.title, 60)
-        message = f"it is no index, but a page for people, with the title {title!r}"
-    elif _INDEX_TITLE.search(reader.title):
-        return
+    message = reader.signs.fault(project)
+    if not message:
+        title = reader.signs.title
+        named = project in re.sub(r"[-_.]+", "-", title.lower()) and _INDEX_WORD.search(title)
+        if named or _INDEX_TITLE.search(title):
+            return
+        message = "it has no links to files, and nothing else that shows it to be an index"
     raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
 
 
@@ -142,8 +147,7 @@ class _Page:
         self.unused = Unused()
         self.collected = Collector(project, self.unused)
         self.meta: dict[str, str] = {}  #: without "pypi:"; of equal ones the first
-        self.title = ""
-        self.has_form = False
+        self.signs = Signs(text)
         self.links = 0  #: to distributions, usable or not
         self.warnings: list[str] = []
         self._text = text
@@ -153,6 +157,7 @@ class _Page:
 
     def read(self, tag: Tag) -> None:
         """Take one tag."""
+        self.signs.read(tag)
         match tag.name:
             case "a":
                 self._read_link(tag)
@@ -160,10 +165,6 @@ class _Page:
                 name = tag.attributes.get("name", "").lower()  # as HTML has it
                 if name.startswith("pypi:") and "content" in tag.attributes:
                     self.meta.setdefault(name[5:], tag.attributes["content"].strip())
-            case "title":
-                self.title = self.title or element_text(self._text, tag)
-            case "form":
-                self.has_form = True
             case "base" if "href" in tag.attributes and not self._has_base:
                 self._has_base = True
                 self._set_base(tag.attributes["href"].strip(_SPACE))

@@ -28,6 +28,7 @@ What a list in HTML is taken for:
   what is above it counts, nor files such as README.txt beside directories.
 * a flat page of files, where all that it leads to are files. That is no index: it is refused, with
   the line that mends it. Files beside projects are left out with a warning.
+* no list, where it is for people (`pypimirror.upstream.people`) and leads to nothing below itself.
 * nothing that is known, else: taking an error page for an empty list would mean that all projects
   are gone.
 """
@@ -172,7 +173,7 @@ def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[s
 
 def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     # Only here: most runs never meet HTML.
-    from pypimirror.upstream import markup
+    from pypimirror.upstream import markup, people
 
     text = markup.decode(body, charset)
     if "<" not in text:
@@ -186,12 +187,16 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     links: dict[str, str] = {}
     is_directory = False
     bare: set[str] = set()  # with an ending, and not linked as directories are
+    signs = people.Signs(text)
+    leads_below = False
     for tag in markup.tags(text):
+        signs.read(tag)
         if tag.name == "a" and "href" in tag.attributes:
             href = tag.attributes["href"]
             name = _linked_project(href, markup.link_text(text, tag))
             if name and _leads_up(href, base, url):
                 continue
+            leads_below = leads_below or bool(name and _leads_below(href, base, url))
             files += not name and _is_file(href)
             if name and _leads_to_directory(href):
                 is_directory = True
@@ -216,6 +221,8 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
         files += len(bare)
     if not projects and files:
         raise unusable(Reason.BAD_PAGE, FLAT.format(files), url=url)
+    if not is_index and not leads_below and (fault := signs.fault()):
+        raise unusable(Reason.BAD_PAGE, fault, url=url)
     if not projects and not is_index:
         raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
     if files and not url.startswith("file:"):  # of a directory, these are what makes the projects
@@ -235,6 +242,15 @@ def _leads_up(href: str, base: str, url: str) -> bool:
     except RefusedError:
         return False
     return link.endswith("/") and url.startswith(link)
+
+
+def _leads_below(href: str, base: str, url: str) -> bool:
+    """Whether a link leads to what is below the list, as those of nearly all lists do."""
+    try:
+        link = resolve(href.partition("#")[0].partition("?")[0].strip(), base)
+    except RefusedError:
+        return False
+    return link.startswith(_INDEX_FILE.sub("", url.partition("?")[0]).rstrip("/") + "/")
 
 
 def _is_file(href: str) -> bool:

@@ -29,7 +29,7 @@ _ATTRIBUTE = (
 _ATTRIBUTES = rf"(?:[ \t\n\r\f/]++|{re.sub(r'[(](?=[^?])', '(?:', _ATTRIBUTE)})*+>"
 # Elements whose content is text, whatever stands in it.
 _TEXT_ELEMENTS = "title|textarea|style|script|xmp|iframe|noembed|noframes"
-_WANTED = rf"(?i:a|base|meta|form|plaintext|{_TEXT_ELEMENTS})(?=[ \t\n\r\f/>])"
+_WANTED = rf"(?i:a|base|meta|form|input|plaintext|{_TEXT_ELEMENTS})(?=[ \t\n\r\f/>])"
 _SKIPPED = (
     r"(?:[^<]++"
     r"|<(?![A-Za-z/!?])"
@@ -91,7 +91,7 @@ def decode(body: bytes, charset: str | None = None) -> str:
 
 
 def tags(text: str) -> Iterator[Tag]:
-    """The opening tags of links, of `base`, `meta`, `form` and of elements of mere text.
+    """The opening tags of links, of `base`, `meta`, `form`, `input` and of elements of text.
 
     A tag, comment or element of text that is open at the end of the page is not part of it.
     """

@@ -285,7 +285,13 @@ def test_unknown_status_is_active_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["Links for six", "Index of /simple/six/", "Directory listing", "Simple index"]
+    "title",
+    [
+        *("Links for six", "Index of /simple/six/", "Directory listing", "Simple index"),
+        *("Directory listing for /simple/six/", "root/dev: links for six", "/simple/six/"),
+        *("Directory: /simple/six/", "listing directory /simple/six", "Six index", "index"),
+        *("host - /simple/six/", "Index of six/"),
+    ],
 )
 def test_a_page_without_links_is_an_empty_project(title: str) -> None:
     parsed = read(document("<h1>x</h1>", head=f"<title>{title}</title>"))
@@ -310,10 +316,29 @@ def test_a_page_that_nothing_shows_to_be_an_index_is_refused() -> None:
         document(head="<title>Sign in &middot; Example</title>"),
         document('<form action="/login"><input type="password"></form>'),
         document(anchor("/help", "help"), head="<title>Internal Server Error</title>"),
+        document(anchor("/help", "Help"), head="<title>Simple HR</title>"),
+        document(head="<title>Index Exchange</title>"),
+        document('<div id="app"></div><script src="/app.js"></script>'),
+        document('<script src="/a.js"></script>', head="<title>Simple index</title>"),
+        document('<input type="Password" name=p>', head="<title>Simple index</title>"),
     ],
 )
 def test_a_page_that_is_no_index(body: bytes) -> None:
     assert refused(body) is Reason.BAD_PAGE
+
+
+def test_a_sign_in_page_is_called_one_with_the_next_step() -> None:
+    with pytest.raises(ReadError, match="sign-in page, with the title 'Simple HR'; give"):
+        read(document("<input type=password>", head="<title>Simple HR</title>"))
+
+
+@pytest.mark.parametrize("name", ["login", "sso-client", "error-404", "maintenance"])
+def test_the_name_of_a_project_makes_no_index_a_page_for_people(name: str) -> None:
+    spelled = name.replace("-", "_").title()
+    body = document(head=f"<title>Links for {spelled}</title>")
+    assert parse_page(body, url=URL, project=name).files == ()
+    with pytest.raises(ReadError, match="no index"):
+        parse_page(document(head="<title>404 Not Found</title>"), url=URL, project=name)
 
 
 def test_an_index_may_have_a_form_and_a_project_a_name_like_an_error() -> None:

@@ -175,6 +175,41 @@ def test_html_that_is_no_list() -> None:
     assert refused(document(head=head.replace("1.0", "2.0")), HTML) is Reason.API_VERSION
 
 
+HELP = anchor("/help", "Help")
+SIGN_IN = "<form action=/login><input name=user><input type=password name=p></form>"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (document(HELP, SIGN_IN, head="<title>Simple</title>"), "a sign-in page"),
+        (document("<input type='PASSWORD'>", anchor("/terms/", "terms")), "a sign-in page"),
+        (document(HELP, head="<title>Log in to Example</title>"), "a sign-in page"),
+        (document(SIGN_IN), "a sign-in page"),
+        (document(HELP, "<form method=post action=/saml></form>"), "if it asks to sign in, give"),
+        (document(HELP, head="<title>503 Service Unavailable</title>"), "check `url`"),
+        (document("<script src=app.js></script>", head="<title>Simple</title>"), "of scripts"),
+    ],
+)
+def test_a_page_for_people_is_no_list_whatever_it_links_to(body: bytes, told: str) -> None:
+    """A gateway answers with its sign-in page, status 200; "Help" would be a project."""
+    with pytest.raises(ReadError) as error:
+        read(body, HTML)
+    assert error.value.problem.reason is Reason.BAD_PAGE
+    assert told in error.value.problem.message and "[[upstream]]" in error.value.problem.message
+
+
+@pytest.mark.parametrize("href", ["six/", "six", "/simple/six/", "six/index.html", URL + "six/"])
+def test_a_list_may_have_forms_fields_for_passwords_and_scripts_beside_its_links(href: str) -> None:
+    search = "<form><input type=search></form><script></script>"
+    for beside in (SIGN_IN, search, "<title>Error log of the index</title>"):
+        assert names(document(anchor(href, "six"), beside), HTML) == ["six"]
+    stated = '<meta name="pypi:repository-version" content="1.0">'
+    elsewhere = anchor("https://b.example.org/six/", "six")
+    assert names(document(elsewhere, SIGN_IN, head=stated), HTML) == ["six"]
+    assert names(document(elsewhere, "<script></script>"), HTML) == ["six"]
+
+
 def test_a_wrong_content_type_is_told() -> None:
     listed = read(listing({"name": "six"}), "text/html")
     assert [project.name for project in listed.projects] == ["six"]
