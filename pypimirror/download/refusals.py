@@ -31,7 +31,7 @@ def told(status: int, phrase: str, body: bytes) -> str:
     What is not there is explained by most servers with a page for people; that is no reason.
     """
     usual = responses.get(status, "").lower()
-    if usual in ("not found", "gone") and body.lstrip()[:1] == b"<":
+    if usual in ("not found", "gone") and _text(body).lstrip()[:1] == "<":
         body = b""
     found, own = said(body), said(phrase.encode())
     if own.lower() in (usual, str(status), "") or own.lower() in found.lower():
@@ -41,17 +41,24 @@ def told(status: int, phrase: str, body: bytes) -> str:
 
 def said(body: bytes) -> str:
     """Return what a body says, empty where it says nothing."""
-    try:
-        text = body[:MOST_READ].decode()
-    except UnicodeDecodeError as error:
-        is_cut = error.start > MOST_READ - 4
-        text = body[:MOST_READ].decode("utf-8" if is_cut else "windows-1252", "replace")
+    text = _text(body)
     if text.lstrip()[:1] in ("{", "["):
         text = _of_json(text)
     elif "<" in text:
         text = html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", text)))
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return _cut(redacted(line.replace("\N{REPLACEMENT CHARACTER}", "?")))
+
+
+def _text(body: bytes) -> str:
+    """Read UTF-8, UTF-16 or UTF-32, with a mark or without, or else what Windows writes."""
+    body = body[:MOST_READ]
+    encoding = json.detect_encoding(body)
+    try:
+        return body.decode(encoding)
+    except UnicodeDecodeError as error:
+        is_cut = error.start > MOST_READ - 4 or encoding != "utf-8"
+        return body.decode(encoding if is_cut else "windows-1252", "replace")
 
 
 def _cut(line: str) -> str:

@@ -1,7 +1,8 @@
 """Requirements files, as far as they say what to mirror.
 
 The format is pip's, encodings included: comments, continued lines, `-r` and `-c` includes as a
-shell would take them (`-rbase.txt`, quotes, behind other options), `--hash`, environment variables.
+shell would take them (`-rbase.txt`, quotes, behind other options, names of options cut short),
+`--hash`, environment variables.
 What has no meaning for a mirror (addresses, paths, options on how to install) is passed over, and
 said once; what another server has is not fetched, and refused.
 
@@ -32,9 +33,9 @@ from pypimirror.model import PypimirrorError
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_INCLUDE = re.compile(
-    r"(?:-(?P<short>[rc])|--(?P<long>requirement|constraint)(?:=|\Z))(?P<path>.*)"
-)
+_INCLUDE = re.compile(r"(?:-(?P<short>[rc])|--(?P<long>[a-z]+)(?:=|\Z))(?P<path>.*)")
+#: The options that include a file, each with the other option of pip's that begins like it.
+_INCLUDING = {"requirement": "require-hashes", "constraint": "config-settings"}
 _ADDRESS = re.compile(r"(?:https?|ftp|file):", re.I)
 _HASH = re.compile(r"\s+--hash(?:=|\s+)(?P<algorithm>[a-z0-9]+):(?P<digest>[0-9a-fA-F]+)")
 _OPTIONS = re.compile(r"\s--?[a-zA-Z].*$")
@@ -109,12 +110,25 @@ def _included(line: str, source: str) -> tuple[str, bool] | None:
     for position, part in enumerate(parts):
         if not (include := _INCLUDE.fullmatch(part)):
             continue
+        option = include["short"] or _in_full(include["long"], source)
+        if not option:
+            continue
         place = include["path"] or "".join(parts[position + 1 : position + 2])
         if not place:
             raise RequirementsError(f"{source}: {part}: names no file; write it behind it")
-        is_constraint = "c" in (include["short"] or include["long"])[:1]
-        return _local(place, source), is_constraint
+        return _local(place, source), option.startswith("c")
     return None
+
+
+def _in_full(written: str, source: str) -> str | None:
+    """Return the option that includes a file and is meant: pip takes what is cut short."""
+    option = next((option for option in _INCLUDING if option.startswith(written)), None)
+    if option is not None and _INCLUDING[option].startswith(written):
+        raise RequirementsError(
+            f"{source}: --{written}: may be short for --{option} or --{_INCLUDING[option]}, so pip "
+            "refuses it; write it in full"
+        )
+    return option
 
 
 def _local(place: str, source: str) -> str:

@@ -72,6 +72,17 @@ def test_letters_that_are_no_utf_8_are_those_of_windows() -> None:
     assert said(("x" * (MOST_READ - 1) + "ü").encode()).startswith("xxx")  # cut in a letter
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"]
+)
+def test_it_is_read_in_any_unicode_encoding(encoding: str) -> None:
+    """As .NET and PowerShell write it."""
+    assert said('{"message": "für später"}'.encode(encoding)) == "für später"
+    assert said("<p>held</p>".encode(encoding)) == "held"
+    assert told(404, "Not Found", "<p>Oh no</p>".encode(encoding)) == ""
+    assert said(("x" * MOST_READ).encode(encoding)).startswith("xxx")  # cut in a letter
+
+
 @given(
     st.binary(max_size=400) | st.text(alphabet='<>/script {}[]":,a\n', max_size=400).map(str.encode)
 )

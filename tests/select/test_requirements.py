@@ -147,6 +147,7 @@ def test_what_keeps_a_file_out_is_told_as_it_is(tmp_path: Path) -> None:
     "line",
     [
         *("-rbase.txt", "-r base.txt", "--requirement=base.txt", "--requirement base.txt"),
+        *("--requirem base.txt", "--requireme=base.txt"),
         *("-r 'base.txt'", '-r"base.txt"', '--requirement="base.txt"', "--no-index -r base.txt"),
         *("-r ba\\\nse.txt", "-r ${BASE}", "-r file://{here}/base.txt"),
     ],
@@ -170,6 +171,8 @@ def test_a_name_with_spaces_is_quoted(tmp_path: Path) -> None:
     ("line", "told"),
     [
         ("-r", "names no file"),
+        ("--req base.txt", "--requirement or --require-hashes"),
+        ("--con=base.txt", "--constraint or --config-settings"),
         ("-r 'a", "No closing quotation"),
         ("-r http://127.0.0.1:9/r.txt", "only files are read"),
     ],
