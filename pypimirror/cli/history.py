@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pypimirror import documents
 from pypimirror.catalog import files, leaving, projects, runs, totals
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.states import word
+from pypimirror.catalog.states import DENIED, word
 from pypimirror.cli import proofs, show, table
 from pypimirror.cli import totals as stages
 from pypimirror.cli.amounts import amount, when
@@ -246,10 +246,15 @@ def _print_run(document: documents.RunDetails, parts: Parts) -> None:
         show.stage_table(document["totals"], "batches")
     else:
         show.stage_table(document["stages"], "batch")
+    # What is denied stands among the failures, and is none where the run counted it apart.
+    is_apart = bool(document["counts"].get("files_denied"))
+    denied: list[documents.Attempted] = []
+    rest: list[documents.Attempted] = []
+    for failure in document["failures"]:
+        is_denied = is_apart and failure["reason"] == DENIED and failure["file"]
+        (denied if is_denied else rest).append(failure)
+    show.kept_back([(f["file"], f["message"]) for f in denied], document["run"])
     show.failures(
-        (
-            (f["stage"], f["project"], f["file"], f["reason"], f["message"])
-            for f in document["failures"]
-        ),
+        ((f["stage"], f["project"], f["file"], f["reason"], f["message"]) for f in rest),
         document["run"],
     )

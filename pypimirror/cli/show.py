@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def summary(result: Summary, directory: Path) -> None:
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
         for stage, problem in zip(result.stages, result.failures, strict=True)
     )
-    kept_back(result)
+    kept_back([(problem.file, problem.message) for problem in result.denied])
     if result.state in (states.COMPLETED, states.INCOMPLETE):
         _how_to_install(directory / "simple")
 
@@ -82,6 +82,7 @@ def checked(result: Summary) -> None:
         f"  {counts['files_checked']} files checked, {amount(counts['bytes_checked'])} read, "
         f"{counts['repaired']} repaired"
     )
+    kept_back([(problem.file, problem.message) for problem in result.denied])
     if result.state != states.COMPLETED:
         message(result)
     failures(
@@ -96,15 +97,15 @@ def message(result: Summary) -> None:
         out.print(f"  [red]{escape(result.message)}[/]")
 
 
-def kept_back(result: Summary) -> None:
-    """Print which files the upstream keeps back, the first of them."""
-    if not result.denied:
+def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:
+    """Print which files the upstream keeps back, and with which words, the first of them."""
+    if not denied:
         return
-    out.print(f"  {len(result.denied)} kept back by the upstream, which is no failure here:")
-    for problem in result.denied[:_SHOWN]:
-        out.print(f"    {problem.file}: {problem.message}", markup=False)
-    if len(result.denied) > _SHOWN:
-        more = f"{len(result.denied) - _SHOWN} more: {hints.command('runs show last --failures')}"
+    out.print(f"  {len(denied)} kept back by the upstream, which is no failure here:")
+    for file, said in denied[:_SHOWN]:
+        out.print(f"    {file}: {said}", markup=False)
+    if len(denied) > _SHOWN:
+        more = f"{len(denied) - _SHOWN} more: {hints.command(f'runs show {run} --failures')}"
         out.print(f"    … and {more}", markup=False)
 
 

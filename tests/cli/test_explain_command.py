@@ -181,6 +181,11 @@ def test_what_the_upstream_keeps_back_is_told_apart_everywhere(
     counted = run("status", "--json").json["files"]
     assert (counted["failed"], counted["denied"]) == (1, 1)
     assert "1 denied" in run("status").out
+    history = run("runs", "show", "last").out
+    assert (
+        f"1 kept back by the upstream, which is no failure here:\n    {denied.filename}" in history
+    )
+    assert "missing: " in history and "denied: " not in history
     states = {
         f["file"]: f["state"] for f in run("status", "six", "--json").json["projects"][0]["files"]
     }
