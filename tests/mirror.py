@@ -11,7 +11,7 @@ from typing import Any
 
 from pypimirror.catalog import totals
 from pypimirror.catalog.database import Catalog, sqlite_file
-from pypimirror.catalog.states import PROVEN, State
+from pypimirror.catalog.states import PROVEN, WORDS, State, word
 from pypimirror.config import Config, load
 from pypimirror.model import Problem
 from pypimirror.stages import plan as planning
@@ -193,12 +193,10 @@ class Mirror:
     def counted_totals(self) -> tuple[int, dict[str, int], int]:
         """The same, counted."""
         (pages,) = self.query("SELECT count(*) AS pages FROM projects WHERE live")
-        rows = self.query(
-            "SELECT state, count(*) AS n, sum(size) AS size FROM files GROUP BY state"
-        )
-        found = {State(row["state"]): row for row in rows}
-        counts = {state.label: found[state]["n"] if state in found else 0 for state in State}
-        size = sum(int(row["size"] or 0) for state, row in found.items() if state in PROVEN)
+        counts, size = dict.fromkeys(WORDS, 0), 0
+        for row in self.query("SELECT state, size, last_error FROM files"):
+            counts[word(row["state"], row["last_error"])] += 1
+            size += int(row["size"] or 0) if row["state"] in PROVEN else 0
         return pages["pages"], counts, size
 
     def lose_catalog(self) -> None:
