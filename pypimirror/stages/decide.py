@@ -15,9 +15,10 @@ Rules, in this order, for each file name:
 4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
    digest. A claim that contradicts it is refused (promise 9), and what was withheld till now stays
    out; unless the configuration says to replace, or the digest was never claimed by anybody: then
-   the file is wanted anew. A size that contradicts the bytes is such a claim, where no digest says
-   that the same bytes are meant; where one does, the size is refused alone (`held.believed`). Where
-   nobody had claimed a sha256, one that agrees is a better proof.
+   the file is wanted anew, but not where more are on pages than may leave these at once
+   (`replacing`). A size that contradicts the bytes is such a claim, where no digest says that the
+   same bytes are meant; where one does, the size is refused alone (`held.believed`). Where nobody
+   had claimed a sha256, one that agrees is a better proof.
    All else is taken over without a download. The digest of a file that a page has linked at the
    upstream is such a commitment, too.
 5. Offered again while withdrawn, or while linked and now to be held: the bytes that are still here
@@ -62,6 +63,11 @@ _UNCHECKED = (
 )
 #: What a digest that an upstream gives later may contradict: nobody gave one before.
 _OWN = frozenset({Proof.STRUCTURE, Proof.PARTIAL, Proof.RELEASED})
+_TOO_MANY = (
+    "the upstream gives other digests than before for more files than [delete] lets leave their "
+    "pages at once, this among them; it stays as it is. If that is right, raise the limits for one "
+    "run: PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000"
+)
 _OTHER_METADATA = (
     "the upstream announces other core metadata than the wheel carries; it is served without"
 )
@@ -75,6 +81,11 @@ class Terms:
     authoritative: str | None = None  #: the source whose claims win
     replace_changed: bool = False  #: whether a changed digest replaces the file
     keep: bool = False  #: whether what the upstream deletes stays, with a mark
+    lets_go: bool = True  #: whether what is replaced may leave its page
+
+    def replaces(self, old: HeldFile) -> bool:
+        """Whether a claim that contradicts a file which was proven replaces it."""
+        return self.replace_changed or old.proof in _OWN
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +236,7 @@ def _known(
                 row |= {"proof": of_claim(source, terms), "proof_algorithm": MAIN}
                 row["proof_source"] = source
             decision.reused += state in PROVEN and not is_linked
-        elif terms.replace_changed or old.proof in _OWN:
+        elif terms.replaces(old) and (terms.lets_go or state not in PROVEN):
             if row["sha256"] is None and is_linked:
                 decision.refused.append(refusal(Reason.NO_PROOF, page, file, _UNCHECKED))
                 return
@@ -234,7 +245,10 @@ def _known(
             row["linked"] = row["linked"] if row["sha256"] is not None else None
             row["proof"] = None  # it was that of other bytes
         else:
-            decision.refused.append(refusal(Reason.DIGEST_CHANGED, page, file, conflict))
+            told = (Reason.DIGEST_CHANGED, conflict)
+            if terms.replaces(old):
+                told = (Reason.DELETION_GUARD, _TOO_MANY)
+            decision.refused.append(refusal(told[0], page, file, told[1]))
             if old.gone in (Cause.QUARANTINE, Cause.DROPPED):  # it is over, and they stay away
                 decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ from pypimirror.stages import (
     metadata,
     misses,
     pages,
+    replacing,
     retry,
     seen,
     sources,
@@ -227,6 +229,16 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     with run.catalog.write() as connection:
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
+        terms = {
+            row.id: _terms(run, run.config.upstream[position], place)
+            for row, position, _, place in read
+        }
+        replaced = (
+            (row.name, replacing.number(changed[i][1], held[i], pooled.claims[i], terms[i]))
+            for row, _, _, _ in read
+            if (i := row.id) in changed
+        )
+        lets_go = replacing.is_allowed(run, connection, replaced)
         for row, position, result, place in read:
             if row.id not in changed:
                 # Only its own upstream knows whether a page is still the newest.
@@ -241,6 +253,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
                 run,
                 row,
                 upstream,
+                replace(terms[row.id], lets_go=lets_go),
                 place,
                 page,
                 held[row.id],
@@ -276,10 +289,22 @@ def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, HeldFile]]:
     return held
 
 
+def _terms(run: Run, upstream: UpstreamSection, place: str) -> Terms:
+    """Return what counts for a page of one of the upstream's places."""
+    believed = next((u.name for u in run.config.upstream if u.authoritative), None)
+    return Terms(
+        owner=place or upstream.name,
+        authoritative=place if place and upstream.authoritative else believed,
+        replace_changed=run.config.verify.on_changed == "replace",
+        keep=run.config.delete.keep,
+    )
+
+
 def _read_page(
     run: Run,
     row: Row[Any],
     upstream: UpstreamSection,
+    terms: Terms,
     place: str,
     page: ProjectPage,
     held: dict[str, HeldFile],
@@ -303,13 +328,6 @@ def _read_page(
             for file, is_in in zip(page.files, selected, strict=True)
         ]
     locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}
-    believed = next((u.name for u in run.config.upstream if u.authoritative), None)
-    terms = Terms(
-        owner=place or upstream.name,
-        authoritative=place if place and upstream.authoritative else believed,
-        replace_changed=run.config.verify.on_changed == "replace",
-        keep=run.config.delete.keep,
-    )
     links = elsewhere.links(run, upstream, place, page, selected, held)
     decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
     if known is not None:

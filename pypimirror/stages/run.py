@@ -192,6 +192,8 @@ class Run:
     no_room: Problem | None = None
     #: The room on disk, and what of it downloads under way will take.
     room: Room = field(init=False)
+    #: How many files on pages were replaced so far, by project; see `stages.replacing`.
+    replaced: dict[str, int] = field(default_factory=dict)
     #: Which of the threads that do batches is at work.
     turns: Turns = field(default_factory=Turns)
     #: Batches that may be under way at once.

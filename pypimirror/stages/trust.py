@@ -132,5 +132,6 @@ def look_again(run: Run) -> None:
 def _terms(config: Config) -> str:
     """Identify what decides on claims that contradict others, or what was mirrored."""
     believed = [upstream.name for upstream in config.upstream if upstream.authoritative]
-    told = f"{__version__} {config.verify.on_changed} {believed}"
+    limits = f"{config.delete.max_share} {config.delete.max_count}"  # of what may be replaced
+    told = f"{__version__} {config.verify.on_changed} {believed} {limits}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]

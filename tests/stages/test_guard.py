@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pypimirror.model import Reason
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer
 from tests.simulator import IndexFile, Simulator
 
@@ -321,3 +322,56 @@ def test_what_a_new_release_takes_the_place_of_stays_until_that_is_here(
     new[0].set(digests=true)
     assert mirror.sync().state == "completed"
     assert mirror.files("p0") == [new[0].filename]
+
+
+@pytest.fixture(params=["replaced", "given late"])
+def other_digests(
+    mirror: Mirror, simulator: Simulator, request: pytest.FixtureRequest
+) -> list[IndexFile]:
+    """A mirror of five projects whose files get digests that none of their bytes have."""
+    late = {"digests": None, "core_metadata": None} if request.param == "given late" else {}
+    found = [f for n in range(5) for f in offer(simulator, f"p{n}", "1.0", "1.1", **late)]
+    mirror.configure(verify={"on_changed": "refuse" if late else "replace"})
+    assert mirror.sync().state == "completed"
+    for file in found:
+        file.set(digests={"sha256": "ab" * 32})
+    return found
+
+
+def test_files_that_get_other_digests_en_masse_stay_on_their_pages(
+    mirror: Mirror, other_digests: list[IndexFile]
+) -> None:
+    for _ in range(2):
+        result = mirror.sync()
+        assert result.state == "incomplete"
+        assert {problem.reason for problem in result.failures} == {Reason.DELETION_GUARD}
+        assert {problem.file for problem in result.failures} == {f.filename for f in other_digests}
+        assert "PYPIMIRROR_DELETE__MAX_SHARE" in result.failures[0].message, "the way out"
+        assert [len(mirror.files(f"p{n}")) for n in range(5)] == [2] * 5
+
+
+def test_files_that_get_other_digests_are_replaced_once_the_limits_allow_it(
+    mirror: Mirror, simulator: Simulator, other_digests: list[IndexFile]
+) -> None:
+    for file in other_digests:
+        version = file.filename.split("-")[1]
+        file.replace(make_wheel(file.project.name, version, padding=99)[1])
+    assert mirror.sync().state == "incomplete"
+    mirror.configure(delete={"max_share": 1.0})
+    assert mirror.sync().state == "completed"
+    assert all(mirror.holds(file) for file in other_digests)
+
+
+def test_files_of_one_project_are_replaced_whatever_their_share_but_not_beyond_the_count(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    mirror.configure(verify={"on_changed": "replace"}, delete={"max_count": 1})
+    first, second = offer(simulator, "six", "1.0", "1.1")
+    mirror.sync()
+    for file in (first, second):
+        file.replace(make_wheel("six", file.filename.split("-")[1], padding=99)[1])
+    assert mirror.sync().state == "incomplete"
+    assert len(mirror.files("six")) == 2
+    mirror.configure(delete={"max_count": 2})
+    assert mirror.sync().state == "completed"
+    assert mirror.holds(first) and mirror.holds(second)
