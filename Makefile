@@ -144,8 +144,7 @@ $(BIN)/python:
 # The locks are complete, so there is nothing to resolve; and Python compiles what it imports when it
 # does: both halve what installing takes. The backend that builds pypimirror is locked like the rest,
 # so nothing fetches another one.
-LOCKED = $(PIP) install -qq --require-hashes --no-deps --no-compile \
-	$(addprefix --requirement locks/,$(1))
+LOCKED = $(BIN)/python locks/install.py $(addprefix locks/,$(1))
 EDITABLE = $(PIP) install -qq --no-deps --no-build-isolation --editable .
 NEWEST = $(PIP) install -qq --upgrade --upgrade-strategy eager
 
@@ -162,11 +161,11 @@ INSTALL = began=$$(date +%s); \
 	fi
 
 $(RUNTIME): | $(BIN)/python
-	@echo "Installing pypimirror and what it needs into $(VENV): a minute or two, the first time"
+	@echo "Installing pypimirror and what it needs into $(VENV): about a minute, the first time"
 	@$(call INSTALL,build.txt runtime.txt,)
 	@rm -f $(VENV)/.runtime-* && touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
-	@echo "Installing what the tests and checks need into $(VENV): a minute or two, the first time"
+	@echo "Installing what the tests and checks need into $(VENV): about a minute, the first time"
 	@$(call INSTALL,development.txt,--group test --group lint)
 	@rm -f $(VENV)/.development-* && touch $@

@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from locks.install import OPTIONS, shares
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
@@ -161,6 +163,7 @@ def installs(file: str) -> list[str]:
     """The commands of a file that install something, each on one line."""
     text = (ROOT / file).read_text().replace("\\\n", " ")
     text = re.sub(r"\$\(NEWEST\).*", "", text).replace("$(PIP) install", "pip install")
+    text = text.replace("$(BIN)/python locks/install.py", f"pip install {' '.join(OPTIONS)}")
     return re.findall(r"pip (?:install|wheel) [^\n;]*?(?=&& |\n|;)", text)
 
 
@@ -174,3 +177,14 @@ def test_what_make_and_the_image_install_is_locked(file: str) -> None:
         assert is_locked or "--no-deps" in command, command
         if re.search(r"--editable|pip wheel", command):
             assert "--no-build-isolation" in command, f"fetches a build backend: {command}"
+
+
+def test_several_pips_install_each_pin_of_the_locks_once() -> None:
+    texts = [(ROOT / "locks" / lock).read_text() for lock in ("build.txt", "runtime.txt")]
+    dealt = shares(texts, 4)
+    said = [line for share in dealt for line in share.splitlines() if "==" in line]
+    assert sorted(said) == sorted({line for t in texts for line in t.splitlines() if "==" in line})
+    assert all(share.count("==") >= len(said) // 4 for share in dealt)
+    hashes = set(re.findall(r"--hash=\S+", "".join(texts)))
+    assert set(re.findall(r"--hash=\S+", "".join(dealt))) == hashes
+    assert shares(["one==1 \\\n    --hash=sha256:0\n"], 4) == ["one==1 \\\n    --hash=sha256:0\n"]
