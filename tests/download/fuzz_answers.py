@@ -28,7 +28,7 @@ from tests import fuzzing
 
 with fuzzing.instrumented("pypimirror.download"):
     from pypimirror.download import body as bodies
-    from pypimirror.download import client, connection, resume, retry, transport, tunnel
+    from pypimirror.download import client, connection, dates, resume, transport, tunnel
     from pypimirror.download.hosts import parse_url
 
 from pypimirror.addresses import parse_proxy
@@ -319,7 +319,7 @@ def encoded(data: bytes) -> None:
 def headers(data: bytes) -> None:
     """A value for each header that decides something."""
     value = data.decode("latin-1")
-    wait = retry.parse_retry_after(value, 1_800_000_000.0)
+    wait = dates.retry_after({"Retry-After": value}, 1_800_000_000.0)
     assert wait is None or wait >= 0
     part = resume.Whole("http://index.test/x", 1000, '"a"')
     if resume.continues(part, 10, {"Content-Range": value, "ETag": '"a"'}, None):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror import regular
 from pypimirror.model import Reason
 from tests import simulator as faults
 from tests.download.conftest import BODY, Lab, MakeLab, good, problem
@@ -519,14 +520,11 @@ def test_disk_that_cannot_be_written(lab: Lab, six: IndexFile) -> None:
     assert problem(result, Reason.DISK).attempts == 1
 
 
-def test_disk_full(lab: Lab, six: IndexFile) -> None:
-    job = lab.job(six)
-    from msgspec.structs import replace
-
+def test_disk_full(lab: Lab, six: IndexFile, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
-    result = lab.fetcher.do(replace(job, path="/dev/full"))
-    assert "space" in problem(result, Reason.DISK).message
+    monkeypatch.setattr(regular, "create", lambda path: os.open("/dev/full", os.O_WRONLY))
+    assert "space" in problem(lab.fetcher.do(lab.job(six)), Reason.DISK).message
 
 
 def test_a_directory_that_is_not_there_is_made(lab: Lab, six: IndexFile) -> None:

@@ -115,7 +115,7 @@ ELSEWHERE = (
     "transport.test_https_to_http_redirect",
     "resume.test_partial_content_from_another_offset",
     "resume.test_partial_content_from_another_offset_that_lies",
-    "retry.test_retry_after",
+    "dates.test_retry_after",
     "pages.test_gzip_bomb",
     "faults.test_refused",
 )

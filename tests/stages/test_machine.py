@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 import shutil
@@ -59,7 +58,7 @@ def fail_at(
         (os, "replace", "/packages/"),
         (os, "replace", "/simple/six/"),
         (os, "replace", "/simple/index"),
-        (builtins, "open", "/.pypimirror/page."),
+        (regular, "create", "/.pypimirror/page."),
         (regular, "open_file", "list.sim0"),
     ],
     ids=["packages", "page", "root", "page-staging", "list"],

@@ -124,7 +124,7 @@ def test_a_list_of_changes_that_becomes_a_link_to_the_catalog_ends_the_run(
 
     result = run_sync(config.model_copy(update={"publish": published}), (), linked, trigger="test")
     assert result.state == "failed"
-    assert [f.reason for f in result.failures] == [Reason.DISK]
+    assert [f.reason for f in result.failures] == [Reason.CONFIGURATION]
     assert catalog.stat().st_ino == before
 
 
