@@ -54,7 +54,7 @@ CATALOG ?= both
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --catalog $(CATALOG)
 # Where a test may be thorough: reading all of them takes as long as some of these.
-THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e tests/hostile \
+THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
 	$(addprefix tests/stages/test_,sync.py plan.py root.py)
 
 .PHONY: test

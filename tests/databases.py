@@ -27,12 +27,7 @@ CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRES
 TWICE = ("tests/catalog/", "tests/test_lease.py")
 
 #: What `make test-thorough` runs on PostgreSQL, too.
-AGAIN = (
-    "tests/hostile/",
-    "tests/stages/test_sync.py",
-    "tests/stages/test_plan.py",
-    "tests/stages/test_root.py",
-)
+AGAIN = ("tests/stages/test_sync.py", "tests/stages/test_plan.py", "tests/stages/test_root.py")
 
 
 class _Compiled(dict[Any, Any]):

@@ -38,6 +38,7 @@ def test_chunks() -> None:
     assert list(chunks([], 2)) == []
 
 
+@pytest.mark.thorough
 def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
     names = [ProjectName(f"p{n}") for n in range(MANY)]
     with catalog.write() as connection:

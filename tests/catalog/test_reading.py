@@ -64,6 +64,7 @@ def assert_all_answer(mirror: Mirror) -> None:
             assert "pypimirror_catalog_up 1" in outcome.stdout
 
 
+@pytest.mark.thorough
 def test_who_can_read_it_and_not_write_it_gets_every_answer(mirror: Mirror) -> None:
     private = mirror.root / ".pypimirror"
     before = sorted(private.iterdir())

@@ -99,6 +99,7 @@ def test_a_run_is_named_whole_however_narrow_it_is(
     assert sha256["h"].lower() in status
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("term", "no_color"), sample([("xterm-256color", "1"), ("dumb", "")], ("dumb", ""))
 )

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
+from tests.crash.thorough import FEW
 from tests.sampling import sample
 from tests.simulator import Simulator
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "stride"), sample([("update", 9), *((name, 1) for name in SCENARIOS)], ("update", 9))
+    ("name", "stride"), sample([("update", 9), *((name, FEW) for name in SCENARIOS)], ("update", 9))
 )
 def test_a_run_killed_at_any_step(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str, stride: int

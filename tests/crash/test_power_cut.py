@@ -10,7 +10,7 @@ import pytest
 
 from tests.crash.harness import SCENARIOS, Scenario, Victim, copy_of, known, served
 from tests.crash.power import Recording
-from tests.crash.thorough import THOROUGH
+from tests.crash.thorough import FEW, THOROUGH
 from tests.mirror import Mirror
 from tests.sampling import sample
 from tests.simulator import Simulator
@@ -38,14 +38,14 @@ EXTRA = [("update", "file", 1), ("repair", "file", 1), ("first", "batch", 1)]
     ("name", "durability", "stride"),
     sample(
         [
-            ("update", "batch", 7),
-            ("update", "batch", 1),
-            ("removal", "batch", 1),
-            ("removal", "file", 1),
-            ("repair", "batch", 1),
+            ("update", "batch", 9),
+            ("update", "batch", FEW),
+            ("removal", "batch", FEW),
+            ("removal", "file", FEW),
+            ("repair", "batch", FEW),
             *(EXTRA if THOROUGH else []),
         ],
-        ("update", "batch", 7),
+        ("update", "batch", 9),
     ),
 )
 def test_a_power_cut_at_any_step(

@@ -9,3 +9,6 @@ import os
 
 #: Random trials of each kind, and all combinations of steps and faults; 0: a sample.
 THOROUGH = int(os.environ.get("THOROUGH", "0"))
+
+#: Of so many steps one is tried.
+FEW = 1 if THOROUGH else 3

@@ -58,6 +58,7 @@ def foreign(
         yield stack.enter_context(Recorder(url, accept))
 
 
+@pytest.mark.thorough
 def test_a_foreign_upstream_is_mirrored_completely_and_then_left_alone(
     foreign: Recorder, corpus_directory: Path, pip_wheels: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from tests.e2e.clients import call, installed, make_environment, pip, said_on_er
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import Recorder, serve
 from tests.mirror import offer
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 Install = Callable[[str, Path], list[str]]
@@ -20,7 +21,7 @@ Install = Callable[[str, Path], list[str]]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(params=["pip", "uv"])
+@pytest.fixture(params=sample(["pip", "uv"], "uv"))
 def install(request: pytest.FixtureRequest, pip_wheels: dict[str, Path]) -> Install:
     """The beginning of an installation from an index into an environment, without any cache."""
     if request.param == "uv":

@@ -101,6 +101,7 @@ def test_pip_lists_the_same_versions(
     assert set(answers) == {answers[0]}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
 def test_pip_passes_over_what_is_yanked_and_says_why_where_it_is_pinned(

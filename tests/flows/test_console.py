@@ -53,6 +53,7 @@ def ended(way: str, unbuffered: str) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this is how it is looked at")
 # Unbuffered and early, it is the program's own print that fails, which flows do not use.
+@pytest.mark.thorough
 @pytest.mark.parametrize(("way", "unbuffered"), [("outlive", ""), ("outlive", "1"), ("early", "")])
 def test_a_flow_run_outlives_the_worker_that_reads_it(way: str, unbuffered: str) -> None:
     """And ends by its own code; also if it prints before anybody has noticed."""

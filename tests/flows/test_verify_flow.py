@@ -109,6 +109,7 @@ class TestInProcess:
         assert victim.read_bytes() == good
         assert check(mirror) == []
 
+    @pytest.mark.thorough
     def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
         flow_run = self.run(stack, config=str(config), max_age="seven days")
         assert flow_run["state_type"] == "FAILED"

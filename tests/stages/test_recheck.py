@@ -193,7 +193,7 @@ def test_a_sync_alone_does_not_hide_it(
 
 
 @pytest.mark.parametrize("fault", [Status(404), Status(500), Corrupt()], ids=["404", "500", "bad"])
-@pytest.mark.parametrize("damage", [flip, shorten, Path.unlink])
+@pytest.mark.parametrize("damage", sample([flip, shorten, Path.unlink], flip))
 def test_a_file_that_cannot_be_repaired_leaves_its_page_and_costs_the_others_nothing(
     mirror: Mirror, simulator: Simulator, held: list[IndexFile], damage: Damage, fault: Any
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
+from tests.sampling import sample
 from tests.simulator import NotModified, SetHeaders, Simulator, pages
 from tests.simulator.index import Index, IndexProject
 
@@ -31,7 +32,7 @@ LIES: dict[str, tuple[Lie, Lie]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
+@pytest.mark.parametrize("name", sample(LIES, *list(LIES)[::3]))
 def test_an_index_whose_serials_lie_is_mirrored_all_the_same(
     mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -171,6 +171,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz", ".tar"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str) -> None:
     """100 MB in one entry, which cost a few."""
