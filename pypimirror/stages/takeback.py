@@ -87,11 +87,13 @@ def _is_withdrawn(row: Row[Any]) -> bool:
 
 def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
     """Return what the catalog must not say any more of a withdrawn file."""
-    columns = {
-        Reason.METADATA_MISMATCH: "metadata_sha256",
-        Reason.PROVENANCE_MISMATCH: "provenance_sha256",
-    }
-    return {"id": row.id, columns.get(problem.reason, "withdrawn_at"): None}
+    match problem.reason:
+        case Reason.METADATA_MISMATCH:
+            return {"id": row.id, "metadata_sha256": None}
+        case Reason.PROVENANCE_MISMATCH:
+            return {"id": row.id, "provenance_sha256": None}
+    # As where it is removed, whose last step this may have been: what is beside it goes first.
+    return {"id": row.id, "withdrawn_at": None, "provenance_sha256": None}
 
 
 def _without(row: Row[Any], problem: Problem) -> Iterable[str]:
