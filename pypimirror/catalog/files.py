@@ -149,6 +149,10 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) 
     bulk.insert_rows(connection, files, found)
 
 
+#: What `change` sets of withdrawn files whose bytes, and all beside them, are here no more.
+REMOVED = {"withdrawn_at": None, "metadata_sha256": None, "provenance_sha256": None}
+
+
 def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Set columns by id, the state excepted."""
     bulk.update_rows(connection, files, rows)

@@ -36,8 +36,7 @@ def let_go(run: Run, rows: Iterable[Row[Any]]) -> set[int]:
     }
     if losers:
         with run.catalog.write() as connection:
-            nothing = {"withdrawn_at": None, "provenance_sha256": None}
-            files.change(connection, [{"id": number, **nothing} for number in losers])
+            files.change(connection, [{"id": number, **files.REMOVED} for number in losers])
             doubts.look_again(connection, list(names))
     return losers
 

@@ -93,7 +93,7 @@ def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
         case Reason.PROVENANCE_MISMATCH:
             return {"id": row.id, "provenance_sha256": None}
     # As where it is removed, whose last step this may have been: what is beside it goes first.
-    return {"id": row.id, "withdrawn_at": None, "provenance_sha256": None}
+    return {"id": row.id, **files.REMOVED}
 
 
 def _without(row: Row[Any], problem: Problem) -> Iterable[str]:

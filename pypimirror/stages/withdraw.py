@@ -207,8 +207,7 @@ def remove_expired(run: Run) -> None:
         ]
         run.tree.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
-            nothing = {"withdrawn_at": None, "provenance_sha256": None}
-            files.change(connection, ({"id": row.id, **nothing} for row in rows))
+            files.change(connection, ({"id": row.id, **files.REMOVED} for row in rows))
             doubts.look_again(connection, {row.project_id for row in rows})
 
 
