@@ -21,8 +21,9 @@ from requests.utils import get_environ_proxies, select_proxy
 from pypimirror import clock
 from pypimirror.addresses import NONE, Proxy, parse_proxy
 from pypimirror.download import dates, local
-from pypimirror.download.body import Body, Raw, decoded
+from pypimirror.download.body import Body, Raw
 from pypimirror.download.connection import Line
+from pypimirror.download.content_encoding import decoded
 from pypimirror.download.failure import (
     MISSING_STATUSES,
     FetchError,

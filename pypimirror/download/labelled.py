@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import gevent
 
 from pypimirror import regular
-from pypimirror.download import body
+from pypimirror.download import content_encoding
 from pypimirror.download.failure import FetchError, bad_response
 from pypimirror.download.hashing import Digests, mismatches
 from pypimirror.download.local import FileBody
@@ -27,12 +27,12 @@ _UNPACKED = ".unpacked"
 
 def encoding_of(headers: Mapping[str, str]) -> str:
     """Return the label of an answer, empty for none and for one that says nothing."""
-    return body.packing(str(headers.get("Content-Encoding", "")))[:40]
+    return content_encoding.packing(str(headers.get("Content-Encoding", "")))[:40]
 
 
 def opens(label: str) -> bool:
     """Whether what has this label can be unpacked."""
-    return body.opens(label)
+    return content_encoding.opens(label)
 
 
 def room(size: int) -> int:
@@ -59,7 +59,7 @@ def unpack(
         made = regular.create(path + _UNPACKED)
         with open(made, "wb") as file, regular.stream(path) as packed:  # noqa: PTH123
             try:
-                for piece in body.decoded(FileBody(packed), label, limit):
+                for piece in content_encoding.decoded(FileBody(packed), label, limit):
                     file.write(piece)
                     digests.update(piece)
                     gevent.sleep(0)

@@ -17,8 +17,8 @@ from requests.models import Response
 
 from pypimirror import bounded, clock, regular
 from pypimirror.download import dates
-from pypimirror.download.body import decoded
 from pypimirror.download.client import Client, content_length, failed_status, raw_of
+from pypimirror.download.content_encoding import decoded
 from pypimirror.download.failure import Again, FetchError, disk_failure
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.model import Reason

@@ -28,7 +28,15 @@ from tests import fuzzing
 
 with fuzzing.instrumented("pypimirror.download"):
     from pypimirror.download import body as bodies
-    from pypimirror.download import client, connection, dates, resume, transport, tunnel
+    from pypimirror.download import (
+        client,
+        connection,
+        content_encoding,
+        dates,
+        resume,
+        transport,
+        tunnel,
+    )
     from pypimirror.download.hosts import parse_url
 
 from pypimirror.addresses import parse_proxy
@@ -158,7 +166,7 @@ def pieces(answer: Any) -> Iterator[Any]:
 
 def undone(answer: Any) -> Iterator[Any]:
     """The body with its encoding undone, up to the limit."""
-    return bodies.decoded(answer.raw, answer.headers.get("Content-Encoding", ""), LIMIT)
+    return content_encoding.decoded(answer.raw, answer.headers.get("Content-Encoding", ""), LIMIT)
 
 
 def cuts(seed: int) -> Iterator[int]:
@@ -304,7 +312,7 @@ def encoded(data: bytes) -> None:
     found = []
     for size in (1 + data[0], 1, 1 << 16):
         try:
-            found.append(b"".join(bodies.decoded(Pieces(data[1:], size), "gzip", LIMIT)))
+            found.append(b"".join(content_encoding.decoded(Pieces(data[1:], size), "gzip", LIMIT)))
         except FetchError as error:
             found.append(error.reason)
     assert found[0] == found[1] == found[2], found

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
+from pypimirror.download.content_encoding import decoded
 from pypimirror.download.failure import FetchError
 from pypimirror.download.hosts import parse_url
 from pypimirror.model import Reason
-from tests.download import fuzz_answers
 from tests.download.fuzz_answers import LIMIT, Outcome, Peer, Pieces, ask, bytewise, pieces, whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -38,7 +38,7 @@ def test_an_encoded_body_that_never_ends_and_holds_nothing() -> None:
     """Nothing came out, so the limit was never reached."""
     blocks = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * (4 * LIMIT)
     with pytest.raises(FetchError) as caught:
-        assert not b"".join(fuzz_answers.bodies.decoded(Pieces(blocks, 1 << 14), "gzip", LIMIT))
+        assert not b"".join(decoded(Pieces(blocks, 1 << 14), "gzip", LIMIT))
     assert caught.value.reason is Reason.TOO_LARGE
 
 
@@ -47,7 +47,7 @@ def test_members_without_content_for_ever() -> None:
     body = Pieces(b"", 1)
     body.next_piece = lambda: next(endless)  # type: ignore[method-assign]
     with pytest.raises(FetchError) as caught:
-        assert not b"".join(fuzz_answers.bodies.decoded(body, "gzip", LIMIT))
+        assert not b"".join(decoded(body, "gzip", LIMIT))
     assert caught.value.reason is Reason.TOO_LARGE
 
 

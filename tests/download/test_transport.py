@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from pypimirror.download import tls
-from pypimirror.download.body import decoded
+from pypimirror.download.content_encoding import decoded
 from pypimirror.download.failure import FetchError
 from pypimirror.download.protocol import Remote
 from pypimirror.download.transport import Transport
