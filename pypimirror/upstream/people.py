@@ -45,8 +45,8 @@ class Signs:
                 self.title = self.title or element_text(self._text, tag)
             case "form":
                 self._has_form = True
-            case "script":
-                self._has_script = True
+            case "script":  # an application's is a file of its own
+                self._has_script = self._has_script or "src" in tag.attributes
             case "input":
                 kind = tag.attributes.get("type", "").strip().lower()
                 self._asks_password = self._asks_password or kind == "password"

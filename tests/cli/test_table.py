@@ -71,5 +71,5 @@ def test_what_a_terminal_obeys_in_a_cell_is_shown() -> None:
     rows = [("a\x1b[2Jb\x9b0m\n\u202ec", "", "1", ""), ("d", "", "2", "")]
     assert [line.plain for line in table.lines(COLUMNS, rows, 80)][1:] == [
         r"a\x1b[2Jb\x9b0m\n\u202ec     1",
-        "d                              2",
+        "d                            2",
     ]
