@@ -52,7 +52,7 @@ CATALOG ?= both
 
 # One more than there are cores, since some tests wait for a server's next tick.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --catalog $(CATALOG)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --catalog $(CATALOG)
 # Where a test may be thorough: reading all of them takes as long as some of these.
 THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
 	$(addprefix tests/stages/test_,sync.py plan.py root.py)

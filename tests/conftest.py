@@ -112,6 +112,23 @@ def pytest_configure(config: pytest.Config) -> None:
 #: The address of the server of this session, or why there is none.
 SERVER = pytest.StashKey[str]()
 
+#: Beginnings of the ids of tests that share what takes long to start: one process has all of each.
+#: The mark `xdist_group` of pytest-xdist 3.8.0 has no effect with pytest 9.2.0.
+TOGETHER = ("tests/flows/", "tests/up/test_up.py", "tests/e2e/test_bandersnatch_upstream.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process a test at a time, but `TOGETHER`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((some for some in TOGETHER if nodeid.startswith(some)), nodeid)
+
+    return Scheduling(config, log)
+
+
 #: Fixtures without which a test has nothing to do with a catalog.
 _USERS = {"simulator", "mirror", "catalog", "url", "room", "case", "listed"}
 

@@ -24,7 +24,7 @@ from tests.e2e.serving import Recorder, find_nginx, nginx, serve, static
 from tests.environment import isolated
 from tests.simulator import Simulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("bandersnatch")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: What bandersnatch is told to write, and who serves that.
 TREES = ("ALL nginx", "ALL files", "HTML static", "JSON serve")

@@ -28,7 +28,7 @@ from tests.flows.stack import Stack, children, is_running, is_worker, wait_for
 from tests.flows.test_sync import FIRST, lock_of
 from tests.simulator import Corrupt, Simulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 

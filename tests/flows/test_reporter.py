@@ -13,7 +13,7 @@ from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, children, is_worker, wait_for
 from tests.simulator import Simulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: A sync with a batch for each project, which shows its progress soon.
 SYNC = """

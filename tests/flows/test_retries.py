@@ -18,7 +18,7 @@ from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack
 from tests.simulator import Simulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)

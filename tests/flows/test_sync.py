@@ -20,7 +20,7 @@ from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, children, free_port, wait_for
 from tests.simulator import Corrupt, Simulator
 
-slow = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+slow = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIRST = {"discover-0", "discover-1", "download-1", "verify-1", "publish-1", "publish-2"}
 

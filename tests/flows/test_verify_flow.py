@@ -21,7 +21,7 @@ from tests.flows.stack import Stack, wait_for
 from tests.simulator import Simulator
 
 WHEEL = "one-1.0-py3-none-any.whl"
-slow = [pytest.mark.slow, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(300)]
+slow = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def summary(state: str, *failures: Problem, message: str = "", **counts: int) -> Summary:

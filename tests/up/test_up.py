@@ -23,7 +23,6 @@ from tests.up.conftest import NOWHERE, Listener, Up, command, command_of, runnin
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.thorough,
-    pytest.mark.xdist_group("up"),
     pytest.mark.timeout(400),
 ]
 
