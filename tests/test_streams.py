@@ -75,6 +75,7 @@ def test_closed_streams_keep_no_command_from_its_work(
     assert run(f"doctor {closed}").returncode == 0
 
 
+@pytest.mark.thorough
 def test_the_exit_code_of_work_is_that_of_the_work_where_its_report_is_lost(
     run: Run, mirror: Mirror, simulator: Simulator
 ) -> None:

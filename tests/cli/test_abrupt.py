@@ -78,7 +78,7 @@ RESTING = {"nothing to do", "verify"}
 MOMENTS = (3, 12, 25, 40, 50, 58, 66, 73, 80, 88, 95)
 #: Of commands that do less than a sync.
 SOME = (40, 80)
-USUAL = {("sync", 40), ("sync", 80), ("verify", 40), ("status", 40)}
+USUAL = {("sync", 40), ("verify", 40)}
 CASES = [
     pytest.param(name, moment, marks=[] if (name, moment) in USUAL else [pytest.mark.thorough])
     for name in COMMANDS

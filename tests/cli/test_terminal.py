@@ -84,6 +84,7 @@ def test_bars_say_how_much_is_done_and_go_when_it_is(some: Mirror, terminal: AtT
     assert not any("━" in line for line in seen.lines)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("width", sample([80, 40], 80))
 def test_a_run_is_named_whole_however_narrow_it_is(
     some: Mirror, terminal: AtTerminal, width: int

@@ -192,6 +192,7 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["file", "metadata", "page", "json page", "root index"])
 def test_a_flipped_bit_is_seen(seen: Mirror, run: Command, what: str) -> None:
     assert run(*HASH).code == 0

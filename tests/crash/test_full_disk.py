@@ -83,6 +83,7 @@ def test_a_disk_that_fills_up_during_a_download(
     assert leftovers(mirror) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("of", sample(["bytes", "names"], "names"))
 def test_a_disk_that_is_nearly_full(

@@ -33,6 +33,7 @@ def recorded(scenario: Scenario, base: Path) -> Recording:
 EXTRA = [("update", "file", 1), ("repair", "file", 1), ("first", "batch", 1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "durability", "stride"),

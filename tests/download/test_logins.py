@@ -226,6 +226,7 @@ def test_an_address_in_a_message() -> None:
 # The whole program
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("works", sample([True, False], False))
 def test_no_login_is_told_or_kept_anywhere(

@@ -233,6 +233,7 @@ def test_over_html_only_what_html_cannot_say_differs(unchanged: Chain, tmp_path:
             assert their_file == {**kept, "hashes": {"sha256": sha256}}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_new_release_flows_through_and_nothing_else_is_asked_for(chain: Chain) -> None:
     name, content = make_wheel("new-release", "3.0")

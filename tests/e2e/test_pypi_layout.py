@@ -52,6 +52,7 @@ def test_paths_are_those_of_the_upstream_and_install(
             assert found.keys() == {"python-dateutil", "six", "zope-event", "setuptools"}
 
 
+@pytest.mark.thorough
 def test_a_mirror_with_pypis_paths_is_mirrored_to_the_same_tree(
     pypi: Simulator, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ def install(mirror: Mirror, pip_wheels: dict[str, Path], directory: Path) -> dic
     return installed(python)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("server", sample(["static", "nginx", "files"], "static"))
 def test_a_tree_of_shadowmire_is_mirrored_completely_and_then_left_alone(
     corpus_upstream: Simulator,

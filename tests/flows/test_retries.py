@@ -42,6 +42,7 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[
     return attempts
 
 
+@pytest.mark.thorough
 def test_the_stage_alone_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, stack: Stack, config: Path, simulator: Simulator
 ) -> None:

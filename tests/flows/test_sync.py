@@ -146,6 +146,7 @@ class TestInProcess:
         document = stack.pypimirror("sync", "nosuch", "--config", config.with_name("no"), code=2)
         assert "there is no configuration" in document["error"]["message"]
 
+    @pytest.mark.thorough
     def test_a_stage_of_which_all_failed_is_a_task_run_that_failed(
         self, stack: Stack, config: Path, simulator: Simulator
     ) -> None:
