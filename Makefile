@@ -24,6 +24,9 @@ PYTHON ?=
 export PROJECTS ?=
 export UPSTREAM ?=
 
+# Hundreds of processes of the tests import the same modules: with this, each would compile them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## List what there is to make
 	@echo "make TARGET, where TARGET is one of"

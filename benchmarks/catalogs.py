@@ -29,6 +29,7 @@ from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.config import load
+from pypimirror.paths import METADATA_SUFFIX, file_path
 from pypimirror.select.selection import Selection
 from pypimirror.verify.proof import Proof
 
@@ -148,6 +149,17 @@ class Synthetic:
                 statistics.keep(connection, statistics.take(connection, time.time()))
         finally:
             catalog.close()
+
+    def place(self, mirror: Path, numbers: Sequence[int]) -> None:
+        """Put the files of some projects where pages look for them, of the right size."""
+        for number in numbers:
+            for item in self.items(number):
+                path = mirror / file_path(name_of(number), item.filename, None)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+                os.truncate(path, item.size)
+                if item.metadata:
+                    path.with_name(path.name + METADATA_SUFFIX).touch()
 
     def seed(self, root: Path, base: str) -> None:
         """Write the upstream of the project that is mirrored for real, and a list of it alone."""
