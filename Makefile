@@ -58,7 +58,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --catalog $(CATALOG)
 # Where a test may be thorough: reading all of them takes as long as some of these.
 THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
-	$(addprefix tests/stages/test_,sync.py plan.py root.py)
+	$(addprefix tests/pipeline/test_,sync.py plan.py root.py)
 
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the test suite
@@ -82,7 +82,7 @@ newest: ## Test the newest of everything that pyproject.toml allows, in part
 part: $(DEVELOPMENT)
 	@$(BIN)/python -m tests.corpus.fetch
 	$(PYTEST) -m 'not thorough or newest' tests/catalog \
-		tests/cli/test_commands.py tests/download/test_transport.py tests/e2e/test_install.py \
+		tests/cli/test_commands.py tests/download/http/test_transport.py tests/e2e/test_install.py \
 		tests/flows/test_deployments.py tests/serve/test_server.py tests/test_project.py
 
 .PHONY: demo

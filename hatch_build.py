@@ -2,7 +2,7 @@
 
 A Prefect project is a directory, not a library, so that nothing but `pypimirror` is installed
 top-level. An editable install gets no copy: there the checkout itself is the project directory
-(`pypimirror.project`), and a copy would only grow stale.
+(`pypimirror.system.project`), and a copy would only grow stale.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tests.corpus.fetch import CORPUS  # noqa: E402
 from tests.flows.stack import Stack  # noqa: E402
 from tests.up.conftest import running_up  # noqa: E402
 
-WHERE = "import pypimirror.project as p; print(p.__file__); print(p.project_directory())"
+WHERE = "import pypimirror.system.project as p; print(p.__file__); print(p.project_directory())"
 STRANGERS = "import flows, tasks"  # nothing of these names may be importable
 
 

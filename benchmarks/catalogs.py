@@ -23,14 +23,15 @@ from sqlalchemy import Connection, Table, func, select
 from benchmarks import corpus
 from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.corpus import Item
-from pypimirror.catalog import projects as queries
-from pypimirror.catalog import schema, statistics, totals
+from pypimirror.catalog import schema
 from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.queries import projects as queries
+from pypimirror.catalog.queries import statistics, totals
 from pypimirror.catalog.states import State
-from pypimirror.config import load
-from pypimirror.paths import METADATA_SUFFIX, file_path
+from pypimirror.config.settings import load
 from pypimirror.select.selection import Selection
+from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.verify.proof import Proof
 
 FULL = (740_000, 15_000_000)  #: projects and files of the largest public index

@@ -222,7 +222,7 @@ def _make(plan: tuple[Path, str, list[tuple[str, int, bool]]]) -> list[Item]:
 
 def _real(directory: Path) -> Iterator[Item]:
     """Take over the tests' corpus of real wheels and sdists, where it was fetched."""
-    from pypimirror.verify.wheels import read_metadata
+    from pypimirror.verify.wheels.core_metadata import read_metadata
 
     for path in sorted(CORPUS.iterdir()) if CORPUS.is_dir() else ():
         if path.suffix == ".whl":

@@ -18,7 +18,7 @@ from pypimirror.download.protocol import (
     PageResult,
     Remote,
 )
-from pypimirror.workers import Workers
+from pypimirror.system.workers import Workers
 
 
 def main() -> int:

@@ -21,10 +21,10 @@ from benchmarks.catalogs import Synthetic
 from benchmarks.measure import Cost
 from benchmarks.rounds import tell
 from benchmarks.upstream import Server, free_port
-from pypimirror.catalog import projects as queries
-from pypimirror.catalog import rest
 from pypimirror.catalog.database import Catalog
-from pypimirror.config import load
+from pypimirror.catalog.queries import projects as queries
+from pypimirror.catalog.queries import rest
+from pypimirror.config.settings import load
 from tests.environment import isolated
 
 CHANGED = 1_000  #: projects that change, where there are so many

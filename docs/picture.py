@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from pypimirror.sections import upstream_name
+from pypimirror.config.sections import upstream_name
 from tests.cli.terminal import at_terminal, screen
 from tests.mirror import offer
 from tests.simulator import Simulator

@@ -1,1 +1,1 @@
-"""Prefect flows: which stages run, in which order. The order itself is `pypimirror.stages`'."""
+"""Prefect flows: which stages run, in which order. The order itself is `pypimirror.pipeline`'."""

@@ -19,7 +19,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 
 #: The flows whose runs are watched, also those without a deployment.
 FLOWS = ("sync", "verify")

@@ -26,11 +26,11 @@ from prefect.workers.process import ProcessWorker
 from pydantic import ValidationError
 
 from flows import alerts
-from pypimirror.addresses import redacted
-from pypimirror.config import Config, ConfigError
-from pypimirror.durations import parse_duration
-from pypimirror.model import PypimirrorError
-from pypimirror.project import project_directory
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain.addresses import redacted
+from pypimirror.domain.durations import parse_duration
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.system.project import project_directory
 
 #: What `prefect.yaml` writes for the configuration file.
 _CONFIG = "{{ $PYPIMIRROR_CONFIG }}"
@@ -124,7 +124,8 @@ def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> t
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         tags=entry.get("tags"),
         work_pool_name=entry["work_pool"]["name"],
-        # Names of files are UTF-8 on disk, whatever the worker's locale (`pypimirror.streams`).
+        # Names of files are UTF-8 on disk, whatever the worker's locale
+        # (`pypimirror.system.streams`).
         job_variables={"env": {"PYTHONUTF8": "1"}},
         schedules=list(_schedules(flow.name, when, config.schedule.timezone)),
         # Named, so that a limit that an earlier version has set goes; `prefect.yaml` says why.

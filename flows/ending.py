@@ -11,11 +11,11 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
-from pypimirror import workers
-from pypimirror.catalog import runs
-from pypimirror.lock import LockedError
-from pypimirror.model import Problem, PypimirrorError
-from pypimirror.stages.summary import Summary
+from pypimirror.catalog.queries import runs
+from pypimirror.domain.model import Problem, PypimirrorError
+from pypimirror.pipeline.summary import Summary
+from pypimirror.storage.lock import LockedError
+from pypimirror.system import workers
 
 
 class SkippedError(LockedError):

@@ -19,8 +19,8 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectException
 from prefect.logging.loggers import LoggingAdapter, task_run_logger
 
-from pypimirror.model import Problem, Stage
-from pypimirror.stages.reporter import LogReporter
+from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline.reporter import LogReporter
 
 #: Seconds between two calls of the API for the sake of progress; shorter runs make none.
 EVERY = 5.0

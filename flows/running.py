@@ -31,15 +31,15 @@ from flows.ears import Ears
 from flows.ending import SkippedError
 from flows.reporter import FlowReporter
 from flows.witness import watching
-from pypimirror import config as configuration
-from pypimirror.catalog import runs
-from pypimirror.lock import LockedError
-from pypimirror.model import Stage
-from pypimirror.stages import record
-from pypimirror.stages.run import Run
-from pypimirror.stages.sequence import Batch
-from pypimirror.stages.summary import Summary
-from pypimirror.workers import Cancelled
+from pypimirror.catalog.queries import runs
+from pypimirror.config import settings as configuration
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline import record
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.sequence import Batch
+from pypimirror.pipeline.summary import Summary
+from pypimirror.storage.lock import LockedError
+from pypimirror.system.workers import Cancelled
 from tasks.discover import discover
 from tasks.download import download
 from tasks.publish import publish
@@ -73,7 +73,7 @@ def perform(
     `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
     does what its last run left undone, else what is left of the run that `retry` names. Raises what
-    `pypimirror.stages.record.sync` does; a signal that ends the flow run cancels its run.
+    `pypimirror.pipeline.record.sync` does; a signal that ends the flow run cancels its run.
 
     Where another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError`
     where it was not to wait, or was made by a schedule: the next one comes. Raises `Pause` where

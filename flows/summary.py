@@ -13,8 +13,8 @@ from prefect.exceptions import PrefectException
 from prefect.logging.loggers import get_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from pypimirror.catalog import runs
-from pypimirror.stages.summary import Summary
+from pypimirror.catalog.queries import runs
+from pypimirror.pipeline.summary import Summary
 
 #: Failures that the table has at most; the catalog has all of them.
 ROWS = 200

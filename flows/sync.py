@@ -1,4 +1,4 @@
-"""The flow `sync`: the sequence of `pypimirror.stages`, each stage of each batch a task run.
+"""The flow `sync`: the sequence of `pypimirror.pipeline`, each stage of each batch a task run.
 
 This is the entrypoint of the deployments in `prefect.yaml`. `run_sync` runs the same flow in this
 process, for `pypimirror sync --prefect`. The order of the stages is not written here.
@@ -20,12 +20,13 @@ from prefect.logging.loggers import get_logger
 from prefect.settings import PREFECT_API_URL
 
 from flows import ending, running
-from pypimirror.addresses import redacted
-from pypimirror.model import PypimirrorError
-from pypimirror.stages import apply, sequence
-from pypimirror.stages.run import Run
-from pypimirror.stages.summary import Summary
-from pypimirror.workers import Cancelled
+from pypimirror.domain.addresses import redacted
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.preview import apply
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
+from pypimirror.system.workers import Cancelled
 
 #: Where a flow run leaves how it ended, for `run_sync`.
 _ended: ContextVar[list[Summary | PypimirrorError]] = ContextVar("ended")
@@ -82,7 +83,7 @@ def run_sync(
     plan: str | None = None,
     wait: str | None = None,
 ) -> Summary:
-    """Run the flow in this process; raises what `pypimirror.stages.record.sync` does.
+    """Run the flow in this process; raises what `pypimirror.pipeline.record.sync` does.
 
     Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
     """

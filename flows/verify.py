@@ -1,4 +1,5 @@
-"""The flow `verify`: `pypimirror.stages.recheck`; what it repairs goes through the stages' tasks.
+"""The flow `verify`: `pypimirror.pipeline.audit.recheck`; what it repairs goes through the stages'
+tasks.
 
 This is the entrypoint of the deployment `verify/weekly` in `prefect.yaml`. Its runs are in the
 same history as those of `pypimirror verify`, and end in the states that `flows.sync` ends in.
@@ -14,13 +15,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import ending, running
-from pypimirror.catalog import runs
-from pypimirror.config import seconds
-from pypimirror.model import PypimirrorError
-from pypimirror.stages import sequence
-from pypimirror.stages.recheck import Options, again, recheck
-from pypimirror.stages.run import Run
-from pypimirror.stages.summary import Summary
+from pypimirror.catalog.queries import runs
+from pypimirror.config.settings import seconds
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.audit.recheck import Options, again, recheck
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
 
 
 @flow(name="verify", persist_result=False, result_serializer="json")

@@ -5,11 +5,11 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    from pypimirror import abrupt
+    from pypimirror.system import abrupt
 
     abrupt.install()
-    from pypimirror import streams
-    from pypimirror.memory import calm_collector
+    from pypimirror.system import streams
+    from pypimirror.system.memory import calm_collector
 
     streams.prepare()
     calm_collector()
@@ -23,7 +23,7 @@ def main() -> None:
             code = heard(code)
         sys.exit(code)
     if resting.is_inline_sync(sys.argv[1:]):
-        from pypimirror.children import start_early
+        from pypimirror.system.children import start_early
 
         start_early("pypimirror.download.worker")
     from pypimirror.cli.main import main

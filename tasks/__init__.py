@@ -1,1 +1,1 @@
-"""Prefect tasks: one thin module a stage, around `pypimirror.stages`."""
+"""Prefect tasks: one thin module a stage, around `pypimirror.pipeline`."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from pypimirror.model import Stage
+from pypimirror.domain.model import Stage
 from tasks.stage import perform, stage_task
 
 

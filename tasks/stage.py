@@ -17,10 +17,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
 from prefect.tasks import exponential_backoff
 
-from pypimirror.model import PypimirrorError, Stage
-from pypimirror.stages import sequence
-from pypimirror.stages.run import Run
-from pypimirror.stages.sequence import Batch
+from pypimirror.domain.model import PypimirrorError, Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.sequence import Batch
 
 StageTask = Task[[int, int], State[Any] | None]
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pypimirror import children
 from pypimirror.catalog.database import Catalog
+from pypimirror.system import children
 from tests import databases, zygote
 from tests import postgresql as servers
 from tests.corpus import fetch
@@ -241,7 +241,7 @@ def guard() -> Iterator[Guard]:
 
 
 #: Where a run's children are forked: what runs do is tested there, and not how children start.
-FORKING = ("tests/stages/", "tests/hostile/", "tests/integrity/")
+FORKING = ("tests/pipeline/", "tests/hostile/", "tests/integrity/")
 
 
 @pytest.fixture(scope="session", autouse=True)

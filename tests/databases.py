@@ -24,10 +24,14 @@ CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRES
 
 #: What `both` runs twice: the other tests that use a catalog run on SQLite then, and on PostgreSQL
 #: with `--catalog postgresql`, which takes as long again.
-TWICE = ("tests/catalog/", "tests/test_lease.py")
+TWICE = ("tests/catalog/",)
 
 #: What `make test-thorough` runs on PostgreSQL, too.
-AGAIN = ("tests/stages/test_sync.py", "tests/stages/test_plan.py", "tests/stages/test_root.py")
+AGAIN = (
+    "tests/pipeline/test_sync.py",
+    "tests/pipeline/preview/test_plan.py",
+    "tests/pipeline/publish/test_root.py",
+)
 
 
 class _Compiled(dict[Any, Any]):

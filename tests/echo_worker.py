@@ -1,4 +1,4 @@
-"""A child for `tests.test_workers`: does what its jobs say, without HTTP or gevent."""
+"""A child for `tests.system.test_workers`: does what its jobs say, without HTTP or gevent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from pypimirror.model import Problem
-from pypimirror.workers import Note, Progress
+from pypimirror.domain.model import Problem
+from pypimirror.system.workers import Note, Progress
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):

@@ -9,18 +9,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pypimirror.catalog import totals
 from pypimirror.catalog.database import Catalog, sqlite_file
+from pypimirror.catalog.queries import totals
 from pypimirror.catalog.states import PROVEN, WORDS, State, word
-from pypimirror.config import Config, load
-from pypimirror.model import Problem
-from pypimirror.stages import plan as planning
-from pypimirror.stages import sequence
-from pypimirror.stages.plan import Plan
-from pypimirror.stages.record import sync as run_sync
-from pypimirror.stages.reporter import LogReporter
-from pypimirror.stages.run import Run
-from pypimirror.stages.summary import Summary
+from pypimirror.config.settings import Config, load
+from pypimirror.domain.model import Problem
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.preview import plan as planning
+from pypimirror.pipeline.preview.plan import Plan
+from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.reporter import LogReporter
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
 from tests import databases, postgresql
 from tests.checker import check
 from tests.corpus.build import make_provenance, make_sdist, make_wheel

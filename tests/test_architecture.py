@@ -57,57 +57,138 @@ def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> Non
     foreign = {
         name for name in imports(file) if name.split(".")[0] in ("prefect", "flows", "tasks")
     }
-    if name_of(file) in ("pypimirror/cli/syncing.py", "pypimirror/cli/operating.py"):
+    if name_of(file) in (
+        "pypimirror/cli/actions/syncing.py",
+        "pypimirror/cli/actions/operating.py",
+    ):
         now = set(imports(file, lazy=False))
         assert not {name for name in now if name.split(".")[0] in ("prefect", "flows", "tasks")}
         return
     assert foreign == set()
 
 
-#: What each part may import of the others; what is not named here is free to be used by all.
-FORBIDDEN: dict[str, set[str]] = {
-    "model": {"*", "-errors"},
-    "filenames": {"*", "-model", "-bounded"},
-    "bounded": {"*"},
-    "moments": {"*"},
-    "catalog": {"stages", "cli", "upstream", "download", "verify", "publish", "serve"},
-    "upstream": {"stages", "cli", "catalog", "download", "verify", "publish", "serve"},
-    "download": {"stages", "cli", "catalog", "verify", "publish", "serve"},
-    "verify": {"stages", "cli", "catalog", "upstream", "download", "publish", "serve"},
-    "publish": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
-    "serve": {"stages", "catalog", "upstream", "download", "verify"},
-    "up": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "tree"},
-    "stages": {"cli", "serve", "doctor"},
-    "doctor": {"cli", "serve"},
-    "tree": {"stages", "cli", "catalog", "upstream", "download", "verify", "serve"},
-    "lock": {"*", "-errors", "-regular", "-space"},  # the latter once it fails
-    "holder": {"*", "-kernel"},
-    "kernel": {"*"},
-    "errors": {"*"},
-    "abrupt": {"*"},
-    "paths": {"*", "-regular"},
-    "regular": {"*"},
-    "generation": {"*", "-regular"},
-    "streams": {"*"},
-    "clock": {"*"},
-    "texts": {"*", "-regular"},
-    "sources": {"*", "-__version__"},
-    "lease": {"stages", "cli", "upstream", "download", "verify", "publish", "serve", "tree"},
-    "config": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish", "serve"},
-    "select": {"stages", "cli", "catalog", "upstream", "download", "verify", "publish"},
-    "workers": {"stages", "cli", "catalog", "upstream", "verify", "publish", "serve", "download"},
+#: What each room may use of the others: a room, or one module of it. Whatever is not named here is
+#: forbidden. The folders of `pipeline` are rooms of their own, and its own modules are `pipeline`.
+_FIELD = {"domain", "system"}
+_LEDGER = _FIELD | {"catalog", "storage"}
+ALLOWED: dict[str, set[str]] = {
+    "domain": set(),
+    "system": {"domain"},
+    "storage": _FIELD,
+    "config": _FIELD | {"storage.changes", "storage.paths"},
+    "upstream": {"domain"},
+    "render": {"domain"},
+    "select": _FIELD | {"config"},
+    "download": _FIELD | {"upstream"},
+    "verify": _FIELD | {"storage.paths"},
+    "catalog": _FIELD | {"storage.generation", "storage.lock", "storage.paths"},
+    "metrics": _FIELD | {"catalog", "config"},
+    "pipeline": _LEDGER
+    | {
+        *("config", "metrics", "select", "download.protocol", "verify.protocol"),
+        *("verify.readers", "pipeline.discover", "pipeline.download", "pipeline.verify"),
+        *("pipeline.publish", "pipeline.audit"),
+    },
+    "pipeline.discover": _LEDGER
+    | {
+        *("config", "download.failure", "download.http.hosts", "download.protocol"),
+        *("download.unchanged", "pipeline", "select", "upstream", "verify.proof"),
+    },
+    "pipeline.download": _LEDGER
+    | {
+        *("download.protocol", "download.files.resume", "pipeline", "pipeline.audit.foreign"),
+        *("pipeline.discover", "pipeline.publish.presence", "pipeline.verify", "verify"),
+    },
+    "pipeline.verify": _LEDGER
+    | {
+        *("config", "download.protocol", "pipeline", "pipeline.discover", "pipeline.download"),
+        *("pipeline.publish", "verify"),
+    },
+    "pipeline.publish": _LEDGER | {"pipeline", "pipeline.discover", "pipeline.verify", "render"},
+    "pipeline.audit": _LEDGER
+    | {"pipeline", "pipeline.publish", "pipeline.verify.takeback", "verify.protocol"},
+    "pipeline.preview": _LEDGER
+    | {
+        *("config", "download.protocol", "pipeline", "pipeline.discover", "pipeline.publish"),
+        "select",
+    },
+    "serve": _FIELD | {"config"},
+    "up": _FIELD | {"config", "serve.command", "storage.paths"},
+    "bandersnatch": _FIELD | {"config"},
+    "doctor": _LEDGER
+    | {"config", "download", "pipeline.run", "pipeline.discover", "render", "select", "up.parts"},
+    "cli": _LEDGER
+    | {
+        *("bandersnatch", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
+        *("pipeline.audit", "pipeline.download.adopt", "pipeline.preview"),
+        *("pipeline.verify.quarantine", "select", "serve.command", "up", "verify.proof"),
+    },
+    "__main__": {"cli", "system"},
 }
+
+#: Every room may know what this program is called, and which version it is.
+_NAME = {"pypimirror", "pypimirror.__version__"}
+
+
+def ours(module: str) -> bool:
+    """Whether it is a module or a package of this program, and no name in one."""
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
+def room(module: str) -> str:
+    """The room that a module is in."""
+    names = module.split(".")[1:]
+    if names[0] == "pipeline" and (PACKAGE / "/".join(names[:2])).is_dir():
+        return ".".join(names[:2])
+    return names[0]
+
+
+def uses(file: Path) -> set[str]:
+    """The modules of ours that a module imports, wherever it does."""
+    found = {name for name in imports(file) if name.split(".")[0] == "pypimirror" and ours(name)}
+    # Of `from package import module`, the module is meant.
+    return {n for n in found - _NAME if not any(o.startswith(f"{n}.") for o in found)}
+
+
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_arrows_point_one_way(file: Path) -> None:
-    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    forbidden = FORBIDDEN.get(own, set())
-    used = parts_used(file) - {own}
-    if "*" in forbidden:
-        allowed = {name[1:] for name in forbidden if name.startswith("-")}
-        assert used <= allowed
-    assert not used & forbidden
+    if file == PACKAGE / "__init__.py":
+        assert not uses(file)
+        return
+    own = room(module_of(file))
+    for used in uses(file):
+        name = used.removeprefix("pypimirror.")
+        allowed = ALLOWED[own] | {own}
+        assert room(used) in allowed or any(f"{name}.".startswith(f"{a}.") for a in allowed), used
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Neither at the top, nor within a function, nor behind TYPE_CHECKING."""
+    arrows = {module_of(file): uses(file) for file in MODULES}
+    while sinks := {name for name, used in arrows.items() if not used & set(arrows) - {name}}:
+        arrows = {name: used for name, used in arrows.items() if name not in sinks}
+    assert not arrows
+
+
+@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def test_no_import_is_hidden_in_a_string(file: Path) -> None:
+    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    for call in calls:
+        if ast.unparse(call.func).endswith("import_module"):
+            (module,) = call.args
+            assert isinstance(module, ast.Constant) and not module.value.startswith("pypimirror")
+
+
+@pytest.mark.parametrize(
+    "folder", [PACKAGE, *(p for p in PACKAGE.rglob("*") if p.is_dir())], ids=name_of
+)
+def test_a_room_is_seen_at_a_glance(folder: Path) -> None:
+    assert len([each for each in folder.glob("*.py") if each.name != "__init__.py"]) <= 14
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
@@ -122,21 +203,21 @@ def test_only_the_catalog_writes_sql(file: Path) -> None:
 
 #: Who may change files, and where: all else goes through the tree.
 WRITERS = {
-    "tree.py": "the mirror root and its private directory",
-    "stages/ownership.py": "what the private directory says of itself",
-    "lock.py": "the lock",
-    "regular.py": "new files, for those who write",
-    "links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
-    "streams.py": "nothing: it opens the null device",
-    "changes.py": "a list that the configuration asks for, wherever it says",
-    "cli/initialise.py": "the configuration",
-    "download/transfer.py": "staging, in a child",
-    "download/resume.py": "staging, in a child",
-    "download/labelled.py": "staging, in a child",
+    "storage/tree.py": "the mirror root and its private directory",
+    "pipeline/ownership.py": "what the private directory says of itself",
+    "storage/lock.py": "the lock",
+    "system/regular.py": "new files, for those who write",
+    "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
+    "system/streams.py": "nothing: it opens the null device",
+    "storage/changes.py": "a list that the configuration asks for, wherever it says",
+    "cli/actions/initialise.py": "the configuration",
+    "download/files/transfer.py": "staging, in a child",
+    "download/files/resume.py": "staging, in a child",
+    "download/files/labelled.py": "staging, in a child",
     "download/pages.py": "staging, in a child",
     "verify/worker.py": "staging, in a child",
     "up/parts.py": "what Prefect keeps in the private directory",
-    "metrics.py": "a file that the configuration or an option names, wherever it says",
+    "metrics/exposition.py": "a file that the configuration or an option names, wherever it says",
     "doctor/roundtrip.py": "a scratch directory",
     "doctor/scratch.py": "a scratch directory",
 }
@@ -193,17 +274,17 @@ def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
             assert not [name for name in imports(file) if name.split(".")[0] == "flows"], file
 
 
-#: Who may open files to read them, and which: all else asks `pypimirror.regular`, which knows what
-#: a file is, waits for nobody and has a bound.
+#: Who may open files to read them, and which: all else asks `pypimirror.system.regular`, which
+#: knows what a file is, waits for nobody and has a bound.
 READERS = {
-    "regular.py": "the one place",
-    "durability.py": "what is flushed, and never read",
-    "kernel.py": "what the system says of itself",
-    "holder.py": "what the system says of processes",
+    "system/regular.py": "the one place",
+    "storage/durability.py": "what is flushed, and never read",
+    "system/kernel.py": "what the system says of itself",
+    "catalog/holder.py": "what the system says of processes",
     "up/processes.py": "what the system says of processes",
-    "sections.py": "a module of the program's own",
-    "changes.py": "the journal that this run writes",
-    "streams.py": "the streams that this process was started with",
+    "config/sections.py": "a module of the program's own",
+    "storage/changes.py": "the journal that this run writes",
+    "system/streams.py": "the streams that this process was started with",
 }
 
 

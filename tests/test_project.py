@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror import project
 from pypimirror.catalog.database import SCHEMA_REVISION
+from pypimirror.system import project
 
 PARTS = ("flows/sync.py", "tasks/discover.py", "migrations/env.py", "prefect.yaml")
 
@@ -21,7 +21,7 @@ def test_the_checkout_is_a_project_directory() -> None:
 def test_a_shipped_copy_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = tmp_path / "pypimirror" / "_project"
     shipped.mkdir(parents=True)
-    monkeypatch.setattr(project, "__file__", str(tmp_path / "pypimirror" / "project.py"))
+    monkeypatch.setattr(project, "__file__", str(tmp_path / "pypimirror" / "system" / "project.py"))
     assert project.project_directory() == shipped
 
 

@@ -3,7 +3,8 @@
 Importing is most of what a short run costs: a second of CPU for each test that syncs. The child's
 own code runs unchanged, from its `main` on, in a process of its own, which is a child of the tests'
 as it would be; so what ends, kills and waits for children sees no difference. How children are
-started for real is tested in `tests/test_workers.py`, `tests/download`, `tests/cli`, `tests/e2e`.
+started for real is tested in `tests/system/test_workers.py`, `tests/download`, `tests/cli`,
+`tests/e2e`.
 
 On Linux only; elsewhere children are started as always.
 """
@@ -22,7 +23,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from pypimirror import children
+from pypimirror.system import children
 
 #: What to import first, by the module that a child is.
 PREPARED = {
@@ -31,7 +32,7 @@ import gevent.events
 gevent.events.notify_and_call_entry_points = gevent.events.notify
 from gevent import monkey
 monkey.patch_all()
-from pypimirror.download.loop import main
+from pypimirror.download.engine.loop import main
 """,
     "pypimirror.verify.worker": "from pypimirror.verify.worker import main",
 }
@@ -52,7 +53,7 @@ def is_possible() -> bool:
 
 
 def start(module: str) -> subprocess.Popen[bytes]:
-    """Start a child, as `pypimirror.children` does."""
+    """Start a child, as `pypimirror.system.children` does."""
     if module not in PREPARED:
         return _START(module)
     if module not in _running:

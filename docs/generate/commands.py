@@ -10,8 +10,8 @@ import typer
 
 from docs.generate.tables import NOTICE, exit_codes, table
 from pypimirror.cli.main import app
-from pypimirror.model import Stage
-from pypimirror.stages.summary import COUNTS
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline.summary import COUNTS
 
 _COMMANDS = """\
 # Commands

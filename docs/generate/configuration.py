@@ -14,12 +14,12 @@ from pydantic import BaseModel, ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from docs.generate.tables import NOTICE, table
-from pypimirror.config import Config
-from pypimirror.durations import Duration
-from pypimirror.sections import IndexUrl
-from pypimirror.select.keys import MetadataKeys, Moment
-from pypimirror.sizes import Size
-from pypimirror.up.keys import OptionalAddress, Patience, Schedule, TimeZone
+from pypimirror.config.scheduling import OptionalAddress, Patience, Schedule, TimeZone
+from pypimirror.config.sections import IndexUrl
+from pypimirror.config.selecting import MetadataKeys, Moment
+from pypimirror.config.settings import Config
+from pypimirror.domain.durations import Duration
+from pypimirror.domain.sizes import Size
 
 _SIZES = ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}

@@ -1,4 +1,4 @@
-"""`schemas/`: JSON Schema of the documents that commands print, from `pypimirror.documents`."""
+"""`schemas/`: JSON Schema of what commands print, from `pypimirror.domain.documents`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pypimirror import documents
+from pypimirror.domain import documents
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -11,7 +11,7 @@ from pypimirror.bandersnatch.filters import PATHS
 from pypimirror.bandersnatch.translate import OPTIONS
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import Exit
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
 
 #: What stands at the top of a page that is generated as a whole.
 NOTICE = "<!-- Written by docs/generate from the code; change it there, then `make docs`. -->"

@@ -14,9 +14,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pypimirror import texts
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
-from pypimirror.select.metadata import FIELDS
+from pypimirror.domain.core_metadata import FIELDS
+from pypimirror.system import texts
 
 #: The plug-ins that come with bandersnatch 8.
 PLUGINS = (

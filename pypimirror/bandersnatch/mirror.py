@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pypimirror.addresses import parse_proxy
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
-from pypimirror.sections import pypi_address, upstream_name
+from pypimirror.config.sections import pypi_address, upstream_name
+from pypimirror.domain.addresses import parse_proxy
 
 _REFERENCE = re.compile(r"\{\{\s*([^_\s](?:[^_]*[^_\s])?)\s*_\s*(\S(?:.*?\S)?)\s*\}\}")
 _FORMS = {"ALL": ["html", "json"], "HTML": ["html"], "JSON": ["json"]}

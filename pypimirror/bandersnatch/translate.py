@@ -8,10 +8,10 @@ from configparser import Error as ParserError
 from dataclasses import dataclass
 from pathlib import Path
 
-from pypimirror import texts
 from pypimirror.bandersnatch import filters, mirror
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome, Translated, toml
-from pypimirror.config import ConfigError
+from pypimirror.config.settings import ConfigError
+from pypimirror.system import texts
 
 #: Every option that bandersnatch 8 knows by name.
 OPTIONS = (*mirror.OPTIONS, *filters.OPTIONS)

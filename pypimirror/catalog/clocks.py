@@ -1,7 +1,7 @@
 """Times in the catalog that are ahead of now, or too early: noted while a clock was wrong.
 
-`pypimirror.clock` has the rule. A run begins with this, so that no query need ask. Each run notes
-times of its own, so the history, which is short, tells whether there is anything to do.
+`pypimirror.system.clock` has the rule. A run begins with this, so that no query need ask. Each run
+notes times of its own, so the history, which is short, tells whether there is anything to do.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Column, Connection, Table, func, select, update
 
-from pypimirror.catalog import projects as projects_of
+from pypimirror.catalog.queries import projects as projects_of
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
-from pypimirror.clock import FIRST, SLACK
+from pypimirror.system.clock import FIRST, SLACK
 
 #: Of whom nobody knows when it was: long ago.
 _LONG_AGO = 0.0

@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror.catalog import engines
 from pypimirror.catalog.schema import metadata
-from pypimirror.model import PypimirrorError
-from pypimirror.project import project_directory
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.system.project import project_directory
 
 log = logging.getLogger(__name__)
 

@@ -11,14 +11,15 @@ from sqlalchemy import Connection, Engine, Row, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import engines, leases
+from pypimirror.catalog import engines
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     CatalogError,
     is_absent,
     sqlite_file,
 )
-from pypimirror.catalog.leases import Held
+from pypimirror.catalog.queries import leases
+from pypimirror.catalog.queries.leases import Held
 from pypimirror.catalog.schema import runs
 from pypimirror.catalog.states import RUNNING
 

@@ -199,7 +199,7 @@ runs = Table(
     Column("counts", Text),  # JSON object
 )
 
-#: Who works on the mirror; see `pypimirror.lease`.
+#: Who works on the mirror; see `pypimirror.catalog.lease`.
 leases = Table(
     "leases",
     metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-from pypimirror.errors import PypimirrorError
+from pypimirror.domain.errors import PypimirrorError
 
 #: States of a run and of a stage.
 RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pypimirror import regular
+from pypimirror.system import regular
 
 
 def prefect_api() -> str | None:

@@ -59,7 +59,8 @@ def _directory(context: typer.Context) -> Path | None:
     """Return the mirror root; None where nothing says where it is."""
     import tomllib
 
-    from pypimirror import sources, texts
+    from pypimirror.config import sources
+    from pypimirror.system import texts
 
     file = Path(context.params.get("config") or sources.DEFAULT_FILE)
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from pypimirror import abrupt
 from pypimirror.catalog import states
-from pypimirror.config import ConfigError
-from pypimirror.lock import LockedError
-from pypimirror.model import PypimirrorError, Reason
+from pypimirror.config.settings import ConfigError
+from pypimirror.domain.model import PypimirrorError, Reason
+from pypimirror.storage.lock import LockedError
+from pypimirror.system import abrupt
 
 if TYPE_CHECKING:
-    from pypimirror.stages.summary import Summary
+    from pypimirror.pipeline.summary import Summary
 
 
 class Exit(IntEnum):

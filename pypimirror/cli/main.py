@@ -12,13 +12,13 @@ from errno import EDQUOT, ENOSPC
 
 import typer
 
-from pypimirror import abrupt, interrupts, streams
 from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
 from pypimirror.cli.errors import Exit, of_error
-from pypimirror.cli.output import err, print_json
-from pypimirror.model import PypimirrorError
-from pypimirror.space import remedy
+from pypimirror.cli.shown.output import err, print_json
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.system import abrupt, interrupts, streams
+from pypimirror.system.space import remedy
 
 #: The groups of commands, in the order of `--help`; to import them is to have them.
 COMMANDS = (mirroring, inspecting, operating, quarantining)

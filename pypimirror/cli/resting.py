@@ -2,10 +2,10 @@
 
 Everything that could do something takes ten times as long to import as this takes to see that
 there is nothing to do. The order: the lock, the statement that the last run left
-(`pypimirror.catalog.rest`), the upstreams, the record. Whatever is not plainly at rest (another
-command, an option that is not known here, a configuration that has changed, a lease, something
-half-written, an upstream that says anything else than "not modified") is left, untouched, to the
-command line proper, which begins anew and has all the messages.
+(`pypimirror.catalog.queries.rest`), the upstreams, the record. Whatever is not plainly at rest
+(another command, an option that is not known here, a configuration that has changed, a lease,
+something half-written, an upstream that says anything else than "not modified") is left, untouched,
+to the command line proper, which begins anew and has all the messages.
 
 Nothing is recorded before the upstreams have answered, for which they have little time here: a
 slow one is asked again by a run that is on record.
@@ -19,19 +19,21 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pypimirror import interrupts, lock, regular, sources
-from pypimirror.catalog import rest
+from pypimirror.catalog.queries import rest
 from pypimirror.cli.api import prefect_api
+from pypimirror.config import sources
+from pypimirror.domain.errors import PypimirrorError
 from pypimirror.download.unchanged import is_unchanged
-from pypimirror.errors import PypimirrorError
+from pypimirror.storage import lock
+from pypimirror.system import interrupts, regular
 
 if TYPE_CHECKING:
-    from pypimirror.catalog.rest import Copied, Resting
+    from pypimirror.catalog.queries.rest import Copied, Resting
 
 #: Seconds that an upstream has for each step of its answer.
 _PATIENCE = 2.0
 
-#: What stands in the configuration where nothing does, as `pypimirror.sections` has it.
+#: What stands in the configuration where nothing does, as `pypimirror.config.sections` has it.
 DIRECTORY, CATALOG = "mirror", "sqlite"
 
 #: The commands, with the options that are known here and what those are called in `_Asked`.
@@ -142,7 +144,7 @@ def _sync(resting: Resting, key: str, now: float) -> Copied | None:
 def _verify(
     resting: Resting, key: str, directory: str, now: float, *, quick: bool
 ) -> Copied | None:
-    from pypimirror.catalog import holdings
+    from pypimirror.catalog.queries import holdings
     from pypimirror.cli import untouched
 
     ended = resting.ended()
@@ -181,8 +183,8 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
     elif not asked.quiet:
         from pathlib import Path
 
-        from pypimirror.cli import show
-        from pypimirror.stages.summary import Summary
+        from pypimirror.cli.shown import show
+        from pypimirror.pipeline.summary import Summary
 
         summary = Summary(done.name, "completed", done.counts, max(0.0, seconds), [], [], "")
         if asked.command == "verify":

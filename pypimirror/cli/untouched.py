@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from stat import S_ISREG
 
-from pypimirror.catalog.holdings import Holdings, Seen
-from pypimirror.paths import page_paths, sha256_of, stamp_of, walk
+from pypimirror.catalog.queries.holdings import Holdings, Seen
+from pypimirror.storage.paths import page_paths, sha256_of, stamp_of, walk
 
 #: More bytes than this are read by a verification that is on record meanwhile, as are those for
 #: which the disk takes more seconds than this.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pypimirror.catalog import inspection
 from pypimirror.catalog.database import SCHEMA_REVISION, CatalogError, is_absent
-from pypimirror.config import Config
+from pypimirror.catalog.holder import this_machine
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
-from pypimirror.holder import this_machine
 
 _REBUILD = (
     "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "

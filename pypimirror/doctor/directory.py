@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor import rights
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.doctor.scratch import scratch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor import (
     catalog,
     directory,
@@ -17,8 +17,8 @@ from pypimirror.doctor import (
     webhook,
 )
 from pypimirror.doctor.finding import Finding, failed
-from pypimirror.model import PypimirrorError
-from pypimirror.space import remedy
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.system.space import remedy
 
 Check = Callable[[Config], Iterator[Finding]]
 

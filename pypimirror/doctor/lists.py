@@ -11,14 +11,14 @@ from urllib.parse import urljoin
 
 from packaging.utils import canonicalize_name
 
-from pypimirror.config import Config
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, warning
 from pypimirror.doctor.upstreams import ask
+from pypimirror.domain.model import ProjectName
 from pypimirror.download.protocol import Probe, Probed
-from pypimirror.model import ProjectName
-from pypimirror.sections import UpstreamSection
+from pypimirror.pipeline.discover.lists.listings import NO_LIST, candidates
 from pypimirror.select.selection import Selection
-from pypimirror.stages.listings import NO_LIST, candidates
 
 #: Pages that are looked for: one of them is enough.
 _LOOKED_FOR = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, ok, warning
 from pypimirror.doctor.upstreams import ask
 from pypimirror.download.protocol import Probe, Probed

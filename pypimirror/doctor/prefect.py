@@ -11,10 +11,10 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from pypimirror import lock
-from pypimirror.addresses import basic, login_of, without_login
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.domain.addresses import basic, login_of, without_login
+from pypimirror.storage import lock
 from pypimirror.up.parts import LIMIT, UP_LOCK
 
 _TIMEOUT = 5.0  # seconds

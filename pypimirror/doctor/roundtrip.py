@@ -17,14 +17,14 @@ from threading import Timer
 from urllib.parse import urljoin
 from urllib.request import ProxyHandler, build_opener
 
-from pypimirror import interrupts
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped
 from pypimirror.doctor.scratch import scratch
-from pypimirror.model import NEWEST_API, ProjectStatus
-from pypimirror.publish import render
-from pypimirror.publish.pages import Page, PageFile
-from pypimirror.tree import Tree, file_path, page_paths
+from pypimirror.domain.model import NEWEST_API, ProjectStatus
+from pypimirror.render import rendering
+from pypimirror.render.pages import Page, PageFile
+from pypimirror.storage.tree import Tree, file_path, page_paths
+from pypimirror.system import interrupts
 
 _NAME = "round trip"
 _PROJECT, _FILE = "pypimirror-doctor", "pypimirror_doctor-1.0.tar.gz"
@@ -68,7 +68,7 @@ def _publish(directory: Path) -> str:
         versions=("1.0",),
         files=(file,),
     )
-    forms = {"html": render.page_html(page), "json": render.page_json(page)}
+    forms = {"html": rendering.page_html(page), "json": rendering.page_json(page)}
     tree.write((name, [forms[form]]) for form, name in page_paths(_PROJECT, forms).items())
     tree.flush()
     return digest

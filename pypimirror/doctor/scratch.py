@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypimirror import clock, interrupts
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
+from pypimirror.system import clock, interrupts
 
 _PREFIX = "doctor."
 _OLD = 3600.0  # seconds; what a killed doctor left behind

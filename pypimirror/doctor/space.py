@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
-from pypimirror.space import free, readable
+from pypimirror.system.space import free, readable
 
 #: What is left is little, where it is less than so many times the reserve.
 _LITTLE = 4

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pypimirror.config import Config
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warning
+from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
-from pypimirror.model import Problem, Reason
-from pypimirror.sections import UpstreamSection
+from pypimirror.pipeline.run import places, remotes
 from pypimirror.select.selection import Selection
-from pypimirror.stages.run import places, remotes
-from pypimirror.workers import Cancelled, Workers
+from pypimirror.system.workers import Cancelled, Workers
 
 #: Seconds that all answers together may take, and that an answer may pause.
 PATIENCE = 30.0

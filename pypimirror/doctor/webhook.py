@@ -7,7 +7,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, warning
 
 _NAME = "webhook"

@@ -1,9 +1,9 @@
 """Dates in the heads of answers: whose clock they are by, and which can be believed.
 
-The rule is `pypimirror.clock`'s. A rest that ends at a date is as long as that is after the date of
-the answer itself, so that no clock need agree with another; and nobody rests longer than `LONGEST`
-for one answer. A Last-Modified that is ahead of now names no state of anything: to ask whether
-something was modified since then is to hear for years that it was not.
+The rule is `pypimirror.system.clock`'s. A rest that ends at a date is as long as that is after the
+date of the answer itself, so that no clock need agree with another; and nobody rests longer than
+`LONGEST` for one answer. A Last-Modified that is ahead of now names no state of anything: to ask
+whether something was modified since then is to hear for years that it was not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from pypimirror import bounded, clock
+from pypimirror.domain import bounded
+from pypimirror.system import clock
 
 #: Seconds of the longest rest that is believed: later runs ask again, whatever was said.
 LONGEST = 86_400.0

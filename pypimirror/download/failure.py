@@ -9,9 +9,9 @@ import errno
 import os
 from enum import Enum
 
-from pypimirror.disk_errors import IN_THE_WAY, is_of_path
-from pypimirror.model import PypimirrorError, Reason
-from pypimirror.space import remedy
+from pypimirror.domain.model import PypimirrorError, Reason
+from pypimirror.system.disk_errors import IN_THE_WAY, is_of_path
+from pypimirror.system.space import remedy
 
 #: HTTP statuses that another attempt may cure, besides all of 5xx.
 RETRIED_STATUSES = frozenset({408, 425, 429})

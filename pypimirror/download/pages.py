@@ -15,13 +15,14 @@ import gevent
 import msgspec
 from requests.models import Response
 
-from pypimirror import bounded, clock, regular
+from pypimirror.domain import bounded
+from pypimirror.domain.model import Reason
 from pypimirror.download import dates
-from pypimirror.download.client import Client, content_length, failed_status, raw_of
-from pypimirror.download.content_encoding import decoded
 from pypimirror.download.failure import Again, FetchError, disk_failure
+from pypimirror.download.http.client import Client, content_length, failed_status, raw_of
+from pypimirror.download.http.content_encoding import decoded
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
-from pypimirror.model import Reason
+from pypimirror.system import clock, regular
 from pypimirror.upstream.read import page_headers, parse_page
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn

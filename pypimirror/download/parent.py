@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from pypimirror.download.protocol import FromWorker, Hello, Job, Note, Result
-from pypimirror.workers import Workers, log_note
+from pypimirror.system.workers import Workers, log_note
 
 DOWNLOAD_WORKER = "pypimirror.download.worker"
 

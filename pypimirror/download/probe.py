@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from requests.models import Response
 
-from pypimirror import clock
+from pypimirror.domain.model import Reason
 from pypimirror.download import dates
-from pypimirror.download.client import Client, discard
 from pypimirror.download.failure import FetchError
+from pypimirror.download.http.client import Client, discard
 from pypimirror.download.pages import whole
 from pypimirror.download.protocol import Hello, Probe, Probed
-from pypimirror.model import Reason
+from pypimirror.system import clock
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import ACCEPT, parse_page
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import msgspec
 
-from pypimirror.download.concurrency import MODEST
-from pypimirror.model import LinkPage, Problem, ProjectPage
-from pypimirror.workers import Note, Progress
+from pypimirror.domain.model import LinkPage, Problem, ProjectPage
+from pypimirror.download.engine.concurrency import MODEST
+from pypimirror.system.workers import Note, Progress
 
 
 class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -23,7 +23,9 @@ class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     hosts: tuple[str, ...] = ()  #: "host", "host:port", or "*" for any public one
     authorization: str = ""  #: for the origin of `url` and no other
-    proxy: str = ""  #: an address, `pypimirror.addresses.NONE`, or empty for the environment's
+    proxy: str = (
+        ""  #: an address, `pypimirror.domain.addresses.NONE`, or empty for the environment's
+    )
     ca_file: str = ""  #: a file or directory of authorities; empty for the environment's
 
 
@@ -34,7 +36,7 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
     connections: int = 64
     modest: int = MODEST  #: requests that a host gets at once to begin with
     #: Seconds for connecting, for the head of an answer, and between any two bytes of a body;
-    #: `pypimirror.download.body` has what is too slow besides.
+    #: `pypimirror.download.http.body` has what is too slow besides.
     timeout: float = 30.0
     tries: int = 5  #: attempts for a job, the first included
     user_agent: str = "pypimirror"

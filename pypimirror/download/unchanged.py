@@ -78,7 +78,7 @@ def _exchange(
         if scheme == "https":
             import ssl
 
-            from pypimirror.download.authorities import authorities, trusted
+            from pypimirror.download.http.authorities import authorities, trusted
 
             context = ssl.create_default_context(**trusted(authorities(ca_file)))
             connection = context.wrap_socket(connection, server_hostname=host)

@@ -1,11 +1,12 @@
 """The download worker's entry: `python -P -m pypimirror.download.worker`.
 
 gevent must patch the standard library before anything else imports it, so this module imports
-nothing else first, but what imports nothing itself. The work is in `pypimirror.download.loop`.
+nothing else first, but what imports nothing itself. The work is in
+`pypimirror.download.engine.loop`.
 """
 
 if __name__ == "__main__":
-    from pypimirror import abrupt
+    from pypimirror.system import abrupt
 
     abrupt.install(signals=False)
 
@@ -18,6 +19,6 @@ if __name__ == "__main__":
 
     monkey.patch_all()
 
-    from pypimirror.download.loop import main
+    from pypimirror.download.engine.loop import main
 
     main()

@@ -16,13 +16,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pypimirror import texts
-from pypimirror.bounded import MAX_NAME, MAX_SPECIFIER
-from pypimirror.filenames import printable
-from pypimirror.model import ProjectName
+from pypimirror.domain.bounded import MAX_NAME, MAX_SPECIFIER
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.model import ProjectName
 from pypimirror.select import requirements
 from pypimirror.select.environments import Environments
 from pypimirror.select.patterns import EntryError, Pattern, expression, glob
+from pypimirror.system import texts
 
 _GLOB = re.compile(r"(?=.*[*?\[])[A-Za-z0-9._*?\[\]!-]+")
 _SEPARATORS = re.compile(r"[-_.]+")

@@ -16,8 +16,8 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from pypimirror import bounded
-from pypimirror.model import PypimirrorError
+from pypimirror.domain import bounded
+from pypimirror.domain.model import PypimirrorError
 from pypimirror.select.platforms import ANYWHERE, marker_facts, platform_tags
 
 _PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]{1,3})(?P<threads>t?)")

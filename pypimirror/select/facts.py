@@ -7,9 +7,9 @@ from functools import cached_property
 
 from packaging.version import Version
 
-from pypimirror import moments
-from pypimirror.filenames import version_of, version_text
-from pypimirror.model import File
+from pypimirror.domain import moments
+from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.model import File
 from pypimirror.select.metadata import Metadata
 
 #: What an sdist's name ends with; the name of a platform before that makes it a dumb binary, which

@@ -9,22 +9,11 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from email.parser import HeaderParser
 
-from pypimirror.filenames import printable
+from pypimirror.domain.filenames import printable
 from pypimirror.select.patterns import Pattern, pattern
 
 #: By field, its values as written.
 Metadata = Mapping[str, Sequence[str]]
-
-#: Fields that rules may name, without the description and what pages say better.
-FIELDS = frozenset(
-    {
-        *("author", "author-email", "classifier", "download-url", "dynamic", "home-page"),
-        *("import-name", "import-namespace", "keywords", "license", "license-file", "maintainer"),
-        *("maintainer-email", "metadata-version", "name", "obsoletes-dist", "platform"),
-        *("project-url", "provides-dist", "provides-extra", "requires-dist"),
-        *("requires-external", "summary", "supported-platform"),
-    }
-)
 
 #: Characters of a value, and values of a field, that are looked at.
 _LONGEST, _MOST = 1000, 1000

@@ -16,8 +16,8 @@ from fnmatch import translate
 from functools import cached_property
 from typing import Any
 
-from pypimirror.errors import ConfigError
-from pypimirror.filenames import printable
+from pypimirror.domain.errors import ConfigError
+from pypimirror.domain.filenames import printable
 
 #: Seconds that one match may take. An honest one takes microseconds, and never looks at a clock.
 SECONDS = 2.0

@@ -27,9 +27,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pypimirror import texts
-from pypimirror.filenames import is_distribution
-from pypimirror.model import PypimirrorError
+from pypimirror.domain.filenames import is_distribution
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.system import texts
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")

@@ -14,10 +14,10 @@ from math import inf
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from pypimirror.config.selecting import RuleKeys
 from pypimirror.select import metadata
 from pypimirror.select.environments import Environments
 from pypimirror.select.facts import Facts, Verdict
-from pypimirror.select.keys import RuleKeys
 from pypimirror.select.patterns import Pattern, pattern
 from pypimirror.select.whole import WHOLE, by_version, releases_of
 

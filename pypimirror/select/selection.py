@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from pypimirror.config import Config, ConfigError
-from pypimirror.model import File, ProjectName
+from pypimirror.config.selecting import RuleKeys, SelectSection
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain.model import File, ProjectName
 from pypimirror.select import entries
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.facts import Facts, Verdict
-from pypimirror.select.keys import RuleKeys, SelectSection
 from pypimirror.select.metadata import Metadata
 from pypimirror.select.patterns import EntryError
 from pypimirror.select.rules import Rules

@@ -7,8 +7,8 @@ from typing import Any
 
 from packaging.version import Version
 
+from pypimirror.config.selecting import RuleKeys
 from pypimirror.select.facts import Facts
-from pypimirror.select.keys import RuleKeys
 
 
 def _latest(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:

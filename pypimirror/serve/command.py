@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 
 
 def server_command(

@@ -1,8 +1,8 @@
 """Opening files of the mirror root, and saying which version of a file a reader got.
 
 Nothing but regular files below `simple/`, `packages/` and `pypi/` is ever opened, whatever the path
-or a symbolic link says: what a file is, is said in `pypimirror.regular`. No HTTP here beyond the
-values of two headers.
+or a symbolic link says: what a file is, is said in `pypimirror.system.regular`. No HTTP here beyond
+the values of two headers.
 
 **ETags.** A reader must never be told that an old page is still good.
 
@@ -30,7 +30,8 @@ from errno import ELOOP, ENAMETOOLONG
 from io import FileIO
 from pathlib import Path
 
-from pypimirror import clock, moments, regular
+from pypimirror.domain import moments
+from pypimirror.system import clock, regular
 
 #: Pages from this size on are hashed once per version; smaller ones each time, which costs less
 #: than reading them.

@@ -14,7 +14,7 @@ seconds; what a request has behind its head is not read, since there is nothing 
 from __future__ import annotations
 
 if __name__ == "__main__":  # before anything else is imported, and never into another program
-    from pypimirror import abrupt  # itself imports nothing
+    from pypimirror.system import abrupt  # itself imports nothing
 
     abrupt.install()
 
@@ -37,11 +37,11 @@ from gevent.event import Event
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
-from pypimirror import streams
 from pypimirror.serve.app import create_app
 from pypimirror.serve.connections import LATE, Connections, places
 from pypimirror.serve.landing import install_commands
 from pypimirror.serve.metrics import Metrics
+from pypimirror.system import streams
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

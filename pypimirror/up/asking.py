@@ -13,7 +13,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from pypimirror.addresses import redacted
+from pypimirror.domain.addresses import redacted
 
 #: Seconds that an answer may take.
 TIMEOUT = 5.0

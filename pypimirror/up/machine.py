@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.up.asking import NoAnswerError, ask
 from pypimirror.up.notify import notify
 from pypimirror.up.parts import Part, Parts

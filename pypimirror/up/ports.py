@@ -6,7 +6,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from pypimirror.config import ConfigError
+from pypimirror.config.settings import ConfigError
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO
 
-from pypimirror.config import ConfigError
-from pypimirror.model import PypimirrorError
+from pypimirror.config.settings import ConfigError
+from pypimirror.domain.model import PypimirrorError
 from pypimirror.up.parts import Part, Probe
 from pypimirror.up.processes import ended, gone
 

@@ -2,7 +2,8 @@
 
 Lives here: the rules on links, digests, API versions and duplicate names, which do not depend on
 whether a page is JSON or HTML. Does not live here: the reading of either, the rules on names
-(`pypimirror.filenames`), and which hosts are allowed (the download engine, which resolves them).
+(`pypimirror.domain.filenames`), and which hosts are allowed (the download engine, which resolves
+them).
 
 The rules on one name that a page offers more than once:
 
@@ -30,9 +31,17 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
-from pypimirror.bounded import MAX_SPECIFIER
-from pypimirror.filenames import fold, is_variant, printable
-from pypimirror.model import ALGORITHMS, NEWEST_API, File, Problem, ProjectStatus, ReadError, Reason
+from pypimirror.domain.bounded import MAX_SPECIFIER
+from pypimirror.domain.filenames import fold, is_variant, printable
+from pypimirror.domain.model import (
+    ALGORITHMS,
+    NEWEST_API,
+    File,
+    Problem,
+    ProjectStatus,
+    ReadError,
+    Reason,
+)
 
 #: Problems of one page that are told one by one; the rest is only counted. A page of garbage
 #: must not become a report that fills the memory.

@@ -12,7 +12,7 @@ The rules:
 4. Without any version ("foo-latest.zip", "foo1.0.zip"), it is the longest project of those asked
    for that it can belong to, else what stands before the last dash.
 
-Pure functions on strings; whether a name is safe is decided in `pypimirror.filenames`.
+Pure functions on strings; whether a name is safe is decided in `pypimirror.domain.filenames`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from collections.abc import Collection, Iterator
 
 from packaging.utils import canonicalize_name
 
-from pypimirror.filenames import MAX_BYTES, belongs, version_of
-from pypimirror.model import ProjectName
+from pypimirror.domain.filenames import MAX_BYTES, belongs, version_of
+from pypimirror.domain.model import ProjectName
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,238}[a-z0-9])?")
 _VERSION_START = re.compile(r"v?[0-9]", re.I)

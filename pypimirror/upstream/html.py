@@ -40,9 +40,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from pypimirror import bounded
-from pypimirror.filenames import check_filename, is_distribution, printable
-from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import check_filename, is_distribution, printable
+from pypimirror.domain.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_METADATA,
     OTHER_METADATA,

@@ -59,9 +59,9 @@ from typing import Annotated, Any
 import msgspec
 from packaging.utils import canonicalize_name
 
-from pypimirror import bounded, moments
-from pypimirror.filenames import check_filename, printable
-from pypimirror.model import File, ProjectPage, ProjectStatus, Reason
+from pypimirror.domain import bounded, moments
+from pypimirror.domain.filenames import check_filename, printable
+from pypimirror.domain.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
     BAD_TIMES,
     OTHER_METADATA,

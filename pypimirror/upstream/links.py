@@ -25,8 +25,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
-from pypimirror.filenames import is_distribution, printable
-from pypimirror.model import Download, File, LinkPage, Problem
+from pypimirror.domain.filenames import is_distribution, printable
+from pypimirror.domain.model import Download, File, LinkPage, Problem
 from pypimirror.upstream.checks import (
     RefusedError,
     Unused,

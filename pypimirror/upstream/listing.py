@@ -42,9 +42,9 @@ from urllib.parse import unquote, urljoin
 import msgspec
 from packaging.utils import canonicalize_name
 
-from pypimirror import bounded
-from pypimirror.filenames import is_distribution, printable
-from pypimirror.model import ListedProject, ProjectList, Reason
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import is_distribution, printable
+from pypimirror.domain.model import ListedProject, ProjectList, Reason
 from pypimirror.upstream import json
 from pypimirror.upstream.checks import (
     RefusedError,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from pypimirror.filenames import printable
+from pypimirror.domain.filenames import printable
 from pypimirror.upstream.markup import Tag, element_text
 
 _SIGN_IN = re.compile(r"\b(?:log|sign)[ -]?(?:in|on)\b|\bsso\b|\bauthenticat", re.I)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from pypimirror.filenames import printable
-from pypimirror.model import ProjectPage, Reason
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.model import ProjectPage, Reason
 from pypimirror.upstream import json
 from pypimirror.upstream.checks import unusable
 

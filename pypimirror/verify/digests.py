@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pypimirror import regular
-from pypimirror.model import ALGORITHMS, Problem, Reason
-from pypimirror.paths import stamp_of
+from pypimirror.domain.model import ALGORITHMS, Problem, Reason
+from pypimirror.storage.paths import stamp_of
+from pypimirror.system import regular
 
 _BUFFER = 1 << 20  # bytes
 
@@ -30,7 +30,7 @@ class Claims:
 
 
 def new_hash(algorithm: str) -> Any:
-    """Return a hash object for one of `pypimirror.model.ALGORITHMS`."""
+    """Return a hash object for one of `pypimirror.domain.model.ALGORITHMS`."""
     if algorithm == "blake2b_256":
         return hashlib.blake2b(digest_size=ALGORITHMS[algorithm])
     # md5 and sha1 are claims to be checked here, not protection: also where FIPS forbids that.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
-from pypimirror import bounded
-from pypimirror.filenames import version_of, version_text
-from pypimirror.model import Reason
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.model import Reason
+from pypimirror.verify.archives.limits import ArchiveError, shown
 from pypimirror.verify.fields import fields
-from pypimirror.verify.limits import ArchiveError, shown
 
 # PKG-INFO is read generously: installers build an sdist to learn its name and its version.
 _FIELD = re.compile(rb"^(Name|Version)[ \t]*:[ \t]*([^\r\n]*)", re.I | re.M)

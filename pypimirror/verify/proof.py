@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
-from pypimirror.model import ALGORITHMS, Reason
+from pypimirror.domain.model import ALGORITHMS, Reason
 
 WEAK = frozenset({"md5", "sha1"})
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pypimirror.model import Problem
-from pypimirror.workers import Note, Progress
+from pypimirror.domain.model import Problem
+from pypimirror.system.workers import Note, Progress
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):

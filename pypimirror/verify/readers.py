@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from queue import SimpleQueue
 
-from pypimirror import regular
-from pypimirror.model import Problem, PypimirrorError, Reason
+from pypimirror.domain.model import Problem, PypimirrorError, Reason
+from pypimirror.system import regular
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import BinaryIO
 
-from pypimirror.model import Reason
-from pypimirror.verify.entries import unpacked_path
-from pypimirror.verify.findings import Findings
+from pypimirror.domain.model import Reason
+from pypimirror.verify.archives.entries import unpacked_path
+from pypimirror.verify.archives.findings import Findings
+from pypimirror.verify.archives.limits import ArchiveError, Meter
+from pypimirror.verify.archives.streams import Kind, Unpacked, pieces_of
+from pypimirror.verify.archives.tars import Member, walk_tar
+from pypimirror.verify.archives.zip_directory import Entry, read_directory
+from pypimirror.verify.archives.zips import walk_zip
 from pypimirror.verify.identity import Identity
-from pypimirror.verify.limits import ArchiveError, Meter
-from pypimirror.verify.streams import Kind, Unpacked, pieces_of
-from pypimirror.verify.tars import Member, walk_tar
-from pypimirror.verify.zip_directory import Entry, read_directory
-from pypimirror.verify.zips import walk_zip
 
 NO_IDENTITY = "nothing in it names its project and its version"
 NO_CHECKSUM = "its contents have no checksum, so that changed bytes would go unseen"

@@ -21,14 +21,15 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from pypimirror import regular
-from pypimirror.model import Problem
-from pypimirror.verify import linux, sdists, windows
-from pypimirror.verify.findings import ContradictionError, Findings
+from pypimirror.domain.model import Problem
+from pypimirror.system import regular
+from pypimirror.verify import sdists
+from pypimirror.verify.archives import linux, windows
+from pypimirror.verify.archives.findings import ContradictionError, Findings
+from pypimirror.verify.archives.limits import ArchiveError, Clock, Limits, Meter
+from pypimirror.verify.archives.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
 from pypimirror.verify.identity import Identity
-from pypimirror.verify.limits import ArchiveError, Clock, Limits, Meter
-from pypimirror.verify.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
-from pypimirror.verify.wheel_structure import check_wheel
+from pypimirror.verify.wheels.structure import check_wheel
 
 Proof = Literal["structure", "partial", "released", "none"]
 

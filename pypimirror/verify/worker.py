@@ -8,7 +8,7 @@ waits for the answer, and the next run must not meet a file that this one writes
 from __future__ import annotations
 
 if __name__ == "__main__":
-    from pypimirror import abrupt
+    from pypimirror.system import abrupt
 
     abrupt.install(signals=False)
 
@@ -23,14 +23,14 @@ from typing import NoReturn
 
 import msgspec
 
-from pypimirror import regular
-from pypimirror.memory import relax_collector
+from pypimirror.system import regular
+from pypimirror.system.memory import relax_collector
+from pypimirror.system.workers import Note
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
 from pypimirror.verify.readers import as_problem
 from pypimirror.verify.structure import check_structure
-from pypimirror.verify.wheels import read_metadata
-from pypimirror.workers import Note
+from pypimirror.verify.wheels.core_metadata import read_metadata
 
 
 def check(job: Check) -> Checked:

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
 
-from pypimirror.catalog import engines, entries, files, leaving, projects
+from pypimirror.catalog import engines
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     Catalog,
@@ -23,10 +23,11 @@ from pypimirror.catalog.database import (
     is_absent,
     upgrade,
 )
+from pypimirror.catalog.queries import entries, files, leaving, projects
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
-from pypimirror.model import ProjectName
-from pypimirror.project import project_directory
+from pypimirror.domain.model import ProjectName
+from pypimirror.system.project import project_directory
 from tests.databases import Databases
 from tests.postgresql import execute
 

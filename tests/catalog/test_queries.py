@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from pypimirror.catalog import entries, files, leaving, projects, runs
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.projects import CHUNK, chunks
+from pypimirror.catalog.queries import entries, files, leaving, projects, runs
+from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
-from pypimirror.model import Problem, ProjectName, Reason, Stage
+from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 
 #: More than one statement may name.
 MANY = CHUNK + 5

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from pypimirror.catalog import files, projects
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import (
     DENIED,
     DUE,
@@ -18,7 +18,7 @@ from pypimirror.catalog.states import (
     State,
     word,
 )
-from pypimirror.model import ProjectName, Reason
+from pypimirror.domain.model import ProjectName, Reason
 
 #: The numbers are in databases: they never change.
 NUMBERS = {

@@ -13,10 +13,11 @@ from alembic import command
 from alembic.config import Config
 
 from pypimirror.catalog import engines
-from pypimirror.project import project_directory
-from pypimirror.stages import recheck, sequence
-from pypimirror.stages.recheck import Options
-from pypimirror.stages.run import Run
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.audit import recheck
+from pypimirror.pipeline.audit.recheck import Options
+from pypimirror.pipeline.run import Run
+from pypimirror.system.project import project_directory
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
 

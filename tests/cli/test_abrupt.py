@@ -33,7 +33,7 @@ if os.getppid() == int(os.environ["TEST_PARENT"]):
         global seen
         if os.getpid() != me:  # a child that has not yet become another program
             return
-        if seen < 0 and (event != "import" or arguments[0] != "pypimirror.streams"):
+        if seen < 0 and (event != "import" or arguments[0] != "pypimirror.system.streams"):
             return
         seen += 1
         if seen == when:

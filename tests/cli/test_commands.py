@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pypimirror import __version__
-from pypimirror.catalog import runs
+from pypimirror.catalog.queries import runs
 from pypimirror.cli.errors import OF_STATE, Exit
+from pypimirror.pipeline.summary import COUNTS
 from pypimirror.select import patterns
-from pypimirror.stages.summary import COUNTS
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, listing, offer
 from tests.simulator import Simulator, Status

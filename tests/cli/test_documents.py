@@ -16,7 +16,7 @@ import pytest
 from docs.generate.commands import walk
 from docs.generate.schemas import DOCUMENTS, schema
 from flows.deployments import Applied
-from pypimirror.cli import operating
+from pypimirror.cli.actions import operating
 from pypimirror.up.parts import plan
 from tests.cli.conftest import Command, Start
 from tests.mirror import Mirror, offer

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pypimirror.cli.history import moment
-from pypimirror.config import ConfigError
+from pypimirror.cli.actions.history import moment
+from pypimirror.config.settings import ConfigError
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
 from tests.simulator import IndexFile, Simulator, Status

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.config import load
-from pypimirror.sections import pypi_address
+from pypimirror.config.sections import pypi_address
+from pypimirror.config.settings import load
 from tests.cli.conftest import Command
 from tests.environment import NOWHERE
 from tests.mirror import offer

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.stages import sequence
+from pypimirror.pipeline import sequence
 from tests.cli.conftest import Start
 from tests.flows.stack import is_running, wait_for
 from tests.mirror import Mirror, offer

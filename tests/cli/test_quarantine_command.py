@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.output import set_up_logging, visible
-from pypimirror.lock import hold
+from pypimirror.cli.shown.output import set_up_logging, visible
+from pypimirror.storage.lock import hold
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
+from tests.pipeline.verify.test_released import NONE, SLOPPY, sloppy
 from tests.simulator import Corrupt, IndexFile, Simulator
-from tests.stages.test_released import NONE, SLOPPY, sloppy
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from pypimirror import interrupts, lock
-from pypimirror.catalog import rest
+from pypimirror.catalog.queries import rest
 from pypimirror.cli import resting
-from pypimirror.sections import MirrorSection
-from pypimirror.stages.record import open_mirror
+from pypimirror.config.sections import MirrorSection
+from pypimirror.pipeline.record import open_mirror
+from pypimirror.storage import lock
+from pypimirror.system import interrupts
 from tests.cli.conftest import Command
 from tests.environment import isolated
 from tests.mirror import Mirror, offer

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pypimirror.stages.summary import COUNTS
+from pypimirror.pipeline.summary import COUNTS
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
 from tests.simulator import IndexFile, Simulator, Status

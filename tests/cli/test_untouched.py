@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pypimirror.catalog import statistics
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.queries import statistics
 from pypimirror.cli import resting
-from pypimirror.paths import METADATA_SUFFIX
+from pypimirror.storage.paths import METADATA_SUFFIX
 from tests.cli.conftest import Command
 from tests.cli.test_resting import LIGHT, disturb, history, work
 from tests.environment import isolated
@@ -30,8 +30,8 @@ VERIFY = ("verify", "--quick", "--json")
 
 @pytest.fixture(autouse=True)
 def _signals_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pypimirror.interrupts.install", lambda: None)
-    monkeypatch.setattr("pypimirror.interrupts.ignore", lambda: None)
+    monkeypatch.setattr("pypimirror.system.interrupts.install", lambda: None)
+    monkeypatch.setattr("pypimirror.system.interrupts.ignore", lambda: None)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_other_verifications_are_whole_ones(seen: Mirror, more: tuple[str, ...])
 def test_a_mirror_of_very_many_files_is_checked_on_record(
     seen: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypimirror.catalog.holdings.MOST", 2)
+    monkeypatch.setattr("pypimirror.catalog.queries.holdings.MOST", 2)
     assert resting.attempt(VERIFY) is None
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pypimirror.cli.errors import Exit
-from pypimirror.lock import LockedError, hold
+from pypimirror.storage.lock import LockedError, hold
 from tests.cli.conftest import Command, Start
 from tests.corpus.build import make_sdist
 from tests.mirror import Mirror, offer
+from tests.pipeline.audit.test_recheck import flip
 from tests.simulator import IndexFile, Simulator, Status
-from tests.stages.test_recheck import flip
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pypimirror.download.fetch import Fetcher
+from pypimirror.download.engine.fetch import Fetcher
 from pypimirror.verify import worker
 
 
 class InlineWorkers:
-    """What `pypimirror.workers.Workers` is, in this process."""
+    """What `pypimirror.system.workers.Workers` is, in this process."""
 
     def __init__(self, module: str, hello: Any, **_: Any) -> None:
         self._fetcher = Fetcher(hello, lambda _: None) if "download" in module else None

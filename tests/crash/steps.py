@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
-from pypimirror import durability
+from pypimirror.storage import durability
 
 #: Called before each step with what it is and where; what it raises, the step fails with.
 OnStep = Callable[[str, str], None]

@@ -30,10 +30,11 @@ from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 
 from pypimirror.catalog import engines
-from pypimirror.config import load
-from pypimirror.download import opening
-from pypimirror.model import PypimirrorError
-from pypimirror.stages import recheck, record, run, sequence
+from pypimirror.config.settings import load
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.download.http import opening
+from pypimirror.pipeline import record, run, sequence
+from pypimirror.pipeline.audit import recheck
 from tests.crash import power, steps
 from tests.crash.inline import InlineWorkers
 

@@ -17,9 +17,9 @@ from prefect.settings.legacy import _get_settings_fields
 from prefect.settings.models.root import Settings
 from typer.testing import CliRunner
 
-from pypimirror import metrics
 from pypimirror.cli.main import app
-from pypimirror.config import Config, load
+from pypimirror.config.settings import Config, load
+from pypimirror.metrics import exposition
 from pypimirror.serve.connections import MOST, RESERVE
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
@@ -178,7 +178,7 @@ def test_the_rules_for_prometheus_name_metrics_that_there_are(
     mirror = Mirror(tmp_path, simulator)
     offer(simulator, "six", "1.0")
     mirror.sync()
-    there = re.findall(r"^(\w+)[{ ]", metrics.render(mirror.config).decode(), re.MULTILINE)
+    there = re.findall(r"^(\w+)[{ ]", exposition.render(mirror.config).decode(), re.MULTILINE)
     rules = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
     expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     named = {

@@ -25,8 +25,8 @@ from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import OF_STATE, Exit
 from pypimirror.cli.main import app
-from pypimirror.config import Config, ConfigError, parse
-from pypimirror.model import Reason
+from pypimirror.config.settings import Config, ConfigError, parse
+from pypimirror.domain.model import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -277,9 +277,10 @@ def test_paths_that_are_named_exist(page: Path) -> None:
 
 def test_every_module_folder_is_in_the_house() -> None:
     house = architecture().partition("### Arrows")[0]
-    for path in (ROOT / "pypimirror").iterdir():
-        if path.name not in ("__pycache__", "__init__.py", "__main__.py", "py.typed", "_project"):
-            name = f"pypimirror/{path.name}{'/' if path.is_dir() else ''}"
+    package = ROOT / "pypimirror"
+    for path in [*package.iterdir(), *(package / "pipeline").iterdir()]:
+        if path.is_dir() and path.name not in ("__pycache__", "_project"):
+            name = f"{path.relative_to(ROOT)}/"
             assert f"`{name}`" in house, f"{name} is not in the house"
 
 

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from pypimirror import lock
-from pypimirror.catalog import leases
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.holder import this_machine, this_process
+from pypimirror.catalog.queries import leases
 from pypimirror.doctor import examine, upstreams, webhook
 from pypimirror.doctor.finding import Finding, State
 from pypimirror.doctor.scratch import scratch
-from pypimirror.holder import this_machine, this_process
+from pypimirror.storage import lock
 from tests.cli.conftest import Command
 from tests.cli.conftest import run as run
 from tests.mirror import Mirror, listing, offer

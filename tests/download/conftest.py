@@ -11,7 +11,8 @@ from typing import Any
 import gevent
 import pytest
 
-from pypimirror.download.fetch import Fetcher
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.download.engine.fetch import Fetcher
 from pypimirror.download.protocol import (
     FetchFile,
     FetchList,
@@ -24,7 +25,6 @@ from pypimirror.download.protocol import (
     Progress,
     Remote,
 )
-from pypimirror.model import Problem, Reason
 from tests.simulator import IndexFile, Simulator
 
 BODY = bytes(range(256)) * 40  # 10 KiB

@@ -27,22 +27,16 @@ from typing import Any
 from tests import fuzzing
 
 with fuzzing.instrumented("pypimirror.download"):
-    from pypimirror.download import body as bodies
-    from pypimirror.download import (
-        client,
-        connection,
-        content_encoding,
-        dates,
-        resume,
-        transport,
-        tunnel,
-    )
-    from pypimirror.download.hosts import parse_url
+    from pypimirror.download import dates
+    from pypimirror.download.files import resume
+    from pypimirror.download.http import body as bodies
+    from pypimirror.download.http import client, connection, content_encoding, transport, tunnel
+    from pypimirror.download.http.hosts import parse_url
 
-from pypimirror.addresses import parse_proxy
-from pypimirror.download.connection import Line
+from pypimirror.domain.addresses import parse_proxy
+from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
-from pypimirror.model import Reason
+from pypimirror.download.http.connection import Line
 
 LIMIT = 20_000  #: bytes of a body that are wanted at most
 #: Bytes that may be taken from a peer for that: heads, framing, and what is read at once.

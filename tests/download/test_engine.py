@@ -25,7 +25,7 @@ from pypimirror.download.protocol import (
     PageResult,
     Remote,
 )
-from pypimirror.workers import Cancelled
+from pypimirror.system.workers import Cancelled
 from tests import simulator as faults
 from tests.download.conftest import BODY, sha256
 from tests.simulator import IndexFile, Simulator

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror import regular
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
+from pypimirror.system import regular
 from tests import simulator as faults
 from tests.download.conftest import BODY, Lab, MakeLab, good, problem
 from tests.simulator import IndexFile, Simulator

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
-from pypimirror.download.content_encoding import decoded
+from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
-from pypimirror.download.hosts import parse_url
-from pypimirror.model import Reason
+from pypimirror.download.http.content_encoding import decoded
+from pypimirror.download.http.hosts import parse_url
 from tests.download.fuzz_answers import LIMIT, Outcome, Peer, Pieces, ask, bytewise, pieces, whole
 
 OK = b"HTTP/1.1 200 OK\r\n"

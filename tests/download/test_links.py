@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
+from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import FetchLinks, LinksResult
-from pypimirror.model import Reason
 from tests import simulator as faults
 from tests.download.conftest import Lab, MakeLab
 from tests.simulator import Simulator

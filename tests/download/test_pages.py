@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
 from tests import simulator as faults
 from tests.download.conftest import Lab, MakeLab, problem
 from tests.simulator import IndexFile, Simulator

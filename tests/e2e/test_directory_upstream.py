@@ -9,8 +9,8 @@ import pytest
 
 from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror, offer, reasons
+from tests.pipeline.conftest import warm_workers as warm_workers
 from tests.simulator import Simulator
-from tests.stages.conftest import warm_workers as warm_workers
 
 
 def mirror_of(tmp_path: Path, url: str, **more: Any) -> Mirror:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from pypimirror.filenames import version_of
+from pypimirror.domain.filenames import version_of
 from tests.corpus.fetch import PIP_VERSIONS
 from tests.corpus.servers import devpi, pypiserver
 from tests.e2e import trees

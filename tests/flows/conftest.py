@@ -12,7 +12,7 @@ import pytest
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from pypimirror.cli.initialise import write_configuration
+from pypimirror.cli.actions.initialise import write_configuration
 from tests.flows.stack import Stack, running
 from tests.simulator import Simulator
 

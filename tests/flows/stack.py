@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pypimirror.project import project_directory
+from pypimirror.system.project import project_directory
 from tests.environment import isolated
 
 T = TypeVar("T")

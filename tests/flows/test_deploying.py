@@ -17,8 +17,8 @@ from prefect.server.utilities import user_templates
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import alerts, deployments
-from pypimirror.config import Config, ConfigError, parse
-from pypimirror.project import project_directory
+from pypimirror.config.settings import Config, ConfigError, parse
+from pypimirror.system.project import project_directory
 from tests.flows.stack import free_port
 
 FILE = Path("/etc/pypimirror.toml")

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from pypimirror import lock
+from pypimirror.storage import lock
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.conftest import configure

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SYNC = """
 import sys
 from flows import reporter
-from pypimirror.stages import sequence
+from pypimirror.pipeline import sequence
 reporter.EVERY, sequence.BATCH_SIZE = 0.1, 1
 from flows.sync import sync
 sync(sys.argv[1])

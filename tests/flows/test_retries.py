@@ -8,10 +8,10 @@ import pytest
 
 from flows import running
 from flows.sync import run_sync
-from pypimirror.catalog import runs
-from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import download as stage_download
-from pypimirror.stages.run import Run, StoppedError
+from pypimirror.catalog.queries import runs
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.download import download as stage_download
+from pypimirror.pipeline.run import Run, StoppedError
 from tasks import stage as stage_module
 from tasks.download import download
 from tests.corpus.build import make_wheel

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows import summary as summaries
-from pypimirror.catalog import runs
-from pypimirror.model import Problem, Reason
-from pypimirror.stages.summary import COUNTS, Summary
+from pypimirror.catalog.queries import runs
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.summary import COUNTS, Summary
 
 
 def summary(failed: int, message: str = "m") -> Summary:

@@ -13,8 +13,8 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 
 from flows import running
-from pypimirror import lock
-from pypimirror.model import Stage
+from pypimirror.domain.model import Stage
+from pypimirror.storage import lock
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, children, free_port, wait_for

@@ -11,10 +11,10 @@ import yaml
 from prefect.utilities.importtools import import_object
 
 from flows.verify import final_state, verify
-from pypimirror.catalog import runs
-from pypimirror.model import Problem, Reason
-from pypimirror.project import project_directory
-from pypimirror.stages.summary import COUNTS, Summary
+from pypimirror.catalog.queries import runs
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.summary import COUNTS, Summary
+from pypimirror.system.project import project_directory
 from tests.checker import check
 from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, wait_for

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.mirror import Mirror, listing
+from tests.pipeline.conftest import warm_workers as warm_workers
 from tests.simulator import Fault, Simulator
 from tests.simulator.wire import Answer, Exchange
-from tests.stages.conftest import warm_workers as warm_workers
 
 #: Little patience: two attempts, and a second without a byte.
 HASTY = {"processes": 2, "connections": 64, "timeout": 1, "tries": 2}

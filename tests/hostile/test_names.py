@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from pypimirror.filenames import printable
-from pypimirror.model import Reason
-from pypimirror.stages.summary import Summary
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.model import Reason
+from pypimirror.pipeline.summary import Summary
 from tests.hostile.conftest import Room
 from tests.simulator import Simulator
 

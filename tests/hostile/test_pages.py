@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pypimirror.model import Reason
-from pypimirror.stages.summary import Summary
+from pypimirror.domain.model import Reason
+from pypimirror.pipeline.summary import Summary
 from tests.hostile.conftest import Bomb, Room
 from tests.mirror import offer_sdist
 from tests.simulator import (

@@ -8,9 +8,9 @@ import sys
 
 import msgspec
 
+from pypimirror.system.workers import Note
 from pypimirror.verify.protocol import Check, ToWorker
 from pypimirror.verify.worker import check
-from pypimirror.workers import Note
 
 #: A file with this in its name kills the worker that looks at it.
 DEADLY = "deadly"

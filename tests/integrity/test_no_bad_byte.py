@@ -12,16 +12,17 @@ from typing import Any
 
 import pytest
 
-from pypimirror.model import Stage
-from pypimirror.stages import sequence
-from pypimirror.stages.recheck import Options, recheck
-from pypimirror.stages.record import sync as run_sync
-from pypimirror.stages.run import Run
-from pypimirror.stages.summary import Summary
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.audit.recheck import Options, recheck
+from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
 from pypimirror.verify import worker
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror
+from tests.pipeline.conftest import warm_workers as warm_workers
 from tests.sampling import sample
 from tests.simulator import (
     Chunked,
@@ -46,7 +47,6 @@ from tests.simulator import (
     Truncate,
     WrongRange,
 )
-from tests.stages.conftest import warm_workers as warm_workers
 
 SIZE = 40_000  #: of the noise in each file
 PROOFS = {"sha256": ("sha256",), "md5": ("md5",), "none": None}
@@ -286,7 +286,7 @@ def test_the_watcher_sees_what_happens_between_two_steps(
     mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that places replaced bytes under a page that still names the old ones."""
-    from pypimirror.stages import verify as stage
+    from pypimirror.pipeline.verify import verify as stage
 
     mirror.configure(verify={"on_changed": "replace"})
     (wheel, *_) = offer_all(simulator, ["a"])

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from packaging.utils import canonicalize_name
 
-from pypimirror.config import parse
-from pypimirror.model import File, ProjectName
+from pypimirror.config.settings import parse
+from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.selection import Selection
 
 

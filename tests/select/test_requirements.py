@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.config import ConfigError, parse
-from pypimirror.model import File, ProjectName
+from pypimirror.config.settings import ConfigError, parse
+from pypimirror.domain.model import File, ProjectName
 from pypimirror.select import entries, requirements
 from pypimirror.select.environments import Environments
 from pypimirror.select.requirements import RequirementsError

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from pypimirror.config import ConfigError, load, parse
-from pypimirror.model import File, ProjectName
+from pypimirror.config.settings import ConfigError, load, parse
+from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.selection import Selection
 
 NOW = 1_800_000_000.0

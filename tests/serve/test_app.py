@@ -402,7 +402,7 @@ def test_an_error_of_the_disk_is_an_error_and_not_absence(
     def broken(*_: object) -> int:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("pypimirror.regular.open_file", broken)
+    monkeypatch.setattr("pypimirror.system.regular.open_file", broken)
     response = client.get(WHEEL)
     assert response.status_code == 500
     assert "cannot be read" in response.text

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.kernel import allow_descriptors
 from pypimirror.serve import connections
 from pypimirror.serve.connections import Connections, places
+from pypimirror.system.kernel import allow_descriptors
 from tests.serve.test_server import BIG, Server, big_root, serving  # noqa: F401
 
 #: Few descriptors, of which a shell gives fewer yet.

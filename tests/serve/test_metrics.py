@@ -11,10 +11,10 @@ from werkzeug.test import Client
 from pypimirror.serve import metrics as metrics_module
 from pypimirror.serve.app import create_app
 from pypimirror.serve.metrics import Metrics
+from tests.metrics.test_exposition import read
 from tests.mirror import Mirror, offer
 from tests.serve.test_server import serving
 from tests.simulator import Simulator
-from tests.test_metrics import read
 
 
 def test_the_server_tells_of_the_mirror_and_of_itself(tmp_path: Path, simulator: Simulator) -> None:

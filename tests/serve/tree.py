@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pypimirror.model import ProjectStatus
-from pypimirror.publish.pages import Page, PageFile, RootEntry
-from pypimirror.publish.render import ROOT_FORMS, page_html, page_json
-from pypimirror.publish.render import root as render_root
+from pypimirror.domain.model import ProjectStatus
+from pypimirror.render.pages import Page, PageFile, RootEntry
+from pypimirror.render.rendering import ROOT_FORMS, page_html, page_json
+from pypimirror.render.rendering import root as render_root
 from tests.corpus.build import make_wheel
 
 SERIAL = 4711

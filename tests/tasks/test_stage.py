@@ -10,11 +10,11 @@ from prefect.states import Failed
 from sqlalchemy.exc import OperationalError
 
 from flows import running
-from pypimirror.model import Problem, Reason, Stage
-from pypimirror.stages import sequence
-from pypimirror.stages.run import StoppedError
-from pypimirror.stages.sequence import Batch
-from pypimirror.workers import Cancelled, WorkersError
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.run import StoppedError
+from pypimirror.pipeline.sequence import Batch
+from pypimirror.system.workers import Cancelled, WorkersError
 from tasks import stage as stage_module
 from tasks.download import download
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.up import machine
 from pypimirror.up.machine import Machine
 from pypimirror.up.parts import Part, Parts

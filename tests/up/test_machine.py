@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.config import Config
+from pypimirror.config.settings import Config
 from pypimirror.up.machine import Machine
 from pypimirror.up.parts import Parts
 from tests.environment import isolated

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.config import Config, ConfigError, parse
+from pypimirror.config.settings import Config, ConfigError, parse
 from pypimirror.up import asking
 from pypimirror.up.asking import NoAnswerError, answers, ask
 from pypimirror.up.notify import notify

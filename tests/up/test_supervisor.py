@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.config import ConfigError
+from pypimirror.config.settings import ConfigError
 from pypimirror.up import supervisor as supervisors
 from pypimirror.up.parts import Part
 from pypimirror.up.supervisor import GaveUpError, Supervisor

@@ -3,8 +3,8 @@
     python -m tests.upstream.fuzz_pages [DIRECTORY] [options of libFuzzer: -max_total_time=900]
 
 See `tests.fuzzing`. An input is a byte that chooses a reader, then what the upstream answers.
-Besides not failing, it must hold that what is read keeps the promises of `pypimirror.model`, that
-its messages are fit for a terminal, and that the pages which this mirror would make of it read
+Besides not failing, it must hold that what is read keeps the promises of `pypimirror.domain.model`,
+that its messages are fit for a terminal, and that the pages which this mirror would make of it read
 back the same.
 """
 
@@ -17,17 +17,17 @@ from urllib.parse import urlsplit
 
 from tests import fuzzing
 
-with fuzzing.instrumented("pypimirror.upstream", "pypimirror.filenames"):
-    from pypimirror.filenames import check_filename, fold, is_distribution
+with fuzzing.instrumented("pypimirror.upstream", "pypimirror.domain.filenames"):
+    from pypimirror.domain.filenames import check_filename, fold, is_distribution
     from pypimirror.upstream import links, listing, read
     from pypimirror.upstream.grouping import project_of
 
 import msgspec
 from packaging.utils import canonicalize_name
 
-from pypimirror.model import ALGORITHMS, File, Problem, ProjectName, ProjectPage, ReadError
-from pypimirror.publish import render
-from pypimirror.publish.pages import Page, PageFile
+from pypimirror.domain.model import ALGORITHMS, File, Problem, ProjectName, ProjectPage, ReadError
+from pypimirror.render import rendering
+from pypimirror.render.pages import Page, PageFile
 from tests.upstream.pages import OTHER_SHA, SDIST, SHA, URL, WHEEL, anchor, document, encode, entry
 from tests.upstream.pages import page as json_page
 
@@ -185,7 +185,7 @@ def reads_back(page: ProjectPage) -> None:
         extra=page.extra,
     )
     marks = [(f.filename, f.yanked, f.requires_python) for f in page.files]
-    as_json, as_html = render.page_json(ours), render.page_html(ours)
+    as_json, as_html = rendering.page_json(ours), rendering.page_html(ours)
     again = read.parse_page(as_json, content_type=JSON, url=URL, project=PROJECT)
     assert [(f.filename, f.yanked, f.requires_python) for f in again.files] == marks
     assert not again.problems, again.problems

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from hypothesis import strategies as st
 
-from pypimirror.filenames import MAX_BYTES, check_filename
-from pypimirror.model import ALGORITHMS, File, Problem, ProjectPage
+from pypimirror.domain.filenames import MAX_BYTES, check_filename
+from pypimirror.domain.model import ALGORITHMS, File, Problem, ProjectPage
 
 URL = "https://index.example.org/simple/six/"
 SHA = "0123456789abcdef" * 4
@@ -119,7 +119,7 @@ PAGES = st.lists(FILES, max_size=6, unique_by=lambda file: file.filename.lower()
 
 
 def assert_invariants(page: ProjectPage) -> None:
-    """What `pypimirror.model` promises of everything behind the edge."""
+    """What `pypimirror.domain.model` promises of everything behind the edge."""
     names = [file.filename for file in page.files]
     assert len({name.lower() for name in names}) == len(names)
     for file in page.files:

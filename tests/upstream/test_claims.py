@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pypimirror import bounded
-from pypimirror.model import ProjectPage, ReadError
+from pypimirror.domain import bounded
+from pypimirror.domain.model import ProjectPage, ReadError
 from pypimirror.upstream import html, json, listing
 from tests.upstream.pages import (
     OTHER_SHA,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from pypimirror.filenames import MAX_BYTES
-from pypimirror.model import ProjectName
+from pypimirror.domain.filenames import MAX_BYTES
+from pypimirror.domain.model import ProjectName
 from pypimirror.upstream.grouping import project_of
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypi_simple import ProjectPage as Reference
 
-from pypimirror.model import ProjectPage, ProjectStatus, ReadError, Reason
+from pypimirror.domain.model import ProjectPage, ProjectStatus, ReadError, Reason
 from pypimirror.upstream import markup
 from pypimirror.upstream.html import parse_page
 from tests.upstream.pages import (

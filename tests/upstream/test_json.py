@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pypimirror.model import ProjectPage, ProjectStatus, ReadError, Reason
+from pypimirror.domain.model import ProjectPage, ProjectStatus, ReadError, Reason
 from pypimirror.upstream import checks
 from pypimirror.upstream.json import MAX_DEPTH, parse_page
 from tests.upstream.pages import (

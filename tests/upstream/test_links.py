@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.model import LinkPage, Reason
+from pypimirror.domain.model import LinkPage, Reason
 from pypimirror.upstream.links import disposition_name, name_of, parse_links, parse_marked
 
 URL = "http://host/files/links.html"

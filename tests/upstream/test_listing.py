@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name, is_normalized_name
 
-from pypimirror.model import ProjectList, ReadError, Reason
+from pypimirror.domain.model import ProjectList, ReadError, Reason
 from pypimirror.upstream.listing import parse_list
 from tests.upstream.pages import anchor, document, encode
 from tests.upstream.test_json import VALUES

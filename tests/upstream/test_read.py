@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.model import ProjectPage, ReadError, Reason
+from pypimirror.domain.model import ProjectPage, ReadError, Reason
 from pypimirror.upstream.read import ACCEPT, Form, detect, fallback, parse_page
 from tests.upstream.pages import (
     SDIST,

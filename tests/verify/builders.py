@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from pypimirror.verify import cabinets
+from pypimirror.verify.archives import cabinets
 from tests.corpus import build
 
 if sys.version_info >= (3, 14):

@@ -18,7 +18,7 @@ from tests import fuzzing
 
 with fuzzing.instrumented("pypimirror.verify"):
     from pypimirror.verify import structure
-    from pypimirror.verify.limits import Limits
+    from pypimirror.verify.archives.limits import Limits
 
 from tests.corpus import build
 from tests.verify import builders

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pypimirror.verify.limits import Limits
+from pypimirror.verify.archives.limits import Limits
 from pypimirror.verify.structure import Verdict, check_structure
 from tests.verify.builders import PROJECT
 

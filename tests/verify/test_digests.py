@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.model import ALGORITHMS, Reason
+from pypimirror.domain.model import ALGORITHMS, Reason
 from pypimirror.verify.digests import Claims, check, hash_file, new_hash
 
 CONTENT = b"the bytes of a file"

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 
 import pytest
 
-from pypimirror.model import ALGORITHMS, Reason
+from pypimirror.domain.model import ALGORITHMS, Reason
 from pypimirror.verify.proof import BAD_BYTES, WEAK, Proof, level, needs_structure, strongest
 
 STRONG = sorted(set(ALGORITHMS) - WEAK)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
+from pypimirror.system.workers import Cancelled
 from pypimirror.verify import readers
 from pypimirror.verify.protocol import Check
 from pypimirror.verify.readers import Readers
-from pypimirror.workers import Cancelled
 
 
 def job(number: int, path: Path, **more: str) -> Check:

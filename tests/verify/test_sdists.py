@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
 from tests.corpus import build
 from tests.verify.builders import (
     COMPRESSORS,

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from pypimirror.model import Reason
-from pypimirror.verify.limits import Limits
+from pypimirror.domain.model import Reason
+from pypimirror.verify.archives.limits import Limits
 from pypimirror.verify.structure import Verdict, check_structure
 from tests.verify.builders import PKG_INFO, PROJECT, STEM, samples
 from tests.verify.helpers import check, message

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pypimirror.model import Reason
+from pypimirror.domain.model import Reason
+from pypimirror.system.workers import Note
 from pypimirror.verify.protocol import Check, Checked, FromWorker, Hello
 from pypimirror.verify.worker import check
-from pypimirror.workers import Note
 from tests.corpus.build import core_metadata, make_sdist, make_wheel
 
 WHEEL = make_wheel("six", "1.0")

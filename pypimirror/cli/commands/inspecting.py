@@ -13,9 +13,9 @@ import typer
 from pypimirror.cli import completion
 from pypimirror.cli.app import app, runs_app
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
-from pypimirror.cli.output import set_up_logging
-from pypimirror.config import DEFAULT_FILE, load
-from pypimirror.model import Stage
+from pypimirror.cli.shown.output import set_up_logging
+from pypimirror.config.settings import DEFAULT_FILE, load
+from pypimirror.domain.model import Stage
 
 
 @app.command(epilog="Examples: pypimirror status; pypimirror status six --json")
@@ -32,7 +32,7 @@ def status(
     quiet: QuietOption = False,
 ) -> None:
     """Show what the mirror holds, what is open, and how the last run ended."""
-    from pypimirror.cli import history
+    from pypimirror.cli.actions import history
 
     set_up_logging(verbose, quiet)
     history.status(load(config), projects or [], as_json=as_json)
@@ -58,7 +58,7 @@ def runs(
     if context.invoked_subcommand is not None:
         context.obj = config, as_json  # "runs --json show" means what "runs show --json" does
         return
-    from pypimirror.cli import history
+    from pypimirror.cli.actions import history
 
     set_up_logging(verbose, quiet)
     history.list_runs(load(config), limit, since, as_json=as_json)
@@ -92,7 +92,7 @@ def show(
     quiet: QuietOption = False,
 ) -> None:
     """Explain one run: its stages, counts and failures."""
-    from pypimirror.cli import history
+    from pypimirror.cli.actions import history
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
@@ -117,7 +117,7 @@ def explain(
     quiet: QuietOption = False,
 ) -> None:
     """Say of each file of a project whether it is mirrored, by which rule, until when."""
-    from pypimirror.cli import explaining
+    from pypimirror.cli.actions import explaining
 
     set_up_logging(verbose, quiet)
     explaining.explain(load(config), project, file, as_json=as_json)
@@ -137,7 +137,7 @@ def metrics(
     quiet: QuietOption = False,
 ) -> None:
     """Print what Prometheus is told of this mirror; changes nothing, and takes no lock."""
-    from pypimirror.cli import measuring
+    from pypimirror.cli.actions import measuring
 
     set_up_logging(verbose, quiet)
     measuring.show(load(config), config or DEFAULT_FILE, textfile, as_json=as_json)
@@ -151,7 +151,7 @@ def doctor(
     quiet: QuietOption = False,
 ) -> None:
     """Check configuration, disk, catalog, upstreams, clock and Prefect, and say what to do."""
-    from pypimirror.cli import examining
+    from pypimirror.cli.actions import examining
 
     set_up_logging(verbose, quiet)
     raise typer.Exit(examining.run(config, as_json=as_json, quiet=quiet))

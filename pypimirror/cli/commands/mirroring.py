@@ -14,7 +14,6 @@ import typer
 from pypimirror.cli import completion
 from pypimirror.cli.app import app
 from pypimirror.cli.errors import Exit, of_result
-from pypimirror.cli.hints import command
 from pypimirror.cli.options import (
     ConfigOption,
     InlineOption,
@@ -23,8 +22,9 @@ from pypimirror.cli.options import (
     VerboseOption,
     WaitOption,
 )
-from pypimirror.cli.output import out, print_json, set_up_logging
-from pypimirror.config import DEFAULT_FILE, ConfigError, load
+from pypimirror.cli.shown.hints import command
+from pypimirror.cli.shown.output import out, print_json, set_up_logging
+from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
 
 
 @app.command(epilog="Example: pypimirror init six 'requests>=2.30' --directory /srv/mirror")
@@ -54,7 +54,7 @@ def init(
     quiet: QuietOption = False,
 ) -> None:
     """Write a configuration to begin with."""
-    from pypimirror.cli import initialise
+    from pypimirror.cli.actions import initialise
 
     set_up_logging(verbose, quiet)
     file = config or DEFAULT_FILE
@@ -103,7 +103,7 @@ def sync(
     quiet: QuietOption = False,
 ) -> None:
     """Bring the mirror up to date: discover, download, verify, publish."""
-    from pypimirror.cli import syncing
+    from pypimirror.cli.actions import syncing
 
     set_up_logging(verbose, quiet)
     if changes is not None:  # in the environment: a flow run reads the configuration itself
@@ -141,7 +141,7 @@ def retry(
     quiet: QuietOption = False,
 ) -> None:
     """Run again only what failed, or was not reached, in an earlier run."""
-    from pypimirror.cli import retrying
+    from pypimirror.cli.actions import retrying
 
     set_up_logging(verbose, quiet)
     result = retrying.run(
@@ -174,7 +174,7 @@ def verify(
     quiet: QuietOption = False,
 ) -> None:
     """Read everything on disk again and hold it against the catalog."""
-    from pypimirror.cli import verifying
+    from pypimirror.cli.actions import verifying
 
     set_up_logging(verbose, quiet)
     options = verifying.options(repair, quick, max_age, max_duration)
@@ -209,7 +209,7 @@ def adopt(
     quiet: QuietOption = False,
 ) -> None:
     """Take over a tree, after a lost catalog or from bandersnatch: hash, match, fetch no file."""
-    from pypimirror.cli import adopting
+    from pypimirror.cli.actions import adopting
 
     set_up_logging(verbose, quiet)
     told = None

@@ -11,8 +11,8 @@ import typer
 
 from pypimirror.cli.app import app
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
-from pypimirror.cli.output import set_up_logging
-from pypimirror.config import DEFAULT_FILE, load
+from pypimirror.cli.shown.output import set_up_logging
+from pypimirror.config.settings import DEFAULT_FILE, load
 
 
 @app.command(epilog="Example: pypimirror serve --host 0.0.0.0 --port 8080")
@@ -27,7 +27,7 @@ def serve(
     quiet: QuietOption = False,
 ) -> None:
     """Serve the mirror over HTTP until interrupted."""
-    from pypimirror.cli.serving import serve_mirror
+    from pypimirror.cli.actions.serving import serve_mirror
 
     set_up_logging(verbose, quiet)
     file = config or DEFAULT_FILE
@@ -60,7 +60,7 @@ def up(
     quiet: QuietOption = False,
 ) -> None:
     """Run everything on this machine until interrupted: Prefect with schedules, worker, web."""
-    from pypimirror.cli import operating
+    from pypimirror.cli.actions import operating
 
     set_up_logging(verbose, quiet)
     settings = operating.with_options(load(config), host=host, port=port, prefect_port=prefect_port)
@@ -86,7 +86,7 @@ def deploy(
     quiet: QuietOption = False,
 ) -> None:
     """Set up a Prefect server: work pool, deployments, schedules and alerts."""
-    from pypimirror.cli import operating
+    from pypimirror.cli.actions import operating
 
     set_up_logging(verbose, quiet)
     operating.deploy(config, load(config), as_json=as_json, quiet=quiet)

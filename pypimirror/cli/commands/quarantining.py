@@ -12,8 +12,8 @@ import typer
 
 from pypimirror.cli.app import quarantine_app
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
-from pypimirror.cli.output import set_up_logging
-from pypimirror.config import load
+from pypimirror.cli.shown.output import set_up_logging
+from pypimirror.config.settings import load
 
 
 @quarantine_app.callback(invoke_without_command=True)
@@ -28,7 +28,7 @@ def quarantine(
     if context.invoked_subcommand is not None:
         context.obj = config, as_json  # "quarantine --json clear" means "quarantine clear --json"
         return
-    from pypimirror.cli import quarantine as command
+    from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
     command.list_entries(load(config), as_json=as_json)
@@ -46,7 +46,7 @@ def explain_quarantined(
     quiet: QuietOption = False,
 ) -> None:
     """Say what was claimed of a file and what was seen."""
-    from pypimirror.cli import quarantine as command
+    from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
@@ -64,7 +64,7 @@ def release(
 ) -> None:
     """Have the next sync verify these bytes again, and let them in as they are where nothing but
     the archive itself, and no digest, speaks against them."""
-    from pypimirror.cli import quarantine as command
+    from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
@@ -83,7 +83,7 @@ def clear(
     quiet: QuietOption = False,
 ) -> None:
     """Delete bytes from quarantine."""
-    from pypimirror.cli import quarantine as command
+    from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)

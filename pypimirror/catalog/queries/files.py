@@ -1,0 +1,344 @@
+"""Queries on files. Every move between states goes through `move`, which names its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from pypimirror.catalog import bulk
+from pypimirror.catalog.addresses import shortened
+from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, lacks_provenance
+from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.schema import files, projects
+from pypimirror.catalog.states import (
+    DUE,
+    LONGEST_WAIT,
+    OPEN,
+    PROVEN,
+    IllegalMoveError,
+    State,
+    sources,
+)
+
+
+def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    """Return all files of these projects."""
+    query = select(files).where(files.c.project_id.in_(ids))
+    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
+
+
+def get(connection: Connection, file_id: int) -> Row[Any] | None:
+    """Return one file."""
+    return connection.execute(select(files).where(files.c.id == file_id)).first()
+
+
+def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Return the states of these files."""
+    query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def in_states(
+    connection: Connection, ids: Sequence[int], states: Iterable[State]
+) -> list[Row[Any]]:
+    """Return the files of these projects that are offered and in one of `states`."""
+    query = (
+        select(files, projects.c.name.label("project"), projects.c.upstream)
+        .join(projects)
+        .where(files.c.project_id.in_(ids), files.c.state.in_(list(states)), files.c.gone.is_(None))
+        .order_by(files.c.project_id, files.c.filename)
+    )
+    return list(connection.execute(query).all())
+
+
+def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+    """Return the files of these projects that must be fetched; with `now`, none that waits."""
+    found = in_states(connection, ids, DUE)
+    return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
+
+
+def _is_missed() -> ColumnElement[bool]:
+    """Return the condition that bytes of a file, or its attestations, are to be fetched."""
+    return or_(files.c.state.in_(list(DUE)), lacks_provenance())
+
+
+def _waits_at(next_try: float | None, now: float) -> bool:
+    """Say of one row what `projects.is_due` says to the database."""
+    return next_try is not None and now < next_try <= now + LONGEST_WAIT
+
+
+def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+    """Return the files of these projects whose attestations must be fetched; see `due`."""
+    query = (
+        select(files, projects.c.name.label("project"), projects.c.upstream)
+        .join(projects)
+        .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.gone.is_(None))
+        .order_by(files.c.project_id, files.c.filename)
+    )
+    if now is not None:
+        query = query.where(is_due(now))
+    return list(connection.execute(query))
+
+
+def wake_unattested(connection: Connection) -> None:
+    """Mark the projects of files whose attestations are not here."""
+    query = select(files.c.project_id).where(lacks_provenance(), files.c.gone.is_(None))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
+    connection.execute(statement.values(todo=True))
+
+
+def wake(connection: Connection, now: float | None) -> None:
+    """Mark the projects of files whose next try has come; without `now`, of all that wait."""
+    query = select(files.c.project_id).where(
+        files.c.next_try.is_not(None), _is_missed(), files.c.gone.is_(None)
+    )
+    if now is not None:
+        query = query.where(is_due(now))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
+    connection.execute(statement.values(todo=True))
+
+
+def wait_no_more(connection: Connection) -> None:
+    """Let every file be tried again by the next run that comes by."""
+    wake(connection, None)
+    waiting = update(files).where(files.c.next_try.is_not(None))
+    connection.execute(waiting.values(next_try=None))
+
+
+def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> Iterator[Row[Any]]:
+    """Stream the files, of all projects or of these, whose next try has not come yet."""
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            files.c.next_try > now,
+            files.c.next_try <= now + LONGEST_WAIT,
+            _is_missed(),
+            files.c.gone.is_(None),
+        )
+        .order_by(files.c.id)
+    )
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
+    """Record files that are wanted, or that pages are to lead to at the upstream."""
+    states = {True: int(State.LINKED), False: int(State.WANTED)}
+    found = [
+        {
+            **row,
+            "run_id": run_id,
+            "state": states[bool(row.get("linked"))],
+            "url": shortened(row),
+        }
+        for row in rows
+    ]
+    bulk.insert_rows(connection, files, found)
+
+
+#: What `change` sets of withdrawn files whose bytes, and all beside them, are here no more.
+REMOVED = {"withdrawn_at": None, "metadata_sha256": None, "provenance_sha256": None}
+
+
+def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Set columns by id, the state excepted."""
+    bulk.update_rows(connection, files, rows)
+
+
+def move(
+    connection: Connection,
+    target: State,
+    rows: Sequence[Mapping[str, Any]],
+    run_id: int,
+) -> None:
+    """Move files, given by "id", to `target`, setting the other columns that the rows name.
+
+    All rows name the same columns. Raises `IllegalMoveError`, and moves none, when one of them
+    is in a state that does not lead there.
+    """
+    if not rows:
+        return
+    # What has failed so far was not to get these bytes: they, or others, were here; or nobody is to
+    # get them any more.
+    is_anew = target in (State.WANTED, State.LINKED)
+    clean = dict.fromkeys(("attempts", "next_try", "last_error") if is_anew else ())
+    if len(rows[0]) > 1:
+        full = [{**row, **clean, "run_id": run_id} for row in rows]
+        moved = bulk.move_rows(connection, files, full, target, sources(target))
+    else:
+        moved = 0
+        for chunk in chunks(row["id"] for row in rows):
+            statement = update(files).where(
+                files.c.id.in_(chunk), files.c.state.in_(sources(target))
+            )
+            values = {"state": target, "run_id": run_id, **clean}
+            moved += connection.execute(statement.values(values)).rowcount
+    if moved != len(rows):
+        raise IllegalMoveError(
+            f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"
+        )
+
+
+def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
+    """Move the verified files of projects whose pages now list them."""
+    verified = update(files).where(
+        files.c.project_id.in_(ids), files.c.state.in_(sources(State.PUBLISHED))
+    )
+    connection.execute(verified.values(state=State.PUBLISHED, run_id=run_id))
+
+
+def is_listed() -> ColumnElement[bool]:
+    """Return the condition that a file belongs on its page: its own bytes, or the upstream's."""
+    own = files.c.state.in_(list(PROVEN))
+    return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
+
+
+def listed(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    """Return the files that belong on the pages of these projects."""
+    query = select(files).where(files.c.project_id.in_(ids), is_listed())
+    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
+
+
+def held(
+    connection: Connection,
+    states: Iterable[State],
+    lower: int,
+    upper: int | None,
+    after: int,
+    before: float | None,
+    limit: int,
+) -> list[Row[Any]]:
+    """Return files with bytes here, of `lower` to `upper` bytes, in the order of their ids.
+
+    They come behind id `after`; with `before`, only those last seen to be right before that time.
+    """
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            files.c.id > after,
+            files.c.state.in_(list(states)),
+            files.c.size >= lower,
+            files.c.linked.is_(None),
+            or_(files.c.state != State.WITHDRAWN, files.c.withdrawn_at.is_not(None)),
+        )
+        .order_by(files.c.id)
+        .limit(limit)
+    )
+    if upper is not None:
+        query = query.where(files.c.size < upper)
+    if before is not None:
+        query = query.where(files.c.proven_at < before)
+    return list(connection.execute(query).all())
+
+
+def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[AnyRow]:
+    """Return the files that have one of these names, in one of the projects given with it."""
+    query = (
+        select(
+            files.c.id,
+            files.c.filename,
+            files.c.state,
+            files.c.withdrawn_at,
+            files.c.location,
+            files.c.metadata_sha256,
+            files.c.provenance_sha256,
+            projects.c.name.label("project"),
+        )
+        .join(projects)
+        .where(
+            projects.c.name.in_({name for names in wanted.values() for name in names}),
+            files.c.filename.in_(list(wanted)),
+        )
+    )
+    yield from connection.execute(query).all()
+
+
+def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all proven files of these projects."""
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), files.c.state.in_(list(PROVEN)))
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}
+
+
+def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all files of these projects whose attestations are not here."""
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), lacks_provenance())
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}
+
+
+def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[Row[Any]]:
+    """Stream the files that a run proved, or put on a page, with their proof as it stands now.
+
+    What is proven again later counts for the later run as well; what a later run moved, for that.
+    """
+    moved = (files.c.run_id == run_id) & files.c.state.in_(list(PROVEN))
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(files.c.proof.is_not(None), or_(moved, files.c.proven_at == started_at))
+        .order_by(files.c.id)
+    )
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
+    """Return ids and projects of proven files with less than `weakest` for a proof.
+
+    What the operator has released stays as it is. They are the next of them, in the order of
+    their ids, behind id `after`.
+    """
+    query = select(files.c.id, files.c.project_id).where(
+        files.c.id > after,
+        files.c.state.in_(list(PROVEN)),
+        files.c.proof > weakest,
+        files.c.released.is_distinct_from(files.c.sha256),
+    )
+    return list(connection.execute(query.order_by(files.c.id).limit(CHUNK)))
+
+
+def fetched_as(connection: Connection, filename: str) -> list[Row[Any]]:
+    """Return files of this name whose bytes wait to be proven, of any project."""
+    query = select(files).where(files.c.state == State.FETCHED, files.c.filename == filename)
+    return list(connection.execute(query))
+
+
+def count_released(connection: Connection) -> int:
+    """Return how many files are mirrored only since the operator has released their bytes."""
+    query = select(func.count()).where(
+        files.c.released.is_not(None),
+        files.c.released == files.c.sha256,
+        files.c.state.in_(list(PROVEN)),
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
+    """Return project and name of all files of these projects with which something is left to do."""
+    is_open = or_(files.c.state.in_(list(OPEN)), lacks_provenance())
+    query = (
+        select(projects.c.name, files.c.filename)
+        .join(projects)
+        .where(projects.c.name.in_(names), is_open, files.c.gone.is_(None))
+    )
+    return {(row[0], row[1]) for row in connection.execute(query)}

@@ -1,0 +1,88 @@
+"""Queries on the lease: which process, on which machine, works on the mirror.
+
+On PostgreSQL its times are those of the database's clock, so that the machines' clocks need not
+agree. SQLite has none: its processes are on one machine, and share that machine's.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
+
+from pypimirror.catalog.holder import Fate, Holder, Machine
+from pypimirror.catalog.schema import leases
+
+#: The one lease there is.
+_NAME = "run"
+
+
+@dataclass(frozen=True)
+class Held:
+    """The lease as it was found."""
+
+    holder: Holder
+    left: float  #: seconds until it expires; below 0 afterwards
+
+    def is_in_force(self, here: Machine) -> bool:
+        """Whether its holder may still work, as far as that can be told from `here`."""
+        fate = self.holder.fate(here)
+        return fate is Fate.ALIVE or (fate is Fate.UNKNOWN and self.left > 0)
+
+
+def find(connection: Connection, *, change: bool) -> Held | None:
+    """Return the lease, if there is one.
+
+    To `change` it, nobody else may, not even its holder, before this transaction ends.
+    """
+    columns = (leases.c.holder, leases.c.expires_at, _now(connection).label("now"))
+    query = select(*columns).where(leases.c.name == _NAME)
+    if change:
+        query = query.with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    holder = msgspec.json.decode(row.holder, type=Holder)
+    return Held(holder, row.expires_at - float(row.now))
+
+
+def put(connection: Connection, holder: Holder, lifetime: float) -> None:
+    """Give the lease to `holder` for `lifetime` seconds, whoever had it."""
+    connection.execute(delete(leases).where(leases.c.name == _NAME))
+    values = {"name": _NAME, "holder": _text(holder), "expires_at": _now(connection) + lifetime}
+    connection.execute(insert(leases).values(**values))
+
+
+def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
+    """Give `holder` another `lifetime` seconds; return whether it still had the lease."""
+    mine = update(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
+    return connection.execute(mine.values(expires_at=_now(connection) + lifetime)).rowcount == 1
+
+
+def shorten(connection: Connection, lifetime: float) -> None:
+    """Have the lease end in `lifetime` seconds, where it would end later; it may be renewed."""
+    end = _now(connection) + lifetime
+    late = update(leases).where(leases.c.name == _NAME, leases.c.expires_at > end)
+    connection.execute(late.values(expires_at=end))
+
+
+def drop(connection: Connection, holder: Holder) -> None:
+    """Give the lease back, if `holder` still has it."""
+    connection.execute(
+        delete(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
+    )
+
+
+def _text(holder: Holder) -> str:
+    return msgspec.json.encode(holder).decode()
+
+
+def _now(connection: Connection) -> Any:
+    """Return the time as an expression, in seconds since the epoch."""
+    if connection.dialect.name == "postgresql":
+        # Of this very moment: a transaction's own time stands still.
+        return func.extract("epoch", func.clock_timestamp())
+    return literal(time.time())

@@ -1,0 +1,167 @@
+"""Queries on files that leave: not offered any more, withdrawn, and at last without bytes here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, or_, select, union_all, update
+
+from pypimirror.catalog.queries.files import is_listed
+from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
+from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
+from pypimirror.catalog.states import PROVEN, Cause
+
+#: Causes that are the upstream's doing, and that the deletion guard counts.
+LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT, Cause.DROPPED})
+#: Causes for which bytes stay here, however long they have been on no page.
+_WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
+
+
+def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
+    """Mark files as not offered any more, or as offered again."""
+    for chunk in chunks(ids):
+        gone = update(files).where(files.c.id.in_(chunk))
+        connection.execute(gone.values(gone=files_gone(cause)))
+
+
+def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
+    """Have those files stay that are on pages, and about to leave since they are deleted upstream.
+
+    Of all projects, or of these.
+    """
+    kept = update(files).where(
+        IS_LEAVING, files.c.gone == Cause.UPSTREAM, files.c.state.in_(list(PROVEN))
+    )
+    for chunk in [None] if ids is None else chunks(ids):
+        some = kept if chunk is None else kept.where(files.c.project_id.in_(chunk))
+        connection.execute(some.values(gone=Cause.KEPT))
+
+
+def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
+    """Note that files stay though they are deleted upstream, and so do their projects."""
+    for chunk in chunks(ids):
+        # A page that has led to the upstream has nowhere to lead to any more.
+        values = {"gone": None, "kept": now, "linked": None}
+        connection.execute(update(files).where(files.c.id.in_(chunk)).values(values))
+        theirs = projects.c.id.in_(select(files.c.project_id).where(files.c.id.in_(chunk)))
+        stays = update(projects).where(theirs, projects.c.gone == Cause.UPSTREAM)
+        connection.execute(stays.values(gone=None, kept=now))
+
+
+def look_at_kept(connection: Connection) -> None:
+    """Mark the projects of files that are kept, to be decided on whatever their pages say."""
+    kept = select(files.c.project_id).where(files.c.kept.is_not(None))
+    marked = update(projects).where(projects.c.id.in_(kept), projects.c.gone.is_(None))
+    connection.execute(marked.values(look=True, todo=True, **UNREAD))
+
+
+def count_kept(connection: Connection) -> tuple[int, int]:
+    """Return how many files are kept though they are deleted upstream, and of how many projects."""
+    query = select(func.count(), func.count(files.c.project_id.distinct()))
+    number, of = connection.execute(query.where(files.c.kept.is_not(None))).one()
+    return number, of
+
+
+def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
+    """Return files that are not offered any more and not yet withdrawn: the next behind an id."""
+    query = (
+        select(
+            files.c.id,
+            files.c.project_id,
+            files.c.filename,
+            files.c.state,
+            files.c.gone,
+            files.c.size,
+            files.c.sha256,
+            files.c.location,
+            files.c.proof,
+            files.c.linked,
+            files.c.withdrawn_at,
+            projects.c.name.label("project"),
+        )
+        .join(projects)
+        .where(IS_LEAVING, files.c.id > after)
+        .order_by(files.c.id)
+    )
+    return list(connection.execute(query.limit(CHUNK)))
+
+
+def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRow]:
+    """Stream the projects that lose files by these causes, with how many.
+
+    Files of pages, and those that were taken off for as long as the upstream withholds them.
+    """
+    columns = select(files.c.id, files.c.project_id)
+    # Each by its own index: these are few, and files are many.
+    left = columns.where(IS_LEAVING, files.c.gone.in_(list(causes)), is_listed())
+    if Cause.DROPPED in causes:
+        withheld = columns.where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
+        lost = union_all(left, withheld).subquery()
+    else:
+        lost = left.subquery()
+    query = (
+        select(projects.c.name, func.count())
+        .join_from(lost, projects, projects.c.id == lost.c.project_id)
+        .group_by(projects.c.id, projects.c.name)
+        .order_by(projects.c.id)
+    )
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def count_withheld(connection: Connection) -> int:
+    """Return how many files are here that the upstream withholds, or withheld and then dropped."""
+    query = select(func.count()).where(IS_WITHDRAWN, files.c.gone.in_(_WITHHELD))
+    return connection.scalar(query) or 0
+
+
+def let_go(connection: Connection, now: float) -> None:
+    """Have the grace begin of what was withheld and is not offered any more."""
+    gone = update(files).where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
+    connection.execute(gone.values(gone=Cause.UPSTREAM, withdrawn_at=now))
+
+
+def any_stays(connection: Connection) -> bool:
+    """Whether any file is on a page, or about to be, that is not about to leave."""
+    query = select(files.c.id).where(is_listed(), files.c.gone.is_(None))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
+    """Return which of these projects have files on their pages that are not offered any more."""
+    query = select(files.c.project_id).where(files.c.project_id.in_(ids), IS_LEAVING, is_listed())
+    return set(connection.scalars(query))
+
+
+def forget(connection: Connection, ids: Iterable[int]) -> None:
+    """Delete the rows of files of which nothing was ever held."""
+    for chunk in chunks(ids):
+        connection.execute(delete(files).where(files.c.id.in_(chunk)))
+
+
+def next_expired(
+    connection: Connection, before: float, after: tuple[float, int] = (0.0, 0)
+) -> list[Row[Any]]:
+    """Return files that were withdrawn before a time and whose bytes are still here: the next.
+
+    Files that a page on disk may still link to are not among them. They come by the time when they
+    were withdrawn, and by id, behind the pair of these that `after` names.
+    """
+    withdrawn_at, file_id = after
+    columns = files.c
+    query = (
+        select(files, projects.c.name.label("project"))
+        .join(projects)
+        .where(
+            columns.withdrawn_at.is_not(None),
+            columns.withdrawn_at <= before,
+            columns.withdrawn_at >= withdrawn_at,
+            or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
+            or_(columns.gone.is_(None), columns.gone.not_in(_WITHHELD)),
+            projects.c.dirty.is_(False),
+            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+        )
+        .order_by(columns.withdrawn_at, columns.id)
+    )
+    return list(connection.execute(query.limit(CHUNK)))

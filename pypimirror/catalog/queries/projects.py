@@ -1,0 +1,380 @@
+"""Queries on projects, on the upstreams' lists, and on marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from pypimirror.catalog import bulk
+from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.schema import files, lists, marks, projects, refusals
+from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
+from pypimirror.domain.model import Problem, ProjectName, Reason
+
+#: Rows that one statement names at most: both databases limit the variables of a statement.
+CHUNK = 10_000
+
+
+def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
+    """Cut `items` into lists of at most `size`."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def insert_or_ignore(connection: Connection, table: Any) -> Any:
+    """Return an INSERT that passes over rows that are there already."""
+    return insert_into(connection, table).on_conflict_do_nothing()
+
+
+def insert_into(connection: Connection, table: Any) -> Any:
+    """Return the database's own INSERT, which has ON CONFLICT."""
+    # The other database's dialect is not imported: that is slow.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
+def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
+    """Make a row for each project that has none."""
+    statement = insert_or_ignore(connection, projects)
+    fresh = {"look": False, "todo": False, "dirty": False, "live": False}
+    for chunk in chunks(names):
+        rows = [{"name": name, **fresh} for name in chunk]
+        connection.execute(statement, rows)
+
+
+def to_look(
+    connection: Connection, names: Iterable[ProjectName], upstream: str | None = None
+) -> None:
+    """Mark projects whose pages must be asked for; `upstream` is the one whose list has them."""
+    values: dict[str, Any] = {"look": True, "todo": True}
+    if upstream is not None:
+        values["upstream"] = owner = bindparam("owner", type_=Text)
+        # What identifies another upstream's page says nothing about this one's.
+        for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest):
+            values[column.name] = case((projects.c.upstream == owner, column))
+    statement = update(projects).where(projects.c.name == bindparam("key")).values(**values)
+    for chunk in chunks(names):
+        connection.execute(statement, [{"key": name, "owner": upstream} for name in chunk])
+
+
+def choose_again(connection: Connection, now: float) -> None:
+    """Mark projects of which time has changed what is selected; their pages must be read anew."""
+    connection.execute(
+        update(projects)
+        .where(projects.c.choice_until <= now, projects.c.gone.is_(None))
+        .values(look=True, todo=True, choice_until=None, **UNREAD)
+    )
+
+
+#: Columns that say which page was read last, as they are where none was.
+UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest": None}
+
+
+def ask_again(connection: Connection) -> None:
+    """Mark projects whose pages stay though the upstream has none: the guard held them back.
+
+    What a broken upstream takes back moves no list.
+    """
+    held_back = (projects.c.todo.is_(True), projects.c.live.is_(True), projects.c.look.is_(False))
+    gone = projects.c.gone == Cause.UPSTREAM
+    connection.execute(update(projects).where(*held_back, gone).values(look=True))
+
+
+def check_again(connection: Connection, upstream: str, limit: int) -> None:
+    """Mark projects of an upstream, at most `limit`: those that were asked for longest ago."""
+    columns = projects.c
+    oldest = (
+        select(columns.id)
+        .where(columns.upstream == upstream, columns.gone.is_(None), columns.look.is_(False))
+        .order_by(columns.checked_at.nulls_first())
+        .limit(limit)
+    )
+    marked = update(projects).where(columns.id.in_(oldest)).values(look=True, todo=True)
+    connection.execute(marked)
+
+
+def highest_id(connection: Connection) -> int:
+    """Return about how many projects there are: the highest id, which costs no count."""
+    return connection.scalar(select(func.max(projects.c.id))) or 0
+
+
+def known(connection: Connection) -> Iterator[AnyRow]:
+    """Stream name, serial, upstream, selection, gone and kept of every project."""
+    c = projects.c
+    query = select(c.name, c.serial, c.upstream, c.selection, c.gone, c.kept)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def names(connection: Connection) -> Iterator[AnyRow]:
+    """Stream id, name and gone of every project."""
+    query = select(projects.c.id, projects.c.name, projects.c.gone)
+    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+
+
+def next_batch(
+    connection: Connection, after: int, size: int, names: Sequence[ProjectName] | None
+) -> list[int]:
+    """Return ids of the next projects, behind id `after`, for which something is left to do."""
+    query = select(projects.c.id).where(projects.c.todo.is_(True), projects.c.id > after)
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return list(connection.scalars(query.order_by(projects.c.id).limit(size)))
+
+
+def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> int:
+    """Return for how many projects something is left to do."""
+    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return connection.scalar(query) or 0
+
+
+def live_after(connection: Connection, after: int, limit: int) -> list[Row[Any]]:
+    """Return projects that have a page, in the order of their ids, behind id `after`."""
+    query = select(projects).where(projects.c.live.is_(True), projects.c.id > after)
+    return list(connection.execute(query.order_by(projects.c.id).limit(limit)))
+
+
+def get(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """Return the rows of projects, in the order of their ids."""
+    query = select(projects).where(projects.c.id.in_(ids)).order_by(projects.c.id)
+    return list(connection.execute(query))
+
+
+def by_name(connection: Connection, names: Sequence[str]) -> list[Row[Any]]:
+    """Return the rows of the projects with these names."""
+    return list(connection.execute(select(projects).where(projects.c.name.in_(names))))
+
+
+def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns by id; rows that set the same columns go together."""
+    bulk.update_rows(connection, projects, rows)
+
+
+def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
+    """Replace what is refused of each of these projects."""
+    connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
+    add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
+
+
+def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
+    """Remember what is refused of projects, beside what already is."""
+    rows = [
+        {
+            "project_id": project_id,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message,
+            "url": problem.url,
+        }
+        for project_id, problem in refused
+    ]
+    if rows:
+        connection.execute(insert(refusals), rows)
+
+
+def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
+    """Return what is refused of all projects, or of those in `names`."""
+    query = select(refusals, projects.c.name).join(projects)
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return [
+        Problem(Reason(row.reason), row.message, row.name, row.file, row.url)
+        for row in connection.execute(query.order_by(refusals.c.id))
+    ]
+
+
+def drop(connection: Connection, ids: Sequence[int]) -> None:
+    """Forget projects of which nothing was ever held."""
+    for chunk in chunks(ids):
+        connection.execute(delete(refusals).where(refusals.c.project_id.in_(chunk)))
+        connection.execute(delete(projects).where(projects.c.id.in_(chunk)))
+
+
+def is_due(now: float) -> ColumnElement[bool]:
+    """Return the condition that a file does not wait for its next try."""
+    next_try = files.c.next_try
+    return or_(next_try.is_(None), next_try <= now, next_try > now + LONGEST_WAIT)
+
+
+def lacks_provenance() -> ColumnElement[bool]:
+    """Return the condition that a file is here and its attestations are not."""
+    columns = files.c
+    return and_(
+        columns.provenance.is_not(None),
+        columns.provenance_sha256.is_(None),
+        columns.state.in_(list(PROVEN)),
+    )
+
+
+def finish(
+    connection: Connection, ids: Sequence[int], now: float, *, with_provenance: bool = True
+) -> None:
+    """Mark those of these projects as done that have nothing left to do but to wait.
+
+    `files.wake` marks them again when the next try of one of their files has come.
+    """
+    is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due(now)))
+    if with_provenance:
+        is_open = or_(is_open, and_(lacks_provenance(), is_due(now)))
+    open_file = select(files.c.id).where(
+        files.c.project_id == projects.c.id, files.c.gone.is_(None), is_open
+    )
+    connection.execute(
+        update(projects)
+        .where(
+            projects.c.id.in_(ids),
+            projects.c.look.is_(False),
+            projects.c.dirty.is_(False),
+            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+            ~open_file.exists(),
+        )
+        .values(todo=False)
+    )
+
+
+def to_remove(connection: Connection, after: int = 0) -> list[Row[Any]]:
+    """Return projects that are gone and whose pages may still be on disk: the next after an id.
+
+    A dirty one may have a page that a dead run wrote and did not record.
+    """
+    query = select(projects).where(
+        projects.c.todo.is_(True),
+        or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
+        projects.c.gone.is_not(None),
+        projects.c.id > after,
+    )
+    return list(connection.execute(query.order_by(projects.c.id).limit(CHUNK)))
+
+
+def settle(connection: Connection, *, with_gone: bool) -> None:
+    """Take all pages for written, and with `with_gone` those that are gone for removed.
+
+    That is how the end of a sync leaves them; a rehearsal writes none.
+    """
+    # Of all others nothing is left to do: rewriting them would be rewriting the catalog.
+    open_ones = update(projects).where(projects.c.todo.is_(True))
+    there = projects.c.gone.is_(None)
+    connection.execute(open_ones.where(there).values(dirty=False))
+    if with_gone:
+        connection.execute(open_ones.where(~there).values(dirty=False, live=False))
+
+
+def get_list(connection: Connection, upstream: str) -> Row[Any] | None:
+    """Return what is known of an upstream's project list."""
+    return connection.execute(select(lists).where(lists.c.upstream == upstream)).first()
+
+
+def set_list(connection: Connection, upstream: str, **values: Any) -> None:
+    """Remember an upstream's project list as read."""
+    connection.execute(delete(lists).where(lists.c.upstream == upstream))
+    connection.execute(insert(lists), [{"upstream": upstream, **values}])
+
+
+def forget_lists(connection: Connection) -> None:
+    """Forget that any upstream's project list was read."""
+    connection.execute(delete(lists))
+
+
+def get_mark(connection: Connection, name: str) -> str | None:
+    """Return a mark's value."""
+    return connection.scalar(select(marks.c.value).where(marks.c.name == name))
+
+
+def set_mark(connection: Connection, name: str, value: str | None) -> None:
+    """Set a mark, or remove it."""
+    connection.execute(delete(marks).where(marks.c.name == name))
+    if value is not None:
+        connection.execute(insert(marks), [{"name": name, "value": value}])
+
+
+def set_mark_once(connection: Connection, name: str, value: str) -> None:
+    """Set a mark, unless it is set."""
+    connection.execute(insert_or_ignore(connection, marks), [{"name": name, "value": value}])
+
+
+def redo_pages(connection: Connection) -> None:
+    """Mark every project that has a page, so that all pages are rendered again."""
+    live = update(projects).where(projects.c.live.is_(True))
+    connection.execute(live.values(todo=True, dirty=True))
+
+
+def touch(connection: Connection, ids: Iterable[int]) -> None:
+    """Mark projects whose pages must be rendered."""
+    for chunk in chunks(ids):
+        statement = update(projects).where(projects.c.id.in_(chunk))
+        connection.execute(statement.values(todo=True, dirty=True))
+
+
+def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:
+    """Mark projects for which something is left to do after all."""
+    for chunk in chunks(names):
+        connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(todo=True))
+
+
+def count_todo(connection: Connection, names: Sequence[ProjectName] | None) -> int:
+    """Return for how many projects, of all or of these, something is left to do."""
+    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return connection.scalar(query) or 0
+
+
+def deselect(connection: Connection, ids: Iterable[int]) -> None:
+    """Mark projects, and all their files, as gone because the configuration drops them."""
+    for chunk in chunks(ids):
+        set_gone(connection, chunk, Cause.SELECTION)
+
+
+def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
+    """Mark projects and all their files as not offered any more; nothing of them is refused now."""
+    connection.execute(delete(refusals).where(refusals.c.project_id.in_(ids)))
+    connection.execute(update(projects).where(projects.c.id.in_(ids)).values(look=False))
+    connection.execute(
+        update(projects)
+        .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
+        .values(gone=cause, kept=None, todo=True, relist=case((projects.c.live.is_(True), True)))
+    )
+    connection.execute(
+        update(files)
+        .where(files.c.project_id.in_(ids), or_(files.c.gone.is_(None), files.c.gone != cause))
+        .values(gone=files_gone(cause))
+    )
+
+
+def files_gone(cause: Cause | None) -> ColumnElement[Any] | Cause | None:
+    """Return what to note of files that are gone by a cause: it depends on why they were before.
+
+    What was withheld is on no page, so only this tells that the upstream's next word is a loss.
+    """
+    if cause not in (Cause.UPSTREAM, Cause.CLAIMS):
+        return cause
+    was_withheld = files.c.gone.in_([Cause.QUARANTINE, Cause.DROPPED])
+    return case((and_(was_withheld, files.c.withdrawn_at.is_not(None)), Cause.DROPPED), else_=cause)

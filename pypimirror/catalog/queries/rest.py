@@ -1,0 +1,217 @@
+"""A mirror at rest: what a run that found nothing to do has said of the next one.
+
+Most runs find nothing to do, and importing what could do something costs them ten times as much
+as their work. So a sync that found nothing to do leaves a statement in the catalog: which run it
+was, what the upstreams were asked, and until when nothing becomes due by itself. The next sync
+that is asked the same way holds that against the world, and records itself as a copy of that run
+(`pypimirror.cli.resting`). The rules:
+
+* What is due, and when, is decided in `pypimirror.pipeline.rest`, with what the stages know; here
+  nothing is decided.
+* Whoever takes the lease may change something: with that what was said is gone.
+* It is believed only while nobody holds the lease, which is seen, as the copy is made, in one
+  transaction that keeps all other writers out: to take the lease and give it back in it would
+  change nothing.
+
+SQLite alone, through its driver: SQLAlchemy is what takes the longest to import. A test holds
+what is written here against what SQLAlchemy writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+
+from pypimirror import __version__
+from pypimirror.storage import generation
+from pypimirror.system import clock, kernel
+
+#: The mark that is the statement, and the one that any run leaves which completes.
+MARK, ENDED = "at rest", "ended under"
+
+_MODEL = """
+SELECT * FROM runs WHERE id = ? AND state = 'completed' AND "trigger" = 'inline'
+"""
+_STAGES = "SELECT * FROM stages WHERE run_id = ? ORDER BY id"
+
+#: Seconds that anybody who writes is waited for.
+_PATIENCE = 5.0
+
+
+class Rest(NamedTuple):
+    """What a run that found nothing to do says of the next one. Times in seconds, as of runs."""
+
+    key: str  #: of the configuration and the program
+    run: int  #: which run it was
+    since: float  #: when it began
+    until: float  #: nothing becomes due by itself before
+    last_run: int  #: beyond this number, old runs are to be forgotten
+    asked: list[tuple[str, dict[str, str]]]  #: addresses of lists, with headers that ask for news
+    timeout: float  #: seconds that an upstream has for an answer
+
+
+class Copied(NamedTuple):
+    """A run that was recorded, of one that found nothing to do either."""
+
+    name: str
+    counts: dict[str, int]
+
+
+def encode(said: Rest | Ended) -> str:
+    """Return a statement as the catalog keeps it."""
+    return json.dumps(said)
+
+
+class Ended(NamedTuple):
+    """What a run that completed says of the mirror, which holds until the next one."""
+
+    key: str  #: of the configuration and the program
+    config: str  #: the configuration's digest, as runs have it
+    formats: list[str]  #: of all pages
+    processes: int  #: that the configuration allows
+    last_run: int  #: beyond this number, old runs are to be forgotten
+    until: float | None  #: or from this time on, where it is known
+
+
+class Resting:
+    """An open catalog that nobody works on. Every method may raise `sqlite3.Error`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._newest = self._newest_run()
+
+    def rest(self) -> Rest | None:
+        """Return what the last run said of the next one, if it found nothing to do."""
+        found = self._mark(MARK)
+        if found is None:
+            return None
+        rest = Rest(*found)
+        if self._newest >= rest.last_run or not any(_rows(self.connection, _MODEL, rest.run)):
+            return None
+        return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
+
+    def ended(self) -> Ended | None:
+        """Return what the last run that completed said of the mirror."""
+        found = self._mark(ENDED)
+        ended = Ended(*found) if found is not None else None
+        return None if ended is None or self._newest >= ended.last_run else ended
+
+    def is_of(self, directory: str) -> bool:
+        """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
+        noted, doubt = (self._text(name) for name in (generation.MARK, generation.DOUBT))
+        return generation.is_of(noted, doubt, directory)
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether a clock was ahead, so that a whole run has to look at what was noted then."""
+        query = "SELECT 1 FROM runs WHERE max(started_at, coalesce(ended_at, 0)) > ? LIMIT 1"
+        return self.connection.execute(query, (now + clock.SLACK,)).fetchone() is not None
+
+    def last_check(self, ended: Ended, arguments: str) -> int | None:
+        """Return the number of the last verification with these arguments that found no fault."""
+        query = (
+            "SELECT max(id) FROM runs WHERE command = 'verify' AND arguments = ? AND config = ? "
+            "AND state = 'completed' AND \"trigger\" = 'inline'"
+        )
+        return self.connection.execute(query, (arguments, ended.config)).fetchone()[0]  # type: ignore[no-any-return]
+
+    def copy(
+        self,
+        run: int,
+        now: float,
+        also: Callable[[sqlite3.Connection], None] = lambda _: None,
+        **counts: int,
+    ) -> Copied | None:
+        """Record a run that began at `now` and went as `run` did; None: it may not say so.
+
+        `also` notes, in the same transaction, what else it found.
+        That it went so, but for `counts`, is for the caller to know.
+        """
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            model = next(_rows(connection, _MODEL, run), None)
+            if model is None or _is_held(connection) or self._newest_run() != self._newest:
+                return None
+            ended = time.time()
+            change: dict[str, Any] = {"name": name_of_run(now), "version": __version__}
+            change |= {"host": kernel.host(), "boot": kernel.boot() or None, "pid": os.getpid()}
+            times = {"started_at": now, "ended_at": ended}
+            row = _with_counts(model | change | times, counts)
+            run_id = _insert(connection, "runs", row)
+            for stage in list(_rows(connection, _STAGES, run)):
+                values = _with_counts(stage | times | {"run_id": run_id}, counts)
+                _insert(connection, "stages", values)
+            also(connection)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return Copied(row["name"], json.loads(row["counts"]))
+
+    def _mark(self, name: str) -> list[Any] | None:
+        text = self._text(name)
+        return None if text is None else list(json.loads(text))
+
+    def _text(self, name: str) -> str | None:
+        query = "SELECT value FROM marks WHERE name = ?"
+        row = self.connection.execute(query, (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _newest_run(self) -> int:
+        return int(self.connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0)
+
+
+@contextmanager
+def find(file: str) -> Iterator[Resting | None]:
+    """Give the catalog at `file`, if nobody works on it.
+
+    Raises `sqlite3.Error`, also where there is no such catalog.
+    """
+    options = {"timeout": _PATIENCE, "isolation_level": None}
+    with closing(sqlite3.connect(f"file:{_quoted(file)}?mode=rw", uri=True, **options)) as base:  # type: ignore[call-overload]
+        base.execute("PRAGMA synchronous = NORMAL")
+        base.execute("PRAGMA foreign_keys = ON")
+        yield None if _is_held(base) else Resting(base)
+
+
+def name_of_run(now: float) -> str:
+    """Return a name for a run that began at `now`, which sorts by time."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+
+
+def _is_held(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM leases").fetchone() is not None
+
+
+def _with_counts(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
+    """Return a row with other counts, as far as it has them."""
+    known = json.loads(row["counts"] or "{}")
+    known |= {name: number for name, number in counts.items() if name in known}
+    return row | {"counts": json.dumps(known)}
+
+
+def _rows(connection: sqlite3.Connection, query: str, value: int) -> Iterator[dict[str, Any]]:
+    cursor = connection.execute(query, (value,))
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
+def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
+    """Insert a row under a new id, and return that."""
+    values = {name: value for name, value in row.items() if name != "id"}
+    names = ", ".join(f'"{name}"' for name in values)
+    marks = ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - the catalog's own words
+    return int(connection.execute(statement, list(values.values())).lastrowid or 0)
+
+
+def _quoted(path: str) -> str:
+    """Write a path as SQLite's addresses have it."""
+    return "".join(f"%{ord(one):02x}" if one in "%?#" else one for one in path)

@@ -1,0 +1,287 @@
+"""The run history: runs, their stages, their failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from pypimirror import __version__
+from pypimirror.catalog import holder
+from pypimirror.catalog.queries import rest
+from pypimirror.catalog.queries.projects import insert_into
+from pypimirror.catalog.schema import failures, runs, stages
+from pypimirror.catalog.states import CANCELLED as CANCELLED
+from pypimirror.catalog.states import COMPLETED as COMPLETED
+from pypimirror.catalog.states import CRASHED as CRASHED
+from pypimirror.catalog.states import FAILED as FAILED
+from pypimirror.catalog.states import INCOMPLETE as INCOMPLETE
+from pypimirror.catalog.states import RUNNING as RUNNING
+from pypimirror.domain.model import Problem, Stage
+
+
+def start(
+    connection: Connection,
+    *,
+    command: str,
+    trigger: str,
+    config: str,
+    arguments: Sequence[str],
+    now: float,
+    retry_of: str | None = None,
+) -> tuple[int, str]:
+    """Record a run that began at `now`; return its id and its name, which sorts by time."""
+    name = rest.name_of_run(now)
+    here = holder.this_machine()
+    values = {
+        "name": name,
+        "command": command,
+        "trigger": trigger,
+        "version": __version__,
+        "config": config,
+        "arguments": json.dumps(list(arguments)),
+        "retry_of": retry_of,
+        "host": here.host,
+        "boot": here.boot or None,
+        "pid": os.getpid(),
+        "state": RUNNING,
+        "started_at": now,
+    }
+    result = connection.execute(insert(runs).values(**values))
+    return int(result.inserted_primary_key[0]), name  # type: ignore[index]
+
+
+def end(
+    connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
+) -> None:
+    """Close a run, unless somebody who took the mirror over has closed it."""
+    said = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state == RUNNING)
+        .values(ended_at=_after(runs.c.started_at), **said)
+    )
+
+
+def under_way(connection: Connection, pid: int, host: str) -> str:
+    """Return the name of the run that a process has on record as running; empty: none."""
+    of_process = (runs.c.state == RUNNING, runs.c.pid == pid, runs.c.host == host)
+    return connection.scalar(select(runs.c.name).where(*of_process)) or ""
+
+
+def _after(began: ColumnElement[float]) -> ColumnElement[float]:
+    """Return the time now, or when it began, where the clock was set back meanwhile."""
+    now = literal(time.time())
+    return case((began > now, began), else_=now)
+
+
+def close_crashed(connection: Connection) -> int:
+    """Close what dead runs left open, with what they had done as far as their stages tell.
+
+    Call only with the lease held, before a run is started: then whoever is running is dead.
+    Returns how many there were.
+    """
+    dead = list(connection.execute(select(runs).where(runs.c.state == RUNNING)))
+    for run in dead:
+        counts: Counter[str] = Counter()
+        last = run.started_at
+        for row in stages_of(connection, run.id):
+            counts.update(json.loads(row.counts or "{}"))
+            last = max(last, row.started_at, row.ended_at or 0)
+        ending = {"state": CRASHED, "ended_at": last}
+        left_open = update(stages).where(stages.c.run_id == run.id, stages.c.state == RUNNING)
+        connection.execute(left_open.values(**ending))
+        message = f"process {run.pid} on {run.host} ended without a word"
+        connection.execute(
+            update(runs)
+            .where(runs.c.id == run.id)
+            .values(message=message, counts=json.dumps(counts), **ending)
+        )
+    # What a run could not even say of its stages before it was closed.
+    lost = update(stages).where(stages.c.state == RUNNING)
+    connection.execute(lost.values(state=CRASHED, ended_at=stages.c.started_at))
+    return len(dead)
+
+
+def call_cancelled(connection: Connection, name: str, message: str) -> None:
+    """Say of a run that was closed as crashed that somebody has ended it on purpose."""
+    crashed = select(runs.c.id).where(runs.c.name == name, runs.c.state == CRASHED)
+    run_id = connection.scalar(crashed)
+    if run_id is None:
+        return
+    of_run = update(stages).where(stages.c.run_id == run_id, stages.c.state == CRASHED)
+    connection.execute(of_run.values(state=CANCELLED))
+    values = {"state": CANCELLED, "message": message}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
+    """Record that a batch enters a stage; return the record's id."""
+    values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}
+    result = connection.execute(insert(stages).values(**values, started_at=time.time()))
+    return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
+    """Record that a batch has left a stage."""
+    connection.execute(
+        update(stages)
+        .where(stages.c.id == stage_id)
+        .values(state=state, ended_at=_after(stages.c.started_at), counts=json.dumps(dict(counts)))
+    )
+
+
+def add_failures(
+    connection: Connection, run_id: int, stage: Stage, problems: Iterable[Problem]
+) -> None:
+    """Record failures; one for each file or project of a run's stage, the last word wins."""
+    rows = {
+        (problem.project, problem.file): {
+            "run_id": run_id,
+            "stage": stage.value,
+            "project": problem.project,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message,
+            "url": problem.url,
+            "attempts": problem.attempts,
+        }
+        for problem in problems
+    }
+    if not rows:
+        return
+    statement = insert_into(connection, failures)
+    statement = statement.on_conflict_do_update(
+        index_elements=["run_id", "stage", "project", "file"],
+        set_={key: statement.excluded[key] for key in ("reason", "message", "url", "attempts")},
+    )
+    connection.execute(statement, list(rows.values()))
+
+
+def clear_failures(
+    connection: Connection, run_id: int, stage: Stage, projects: Sequence[str]
+) -> None:
+    """Forget the failures of an earlier attempt at a stage, which is now repeated."""
+    connection.execute(
+        delete(failures).where(
+            failures.c.run_id == run_id,
+            failures.c.stage == stage,
+            failures.c.project.in_(projects),
+        )
+    )
+
+
+def failures_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+    """Return the failures of a run, or of one of its stages, in the order they came."""
+    query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
+    if stage is not None:
+        query = query.where(failures.c.stage == stage)
+    return list(connection.execute(query))
+
+
+def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+    """Return the stages of a run, or all batches of one, in the order they began."""
+    query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
+    if stage is not None:
+        query = query.where(stages.c.stage == stage)
+    return list(connection.execute(query))
+
+
+def recent(connection: Connection, limit: int, since: float | None = None) -> list[Row[Any]]:
+    """Return the newest runs, newest first; with `since`, those that began then or later."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if since is not None:
+        query = query.where(runs.c.started_at >= since)
+    return list(connection.execute(query))
+
+
+def find(connection: Connection, name: str) -> Row[Any] | None:
+    """Return the newest run whose name begins with `name`; "last" is the newest of all."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(1)
+    if name != "last":
+        query = query.where(runs.c.name.startswith(name, autoescape=True))
+    return connection.execute(query).first()
+
+
+def last_undone(connection: Connection) -> Row[Any] | None:
+    """Return the newest sync or verification that did not complete, where there is one."""
+    query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
+    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+
+
+def has_looked(connection: Connection, run_id: int) -> bool:
+    """Whether a run has found out what there is to do."""
+    looked = select(stages.c.id).where(
+        stages.c.run_id == run_id,
+        stages.c.stage == Stage.DISCOVER,
+        stages.c.batch == 0,
+        stages.c.state == COMPLETED,
+    )
+    return connection.execute(looked.limit(1)).first() is not None
+
+
+def is_made_good(connection: Connection, run: Row[Any], *, is_timed: bool = False) -> bool:
+    """Whether a later run completed that did, or had nothing left to do of, what `run` did.
+
+    `is_timed`: such a run completes when its time is up, so that only one without arguments counts.
+    """
+    alike = runs.c.arguments.in_(["[]"] if is_timed else ["[]", run.arguments])
+    counts = alike & runs.c.retry_of.is_(None)
+    if not is_timed:
+        counts |= runs.c.retry_of == run.name
+    later = select(runs.c.id).where(
+        runs.c.id > run.id, runs.c.command == run.command, runs.c.state == COMPLETED, counts
+    )
+    return connection.execute(later.limit(1)).first() is not None
+
+
+def outlived(connection: Connection, keep: int, before: float, limit: int) -> list[int]:
+    """Return ids of the oldest runs that are beyond the newest `keep`, or began before a time.
+
+    The last run is not among them, nor is of each command the last that completed, and the last
+    that completed without arguments.
+    """
+    beyond = select(runs.c.id).order_by(runs.c.id.desc()).offset(keep).limit(1)
+    query = (
+        select(runs.c.id)
+        .where(or_(runs.c.started_at < before, runs.c.id <= beyond.scalar_subquery()))
+        .order_by(runs.c.id)
+    )
+    if connection.scalar(query.limit(1)) is None:
+        return []
+    last = select(func.max(runs.c.id))
+    complete = last.where(runs.c.state == COMPLETED).group_by(runs.c.command)
+    kept = {
+        number
+        for each in (last, complete, complete.where(runs.c.arguments == "[]"))
+        for number in connection.scalars(each)
+    }
+    return list(connection.scalars(query.where(runs.c.id.not_in(kept)).limit(limit)))
+
+
+def forget_some(connection: Connection, run_id: int, limit: int) -> int:
+    """Delete of a run what fits into so many rows, the run itself last; return how many went."""
+    gone = 0
+    for table in (failures, stages):
+        rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - gone)
+        gone += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
+        if gone == limit:
+            return gone
+    return gone + connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount

@@ -1,0 +1,95 @@
+"""What the mirror holds as a whole, known without counting.
+
+What each page holds stands in its project's row, and the sum of all in a mark; both change with
+the page, in one transaction. All other files are few, and have an index. Counting all rows of
+`files` would take seconds for each million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, case, func, select, union
+
+from pypimirror.catalog.queries.projects import get_mark, set_mark
+from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
+from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
+
+#: Its value: projects, files, bytes and linked files, in this order.
+_MARK = "held"
+
+
+class Held(NamedTuple):
+    """What is on all pages."""
+
+    projects: int = 0
+    files: int = 0
+    size: int = 0  #: bytes
+    linked: int = 0  #: files that are at the upstream
+
+
+def held(connection: Connection) -> Held:
+    """Return what is on all pages."""
+    value = get_mark(connection, _MARK)
+    return Held(*map(int, value.split())) if value else Held()
+
+
+def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
+    """Return the columns of a project that say what its page holds: these files.
+
+    What was to be linked until its bytes are here counts by its own state.
+    """
+    own = [file for file in found if not file.linked]
+    linked = sum(1 for file in found if file.linked and file.state in _LINKED)
+    size = sum(file.size or 0 for file in own)
+    return {"held_files": len(own), "held_bytes": size, "linked_files": linked}
+
+
+#: States of files that a page leads to at the upstream, once it is written.
+_LINKED = PROVEN | {State.LINKED}
+
+
+#: The same of a project that has no page.
+NOTHING: Mapping[str, int] = on_page(())
+
+
+def change(connection: Connection, before: Collection[Row[Any]], now: Collection[Held]) -> None:
+    """Note that pages of projects, as their rows were `before`, hold something else `now`.
+
+    Call in the transaction that changes the rows.
+    """
+    then = [
+        Held(row.live, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
+        for row in before
+    ]
+    sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Held()))]
+    if any(sums):
+        total = (a + b for a, b in zip(held(connection), sums, strict=True))
+        set_mark(connection, _MARK, " ".join(map(str, total)))
+
+
+def by_state(connection: Connection) -> tuple[dict[str, int], int]:
+    """Return how many files are in each state, by its word, and the bytes of what is proven."""
+    columns = files.c.id, files.c.state, files.c.size, IS_DENIED.label("denied")
+    is_open = files.c.state.in_(list(OPEN))
+    unfinished = union(
+        select(*columns).join(projects).where(projects.c.todo.is_(True), is_open),
+        select(*columns).where(files.c.next_try.is_not(None), is_open),
+        select(*columns).where(IS_LEAVING, is_open),
+    ).subquery()
+    # Only of what is proven: an upstream may claim sizes whose sum no column holds.
+    proven = case((unfinished.c.state == State.VERIFIED, unfinished.c.size))
+    by = unfinished.c.state, unfinished.c.denied
+    found, verified = dict.fromkeys(WORDS, 0), 0
+    for state, denied, number, size in connection.execute(
+        select(*by, func.count(), func.sum(proven)).group_by(*by)
+    ):
+        found[DENIED if denied else State(state).label] = number
+        verified += int(size or 0)
+    whole = held(connection)
+    found[State.PUBLISHED.label] = whole.files
+    found[State.LINKED.label] = whole.linked
+    withdrawn = select(func.count()).select_from(files).where(IS_WITHDRAWN)
+    found[State.WITHDRAWN.label] = connection.scalar(withdrawn) or 0
+    return found, whole.size + verified

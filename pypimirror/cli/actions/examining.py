@@ -1,0 +1,51 @@
+"""`pypimirror doctor`: print what the checks find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypimirror.cli.api import prefect_api
+from pypimirror.cli.errors import Exit
+from pypimirror.cli.shown.output import escape, out, print_json
+from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
+from pypimirror.doctor.examine import examine
+from pypimirror.doctor.finding import Finding, State, failed, ok
+
+_STYLE = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", State.SKIPPED: "dim"}
+
+
+def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
+    """Do all checks, print what they find, and say how it ended."""
+    findings = []
+    code = Exit.DONE
+    for finding in _findings(file):
+        findings.append(finding)
+        if not as_json and not (quiet and finding.state in (State.OK, State.SKIPPED)):
+            _show(finding)
+    states = {finding.state for finding in findings}
+    if State.FAILED in states:
+        # Without a configuration there is nothing to look at: that is wrong use.
+        code = Exit.USAGE if len(findings) == 1 else Exit.INCOMPLETE
+    if as_json:
+        worst = next(s for s in (State.FAILED, State.WARNING, State.OK) if s in states)
+        print_json({"state": worst, "checks": [finding.as_json() for finding in findings]})
+    return code
+
+
+def _findings(file: Path | None) -> Iterator[Finding]:
+    name = "configuration"
+    try:
+        config = load(file)
+    except ConfigError as error:
+        yield failed(name, str(error), "Set right what the message says; docs/configuration.md")
+        return
+    yield ok(name, f"{file or DEFAULT_FILE}: {len(config.upstream)} upstream(s)")
+    yield from examine(config, prefect_api())
+
+
+def _show(finding: Finding) -> None:
+    style = _STYLE[finding.state]
+    out.print(f"[{style}]{finding.state:<8}[/] {finding.name:<14} {escape(finding.seen)}")
+    if finding.remedy:
+        out.print(f"{'':<8} {'':<14} {escape(finding.remedy)}")

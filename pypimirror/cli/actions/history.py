@@ -1,0 +1,260 @@
+"""`pypimirror status`, `runs` and `runs show`: reading the catalog for people and programs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from packaging.utils import canonicalize_name
+
+from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.queries import files, leaving, projects, runs, totals
+from pypimirror.catalog.states import DENIED, word
+from pypimirror.cli.shown import proofs, show, table
+from pypimirror.cli.shown import totals as stages
+from pypimirror.cli.shown.amounts import amount, when
+from pypimirror.cli.shown.output import escape, out, print_json
+from pypimirror.cli.shown.table import Column
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import documents
+from pypimirror.domain.durations import parse_duration
+from pypimirror.domain.model import Stage
+
+
+def check_there(config: Config) -> None:
+    """Raise `ConfigError` where there is no mirror yet, or its catalog was lost."""
+    if not is_absent(config.catalog_url):
+        return
+    if any(config.directory.glob("packages/*")):
+        raise ConfigError(
+            f"{config.directory}: its catalog is not there, and files are; 'pypimirror adopt' "
+            "makes one from them"
+        )
+    raise ConfigError(f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'")
+
+
+@contextmanager
+def open_catalog(config: Config) -> Iterator[Catalog]:
+    """Open the catalog of a mirror; raises `ConfigError` where there is none."""
+    check_there(config)
+    catalog = Catalog.open(config.catalog_url, reading=True)
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
+    """Show the mirror as a whole, or some of its projects file by file."""
+    with open_catalog(config) as catalog:
+        if names:
+            _project_status(catalog, names, as_json=as_json)
+        else:
+            _mirror_status(config, catalog, as_json=as_json)
+
+
+def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
+    with catalog.read() as connection:
+        last = runs.recent(connection, 1)
+        counted, size = totals.by_state(connection)
+        document: documents.Status = {
+            "directory": str(config.directory),
+            "projects": totals.held(connection).projects,
+            "files": counted,
+            "bytes": size,
+            "kept": dict(zip(("files", "projects"), leaving.count_kept(connection), strict=True)),
+            "released": files.count_released(connection),
+            "last_run": show.run_document(last[0]) if last else None,
+        }
+    if as_json:
+        print_json(document)
+        return
+    out.print(f"Mirror {escape(document['directory'])}")
+    out.print(f"  {document['projects']} projects, {amount(document['bytes'])} verified")
+    counts = (f"{number} {state}" for state, number in document["files"].items() if number)
+    out.print(f"  files: {', '.join(counts) or 'none'}")
+    if document["kept"]["files"]:
+        out.print(
+            "  {files} files of {projects} projects are kept though the upstream "
+            "deleted them".format(**document["kept"])
+        )
+    if document["released"]:
+        out.print(
+            f"  {document['released']} files are here since they were released, with "
+            "'pypimirror quarantine release', and not by any proof"
+        )
+    if document["last_run"]:
+        run = document["last_run"]
+        started = when(run["started_at"])
+        out.print(f"  last run: {run['run']} {show.styled(run['state'])}, started {started}")
+
+
+def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) -> None:
+    wanted = {canonicalize_name(name): name for name in names}
+    with catalog.read() as connection:
+        rows = projects.by_name(connection, list(wanted))
+        missing = [wanted[name] for name in sorted(wanted.keys() - {row.name for row in rows})]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)}: not in this mirror; see select.projects")
+        held = list(files.of_projects(connection, [row.id for row in rows]))
+    found = [_project_document(row, held) for row in rows]
+    if as_json:
+        print_json({"projects": found})
+        return
+    for document in found:
+        _show_project(document)
+
+
+def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
+    return {
+        "project": row.name,
+        "upstream": row.upstream,
+        "serial": row.serial,
+        "status": row.status or "active",
+        "gone": row.gone,
+        "kept": row.kept,
+        "kept_iso": documents.iso(row.kept),
+        "files": [
+            {
+                "file": file.filename,
+                "state": word(file.state, file.last_error),
+                "proof": proofs.document(file),
+                "size": file.size,
+                "sha256": file.sha256.hex() if file.sha256 else None,
+                "core_metadata": file.metadata_sha256 is not None,
+                "kept": file.kept,
+                "kept_iso": documents.iso(file.kept),
+                "tries": _tries(file),
+                "url": file.url,
+            }
+            for file in held
+            if file.project_id == row.id
+        ],
+    }
+
+
+def _tries(file: Any) -> documents.Tries | None:
+    """Return how runs have failed to get a file, where the last of them did."""
+    if file.last_error is None:
+        return None
+    return {
+        "failed": file.attempts or 0,
+        "next": file.next_try,
+        "next_iso": documents.iso(file.next_try),
+        "last_error": file.last_error,
+    }
+
+
+def _show_project(document: documents.HeldProject) -> None:
+    out.print(
+        f"{document['project']} ({document['status']}) from {document['upstream']}, "
+        f"serial {document['serial']}"
+    )
+    table.show(_FILES, map(_file_row, document["files"]))
+
+
+_FILES = (
+    Column("file"),
+    Column("state", plain=True),
+    Column("proof", plain=True),
+    Column("size", right=True, plain=True),
+    Column("sha256"),
+)
+
+
+def _file_row(file: documents.HeldFile) -> tuple[str, ...]:
+    size = "" if file["size"] is None else amount(file["size"])
+    state = file["state"] if file["kept"] is None else f"{file['state']}, deleted upstream"
+    return file["file"], state, proofs.text(file["proof"]), size, file["sha256"] or ""
+
+
+def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -> None:
+    """List the newest runs; with `since`, those that began then or later."""
+    start = None if since is None else moment(since, time.time())
+    with open_catalog(config) as catalog, catalog.read() as connection:
+        found = [show.run_document(row) for row in runs.recent(connection, limit, start)]
+    if as_json:
+        print_json({"runs": found})
+    else:
+        show.run_table(found)
+
+
+def moment(text: str, now: float) -> float:
+    """Read a date, a date with a time, or an age; return seconds since the epoch.
+
+    What names no zone is in this machine's. Raises `ConfigError`.
+    """
+    try:
+        return now - parse_duration(text).total_seconds()
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"--since {text}: must be a date such as 2026-01-31, a date with a time such as "
+            "2026-01-31T03:00, or an age such as 7d"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a run to show."""
+
+    stage: Stage | None = None  #: this stage alone, batch by batch
+    failures: bool = False  #: nothing but what failed, all of it
+    files: bool = False  #: also how each file that it proved is proven
+
+
+def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
+    """Explain one run, or parts of it."""
+    with open_catalog(config) as catalog, catalog.read() as connection:
+        row = runs.find(connection, name)
+        if row is None:
+            raise ConfigError(f"{name}: there is no such run; 'pypimirror runs' lists them")
+        document = cast("documents.RunDetails", show.run_document(row))
+        if not parts.failures:
+            batches = [
+                stages.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
+            ]
+            document["totals"] = stages.of(batches)
+            document["stages"] = batches
+        document["failures"] = [
+            show.failure_document(failure)
+            for failure in runs.failures_of(connection, row.id, parts.stage)
+        ]
+        if not as_json:
+            _print_run(document, parts)
+        if parts.files:
+            proofs.stream(
+                files.proven_by(connection, row.id, row.started_at), document, in_json=as_json
+            )
+        elif as_json:
+            print_json(document)
+
+
+def _print_run(document: documents.RunDetails, parts: Parts) -> None:
+    show.run_details(document)
+    if parts.failures:
+        show.failure_list(document["failures"])
+        return
+    if parts.stage is None:
+        show.stage_table(document["totals"], "batches")
+    else:
+        show.stage_table(document["stages"], "batch")
+    # What is denied stands among the failures, and is none where the run counted it apart.
+    is_apart = bool(document["counts"].get("files_denied"))
+    denied: list[documents.Attempted] = []
+    rest: list[documents.Attempted] = []
+    for failure in document["failures"]:
+        is_denied = is_apart and failure["reason"] == DENIED and failure["file"]
+        (denied if is_denied else rest).append(failure)
+    show.kept_back([(f["file"], f["message"]) for f in denied], document["run"])
+    show.failures(
+        ((f["stage"], f["project"], f["file"], f["reason"], f["message"]) for f in rest),
+        document["run"],
+    )

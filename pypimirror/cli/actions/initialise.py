@@ -1,0 +1,194 @@
+"""`pypimirror init`: a configuration to begin with."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pypimirror.config.installers import InstallerError, MachineIndex, machine_index
+from pypimirror.config.sections import UpstreamSection, pypi_address, upstream_name
+from pypimirror.config.settings import ConfigError, parse
+from pypimirror.domain.addresses import parse_proxy, redacted, without_login
+from pypimirror.select.selection import Selection
+from pypimirror.system import regular
+
+_TEXT = """\
+# The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.
+
+[mirror]
+directory = {directory}
+
+{upstream}
+[select]
+# Names, requirements and globs; empty mirrors everything that the upstream has.
+projects = {projects}
+"""
+
+_PYPI = """\
+[[upstream]]
+name = "pypi"
+"""
+
+_OTHER = """\
+[[upstream]]
+name = {name}
+url = {url}
+"""
+
+
+def check_extent(projects: Sequence[str], *, everything: bool) -> None:
+    """Raise `ConfigError` unless it is plain how much is to be mirrored."""
+    if projects and everything:
+        raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
+    if not projects and not everything:
+        raise ConfigError(
+            "init: say what to mirror, as in 'pypimirror init six requests'. Without names that "
+            "is everything that the index has, which has to be asked for with --all: of PyPI, or "
+            "of an index that stands in for it, more than 700,000 projects and some 30 TB"
+        )
+
+
+def of_this_machine() -> MachineIndex:
+    """Return the index that this machine installs from; raises `ConfigError`."""
+    try:
+        found = machine_index()
+        _of_machine(found)
+    except InstallerError as error:
+        raise ConfigError(f"{error}. Mend that, or name the index with --upstream") from error
+    except ValueError as error:  # of an address
+        said = _cause(error)
+        raise ConfigError(
+            f"the index that this machine installs from cannot be mirrored: {said}. Name one with "
+            "--upstream"
+        ) from error
+    return found
+
+
+def document(upstream: str | MachineIndex) -> dict[str, Any]:
+    """Return what `--json` tells of the upstream that was chosen."""
+    if isinstance(upstream, str):
+        return {"upstream": without_login(upstream)}
+    return {
+        "upstream": upstream.url or pypi_address(),
+        "taken_from": upstream.said,
+        "not_taken": list(upstream.left),
+    }
+
+
+def write_configuration(
+    file: Path,
+    projects: Sequence[str],
+    upstream: str | MachineIndex | None,
+    directory: Path,
+    *,
+    force: bool,
+) -> None:
+    """Write a configuration that is valid; raises `ConfigError` where it would not be."""
+    text = _TEXT.format(
+        directory=_string(str(directory)),
+        upstream=_upstream(upstream),
+        projects=json.dumps(list(projects), ensure_ascii=False),
+    )
+    write(file, text, force=force)
+
+
+def write(file: Path, text: str, *, force: bool) -> None:
+    """Write `text` where it is a valid configuration; raises `ConfigError` where it is not."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
+    try:
+        values, content = tomllib.loads(text), text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{file}: cannot hold this: TOML is UTF-8, a path is not") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: cannot hold this: {error}") from error
+    Selection(parse(values, file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() and regular.read_written(file) != content:
+            shutil.copy2(file, file.with_name(file.name + ".bak"))
+        file.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _upstream(upstream: str | MachineIndex | None) -> str:
+    if isinstance(upstream, MachineIndex):
+        return _of_machine(upstream)
+    if upstream is None:
+        return _PYPI
+    try:
+        found = UpstreamSection.model_validate({"name": "x", "url": upstream})
+    except ValueError as error:
+        raise ConfigError(f"--upstream {redacted(upstream)}: {_cause(error)}") from error
+    name = upstream_name(found.url)
+    if found.authorization:
+        variable = f"PYPIMIRROR_UPSTREAM_{re.sub('[^A-Z0-9]+', '_', name.upper()).strip('_')}"
+        raise ConfigError(
+            f"--upstream: a login is not written into a file; give {found.url}, and the login in "
+            f"{variable}_USERNAME and {variable}_PASSWORD, or in a netrc file"
+        )
+    return _OTHER.format(name=_string(name), url=_string(upstream))
+
+
+def _of_machine(index: MachineIndex) -> str:
+    """Return the section for the index of this machine. No login is written."""
+    url = index.url and UpstreamSection.model_validate({"url": index.url}).url
+    if not url or url == pypi_address():
+        lines = ["[[upstream]]", 'name = "pypi"']
+    else:
+        lines = [
+            f"# What {index.by} is configured with here, by {_string(index.said)[1:-1]}; as "
+            f"{index.by} does, this follows links to other hosts.",
+            "[[upstream]]",
+            f"name = {_string(upstream_name(url))}",
+            f"url = {_string(url)}",
+            'hosts = ["*"]',
+        ]
+    if index.ca_file:
+        lines.append(f"ca_file = {_string(str(Path(index.ca_file).expanduser().absolute()))}")
+    if index.proxy:
+        lines.append(f"proxy = {_string(parse_proxy(index.proxy).shown)}")
+    if has_login(index):
+        lines.append(f"login = {_string(index.by)}")
+    return "\n".join([*lines, ""])
+
+
+def has_login(index: MachineIndex) -> bool:
+    """Whether a login goes with an index or its proxy."""
+    return bool(index.login or (index.proxy and parse_proxy(index.proxy).login))
+
+
+def told(index: MachineIndex) -> str:
+    """Return the line that says which index of this machine is mirrored, and why."""
+    if not index.url:
+        line = "Mirrors PyPI: neither pip nor uv has another index here."
+    else:
+        line = f"Mirrors {index.url}, which {index.by} is configured with here ({index.said})."
+    way = [
+        f"its `{key}`" for key, value in (("cert", index.ca_file), ("proxy", index.proxy)) if value
+    ]
+    if way:
+        line += f" Taken from pip besides: {' and '.join(way)}."
+    if has_login(index):
+        line += " The login is not written: each run looks it up there."
+    if index.left:
+        line += f" Not taken: {', '.join(index.left)}."
+    return line
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _cause(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return str(error)

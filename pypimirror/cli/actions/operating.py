@@ -1,0 +1,99 @@
+"""`pypimirror up` and `pypimirror deploy`: run everything on this machine, or set Prefect up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+from pypimirror.cli.errors import Exit
+from pypimirror.cli.shown.output import out, print_json
+from pypimirror.config.settings import DEFAULT_FILE, Config
+from pypimirror.domain.addresses import without_login
+from pypimirror.storage import lock
+from pypimirror.system.project import project_directory
+from pypimirror.up.machine import Machine
+from pypimirror.up.parts import LIMIT, UP_LOCK, Parts, plan, prepare
+
+
+def with_options(
+    config: Config, *, host: str | None, port: int | None, prefect_port: int | None
+) -> Config:
+    """Return the configuration as options of the command line change it."""
+    up = {"host": host, "port": port}
+    prefect = {"port": prefect_port}
+    return config.model_copy(
+        update={
+            name: section.model_copy(update={k: v for k, v in given.items() if v is not None})
+            for name, section, given in (
+                ("up", config.up, up),
+                ("prefect", config.prefect, prefect),
+            )
+        }
+    )
+
+
+def run_up(
+    file: Path | None,
+    config: Config,
+    *,
+    web: bool,
+    server: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+) -> Exit:
+    """Run the parts until a signal; return how that ended."""
+    prepare(config)
+    _set_up_logging(verbose, quiet)
+    with lock.hold(config.private / UP_LOCK, "another pypimirror up") as held:
+        parts = plan(config, file or DEFAULT_FILE, web=web, server=server)
+        held.name(without_login(parts.api))
+        machine = Machine(parts, config)
+        in_order = asyncio.run(
+            machine.run(lambda: _announce(parts, config, as_json=as_json, quiet=quiet))
+        )
+    return Exit.DONE if in_order else Exit.INTERRUPTED
+
+
+def _set_up_logging(verbose: bool, quiet: bool) -> None:
+    """Send lines as they are: what becomes of the parts, and with `verbose` all that they say."""
+    logger = logging.getLogger("pypimirror.up")
+    logger.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
+    logger.addHandler(logging.StreamHandler())
+    logger.propagate = False
+
+
+def _announce(parts: Parts, config: Config, *, as_json: bool, quiet: bool) -> None:
+    api = without_login(parts.api)
+    ui = api.removesuffix("/api")
+    if as_json:
+        web = {"web": parts.web_url} if parts.web else {}
+        print_json({"directory": str(config.directory), "prefect": api, **web})
+    elif not quiet:
+        web_line = f"{parts.web_url}simple/" if parts.web else "not served"
+        out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)
+        out.print(
+            f"Run now: PREFECT_API_URL={api} prefect deployment run sync/adhoc --watch",
+            markup=False,
+        )
+        sys.stdout.flush()
+
+
+def deploy(file: Path | None, config: Config, *, as_json: bool, quiet: bool) -> None:
+    """Make work pool, deployments, schedules and automations on the Prefect API."""
+    sys.path.insert(0, str(project_directory()))
+    # Logs go to standard error: standard output belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        from flows.deployments import apply
+
+        made = apply(file or DEFAULT_FILE, config)
+    if as_json:
+        print_json(made.as_json())
+    elif not quiet:
+        for name, when in made.deployments.items():
+            out.print(f"{name}: {when or 'on demand'}", markup=False)
+        start = f"prefect worker start --pool {made.work_pools[0]} --limit {LIMIT}"
+        out.print(f"Start a worker: {start}", markup=False)

@@ -1,0 +1,23 @@
+"""`pypimirror serve`: replace this process by the web server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.serve.command import server_command
+
+
+def serve_mirror(
+    config: Config, file: Path, host: str, port: int, *, as_json: bool, verbose: bool
+) -> None:
+    """Become the web server; it runs on gevent, which must come before everything else."""
+    if not (config.directory / "simple").is_dir():
+        raise ConfigError(
+            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
+        )
+    command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 - this very Python

@@ -1,0 +1,136 @@
+"""`pypimirror sync`: inline or as a flow run, and what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pypimirror.cli.api import prefect_api
+from pypimirror.cli.shown import show as rendering
+from pypimirror.cli.shown.amounts import amount
+from pypimirror.cli.shown.output import out, print_json
+from pypimirror.cli.shown.progress import TerminalReporter
+from pypimirror.config.settings import DEFAULT_FILE, Config, seconds
+from pypimirror.pipeline import record, sequence
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
+from pypimirror.system import interrupts
+from pypimirror.system.memory import relax_collector
+from pypimirror.system.project import project_directory
+
+
+def run(
+    file: Path | None,
+    config: Config,
+    projects: Sequence[str],
+    *,
+    inline: bool | None,
+    quiet: bool,
+    retry: str | None = None,
+    plan: Path | None = None,
+    wait: str | None = None,
+) -> Summary:
+    """Sync inline, or as a Prefect flow run in this process.
+
+    `retry` names a run to do again, `plan` a plan to carry out, `wait` how long to wait for another
+    run.
+    """
+    patience = seconds(wait, "--wait") or 0.0
+    if inline is False or (inline is None and prefect_api() is not None):
+        return _run_flow(file or DEFAULT_FILE, projects, quiet, retry, plan, wait)
+    relax_collector()
+    work: Callable[[Run], None] = sequence.sync
+    if plan is not None:
+        projects, work = _planned(plan)
+    with TerminalReporter(quiet) as reporter:
+        return record.sync(
+            config,
+            projects,
+            work,
+            trigger="inline",
+            reporter=reporter,
+            retry=retry,
+            wait=patience,
+        )
+
+
+def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
+    """Return what carries out a plan, and the projects that it is about."""
+    from pypimirror.pipeline.preview import apply
+
+    planned = apply.read(file)
+    return planned.projects, lambda run: apply.apply(run, planned)
+
+
+def _run_flow(
+    file: Path,
+    projects: Sequence[str],
+    quiet: bool,
+    retry: str | None,
+    plan: Path | None,
+    wait: str | None,
+) -> Summary:
+    logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
+    if quiet:
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    sys.path.insert(0, str(project_directory()))
+    # Logs go to standard error: standard output belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        from flows.sync import run_sync
+
+        file, carried = file.absolute(), None if plan is None else str(plan.absolute())
+        with interrupts.raised():  # Prefect is to hear of it
+            return run_sync(str(file), list(projects), retry, carried, wait)
+
+
+def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None:
+    """Print how a sync ended."""
+    if as_json:
+        print_json(result.as_json())
+    elif not quiet or result.failures:
+        rendering.summary(result, config.directory)
+
+
+def show_plan(
+    config: Config,
+    projects: Sequence[str],
+    *,
+    as_json: bool,
+    quiet: bool,
+    wait: str | None = None,
+) -> bool:
+    """Print what a sync would do; return whether nothing of it would fail."""
+    from pypimirror.pipeline.preview import plan
+
+    with TerminalReporter(quiet) as reporter:
+        found = plan.plan(config, projects, reporter, seconds(wait, "--wait") or 0.0)
+    if as_json:
+        print_json(found.as_json())
+        return not found.problems
+    for title, entries in (
+        ("Would fetch", found.fetch),
+        ("Would link at the upstream", found.link),
+        ("Would withdraw", found.withdraw),
+        ("Would remove from disk", found.remove),
+    ):
+        if entries is found.link and not entries:
+            continue  # most mirrors hold all that they list
+        size = amount(sum(entry.size or 0 for entry in entries))
+        out.print(f"{title} {len(entries)} files, {size}", markup=False)
+        for entry in entries:
+            size = "size unknown" if entry.size is None else amount(entry.size)
+            out.print(f"  {entry.project}  {entry.file}  {size}", markup=False)
+    out.print(f"Would publish {len(found.publish)} pages", markup=False)
+    for name in found.publish:
+        out.print(f"  {name}", markup=False)
+    if found.problems:
+        out.print(f"Would fail: {len(found.problems)}", markup=False)
+        rendering.failures(
+            (p.project and "discover", p.project, p.file, p.reason.value, p.message)
+            for p in found.problems
+        )
+    return not found.problems

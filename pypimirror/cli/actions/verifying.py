@@ -1,0 +1,64 @@
+"""`pypimirror verify`: is what is on disk still what it should be?"""
+
+from __future__ import annotations
+
+from pypimirror.cli.actions.history import check_there
+from pypimirror.cli.shown import show
+from pypimirror.cli.shown.output import print_json
+from pypimirror.cli.shown.progress import TerminalReporter
+from pypimirror.config.settings import Config, seconds
+from pypimirror.pipeline import record, sequence
+from pypimirror.pipeline.audit.recheck import Options, recheck
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
+from pypimirror.system.memory import relax_collector
+
+
+def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | None) -> Options:
+    """Put the command's options together; raises `ConfigError`."""
+    return Options(
+        repair=repair,
+        quick=quick,
+        max_age=seconds(max_age, "--max-age"),
+        max_duration=seconds(max_duration, "--max-duration"),
+    )
+
+
+def run(
+    config: Config,
+    options: Options,
+    *,
+    quiet: bool,
+    retry: str | None = None,
+    wait: str | None = None,
+) -> Summary:
+    """Check the mirror inline; `retry` names the run whose check is done again."""
+
+    check_there(config)
+
+    def work(current: Run) -> None:
+        recheck(current, options, sequence.repair)
+
+    relax_collector()
+    with TerminalReporter(quiet) as reporter:
+        return record.sync(
+            config,
+            (),
+            work,
+            command="verify",
+            trigger="inline",
+            reporter=reporter,
+            retry=retry,
+            options=options.words(),
+            wait=seconds(wait, "--wait") or 0.0,
+        )
+
+
+def show_result(result: Summary, *, as_json: bool, quiet: bool) -> None:
+    """Print how a check ended."""
+    if as_json:
+        print_json(result.as_json())
+        return
+    if quiet and not result.failures:
+        return
+    show.checked(result)

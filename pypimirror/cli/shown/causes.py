@@ -1,0 +1,76 @@
+"""What failed, told by cause: what failed for one cause is one thing to understand and to mend.
+
+Two failures have one cause where stage and reason are the same, and their messages differ in
+nothing but the thing that they are about: its name, its address, numbers and digests. What is said
+of a run as a whole tells those that it quotes. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pypimirror.domain.model import Stage
+
+Row = tuple[str, str, str, str, str]  #: stage, project, file, reason, message
+
+#: Names that are told of many things that failed for one cause.
+_NAMED = 3
+
+#: What differs from thing to thing: the path of an address, digests and numbers, but for statuses.
+_PATH = re.compile(r"(?<=://)([^/\s'\"]+)/[^\s'\"]*")
+_NUMBER = re.compile(r"(?<!status )(?<![\w.])(?:[0-9a-f]{32,}|\d+)(?![\w.])")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One or more failures, as they are told."""
+
+    text: str  #: the cause, in a line
+    number: int = 1  #: how many failures there are of it
+    names: str = ""  #: of some of the things, where there are several
+
+
+def told_once(rows: Iterable[Row]) -> list[Told]:
+    """Return the failures of a run by cause, in the order of the first of each."""
+    found: dict[tuple[str, str, str], list[Row]] = {}
+    rows = list(rows)
+    whole = [(row[3], row[4]) for row in rows if not row[1] and not row[2]]
+    for row in rows:
+        quoted = row[4].rstrip(".")
+        if row[1] and any(row[3] == reason and quoted in said for reason, said in whole):
+            continue
+        stage, project, file, reason, message = row
+        for name in filter(None, (file, project)):
+            message = message.replace(name, "…")
+        cause = _NUMBER.sub("…", _PATH.sub(r"\1/…", message))
+        found.setdefault((stage, reason, cause), []).append(row)
+    return [_told(group) for group in found.values()]
+
+
+def _told(group: list[Row]) -> Told:
+    if len(group) == 1:
+        return Told(line(*group[0]))
+    stage, project, file, reason, message = group[0]
+    things = list(dict.fromkeys(row[2] or row[1] for row in group))
+    what = "files" if file else "projects"
+    # An attestation that fails leaves its file where it is.
+    lost = stage == Stage.DOWNLOAD and "attestation" not in message
+    fate = "are not mirrored" if lost else "failed"
+    thing = file or project
+    if thing and message.startswith(f"{thing}: "):  # the names come below
+        message = message.removeprefix(f"{thing}: ")
+    example = "" if all(row[4] == group[0][4] for row in group) else "; so the first of them"
+    more = f" and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
+    return Told(
+        f"{stage}: {reason}: {len(group)} {what} {fate}: {message}{example}",
+        len(group),
+        ", ".join(things[:_NAMED]) + more,
+    )
+
+
+def line(stage: str, project: str, file: str, reason: str, message: str) -> str:
+    """Write a failure in a line; messages that name the thing need no other name for it."""
+    thing = file or project
+    return f"{stage}: {reason}: {'' if thing in message else f'{thing}: '}{message}"

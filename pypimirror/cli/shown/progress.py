@@ -1,0 +1,98 @@
+"""Showing a run at a terminal: bars while it works. Nothing else does UI.
+
+What fails is counted here and told once, in the summary at the end; with `-v` also as it happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pypimirror.cli.shown.counts import Counts
+from pypimirror.cli.shown.output import err
+from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline.reporter import LogReporter
+from pypimirror.system import interrupts
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+log = logging.getLogger("pypimirror")
+
+#: The bar of all stages together.
+_ALL = "projects"
+
+
+class TerminalReporter(LogReporter):
+    """A bar for the run, and one for each stage; without a terminal, nothing."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._lock = threading.Lock()
+        self._quiet = quiet
+        self._progress = None if quiet or not err.is_terminal else _bars()
+        self._at_stake = ExitStack()
+        self._counts: dict[str, Counts] = {}
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._at_stake.enter_context(interrupts.raised())  # the cursor
+            self._at_stake.callback(self._progress.stop)
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._at_stake.close()
+
+    def expect(self, projects: int) -> None:
+        """Show how far the run as a whole is, where it has more than one project to do."""
+        if projects > 1:
+            self._change(_ALL, things=projects)
+
+    def finished(self, projects: int) -> None:
+        """Move the bar of the run."""
+        if _ALL in self._tasks:
+            self._change(_ALL, done=projects)
+
+    def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
+        """Lengthen a stage's bar by what the next batch brings."""
+        self._change(stage.value, things=total or 0, size=size)
+
+    def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
+        """Move a stage's bar."""
+        if stage.value in self._tasks:
+            self._change(stage.value, done=things, received=size)
+
+    def announce(self, message: str) -> None:
+        """Print it."""
+        if not self._quiet:
+            err.print(message, markup=False)
+
+    def problem(self, stage: Stage, problem: Problem) -> None:
+        """Count it, at the terminal; the summary tells it."""
+        log.info("%s: %s: %s", stage.value, problem.reason.value, problem.message)
+        self._change(stage.value, failed=1)
+
+    def _change(self, name: str, **more: int) -> None:
+        if self._progress is None:
+            return
+        with self._lock:
+            counts = self._counts.setdefault(name, Counts())
+            counts.add(more)
+            if name not in self._tasks:
+                self._tasks[name] = self._progress.add_task(name, total=None, counts=counts)
+            self._progress.update(self._tasks[name], total=counts.total, completed=counts.completed)
+
+
+def _bars() -> Progress:
+    from pypimirror.cli.shown.bars import bars
+
+    return bars(err.console)

@@ -1,0 +1,61 @@
+"""How well files are proven, for people and programs. Looks nothing up: rows come in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from pypimirror.catalog.states import State
+from pypimirror.cli.shown.amounts import when
+from pypimirror.cli.shown.output import as_json, escape, out
+from pypimirror.domain import documents
+from pypimirror.verify.proof import Proof
+
+
+def document(file: Any) -> documents.Proof | None:
+    """Return how a file is proven: level, algorithm, source and time."""
+    if file.proof is None:
+        return None
+    return {
+        "level": Proof(file.proof).label,
+        "algorithm": file.proof_algorithm,
+        "source": file.proof_source,
+        "at": file.proven_at,
+        "at_iso": documents.iso(file.proven_at),
+    }
+
+
+def text(proof: documents.Proof | None) -> str:
+    """Write a proof for people."""
+    if proof is None:
+        return ""
+    by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
+    return f"{proof['level']}{by}, {when(proof['at'])}"
+
+
+def stream(rows: Iterable[Any], run: documents.Run, *, in_json: bool) -> None:
+    """Print files with their proofs as they come: a run may have proved millions.
+
+    In JSON they are the last key of `run`, the document of the run.
+    """
+    if not in_json:
+        for row in rows:
+            out.print(f"  {escape(row.filename)}: {escape(text(document(row)))}")
+        return
+    sys.stdout.write(as_json(run).removesuffix("\n}") + ',\n  "files": [')
+    separator = "\n    "
+    for row in rows:
+        sys.stdout.write(separator + as_json(_file(row), indent=0))
+        separator = ",\n    "
+    sys.stdout.write("\n  ]\n}\n")
+    sys.stdout.flush()
+
+
+def _file(row: Any) -> documents.ProvenFile:
+    return {
+        "project": row.project,
+        "file": row.filename,
+        "state": State(row.state).label,
+        "proof": document(row),
+    }

@@ -1,0 +1,248 @@
+"""Rendering for people: summaries, status, runs. What is shown comes in; nothing is looked up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pypimirror.catalog import states
+from pypimirror.cli.shown import causes, hints, table
+from pypimirror.cli.shown.amounts import amount, took, when
+from pypimirror.cli.shown.output import escape, out
+from pypimirror.cli.shown.table import Cell, Column
+from pypimirror.domain import documents
+
+if TYPE_CHECKING:
+    from pypimirror.pipeline.summary import Summary
+
+_STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
+_SHOWN = 20
+
+
+def styled(state: str) -> str:
+    """Colour a run's state."""
+    return f"[{style_of(state)}]{state}[/]"
+
+
+def style_of(state: str) -> str:
+    """Return the style that a run's state is shown in."""
+    return _STYLE.get(state, "red")
+
+
+def summary(result: Summary, directory: Path) -> None:
+    """Print how a sync ended and how to use what it made."""
+    counts = result.counts
+    linked = f"{counts['files_linked']} linked at the upstream, " if counts["files_linked"] else ""
+    out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
+    out.print(
+        f"  projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed\n"
+        f"  files     {counts['files_found']} found, {linked}"
+        f"{counts['files_downloaded']} downloaded "
+        f"({amount(counts['bytes_downloaded'])}), {counts['files_verified']} verified, "
+        f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
+        f"  pages     {counts['pages_written']} written"
+    )
+    message(result)
+    failures(
+        (stage, problem.project, problem.file, problem.reason.value, problem.message)
+        for stage, problem in zip(result.stages, result.failures, strict=True)
+    )
+    kept_back([(problem.file, problem.message) for problem in result.denied])
+    if result.state in (states.COMPLETED, states.INCOMPLETE):
+        _how_to_install(directory / "simple")
+
+
+def _how_to_install(simple: Path) -> None:
+    """Print what installs a project from here, and what serves all of them to others."""
+    from pypimirror.cli.actions import example
+
+    found = example.find(simple)
+    if found is None:
+        return
+    install = f"pip install --index-url {simple.as_uri()}/ {found.project}"
+    out.print(f"\nInstall from it with\n  {install}", markup=False)
+    if found.lacking:
+        out.print(
+            f"once it has what {found.project} needs as well: {', '.join(found.lacking)}; add "
+            "them to projects in [select], since dependencies are not mirrored by themselves",
+            markup=False,
+        )
+    out.print(
+        f"or serve it to others with\n  {hints.command('serve --host 0.0.0.0')}", markup=False
+    )
+
+
+def checked(result: Summary) -> None:
+    """Print how a verification ended."""
+    counts = result.counts
+    out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
+    out.print(
+        f"  {counts['files_checked']} files checked, {amount(counts['bytes_checked'])} read, "
+        f"{counts['repaired']} repaired"
+    )
+    kept_back([(problem.file, problem.message) for problem in result.denied])
+    if result.state != states.COMPLETED:
+        message(result)
+    failures(
+        (stage, problem.project, problem.file, problem.reason.value, problem.message)
+        for stage, problem in zip(result.stages, result.failures, strict=True)
+    )
+
+
+def message(result: Summary) -> None:
+    """Print what ended a run, if none of the failures says it; `failures` tells these."""
+    if result.message and result.message not in {p.message for p in result.failures}:
+        out.print(f"  [red]{escape(result.message)}[/]")
+
+
+def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:
+    """Print which files the upstream keeps back, and with which words, the first of them."""
+    if not denied:
+        return
+    out.print(f"  {len(denied)} kept back by the upstream, which is no failure here:")
+    for file, said in denied[:_SHOWN]:
+        out.print(f"    {file}: {said}", markup=False)
+    if len(denied) > _SHOWN:
+        more = f"{len(denied) - _SHOWN} more: {hints.command(f'runs show {run} --failures')}"
+        out.print(f"    … and {more}", markup=False)
+
+
+def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
+    """Print failures of a run, the first of them; those of one cause are told once."""
+    told = causes.told_once(rows)
+    for each in told[:_SHOWN]:
+        out.print(f"  [yellow]{escape(each.text)}[/]")
+        if each.names:
+            out.print(f"    {escape(each.names)}")
+    everyone = hints.command(f"runs show {run} --failures")
+    if hidden := sum(each.number for each in told[_SHOWN:]):
+        out.print(f"  … and {hidden} more: {escape(everyone)}")
+    elif any(each.number > 1 for each in told):
+        out.print(f"  each of them: {escape(everyone)}")
+
+
+_RUNS = (
+    Column("run"),
+    Column("started", 2, plain=True),
+    Column("command", 1, plain=True),
+    Column("state", plain=True),
+    Column("trigger", 7),
+    Column("took", 3, right=True),
+    Column("files", 6, right=True),
+    Column("bytes", 5, right=True),
+    Column("failed", 4, right=True),
+)
+
+
+def run_table(rows: Iterable[documents.Run]) -> None:
+    """Print runs, a line each."""
+    table.show(_RUNS, map(_run_row, rows))
+
+
+def _run_row(row: documents.Run) -> tuple[str | Cell, ...]:
+    counts = row["counts"]
+    return (
+        row["run"],
+        when(row["started_at"]),
+        row["command"],
+        Cell(row["state"], style_of(row["state"])),
+        row["trigger"],
+        took(row["seconds"]),
+        str(counts.get("files_downloaded", 0)),
+        amount(counts.get("bytes_downloaded", 0)),
+        str(counts.get("files_failed", 0)),
+    )
+
+
+def run_details(document: documents.Run) -> None:
+    """Print what a run was."""
+    out.print(
+        f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
+        f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
+    )
+    if document["arguments"]:
+        out.print(f"  arguments {escape(' '.join(document['arguments']))}")
+    out.print(f"  configuration {document['config']}")
+    if document["retry_of"]:
+        out.print(f"  retry of {document['retry_of']}")
+    out.print(f"  started {when(document['started_at'])}  ended {when(document['ended_at'])}")
+    if document["message"]:
+        out.print(f"  {escape(document['message'])}")
+
+
+def stage_table(stages: Iterable[Mapping[str, Any]], first: str) -> None:
+    """Print stages: their totals, or the batches of one; `first` names the column that counts."""
+    columns = (
+        Column("stage"),
+        Column(first, right=True),
+        Column("state", plain=True),
+        Column("took", right=True, plain=True),
+        Column("files/s", right=True),
+        Column("bytes", right=True),
+        Column("bytes/s", right=True),
+        Column("counts"),
+    )
+    table.show(columns, (_stage_row(stage, first) for stage in stages))
+
+
+def _stage_row(stage: Mapping[str, Any], first: str) -> tuple[str | Cell, ...]:
+    files, size = stage["files_per_second"], stage["bytes_per_second"]
+    return (
+        stage["stage"],
+        str(stage[first]),
+        Cell(stage["state"], style_of(stage["state"])),
+        took(stage["seconds"]),
+        f"{files:.1f}" if files else "",
+        amount(stage["bytes"]) if stage["bytes"] else "",
+        f"{amount(size)}/s" if size else "",
+        ", ".join(f"{key} {value}" for key, value in stage["counts"].items()),
+    )
+
+
+def failure_list(failed: Iterable[documents.Attempted]) -> None:
+    """Print all failures, each with its address and how often it was tried."""
+    for each in failed:
+        line = causes.line(
+            each["stage"], each["project"], each["file"], each["reason"], each["message"]
+        )
+        times = f"{each['attempts']} attempt{'' if each['attempts'] == 1 else 's'}"
+        out.print(f"  [yellow]{escape(line)}[/]")
+        out.print(f"    {', '.join(part for part in (each['url'], times) if part)}", markup=False)
+
+
+def run_document(row: Any) -> documents.Run:
+    """Return a run's catalog row as JSON shows it."""
+    return {
+        "run": row.name,
+        "command": row.command,
+        "trigger": row.trigger,
+        "version": row.version,
+        "config": row.config,
+        "arguments": json.loads(row.arguments),
+        "retry_of": row.retry_of,
+        "host": row.host,
+        "pid": row.pid,
+        "state": row.state,
+        "started_at": row.started_at,
+        "started_at_iso": documents.iso(row.started_at),
+        "ended_at": row.ended_at,
+        "ended_at_iso": documents.iso(row.ended_at),
+        "seconds": None if row.ended_at is None else round(row.ended_at - row.started_at, 3),
+        "message": row.message,
+        "counts": json.loads(row.counts) if row.counts else {},
+    }
+
+
+def failure_document(row: Any) -> documents.Attempted:
+    """Return a failure's catalog row as JSON shows it."""
+    return {
+        "project": row.project,
+        "file": row.file,
+        "stage": row.stage,
+        "reason": row.reason,
+        "message": row.message,
+        "url": row.url,
+        "attempts": row.attempts,
+    }

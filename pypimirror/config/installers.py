@@ -1,0 +1,205 @@
+"""The index that this machine installs from: what pip is configured with, else what uv is.
+
+Read from files and variables in pip's own order, without pip, which may not be there:
+
+* the files of the system, of the user, of the virtual environment that runs this, and the one that
+  PIP_CONFIG_FILE names, which keeps those of the user out and as /dev/null all; then variables. A
+  later one wins, and an empty value says nothing, but hides what came before.
+* section [install] wins over [global], and variables over both.
+
+Asks nobody and decides nothing about upstreams. What holds a login never leaves without being asked
+for it: `MachineIndex.url` has none.
+"""
+
+from __future__ import annotations
+
+import configparser
+import locale
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from pypimirror.domain.addresses import without_login
+from pypimirror.domain.errors import PypimirrorError
+from pypimirror.system import regular
+
+Installer = Literal["pip", "uv"]
+
+#: Options of pip that say where else it looks, or how: they are not taken, and that is told.
+_LEFT = ("extra-index-url", "find-links", "no-index", "trusted-host", "client-cert")
+_UV_LEFT = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
+
+
+class InstallerError(PypimirrorError):
+    """A file of pip's configuration that cannot be read; pip would not work with it either."""
+
+
+@dataclass(frozen=True)
+class MachineIndex:
+    """An index, and the way to it. Everything is empty that is not configured."""
+
+    by: Installer
+    url: str = ""  #: without a login
+    said: str = ""  #: what names the index: a variable, or a file
+    login: tuple[str, str | None] | None = field(default=None, repr=False)  #: name and password
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)  #: with its login, if it has one
+    left: tuple[str, ...] = ()  #: what is configured besides and not taken
+
+
+def machine_index(
+    environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix
+) -> MachineIndex:
+    """Return the index that this machine installs from, without `url` where none is configured.
+
+    Raises `InstallerError`.
+    """
+    found = pip_index(environment, prefix)
+    if found.url or not (other := uv_index(environment)).url:
+        return found
+    left = found.left + other.left
+    return replace(found, by="uv", url=other.url, said=other.said, login=other.login, left=left)
+
+
+def pip_index(
+    environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix
+) -> MachineIndex:
+    """Return what pip is configured with. Raises `InstallerError`."""
+    values = _merged(environment, prefix)
+    # pip has two names for this option; the one that comes last counts.
+    spelled = [values[key] for key in values if key in ("index-url", "pypi-url")]
+    url, said = spelled[-1] if spelled else ("", "")
+    left = [key for key in _LEFT if key in values and _is_on(key, values[key][0])]
+    if not url.startswith("https:") and "trusted-host" in left:
+        left.remove("trusted-host")  # plain http needs no trust
+    return MachineIndex(
+        "pip",
+        *_address(url, said),
+        login=_login(url),
+        ca_file=values.get("cert", ("", ""))[0],
+        proxy=values.get("proxy", ("", ""))[0],
+        left=tuple(left),
+    )
+
+
+def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
+    """Return what uv's variables say. Raises `InstallerError`."""
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        if text := environment.get(variable, "").strip():
+            name, url = _named(text)
+            login = _uv_login(name, environment) or _login(url)
+            left = tuple(key for key in _UV_LEFT if environment.get(key))
+            return MachineIndex("uv", *_address(url, variable), login=login, left=left)
+    return MachineIndex("uv")
+
+
+def _address(url: str, said: str) -> tuple[str, str]:
+    """Return an index's address without its login, and what said it."""
+    if url and "://" not in url and Path(url).exists():  # pip takes a directory, too
+        url = Path(url).absolute().as_uri()
+    try:
+        return without_login(url), said
+    except ValueError as error:
+        raise InstallerError(f"{said}: the index has no sound address: {error}") from error
+
+
+def _login(url: str) -> tuple[str, str | None] | None:
+    """Return the login in an address, as pip sees it: a name may be there without a password."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    if not at:
+        return None
+    user, colon, password = login.partition(":")
+    return unquote(user), unquote(password) if colon else None
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Split what uv takes for an index: an address, or a name and an address."""
+    name, equals, url = text.partition("=")
+    if equals and "://" in url and not any(character in name for character in ":/?#"):
+        return name, url
+    return "", text
+
+
+def _uv_login(name: str, environment: Mapping[str, str]) -> tuple[str, str | None] | None:
+    spelled = "".join(c if c.isalnum() else "_" for c in name.upper())
+    user = environment.get(f"UV_INDEX_{spelled}_USERNAME")
+    password = environment.get(f"UV_INDEX_{spelled}_PASSWORD")
+    if not name or (user is None and password is None):
+        return None
+    return user or "", password
+
+
+def _is_on(key: str, value: str) -> bool:
+    return key != "no-index" or value.lower() in ("y", "yes", "t", "true", "on", "1")
+
+
+def _merged(environment: Mapping[str, str], prefix: str) -> dict[str, tuple[str, str]]:
+    """Return what pip's options say for `pip install`, each with what says so; the last wins."""
+    sections: dict[str, dict[str, tuple[str, str]]] = {"global": {}, "install": {}}
+    for file in _files(environment, prefix):
+        for section, key, value in _read(file):
+            if section in sections:
+                sections[section][key] = (value.strip(), str(file))
+    sections["env"] = {
+        _key(name[4:]): (value.strip(), name)
+        for name, value in environment.items()
+        if name.startswith("PIP_")
+    }
+    merged: dict[str, tuple[str, str]] = {}
+    for said in sections.values():
+        for key, (value, where) in said.items():
+            if value:
+                merged.pop(key, None)
+                merged[key] = value, where
+    return merged
+
+
+def _files(environment: Mapping[str, str], prefix: str) -> Iterator[Path]:
+    own = environment.get("PIP_CONFIG_FILE")
+    if own == os.devnull:
+        return
+    home = Path(environment.get("HOME") or Path.home())
+    kept = environment.get("XDG_CONFIG_HOME", "").strip()
+    user = Path(kept) if kept else home / ".config"
+    if sys.platform == "darwin":
+        system = ["/Library/Application Support"]
+        support = home / "Library/Application Support"
+        user = support if (support / "pip").is_dir() else home / ".config"
+    else:
+        named = environment.get("XDG_CONFIG_DIRS", "").strip() or "/etc/xdg"
+        system = [part for part in named.split(os.pathsep) if part.strip()]
+    for directory in system:
+        yield Path(directory).expanduser() / "pip/pip.conf"
+    if sys.platform != "darwin":
+        yield Path("/etc/pip.conf")
+    if not (own and Path(own).exists()):
+        yield home / ".pip/pip.conf"
+        yield user / "pip/pip.conf"
+    yield Path(prefix) / "pip.conf"
+    if own:
+        yield Path(own)
+
+
+def _read(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and value. A file that is not there, or not for us, says nothing."""
+    parser = configparser.RawConfigParser()
+    try:
+        content = BytesIO(regular.read_written(file))
+        parser.read_file(TextIOWrapper(content, locale.getpreferredencoding(False)), str(file))
+    except OSError:
+        return
+    except (configparser.Error, UnicodeDecodeError) as error:
+        cause = str(error).splitlines()[0]
+        raise InstallerError(f"{file}: pip's configuration cannot be read: {cause}") from error
+    for section in parser.sections():
+        for name, value in parser.items(section):
+            yield section, _key(name), value or ""
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "-").removeprefix("--")

@@ -1,0 +1,128 @@
+"""The sections of `pypimirror.toml` on operation: when Prefect runs what, whom it tells, and what
+`pypimirror up` starts. `docs/configuration.md` is generated from these models.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pypimirror.domain import cron
+from pypimirror.domain.durations import Duration, parse_duration
+
+_CRON = re.compile(r"[\w*/,?#-]+(?: [\w*/,?#-]+){4}")
+
+
+class Section(BaseModel):
+    """What is not a key of a section is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _schedule(value: str) -> str:
+    """A cron expression, a duration, or nothing; its calendar is Prefect's to judge."""
+    value = " ".join(value.split())
+    if not value:
+        return value
+    if _CRON.fullmatch(value):
+        cron.check(value)
+        return value
+    try:
+        every = parse_duration(value)
+    except ValueError:
+        raise ValueError(
+            'must be five cron fields such as "17 * * * *", a time such as "10m", or "" for never'
+        ) from None
+    if not every:
+        raise ValueError("must be longer than no time at all")
+    return value
+
+
+def _timezone(value: str) -> str:
+    if value != "UTC":
+        from zoneinfo import ZoneInfo  # reads files, which most configurations need not
+
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError):
+            raise ValueError("is no time zone known here, such as UTC or Europe/Paris") from None
+    return value
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise ValueError("must be an http or https address")
+    return value
+
+
+def _patience(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=10):
+        raise ValueError("must be 10s or more")
+    return value
+
+
+Schedule = Annotated[str, AfterValidator(_schedule)]
+TimeZone = Annotated[str, AfterValidator(_timezone)]
+OptionalAddress = Annotated[str, AfterValidator(_address)]
+Patience = Annotated[Duration, AfterValidator(_patience)]
+
+
+class ScheduleSection(Section):
+    """When Prefect runs what. Takes effect with the next `pypimirror up` or `pypimirror deploy`."""
+
+    sync: Schedule = Field(
+        "17 * * * *",
+        description="When to bring the mirror up to date: five cron fields, a time between two "
+        'runs such as "10m", or "" for never.',
+    )
+    verify: Schedule = Field(
+        "47 3 * * 0", description="When to verify, and repair, what is on disk. The same forms."
+    )
+    timezone: TimeZone = Field("UTC", description="The time zone of the cron fields.")
+
+
+class UpSection(Section):
+    """What `pypimirror up` starts beside Prefect."""
+
+    web: bool = Field(True, description="Whether the mirror is served.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the web server has.")
+    port: int = Field(8080, ge=0, le=65535, description="Its port; 0 for any free one.")
+
+
+class PrefectSection(Section):
+    """The Prefect server of `pypimirror up`."""
+
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that its API and UI have. Neither asks for a login.",
+    )
+    port: int = Field(4200, ge=0, le=65535, description="Their port; 0 for any free one.")
+    database: str = Field(
+        "",
+        description="Its database, as an SQLAlchemy URL with an asynchronous driver, such as "
+        "`postgresql+asyncpg://…`. Empty: what `PREFECT_SERVER_DATABASE_CONNECTION_URL` names, "
+        "else an SQLite file in the mirror's private directory.",
+    )
+
+
+class AlertsSection(Section):
+    """When Prefect tells somebody. Set up by `pypimirror up` and `pypimirror deploy`."""
+
+    webhook: OptionalAddress = Field(
+        "",
+        description="Address that gets a JSON document by POST when a run fails, is late or is "
+        "stuck; empty: none.",
+    )
+    late: Patience = Field(
+        timedelta(minutes=15),
+        description="So long after its time a run that has not begun is late.",
+    )
+    stuck: Patience = Field(
+        timedelta(hours=12), description="A run that works for longer than this is stuck."
+    )

@@ -1,0 +1,333 @@
+"""`pypimirror.toml`, strictly validated: the whole of it, and how it is read.
+
+Sources, strongest first: `PYPIMIRROR_<SECTION>__<KEY>` in the environment, the file, defaults.
+What a key means stands in `pypimirror.config.sections`. Does not know what the program does with a
+value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from pypimirror import __version__
+from pypimirror.config import faults, outputs, sources
+from pypimirror.config.access import installers_login, logins_from_environment
+from pypimirror.config.installers import InstallerError
+from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
+from pypimirror.config.sections import (
+    DeleteSection,
+    DownloadSection,
+    HistorySection,
+    MetricsSection,
+    MirrorSection,
+    PublishSection,
+    QuarantineSection,
+    UpstreamSection,
+    VerifySection,
+)
+from pypimirror.config.selecting import SelectSection
+from pypimirror.domain.durations import parse_duration
+from pypimirror.domain.errors import ConfigError as ConfigError
+from pypimirror.system import regular, texts
+
+#: Where the configuration is looked for when no `--config` is given.
+DEFAULT_FILE = Path(sources.DEFAULT_FILE)
+
+
+def seconds(text: str | None, name: str) -> float | None:
+    """Read a duration that was given as `name`, in seconds; None where none was given."""
+    if not text:
+        return None
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+class Config(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=sources.PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # it may hold a login
+    )
+
+    _key: str = PrivateAttr("")
+
+    mirror: MirrorSection = MirrorSection()
+    upstream: tuple[UpstreamSection, ...] = Field(
+        default_factory=lambda: (UpstreamSection.model_validate({}),)
+    )
+    select: SelectSection = SelectSection()
+    verify: VerifySection = VerifySection()
+    quarantine: QuarantineSection = QuarantineSection()
+    download: DownloadSection = DownloadSection()
+    publish: PublishSection = PublishSection()
+    delete: DeleteSection = DeleteSection()
+    history: HistorySection = HistorySection()
+    metrics: MetricsSection = MetricsSection()
+    schedule: ScheduleSection = ScheduleSection()
+    alerts: AlertsSection = AlertsSection()
+    up: UpSection = UpSection()
+    prefect: PrefectSection = PrefectSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which comes in as init arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_used_at_all(cls, values: Any) -> Any:
+        if fault := faults.unusable(values):
+            raise ValueError(fault)
+        return values
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Config:
+        names = [upstream.name for upstream in self.upstream]
+        if not names:
+            raise ValueError("upstream: at least one is needed")
+        if len(set(names)) != len(names):
+            raise ValueError("upstream: two upstreams have the same name")
+        if sum(upstream.authoritative for upstream in self.upstream) > 1:
+            raise ValueError("upstream: only one can be authoritative")
+        return self
+
+    @model_validator(mode="after")
+    def _pages_can_lead_to_an_upstream(self) -> Config:
+        is_asked = self.select.metadata_only or any(r.metadata_only for r in self.select.rules)
+        if is_asked and all(u.url.startswith("file:") and not u.hosts for u in self.upstream):
+            raise ValueError(
+                "select: metadata_only has pages lead to the upstream, which is a directory of "
+                "this machine: others cannot fetch from it"
+            )
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """The mirror root, absolute."""
+        return self.mirror.directory
+
+    @property
+    def private(self) -> Path:
+        """The private directory below the mirror root; never served."""
+        return self.directory / ".pypimirror"
+
+    @property
+    def catalog_url(self) -> str:
+        """The catalog's SQLAlchemy URL."""
+        if self.mirror.catalog == "sqlite":
+            return sqlite_url(self.private / "catalog.sqlite")
+        return self.mirror.catalog
+
+    @property
+    def processes(self) -> int:
+        """Number of download processes."""
+        return self.download.processes or available_cores()
+
+    @property
+    def user_agent(self) -> str:
+        """Product, version and contact, as index operators ask of mirrors."""
+        contact = f" ({self.download.contact})" if self.download.contact else ""
+        return f"pypimirror/{__version__}{contact}"
+
+    @property
+    def key(self) -> str:
+        """What it was read from, as `sources.key` names it; "" where it is from no file."""
+        return self._key
+
+    def digest(self) -> str:
+        """Identify this configuration in the run history."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the SQLAlchemy URL of an SQLite file, whatever signs its path has."""
+    return f"sqlite:///{quote(str(file)) if any(s in str(file) for s in '?#%') else file}"
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the configuration from `path`, else `./pypimirror.toml`.
+
+    Raises `ConfigError` when there is none, or when it cannot be used.
+    """
+    file = DEFAULT_FILE if path is None else path
+    try:
+        content = regular.read_written(file)
+    except regular.NotAFileError as error:
+        raise ConfigError(f"{file}: {error.strerror}; name the configuration itself") from error
+    except FileNotFoundError:
+        hint = "write one with 'pypimirror init', or name another with --config"
+        raise ConfigError(f"{file}: there is no configuration; {hint}") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        values = tomllib.loads(texts.decode(content))
+    except (tomllib.TOMLDecodeError, texts.TextError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    except (RecursionError, ValueError) as error:  # what Python bounds and TOML does not
+        raise ConfigError(f"{file}: cannot be read: {faults.bound(error)}") from error
+    config = parse(values, source=file)
+    config._key = sources.key(file, content)
+    return config
+
+
+def parse(values: dict[str, Any], source: Path) -> Config:
+    """Validate `values`, which came from the file `source`; paths are relative to it."""
+    _check_environment()
+    try:
+        config = _with_logins(Config(**values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, source)) from error
+    except InstallerError as error:
+        raise ConfigError(f"{source}: upstream.login: {error}") from error
+    except SettingsError as error:  # on a variable that is not JSON
+        section = str(error).partition('"')[2].partition('"')[0]
+        raise ConfigError(faults.not_json(section)) from error
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"environment: {faults.bound(error)}") from error
+    base = source.absolute().parent
+
+    def placed(path: Path | None) -> Path | None:
+        return path and base / _of_home(path)
+
+    directory = base / _of_home(config.mirror.directory)
+    mirror = config.mirror.model_copy(update={"directory": directory})
+    changes, textfile = placed(config.publish.changes), placed(config.metrics.textfile)
+    for key, path in (("publish.changes", changes), ("metrics.textfile", textfile)):
+        if path and (why := outputs.fault(path, directory, [source.absolute()])):
+            raise ConfigError(f"{source}: {key}: {path} {why}")
+    if why := outputs.fault_of_catalog(mirror.catalog, directory):
+        raise ConfigError(f"{source}: mirror.catalog: {why}")
+    return config.model_copy(
+        update={
+            "mirror": mirror,
+            "upstream": tuple(
+                each.model_copy(update={"ca_file": placed(each.ca_file)})
+                for each in config.upstream
+            ),
+            "download": config.download.model_copy(
+                update={"ca_file": placed(config.download.ca_file)}
+            ),
+            "select": config.select.beside(base),
+            "publish": config.publish.model_copy(update={"changes": changes}),
+            "metrics": config.metrics.model_copy(update={"textfile": textfile}),
+        }
+    )
+
+
+def _of_home(path: Path) -> Path:
+    """Return a path with the `~` in front meant as shells do; else a directory is called so."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # of a user whom nobody knows
+        return path
+
+
+def _with_logins(config: Config) -> Config:
+    """Return the configuration with the logins that the environment and installers have."""
+    logins = logins_from_environment([upstream.name for upstream in config.upstream])
+    upstreams = tuple(_logged_in(each, logins.get(each.name, {})) for each in config.upstream)
+    return config.model_copy(update={"upstream": upstreams})
+
+
+def _logged_in(upstream: UpstreamSection, login: dict[str, str]) -> UpstreamSection:
+    values = dict(upstream)
+    if login:
+        values = _with_login(values, login)
+    if upstream.login and not (login or upstream.authorization):
+        values |= installers_login(values)
+    return UpstreamSection.model_validate(values) if values != dict(upstream) else upstream
+
+
+def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:
+    if "token" in login:  # of the other kind, the file's does not count
+        values |= {"username": "", "password": ""}
+    else:
+        values |= {"token": ""}
+    return values | login
+
+
+def _check_environment() -> None:
+    """Raise `ConfigError` on what pydantic-settings passes over.
+
+    That is a section that does not exist, and a key behind one underscore.
+    """
+    for name in os.environ:
+        _check_underscores(name)
+        section, separator, _ = name.lower().partition("__")
+        section = section.removeprefix("pypimirror_")
+        ours = separator and name.lower().startswith("pypimirror_")
+        if ours and section not in Config.model_fields:
+            raise ConfigError(f"environment: {name}: unknown section{_nearest((section,))}")
+
+
+def _check_underscores(name: str) -> None:
+    section, _, key = name.lower().removeprefix("pypimirror_").partition("_")
+    is_ours = name.lower().startswith("pypimirror_") and section in Config.model_fields
+    if not is_ours or section == "upstream":  # whose logins have names of their own
+        return
+    annotation = Config.model_fields[section].annotation
+    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    if key in annotation.model_fields:
+        meant = f"{name[: -len(key) - 1]}__{name[-len(key) :]}"
+        raise ConfigError(f"environment: {name}: is no key; did you mean {meant}?")
+
+
+def _explain(error: ValidationError, source: Path) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        told = faults.source_of(item["loc"], str(source))
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{told}: {where}: unknown key{_nearest(item['loc'])}")
+        else:
+            lines.append(f"{told}: {where + ': ' if where else ''}{faults.words(item)}")
+    return "\n".join(lines)
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation)
+    known = sorted(model.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _section(annotation: Any) -> type[BaseModel]:
+    """Return the section behind `Section` or `tuple[Section, ...]`."""
+    return next((a for a in get_args(annotation) if a is not Ellipsis), annotation)  # type: ignore[no-any-return]

@@ -1,0 +1,202 @@
+"""The domain: what an upstream says, in types. No I/O, no SQL, no HTTP.
+
+Upstream data is parsed into these once, at the edge (`pypimirror.upstream`); everything behind
+the edge may trust their invariants:
+
+* a `File.filename` is safe as one component of a path, and belongs to its project;
+* a `File.digests` holds only known algorithms, lower-case hex of the right length;
+* an URL is absolute and http, https or file.
+
+Keys that this program does not know are kept in `extra` and passed on.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NewType
+
+import msgspec
+
+from pypimirror.domain.errors import PypimirrorError as PypimirrorError
+
+#: A project name as `packaging.utils.canonicalize_name` returns it, and never otherwise.
+ProjectName = NewType("ProjectName", str)
+
+#: Highest version of the simple API that this program writes (PEP 792).
+NEWEST_API: tuple[int, int] = (1, 4)
+
+#: Digest algorithms, strongest first, with the length of their digests in bytes. The names are
+#: hashlib's, as the simple API demands; `blake2b` is the 64-byte form, and `blake2b_256` the
+#: 32-byte form that PyPI's upload API and its paths use.
+ALGORITHMS: dict[str, int] = {
+    "sha512": 64,
+    "blake2b": 64,
+    "sha384": 48,
+    "sha256": 32,
+    "blake2b_256": 32,
+    "sha224": 28,
+    "sha1": 20,
+    "md5": 16,
+}
+
+
+class Reason(StrEnum):
+    """Why a project or a file failed. The list is fixed: other programs read it."""
+
+    # Transport
+    CONNECTION = "connection"  #: refused, reset, name not found, TLS
+    TIMEOUT = "timeout"  #: no byte, or too few, for too long
+    HTTP_STATUS = "http-status"  #: an answer that is neither the thing nor its absence
+    MISSING = "missing"  #: 404 or 410: the upstream does not have it
+    DENIED = "denied"  #: 403 or 451 for a single file: a policy of the upstream keeps it back
+    TRUNCATED = "truncated"  #: fewer bytes than the answer announced
+    TOO_LARGE = "too-large"  #: more bytes than allowed or announced
+    BAD_RESPONSE = "bad-response"  #: breaks HTTP: headers, chunks, ranges, encodings
+    REDIRECT = "redirect"  #: a loop, too many, or to a scheme that is not allowed
+    HOST_NOT_ALLOWED = "host-not-allowed"  #: a host or address that the configuration does not name
+    # Index
+    BAD_PAGE = "bad-page"  #: a page that cannot be read as what it says it is
+    BAD_LIST = "bad-list"  #: a project list that the upstream's pages do not bear out, or none
+    API_VERSION = "api-version"  #: an unknown major version of the simple API
+    WRONG_PROJECT = "wrong-project"  #: a page or file that names another project
+    UNSAFE_NAME = "unsafe-name"  #: a file name that cannot be one component of a path
+    DUPLICATE_NAME = "duplicate-name"  #: two names that differ only by case or Unicode form
+    UNSAFE_URL = "unsafe-url"  #: a link that is not http or https
+    BAD_DIGEST = "bad-digest"  #: a digest of the wrong length, or not hex
+    NO_PROOF = "no-proof"  #: cannot be proven as well as the configuration asks for
+    DIGEST_CONFLICT = "digest-conflict"  #: claims that contradict each other
+    DIGEST_CHANGED = "digest-changed"  #: another digest than the one this file was mirrored with
+    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds very much at once
+    # Verification
+    DIGEST_MISMATCH = "digest-mismatch"
+    SIZE_MISMATCH = "size-mismatch"
+    METADATA_MISMATCH = "metadata-mismatch"  #: core metadata is not what the upstream announced
+    PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations that are not of this file
+    BAD_ARCHIVE = "bad-archive"
+    # This machine
+    CONFIGURATION = "configuration"  #: something in the configuration that cannot be applied
+    DISK = "disk"  #: no space, no permission, an I/O error
+    CATALOG = "catalog"  #: the database cannot be read or written
+    LOCK = "lock"  #: another run may have taken the mirror over
+    WORKER = "worker"  #: a child process died
+    LOST = "lost"  #: bytes that should be here are not
+    UNREADABLE = "unreadable"  #: bytes that are here cannot be read: a bad sector, no permission
+    FOREIGN = "foreign"  #: something in the mirror root that is not this mirror's
+    PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
+    DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
+    PLAN_DIFFERS = "plan-differs"  #: what there is to do is not what was planned
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"  #: a fault of this program
+
+
+class Stage(StrEnum):
+    """The four stages of a run, in order."""
+
+    DISCOVER = "discover"
+    DOWNLOAD = "download"
+    VERIFY = "verify"
+    PUBLISH = "publish"
+
+
+class ProjectStatus(StrEnum):
+    """Project status markers (PEP 792)."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    QUARANTINED = "quarantined"
+    DEPRECATED = "deprecated"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that failed, with everything that an operator needs to act on it."""
+
+    reason: Reason
+    message: str  #: the thing, the cause and the next step, in one sentence or two
+    project: str = ""
+    file: str = ""
+    url: str = ""
+    attempts: int = 1
+
+
+class File(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One file as an upstream offers it."""
+
+    filename: str
+    url: str
+    digests: dict[str, str] = {}  #: algorithm to lower-case hex; only those in `ALGORITHMS`
+    size: int | None = None  #: bytes
+    upload_time: str | None = None  #: as `moments.in_utc` has it
+    requires_python: str | None = None
+    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
+    core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any
+    provenance: str | None = None
+    extra: dict[str, Any] = {}
+    other_urls: tuple[str, ...] = ()  #: further links to it, best proof first
+
+
+class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an upstream says of one project."""
+
+    project: str  #: a ProjectName
+    name: str  #: as the upstream writes it
+    api_version: tuple[int, int] = (1, 0)
+    serial: int | None = None
+    status: ProjectStatus = ProjectStatus.ACTIVE
+    status_reason: str | None = None
+    versions: tuple[str, ...] | None = None  #: None before API version 1.1
+    files: tuple[File, ...] = ()
+    extra: dict[str, Any] = {}
+    problems: tuple[Problem, ...] = ()  #: links of this page that were refused
+    warnings: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()  #: names of files that only linked pages or downloads offer
+    partial: bool = False  #: something could not be read: what is not here may still be offered
+    left_out: tuple[str, ...] = ()  #: names of files of variants, which no mirror needs
+
+
+class Download(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A link to a file whose name only the answer tells."""
+
+    url: str
+    digests: dict[str, str] = {}  #: as in `File`
+
+
+class LinkPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a plain page of links offers, whatever projects its files belong to."""
+
+    files: tuple[File, ...] = ()  #: one for each link: a name may come several times
+    pages: tuple[str, ...] = ()  #: addresses of pages that may hold more links
+    downloads: tuple[Download, ...] = ()
+    problems: tuple[Problem, ...] = ()  #: links to files that were refused, `project` unknown
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What one source says of the bytes of a file."""
+
+    source: str  #: the name of an upstream, or the address of an alternate
+    digests: dict[str, str]  #: as in `File`
+    urls: tuple[str, ...] = ()  #: where it has the file, so far as that place may be used
+
+
+class ListedProject(msgspec.Struct, frozen=True, gc=False):
+    """One entry of an upstream's project list."""
+
+    name: str  #: as the upstream writes it
+    serial: int | None = msgspec.field(name="_last-serial", default=None)
+
+
+class ProjectList(msgspec.Struct, frozen=True):
+    """An upstream's project list."""
+
+    projects: list[ListedProject]
+    api_version: tuple[int, int] = (1, 0)
+    serial: int | None = None
+    warnings: tuple[str, ...] = ()
+    links: dict[str, str] = {}  #: by name, where its page is said to be, if not where one looks
+
+
+class ReadError(PypimirrorError):
+    """An answer of an upstream that cannot be used. Carries the `Problem`."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem

@@ -1,0 +1,1 @@
+"""The engine: takes requests from the parent, and decides what is asked for next."""

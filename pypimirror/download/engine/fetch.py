@@ -1,0 +1,290 @@
+"""Doing a job to its end: attempts, waits between them, and the result that says how it went.
+
+At most `Hello.connections` attempts are under way at once. A job that waits for its next attempt
+holds no place among them, so that a host that is down or wants a rest costs other jobs nothing.
+Of these, one host gets no more at once than make it faster (`concurrency`).
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+import msgspec
+from gevent.lock import BoundedSemaphore
+
+from pypimirror.domain.model import Problem, ReadError, Reason
+from pypimirror.download.engine.gate import Gate
+from pypimirror.download.engine.retry import Cooldowns, backoff_delay
+from pypimirror.download.failure import Again, FetchError
+from pypimirror.download.files.transfer import FileTransfer
+from pypimirror.download.http.client import Client
+from pypimirror.download.http.hosts import is_local, parse_url
+from pypimirror.download.pages import fetch_list, fetch_page
+from pypimirror.download.protocol import (
+    FetchFile,
+    FetchLinks,
+    FetchList,
+    FetchPage,
+    FileResult,
+    Hello,
+    Job,
+    LinksResult,
+    ListResult,
+    Note,
+    PageResult,
+    Probe,
+    Probed,
+    Progress,
+    Result,
+)
+
+PROGRESS_EVERY = 0.5  #: seconds
+MAX_COOLDOWNS = 10  #: times that a job waits for its host before it asks all the same
+R = TypeVar("R")
+
+#: Reasons that say less than any other: what another URL of the same file says matters more.
+_WEAK = frozenset({Reason.MISSING, Reason.HOST_NOT_ALLOWED})
+
+
+class Fetcher:
+    """Does jobs for a `Hello`. `tell` gets `Progress` and `Note`; it must not wait."""
+
+    def __init__(self, hello: Hello, tell: Callable[[Progress | Note], None]) -> None:
+        self._hello = hello
+        self._tell = tell
+        self._client = Client(hello)
+        self._places = BoundedSemaphore(hello.connections)
+        self._gates: dict[str, Gate] = {}
+        self._cooldowns = Cooldowns(hello.backoff, hello.max_backoff)
+
+    def do(self, job: Job) -> Result:
+        """Do `job`; whatever goes wrong is in the result."""
+        try:
+            if isinstance(job, FetchFile):
+                return self._file(job)
+            if isinstance(job, FetchPage):
+                return self._page(job)
+            if isinstance(job, FetchLinks):
+                return self._links(job)
+            if isinstance(job, Probe):
+                return self._probe(job)
+            return self._list(job)
+        except ReadError as error:
+            return job.failed(error.problem)
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not take the others along)
+            self._tell(Note("error", traceback.format_exc()))
+            return job.failed(
+                Problem(Reason.INTERNAL, f"A fault of this program: {error!r}. The log has more.")
+            )
+
+    def gate(self, host: str) -> Gate:
+        """Return where requests to `host` wait for their turn."""
+        found = self._gates.get(host)
+        if found is None:
+            found = self._gates[host] = Gate(self._hello.connections, self._hello.modest)
+        return found
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._client.close()
+
+    def _page(self, job: FetchPage) -> PageResult:
+        attempts = Attempts(self, (job.url, *job.others))
+        try:
+            return attempts.run(
+                lambda url: fetch_page(self._client, job, url, self._hello.max_page_size)
+            )
+        except FetchError as error:
+            return job.failed(attempts.problem(error, project=job.project))
+
+    def _list(self, job: FetchList) -> ListResult:
+        limit = min(self._hello.max_list_size, job.max_size or self._hello.max_list_size)
+        attempts = Attempts(self, (job.url,))
+        received = self._progress(job.id, attempts)
+        try:
+            return attempts.run(lambda url: fetch_list(self._client, job, url, limit, received))
+        except FetchError as error:
+            return ListResult(job.id, error.status, problem=attempts.problem(error))
+
+    def _links(self, job: FetchLinks) -> LinksResult:
+        from pypimirror.download.links import fetch_links
+
+        limit = self._hello.max_page_size
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(lambda url: fetch_links(self._client, job, url, limit))
+        except FetchError as error:
+            return job.failed(attempts.problem(error))
+
+    def _probe(self, job: Probe) -> Probed:
+        from pypimirror.download.probe import probe
+
+        attempts = Attempts(self, (job.url,))
+        try:
+            return attempts.run(lambda url: probe(self._client, job, url, self._hello))
+        except FetchError as error:
+            return job.failed(attempts.problem(error, project=job.project))
+
+    def _file(self, job: FetchFile) -> FileResult:
+        limit = self._hello.max_file_size
+        if job.max_size is not None:
+            limit = min(limit, job.max_size)
+        attempts = Attempts(self, job.urls)
+        received = self._progress(job.id, attempts)
+        transfer = FileTransfer(self._client, job, limit, received)
+        try:
+            result = attempts.run(transfer.attempt)
+        except FetchError as error:
+            return _given_up(transfer, attempts, error)
+        if attempts.count > 1:
+            return msgspec.structs.replace(result, attempts=attempts.count)
+        return result
+
+    def _progress(self, number: int, attempts: Attempts) -> Callable[[int], None]:
+        """Return a function that takes byte counts and tells of them now and then."""
+        pending = 0
+        last = time.monotonic()
+
+        def received(count: int) -> None:
+            nonlocal pending, last
+            pending += count
+            attempts.received(count)
+            now = time.monotonic()
+            if now - last >= PROGRESS_EVERY:
+                self._tell(Progress(number, pending))
+                pending, last = 0, now
+
+        return received
+
+
+class Attempts:
+    """The attempts at one job: each round tries every URL that may still work, in turn."""
+
+    def __init__(self, fetcher: Fetcher, urls: tuple[str, ...]) -> None:
+        if not urls:
+            raise ValueError("a job without a URL")
+        self._fetcher = fetcher
+        self._urls = urls
+        self._errors: dict[str, FetchError] = {}
+        self._gate: Gate | None = None  # of the host that is asked
+        self.count = 0
+
+    def received(self, count: int) -> None:
+        """Count bytes that have come from the host that is asked."""
+        if self._gate is not None:
+            self._gate.received(count)
+
+    def run(self, attempt: Callable[[str], R]) -> R:
+        """Return what `attempt` returns for the first URL that works.
+
+        Raises the `FetchError` that says most of why none did.
+        """
+        hello = self._fetcher._hello
+        left: dict[str, str] = {}  # each with its host
+        for url in self._urls:
+            try:
+                left[url] = "" if is_local(url) else parse_url(url).origin.host
+            except FetchError as error:
+                self._errors[url] = error
+        doubtful: set[str] = set()  # failed once in a way that is worth one more attempt
+        rested: dict[str, float] = {}  # when a resource may be asked again
+        for round_number in range(hello.tries):
+            if round_number:
+                gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
+            for url, host in list(left.items()):
+                gevent.sleep(max(0.0, rested.get(url, 0.0) - time.monotonic()))
+                self._gate = gate = self._fetcher.gate(host)
+                try:
+                    with gate.turn(), self._fetcher._places:
+                        return self._try(attempt, url, host, gate)
+                except FetchError as error:
+                    self._errors[url] = error
+                    if error.again is Again.NEVER or (
+                        error.again is Again.ONCE and url in doubtful
+                    ):
+                        del left[url]
+                    elif error.retry_after is not None:
+                        rested[url] = time.monotonic() + error.retry_after
+                    elif error.again is Again.ONCE:
+                        doubtful.add(url)
+                    if error.reason is Reason.DISK:
+                        raise
+            if not left:
+                break
+        raise self._most_telling()
+
+    def ended_with(self, error: FetchError) -> bool:
+        """Whether `error` is the last one of its URL."""
+        return any(found is error for found in self._errors.values())
+
+    def problem(self, error: FetchError, project: str = "") -> Problem:
+        """Return `error` as a `Problem`."""
+        url = next((u for u, found in self._errors.items() if found is error), self._urls[0])
+        try:
+            url = url if is_local(url) else parse_url(url).url  # without a login
+        except FetchError:
+            url = ""
+        return Problem(
+            error.reason, error.message, project=project, url=url, attempts=max(1, self.count)
+        )
+
+    def _try(self, attempt: Callable[[str], R], url: str, host: str, gate: Gate) -> R:
+        """Make one attempt, in a place of ours, which is given up while the host rests."""
+        cooldowns, places = self._fetcher._cooldowns, self._fetcher._places
+        # Asked again once there is a place: a neighbour may have been told to stop meanwhile.
+        for _ in range(MAX_COOLDOWNS):
+            wait = cooldowns.remaining(host)
+            if wait:
+                places.release()
+                try:
+                    gevent.sleep(wait)
+                finally:
+                    places.acquire()
+            else:
+                break
+        if closed := cooldowns.closed(host):
+            raise _for_later(f"{host} wants no requests", closed)
+        self.count += 1
+        asked = time.monotonic()
+        try:
+            result = attempt(url)
+        except FetchError as error:
+            gate.went_wrong(error)
+            if error.throttled:
+                cooldowns.throttle(host, error.retry_after, asked)
+            if error.retry_after is not None and error.retry_after > cooldowns.longest:
+                raise _for_later(error.message.rstrip("."), error.retry_after) from error
+            raise
+        gate.went_well()
+        cooldowns.relieve(host)
+        return result
+
+    def _most_telling(self) -> FetchError:
+        errors = list(self._errors.values())
+        strong = [error for error in errors if error.reason not in _WEAK]
+        return (strong or errors)[0]
+
+
+def _for_later(said: str, rest: float) -> FetchError:
+    """Return the failure of what asks for a longer rest than any run waits for."""
+    return FetchError(
+        Reason.HTTP_STATUS,
+        f"{said} and asks to be left alone for {rest:.0f} s; a later run asks again.",
+    )
+
+
+def _given_up(transfer: FileTransfer, attempts: Attempts, last: FetchError) -> FileResult:
+    """Return the result of a file that could not be fetched."""
+    error = last
+    # Bytes are proven bad only if nothing else went wrong at their URL since.
+    if transfer.offending is not None and attempts.ended_with(transfer.offending):
+        error = transfer.offending
+    else:
+        transfer.offending = None
+    return msgspec.structs.replace(
+        transfer.give_up(), problem=attempts.problem(error), attempts=max(1, attempts.count)
+    )

@@ -1,0 +1,70 @@
+"""Where requests to one host wait for their turn. How many may pass is `concurrency`'s decision."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Self
+
+from gevent.event import Event
+
+from pypimirror.domain.model import Reason
+from pypimirror.download.engine.concurrency import MODEST, Concurrency
+from pypimirror.download.failure import FetchError
+
+#: Failures that fewer requests at once may cure, besides answers that ask for less.
+_OVERLOAD = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
+
+
+class Gate:
+    """The requests that one host gets at once; the others wait, in their order."""
+
+    def __init__(self, cap: int, modest: int = MODEST) -> None:
+        self._control = Concurrency(cap, modest)
+        self._running = 0
+        self._waiting: deque[Event] = deque()
+        self._answered = False  # since it was eased last
+
+    @property
+    def limit(self) -> int:
+        """How many may pass at once, now."""
+        return self._control.limit
+
+    def received(self, count: int) -> None:
+        """Count bytes that have come from the host."""
+        self._control.received(count, time.monotonic(), self._running)
+
+    def turn(self) -> Self:
+        """Wait for a turn and hold it: a context manager, for any number at once."""
+        return self
+
+    def __enter__(self) -> None:
+        if self._waiting or self._running >= self._control.limit:
+            turn = Event()
+            self._waiting.append(turn)
+            turn.wait()  # whoever sets it has counted this one in
+        else:
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._running -= 1
+        while self._waiting and self._running < self._control.limit:
+            self._running += 1
+            self._waiting.popleft().set()
+
+    def went_well(self) -> None:
+        """Note that the host has answered, whatever it said."""
+        self._answered = True
+        self._control.done(time.monotonic(), self._running)
+
+    def went_wrong(self, error: FetchError) -> None:
+        """Note how a request failed.
+
+        A host that answers nothing at all is gone, and not overloaded: asking it one by one
+        would only make it take longer to find that out.
+        """
+        if error.throttled or (error.reason in _OVERLOAD and self._answered):
+            self._answered = False
+            self._control.failed(time.monotonic(), self._running)
+        elif error.reason not in _OVERLOAD:
+            self.went_well()

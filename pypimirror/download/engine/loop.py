@@ -1,0 +1,106 @@
+"""The download worker's life: jobs in, results out, until its input ends.
+
+Runs in a child process where gevent has patched everything (`pypimirror.download.worker`).
+Input is read whenever there is some, whatever the state of the output, so that two full pipes
+never wait for each other; the parent bounds how many jobs it sends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+import gevent
+import gevent.os
+import msgspec
+from gevent.event import Event
+
+from pypimirror.download.engine.fetch import Fetcher
+from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
+from pypimirror.system.kernel import allow_descriptors
+from pypimirror.system.memory import relax_collector
+
+CHUNK = 1 << 18  #: bytes
+#: Seconds for which results are gathered: waking the parent costs more than one result does.
+GATHER = 0.001
+
+
+class Outbox:
+    """Lines to the parent, gathered and written by a greenlet of their own."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+        self._filled = Event()
+        gevent.os.make_nonblocking(fd)
+
+    def put(self, message: Result | Progress | Note) -> None:
+        """Send a message soon."""
+        self._lines.append(self._encoder.encode(message))
+        self._filled.set()
+
+    def run(self) -> None:
+        """Write messages for ever."""
+        while True:
+            self._filled.wait()
+            gevent.sleep(GATHER)
+            self._filled.clear()
+            lines, self._lines = self._lines, []
+            lines.append(b"")
+            data = memoryview(b"\n".join(lines))
+            while data:
+                data = data[gevent.os.nb_write(self._fd, data) :]
+
+
+class Worker:
+    """Reads jobs from one descriptor and writes results to another."""
+
+    def __init__(self, input_fd: int, output_fd: int) -> None:
+        self._input = input_fd
+        self._outbox = Outbox(output_fd)
+        self._decoder = msgspec.json.Decoder(ToWorker)
+        self._fetcher: Fetcher | None = None
+        gevent.os.make_nonblocking(input_fd)
+
+    def run(self) -> None:
+        """Work until the input ends."""
+        gevent.spawn(self._write)
+        parts: list[bytes] = []
+        while chunk := gevent.os.nb_read(self._input, CHUNK):
+            end = chunk.rfind(b"\n") + 1
+            parts.append(chunk[:end] if end else chunk)
+            if end:
+                for line in b"".join(parts).splitlines():
+                    self._take(self._decoder.decode(line))
+                parts = [chunk[end:]]
+
+    def _take(self, message: Hello | Job) -> None:
+        if isinstance(message, Hello):
+            allow_descriptors(2 * message.connections + 256)
+            self._fetcher = Fetcher(message, self._outbox.put)
+        elif self._fetcher is None:
+            raise ValueError("a job came before the hello")
+        else:
+            gevent.spawn_raw(self._do, self._fetcher, message)  # nobody waits for its end
+
+    def _do(self, fetcher: Fetcher, job: Job) -> None:
+        self._outbox.put(fetcher.do(job))
+
+    def _write(self) -> None:
+        try:
+            self._outbox.run()
+        except OSError:  # the parent is gone
+            os._exit(1)
+
+
+def main() -> NoReturn:
+    """Work on standard input and output, then end at once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    relax_collector()
+    output = os.dup(1)
+    os.dup2(2, 1)  # a stray print must not break the protocol
+    Worker(0, output).run()
+    # Nobody reads any more: what is under way is not worth finishing, nor cleaning up.
+    os._exit(0)

@@ -1,0 +1,76 @@
+"""What a Content-Encoding on a file means, though none was asked for.
+
+Some servers label a .tar.gz by its ending and send it as it is; others pack what they send. The
+label does not tell these apart, and installers disagree. So where the index gives a digest, it
+decides: the bytes as they were sent if they have it, else what they unpack to if that has it. Where
+it gives none, a labelled answer is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import gevent
+
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import FetchError, bad_response
+from pypimirror.download.files.hashing import Digests, mismatches
+from pypimirror.download.http import content_encoding
+from pypimirror.download.http.local import FileBody
+from pypimirror.system import regular
+
+_PIECE = 256 << 10
+_UNPACKED = ".unpacked"
+
+
+def encoding_of(headers: Mapping[str, str]) -> str:
+    """Return the label of an answer, empty for none and for one that says nothing."""
+    return content_encoding.packing(str(headers.get("Content-Encoding", "")))[:40]
+
+
+def opens(label: str) -> bool:
+    """Whether what has this label can be unpacked."""
+    return content_encoding.opens(label)
+
+
+def room(size: int) -> int:
+    """Return how many bytes something of `size` may have when it is packed: a little more."""
+    return size + size // 100 + (64 << 10)
+
+
+def unasked(url: str, label: str, cause: str = "") -> FetchError:
+    """Return the failure of a labelled answer that nothing proves."""
+    cause = cause or "the index gives no digest to tell by whether that is the file or wraps it"
+    return bad_response(f"{url} is sent with the Content-Encoding {label!r}, unasked, and {cause}.")
+
+
+def unpack(
+    path: str, label: str, expected: Mapping[str, str], limit: int, *, delimited: bool
+) -> Digests | None:
+    """Put what the bytes at `path` unpack to in their place, if it has the expected digests.
+
+    Returns its digests, or None, with the bytes as they were. Raises `OSError`, and `FetchError`
+    where they end in the middle of an answer that did not say how long it is.
+    """
+    digests = Digests(expected)
+    try:
+        made = regular.create(path + _UNPACKED)
+        with open(made, "wb") as file, regular.stream(path) as packed:  # noqa: PTH123
+            try:
+                for piece in content_encoding.decoded(FileBody(packed), label, limit):
+                    file.write(piece)
+                    digests.update(piece)
+                    gevent.sleep(0)
+            except FetchError as error:
+                if error.reason is Reason.TRUNCATED and not delimited:
+                    raise
+                return None
+        if mismatches(digests.hex(), dict(expected)):
+            return None
+        os.replace(path + _UNPACKED, path)  # noqa: PTH105
+        return digests
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + _UNPACKED)  # noqa: PTH108

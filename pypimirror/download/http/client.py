@@ -1,0 +1,244 @@
+"""Asking for one URL on behalf of an upstream: host policy, logins, proxies, redirects.
+
+One call is one attempt; `pypimirror.download.engine.fetch` tries again. What is the same for each
+request to a host (its login, its proxy) is worked out once, since reading the environment and
+netrc for each request is what makes stock requests slow.
+
+* Redirects are followed here, at most `MAX_REDIRECTS`, never in a circle, never to anything but
+  http and https, never from https to http, and only to hosts that the policy allows.
+* A login is sent only to the origin that it was given for, so no redirect carries it away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+from requests.models import Response
+from requests.utils import get_environ_proxies, select_proxy
+
+from pypimirror.domain.addresses import NONE, Proxy, parse_proxy
+from pypimirror.domain.model import Reason
+from pypimirror.download import dates
+from pypimirror.download.failure import (
+    MISSING_STATUSES,
+    FetchError,
+    bad_response,
+    status_failure,
+)
+from pypimirror.download.http import local
+from pypimirror.download.http.body import Body, Raw
+from pypimirror.download.http.connection import Line
+from pypimirror.download.http.content_encoding import decoded
+from pypimirror.download.http.hosts import (
+    Address,
+    HostError,
+    HostPolicy,
+    Origin,
+    is_local,
+    is_spelled_private,
+    not_public,
+    parse_url,
+    shown,
+)
+from pypimirror.download.http.refusals import MOST_READ, told
+from pypimirror.download.http.stock import StockBody
+from pypimirror.download.http.transport import Request, Transport
+from pypimirror.download.protocol import Hello, Remote
+from pypimirror.system import clock
+from pypimirror.system.netrcs import netrc_login
+
+MAX_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: HTTP status of an answer that a proxy on the way has changed. It is one like any other: pages are
+#: read with as much doubt, and files proven.
+_TRANSFORMED = 203
+_MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, however few it came in
+DRAINED = 64 << 10  #: bytes of an unwanted body that are read to keep its connection
+
+
+class Route(NamedTuple):
+    """How an origin is asked for one upstream."""
+
+    line: Line
+    authorization: str
+
+
+class Client:
+    """Asks for URLs on behalf of the upstreams named in a `Hello`."""
+
+    def __init__(self, hello: Hello, transport: Transport | None = None) -> None:
+        self._transport = transport or Transport(timeout=hello.timeout, keep=hello.connections)
+        self._user_agent = hello.user_agent
+        self._remotes = {remote.name: remote for remote in hello.remotes}
+        self._routes: dict[tuple[str, Origin], Route] = {}
+
+    def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
+        """Return the answer to a GET or HEAD, redirects followed, its body unread.
+
+        `headers` may not hold Authorization. Raises `FetchError`.
+        """
+        try:
+            return self._get(remote, url, headers, method)
+        except HostError as error:
+            raise error.of(self._remote(remote)) from error
+
+    def _get(self, remote: str, url: str, headers: dict[str, str], method: str) -> Response:
+        if is_local(url) and is_local(self._remote(remote).url):
+            return local.get(self._remote(remote), url, headers)
+        address = parse_url(url)
+        seen: set[str] = set()
+        while True:
+            response = self._ask(remote, address, headers, method)
+            if response.status_code not in REDIRECTS or "Location" not in response.headers:
+                return response
+            seen.add(address.url)
+            location = response.headers["Location"]
+            discard(response)
+            address = next_hop(address, location)
+            if address.url in seen:
+                raise FetchError(Reason.REDIRECT, f"{url} redirects in a circle.")
+            if len(seen) > MAX_REDIRECTS:
+                raise FetchError(
+                    Reason.REDIRECT, f"{url} redirects more than {MAX_REDIRECTS} times."
+                )
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._transport.close()
+
+    def _ask(self, remote: str, address: Address, headers: dict[str, str], method: str) -> Response:
+        key = (remote, address.origin)
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = self._route(remote, address)
+        sent = {"User-Agent": self._user_agent, **headers}
+        if route.authorization:
+            sent["Authorization"] = route.authorization
+        request = Request(address, sent, line=route.line, method=method)
+        response = self._transport.send(request, stream=True)
+        if response.status_code == _TRANSFORMED:
+            response.status_code = 200
+        return response
+
+    def _remote(self, name: str) -> Remote:
+        if name not in self._remotes:
+            raise FetchError(Reason.INTERNAL, f"No upstream is called {name!r}.")
+        return self._remotes[name]
+
+    def _route(self, name: str, address: Address) -> Route:
+        remote = self._remote(name)
+        policy = HostPolicy(remote)
+        origin = address.origin
+        public_only = policy.public_only(origin)
+        proxy = proxy_for(remote, address)
+        looks_up = proxy is None or proxy.kind == "socks5"
+        if not looks_up and public_only and is_spelled_private(origin.host):
+            # A proxy looks names up itself; what can be checked here is the name as such.
+            raise not_public(origin, origin.host)
+        gateway = policy.gateway(origin) if public_only and proxy is None else None
+        if gateway is not None and proxy_for(remote, Address(gateway, "/")) is not None:
+            gateway = None  # where it is at is the proxy's business
+        line = Line(origin, public_only, proxy, remote.ca_file, gateway)
+        return Route(line, _authorization(remote, policy, origin))
+
+
+def next_hop(address: Address, location: str) -> Address:
+    """Return where a redirect leads. Raises `FetchError` (REDIRECT) where it must not lead."""
+    with contextlib.suppress(UnicodeError):
+        # Header values are Latin-1 to HTTP, but servers send UTF-8.
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        following = parse_url(urljoin(address.url, location))
+    except (FetchError, ValueError) as error:
+        raise FetchError(
+            Reason.REDIRECT,
+            f"{address.url} redirects to {shown(location)}, which is not an http or https URL.",
+        ) from error
+    if address.origin.scheme == "https" and following.origin.scheme == "http":
+        raise FetchError(
+            Reason.REDIRECT, f"{address.url} redirects from https to http: {following.url}."
+        )
+    return following
+
+
+def proxy_for(remote: Remote, address: Address) -> Proxy | None:
+    """Return the proxy for an address: the configuration's, else the environment's."""
+    text = remote.proxy or select_proxy(address.url, get_environ_proxies(address.url))
+    if not text or text == NONE:
+        return None
+    try:
+        return parse_proxy(text)
+    except ValueError as error:
+        raise FetchError(
+            Reason.CONNECTION,
+            f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
+        ) from error
+
+
+def _authorization(remote: Remote, policy: HostPolicy, origin: Origin) -> str:
+    """Return the login for an origin, empty for none.
+
+    The upstream's own login, and that of netrc for its host, are for its own origin alone: not for
+    another port or scheme, to which a link or a redirect may lead. A host that `hosts` names may
+    have an entry of its own in netrc; that is not sent unprotected where the upstream is protected.
+    """
+    if origin == policy.own:
+        return remote.authorization or netrc_login(origin.host, or_default=True)
+    unprotected = policy.own.scheme == "https" and origin.scheme == "http"
+    if origin.host == policy.own.host or unprotected or not policy.names(origin):
+        return ""
+    return netrc_login(origin.host)
+
+
+def raw_of(response: Response) -> Raw:
+    """Return the body of an answer in pieces, whichever adapter it came through."""
+    raw = response.raw
+    assert isinstance(raw, Body | StockBody | local.FileBody)
+    return raw
+
+
+def discard(response: Response) -> None:
+    """Be done with an answer: read a short rest, so that the connection can be kept."""
+    raw = raw_of(response)
+    left = DRAINED if (content_length(response) or 0) <= DRAINED else 0
+    try:
+        while left > 0 and (piece := raw.next_piece()):
+            left -= len(piece)
+    except FetchError:
+        pass  # nobody wanted it
+    finally:
+        raw.close()
+
+
+def content_length(response: Response) -> int | None:
+    """Return the bytes that an answer announces for its body, None where it announces none."""
+    value = response.headers.get("Content-Length")
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise bad_response(f"The answer has the Content-Length {value[:40]!r}.")
+    return int(value)
+
+
+def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
+    """Return the failure for an answer with an unwanted status, and be done with the answer."""
+    after = dates.retry_after(response.headers, clock.now())
+    status = response.status_code
+    said = ""
+    if 400 <= status < 500 and (of_file or status not in MISSING_STATUSES):
+        said = told(status, response.reason, _beginning(response, MOST_READ))
+    discard(response)
+    return status_failure(status, response.url, after, said=said, of_file=of_file)
+
+
+def _beginning(response: Response, most: int) -> bytes:
+    """Return the first bytes of a body, unpacked, as many as come within its bounds."""
+    label, found = response.headers.get("Content-Encoding", ""), b""
+    with contextlib.suppress(FetchError):
+        for piece in decoded(raw_of(response), label, _MOST_UNPACKED):
+            found += piece
+            if len(found) >= most:
+                break
+    return found[:most]

@@ -1,0 +1,241 @@
+"""One HTTP/1.1 connection on a gevent socket: sending, and reading the head of an answer.
+
+It is opened by `pypimirror.download.http.opening`; bodies are read by
+`pypimirror.download.http.body`, pooled and retried by `pypimirror.download.http.transport`. Every
+failure leaves here as a `FetchError`.
+
+Limits: the head of an answer has at most `MAX_HEAD` bytes and `MAX_HEADERS` lines, and arrives
+within the time-out as a whole, so that a header flood or a slow drip ends soon.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+import time
+from typing import NamedTuple
+
+import httptools
+from gevent import socket
+from gevent.monkey import get_original
+from gevent.ssl import SSLSocket
+
+from pypimirror.domain.addresses import Proxy
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import Again, FetchError, bad_response
+from pypimirror.download.http.hosts import Origin
+
+MAX_HEAD = 64 << 10  #: bytes
+MAX_HEADERS = 256
+MAX_INTERIM = 8  #: answers of 1xx before the real one
+_BEGINNING = b"HTTP/1."
+READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
+
+#: The system's own: it is asked without waiting, which gevent's would make expensive.
+_poll = get_original("select", "poll")
+
+
+class Line(NamedTuple):
+    """What a connection can be used for: nothing else may go over it."""
+
+    origin: Origin
+    public_only: bool = False  #: only addresses of the public internet are connected to
+    proxy: Proxy | None = None
+    ca_file: str = ""  #: as `Remote` has it
+    #: The host beside which this one may be asked, also where that is no public address: `opening`.
+    gateway: Origin | None = None
+
+    @property
+    def is_asked_of_proxy(self) -> bool:
+        """Whether it is the proxy that is asked, rather than the upstream through it."""
+        proxy = self.proxy
+        return (
+            proxy is not None and proxy.kind in ("http", "https") and self.origin.scheme == "http"
+        )
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether the connection, or that to the proxy, is over TLS."""
+        proxy = self.proxy
+        return self.origin.scheme == "https" or (proxy is not None and proxy.kind == "https")
+
+
+class Head(NamedTuple):
+    """The status line and headers of an answer."""
+
+    status: int
+    reason: str
+    version: str
+    headers: list[tuple[str, str]]
+
+
+class _HeadReader:
+    """What httptools calls back."""
+
+    __slots__ = ("headers", "reason")
+
+    def __init__(self) -> None:
+        self.reason = b""
+        self.headers: list[tuple[str, str]] = []
+
+    def on_status(self, status: bytes) -> None:
+        self.reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
+
+
+class Connection:
+    """A connection for a line, used for one request at a time."""
+
+    __slots__ = ("_poll", "buffer", "line", "origin", "ragged", "sock", "timeout")
+
+    def __init__(self, sock: socket.socket, line: Line, timeout: float) -> None:
+        self.sock = sock
+        self.line = line
+        self.origin = line.origin
+        self.timeout = timeout
+        self.buffer = b""  #: bytes received and not yet used
+        self._poll: select.poll | None = None
+        if not isinstance(sock, SSLSocket):
+            self._poll = _poll()
+            self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP)
+        self.ragged = False  #: TLS ended without a word: cut off, perhaps by somebody else
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
+
+    def is_idle(self) -> bool:
+        """Whether the connection is open and nothing that nobody asked for has come in."""
+        if self.buffer:
+            return False
+        if self._poll is not None:
+            return not self._poll.poll(0)
+        # Over TLS there may be bytes that are no data, such as session tickets.
+        self.sock.settimeout(0.0)
+        try:
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def send(self, data: bytes) -> None:
+        """Send a request."""
+        self.sock.settimeout(self.timeout)
+        try:
+            sent = self.sock.send(data)  # nearly always all of it, and for half of the cost
+            if sent < len(data):
+                self.sock.sendall(data[sent:])
+        except OSError as error:
+            raise broken(self.origin, error) from error
+
+    def receive(self, size: int, seconds: float) -> bytes:
+        """Return up to `size` bytes, b"" at the end; waits for at most `seconds`."""
+        try:
+            try:
+                self.sock.settimeout(seconds)
+                return self.sock.recv(size)
+            except TimeoutError:
+                # The time may have passed while this process did other things, and the bytes
+                # may long be there.
+                self.sock.settimeout(0.0)
+                return self.sock.recv(size)
+        except OSError as error:
+            return self._ended(error)
+
+    def receive_into(self, buffer: memoryview, seconds: float) -> int:
+        """Fill `buffer` as far as bytes are there, 0 at the end; waits for at most `seconds`."""
+        try:
+            try:
+                self.sock.settimeout(seconds)
+                return self.sock.recv_into(buffer)
+            except TimeoutError:
+                self.sock.settimeout(0.0)
+                return self.sock.recv_into(buffer)
+        except OSError as error:
+            return len(self._ended(error))
+
+    def _ended(self, error: OSError) -> bytes:
+        if is_cut(error):
+            self.ragged = True
+            return b""
+        raise broken(self.origin, error) from error
+
+    def read_head(self) -> Head:
+        """Read the head of the next answer; what came with it of the body is in `buffer`."""
+        deadline = time.monotonic() + self.timeout
+        for _ in range(MAX_INTERIM):
+            raw = self._read_raw_head(deadline)
+            head = parse_head(raw, self.origin)
+            if head.status >= 200:
+                return head
+            if head.status == 101:
+                break
+        raise bad_response(f"{self.origin} answered with nothing but interim answers.")
+
+    def _read_raw_head(self, deadline: float) -> bytes:
+        data = self.buffer
+        self.buffer = b""
+        while (end := data.find(b"\r\n\r\n", 0, MAX_HEAD)) < 0:
+            if not data.startswith(_BEGINNING[: len(data)]):
+                raise bad_response(f"{self.origin} does not speak HTTP/1.1: {data[:40]!r}.")
+            if len(data) >= MAX_HEAD:
+                raise bad_response(f"{self.origin} sent headers of more than {MAX_HEAD} bytes.")
+            more = self.receive(READ_SIZE, max(0.001, deadline - time.monotonic()))
+            if not more:
+                raise FetchError(
+                    Reason.BAD_RESPONSE if data else Reason.CONNECTION,
+                    f"{self.origin} closed the connection "
+                    f"{'within' if data else 'without'} an answer.",
+                    again=Again.ALWAYS,
+                )
+            data += more
+        self.buffer = data[end + 4 :]
+        return data[: end + 4]
+
+
+def is_cut(error: OSError) -> bool:
+    """Whether TLS ended without a word; not every Python has a class of its own for that."""
+    return isinstance(error, ssl.SSLEOFError) or (
+        isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    )
+
+
+def broken(origin: Origin, error: OSError | ValueError) -> FetchError:
+    """Return the failure for a connection that an error of the system ended."""
+    if isinstance(error, (TimeoutError, BlockingIOError, ssl.SSLWantReadError)):
+        return FetchError(
+            Reason.TIMEOUT, f"{origin} sent nothing for too long.", again=Again.ALWAYS
+        )
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return FetchError(
+        Reason.CONNECTION, f"The connection to {origin} failed: {text}.", again=Again.ALWAYS
+    )
+
+
+def parse_head(raw: bytes, origin: Origin) -> Head:
+    """Parse the head of an answer, strictly."""
+    if not raw.startswith(_BEGINNING):
+        raise bad_response(f"{origin} does not speak HTTP/1.1: {raw[:40]!r}.")
+    reader = _HeadReader()
+    parser = httptools.HttpResponseParser(reader)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise bad_response(f"{origin} sent headers that break HTTP: {error}.") from error
+    if len(reader.headers) > MAX_HEADERS:
+        raise bad_response(f"{origin} sent more than {MAX_HEADERS} headers.")
+    status = parser.get_status_code()
+    if status < 100:
+        raise bad_response(f"{origin} answered with the status {status}.")
+    return Head(
+        status,
+        reader.reason.decode("latin-1"),
+        parser.get_http_version(),
+        reader.headers,
+    )

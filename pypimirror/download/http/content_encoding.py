@@ -1,0 +1,105 @@
+"""What a Content-Encoding says of a body, undone within a bound.
+
+A label that names nothing which was done to the bytes is passed over. A stream of deflate without
+the header that the standard asks for is read as well, as all clients do.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import Again, FetchError, bad_response
+from pypimirror.download.http.body import Raw
+from pypimirror.download.http.connection import READ_SIZE
+
+#: Labels that say nothing about the bytes: S3 keeps how an upload was framed, and what whoever
+#: uploaded took for an encoding, such as that of its letters.
+_PLAIN = frozenset(
+    (
+        *("", "identity", "aws-chunked", "none", "null", "binary", "8bit", "7bit"),
+        *("utf-8", "utf8", "ascii", "us-ascii", "iso-8859-1", "windows-1252"),
+    )
+)
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+
+
+def packing(label: str) -> str:
+    """Return what a Content-Encoding says has to be undone, empty for nothing."""
+    parts = (part.strip().lower() for part in label.split(","))
+    return ", ".join(part for part in parts if part not in _PLAIN)
+
+
+def opens(encoding: str) -> bool:
+    """Whether that can be undone."""
+    return encoding in _PACKED
+
+
+def decoded(raw: Raw, label: str, limit: int) -> Iterator[bytes | memoryview]:
+    """Yield a body with its Content-Encoding undone, never more than `limit` bytes.
+
+    Raises `FetchError`: TOO_LARGE, BAD_RESPONSE, TRUNCATED. Stops early, so that a bomb costs no
+    more than the limit, nor does a body without end that holds nothing.
+    """
+    pieces = _undo(raw, packing(label), limit)
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raw.close()
+            raise FetchError(
+                Reason.TOO_LARGE, f"The answer has more than the allowed {limit} bytes."
+            )
+        yield piece
+
+
+# By the header.
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+def _is_bare(data: bytes) -> bool:
+    """Whether deflate begins without a header: with zlib's, the first half byte is its method, 8.
+
+    A first block whose kind is that half byte would be stored bytes, with a bit set where none is.
+    """
+    return data[0] & 0x0F != 8 and data[0] != 0x1F
+
+
+def _undo(raw: Raw, encoding: str, limit: int) -> Iterator[bytes | memoryview]:
+    if not encoding:
+        while piece := raw.next_piece():
+            yield piece
+        return
+    if not opens(encoding):
+        raw.close()
+        raise bad_response(f"The answer has the Content-Encoding {encoding[:40]!r}, unasked.")
+    inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+    step = min(1 << 20, limit + 1)
+    came = 0
+    try:
+        while piece := raw.next_piece():
+            data = bytes(piece)
+            if not came and encoding == "deflate" and _is_bare(data):
+                inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            came += len(data)
+            if came > limit + READ_SIZE:  # what cannot be compressed grows by less
+                raw.close()
+                raise FetchError(
+                    Reason.TOO_LARGE,
+                    f"The answer has more than the allowed {limit} bytes, compressed as they are.",
+                )
+            while data:
+                if inflate.eof:  # another member
+                    inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+                yield inflate.decompress(data, step)
+                data = inflate.unconsumed_tail or inflate.unused_data
+        while not inflate.eof and (rest := inflate.decompress(inflate.unconsumed_tail, step)):
+            yield rest
+    except zlib.error as error:
+        raw.close()
+        raise bad_response(f"The answer is not the {encoding} that it says: {error}.") from error
+    if not inflate.eof:
+        raise FetchError(
+            Reason.TRUNCATED, f"The {encoding} stream of the answer ends early.", again=Again.ALWAYS
+        )

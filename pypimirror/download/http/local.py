@@ -1,0 +1,188 @@
+"""An upstream that is a directory: `file:///srv/index/simple/`, or one of files (find-links).
+
+Looks like HTTP to the rest: what is there is a 200, what is not a 404, and a validator that still
+holds a 304. A directory is the page that it has, else the list of what is in it: directories, which
+may be an index without a list of its own, and files. Of a directory of files, a project's page is
+put together where it is asked for, so that it is an index as well.
+
+Nothing is opened outside of the upstream's own directory (of an index `simple/`: the one that this
+is in), whatever a link or a symbolic link says.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, unquote, urlsplit
+
+from requests.models import PreparedRequest, Response
+
+from pypimirror.domain.filenames import is_distribution
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import FetchError
+from pypimirror.download.http.body import LARGE
+from pypimirror.download.http.connection import Head
+from pypimirror.download.http.transport import Answer, Headers
+from pypimirror.download.protocol import Remote
+from pypimirror.system import regular
+from pypimirror.upstream.grouping import project_of
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+_HTML = "text/html; charset=utf-8"
+
+#: What a directory is shown as, best first: files that an index has for its pages.
+_PAGES = {"index.v1_json": _JSON, "index.json": _JSON, "index.html": _HTML}
+
+#: Of directories of files: when they were read, and what they had then.
+_seen: dict[Path, tuple[int, dict[str, list[str]]]] = {}
+
+
+class FileBody:
+    """The bytes of a file as the body of an answer."""
+
+    excess = False
+    delimited = True
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def next_piece(self) -> bytes:
+        """Return the next bytes, nothing at the end. Raises `FetchError`."""
+        try:
+            return b"" if self._stream.closed else self._stream.read(LARGE)
+        except OSError as error:
+            raise _unreadable(str(getattr(self._stream, "name", "")), error) from error
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stream.close()
+
+    release_conn = close
+
+
+def get(remote: Remote, url: str, headers: dict[str, str]) -> Response:
+    """Answer a GET for a file of an upstream that is a directory. Raises `FetchError`."""
+    path = _path(remote, url)
+    request = PreparedRequest()
+    request.url = url
+    if path is None:
+        return _of_files(request, remote, url)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _directory(request, path, url, _is_root(remote, path))
+        if not stat.S_ISREG(status.st_mode):
+            return _answer(request, 404)
+        etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
+        if headers.get("If-None-Match") == etag:
+            return _answer(request, 304, {"ETag": etag})
+        said = {"ETag": etag, "Content-Length": str(status.st_size)}
+        said["Content-Type"] = _PAGES.get(path.name, "application/octet-stream")
+        return _answer(request, 200, said, regular.stream(str(path)))
+    except FileNotFoundError:
+        return _answer(request, 404)
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _path(remote: Remote, url: str) -> Path | None:
+    """Return what an address means, where that is within the upstream; None where nothing is."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise FetchError(Reason.HOST_NOT_ALLOWED, f"{url} is a file of another machine.")
+    base = os.path.realpath(unquote(urlsplit(remote.url).path))
+    inside = str(Path(base).parent) if Path(base).name == "simple" else base
+    asked = unquote(parts.path)
+    if "\0" in asked:
+        return None
+    path = os.path.realpath(asked)
+    if path != inside and not path.startswith(inside.rstrip("/") + "/"):
+        raise FetchError(
+            Reason.HOST_NOT_ALLOWED,
+            f"{url} is outside of {inside}, the directory of the upstream {remote.name!r}.",
+        )
+    for name in _PAGES:
+        page = Path(path, name)
+        if asked.endswith("/") and page.is_file() and not page.is_symlink():
+            return page
+    return Path(path) if os.path.exists(path) else None  # noqa: PTH110
+
+
+def _is_root(remote: Remote, path: Path) -> bool:
+    return str(path) == os.path.realpath(unquote(urlsplit(remote.url).path))
+
+
+def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) -> Response:
+    """Show a directory without a page of its own as a page of links."""
+    directories, files = [], []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir() and not entry.name.startswith("."):
+                directories.append(f"{entry.name}/")
+            elif entry.is_file():
+                files.append(entry.name)
+    # Of what is a project's directory already, the files beside it are not the page.
+    ours = {f"{project}/" for project in _by_project(path)} if is_root else set()
+    return _page(request, url, sorted(ours.union(directories)), sorted(files))
+
+
+def _of_files(request: PreparedRequest, remote: Remote, url: str) -> Response:
+    """Put together the page of a project of which files lie in the upstream's directory."""
+    root = Path(os.path.realpath(unquote(urlsplit(remote.url).path)))
+    asked, slash, rest = unquote(urlsplit(url).path).rpartition("/")
+    if rest or not slash or os.path.realpath(os.path.dirname(asked)) != str(root):  # noqa: PTH120
+        return _answer(request, 404)
+    try:
+        found = _by_project(root).get(asked.rpartition("/")[2])
+    except OSError:
+        found = None
+    return (
+        _page(request, url, [], [f"../{name}" for name in found])
+        if found
+        else _answer(request, 404)
+    )
+
+
+def _by_project(root: Path) -> dict[str, list[str]]:
+    """Return the distributions in a directory by project, as far as their names tell."""
+    seen = root.stat().st_mtime_ns
+    if _seen.get(root, (0, {}))[0] != seen:
+        found: dict[str, list[str]] = {}
+        for name in sorted(entry.name for entry in os.scandir(root) if entry.is_file()):
+            if is_distribution(name) and (project := project_of(name)) is not None:
+                found.setdefault(project, []).append(name)
+        _seen[root] = seen, found
+    return _seen[root][1]
+
+
+def _page(
+    request: PreparedRequest, url: str, directories: Sequence[str], files: Sequence[str]
+) -> Response:
+    links = "".join(
+        f'<a href="{quote(name)}">{escape(name.removeprefix("../"))}</a><br>\n'
+        for name in (*directories, *files)
+    )
+    title = f"Files in {escape(url)}"
+    head = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
+    body = f"{head}<body>\n{links}</body></html>\n".encode()
+    said = {"Content-Type": _HTML, "Content-Length": str(len(body))}
+    return _answer(request, 200, said, BytesIO(body))
+
+
+def _answer(
+    request: PreparedRequest,
+    status: int,
+    headers: dict[str, str] | None = None,
+    stream: BinaryIO | None = None,
+) -> Response:
+    head = Head(status, "", "HTTP/1.1", list((headers or {}).items()))
+    return Answer(head, Headers(head.headers), FileBody(stream or BytesIO()), request)
+
+
+def _unreadable(name: str, error: OSError) -> FetchError:
+    return FetchError(Reason.CONNECTION, f"{name} cannot be read: {error.strerror or error}.")

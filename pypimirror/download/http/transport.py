@@ -1,0 +1,292 @@
+"""The HTTP transport: a `requests` adapter on gevent sockets, with connections kept alive.
+
+Stock requests over urllib3 costs about five times as much for a small file. What is rare (TLS
+to an upstream within TLS to a proxy, a method other than GET, a request with a body) goes through
+the stock adapter.
+
+What it keeps to:
+
+* a connection that was kept and turns out to be closed is replaced once, unseen by the caller;
+* a kept connection on which anything came in unasked is never used again;
+* an answer is framed by the rules of RFC 9112, and what breaks them is refused;
+* a connection is used for one `Line` alone: origin, proxy, authorities, and whether the host may
+  be asked at public addresses only.
+
+It decides nothing about hosts, redirects, logins or retries: see `client` and `fetch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from requests.adapters import BaseAdapter
+from requests.cookies import RequestsCookieJar
+from requests.models import PreparedRequest, Response
+from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
+
+from pypimirror.domain.addresses import basic, parse_proxy
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import FetchError, bad_response
+from pypimirror.download.http.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody
+from pypimirror.download.http.connection import Connection, Head, Line
+from pypimirror.download.http.hosts import Address, parse_url
+from pypimirror.download.http.opening import Opener
+from pypimirror.download.http.stock import Stock
+from pypimirror.download.http.tunnel import wants_login
+
+MAX_LENGTH_DIGITS = 18
+
+
+class Request(PreparedRequest):
+    """A GET or HEAD that is already checked, which saves most of what preparing one costs."""
+
+    def __init__(
+        self,
+        address: Address,
+        headers: dict[str, str],
+        *,
+        line: Line,
+        method: str = "GET",
+    ) -> None:
+        self.method = method
+        self.url = address.url
+        self.headers = headers  # type: ignore[assignment]  # a dict will do, and is cheaper
+        self.body = None
+        self.hooks = {}
+        self._cookies = None
+        self._body_position = None
+        self.address = address
+        self.line = line
+
+
+_NO_COOKIES = RequestsCookieJar()  # shared: a mirror keeps none
+
+
+class Answer(Response):
+    """A `requests.Response` that is cheap to make: stock makes a cookie jar for each."""
+
+    raw: Any
+
+    def __init__(self, head: Head, headers: Headers, raw: Any, request: PreparedRequest) -> None:
+        self._content = False  # type: ignore[assignment]  # how requests says: not read yet
+        self._content_consumed = False
+        self._next = None
+        self.status_code = head.status
+        self.reason = head.reason
+        self.headers = headers
+        self.raw = raw
+        self.url = request.url or ""
+        self.encoding = None
+        self.history = []
+        self.request = request
+        self.cookies = _NO_COOKIES
+
+
+class Headers(CaseInsensitiveDict[str]):
+    """Headers as requests has them, made in one go: stock calls two methods for each of them."""
+
+    def __init__(self, headers: list[tuple[str, str]]) -> None:
+        store: dict[str, tuple[str, str]] = {}
+        for name, value in headers:
+            key = name.lower()
+            store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
+        self._store = store
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value; stock asks by way of an error for each that is not there."""
+        found = self._store.get(name.lower())
+        return default if found is None else found[1]
+
+    def copy(self) -> CaseInsensitiveDict[str]:
+        """Return a copy."""
+        return CaseInsensitiveDict(self.items())
+
+
+class Transport(BaseAdapter):
+    """A `requests` adapter on gevent sockets.
+
+    `timeout` in seconds bounds connecting, waiting for the head of an answer, and each pause in
+    a body. At most `keep` idle connections are kept. Raises `FetchError`.
+    """
+
+    def __init__(self, *, timeout: float, keep: int = 64) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self._keep = keep
+        self._opener = Opener(timeout)
+        self._idle: dict[Line, list[Connection]] = {}
+        self._idle_count = 0
+        self._stock: Stock | None = None
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send `request` and return the answer with its body unread, unless `stream` is false."""
+        line = getattr(request, "line", None) or _line(request, verify, proxies)
+        rare = request.method not in ("GET", "HEAD") or request.body or cert or verify is False
+        in_tls = line.proxy is not None and line.proxy.kind == "https"
+        if rare or (in_tls and not line.is_asked_of_proxy):  # TLS within TLS
+            if self._stock is None:
+                self._stock = Stock(self._keep)
+            seconds = timeout or self.timeout
+            response = self._stock.send(request, line, seconds, verify=verify, cert=cert)
+        else:
+            response = self._exchange(request, line)
+        if not stream:
+            _ = response.content
+        return response
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        self._idle_count = 0
+        if self._stock is not None:
+            self._stock.close()
+
+    def _exchange(self, request: PreparedRequest, line: Line) -> Answer:
+        address = getattr(request, "address", None) or parse_url(request.url or "")
+        data = _request_bytes(address, request.headers, request.method or "GET", line)
+        connection = self._take(line)
+        if connection is not None:
+            try:
+                connection.send(data)
+                head = connection.read_head()
+            except FetchError as error:
+                connection.close()
+                # Closed while idle, or speaking out of turn: neither is this request's fault.
+                if error.reason not in (Reason.CONNECTION, Reason.BAD_RESPONSE):
+                    raise
+                connection = None
+            except BaseException:
+                connection.close()
+                raise
+        if connection is None:
+            connection = self._open(line)
+            try:
+                connection.send(data)
+                head = connection.read_head()
+            except BaseException:
+                connection.close()
+                raise
+        headers = Headers(head.headers)
+        try:
+            if line.is_asked_of_proxy and head.status == 407 and line.proxy is not None:
+                raise wants_login(line.proxy)
+            if request.method == "HEAD":  # its answer has a length and no body
+                body: Body = EmptyBody(connection, self._finished)
+            else:
+                body = self._body(connection, head, headers)
+        except BaseException:
+            connection.close()
+            raise
+        return Answer(head, headers, body, request)
+
+    def _open(self, line: Line) -> Connection:
+        return self._opener.open(line)
+
+    def _take(self, line: Line) -> Connection | None:
+        """Return a kept connection that is still good."""
+        idle = self._idle.get(line)
+        while idle:
+            connection = idle.pop()
+            self._idle_count -= 1
+            if connection.is_idle():
+                return connection
+            connection.close()
+        return None
+
+    def _finished(self, connection: Connection, reusable: bool) -> None:
+        if not reusable:
+            connection.close()
+            return
+        if self._idle_count >= self._keep:
+            self._drop_oldest()
+        self._idle.setdefault(connection.line, []).append(connection)
+        self._idle_count += 1
+
+    def _drop_oldest(self) -> None:
+        for key, connections in list(self._idle.items()):
+            if connections:
+                connections.pop(0).close()
+                self._idle_count -= 1
+                return
+            del self._idle[key]
+
+    def _body(self, connection: Connection, head: Head, headers: Headers) -> Body:
+        """Return the body, framed as RFC 9112, 6.3 says."""
+        length: str | None = headers.get("content-length")
+        coding: str | None = headers.get("transfer-encoding")
+        give_back = self._finished
+        if not _keeps_alive(head.version, headers.get("connection", "")):
+            give_back = _close
+        if head.status in (204, 304):
+            return EmptyBody(connection, give_back)
+        if coding is not None:
+            if coding.strip(" \t").lower() != "chunked" or length is not None:
+                raise bad_response(
+                    f"{connection.origin} sent a body with the transfer coding {coding[:40]!r}"
+                    f"{' and a length' if length is not None else ''}."
+                )
+            return ChunkedBody(connection, give_back)
+        if length is None:
+            return UntilCloseBody(connection, give_back)
+        if not (length.isascii() and length.isdigit()) or len(length) > MAX_LENGTH_DIGITS:
+            raise bad_response(f"{connection.origin} sent the Content-Length {length[:40]!r}.")
+        return LengthBody(connection, give_back, int(length))
+
+
+def _keeps_alive(version: str, options: str) -> bool:
+    """Whether a connection stays open, by the HTTP version and the Connection header."""
+    if not options:
+        return version == "1.1"
+    named = {option.strip(" \t") for option in options.lower().split(",")}
+    return "close" not in named and (version == "1.1" or "keep-alive" in named)
+
+
+def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
+    connection.close()
+
+
+def _line(request: PreparedRequest, verify: Any, proxies: Mapping[str, str] | None) -> Line:
+    """Return the line for a request of requests' own making."""
+    proxy = select_proxy(request.url or "", proxies)
+    return Line(
+        parse_url(request.url or "").origin,
+        proxy=parse_proxy(proxy) if proxy else None,
+        ca_file=verify if isinstance(verify, str) else "",
+    )
+
+
+def _request_bytes(address: Address, headers: Mapping[str, str], method: str, line: Line) -> bytes:
+    target = address.url if line.is_asked_of_proxy else address.target
+    first = f"{method} {target} HTTP/1.1"
+    _check_line(first)
+    return f"{first}{_fields(line, tuple(headers.items()))}".encode("latin-1")
+
+
+@lru_cache(maxsize=64)  # nearly all requests have the same
+def _fields(line: Line, headers: tuple[tuple[str, str], ...]) -> str:
+    fields = [f"Host: {line.origin.authority}"]
+    if line.is_asked_of_proxy and line.proxy is not None and line.proxy.login:
+        fields.append(f"Proxy-Authorization: {basic(*line.proxy.login)}")
+    fields += [f"{name}: {value}" for name, value in headers]
+    for field in fields:
+        _check_line(field)
+    return "\r\n".join(["", *fields, "", ""])
+
+
+def _check_line(line: str) -> None:
+    if "\n" in line or "\r" in line:
+        raise FetchError(Reason.INTERNAL, "A header of the request has more than one line.")

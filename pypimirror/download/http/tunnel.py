@@ -1,0 +1,133 @@
+"""Through proxies: what is said to one before the connection is the upstream's.
+
+HTTP proxies by CONNECT (RFC 9110, 9.3.6), SOCKS5 by RFC 1928 and 1929. A proxy is no more trusted
+than an upstream: its answers have the bounds of any other. How long all of it may take is bounded
+by who calls; a plain `http` request goes to an HTTP proxy as it is and needs nothing from here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from gevent import socket
+
+from pypimirror.domain.addresses import Proxy, basic
+from pypimirror.domain.model import Reason
+from pypimirror.download.failure import Again, FetchError, bad_response
+from pypimirror.download.http.connection import Connection
+from pypimirror.download.http.hosts import Origin
+
+_SOCKS_FAILURES = {
+    1: "it failed",
+    2: "its rules do not allow that",
+    3: "the network cannot be reached",
+    4: "the host cannot be reached",
+    5: "the host refuses",
+    6: "no answer in time",
+    7: "it does not know how to connect",
+    8: "it does not know this kind of address",
+}
+
+
+def http_connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:
+    """Have an HTTP proxy connect to `origin`. Raises `FetchError`."""
+    target = f"[{origin.host}]" if ":" in origin.host else origin.host
+    lines = [f"CONNECT {target}:{origin.port} HTTP/1.1", f"Host: {target}:{origin.port}"]
+    if proxy.login:
+        lines.append(f"Proxy-Authorization: {basic(*proxy.login)}")
+    connection.send("\r\n".join([*lines, "", ""]).encode("ascii"))
+    head = connection.read_head()
+    if head.status == 407:
+        raise wants_login(proxy)
+    if not 200 <= head.status < 300:
+        raise FetchError(
+            Reason.CONNECTION,
+            f"The proxy {proxy.shown} does not connect to {origin}: it answers with status "
+            f"{head.status}.",
+            again=Again.ALWAYS if head.status >= 500 or head.status == 429 else Again.NEVER,
+        )
+    if connection.buffer:  # said before the other side could be asked anything
+        raise bad_response(f"The proxy {proxy.shown} sent more than its answer.")
+
+
+def wants_login(proxy: Proxy) -> FetchError:
+    """Return the failure for a proxy that asks for a login, or for another one."""
+    what = "refuses the login" if proxy.login else "wants a login"
+    return FetchError(
+        Reason.CONNECTION,
+        f"The proxy {proxy.shown} {what} (status 407). Put it into the proxy's address: "
+        "http://user:password@host:port.",
+    )
+
+
+def socks_connect(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    """Have a SOCKS5 proxy connect to `host`, a name or an address. Raises `FetchError`, `OSError`.
+
+    Reads no byte beyond the proxy's answer.
+    """
+    _log_in(sock, proxy)
+    sock.sendall(b"\5\1\0" + _address(host) + port.to_bytes(2, "big"))
+    version, failure, _, kind = _exactly(sock, proxy, 4)
+    if version != 5:
+        raise _no_socks(proxy)
+    if failure:
+        said = _SOCKS_FAILURES.get(failure, f"failure {failure}")
+        raise FetchError(
+            Reason.CONNECTION,
+            f"The proxy {proxy.shown} does not connect to {host}: {said}.",
+            again=Again.NEVER if failure in (2, 7, 8) else Again.ALWAYS,
+        )
+    sizes = {1: 4, 4: 16}
+    size = _exactly(sock, proxy, 1)[0] if kind == 3 else sizes.get(kind)
+    if size is None:
+        raise _no_socks(proxy)
+    _exactly(sock, proxy, size + 2)
+
+
+def _log_in(sock: socket.socket, proxy: Proxy) -> None:
+    sock.sendall(b"\5\2\0\2" if proxy.login else b"\5\1\0")
+    version, method = _exactly(sock, proxy, 2)
+    if version != 5:
+        raise _no_socks(proxy)
+    if method == 0:
+        return
+    if method == 2 and proxy.login:
+        user, password = (part.encode()[:255] for part in proxy.login)
+        sock.sendall(b"\1" + bytes([len(user)]) + user + bytes([len(password)]) + password)
+        if _exactly(sock, proxy, 2)[1] == 0:
+            return
+    what = "refuses the login" if proxy.login else "wants a login"
+    raise FetchError(
+        Reason.CONNECTION,
+        f"The proxy {proxy.shown} {what}. Put it into the proxy's address: "
+        "socks5h://user:password@host:port.",
+    )
+
+
+def _address(host: str) -> bytes:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.encode("ascii")
+        if len(name) > 255:
+            raise FetchError(Reason.UNSAFE_URL, f"{host[:100]!r} is no name of a host.") from None
+        return b"\3" + bytes([len(name)]) + name
+    return (b"\1" if address.version == 4 else b"\4") + address.packed
+
+
+def _exactly(sock: socket.socket, proxy: Proxy, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more: bytes = sock.recv(size - len(data))
+        if not more:
+            raise FetchError(
+                Reason.CONNECTION,
+                f"The proxy {proxy.shown} closed the connection without an answer.",
+                again=Again.ALWAYS,
+            )
+        data += more
+    return data
+
+
+def _no_socks(proxy: Proxy) -> FetchError:
+    return FetchError(Reason.CONNECTION, f"The proxy {proxy.shown} does not speak SOCKS5.")

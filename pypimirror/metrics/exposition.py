@@ -1,0 +1,175 @@
+"""What Prometheus is told of a mirror: from the catalog, read only, and from the disk.
+
+Names and meanings are in `docs/operations.md`. Every figure is one that was true at the moment of
+asking, or says since when it is: what would take long to count was counted by the last run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from pypimirror import __version__
+from pypimirror.catalog import inspection
+from pypimirror.catalog.database import CatalogError
+from pypimirror.catalog.queries import entries, leaving, statistics, totals
+from pypimirror.catalog.states import COMPLETED
+from pypimirror.config.settings import Config
+from pypimirror.domain.model import Reason
+from pypimirror.system import clock, space
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from sqlalchemy import Connection
+
+_PREFIX = "pypimirror_"
+
+
+def write_textfile(config: Config, path: Path) -> None:
+    """Write what `render` returns to a file, in one step. Raises `OSError`."""
+    content = render(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        fresh = Path(stream.name)
+        try:
+            stream.write(content)
+            stream.flush()
+            fresh.chmod(0o644)  # for a node exporter, which is another user
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+
+
+def render(config: Config) -> bytes:
+    """Return all metrics in the text format of Prometheus."""
+    from prometheus_client import generate_latest
+
+    return generate_latest(collect(config))
+
+
+def collect(config: Config) -> CollectorRegistry:
+    """Return all metrics. Where the catalog cannot be read, one of them says so."""
+    figures = _Figures()
+    figures.set("info", "The version, as a label.", 1, version=__version__)
+    _disk(figures, config)
+    try:
+        with inspection.reading(config.catalog_url) as connection:
+            _catalog(figures, connection)
+        up = 1
+    except CatalogError:
+        up = 0
+    figures.set("catalog_up", "Whether the catalog could be read.", up)
+    return figures.registry
+
+
+class _Figures:
+    """Gauges in the making."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._gauges: dict[str, Any] = {}
+
+    def set(self, name: str, told: str, value: float | None, **labels: str) -> None:
+        """Set a metric, unless there is nothing to tell."""
+        from prometheus_client import Gauge
+
+        if value is None:
+            return
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(_PREFIX + name, told, labels, registry=self.registry)
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def set_each(self, name: str, told: str, label: str, values: Mapping[str, float]) -> None:
+        """Set a metric for each value of a label."""
+        for key, value in values.items():
+            self.set(name, told, value, **{label: key})
+
+
+def _disk(figures: _Figures, config: Config) -> None:
+    try:
+        free = space.free(config.directory)
+    except OSError:
+        free = None
+    figures.set("free_bytes", "Space that is free where the mirror root is.", free)
+    reserve = int(config.mirror.reserve)
+    figures.set("reserve_bytes", "Space that downloads leave free.", reserve)
+
+
+def _catalog(figures: _Figures, connection: Connection) -> None:
+    now = clock.now()
+    if (complete := statistics.last_complete_sync(connection)) is not None:
+        ended, started = complete.ended_at, complete.started_at
+        name = "last_complete_sync_timestamp_seconds"
+        told = "When the last sync ended in which nothing failed; 0 where that is not known."
+        figures.set(name, told, clock.believed(ended, now))
+        told = "How long ago that was, when this was written."
+        figures.set("last_complete_sync_age_seconds", told, clock.since(ended, now))
+        told = "Time since that sync began: what upstreams changed since may be missing here."
+        figures.set("lag_seconds", told, clock.since(started, now))
+    told = "The highest serial that an upstream's project list had when it was read last."
+    figures.set_each("upstream_serial", told, "upstream", statistics.serials(connection))
+    told = "The highest serial among the mirror's own pages."
+    figures.set("serial", told, entries.newest_serial(connection))
+    told = "Files that wait for something, by state; counted up to a million."
+    figures.set_each("backlog_files", told, "state", statistics.backlog(connection))
+    told = "Projects for which something is left to do."
+    figures.set("backlog_projects", told, statistics.backlog_projects(connection))
+    told = "Runs that have not ended."
+    figures.set("runs_in_progress", told, statistics.running(connection))
+    _runs(figures, connection, now)
+    _held(figures, connection, now)
+
+
+def _runs(figures: _Figures, connection: Connection, now: float) -> None:
+    for command in ("sync", "verify"):
+        row = statistics.last_ended(connection, command)
+        if row is None:
+            continue
+        told = "When the last run of a command ended."
+        ended = clock.believed(row.ended_at, now)
+        figures.set("last_run_timestamp_seconds", told, ended, command=command)
+        told = "Whether it did all that it had to do."
+        figures.set("last_run_success", told, row.state == COMPLETED, command=command)
+        told = "How long it took."
+        took = max(0.0, row.ended_at - row.started_at)
+        figures.set("last_run_seconds", told, took, command=command)
+        counts = json.loads(row.counts) if row.counts else {}
+        told = "Bytes that it downloaded."
+        size = counts.get("bytes_downloaded", 0)
+        figures.set("last_run_downloaded_bytes", told, size, command=command)
+        found = statistics.failures_by_reason(connection, row.id)
+        denied = counts.get("files_denied", 0)
+        told = "Files that a policy of the upstream keeps back, and that are no failures."
+        figures.set("last_run_denied", told, denied, command=command)
+        found[Reason.DENIED] = max(0, found.get(Reason.DENIED, 0) - denied)
+        told = "What failed in it, by reason."
+        for reason in Reason:
+            number = found.get(reason.value, 0)
+            figures.set("last_run_failures", told, number, command=command, reason=reason.value)
+
+
+def _held(figures: _Figures, connection: Connection, now: float) -> None:
+    states, size = totals.by_state(connection)
+    figures.set_each("files", "Files, by state.", "state", states)
+    figures.set("held_bytes", "Bytes of all files that are verified or published.", size)
+    told = "Files that are kept though the upstream deleted them."
+    figures.set("kept_files", told, leaving.count_kept(connection)[0])
+    held = statistics.last(connection)
+    if held is None:
+        return
+    told = "When the figures on proofs, below, were counted: at the end of a run."
+    figures.set("counted_timestamp_seconds", told, clock.believed(held.at, now))
+    told = "When the file that was looked at longest ago was seen to be right."
+    oldest = held.oldest_proof
+    figures.set("oldest_proof_timestamp_seconds", told, clock.believed(oldest, now))
+    told = "Share of the files that were seen to be right within so many days before."
+    shares: Iterable[tuple[int, int]] = held.proven_within.items() if held.proven else ()
+    for days, number in shares:
+        figures.set("proven_share", told, number / held.proven, days=str(days))

@@ -1,0 +1,1 @@
+"""Audit: compares what is on disk with the catalog."""

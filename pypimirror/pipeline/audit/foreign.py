@@ -1,0 +1,216 @@
+"""`pypimirror verify`, the part on strangers: files in the mirror root that nobody put there.
+
+They are reported and left alone: this program deletes nothing that it does not understand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.domain.filenames import fold, printable
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.publish.contents import is_another_form
+from pypimirror.pipeline.run import Run
+from pypimirror.storage.paths import walk
+from pypimirror.storage.tree import (
+    METADATA_SUFFIX,
+    PROVENANCE_SUFFIX,
+    TreeError,
+    file_path,
+    page_paths,
+)
+
+#: All forms of pages.
+FORMS = ("html", "json", "legacy")
+
+_UNKNOWN = "is in the mirror root and not in the catalog"
+_NOT_HELD = "stands where the catalog says that nothing is held"
+
+_CHUNK = 1000  # paths that are looked up at once
+_SHOWN = 1000  # characters of a path
+
+#: Pages that bandersnatch writes and nobody else: as many as there are projects, so that they are
+#: told as one.
+_LEFT = re.compile(r"simple/(?:[^/]+/)?(?:index\.v1_html|(versions)/index_[^/]+)")
+
+#: Where the name of a project may end in that of a file.
+_ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
+# Linux distributions call the package of "six" "python3-six".
+_SYSTEM = re.compile(r"python[0-9.]*-", re.I)
+
+
+def find(
+    run: Run, is_late: Callable[[], bool] = lambda: False, *, unheld: bool = True
+) -> Iterator[Problem]:
+    """Yield a problem for each file below the mirror root that the catalog does not know.
+
+    With `unheld`, also for those under names that it knows and is yet to hold. Ends when it is
+    late.
+    """
+    root = run.tree.directory
+    closed: list[OSError] = []  # directories that cannot be looked into
+    for chunk in _chunks(root, "packages", closed):
+        if is_late():
+            return
+        held, missing, awaited = _known_files(run, chunk)
+        strangers = [path for path in chunk if path not in held]
+        ours_all_the_same = _respelt(run, strangers)
+        for path in strangers:
+            if path not in ours_all_the_same and (unheld or path not in awaited):
+                yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
+    left: dict[str, tuple[str, int]] = {}
+    for path in _unknown_pages(run, root, closed, is_late):
+        if found := _LEFT.fullmatch(path):
+            kind = f"simple/*/{'versions/*' if found[1] else 'index.v1_html'}"
+            example, number = left.get(kind, (path, 0))
+            left[kind] = example, number + 1
+        else:
+            yield _foreign(path, _UNKNOWN)
+    for kind, (example, number) in left.items():
+        yield _left_by_bandersnatch(kind, example, number)
+    yield from (TreeError(error.filename or root, error).problem for error in closed)
+
+
+def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
+    """Return of the files that `find` named the paths of those that are held by now.
+
+    A repair that was killed leaves bad bytes in the place of a file which it took back; the next
+    one fetches the file and puts it there.
+    """
+    found = [problem.file for problem in problems if problem.reason is Reason.FOREIGN]
+    return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
+
+
+def _chunks(root: Path, directory: str, closed: list[OSError]) -> Iterator[list[str]]:
+    found = walk(str(root), directory, closed.append)
+    return projects.chunks((path for path, _ in found), _CHUNK)
+
+
+def _unknown_pages(
+    run: Run, root: Path, closed: list[OSError], is_late: Callable[[], bool]
+) -> Iterator[str]:
+    for directory in ("simple", "pypi"):
+        for chunk in _chunks(root, directory, closed):
+            if is_late():
+                return
+            known = _known_pages(run, chunk)
+            yield from (path for path in chunk if path not in known)
+
+
+def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[str]]:
+    """Return the paths of what the catalog says is held, and of what it knows and is not held.
+
+    Last come those of the latter that may be held one day: not what pages lead to at the upstream.
+    """
+    wanted: dict[str, set[str]] = {}
+    for path in paths:
+        if path.isprintable():  # else not the catalog's; and no text at all, where undecodable
+            wanted.setdefault(_filename(path), set()).update(_owners(path))
+    held: set[str] = set()
+    missing: set[str] = set()
+    linked: set[str] = set()
+    with run.catalog.read() as connection:
+        for row in files.named(connection, wanted):
+            path = file_path(row.project, row.filename, row.location)
+            is_held = _is_held(run, row)
+            (held if is_held else missing).add(path)
+            with_metadata = is_held and row.metadata_sha256
+            (held if with_metadata else missing).add(path + METADATA_SUFFIX)
+            with_provenance = is_held and row.provenance_sha256
+            (held if with_provenance else missing).add(path + PROVENANCE_SUFFIX)
+            if row.state == State.LINKED:
+                linked.update(path + end for end in ("", METADATA_SUFFIX, PROVENANCE_SUFFIX))
+    return held, missing - held, missing - held - linked
+
+
+def _respelt(run: Run, paths: Iterable[str]) -> set[str]:
+    """Return which of these are held under another spelling of their names.
+
+    A file system that ignores case may list what the catalog has as "foo-1.0.zip" as "Foo-1.0.zip".
+    """
+    spelt: dict[str, str] = {}  # the paths by what they may be in the catalog
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        end = name.removeprefix(_filename(path))
+        names = set(_owners(path)) if path.isprintable() else set()
+        with run.catalog.read() as connection:
+            ids = [row.id for row in projects.by_name(connection, sorted(names))] if names else []
+            for row in files.of_projects(connection, ids) if ids else ():
+                if fold(row.filename + end) == fold(name) and row.filename + end != name:
+                    spelt[f"{directory}/{row.filename}{end}"] = path
+    held = _known_files(run, list(spelt))[0] if spelt else set()
+    return {
+        path
+        for other, path in spelt.items()
+        if other in held and run.tree.has(other) and not run.tree.lists(other)
+    }
+
+
+def _filename(path: str) -> str:
+    """Return the name of the file that something is, or stands beside."""
+    name = path.rpartition("/")[2]
+    return name.removesuffix(METADATA_SUFFIX).removesuffix(PROVENANCE_SUFFIX)
+
+
+def _owners(path: str) -> Iterable[str]:
+    """Return the projects that a file may belong to."""
+    directories = path.split("/")[:-1]
+    by_project = len(directories) == 2  # else the layout is the upstream's
+    return directories[1:] if by_project else _projects_of(_filename(path))
+
+
+def _is_held(run: Run, row: Row[Any]) -> bool:
+    """Whether this mirror has put bytes in this file's place, and knows it."""
+    if row.state == State.FETCHED:
+        return not run.tree.is_staged(row.id)
+    return row.state in PROVEN or row.withdrawn_at is not None
+
+
+def _projects_of(filename: str) -> Iterator[str]:
+    """Yield the names of the projects that a file of this name may belong to.
+
+    The project's name is what comes before one of the separators, or before a version without
+    one; which, nobody can tell. See `filenames.belongs`.
+    """
+    if filename.lower().endswith((".rpm", ".deb")) and (system := _SYSTEM.match(filename)):
+        yield from _projects_of(filename[system.end() :])
+    for end in _ENDS.finditer(filename):
+        yield canonicalize_name(filename[: end.start()])
+
+
+def _known_pages(run: Run, paths: list[str]) -> set[str]:
+    with run.catalog.read() as connection:
+        # Those of forms that the configuration has no more are ours until the next sync.
+        formats = FORMS if is_another_form(run, connection) else run.config.publish.formats
+    known = set(page_paths(None, formats).values())
+    names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
+    with run.catalog.read() as connection:
+        for row in projects.by_name(connection, names):
+            if row.live:
+                known.update(page_paths(row.name, formats).values())
+    return known
+
+
+def _foreign(path: str, cause: str) -> Problem:
+    path = printable(path, _SHOWN)
+    message = (
+        f"{path}: {cause}; it is served to whoever knows its address. Remove it by hand if you do "
+        "not know it either"
+    )
+    return Problem(Reason.FOREIGN, message, file=path)
+
+
+def _left_by_bandersnatch(kind: str, example: str, number: int) -> Problem:
+    message = (
+        f"{kind}: {number} old pages that bandersnatch has left, such as {printable(example)}; "
+        "nobody brings them up to date. Remove them by hand, once no web server names them"
+    )
+    return Problem(Reason.FOREIGN, message, file=kind)

@@ -1,0 +1,348 @@
+"""`pypimirror verify`: is what is on disk still what the catalog says?
+
+Reads every file again on all cores, the largest first; then looks for files that the catalog
+does not know, and for pages that say something else than the catalog. What was seen to be right
+is noted with its time, so that a later run can leave it out. Deletes nothing that it does not
+understand. Repairing takes a bad file off its page first, then fetches it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from pypimirror.catalog.queries import doubts, files, projects, runs, totals
+from pypimirror.catalog.states import CUT_SHORT, State
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline import history
+from pypimirror.pipeline.audit import doubt, foreign
+from pypimirror.pipeline.publish import root, sightings, spellings
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.verify import takeback
+from pypimirror.pipeline.verify.takeback import TAKEN_BACK
+from pypimirror.storage.tree import file_path
+from pypimirror.verify.protocol import Check, Checked
+
+#: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
+_BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
+
+#: What says that there are no bytes any more.
+_MENDED_BY_FETCHING = (Reason.LOST, Reason.UNREADABLE)
+
+#: Reasons of failures that are of the mirror as a whole and not of a file that is held.
+_OF_THE_TREE = frozenset({Reason.FOREIGN, Reason.PAGE_DIFFERS})
+
+#: Why a repair could not put anything in its place.
+_IN_THE_WAY = frozenset({Reason.FOREIGN, Reason.DISK})
+
+_PAGE = 2000  # rows of the catalog that are read at once
+_COMMIT = 1000  # results that go into the catalog in one transaction
+
+#: States from which bytes are served, or will be again when the grace period has not ended.
+_HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How thoroughly to look, and what to do about what is found."""
+
+    repair: bool = False
+    quick: bool = False  #: read only what inode, size and mtime say was touched
+    max_age: float | None = None  #: seconds; leave out what was seen to be right since
+    max_duration: float | None = None  #: seconds; stop asking for more after this long
+    #: Seconds since the epoch: leave out what was seen to be right since; wins over `max_age`.
+    since: float | None = None
+    #: Look at what is held, and not for strangers nor at pages.
+    only_files: bool = False
+
+    def words(self) -> list[str]:
+        """Return the options in the manner of the command line, for the history."""
+        flags = {"--repair": self.repair, "--quick": self.quick}
+        times = {"--max-age": self.max_age, "--max-duration": self.max_duration}
+        return [
+            *(name for name, is_set in flags.items() if is_set),
+            *(f"{name}={seconds!r}s" for name, seconds in times.items() if seconds is not None),
+        ]
+
+    @classmethod
+    def parse(cls, words: Iterable[str]) -> Options:
+        """Read what `words` has returned."""
+        given = dict(word.partition("=")[::2] for word in words)
+
+        def seconds(name: str) -> float | None:
+            return float(given[name].removesuffix("s")) if name in given else None
+
+        return cls(
+            repair="--repair" in given,
+            quick="--quick" in given,
+            max_age=seconds("--max-age"),
+            max_duration=seconds("--max-duration"),
+        )
+
+
+def again(connection: Connection, row: Row[Any]) -> Options:
+    """Return the options with which a verification looks at what `row` did not see to be right."""
+    options = Options.parse(msgspec.json.decode(row.arguments, type=list[str]))
+    first = row
+    while first.retry_of and (earlier := runs.find(connection, first.retry_of)):
+        first = earlier
+    reasons = {failure.reason for failure in runs.failures_of(connection, row.id)}
+    return replace(
+        options,
+        since=first.started_at - (options.max_age or 0),
+        only_files=row.state not in CUT_SHORT and reasons.isdisjoint(_OF_THE_TREE),
+    )
+
+
+def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
+    """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
+    run.stage = Stage.VERIFY
+    whole = options.since is None and options.max_age is None
+    with run.catalog.read() as connection:
+        held = totals.held(connection) if whole else totals.Held()
+    run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
+    findings = _Findings(run, options)
+    try:
+        with history.stage(run, Stage.VERIFY, 0, whole=True):
+            _look(run, options, findings)
+        if options.repair:
+            doubt.settle(run)
+            findings.repair(repair)
+    finally:
+        run.record(Stage.VERIFY, findings.problems)
+
+
+def _look(run: Run, options: Options, findings: _Findings) -> None:
+    """Read files, then look for strangers and at the pages, until the time is up."""
+    clock, ended = _clock(options.max_duration), threading.Event()
+
+    def is_late() -> bool:
+        return ended.is_set() or clock()
+
+    # Beside the workers, which read meanwhile; but not where a repair changes things, and not
+    # where the time is short: that is for the files.
+    beside = not options.repair and options.max_duration is None
+    with ThreadPoolExecutor(1, thread_name_prefix="around") as pool:
+        try:
+            around = None
+            if beside:
+                around = pool.submit(_look_around, run, options, findings, is_late)
+            _look_at_files(run, options, findings, is_late)
+            if around is None:
+                _look_around(run, options, findings, is_late)
+            else:
+                around.result()
+        except BaseException:
+            ended.set()
+            raise
+    if is_late():
+        run.reporter.note("warning", "stopped at --max-duration; the rest waits for the next run")
+
+
+def _look_around(
+    run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
+) -> None:
+    if not options.only_files:
+        findings.add(foreign.find(run, is_late))
+        findings.pages(is_late)
+
+
+def _look_at_files(
+    run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
+) -> None:
+    rows: dict[int, Row[Any]] = {}
+    jobs = _jobs(run, options, rows, is_late)
+    batch: list[tuple[Row[Any], Checked]] = []
+    for result in run.read(jobs):
+        batch.append((rows.pop(result.id), result))
+        if len(batch) == _COMMIT:
+            findings.take(batch)
+            batch = []
+    findings.take(batch)
+
+
+def _clock(seconds: float | None) -> Callable[[], bool]:
+    """Return what tells whether so much time has passed."""
+    if seconds is None:
+        return lambda: False
+    deadline = time.monotonic() + seconds
+    return lambda: time.monotonic() >= deadline
+
+
+def _jobs(
+    run: Run, options: Options, rows: dict[int, Row[Any]], is_late: Callable[[], bool]
+) -> Iterator[Check]:
+    """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
+    before = options.since
+    if before is None and options.max_age is not None:
+        before = run.now - options.max_age
+    # Without reading files, none takes longer than another: once through the table will do.
+    for row in _held(run, before, (0,) if options.quick else _BANDS):
+        if is_late():
+            return
+        run.count(files_checked=1)
+        relative = file_path(row.project, row.filename, row.location)
+        if options.quick and _untouched(run, relative, row):
+            run.reporter.advance(Stage.VERIFY, things=1)
+            continue
+        rows[row.id] = row
+        beside = {k: run.tree.text(relative + end) for k, end in takeback.sidecars(row).items()}
+        yield Check(
+            row.id,
+            run.tree.text(relative),
+            row.project,
+            row.filename,
+            row.size,
+            run.tree.root,
+            digests=("sha256",),
+            sidecar=beside.get("sidecar", ""),
+            provenance=beside.get("provenance", ""),
+        )
+
+
+def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Row[Any]]:
+    upper = None
+    for lower in bands:
+        last = 0
+        while True:
+            with run.catalog.read() as connection:
+                page = files.held(connection, _HELD, lower, upper, last, before, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                break
+            last = page[-1].id
+        upper = lower
+
+
+def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
+    if None in (run.tree.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
+        return False
+    return bool(_stamp(run, relative) == row.stamp)
+
+
+def _stamp(run: Run, relative: str) -> int | None:
+    try:
+        return run.tree.stamp(relative)
+    except OSError:
+        return None
+
+
+class _Findings:
+    """What is wrong, collected; and, when asked, taken back at once."""
+
+    def __init__(self, run: Run, options: Options) -> None:
+        self._run = run
+        self._options = options
+        self.problems: list[Problem] = []
+        self._broken_pages: set[int] = set()
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems in and say so at once."""
+        for problem in problems:
+            self.problems.append(problem)
+            self._run.reporter.problem(Stage.VERIFY, problem)
+
+    def take(self, batch: Sequence[tuple[Row[Any], Checked]]) -> None:
+        """Judge some results; note what is right, take back what is not."""
+        run = self._run
+        right: list[dict[str, Any]] = []
+        wrong: list[tuple[Row[Any], Checked, Problem]] = []
+        for row, result in batch:
+            problem = judge(row, result)
+            if problem is None:
+                right.append({"id": row.id, "proven_at": run.now, "stamp": result.stamp})
+            else:
+                wrong.append((row, result, problem))
+        of_others = spellings.let_go(run, (row for row, _, _ in wrong))
+        wrong = [each for each in wrong if each[0].id not in of_others]
+        with run.catalog.write() as connection:
+            files.change(connection, right)
+        size = sum(result.size for _, result in batch)
+        run.count(bytes_checked=size)
+        run.reporter.advance(Stage.VERIFY, things=len(batch), size=size)
+        self.add(problem for _, _, problem in wrong)
+        if self._options.repair and wrong:
+            seen = {row.id: result for row, result, _ in wrong}
+            takeback.take_back(self._run, [(row, p) for row, _, p in wrong], seen)
+
+    def pages(self, is_late: Callable[[], bool]) -> None:
+        """Compare every page with what the catalog says, as long as it is not late."""
+        for problem, project_id in sightings.differing(
+            self._run, is_late, quick=self._options.quick
+        ):
+            self.add([problem])
+            if project_id is not None:
+                self._broken_pages.add(project_id)
+
+    def repair(self, repair: Callable[[Run], None]) -> None:
+        """Fetch and publish again what was taken back; what is still wrong stays a problem."""
+        run = self._run
+        with run.catalog.write() as connection:
+            projects.touch(connection, self._broken_pages)
+            # What was damaged on its way here may be the upstream's page.
+            doubts.look_at_refused(connection, run.now, run.now)
+            doubts.look_at_bad(connection, None)
+        root.expire(run)
+        try:
+            repair(run)
+        finally:
+            self._forget_mended()
+
+    def _forget_mended(self) -> None:
+        run = self._run
+        good: set[tuple[str, str]] = set()
+        bare: set[tuple[str, str]] = set()  # without their attestations
+        with run.catalog.read() as connection:
+            for names in projects.chunks(sorted({problem.project for problem in self.problems})):
+                good |= files.proven_names(connection, names)
+                bare |= files.unattested_names(connection, names)
+            said = runs.failures_of(connection, run.id)
+        ours = foreign.ours(run, self.problems)
+        still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
+        run.count(repaired=len(self.problems) - len(still))
+        # One failure of a file is told: what is in the way, since somebody can move that.
+        blocked = {(row.project, row.file) for row in said if row.reason in _IN_THE_WAY}
+        self.problems = [p for p in still if not p.file or (p.project, p.file) not in blocked]
+
+
+def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str, str]]) -> bool:
+    """Whether a repair has mended it, given the files that are proven now, or lack attestations."""
+    if problem.reason is Reason.PAGE_DIFFERS:
+        return True
+    file = (problem.project, problem.file)
+    if problem.reason is Reason.PROVENANCE_MISMATCH and file in bare:
+        return False
+    return problem.reason in TAKEN_BACK and file in good
+
+
+def judge(row: Row[Any], result: Checked) -> Problem | None:
+    """Return what is wrong with the bytes of a held file, or None."""
+    name = row.filename
+    if result.problem is not None and result.problem.reason not in _MENDED_BY_FETCHING:
+        return msgspec.structs.replace(result.problem, project=row.project, file=name)
+    if result.problem is not None:
+        reason = result.problem.reason
+        text = f"is not where it was put ({result.problem.message})"
+        if reason is Reason.UNREADABLE:
+            text = f"its bytes are lost ({result.problem.message})"
+    elif result.size < row.size:
+        reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
+    elif result.digests["sha256"] != row.sha256.hex():
+        reason = Reason.DIGEST_MISMATCH
+        text = f"was verified with sha256 {row.sha256.hex()}, and is {result.digests['sha256']} now"
+    elif row.metadata_sha256 and result.sidecar_sha256 != row.metadata_sha256.hex():
+        reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
+    elif row.provenance_sha256 and result.provenance_sha256 != row.provenance_sha256.hex():
+        reason, text = Reason.PROVENANCE_MISMATCH, "its attestations are lost or altered"
+    else:
+        return None
+    return Problem(
+        reason, f"{name}: {text}; 'pypimirror verify --repair' mends it", row.project, name, row.url
+    )

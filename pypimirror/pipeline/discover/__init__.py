@@ -1,0 +1,1 @@
+"""Discover: which projects have changed, and what their pages say now."""

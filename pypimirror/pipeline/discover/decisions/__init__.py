@@ -1,0 +1,1 @@
+"""Discover, decisions: what a page means for the catalog."""

@@ -1,0 +1,73 @@
+"""What leaves the selection because of what the upstream says, and not of the configuration.
+
+The rules, for a file that is here, is offered still, and is not selected:
+
+1. What would be selected by what was said of it before leaves for its claims (`claims`): the
+   deletion guard counts it.
+2. What would be selected if nothing were offered that is not here yet leaves for what is new. Where
+   some of that is selected, as with `latest`, it takes the place of what leaves (`replaced`), which
+   stays until each selected release has a file here: else a release that nobody can fetch would
+   leave a page without any. Where none of it is, as with `max_versions`, what is left is nothing:
+   that is a claim as any other.
+3. All else leaves by the configuration, or in the course of time (`selection`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import OPEN, PROVEN, Cause, State
+from pypimirror.domain.filenames import version_text
+from pypimirror.domain.model import File, ProjectName, ProjectPage
+from pypimirror.pipeline.discover.decisions.held import HeldFile, as_before
+from pypimirror.pipeline.run import Run
+from pypimirror.select.metadata import Metadata
+
+#: States of files that pages have.
+_THERE = PROVEN | {State.LINKED}
+
+
+def of_page(
+    run: Run,
+    page: ProjectPage,
+    held: Mapping[str, HeldFile],
+    selected: Sequence[bool],
+    about: Mapping[str, Metadata],
+) -> dict[str, Cause]:
+    """Return the causes of files that are lost by a page; `about` is what was read of them before.
+
+    `selected` goes with `page.files`.
+    """
+    chosen = {file.filename for file, is_in in zip(page.files, selected, strict=True) if is_in}
+    out = {f.filename for f in page.files if f.filename not in chosen and f.filename in held}
+    if not out:
+        return {}
+
+    def taken(offered: Sequence[File]) -> set[str]:
+        choice = run.selection.choose(ProjectName(page.project), offered, run.now, about)
+        return {f.filename for f, is_in in zip(offered, choice.selected, strict=True) if is_in}
+
+    before = as_before(page, held).files
+    lost = dict.fromkeys(out & taken(before), Cause.CLAIMS)
+    there = [f for f in before if f.filename in held and held[f.filename].state in _THERE]
+    if len(there) < len(before):
+        newcomers = {f.filename for f in before} - {f.filename for f in there}
+        cause = Cause.CLAIMS if newcomers.isdisjoint(chosen) else Cause.REPLACED
+        lost = dict.fromkeys(out & taken(there), cause) | lost
+    return lost
+
+
+def waiting(run: Run, project_ids: Iterable[int]) -> set[int]:
+    """Return those of these projects of which a selected release has no file here yet."""
+    here: dict[int, set[str | None]] = defaultdict(set)
+    due: dict[int, set[str | None]] = defaultdict(set)
+    with run.catalog.read() as connection:
+        names = {row.id: row.name for row in projects.get(connection, sorted(set(project_ids)))}
+        for file in files.of_projects(connection, list(names)) if names else ():
+            if file.gone is None and (file.state in _THERE or file.state in OPEN):
+                found = here if file.state in _THERE else due
+                project = names[file.project_id]
+                found[file.project_id].add(version_text(file.filename, project))
+    return {number for number in due if due[number] - here[number]}

@@ -1,0 +1,376 @@
+"""Discover: which projects may have changed, and what their pages say.
+
+`look_for_changes` marks projects whose pages must be asked for: those that are named, or those
+that the upstreams' lists show as changed. `discover` asks for the pages of a batch, in the order
+of the upstreams, and writes what `decide` makes of them into the catalog.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from pypimirror.catalog.queries import doubts, files, leaving, projects, runs
+from pypimirror.catalog.states import Cause
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.model import (
+    Claim,
+    Problem,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    Reason,
+    Stage,
+)
+from pypimirror.download.protocol import FetchPage
+from pypimirror.pipeline import backoff, retry, standing
+from pypimirror.pipeline.discover import acceptance, alternates, metadata, pages, seen, sources
+from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.decisions import keep, losses, replacing
+from pypimirror.pipeline.discover.decisions.decide import Decision, Terms, decide, to_json
+from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
+from pypimirror.pipeline.discover.links import elsewhere
+from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
+from pypimirror.pipeline.run import Run
+
+#: Pages whose consequences go into the catalog in one transaction, and the files that all of them
+#: may have: a page of 64 MiB has a million, and takes half a gigabyte in memory.
+_COMMIT = 200
+_FILES = 20_000
+
+#: Reasons that speak of the upstream as a whole rather than of one page.
+_OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
+
+
+def look_for_changes(run: Run) -> None:
+    """Mark the projects whose pages must be asked for."""
+    run.begin(Stage.DISCOVER, None)
+    trust.look_again(run)
+    keep.follow(run)
+    if run.retry is not None and not run.retry.whole:
+        retry.mark(run, run.retry)
+        return
+    acceptance.apply(run)
+    if run.names is None:
+        standing.wake(run)
+        lists.drop_deselected(run)
+    if run.names is None and run.selection.needs_list:
+        lists.compare(run)
+        lists.recheck(run)
+    names = run.names if run.names is not None else run.selection.named
+    with run.catalog.write() as connection:
+        projects.ensure(connection, names)
+        projects.to_look(connection, names)
+        projects.choose_again(connection, run.now)
+        projects.ask_again(connection)
+    if run.names is not None or not run.selection.needs_list:
+        run.count(projects_seen=len(names))
+
+
+def discover(run: Run, ids: Sequence[int]) -> None:
+    """Ask for the pages of these projects that must be looked at."""
+    with run.catalog.write() as connection:
+        rows = [row for row in projects.get(connection, ids) if row.look]
+        doubtful = doubts.doubtful(connection, [row.id for row in rows])
+        runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
+    run.begin(Stage.DISCOVER, len(rows))
+    if run.is_cut_off(rows) or not rows:
+        return
+    outages = []
+    asked_again: set[int] = set()
+    # A project that an upstream does not have is asked for at the next one.
+    asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
+    while asked:
+        missing: list[tuple[Row[Any], int]] = []
+        absent: list[Row[Any]] = []
+        for chunk in _chunks(_ask(run, asked, doubtful)):
+            number = len(chunk)
+            problems = _take(run, chunk, missing, absent)
+            outages += problems
+            run.failed(Stage.DISCOVER, problems)
+            run.reporter.advance(Stage.DISCOVER, things=number)
+        again = misses.elsewhere(run, absent, asked_again)
+        found = {row.id for row, _ in again}
+        misses.settle(run, [row for row in absent if row.id not in found])
+        asked = missing + again
+    if outages and not run.answered:
+        run.unreachable = lists.unreachable(run, outages[0])
+
+
+def _take(
+    run: Run,
+    chunk: list[Answer],
+    missing: list[tuple[Row[Any], int]],
+    absent: list[Row[Any]],
+) -> list[Problem]:
+    """Take in answers, and forget them; return what failed, and add what is not there."""
+    problems = []
+    read = []
+    for answer in chunk:
+        row, position, problem = answer.row, answer.position, answer.result.problem
+        if problem is None or problem.reason not in _OUTAGE:
+            run.answered = True
+        if problem is None:
+            read.append(answer)
+        elif problem.reason is not Reason.MISSING:
+            problems.append(msgspec.structs.replace(problem, project=row.name))
+        elif (further := _next_upstream(run, row, position)) is not None:
+            missing.append((row, further))
+        else:
+            absent.append(row)
+    _apply(run, read)
+    chunk.clear()  # it may be large, and whoever asks for the next still has it in hand
+    return problems
+
+
+def _first_upstream(run: Run, row: Row[Any]) -> int:
+    """Where to begin: at the upstream whose list has the project, else at the first."""
+    owners = run.selection.owners(ProjectName(row.name))
+    if row.name not in run.listed:
+        return owners[0]
+    upstreams = run.config.upstream
+    # One without a list may have it, too, and comes first where it stands first.
+    may = {row.upstream, *run.listings.without}
+    return next((i for i in owners if upstreams[i].name in may), owners[0])
+
+
+def _next_upstream(run: Run, row: Row[Any], position: int) -> int | None:
+    """Where to ask for a project that the upstream at `position` does not have."""
+    owners = run.selection.owners(ProjectName(row.name))
+    return next((further for further in owners if further > position), None)
+
+
+def _ask(
+    run: Run, asked: Sequence[tuple[Row[Any], int]], doubtful: Collection[int]
+) -> Iterator[Answer]:
+    by_id = {row.id: (row, position) for row, position in asked}
+    jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
+    failed = []
+    for result in pages.ask(run, jobs):
+        answer = Answer(*by_id[result.id], result)
+        if result.problem is None or result.problem.reason is Reason.MISSING:
+            yield answer
+        else:
+            failed.append(answer)
+        del answer, result  # not held while the next one comes
+    yield from alternates.instead(run, failed)
+
+
+def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> FetchPage:
+    """Return the job that asks for a page, by the validators of the one that was read last.
+
+    Not where something contradicts that page, or it was read too long ago
+    (`pipeline.discover.lists.trust`).
+    """
+    upstream = run.config.upstream[position]
+    # Only a page that was read from this upstream, under this selection, may be "not modified".
+    same = (
+        row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
+    )
+    candidates = listings.of_row(run, upstream, row)
+    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name, candidates)
+    is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
+    if not same or is_over or is_doubtful:
+        return job
+    if trust.is_contradicted(row, run.listed.get(row.name)):
+        return job
+    return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
+
+
+def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
+    """Cut what arrives into pieces that are few, and together not large."""
+    chunk: list[Answer] = []
+    held = 0
+    for answer in answers:
+        chunk.append(answer)
+        held += len(answer.result.page.files) if answer.result.page is not None else 0
+        del answer
+        if len(chunk) == _COMMIT or held >= _FILES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def _apply(run: Run, read: Sequence[Answer]) -> None:
+    """Write what pages say into the catalog, in one transaction."""
+    if not read:
+        return
+    changed = {
+        row.id: (position, result.page)
+        for row, position, result, _ in read
+        if result.page is not None and not seen.is_unchanged(run, row, position, result)
+    }
+    held = _held(run, list(changed))
+    belied: dict[int, list[Problem]] = {}
+    for i, (position, page) in changed.items():
+        page, belied[i] = believed(page, held[i])
+        changed[i] = position, page
+    known = metadata.of_answers(run, read, changed)
+    pooled = sources.pool(run, changed)
+    with run.catalog.write() as connection:
+        values: list[dict[str, Any]] = []
+        decisions: dict[int, Decision] = {}
+        terms = {
+            row.id: _terms(run, run.config.upstream[position], place)
+            for row, position, _, place in read
+        }
+        replaced = (
+            (row.name, replacing.number(changed[i][1], held[i], pooled.claims[i], terms[i]))
+            for row, _, _, _ in read
+            if (i := row.id) in changed
+        )
+        lets_go = replacing.is_allowed(run, connection, replaced)
+        for row, position, result, place in read:
+            if row.id not in changed:
+                # Only its own upstream knows whether a page is still the newest.
+                values.append(
+                    seen.unchanged_values(run, row, position, result)
+                    | ({"look": True} if place else {})
+                )
+                continue
+            page = changed[row.id][1]
+            upstream = run.config.upstream[position]
+            decision, columns = _read_page(
+                run,
+                row,
+                upstream,
+                replace(terms[row.id], lets_go=lets_go),
+                place,
+                page,
+                held[row.id],
+                pooled.claims[row.id],
+                known.get(row.id),
+            )
+            decision.refused.extend(belied[row.id])
+            decisions[row.id] = decision
+            columns |= seen.identity(run, row, position, result)
+            if place:
+                columns["look"] = True
+            if row.id in pooled.failed or (row.id in known and known[row.id].failed):
+                # What would have been said is not known: look again, whatever the page says.
+                columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
+            values.append({"id": row.id, **columns})
+        projects.change(connection, values)
+        seen.note_serials(run, connection, read, decisions)
+        _store(run, connection, decisions)
+    for decision in decisions.values():
+        for problem in decision.refused:
+            run.reporter.problem(Stage.DISCOVER, problem)
+    run.failed(Stage.DISCOVER, pooled.failed.values())
+    metadata.report(run, known.values())
+
+
+def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, HeldFile]]:
+    """Return by project and name what the catalog has. Nobody else changes it meanwhile."""
+    held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
+    if ids:
+        with run.catalog.read() as connection:
+            for file in files.of_projects(connection, ids):
+                held[file.project_id][file.filename] = HeldFile.of(file)
+    return held
+
+
+def _terms(run: Run, upstream: UpstreamSection, place: str) -> Terms:
+    """Return what counts for a page of one of the upstream's places."""
+    believed = next((u.name for u in run.config.upstream if u.authoritative), None)
+    return Terms(
+        owner=place or upstream.name,
+        authoritative=place if place and upstream.authoritative else believed,
+        replace_changed=run.config.verify.on_changed == "replace",
+        keep=run.config.delete.keep,
+    )
+
+
+def _read_page(
+    run: Run,
+    row: Row[Any],
+    upstream: UpstreamSection,
+    terms: Terms,
+    place: str,
+    page: ProjectPage,
+    held: dict[str, HeldFile],
+    pooled: Mapping[str, Sequence[Claim]],
+    known: metadata.Known | None,
+) -> tuple[Decision, dict[str, Any]]:
+    """Decide on a page, of one of the upstream's places; return that and the new columns."""
+    about = known.files if known is not None else {}
+    choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
+    selected = pages.limited(page, choice.selected, upstream.newest)
+    before = metadata.before(row.facts, held, about)
+    lost = losses.of_page(run, page, held, selected, before)
+    unwanted = keep.unwanted(run, row.name, page.files, held, before)
+    if known is not None and known.undecided:
+        # Where releases are counted, one that is not known could be in the place of any other.
+        waits = known.undecided
+        if upstream.newest or run.selection.counts(ProjectName(row.name)):
+            waits = {file.filename for file in page.files}
+        selected = [
+            is_in if file.filename not in waits else _is_in(held.get(file.filename))
+            for file, is_in in zip(page.files, selected, strict=True)
+        ]
+    locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}
+    links = elsewhere.links(run, upstream, place, page, selected, held)
+    decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
+    if known is not None:
+        decision.refused.extend(known.refused)
+    decision.refused.extend(misses.unmet(run, upstream, page, held))
+    for warning in page.warnings:
+        run.reporter.note("warning", f"{row.name}: {warning}")
+    active = page.status is ProjectStatus.ACTIVE
+    return decision, {
+        "upstream": upstream.name,
+        "api_version": ".".join(map(str, page.api_version)),
+        "status": None if active else page.status.value,
+        "status_reason": page.status_reason,
+        "versions": to_json(pages.versions(page, selected)),
+        "extra": to_json(page.extra),
+        "selection": run.selection.digest,
+        "choice_until": choice.until,
+        "facts": known.column if known is not None else None,
+        "gone": None,
+        "kept": None,
+        "dirty": True,
+    }
+
+
+def _is_in(held: HeldFile | None) -> bool:
+    """Whether a file is selected so far."""
+    return held is not None and held.gone is None
+
+
+def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:
+    """Write decisions, all of them in a few statements."""
+    new = [
+        {"project_id": project_id, **row}
+        for project_id, decision in decisions.items()
+        for row in decision.new
+    ]
+    files.add(connection, new, run.id)
+    files.change(connection, (row for d in decisions.values() for row in d.changed))
+    anew = (i for d in decisions.values() for i in d.anew)
+    files.change(connection, ({"id": i, **backoff.CLEAN} for i in anew))
+    leaving.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
+    for cause in Cause:
+        ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]
+        leaving.set_gone(connection, ids, cause)
+    targets = {target for d in decisions.values() for target in d.moved}
+    for target in targets:
+        moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]
+        files.move(connection, target, moved, run.id)
+    left = (i for d in decisions.values() for i in d.left)
+    files.change(connection, ({"id": i, "withdrawn_at": run.now} for i in left))
+    projects.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
+    run.count(
+        projects_changed=sum(
+            1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back
+        ),
+        files_found=sum(d.found for d in decisions.values()),
+        files_linked=sum(d.linked for d in decisions.values()),
+        files_reused=sum(d.reused for d in decisions.values()),
+    )

@@ -1,0 +1,155 @@
+"""Discover, the part on links that lead further: one level of linked pages, and downloads whose
+names only their answers tell.
+
+Which hosts may be asked is the engine's business: a page that `hosts` does not allow is left out
+with a note, since it is the configuration that leaves it out. A page that is not there offers
+nothing. Any other failure leaves open what the page offers, so that nothing may be taken for
+gone for its sake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.model import Download, File, LinkPage, Problem, Reason
+from pypimirror.download.protocol import FetchLinks, LinksResult
+from pypimirror.pipeline.discover import amounts
+from pypimirror.pipeline.run import Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A page whose links are followed, by its address."""
+
+    remote: str  #: the place that it came from: an upstream, or one of its alternates
+    upstream: UpstreamSection
+    url: str
+    page: LinkPage
+
+
+@dataclass
+class Found:
+    """What the links of one page led to."""
+
+    files: list[File] = field(default_factory=list)  #: one for each link
+    refused: list[Problem] = field(default_factory=list)  #: links that cannot be used
+    failed: list[Problem] = field(default_factory=list)  #: what could not be asked
+
+
+def follow(run: Run, starts: Sequence[Start]) -> list[Found]:
+    """Follow the links of pages, of all of them at once; return what each led to, in order."""
+    found = [Found() for _ in starts]
+    downloads: list[list[Download]] = []
+    pages: list[tuple[int, str]] = []
+    for number, start in enumerate(starts):
+        downloads.append(_allowed_downloads(start))
+        allowed = [url for url in start.page.pages if _may_follow(start, url)]
+        pages.extend((number, url) for url in _bounded(run, start, allowed, "pages"))
+    for (number, url), result in _ask(run, starts, pages, name_only=False):
+        if _failed(run, starts[number], result, found[number]):
+            continue
+        if result.filename:
+            found[number].files.append(File(result.filename, url))
+        if result.page is not None:
+            found[number].files.extend(result.page.files)
+            found[number].refused.extend(result.page.problems)
+            downloads[number].extend(_allowed_downloads(starts[number], result.page))
+    names: dict[tuple[int, str], Download] = {}
+    for number, start in enumerate(starts):
+        unique = list({download.url: download for download in downloads[number]}.values())
+        for download in _bounded(run, start, unique, "downloads"):
+            names[number, download.url] = download
+    for key, result in _ask(run, starts, list(names), name_only=True):
+        number, url = key
+        if not _failed(run, starts[number], result, found[number]) and result.filename:
+            found[number].files.append(File(result.filename, url, names[key].digests))
+    return found
+
+
+def _allowed_downloads(start: Start, page: LinkPage | None = None) -> list[Download]:
+    page = page or start.page
+    return [download for download in page.downloads if _may_follow(start, download.url)]
+
+
+def _may_follow(start: Start, url: str) -> bool:
+    """Whether the configuration asks for what is linked, hosts apart."""
+    if start.upstream.follow_external:
+        return True
+    return urlsplit(url).netloc.lower() == urlsplit(start.url).netloc.lower()
+
+
+def _bounded(run: Run, start: Start, links: Sequence[T], what: str) -> Sequence[T]:
+    limit = start.upstream.max_links
+    if len(links) > limit:
+        run.reporter.note(
+            "warning",
+            f"{start.upstream.name}: {start.url} links to {len(links)} {what}, and only the first "
+            f"{limit} are looked at; raise max_links of the [[upstream]] for more",
+        )
+    return links[:limit]
+
+
+def _ask(
+    run: Run,
+    starts: Sequence[Start],
+    links: Sequence[tuple[int, str]],
+    *,
+    name_only: bool,
+) -> Iterator[tuple[tuple[int, str], LinksResult]]:
+    """Ask for linked things, each once; yield the answers in the order of the links."""
+    asked = list(dict.fromkeys((starts[number].remote, url) for number, url in links))
+    jobs = (FetchLinks(n, *place, name_only=name_only) for n, place in enumerate(asked))
+    answers: dict[tuple[str, str], LinksResult] = {}
+    left = amounts.MOST_LINKS
+    for result in amounts.ask(run, jobs, partial(_fetch, run)) if asked else ():
+        size = _number_of(result.page) if result.page is not None else 0
+        is_held = size <= left
+        left -= size if is_held else 0
+        place = asked[result.id]
+        answers[place] = result if is_held else _too_many(result, place[1])
+    for number, url in links:
+        yield (number, url), answers[starts[number].remote, url]
+
+
+def _fetch(run: Run, jobs: Iterable[FetchLinks]) -> Iterator[LinksResult]:
+    for result in run.fetch(jobs):
+        assert isinstance(result, LinksResult)
+        yield result
+
+
+def _number_of(page: LinkPage) -> int:
+    return sum(map(len, (page.files, page.problems, page.pages, page.downloads)))
+
+
+def _too_many(result: LinksResult, url: str) -> LinksResult:
+    """Return the answer that stands for one whose links are more than are held."""
+    message = (
+        f"{url} was not taken in: with it, the linked pages would have more than "
+        f"{amounts.MOST_LINKS} links. Lower max_links of the [[upstream]]."
+    )
+    return LinksResult(result.id, problem=Problem(Reason.TOO_LARGE, message, url=url))
+
+
+def _failed(run: Run, start: Start, result: LinksResult, found: Found) -> bool:
+    """Whether there is no answer; what that means goes into `found`."""
+    problem = result.problem
+    if problem is None:
+        return False
+    if problem.reason in (Reason.HOST_NOT_ALLOWED, Reason.MISSING):
+        run.reporter.note("info", f"{start.upstream.name}: {start.url}: {problem.message}")
+    else:
+        message = (
+            f"{start.url} links to something that cannot be read: {problem.message} What it "
+            "offered before stays as it is"
+        )
+        found.failed.append(msgspec.structs.replace(problem, message=message))
+    return True

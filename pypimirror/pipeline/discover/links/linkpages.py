@@ -1,0 +1,141 @@
+"""Discover, the part on upstreams of `kind = "links"`: one page of links for many projects.
+
+Such a page is read once in a run, with the pages that it links to, and its files are sorted by
+project. From there on each project has a `ProjectPage` like any other upstream's, so that the
+rules on owners, claims and removals are the same. A page that cannot be read says nothing: not
+that its projects are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.model import (
+    ListedProject,
+    Problem,
+    ProjectList,
+    ProjectPage,
+    Reason,
+    Stage,
+)
+from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
+from pypimirror.pipeline.discover.links.linked import Found, Start, follow
+from pypimirror.pipeline.discover.links.reading import Reading
+from pypimirror.pipeline.run import Run
+from pypimirror.upstream.grouping import project_of
+
+_EXAMPLES = 3
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading:
+    """Read the page of links at a place, name and address, of an upstream; once in a run."""
+    name, url = place
+    if name not in run.link_pages:
+        run.link_pages[name] = _read(run, upstream, name, url)
+    return run.link_pages[name]
+
+
+def listing(
+    run: Run, upstream: UpstreamSection, place: tuple[str, str]
+) -> tuple[ListResult, ProjectList | None]:
+    """Return the projects of the page of links at a place of an upstream, as a project list.
+
+    It has no serials: each project that is looked at tells by its digest whether it has changed,
+    which costs no request.
+    """
+    reading = read(run, upstream, place)
+    if reading.problem is not None:
+        return ListResult(0, problem=reading.problem), None
+    names = sorted({*reading.by_project, *reading.refused})
+    return ListResult(0), ProjectList([ListedProject(name) for name in names])
+
+
+def answer(run: Run, upstream: UpstreamSection, job: FetchPage) -> PageResult:
+    """Answer a job for a project's page from the upstream's page of links."""
+    reading = read(run, upstream, (job.remote, job.url))
+    if reading.problem is not None:
+        return job.failed(msgspec.structs.replace(reading.problem, project=job.project))
+    page = reading.page(job.project)
+    if page is None:
+        reason, message = Reason.MISSING, f"{job.url} has no files of {job.project}"
+        if reading.partial:  # it may have some all the same
+            reason = Reason.BAD_PAGE
+            message = f"{job.url}: what it links to of {job.project} could not be read"
+        return job.failed(Problem(reason, message, job.project, url=job.url))
+    return PageResult(job.id, page=page, digest=page_digest(page))
+
+
+def page_digest(page: ProjectPage) -> str:
+    """Identify what a page says, where it was put together from several."""
+    return hashlib.sha256(_encode(page)).hexdigest()
+
+
+def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading:
+    (result,) = run.fetch([FetchLinks(0, remote, url)])
+    assert isinstance(result, LinksResult)
+    if result.problem is not None:
+        problem = result.problem
+        if problem.reason is Reason.MISSING:  # of the page itself, not of any project
+            problem = msgspec.structs.replace(problem, reason=Reason.HTTP_STATUS)
+        return Reading(problem)
+    if result.page is None:
+        return Reading(_no_links(url, "it is no HTML page"))
+    (found,) = follow(run, [Start(remote, upstream, result.url, result.page)])
+    reading = Reading(partial=bool(found.failed))
+    reading.own = {file.filename for file in result.page.files}
+    _sort(run, reading, upstream, result, found)
+    if not reading.by_name and not reading.refused:
+        if found.failed:
+            return Reading(found.failed[0])
+        # Taking a login or an error page for an empty one would withdraw everything.
+        return Reading(_no_links(url, "neither it nor a page that it links to has links to files"))
+    run.failed(
+        Stage.DISCOVER,
+        # The file's place in the record is taken by the address: there is one line for each.
+        (msgspec.structs.replace(problem, file=problem.url) for problem in found.failed),
+    )
+    return reading
+
+
+def _no_links(url: str, fault: str) -> Problem:
+    message = f"{url}: {fault}; what was mirrored from it stays as it is"
+    return Problem(Reason.BAD_PAGE, message, url=url)
+
+
+def _sort(
+    run: Run, reading: Reading, upstream: UpstreamSection, result: LinksResult, found: Found
+) -> None:
+    """Put every link with its project."""
+    assert result.page is not None
+    named = frozenset(run.selection.named) | frozenset(run.names or ())
+    unclear: list[str] = []
+    for file in (*result.page.files, *found.files):
+        project = project_of(file.filename, named)
+        if project is None:
+            unclear.append(file.filename)
+        else:
+            reading.by_project[project].append(file)
+            reading.by_name[file.filename].append(file)
+    for problem in (*result.page.problems, *found.refused):
+        project = project_of(problem.file, named)
+        if project is None:
+            unclear.append(problem.file or problem.url)
+        else:
+            reading.refused[project].append(problem)
+    if unclear:
+        _tell_unclear(run, upstream, unclear)
+
+
+def _tell_unclear(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> None:
+    shown = ", ".join(repr(printable(name, 60)) for name in names[:_EXAMPLES])
+    run.reporter.note(
+        "warning",
+        f"{upstream.name}: {len(names)} links lead to files whose names do not tell their "
+        f"project, and are left out: {shown}{', …' if len(names) > _EXAMPLES else ''}",
+    )

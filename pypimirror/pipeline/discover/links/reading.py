@@ -1,0 +1,54 @@
+"""What one page of links offers: a value. `links.linkpages` makes it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pypimirror.domain.filenames import check_filename
+from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage
+from pypimirror.upstream.checks import Collector
+
+
+@dataclass
+class Reading:
+    """What a page of links offers, or why that is not known."""
+
+    problem: Problem | None = None
+    partial: bool = False  #: a linked page could not be read
+    by_project: dict[ProjectName, list[File]] = field(default_factory=lambda: defaultdict(list))
+    by_name: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
+    own: set[str] = field(default_factory=set)  #: names that the page itself links
+    refused: dict[ProjectName, list[Problem]] = field(default_factory=lambda: defaultdict(list))
+
+    def page(self, project: str) -> ProjectPage | None:
+        """Return what is offered of a project; None for nothing."""
+        name = ProjectName(project)
+        if name not in self.by_project and name not in self.refused:
+            return None
+        collected = Collector(project)
+        for problem in self.refused.get(name, ()):
+            collected.refuse_for(msgspec.structs.replace(problem, project=project))
+        for file in self.by_project.get(name, ()):
+            if fault := check_filename(file.filename, project):
+                collected.refuse_for(fault)
+            else:
+                collected.add(file)
+        files = collected.files
+        return ProjectPage(
+            project,
+            project,
+            files=files,
+            problems=collected.problems,
+            external=tuple(file.filename for file in files if file.filename not in self.own),
+            partial=self.partial,
+        )
+
+    def offer(self, project: str, filename: str) -> File | None:
+        """Return what is offered under one name that is known to be a project's."""
+        collected = Collector(project)
+        for file in self.by_name.get(filename, ()):
+            collected.add(file)
+        return collected.files[0] if collected.files else None

@@ -1,0 +1,364 @@
+"""Discover, the part on whole lists: what the upstreams' project lists say has changed.
+
+A list says what to look at, never what to remove: a project that is missing from it is asked for
+by name first, because a quarantined one vanishes from the list and not from its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from packaging.utils import canonicalize_name
+from sqlalchemy import Connection
+
+from pypimirror.catalog.queries import projects
+from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.states import Cause
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.model import Problem, ProjectList, ProjectName, Reason
+from pypimirror.download.protocol import ListResult
+from pypimirror.pipeline.discover.lists import asking, listings, trust
+from pypimirror.pipeline.run import Run
+from pypimirror.select.entries import Entry
+
+_SELECTION_MARK = "selection"
+
+#: What keeps this machine from reading a list, whatever the upstream answers.
+_OWN_FAULTS = frozenset({Reason.DISK, Reason.FOREIGN, Reason.WORKER})
+_ABSENT: Any = object()
+
+#: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have
+#: every run start what fetches pages.
+_SHARES = 50
+
+
+def drop_deselected(run: Run) -> None:
+    """Mark as gone what a changed selection leaves out, and look again at what it lets in."""
+    with run.catalog.read() as connection:
+        if projects.get_mark(connection, _SELECTION_MARK) == run.selection.digest:
+            return
+        dropped = [
+            number
+            for number, name, gone in projects.names(connection)
+            if gone != Cause.SELECTION and not run.selection.project(name)
+        ]
+    with run.catalog.write() as connection:
+        projects.deselect(connection, dropped)
+        # What it lets in is in lists that were read before: they must be read again.
+        projects.forget_lists(connection)
+        projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
+
+
+def recheck(run: Run) -> None:
+    """Mark the share of unchanged projects whose turn it is to be asked for all the same.
+
+    Some changes show in no list: archiving a project leaves its serial as it is.
+    """
+    for upstream in run.config.upstream:
+        interval = upstream.recheck.total_seconds()
+        if not interval:
+            continue
+        name = _recheck_mark(upstream)
+        with run.catalog.read() as connection:
+            # Time counts from the first run on, which asks for all anyhow.
+            passed = run.now - float(projects.get_mark(connection, name) or "inf")
+            share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
+        if 0 <= passed < interval / _SHARES:
+            continue
+        if share or passed < 0:  # as it also is where the clock was set back
+            with run.catalog.write() as connection:
+                projects.check_again(connection, upstream.name, share)
+                projects.set_mark(connection, name, str(run.now))
+
+
+def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
+    """Yield for each upstream when the next share of its projects is to be asked for.
+
+    And when its list is to be read whole, whatever its validators say.
+    """
+    for upstream in run.config.upstream:
+        known = projects.get_list(connection, upstream.name)
+        if known is not None and known.read_at is not None:
+            yield trust.ends_at(known.read_at, trust.LIST_TRUST, upstream.name)
+        if interval := upstream.recheck.total_seconds():
+            began = float(projects.get_mark(connection, _recheck_mark(upstream)) or "-inf")
+            yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
+
+
+def _recheck_mark(upstream: UpstreamSection) -> str:
+    return f"recheck {upstream.name}"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What came of asking an upstream for its list."""
+
+    upstream: UpstreamSection
+    position: int
+    #: The serials in its list, by project; None where it was not read.
+    serials: dict[ProjectName, int | None] | None
+    #: It said that the list is what it was.
+    is_unchanged: bool
+    #: It gave another list than the validators say that it had before.
+    is_moved: bool
+    #: It answers, and has no list: it is asked by name.
+    has_none: bool
+    #: A name that is new may be taken for this upstream's: not while an earlier one's list is
+    #: unknown, which may have that name.
+    new_ones: bool
+
+    def may_own(self, run: Run, name: ProjectName) -> bool:
+        """Whether a name in its list is selected, and not reserved for another upstream."""
+        return run.selection.project(name) and self.position in run.selection.owners(name)
+
+
+@dataclass
+class _Found:
+    """What lists show."""
+
+    changed: dict[int, list[ProjectName]]  #: by the position of the upstream that has them
+    missing: list[ProjectName]  #: what no list has, to be asked for by name
+    unmatched: list[Entry]  #: globs for which no project was seen
+    seen: int = 0
+
+    def see(self, name: ProjectName) -> None:
+        """Note that some upstream has a project."""
+        self.seen += 1
+        if self.unmatched:
+            self.unmatched = [entry for entry in self.unmatched if not entry.names(name)]
+
+
+def compare(run: Run) -> None:
+    """Read the lists of all upstreams and mark every project that may have changed.
+
+    The lists are held in memory and the catalog is not: it streams past them.
+    """
+    asked: list[_Asked] = []
+    memories: dict[str, dict[str, Any]] = {}  # of the lists that were read now
+    failed: list[tuple[UpstreamSection, Problem]] = []
+    read: list[tuple[int, ListResult, ProjectList]] = []
+    complete = True  # whether all upstreams so far are known to the last project
+    for position, upstream in enumerate(run.config.upstream):
+        known = asking.validators(run, upstream)
+        was_conditional = upstream.kind != "links" and any(known.values())
+        answer, found = asking.fetch(run, upstream)
+        serials = None
+        own = answer.problem is None  # not an alternate's, which may lack what is new
+        has_none = found is None and _has_none(run, upstream, answer)
+        if found is not None:
+            serials = trust.believed(run, upstream.name, _serials(found))
+            done = complete and own and None not in serials.values()
+            memories[upstream.name] = asking.memory(run, answer, found, done=done)
+            read.append((position, answer, found))
+        elif not answer.not_modified and answer.problem is not None:
+            failed.append((upstream, answer.problem))
+        run.listings.read.add(upstream.name)
+        run.answered = run.answered or answer.problem is None or has_none
+        is_moved = found is not None and own and was_conditional
+        asked.append(
+            _Asked(upstream, position, serials, answer.not_modified, is_moved, has_none, complete)
+        )
+        complete = complete and (has_none or (own and (found is not None or answer.not_modified)))
+    if failed and not _go_on_without(run, failed, asked):
+        return
+    if all(one.serials == {} for one in asked):
+        listings.tell_empty(run)
+    shown = _hold_against_catalog(run, asked, complete=complete)
+    if complete:
+        _tell_unmatched(run, shown)
+    _note_places(run, read, shown)
+    with run.catalog.write() as connection:
+        for position, names in shown.changed.items():
+            for chunk in projects.chunks(names):
+                projects.ensure(connection, chunk)
+                projects.to_look(connection, chunk, run.config.upstream[position].name)
+        for one in asked:
+            if _is_silent(one, shown):
+                projects.check_again(connection, one.upstream.name, len(run.listed) + shown.seen)
+        projects.to_look(connection, shown.missing)
+        # With the last of the marks, not before: a list that counts as read is not read again.
+        for name, values in memories.items():
+            projects.set_list(connection, name, **values)
+            projects.set_mark_once(connection, _listed_mark(name), "")
+    run.count(projects_seen=shown.seen)
+
+
+def _tell_unmatched(run: Run, shown: _Found) -> None:
+    """Say which globs mean no project at all, as they do where something is misspelt."""
+    for entry in shown.unmatched:
+        text = (
+            f"{entry.source}: {entry.text!r} matches no project in the lists of "
+            f"{', '.join(upstream.name for upstream in run.config.upstream)}; check the spelling"
+        )
+        run.reporter.note("warning", text)
+
+
+def _note_places(
+    run: Run, read: Sequence[tuple[int, ListResult, ProjectList]], shown: _Found
+) -> None:
+    """Note where the lists that were read say that pages are, of projects that are looked at."""
+    for position, answer, found in read:
+        upstream = run.config.upstream[position]
+        looked_at = {*shown.changed[position], *run.selection.named}
+        places = listings.odd_places(upstream, answer, found, looked_at)
+        run.listings.places[upstream.name] = places
+
+
+def _is_silent(one: _Asked, shown: _Found) -> bool:
+    """Whether a list says that something has changed, and not what: rule 3 of
+    `pipeline.discover.lists.trust`.
+
+    What is left in `serials` are projects that nobody here selects: it may be one of them.
+    """
+    if not one.is_moved or one.serials is None or shown.changed[one.position] or shown.missing:
+        return False
+    return not one.serials and shown.seen <= trust.FEW
+
+
+def _serials(found: ProjectList) -> dict[ProjectName, int | None]:
+    """Return the serials of a list by normalised name; of two spellings, the first counts."""
+    serials = {_normalised(entry.name): entry.serial for entry in found.projects}
+    if len(serials) < len(found.projects):
+        serials.clear()
+        for entry in found.projects:
+            serials.setdefault(_normalised(entry.name), entry.serial)
+    return serials
+
+
+def _normalised(name: str) -> ProjectName:
+    """Do what `canonicalize_name` does, without a regular expression for most names."""
+    plain = name.lower().replace("_", "-").replace(".", "-")
+    return ProjectName(canonicalize_name(name) if "--" in plain else plain)
+
+
+def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) -> _Found:
+    """Find what is new, changed or missing; takes the names that the catalog has out of `asked`."""
+    found = _Found({one.position: [] for one in asked}, [], run.selection.globs)
+    read = {one.upstream.name for one in asked if one.serials is not None}
+    configured = {one.upstream.name for one in asked}
+    with run.catalog.read() as connection:
+        for row in projects.known(connection):
+            name = ProjectName(row[0])
+            if _is_owned(run, asked, found, name, row):
+                found.see(name)
+                if row.upstream in run.listings.without:
+                    found.missing.append(name)
+            elif (
+                row.upstream in read or (complete and row.upstream not in configured)
+            ) and not _is_known_to_be_gone(run, row):
+                found.missing.append(name)
+    for one in asked:
+        _take_new(run, one, asked[: one.position], found)
+    return found
+
+
+def _is_known_to_be_gone(run: Run, row: AnyRow) -> bool:
+    """Whether a project that no list has was asked for already."""
+    if row.kept is not None:  # it is here all the same, and another selection may not want it
+        return bool(row.selection == run.selection.digest)
+    return row.gone in (Cause.UPSTREAM, Cause.SELECTION)
+
+
+def _is_owned(
+    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: AnyRow
+) -> bool:
+    """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
+    _, serial, upstream, selection, gone, kept = row
+    owned = False
+    for one in asked:
+        if one.serials is None:
+            same = upstream == one.upstream.name and gone is None
+            owned = owned or (same and (one.is_unchanged or one.has_none))
+            continue
+        stated = one.serials.pop(name, _ABSENT)
+        if stated is _ABSENT or owned:
+            continue
+        same = upstream == one.upstream.name
+        if same and gone is None and selection == run.selection.digest:
+            owned = True  # as it was when its page was read
+            is_changed = stated is None or stated != serial or kept is not None
+        else:
+            owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
+        run.listings.sizes[one.upstream.name] += owned
+        if is_changed:
+            run.listed[name] = stated
+            found.changed[one.position].append(name)
+    return owned
+
+
+def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) -> None:
+    """Note what an upstream lists that neither the catalog has nor an upstream before it."""
+    if one.serials is None or not one.new_ones:
+        return
+    for name, serial in one.serials.items():
+        if any(earlier.serials and name in earlier.serials and earlier.may_own(run, name)
+               for earlier in before):  # fmt: skip
+            continue
+        if one.may_own(run, name):
+            found.see(name)
+            run.listings.sizes[one.upstream.name] += 1
+            run.listed[name] = serial
+            found.changed[one.position].append(name)
+
+
+def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
+    """Whether an upstream has no list; one that had one before is broken instead."""
+    if not upstream.has_list:
+        run.listings.without.add(upstream.name)
+    elif answer.status in listings.NO_LIST:
+        with run.catalog.read() as connection:
+            if projects.get_mark(connection, _listed_mark(upstream.name)) is None:
+                run.listings.without.add(upstream.name)
+    return upstream.name in run.listings.without
+
+
+def _listed_mark(upstream: str) -> str:
+    return f"has a list: {upstream}"
+
+
+def _go_on_without(
+    run: Run, failed: Sequence[tuple[UpstreamSection, Problem]], asked: Sequence[_Asked]
+) -> bool:
+    """Say which lists cannot be read; where nothing can be done without them, that ends the run."""
+    said = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
+    # What is wrong here comes first: with that mended, the others may have no fault at all.
+    first = min((each for _, each in failed), key=lambda each: each.reason not in _OWN_FAULTS)
+    problem = msgspec.structs.replace(first, message=said)
+    is_useful = any(one.serials is not None or one.is_unchanged for one in asked)
+    if is_useful or run.selection.named:
+        # Projects that are named need no list; an upstream that is away does not answer them.
+        listings.tell(run, problem)
+        return True
+    answered = run.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
+    run.unreachable = unreachable(run, problem, answered=answered)
+    run.hindered(run.unreachable)
+    return False
+
+
+def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
+    said = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
+    if upstream.name not in run.listings.without:
+        return said
+    return (
+        f"{said.rstrip('.')}. Globs and an empty select.projects need a list, names do not: name "
+        "its projects in select.projects, and say has_list = false in its [[upstream]]"
+    )
+
+
+def unreachable(run: Run, problem: Problem, *, answered: bool = False) -> Problem:
+    """Return `problem` as the reason why a run cannot work, with the way out."""
+    if problem.reason in _OWN_FAULTS:  # which says nothing about any upstream
+        return problem
+    addresses = ", ".join(upstream.url for upstream in run.config.upstream)
+    what = "no upstream has a project list" if answered else "no upstream answered"
+    return msgspec.structs.replace(
+        problem,
+        message=f"{what} ({addresses}): {problem.message.rstrip('.')}; check the "
+        f"{'address' if answered else 'line'}, or name another index in [[upstream]] url. What "
+        "is published stays as it is",
+        project="",
+        file="",
+    )

@@ -1,0 +1,232 @@
+"""Discover, the part on core metadata: what the selection must know of releases to decide.
+
+Nothing is asked for unless `[select]` names fields of core metadata, and then only of releases
+that nothing else keeps out. The metadata of a release is that of its first wheel, by name, which
+the upstream offers with core metadata; it speaks for the release's other files, sdists included.
+It is taken from what was read for an earlier page, from what this mirror holds, or else from the
+upstream (`<file>.metadata`), bounded and held against the digest that the page has of it.
+
+What cannot be had for now leaves the files of its release as they are until the next run, and where
+releases are counted (`latest` and the like) those of the whole project: none may come or go because
+a line broke. What is not there, or is not what was announced, is a refusal, and
+the release one without core metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
+from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.pipeline.discover import pages
+from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.decisions.held import HeldFile
+from pypimirror.pipeline.run import Run
+from pypimirror.select import metadata
+from pypimirror.select.metadata import Metadata
+from pypimirror.storage.tree import METADATA_SUFFIX, file_path
+from pypimirror.system import regular
+
+#: Bytes of the largest core metadata that is read; most is the description.
+_MAX_SIZE = 4 << 20
+
+#: Failures that the next run would meet again.
+_LASTING = frozenset(
+    {
+        Reason.MISSING,
+        Reason.DIGEST_MISMATCH,
+        Reason.TOO_LARGE,
+        Reason.REDIRECT,
+        Reason.BAD_RESPONSE,
+        Reason.HOST_NOT_ALLOWED,
+    }
+)
+
+_Facts = dict[str, dict[str, list[str]]]  # by what identifies the document: field, values
+_decode = msgspec.json.Decoder(_Facts).decode
+
+
+@dataclass
+class Known:
+    """What is known of the releases of one project."""
+
+    files: dict[str, Metadata] = field(default_factory=dict)  #: by name
+    facts: _Facts = field(default_factory=dict)  #: to be remembered
+    refused: list[Problem] = field(default_factory=list)
+    undecided: set[str] = field(default_factory=set)  #: files that stay as they are for now
+    failed: Problem | None = None  #: why they do
+
+    @property
+    def column(self) -> str | None:
+        """What the catalog remembers."""
+        return msgspec.json.encode(self.facts).decode() if self.facts else None
+
+
+class Offer(NamedTuple):
+    """A page to decide on."""
+
+    id: int  #: of the project
+    facts: str | None  #: what the catalog remembers of it
+    remote: str  #: the place that the page came from
+    page: ProjectPage
+    locations: Mapping[str, str]  #: of files that do not belong in the project's own directory
+
+
+class _Release(NamedTuple):
+    known: Known
+    offer: Offer
+    wheel: File
+    names: Sequence[str]  #: of all files
+    fields: frozenset[str]
+
+
+def of_answers(
+    run: Run, answers: Iterable[Answer], changed: Mapping[int, tuple[int, ProjectPage]]
+) -> dict[int, Known]:
+    """Read what the selection asks for of the projects whose pages have changed."""
+    by_hash = run.config.mirror.layout == "pypi"
+    offers = []
+    for row, position, _, place in answers:
+        if row.id in changed:
+            _, page = changed[row.id]
+            remote = place or run.config.upstream[position].name
+            where = pages.locations(page) if by_hash else {}
+            offers.append(Offer(row.id, row.facts, remote, page, where))
+    return read(run, offers)
+
+
+def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
+    """Return by project what is known where the selection asks for core metadata."""
+    found: dict[int, Known] = {}
+    missing: list[_Release] = []
+    for offer in offers:
+        project = ProjectName(offer.page.project)
+        fields = run.selection.fields(project)
+        if fields:
+            known = found[offer.id] = Known()
+            missing.extend(_missing(run, known, offer, fields))
+    if missing:
+        _fetch(run, missing)
+    return found
+
+
+def before(
+    facts: str | None, held: Mapping[str, HeldFile], about: Mapping[str, Metadata]
+) -> dict[str, Metadata]:
+    """Return what is known of files, with what was read earlier of those that are here.
+
+    `facts` is what the catalog remembers, `about` what is known by now.
+    """
+    found = dict(about)
+    remembered = _decode(facts) if facts else {}
+    for name, old in held.items() if remembered else ():
+        if old.metadata_claim and (read := remembered.get(old.metadata_claim.hex())) is not None:
+            found[name] = read
+    return found
+
+
+def _missing(run: Run, known: Known, offer: Offer, fields: frozenset[str]) -> Iterator[_Release]:
+    """Note what is here of a project's releases; yield those that must be asked for."""
+    remembered = _decode(offer.facts) if offer.facts else {}
+    project = ProjectName(offer.page.project)
+    may_pass = run.selection.may_pass(project, offer.page.files, run.now)
+    releases: dict[object, list[File]] = {}
+    wanted: set[object] = set()
+    for file, is_rival in zip(offer.page.files, may_pass, strict=True):
+        version = version_of(file.filename, project) or version_text(file.filename, project)
+        releases.setdefault(version, []).append(file)
+        if is_rival:
+            wanted.add(version)
+    for release_of, files in releases.items():
+        wheels = [f for f in files if f.core_metadata is not None and f.filename.endswith(".whl")]
+        if release_of is None or release_of not in wanted or not wheels:
+            continue
+        wheel = min(wheels, key=lambda file: file.filename)
+        release = _Release(known, offer, wheel, [file.filename for file in files], fields)
+        facts = remembered.get(_key(wheel))
+        if facts is not None and fields <= facts.keys():
+            _note(release, facts)
+        elif (document := _held(run, release)) is not None:
+            _note(release, metadata.read(document, fields))
+        else:
+            yield release
+
+
+def _note(release: _Release, facts: dict[str, list[str]]) -> None:
+    release.known.facts[_key(release.wheel)] = facts
+    release.known.files.update(dict.fromkeys(release.names, facts))
+
+
+def _key(wheel: File) -> str:
+    """Return what identifies a wheel's core metadata."""
+    return (wheel.core_metadata or {}).get("sha256") or wheel.url
+
+
+def _held(run: Run, release: _Release) -> bytes | None:
+    """Return the core metadata that this mirror holds, where it is what the page announces."""
+    wheel, offer = release.wheel, release.offer
+    location = offer.locations.get(wheel.filename)
+    path = run.tree.text(file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX)
+    try:
+        document = regular.read(path, run.tree.root, most=_MAX_SIZE)
+    except OSError:
+        return None
+    return document if hashlib.sha256(document).hexdigest() == _key(wheel) else None
+
+
+def _fetch(run: Run, missing: Sequence[_Release]) -> None:
+    """Ask the upstream; what it does not give is noted as well."""
+    paths = [
+        run.tree.staging / f"{release.offer.id}-{number}{METADATA_SUFFIX}"
+        for number, release in enumerate(missing)
+    ]
+    jobs = (_job(number, release, paths[number]) for number, release in enumerate(missing))
+    for result in run.fetch(jobs):
+        assert isinstance(result, FileResult)
+        release, path = missing[result.id], paths[result.id]
+        if result.problem is None:
+            _note(release, metadata.read(regular.read(str(path)), release.fields))
+        else:
+            _tell(release, result.problem)
+        run.tree.unstage(path.name)
+
+
+def _job(number: int, release: _Release, path: Path) -> FetchFile:
+    wheel = release.wheel
+    parts = urlsplit(wheel.url)
+    return FetchFile(
+        id=number,
+        remote=release.offer.remote,
+        urls=(parts._replace(path=parts.path + METADATA_SUFFIX).geturl(),),
+        path=str(path),
+        digests=dict(wheel.core_metadata or {}),
+        max_size=_MAX_SIZE,
+    )
+
+
+def _tell(release: _Release, problem: Problem) -> None:
+    name = release.wheel.filename
+    message = (
+        f"{name}: its core metadata, which [select] asks for, cannot be had: {problem.message}"
+    )
+    told = msgspec.structs.replace(
+        problem, message=message, project=release.offer.page.project, file=name
+    )
+    if problem.reason in _LASTING:
+        release.known.refused.append(told)
+    else:
+        release.known.undecided.update(release.names)
+        release.known.failed = told
+
+
+def report(run: Run, known: Iterable[Known]) -> None:
+    """Tell of the projects with files that cannot be decided on in this run."""
+    run.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])

@@ -1,0 +1,112 @@
+"""Discover, the part on other sources: what they claim of the files of a page.
+
+A digest that any source gives for a file name checks the copies from every other source. Other
+upstreams are asked whenever there are any; an upstream's alternates only for projects of which
+some file has no strong digest, since they are other addresses of the same index.
+
+What a source says of a file's whereabouts counts too, but never more than the owner's digests
+allow: a project is never handed over to the next upstream because the first one fails.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
+from pypimirror.download.protocol import FetchPage
+from pypimirror.pipeline.discover import pages
+from pypimirror.pipeline.discover.links import linkpages
+from pypimirror.pipeline.run import Run, further_places
+from pypimirror.verify.proof import needs_structure
+
+
+@dataclass
+class Pool:
+    """What other sources say of projects, by id."""
+
+    claims: dict[int, dict[str, list[Claim]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+    #: Projects of which a source that was needed could not be asked, with the reason.
+    failed: dict[int, Problem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A source, from the point of view of the upstream that owns a project."""
+
+    upstream: UpstreamSection
+    name: str
+    url: str
+    is_owner: bool  #: another address of the owner itself
+
+
+def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
+    """Ask other sources about pages, given by project id with the position of their upstream."""
+    found = Pool()
+    asked: list[tuple[int, _Place, ProjectPage]] = []
+    for project_id, (position, page) in read.items():
+        for place in _others(run, position, page):
+            if place.upstream.kind == "links":
+                _ask_links(run, found, project_id, place, page)
+            else:
+                asked.append((project_id, place, page))
+    for result in pages.ask(run, _jobs(asked)):
+        project_id, place, page = asked[result.id]
+        if result.page is not None:
+            _add(found, project_id, place, page, result.page.files)
+        elif result.problem is not None and result.problem.reason is not Reason.MISSING:
+            found.failed[project_id] = result.problem
+    return found
+
+
+def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPage]:
+    for number, (_, place, page) in enumerate(asked):
+        yield pages.page_job(number, place.upstream, (place.name, place.url), page.project)
+
+
+def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: ProjectPage) -> None:
+    """Ask a page of links about the very names that the project's page has.
+
+    Which project a name belongs to was said by the owner, so it need not be told from the name.
+    """
+    reading = linkpages.read(run, place.upstream, (place.name, place.url))
+    if reading.problem is not None:
+        problem = reading.problem
+        found.failed[project_id] = msgspec.structs.replace(problem, project=page.project)
+        return
+    offers = (reading.offer(page.project, file.filename) for file in page.files)
+    _add(found, project_id, place, page, [file for file in offers if file is not None])
+
+
+def _add(
+    found: Pool, project_id: int, place: _Place, page: ProjectPage, offered: Iterable[File]
+) -> None:
+    vouched = {file.filename: bool(file.digests) for file in page.files}
+    for file in offered:
+        if file.filename not in vouched:
+            continue  # what is said of it helps nobody
+        # Another upstream's bytes may stand in for the owner's only where the owner says what
+        # they must be; else whoever offers the same name there could put them in its place.
+        usable = place.is_owner or place.upstream.authoritative or vouched[file.filename]
+        urls = (file.url, *file.other_urls) if usable else ()
+        if file.digests or urls:
+            claim = Claim(place.name, file.digests, urls)
+            found.claims[project_id][file.filename].append(claim)
+
+
+def _others(run: Run, position: int, page: ProjectPage) -> Iterator[_Place]:
+    upstreams = run.config.upstream
+    for number in run.selection.owners(ProjectName(page.project)):
+        # Upstreams before the owner were asked already and do not have the project.
+        if number > position:
+            upstream = upstreams[number]
+            yield _Place(upstream, upstream.name, upstream.url, is_owner=False)
+    if any(needs_structure(file.digests) for file in page.files):
+        for name, url in further_places(upstreams[position]):
+            yield _Place(upstreams[position], name, url, is_owner=True)

@@ -1,0 +1,1 @@
+"""Download: fetches wanted files to staging."""

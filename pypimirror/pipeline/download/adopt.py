@@ -1,0 +1,125 @@
+"""Download, the part on bytes that are in place already: they are taken over, not fetched.
+
+A catalog that was lost, or put back from a backup, wants files that are still there. What lies in
+the place of a file that is due is hashed and held against what is claimed of it. What agrees is
+`fetched`, and goes on like a download; it stays where it is, so that pages from before go on
+naming it. What does not agree stays too, until proven bytes replace it: then it goes to
+quarantine. Files that nobody claims a digest of cannot be told from others, and are fetched.
+
+`pypimirror adopt` is a sync that does this and fetches no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import DUE, State
+from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline.audit import foreign
+from pypimirror.pipeline.download.claims import claims_of
+from pypimirror.pipeline.run import Observed, Run
+from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage.tree import file_path
+from pypimirror.verify.digests import Claims, check
+from pypimirror.verify.protocol import Check, Checked
+
+#: Results that go into the catalog in one transaction.
+_COMMIT = 500
+
+
+def adopt(run: Run, sync: Callable[[Run], None]) -> None:
+    """Take over all that is here and right; name what is here and nobody offers."""
+    run.fetches = False
+    sync(run)
+    if not run.unreachable:
+        run.failed(Stage.VERIFY, foreign.find(run, unheld=False))
+
+
+def take_over(run: Run, ids: Sequence[int]) -> None:
+    """Take over what lies in the places of files of these projects that are due."""
+    rows = {row.id: row for row in _due_and_there(run, ids)}
+    if not rows:
+        return
+    run.begin(Stage.DOWNLOAD, len(rows))
+    jobs = (job for row in rows.values() if (job := _job(run, row)) is not None)
+    for chunk in projects.chunks(run.read(jobs), _COMMIT):
+        _take_in(run, rows, chunk)
+
+
+def leave(run: Run, due: Collection[int]) -> None:
+    """Say what would have to be fetched, and leave it to the next sync."""
+    wrong = [run.in_the_way[number][2] for number in due if number in run.in_the_way]
+    run.count(files_missing=len(due) - len(wrong))
+    run.failed(Stage.DOWNLOAD, wrong)
+
+
+def stamp_of(run: Run, row: Row[Any]) -> int | None:
+    """Return the `tree.stamp` of a fetched file, in staging or in place; None where it is not."""
+    staged = run.tree.staged_stamp(row.id)
+    if staged is not None:
+        return staged
+    try:
+        return run.tree.stamp(_place(row))
+    except OSError:
+        return None
+
+
+def clear_way(run: Run, row: Row[Any]) -> None:
+    """Put aside what lies where a file belongs and is not that file; no page names it any more."""
+    if (found := run.in_the_way.pop(row.id, None)) is not None:
+        set_aside(run, row, run.tree.path(_place(row)), *found)
+
+
+def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[Row[Any]]:
+    """Yield files that are due, of which something is there to look at, and a digest to expect."""
+    with run.catalog.read() as connection:
+        if run.config.mirror.layout == "project":  # most projects of a first sync have nothing
+            found = projects.get(connection, ids)
+            ids = [row.id for row in found if run.tree.has(f"packages/{row.name}")]
+        rows = files.in_states(connection, ids, DUE)
+    for row in rows:
+        if claims_of(row).digests and run.tree.size(_place(row)) is not None:
+            yield row
+
+
+def _job(run: Run, row: Row[Any]) -> Check | None:
+    """Return the job that hashes what is there; None where its size says enough."""
+    claims, size = claims_of(row), run.tree.size(_place(row)) or 0
+    if wrong := check(Claims({}, claims.size), size, {}):
+        run.in_the_way[row.id] = {}, size, _named(row, wrong)
+        run.reporter.advance(Stage.DOWNLOAD, things=1)
+        return None
+    path = str(run.tree.path(_place(row)))
+    root, digests = run.tree.root, tuple(claims.digests)
+    return Check(row.id, path, row.project, row.filename, size, root, digests)
+
+
+def _take_in(run: Run, rows: dict[int, Row[Any]], results: Sequence[Checked]) -> None:
+    taken = []
+    for result in results:
+        row = rows[result.id]
+        if result.problem is not None:  # it says nothing about the bytes
+            run.reporter.note("warning", result.problem.message)
+        elif wrong := check(claims_of(row), result.size, result.digests):
+            run.in_the_way[row.id] = result.digests, result.size, _named(row, wrong)
+        else:
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
+            taken.append({"id": row.id})
+    with run.catalog.write() as connection:
+        files.move(connection, State.FETCHED, taken, run.id)
+    run.count(files_reused=len(taken), bytes_checked=sum(result.size for result in results))
+    run.reporter.advance(Stage.DOWNLOAD, things=len(results))
+
+
+def _named(row: Row[Any], problem: Problem) -> Problem:
+    message = f"{_place(row)}: what is there {problem.message}; the next sync fetches it"
+    return Problem(problem.reason, message, row.project, row.filename, row.url)
+
+
+def _place(row: Row[Any]) -> str:
+    return file_path(row.project, row.filename, row.location)

@@ -1,0 +1,290 @@
+"""Download: fetch what is wanted to staging, hashed while streaming.
+
+wanted, failed, quarantined → fetched; or failed; or, where the bytes are not what was claimed,
+quarantined. Bytes that an earlier run fetched are hashed again, since nothing says that they
+survived its end; what did not is fetched again. A file that its best link cannot deliver is tried
+at all its other places (`pipeline.download.whereabouts`) before it counts as failed; what a place
+delivered and was bad is put aside on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, runs
+from pypimirror.catalog.states import State
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.download.files.resume import WORTH_A_NOTE
+from pypimirror.download.protocol import FetchFile, FileResult, Job
+from pypimirror.pipeline import backoff
+from pypimirror.pipeline.download import adopt, whereabouts
+from pypimirror.pipeline.download.claims import claims_of
+from pypimirror.pipeline.publish import presence
+from pypimirror.pipeline.run import Observed, Run, StoppedError
+from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage.tree import file_path
+from pypimirror.verify.digests import check
+from pypimirror.verify.protocol import Check
+
+#: Results that go into the catalog in one transaction, and the seconds they may wait for it.
+_COMMIT = 500
+_PATIENCE = 2.0
+
+#: Failures in a row, none of them a file's own, after which the line counts as broken.
+_ENOUGH = 100
+_OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
+
+_PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
+
+
+def download(run: Run, ids: Sequence[int]) -> None:
+    """Fetch the files of these projects that are due."""
+    presence.take_back(run, ids)
+    adopt.take_over(run, ids)
+    _recheck(run, ids)
+    with run.catalog.write() as connection:
+        rows = files.due(connection, ids, run.due_at)
+        due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
+        names = sorted({row.project for row in due.values()})
+        runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
+    if not run.fetches:
+        adopt.leave(run, due)
+        return
+    run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
+    if run.is_cut_off(due) or not due:
+        return
+    due = _with_room(run, due)
+    if not due:
+        return
+    failed: dict[int, FileResult] = {}
+    try:
+        _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
+        _try_elsewhere(run, due, failed)
+    finally:
+        run.room.settle(due)
+    for chunk in _chunks(failed.values()):
+        _give_up(run, due, chunk)
+
+
+def _with_room(run: Run, due: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
+    """Return what of it the disk has room for; what is left out stays wanted, and is told.
+
+    All else goes on: others are fetched, pages are published, and bytes are removed, which may be
+    what makes room.
+    """
+    taken, problem = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
+    run.no_room = run.no_room or problem
+    if problem is not None and not taken:
+        run.hindered(problem)
+    return {number: row for number, row in due.items() if number in taken}
+
+
+def _to_come(run: Run, row: Row[Any]) -> int:
+    """Return the bytes that a file will take on disk besides those that are here already.
+
+    One that is larger than any that is fetched takes none: it will be refused, and must decide
+    nothing for the others.
+    """
+    size = row.size or 0
+    if size > run.config.download.max_file_size:
+        return 0
+    return size - min(size, run.tree.staged_size(row.id)) if size >= WORTH_A_NOTE else size
+
+
+def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> set[int]:
+    """Fetch files whose bytes have proven bad from the next of their places.
+
+    They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
+    place left that delivers them.
+    """
+    if not run.fetches:
+        return set()
+    due = {number: row for number, (row, _) in bad.items()}
+    failed = {n: FileResult(n, problem=problem) for n, (_, problem) in bad.items()}
+    _try_elsewhere(run, due, failed)
+    return due.keys() - failed.keys()
+
+
+def _try_elsewhere(run: Run, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]) -> None:
+    """Try the further places of what has failed, until each was fetched or has none left."""
+    for place, jobs in whereabouts.further(run, due, failed):
+        before = dict(failed)
+        run.reporter.note("info", f"trying {len(jobs)} files at {place}")
+        for retried in jobs:
+            del failed[retried.id]
+        _fetch(run, due, jobs, failed)
+        for number in before.keys() & run.observed.keys():
+            cause, url = before[number].problem, run.observed[number].url
+            told = cause.message if cause is not None else ""
+            run.reporter.note("warning", f"{due[number].filename}: {told} Taken from {url}")
+        # Of several places that fail, the owner's answer is the one to report.
+        failed.update((i, before[i]) for i in failed.keys() & before.keys())
+        # What was not reached has failed as it had before.
+        failed.update((j.id, before[j.id]) for j in jobs if j.id not in run.observed)
+
+
+def _fetch(
+    run: Run, due: Mapping[int, Row[Any]], jobs: Iterable[FetchFile], failed: dict[int, FileResult]
+) -> None:
+    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
+
+    When the line to a host breaks, no more is asked of it: the rest stays as it is, for the next
+    run. When the disk is full or fails, the run ends, once it has said what came until then.
+    """
+    lines = Lines()
+    wanted = (job for job in jobs if lines.is_open(job))
+    for chunk in _chunks(run.fetch(wanted, partial(_take_room, run))):
+        fetched = []
+        broken: Problem | None = None  # the disk
+        for result in chunk:
+            assert isinstance(result, FileResult)
+            lines.heard(result)
+            if result.problem is None:
+                fetched.append(result)
+            else:
+                failed[result.id] = result
+                if result.problem.reason in _PROVEN_BAD:
+                    staged, row = run.tree.staged(result.id), due[result.id]
+                    problem = _problem(row, result)
+                    set_aside(run, row, staged, result.digests, result.size, problem)
+                elif result.problem.reason is Reason.DISK:
+                    broken = _problem(due[result.id], result)
+        with run.catalog.write() as connection:
+            files.move(connection, State.FETCHED, [{"id": r.id} for r in fetched], run.id)
+        for result in fetched:
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            metadata = bytes.fromhex(result.metadata_sha256)
+            stamp = run.tree.staged_stamp(result.id)
+            run.observed[result.id] = Observed(result.size, sha256, result.url, stamp, metadata)
+        run.count(
+            files_downloaded=len(fetched),
+            bytes_downloaded=sum(result.transferred for result in chunk),
+        )
+        run.reporter.advance(Stage.DOWNLOAD, things=len(fetched))
+        run.room.settle(result.id for result in chunk)
+        if broken := broken or run.room.shortage():
+            raise StoppedError(broken)
+    run.failed(Stage.DOWNLOAD, lines.problems())
+
+
+def _take_room(run: Run, job: Job, size: int) -> None:
+    """Hear that bytes have come; end the run where they leave too little room."""
+    run.room.received(job.id, size)
+    if problem := run.room.shortage():
+        raise StoppedError(problem)
+
+
+class Lines:
+    """Which hosts still deliver: one that fails too often in a row is not asked any more."""
+
+    def __init__(self) -> None:
+        self._host_of: dict[int, str] = {}  # of jobs under way
+        self._outages: dict[str, int] = {}  # in a row
+        self._broken: dict[str, Problem] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def is_open(self, job: FetchFile) -> bool:
+        """Whether a job is worth doing."""
+        host = job.urls[0].split("/", 3)[2]
+        if host in self._broken:
+            self._left_out[host] += 1
+            return False
+        self._host_of[job.id] = host
+        return True
+
+    def heard(self, result: FileResult) -> None:
+        """Take in how a job went."""
+        host = self._host_of.pop(result.id)
+        if result.problem is None or result.problem.reason not in _OUTAGE:
+            self._outages.pop(host, None)
+            return
+        self._outages[host] = self._outages.get(host, 0) + 1
+        if self._outages[host] >= _ENOUGH:
+            self._broken[host] = result.problem
+
+    def problems(self) -> Iterator[Problem]:
+        """Say of each broken line how much waits for the next run."""
+        for host, number in self._left_out.items():
+            last = self._broken[host]
+            message = (
+                f"{_ENOUGH} files in a row could not be fetched from {host}, so {number} more "
+                f"wait for the next run; the last: {last.message}"
+            )
+            yield Problem(last.reason, message, url=last.url)
+
+
+def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+    """Record what no place could deliver."""
+    problems = [_problem(due[result.id], result) for result in results]
+    bad: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for result, problem in zip(results, problems, strict=True):
+        columns = backoff.after_failure(due[result.id], problem, run.id, run.now)
+        (bad if problem.reason in _PROVEN_BAD else rest).append({"id": result.id, **columns})
+    with run.catalog.write() as connection:
+        files.move(connection, State.QUARANTINED, bad, run.id)
+        files.move(connection, State.FAILED, rest, run.id)
+    for result in results:
+        run.tried.pop(result.id, None)
+    run.count(files_quarantined=len(bad))
+    run.failed(Stage.DOWNLOAD, problems)
+    run.reporter.advance(Stage.DOWNLOAD, things=len(results))
+
+
+def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Cut what arrives into pieces, each of them small and not too long in the making."""
+    chunk: list[Any] = []
+    deadline = time.monotonic() + _PATIENCE
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == _COMMIT or time.monotonic() > deadline:
+            yield chunk
+            chunk = []
+            deadline = time.monotonic() + _PATIENCE
+    if chunk:
+        yield chunk
+
+
+def _problem(row: Row[Any], result: FileResult) -> Problem:
+    assert result.problem is not None
+    return msgspec.structs.replace(
+        result.problem, project=row.project, file=row.filename, attempts=result.attempts
+    )
+
+
+def _recheck(run: Run, ids: Sequence[int]) -> None:
+    """Prove again, or let go, what was fetched before and not verified.
+
+    The bytes are in staging, or in place already where a run ended in between.
+    """
+    with run.catalog.read() as connection:
+        rows = files.in_states(connection, ids, [State.FETCHED])
+    unknown = {row.id: row for row in rows if row.id not in run.observed}
+    lost = []
+    for result in run.read(_recheck_job(run, row) for row in unknown.values()):
+        row = unknown[result.id]
+        if result.problem is None and not check(claims_of(row), result.size, result.digests):
+            sha256 = bytes.fromhex(result.digests["sha256"])
+            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
+        else:
+            run.tree.discard(row.id)
+            lost.append({"id": row.id})
+    if lost:
+        with run.catalog.write() as connection:
+            files.move(connection, State.WANTED, lost, run.id)
+
+
+def _recheck_job(run: Run, row: Row[Any]) -> Check:
+    path, root = run.tree.staged_text(row.id), ""
+    if not run.tree.is_staged(row.id):
+        path = run.tree.text(file_path(row.project, row.filename, row.location))
+        root = run.tree.root
+    algorithms = tuple({*claims_of(row).digests, "sha256"})
+    return Check(row.id, path, row.project, row.filename, row.size, root, algorithms)

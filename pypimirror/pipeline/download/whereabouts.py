@@ -1,0 +1,116 @@
+"""Download, the part on places: where a file can be had, and which of them were tried.
+
+A file may have several links: on its owner's pages, on pages linked from there, and at sources
+that the owner's digests check (`pipeline.discover.sources`). They are tried in turn, the best
+proven first, each on behalf of the upstream that it came from; the owner's before all others. When
+none is left, the alternates of the owner are asked (`pipeline.discover.alternates`). Which were
+tried is remembered until a file is proven or given up, so that the verify stage can go on where the
+download stage stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.domain.model import Reason
+from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.pipeline.discover import alternates
+from pypimirror.pipeline.download.claims import claims_of
+from pypimirror.pipeline.run import Run, places
+from pypimirror.verify import proof
+
+#: Failures that another place would share.
+_HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
+
+_decode = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
+
+
+def links_of(run: Run, row: Row[Any]) -> Iterator[tuple[str, str]]:
+    """Yield where the catalog says that a file can be had: the place's name and the address."""
+    yield place_of(run, row, row.url), row.url
+    if row.other_urls:
+        known = {name for upstream in run.config.upstream for name, _ in places(upstream)}
+        yield from (link for link in _decode(row.other_urls) if link[0] in known)
+
+
+def place_of(run: Run, row: Row[Any], link: str) -> str:
+    """Return the place that an address leads to which the owner's page has of a file.
+
+    That is its upstream, unless the page came from an alternate and leads to that host.
+    """
+    upstream = next((u for u in run.config.upstream if u.name == row.upstream), None)
+    if upstream is not None and upstream.alternates:
+        host = urlsplit(link).netloc
+        for name, url in places(upstream):
+            if urlsplit(url).netloc == host:
+                return name
+    return str(row.upstream)
+
+
+def job(
+    run: Run,
+    row: Row[Any],
+    remote: str,
+    url: str,
+    further_claims: Mapping[str, str] | None = None,
+) -> FetchFile:
+    """Return the job that fetches a file from `url`; that link counts as tried."""
+    run.tried.setdefault(row.id, set()).add((remote, url))
+    claims = claims_of(row)
+    # Weak digests prove nothing before the archive was read to its end: no metadata before that.
+    early = row.filename.endswith(".whl") and not proof.needs_structure(claims.digests)
+    return FetchFile(
+        id=row.id,
+        remote=remote,
+        urls=(url,),
+        path=run.tree.staged_text(row.id),
+        digests={**(further_claims or {}), **claims.digests},
+        size=claims.size,
+        metadata_path=run.tree.staged_metadata(row.id) if early else "",
+    )
+
+
+def first(run: Run, row: Row[Any]) -> FetchFile:
+    """Return the job that tries a file's best link."""
+    return job(run, row, *next(links_of(run, row)))
+
+
+def further(
+    run: Run, due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]
+) -> Iterator[tuple[str, list[FetchFile]]]:
+    """Yield jobs in rounds, each trying the next place for what is in `failed` by then.
+
+    With each round comes what to call its places.
+    """
+    while found := list(_next_links(run, due, failed)):
+        yield "another of their links", found
+    for place, offered in alternates.offers(run, partial(_waiting, due, failed)):
+        jobs = [
+            job(run, due[number], place, file.url, file.digests)
+            for number, file in offered
+            if (place, file.url) not in run.tried.get(number, ())
+        ]
+        if jobs:
+            yield place, jobs
+
+
+def _next_links(
+    run: Run, due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]
+) -> Iterator[FetchFile]:
+    for row in _waiting(due, failed):
+        tried = run.tried.get(row.id, set())
+        link = next((link for link in links_of(run, row) if link not in tried), None)
+        if link is not None:
+            yield job(run, row, *link)
+
+
+def _waiting(due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]) -> Iterator[Row[Any]]:
+    for number, result in failed.items():
+        if result.problem is not None and result.problem.reason not in _HOPELESS:
+            yield due[number]

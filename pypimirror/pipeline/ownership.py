@@ -1,0 +1,167 @@
+"""Who may work on a mirror: the process with the lease, on the directory of the catalog.
+
+A catalog says what one directory holds; with another one, pages would link to files that are not
+there. So catalog and directory carry the same mark. A catalog in the directory itself needs none.
+
+That they are of one mirror does not say that they are of one run: either may have been put back, or
+another catalog may have worked on the directory meanwhile. For that, both carry a generation
+(`pypimirror.storage.generation`), which moves here with each run, before it can change anything.
+Where they differ nobody is locked out: the doubt is noted, and settled by
+`pypimirror.pipeline.audit.doubt`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror.catalog import lease
+from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.catalog.lease import Lease
+from pypimirror.catalog.queries import projects, rest
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.storage import generation
+from pypimirror.storage.durability import sync_directory, sync_file
+from pypimirror.storage.tree import Tree, told
+from pypimirror.system import regular
+from pypimirror.system.workers import Cancelled
+
+#: The mark of the catalog, and the file in the private directory, that say which mirror it is.
+_MARK, _IDENTITY = "mirror", "identity"
+_MOST = 4096  # bytes of that file
+
+
+@contextmanager
+def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
+    """Hold the lease; without it, neither catalog nor tree can be written from then on.
+
+    With `claim`, a catalog that belongs to no directory yet is this one's. Raises `LockedError`,
+    `CatalogError` when the catalog is another directory's, and `TreeError`.
+    """
+
+    fresh = ""
+
+    def check(connection: Connection) -> None:
+        nonlocal fresh
+        for mark in (rest.MARK, rest.ENDED):  # it may not stay so
+            projects.set_mark(connection, mark, None)
+        if not _is_inside(catalog, tree):
+            _check(connection, tree, catalog.shown, claim=claim)
+        if claim:
+            fresh = _begin(connection, tree, catalog.shown)
+
+    with lease.hold(catalog, check) as held:
+        if claim:
+            _say(tree, fresh, catalog.shown)
+        catalog.guard = tree.guard = held.check
+        try:
+            yield held
+        finally:
+            if claim:
+                _end(catalog, tree, fresh)
+            catalog.guard = tree.guard = lambda: None
+
+
+def _is_inside(catalog: Catalog, tree: Tree) -> bool:
+    if catalog.engine.dialect.name != "sqlite":
+        return False
+    file = sqlite_file(str(catalog.engine.url))
+    return file is None or tree.private in file.parents  # without a file: in memory
+
+
+def _check(connection: Connection, tree: Tree, address: str, *, claim: bool) -> None:
+    known, mine = projects.get_mark(connection, _MARK), _identity(tree)
+    if known is None and claim:
+        if mine is None:
+            mine = secrets.token_hex(16)
+            _identify(tree, mine)  # on disk before the catalog has it
+        projects.set_mark(connection, _MARK, mine)
+    if known is not None and mine != known:
+        raise CatalogError(
+            f"catalog {address}: belongs to another directory than {tree.directory}. Name another "
+            "catalog in mirror.catalog: each mirror needs its own. If this directory is that very "
+            f"mirror, moved or restored, write {known} to {_file(tree, _IDENTITY)} and run "
+            "'pypimirror verify --repair'"
+        )
+
+
+def _begin(connection: Connection, tree: Tree, shown: str) -> str:
+    """Give the catalog a new generation, and note where it and the directory were not of one."""
+    root = str(tree.directory)
+    noted = projects.get_mark(connection, generation.MARK)
+    doubt = projects.get_mark(connection, generation.DOUBT)
+    said, by = generation.said_by(str(tree.private))
+    if doubt is None and not generation.is_of(noted, None, root):
+        cause = _cause(noted, said, by, shown)
+        projects.set_mark(connection, generation.DOUBT, f"{tree.directory}: {cause}")
+    fresh = generation.after(noted, said)
+    projects.set_mark(connection, generation.MARK, generation.as_found(root, fresh))
+    return fresh
+
+
+def _end(catalog: Catalog, tree: Tree, fresh: str) -> None:
+    """Note what the directories are that this run has changed.
+
+    Where that cannot be done, as after a kill, the next run looks at everything.
+    """
+    with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
+        found = generation.as_found(str(tree.directory), fresh)
+        with catalog.read() as connection:
+            noted = projects.get_mark(connection, generation.MARK)
+        if noted != found and (noted or "").partition(" ")[0] == fresh:
+            with catalog.write() as connection:
+                projects.set_mark(connection, generation.MARK, found)
+
+
+def _cause(noted: str | None, said: str, by: str, shown: str) -> str:
+    if said and by != shown:
+        return f"the catalog {by} was used with this directory last, and it is {shown} now"
+    if noted is None or not said:
+        return "the catalog and this directory do not know each other"
+    return (
+        "a run was killed, or the catalog or this directory was put back or moved, in part or whole"
+    )
+
+
+def _file(tree: Tree, name: str) -> Path:
+    return tree.private / name
+
+
+def _identity(tree: Tree) -> str | None:
+    """Return which mirror a directory says it is; None where it says nothing."""
+    file = _file(tree, _IDENTITY)
+    with told(file):
+        try:
+            return regular.read(str(file), most=_MOST).decode().strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
+
+def _identify(tree: Tree, identity: str) -> None:
+    """Have a directory say from now on, also after a power cut, which mirror it is."""
+    fresh = _fresh(tree, _IDENTITY, f"{identity}\n")
+    with told(fresh):
+        sync_file(fresh)
+        fresh.replace(_file(tree, _IDENTITY))
+        sync_directory(str(tree.private))
+
+
+def _say(tree: Tree, fresh: str, shown: str) -> None:
+    """Have a directory say of which generation it is, by which catalog."""
+    new = _fresh(tree, generation.FILE, f"{fresh}\n{shown}\n")
+    with told(new):  # not flushed: what a power cut takes leads to a look at all, and no more
+        new.replace(_file(tree, generation.FILE))
+
+
+def _fresh(tree: Tree, name: str, text: str) -> Path:
+    new = _file(tree, f"{name}.new")
+    with told(new):
+        new.unlink(missing_ok=True)  # it may be of a copy of this directory as well: a hard link
+        new.write_text(text)
+    return new

@@ -1,0 +1,1 @@
+"""Preview: what a sync would do, and why each file is mirrored or not."""

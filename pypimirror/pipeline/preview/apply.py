@@ -1,0 +1,93 @@
+"""Carrying out a plan: exactly what a dry run said, or nothing and why not.
+
+The upstreams are asked again. What they say now is held against the plan before any file is
+fetched, any page written or anything removed; the catalog has then taken in what they say, as
+after any run that stopped there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from pypimirror.config.settings import ConfigError
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.preview import plan
+from pypimirror.pipeline.preview.plan import VERSION, Entry, Plan
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.pipeline.sequence import Batch, Call, perform
+from pypimirror.system import texts
+
+#: Differences that a message names.
+_SHOWN = 5
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A plan as it is read from a file. What else the file says is for people."""
+
+    version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
+    projects: list[str]
+    fetch: list[Entry]
+    publish: list[str]
+    withdraw: list[Entry]
+    remove: list[Entry]
+    link: list[Entry] = []
+
+
+def read(path: Path) -> Planned:
+    """Read what `sync --dry-run --json` wrote; raises `ConfigError`."""
+    made = "make one with 'pypimirror sync --dry-run --json'"
+    try:
+        return msgspec.json.decode(texts.read(path), type=Planned)
+    except texts.TextError as error:
+        raise ConfigError(f"{path}: {error}; {made}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: is no plan of version {VERSION}: {error}; {made}") from error
+
+
+def apply(run: Run, planned: Planned, call: Call = perform) -> None:
+    """Do what was planned; raises `StoppedError` where that is not what there is to do now."""
+    call(run, Stage.DISCOVER, Batch(0))
+    for number, ids in enumerate(sequence.batches(run), start=1):
+        call(run, Stage.DISCOVER, Batch(number, ids))
+    if run.unreachable:
+        return
+    differences = list(islice(_differences(planned, plan.rest(run)), _SHOWN + 1))
+    if differences:
+        more = "; and more" if len(differences) > _SHOWN else ""
+        message = (
+            f"the plan no longer fits: {'; '.join(differences[:_SHOWN])}{more}. Nothing was "
+            "changed; make a new plan with 'pypimirror sync --dry-run --json'"
+        )
+        raise StoppedError(Problem(Reason.PLAN_DIFFERS, message))
+    sequence.repair(run, call)
+
+
+def _differences(planned: Planned, now: Plan) -> Iterable[str]:
+    """Yield, in words, each thing that is planned and not due, or due and not planned."""
+    yield from _compare("fetch", _files(planned.fetch), _files(now.fetch))
+    yield from _compare("link", _files(planned.link), _files(now.link))
+    yield from _compare("withdraw", _files(planned.withdraw), _files(now.withdraw))
+    yield from _compare("remove", _files(planned.remove), _files(now.remove))
+    pages = dict.fromkeys(planned.publish)
+    yield from _compare("write the page of", pages, now.publish)
+
+
+def _files(entries: Iterable[Entry]) -> dict[str, object]:
+    """Return what identifies each file; why it is in the plan does not matter."""
+    return {f"{e.project}/{e.file}": (e.size, e.sha256) for e in entries}
+
+
+def _compare(verb: str, planned: Mapping[str, object], now: Mapping[str, object]) -> Iterable[str]:
+    for name in sorted(planned.keys() | now.keys()):
+        if name not in now:
+            yield f"there is no need to {verb} {name} any more"
+        elif name not in planned:
+            yield f"to {verb} {name} was not planned"
+        elif planned[name] != now[name]:
+            yield f"{name} is another file than was planned"

@@ -1,0 +1,286 @@
+"""Why each file of a project is mirrored or not, asked of the upstream as it is now.
+
+Changes nothing and takes no lock: what is decided here is what the next sync decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from packaging.utils import InvalidName, canonicalize_name
+from sqlalchemy import Row
+
+from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import DENIED, DENIED_ERROR, DUE, word
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import documents
+from pypimirror.domain.model import Problem, ProjectName, ProjectPage, Reason
+from pypimirror.download.protocol import PageResult
+from pypimirror.pipeline.discover import metadata, pages
+from pypimirror.pipeline.discover.decisions import keep
+from pypimirror.pipeline.discover.decisions.decide import no_link
+from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
+from pypimirror.pipeline.discover.links import elsewhere
+from pypimirror.pipeline.discover.lists import listings, misses
+from pypimirror.pipeline.reporter import LogReporter
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.select.facts import Verdict
+from pypimirror.select.selection import Selection
+from pypimirror.storage.tree import Tree
+from pypimirror.system import interrupts
+
+_OF_A_VARIANT = Verdict(
+    False,
+    "variant",
+    "it is of a variant of its release: most installers do not know these files, and some fail on "
+    "a page that has them, so they are mirrored from nowhere",
+)
+
+
+@dataclass(frozen=True)
+class FileExplanation:
+    """Why one file is mirrored or not."""
+
+    file: str
+    verdict: Verdict
+    state: str | None  #: where it stands in this mirror; None where the catalog has it not
+    is_linked: bool = False  #: whether pages only lead to it at the upstream; the verdict says why
+    last_error: str | None = None  #: of the last try to get it, where it failed
+
+    def as_json(self) -> documents.ExplainedFile:
+        """Return the entry as JSON shows it."""
+        verdict = _verdict_json(self.verdict)
+        return {
+            "file": self.file,
+            **verdict,
+            "metadata_only": self.is_linked,
+            "state": self.state,
+            "last_error": self.last_error,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a project, and each of its files, is mirrored or not."""
+
+    project: str
+    verdict: Verdict
+    upstream: str | None  #: the owner; None where nobody was asked, or nobody has it
+    files: list[FileExplanation]
+
+    def as_json(self) -> documents.Explanation:
+        """Return the document that `explain --json` prints."""
+        return {
+            "project": self.project,
+            "upstream": self.upstream,
+            **_verdict_json(self.verdict),
+            "files": [file.as_json() for file in self.files],
+        }
+
+
+def _verdict_json(verdict: Verdict) -> documents.Verdict:
+    return {
+        "selected": verdict.selected,
+        "rule": verdict.rule or None,
+        "fact": verdict.fact or None,
+        "until": verdict.until,
+        "until_iso": documents.iso(verdict.until),
+    }
+
+
+def explain(config: Config, name: str, file: str | None = None) -> Explanation:
+    """Say why a project's files, or one of them, are mirrored or not.
+
+    Raises `ConfigError` on what is no project's name or no file of it, and `StoppedError` where
+    no upstream says what there is.
+    """
+    try:
+        project = ProjectName(canonicalize_name(name, validate=True))
+    except InvalidName as error:
+        raise ConfigError(f"{error}; name projects as the index does, without a version") from error
+    selection = Selection(config)
+    verdict = selection.explain_project(project)
+    with _open(config, selection) as run:
+        held = _held(run, project)
+        if not verdict.selected:
+            found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
+        else:
+            found = _explain(run, project, verdict, held)
+    if file is None:
+        return found
+    chosen = [entry for entry in found.files if entry.file == file]
+    if not chosen and verdict.selected:
+        raise ConfigError(f"{file}: neither the upstream nor this mirror has it in {project}")
+    return Explanation(project, verdict, found.upstream, chosen)
+
+
+@contextmanager
+def _open(config: Config, selection: Selection) -> Iterator[Run]:
+    """Open what is asked, without making anything."""
+    with interrupts.raised(), ExitStack() as stack:
+        staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
+        url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
+        catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
+        tree = Tree(config.directory, staging=Path(staging))
+        yield stack.enter_context(
+            closing(Run(config, selection, catalog, tree, LogReporter(), None))
+        )
+
+
+def _held(run: Run, project: ProjectName) -> list[Row[Any]]:
+    with run.catalog.read() as connection:
+        ids = [row.id for row in projects.by_name(connection, [project])]
+        return list(files.of_projects(connection, ids))
+
+
+def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[Any]]) -> Explanation:
+    owner, page = _page(run, project)
+    if page is None:
+        asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
+        gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
+        return Explanation(project, _kept(held, gone), None, [_left(row, gone) for row in held])
+    files_known = {row.filename: HeldFile.of(row) for row in held}
+    page, _ = believed(page, files_known)
+    states = {row.filename: word(row.state, row.last_error) for row in held}
+    errors = {row.filename: row.last_error for row in held if row.state in DUE}
+    turned_away = _refused(run, project)
+    offer = metadata.Offer(0, _facts(run, project), owner, page, {})
+    known = metadata.read(run, [offer]).get(0, metadata.Known())
+    if known.failed is not None:
+        raise StoppedError(known.failed)
+    verdicts = run.selection.explain(project, page.files, run.now, known.files)
+    upstream = next(u for u in run.config.upstream if u.name == owner)
+    kept = pages.limited(page, [v.selected for v in verdicts], upstream.newest)
+    fact = f"not among the newest {upstream.newest} linked files"
+    beyond = Verdict(False, "upstream.newest", fact)
+    linked = _linked(run, upstream, page, kept, files_known)
+    found = []
+    for offered, ruled, is_kept in zip(page.files, verdicts, kept, strict=True):
+        why, is_linked = ruled if is_kept == ruled.selected else beyond, False
+        if why.selected and (link := linked.get(offered.filename)):
+            why, is_linked = replace(link, until=why.until), link.selected
+        state = states.pop(offered.filename, None)
+        found.append(FileExplanation(offered.filename, why, state, is_linked))
+    for problem in page.problems:
+        refused = Verdict(False, problem.reason.value, problem.message)
+        found.append(FileExplanation(problem.file, refused, states.pop(problem.file, None)))
+    for name in page.left_out:
+        found.append(FileExplanation(name, _OF_A_VARIANT, states.pop(name, None)))
+    absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
+    found.extend(_left(row, absent) for row in held if row.filename in states)
+    found = [
+        _with_error(_with_refusal(entry, turned_away), errors.get(entry.file)) for entry in found
+    ]
+    return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
+
+
+def _refused(run: Run, project: ProjectName) -> dict[str, Problem]:
+    """Return what the last run refused of a project, whatever the selection says, by file."""
+    with run.catalog.read() as connection:
+        found = projects.standing_refusals(connection, [project])
+    return {problem.file: problem for problem in found}
+
+
+def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> FileExplanation:
+    problem = refused.get(entry.file)
+    if problem is None or not entry.verdict.selected:
+        return entry
+    fact = f"{problem.message} (as the last run saw it)"
+    return replace(entry, verdict=Verdict(False, problem.reason.value, fact))
+
+
+def _with_error(entry: FileExplanation, error: str | None) -> FileExplanation:
+    """Say of what is selected and not here why the last try failed.
+
+    What the upstream keeps back is mirrored no more than what it does not have.
+    """
+    if error is None or not entry.verdict.selected or entry.is_linked:
+        return entry
+    entry = replace(entry, last_error=error)
+    if entry.state != DENIED:
+        return entry
+    fact = f"{error.removeprefix(DENIED_ERROR)} (as the last try saw it)"
+    return replace(entry, verdict=Verdict(False, DENIED, fact))
+
+
+def _linked(
+    run: Run,
+    upstream: UpstreamSection,
+    page: ProjectPage,
+    kept: Sequence[bool],
+    known: Mapping[str, HeldFile],
+) -> dict[str, Verdict]:
+    """Return why pages only lead to files at the upstream, or may not, by name."""
+    links = elsewhere.links(run, upstream, "", page, kept, known)
+    asked = run.selection.linked(ProjectName(page.project), page.files) if links else []
+    found = {}
+    for file, verdict in zip(page.files, asked, strict=False):
+        if verdict is not None and file.filename in links:
+            fault = no_link(links[file.filename], file.digests, known.get(file.filename))
+            found[file.filename] = Verdict(False, fault[0].value, fault[1]) if fault else verdict
+    return found
+
+
+def _facts(run: Run, project: ProjectName) -> str | None:
+    with run.catalog.read() as connection:
+        return next((row.facts for row in projects.by_name(connection, [project])), None)
+
+
+def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
+    """Say of a file that no page offers why it is here or not."""
+    state = word(row.state, row.last_error)
+    return FileExplanation(row.filename, _kept([row], verdict), state)
+
+
+def _kept(held: Sequence[Row[Any]], verdict: Verdict) -> Verdict:
+    """Return why files are here all the same where the upstream does not offer them."""
+    since = [row.kept for row in held if row.kept is not None]
+    if verdict.rule != "upstream" or not since:
+        return verdict
+    return Verdict(True, "delete.keep", str(keep.mark(None, min(since))))
+
+
+def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
+    """Return the owner of a project and its page; there is none where no upstream has it."""
+    for position in run.selection.owners(project):
+        upstream = run.config.upstream[position]
+        result = _ask(run, upstream, project)
+        if result.page is not None:
+            return upstream.name, result.page
+        problem = result.problem or Problem(Reason.BAD_PAGE, "an answer without a page")
+        if problem.reason is not Reason.MISSING:
+            told = f"upstream {upstream.name}: {problem.message}{_next_step(problem)}"
+            raise StoppedError(msgspec.structs.replace(problem, message=told))
+    return "", None
+
+
+def _next_step(problem: Problem) -> str:
+    if problem.reason not in (Reason.CONNECTION, Reason.TIMEOUT):
+        return ""
+    return " Check the line, and the address in [[upstream]] url."
+
+
+def _ask(run: Run, upstream: UpstreamSection, project: ProjectName) -> PageResult:
+    """Ask for a page where it was found last, or where one looks; then where a list has it."""
+    with run.catalog.read() as connection:
+        rows = projects.by_name(connection, [project])
+    known = next((row.page_at for row in rows if row.upstream == upstream.name), None)
+    place = upstream.name, upstream.url
+    usual = listings.candidates(upstream, project, known, None)
+    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, usual)])
+    if result.problem is None or result.problem.reason is not Reason.MISSING:
+        return result
+    listed = misses.listed_at(run, upstream, project)
+    if listed is None:
+        return result
+    further = listings.candidates(upstream, project, known, listed)
+    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, further)])
+    return result

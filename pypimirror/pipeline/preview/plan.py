@@ -1,0 +1,220 @@
+"""The plan of a sync: what it would fetch, publish, withdraw and remove.
+
+It is the sync itself, up to the end of discovery and again for the removals, in a catalog whose
+changes are rolled back; so the plan and the run cannot disagree.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.queries import entries, files, projects
+from pypimirror.catalog.states import PROVEN, Cause, State
+from pypimirror.config.settings import Config
+from pypimirror.domain import documents
+from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline import ownership, sequence, standing, waiting
+from pypimirror.pipeline.discover import discover
+from pypimirror.pipeline.publish import contents, withdraw
+from pypimirror.pipeline.record import check_names
+from pypimirror.pipeline.reporter import LogReporter, Reporter
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.select.selection import Selection
+from pypimirror.storage import lock
+from pypimirror.storage.tree import Tree
+from pypimirror.system import interrupts
+
+#: The version of the document; a change that a reader could trip over makes it another.
+VERSION = 1
+
+_LINKED = "metadata-only"
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One file of a plan."""
+
+    project: str
+    file: str
+    size: int | None  #: bytes, where the upstream says
+    #: Why: `wanted`, or `failed` or `quarantined` before; of what goes, a `states.Cause`; and
+    #: `metadata-only` of what pages lead to at the upstream.
+    reason: str
+    sha256: str | None = None  #: as claimed, or proven
+
+
+@dataclass
+class Plan:
+    """What a sync would do."""
+
+    names: Sequence[str] = ()  #: the projects that it is limited to; none: all that are selected
+    fetch: list[Entry] = field(default_factory=list)
+    #: Files that pages in `publish` would lead to at the upstream.
+    link: list[Entry] = field(default_factory=list)
+    #: Projects whose pages would be rendered, in order.
+    publish: dict[str, None] = field(default_factory=dict)
+    withdraw: list[Entry] = field(default_factory=list)
+    remove: list[Entry] = field(default_factory=list)  #: files whose bytes would go now
+    problems: list[Problem] = field(default_factory=list)
+
+    def as_json(self) -> documents.Plan:
+        """Return the document that `sync --dry-run --json` prints."""
+        return {
+            "version": VERSION,
+            "projects": list(self.names),
+            "fetch": msgspec.to_builtins(self.fetch),
+            "link": msgspec.to_builtins(self.link),
+            "publish": list(self.publish),
+            "withdraw": msgspec.to_builtins(self.withdraw),
+            "remove": msgspec.to_builtins(self.remove),
+            "bytes": sum(entry.size or 0 for entry in self.fetch),
+            "bytes_removed": sum(entry.size or 0 for entry in self.remove),
+            "failures": [
+                {
+                    "project": problem.project,
+                    "file": problem.file,
+                    "stage": Stage.DISCOVER.value,
+                    "reason": problem.reason.value,
+                    "message": problem.message,
+                }
+                for problem in self.problems
+            ],
+        }
+
+
+@dataclass
+class _Rehearsal(Run):
+    """A run that leaves no record: it keeps its failures to itself."""
+
+    kept: list[Problem] = field(default_factory=list)
+
+    def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
+        """Keep what failed for the plan."""
+        for problem in problems:
+            self.reporter.problem(stage, problem)
+            self.kept.append(problem)
+
+
+def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float = 0.0) -> Plan:
+    """Look at the upstreams and say what a sync would do; nothing is changed.
+
+    Waits for another run for `wait` seconds at most.
+    Raises `StoppedError` when no upstream answers, `LockedError` while a run is under way.
+    """
+    selection = Selection(config)
+    checked = check_names(selection, names)
+    opened = waiting.patiently(lambda: _open(config), wait, reporter.announce)
+    with opened as (catalog, tree), catalog.rehearse():
+        run = _Rehearsal(config, selection, catalog, tree, reporter, checked)
+        try:
+            discover.look_for_changes(run)
+            found = Plan(checked or ())
+            for ids in sequence.batches(run):
+                discover.discover(run, ids)
+                _add_batch(run, found, ids)
+            if run.unreachable:
+                raise StoppedError(run.unreachable)
+            _add_removals(run, found)
+        finally:
+            run.close()
+    found.problems = run.kept
+    return found
+
+
+def rest(run: Run) -> Plan:
+    """Say what a run that has discovered would do now, by the catalog alone; nothing is changed."""
+    found = Plan(run.names or ())
+    with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
+        rehearsal = _Rehearsal(
+            run.config,
+            run.selection,
+            run.catalog,
+            Tree(run.tree.directory, staging=Path(staging)),
+            LogReporter(),
+            run.names,
+            now=run.now,
+        )
+        rehearsal.retry = run.retry
+        with closing(rehearsal):
+            for ids in sequence.batches(rehearsal):
+                _add_batch(rehearsal, found, ids)
+            _add_removals(rehearsal, found)
+    return found
+
+
+@contextmanager
+def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+    """Open catalog and mirror root, and make neither where there is none."""
+    with interrupts.raised(), ExitStack() as stack:
+        staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
+        tree = Tree(config.directory, staging=Path(staging))
+        if (tree.private / "lock").exists():
+            # The rehearsal is one long transaction, which a run would wait for in vain.
+            stack.enter_context(lock.hold(tree.private / "lock"))
+        url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
+        catalog = stack.enter_context(closing(Catalog.open(url)))
+        stack.enter_context(ownership.hold(catalog, tree, claim=False))
+        yield catalog, tree
+
+
+def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
+    with run.catalog.read() as connection:
+        due = files.due(connection, ids, run.due_at)
+        found.fetch.extend(_entry(row, State(row.state).label) for row in due)
+        rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
+        _add_pages(found, (row.name for row in rows))
+        names = {row.id: row.name for row in rows}
+        listed = files.listed(connection, list(names))
+        # What is to be held again is linked until its bytes are proven, and no longer.
+        linked = [row for row in listed if row.linked and row.state in (State.LINKED, *PROVEN)]
+    replaced = []
+    for row in linked:
+        entry = _entry(row, _LINKED, names[row.project_id])
+        found.link.append(entry)
+        if row.state in PROVEN:  # its bytes go, once the page leads away from them
+            found.withdraw.append(entry)
+            replaced.append({"id": row.id, "withdrawn_at": run.now})
+    with run.catalog.write() as connection:
+        files.move(connection, State.LINKED, replaced, run.id)
+
+
+def _add_removals(run: _Rehearsal, found: Plan) -> None:
+    """Do in the catalog what the end of a sync does there, and note it."""
+    with run.catalog.read() as connection:
+        run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
+        if contents.is_another_form(run, connection):
+            listed = entries.root_entries(connection, with_gone=False)
+            _add_pages(found, (entry.name for entry in listed))
+    leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
+    refusal = withdraw.withdraw(run, as_if_complete=True)
+    if refusal is not None:
+        run.kept.append(refusal)
+    else:
+        going = (row for row in leaving if row.gone != Cause.KEPT)
+        found.withdraw.extend(_entry(row, row.gone) for row in going)
+    with run.catalog.write() as connection:
+        if refusal is None:
+            for chunk in projects.chunks({row.project_id for row in leaving}):
+                rows = projects.get(connection, sorted(chunk))
+                _add_pages(found, (row.name for row in rows if row.gone is None))
+        projects.settle(connection, with_gone=refusal is None)
+    expired = (row for rows in withdraw.all_expired(run) for row in rows)
+    found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
+
+
+def _add_pages(found: Plan, names: Iterable[str]) -> None:
+    found.publish.update(dict.fromkeys(names))
+
+
+def _entry(row: Row[Any], reason: str, project: str = "") -> Entry:
+    sha256 = row.sha256.hex() if row.sha256 is not None else None
+    return Entry(project or row.project, row.filename, row.size, reason, sha256)

@@ -1,0 +1,1 @@
+"""Publish: writes the pages that changed, and removes what has gone."""

@@ -1,0 +1,181 @@
+"""What pages are to say: from the catalog's rows to the bytes of each form.
+
+Nothing is written here, and the disk is read only for what the catalog cannot know. `publish`
+writes pages, `sightings` holds those on disk against this.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from pypimirror.catalog.queries import entries, files, projects
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.domain.filenames import version_text
+from pypimirror.domain.model import ProjectStatus
+from pypimirror.pipeline.discover.decisions import keep
+from pypimirror.pipeline.run import Run
+from pypimirror.render import legacy, rendering
+from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
+from pypimirror.storage.tree import METADATA_SUFFIX, TreeError, file_path, page_paths
+
+#: The mark that says in which forms all pages were written.
+FORMATS_MARK = "formats"
+
+#: The highest serial that the catalog holds; older releases believed upstreams that named it.
+_MOST = 2**63 - 1
+
+_RENDER = {"html": rendering.page_html, "json": rendering.page_json}
+#: All forms that pages may have.
+FORMS = (*_RENDER, "legacy")
+
+_decode_digests = msgspec.json.Decoder(dict[str, str]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """Return the files that belong on the pages of these projects, by project."""
+    held: dict[int, list[Row[Any]]] = defaultdict(list)
+    for file in files.listed(connection, ids):
+        held[file.project_id].append(file)
+    return held
+
+
+def page_of(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
+    """Put together what a project's page says, with the serial of the page before it."""
+    major, minor = (row.api_version or "1.0").split(".")
+    held = list(held)
+    return Page(
+        project=row.name,
+        api_version=(int(major), int(minor)),
+        serial=row.page_serial,
+        status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
+        status_reason=row.status_reason,
+        versions=_versions(row, held),
+        files=tuple(_page_file(run, row.name, file) for file in held),
+        extra=_decode_object(row.extra) if row.extra else {},
+    )
+
+
+def _versions(row: Row[Any], held: Iterable[Row[Any]]) -> tuple[str, ...] | None:
+    """Return the versions that a page lists: also those that only files have which are kept."""
+    if not row.versions:
+        return None
+    told = _decode_versions(row.versions)
+    kept = (version_text(file.filename, row.name) for file in held if file.kept is not None)
+    return (*told, *dict.fromkeys(v for v in kept if v is not None and v not in told))
+
+
+def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
+    digests = _decode_digests(file.digests) if file.digests else {}
+    digests["sha256"] = file.sha256.hex()
+    # What is told of a file elsewhere is the upstream's word, and what is beside it, its own.
+    metadata = file.metadata_claim if file.linked else file.metadata_sha256
+    return PageFile(
+        filename=file.filename,
+        path=file_path(project, file.filename, file.location),
+        digests=digests,
+        size=file.size,
+        upload_time=file.upload_time,
+        requires_python=file.requires_python,
+        yanked=keep.mark(file.yanked, file.kept),
+        core_metadata=metadata.hex() if metadata else None,
+        provenance=_is_attested(file) and run.config.publish.provenance,
+        elsewhere=Elsewhere(file.url, file.provenance) if file.linked else None,
+        extra=_decode_object(file.extra) if file.extra else {},
+    )
+
+
+def _is_attested(file: Row[Any]) -> bool:
+    """Whether attestations are here, or may be linked: of what is still to come, they wait."""
+    if file.provenance is None:
+        return False
+    if file.linked:
+        return file.state == State.LINKED or file.state in PROVEN
+    return file.provenance_sha256 is not None
+
+
+def page_forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield path and content of each form of a page."""
+    publish = run.config.publish
+    base = publish.base_url or rendering.RELATIVE
+    for form, path in page_paths(page.project, publish.formats).items():
+        if form == "legacy":
+            yield path, [legacy.project_json(page, _metadata(run, page), base)]
+        else:
+            yield path, [_RENDER[form](page, base)]
+
+
+def _metadata(run: Run, page: Page) -> bytes | None:
+    """Return the core metadata that speaks for a project, where any is here."""
+    file = legacy.newest(page)
+    if file is None:
+        return None
+    return run.tree.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
+
+
+def page_serial(run: Run, row: Row[Any], page: Page) -> int:
+    """Return the serial of our page: the upstream's where that has moved on.
+
+    A page that changes for another reason (a file that came late, another selection) must have a
+    new serial too, or a mirror that follows this one would not notice.
+    """
+    before = row.page_serial or _serial_on_disk(run, page.project)
+    if before is None:
+        return row.serial or 1
+    if row.serial is not None and row.serial > before:
+        return int(row.serial)
+    for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
+        current = run.tree.read(path)
+        # What cannot be read may have said anything.
+        there = current is not None or run.tree.has(path)
+        if there and current != b"".join(chunks):
+            return min(int(before) + 1, _MOST)
+    return int(before)
+
+
+def _serial_on_disk(run: Run, project: str) -> int | None:
+    """Return the serial of a page that the catalog does not know, because another one wrote it."""
+    found = []
+    for path in page_paths(project, run.config.publish.formats).values():
+        try:
+            found.append(rendering.serial_of(run.tree.read(path) or b""))
+        except TreeError:
+            continue
+    return max((serial for serial in found if serial is not None), default=None)
+
+
+def root_forms(
+    run: Run, connection: Connection, *, with_gone: bool
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield path and content of each form of the root index."""
+    version, serial = root_head(connection)
+    # Read once for all forms: that takes longer than to render them.
+    listed = [RootEntry(*row) for row in entries.root_entries(connection, with_gone)]
+    for name, path in page_paths(None, run.config.publish.formats).items():
+        form = rendering.ROOT_FORMS[name]
+        yield path, rendering.root(form, listed, api_version=version, serial=serial)
+
+
+def root_head(connection: Connection) -> tuple[tuple[int, int], int | None]:
+    """Return what the root index says of itself: the highest API version, and serial, of pages."""
+    major, minor = (entries.newest_api(connection) or "1.0").split(".")
+    return (int(major), int(minor)), entries.newest_serial(connection)
+
+
+def is_another_form(run: Run, connection: Connection) -> bool:
+    """Whether the configuration asks for other forms of pages than those that were written."""
+    return projects.get_mark(connection, FORMATS_MARK) not in (None, forms_of(run))
+
+
+def forms_of(run: Run) -> str:
+    """Return in which forms the configuration asks for pages."""
+    publish = run.config.publish
+    attested = "with" if publish.provenance else "without"
+    forms = ",".join(sorted(publish.formats))
+    return f"{forms} {attested} provenance {publish.base_url}".strip()

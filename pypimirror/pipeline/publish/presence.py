@@ -1,0 +1,82 @@
+"""Is what a page is about to name there now? A look at each file, which reads none.
+
+No page is written that names a file which is not there, whatever the catalog says: it, or the
+mirror root, may have been put back, or another catalog may have worked on the same directory. It is
+asked where a project is about to be worked on, so that what is lost is fetched in that very run;
+and once more where its page is rendered, which goes without what is lost then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.verify import missing
+from pypimirror.pipeline.verify.missing import Wrong
+from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+
+
+def take_back(run: Run, ids: Sequence[int]) -> None:
+    """Have fetched again what should be here of these projects and is not."""
+    with run.catalog.read() as connection:
+        names = {row.id: row.name for row in projects.get(connection, ids)}
+        rows = list(files.listed(connection, ids))
+    wrong = [each for row in rows for each in absent(run, row, names[row.project_id])]
+    if wrong:
+        missing.note(run, wrong)
+        tell(run, wrong)
+
+
+def absent(run: Run, row: Row[Any], project: str) -> Iterator[Wrong]:
+    """Yield what the catalog says is here of a file, and what is not, with what to say of it."""
+    is_withdrawn = row.state == State.WITHDRAWN
+    if not is_withdrawn and (row.linked or row.state not in PROVEN):
+        return
+    relative = file_path(project, row.filename, row.location)
+    size = run.tree.size(relative)
+    if size is None:
+        yield row, _problem(row, project, Reason.LOST, "is not where it was put")
+    elif size != row.size and not is_withdrawn:
+        text = f"has {size} bytes where it was put, of {row.size}"
+        yield row, _problem(row, project, Reason.LOST, text)
+    elif row.metadata_sha256 and run.tree.size(relative + METADATA_SUFFIX) is None:
+        yield row, _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is lost")
+    elif row.provenance_sha256 and run.tree.size(relative + PROVENANCE_SUFFIX) is None:
+        yield row, _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are lost")
+
+
+def tell(run: Run, wrong: Iterable[Wrong]) -> None:
+    """Say what was lost: a warning, since it is fetched again, and a failure where that fails."""
+    for _, problem in wrong:
+        run.reporter.note("warning", f"{problem.message}; it is fetched again")
+
+
+def without_absent(
+    run: Run, rows: Sequence[Row[Any]], held: dict[int, list[Row[Any]]]
+) -> dict[int, list[Row[Any]]]:
+    """Return what belongs on pages without what is not there; the catalog hears of that.
+
+    `rows` are the projects, `held` has their files.
+    """
+    wrong = [each for row in rows for file in held[row.id] for each in absent(run, file, row.name)]
+    if not wrong:
+        return held
+    missing.note(run, wrong)
+    run.failed(Stage.PUBLISH, [problem for _, problem in wrong])
+    with run.catalog.read() as connection:
+        found = [row.id for row in rows]
+        left: dict[int, list[Row[Any]]] = {number: [] for number in found}
+        for file in files.listed(connection, found):
+            left[file.project_id].append(file)
+    return left
+
+
+def _problem(row: Row[Any], project: str, reason: Reason, text: str) -> Problem:
+    message = f"{project}/{row.filename}: {text}"
+    return Problem(reason, message, project, row.filename, row.url)

@@ -1,0 +1,114 @@
+"""Publish, the part on the root index: is it to be written, and how much of it is work.
+
+It lists every project, so rendering it costs the more, the larger the mirror is; and it changes
+with nearly every sync. So the catalog knows of which projects it may say something else
+(`projects.relist`), from the very transaction on that changes what it should say: a page has come
+or has another serial, a project is gone. With these, the bytes of the last one are amended
+(`pypimirror.render.amend`), provided that they are still those that were seen to be right. In all
+other cases, the first one among them, the whole is rendered; the bytes are the same either way.
+
+A run that dies before the catalog hears of a new index has left a stamp that nobody knows: the next
+one is rendered whole. What the old one lacked is still marked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from sqlalchemy import Connection
+
+from pypimirror.catalog.queries import entries, projects
+from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline.publish import contents, sightings
+from pypimirror.pipeline.run import Run
+from pypimirror.render import amend, rendering
+from pypimirror.render.pages import RootEntry
+from pypimirror.storage.tree import page_paths
+
+#: Path and content of each form.
+_Forms = Iterable[tuple[str, Iterable[bytes]]]
+
+#: Projects that are amended at most: to find as many more takes as long as to render all.
+_MOST = projects.CHUNK
+
+
+def is_stale(connection: Connection, *, with_gone: bool) -> bool:
+    """Whether the root index may say something else than it should."""
+    is_whole = projects.get_mark(connection, sightings.ROOT_MARK) == ""
+    return not is_whole or entries.is_to_relist(connection, with_gone=with_gone)
+
+
+def publish(run: Run, *, with_gone: bool) -> bool:
+    """Write the root index; it lists projects that are gone only `with_gone`.
+
+    Returns whether that is done: where a form of it cannot be replaced, that is told, and the next
+    run writes it again.
+    """
+    sha256 = hashlib.sha256()
+
+    def hashed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            sha256.update(chunk)
+            yield chunk
+
+    with run.catalog.read() as connection:
+        forms = _forms(run, connection, with_gone=with_gone)
+        blocked: dict[str, Problem] = {}
+        written = run.tree.write(((path, hashed(chunks)) for path, chunks in forms), blocked)
+    run.tree.flush()
+    if blocked:
+        expire(run)
+        said = [Problem(p.reason, f"{path}: {p.message}") for path, p in blocked.items()]
+        run.failed(Stage.PUBLISH, said)
+        return False
+    with run.catalog.write() as connection:
+        entries.relisted(connection)
+        projects.set_mark(connection, sightings.ROOT_MARK, "")
+        seen = sightings.root_seen(run, sha256.digest())
+        projects.set_mark(connection, sightings.ROOT_SEEN, seen)
+    run.count(pages_written=written)
+    return True
+
+
+def expire(run: Run) -> None:
+    """Have the whole root index rendered again, whether or not a page has changed."""
+    with run.catalog.write() as connection:
+        projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
+
+
+def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:
+    try:
+        found = _amended(run, connection, with_gone=with_gone)
+    except amend.AmendError:
+        found = None
+    if found is None:
+        return contents.root_forms(run, connection, with_gone=with_gone)
+    return found
+
+
+def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | None:
+    """Return the forms of the last root index, amended; None where that is not to be done."""
+    if projects.get_mark(connection, sightings.ROOT_MARK) != "":
+        return None
+    rows = entries.to_relist(connection, _MOST + 1)
+    last = sightings.last_root(run, connection) if len(rows) <= _MOST else None
+    if last is None:
+        return None
+    changes = {
+        row.name: RootEntry(row.name, row.page_serial)
+        if row.live and (row.gone is None or with_gone)
+        else None
+        for row in rows
+    }
+    version, serial = contents.root_head(connection)
+    paths = page_paths(None, last)
+    return [
+        (
+            paths[name],
+            amend.amended(
+                rendering.ROOT_FORMS[name], old, changes, api_version=version, serial=serial
+            ),
+        )
+        for name, old in last.items()
+    ]

@@ -1,0 +1,341 @@
+"""A run from its beginning to its end, and its record in the history.
+
+`sync` takes the lock and the lease, opens the catalog and the mirror root, and closes the record
+whatever happens in between. What is done in between is the caller's to say.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from packaging.utils import InvalidName, canonicalize_name
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror.catalog import clocks, engines
+from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.catalog.lease import Lease
+from pypimirror.catalog.queries import runs, statistics, totals
+from pypimirror.config import outputs
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason, Stage
+from pypimirror.pipeline import history, ownership, rest, standing, waiting
+from pypimirror.pipeline import retry as retries
+from pypimirror.pipeline.audit import doubt
+from pypimirror.pipeline.download import staging
+from pypimirror.pipeline.reporter import LogReporter, Reporter
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import COUNTS, Summary
+from pypimirror.select.selection import Selection
+from pypimirror.storage import links, lock
+from pypimirror.storage.changes import Changes
+from pypimirror.storage.durability import choose
+from pypimirror.storage.tree import Tree, told
+from pypimirror.system import abrupt, clock, interrupts
+from pypimirror.system.space import remedy
+from pypimirror.system.workers import Cancelled, WorkersError
+
+_CLOCK_WAS_AHEAD = (
+    "earlier runs noted times that are still to come, so a clock was ahead, or is behind now; they "
+    "are not believed: what was proven then is read again by the next verification"
+)
+
+
+def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName, ...] | None:
+    """Normalise the projects that a command names; raises `ConfigError` on one not selected."""
+    if not names:
+        return None
+    try:
+        valid = [ProjectName(canonicalize_name(name, validate=True)) for name in names]
+    except InvalidName as error:
+        raise ConfigError(f"{error}; name projects as the index does, without a version") from error
+    checked = tuple(dict.fromkeys(valid))
+    for name in checked:
+        if not selection.project(name):
+            raise ConfigError(f"{name}: is not selected; add it to select.projects")
+    return checked
+
+
+@contextmanager
+def _catalog_errors(catalog: Catalog) -> Iterator[None]:
+    """Translate the database's errors."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise CatalogError(_as_problem(error, catalog).message) from error
+
+
+@contextmanager
+def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+    """Hold lock and lease, and open catalog and mirror root, making what is not there.
+
+    Raises `LockedError`, `CatalogError` and `TreeError`.
+    """
+    with _open_mirror(_at_its_root(config)) as (catalog, tree, _, _):
+        yield catalog, tree
+
+
+def _at_its_root(config: Config) -> Config:
+    """Return a configuration whose mirror root is where a symbolic link leads now.
+
+    What a run has locked is what it writes to, to its end, wherever the link leads by then.
+    """
+    mirror = config.mirror.model_copy(update={"directory": config.directory.resolve()})
+    return config.model_copy(update={"mirror": mirror})
+
+
+@contextmanager
+def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
+    """Part a catalog from those that `cp -al` has made of it; needs the lock, which they share."""
+    if file is not None:
+        with told(file):
+            links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
+    yield
+
+
+@contextmanager
+def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.Held]]:
+    catalog_file = sqlite_file(config.catalog_url)
+    durability = choose(config.mirror.durability, config.directory, catalog_file)
+    tree = Tree(config.directory, durability=durability)
+    tree.create()
+    # The lock comes first: what a migration changes must not change under another run.
+    with (
+        interrupts.raised(),
+        lock.hold(tree.private / "lock") as held,
+        _catalog_of_its_own(catalog_file),
+        closing(Catalog.open(config.catalog_url)) as catalog,
+        _catalog_errors(catalog),
+        ownership.hold(catalog, tree, claim=True) as lease,
+    ):
+        yield catalog, tree, lease, held
+
+
+def sync(
+    config: Config,
+    names: Sequence[str],
+    work: Callable[[Run], None],
+    *,
+    trigger: str,
+    command: str = "sync",
+    reporter: Reporter | None = None,
+    retry: str | None = None,
+    options: Sequence[str] = (),
+    wait: float = 0.0,
+) -> Summary:
+    """Hold the lock, record a run, let `work` do it, and say how it ended.
+
+    With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
+    is, there is no run, and the summary names none. `options` are recorded beside `names`.
+    Where another run works on the mirror, it waits for that to end, for `wait` seconds at most.
+    Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
+    afterwards everything that goes wrong is in the summary.
+    """
+    selection = Selection(config)
+    checked = check_names(selection, names)
+    config = _at_its_root(config)
+    reporter = reporter or LogReporter()
+    opened = waiting.patiently(lambda: _open_mirror(config), wait, reporter.announce)
+    with opened as (catalog, tree, lease, held):
+        run = Run(config, selection, catalog, tree, reporter, checked)
+        run.command, run.lease = command, lease
+        lease.on_lost = run.cancel
+        tree.clear_private()
+        with _catalog_errors(catalog):
+            staging.sweep(catalog, tree)
+        with _catalog_errors(catalog), catalog.write() as connection:
+            runs.close_crashed(connection)
+            is_wrong = clocks.disbelieve(connection, run.now)
+            if retry is not None:
+                run.retry = retries.plan(connection, selection, retry, command)
+                if run.retry is None:
+                    run.close()
+                    message = f"Nothing to retry: all that {retry} left undone has been done"
+                    return Summary.of_nothing(command, message)
+                run.names = run.retry.names
+            run.id, run.name = runs.start(
+                connection,
+                command=command,
+                trigger=trigger,
+                config=config.digest(),
+                arguments=[*(run.names or ()), *options],
+                now=run.now,
+                retry_of=run.retry.of if run.retry is not None else None,
+            )
+        if is_wrong:
+            run.reporter.note("warning", _CLOCK_WAS_AHEAD)
+        if run.retry is not None:
+            run.reporter.announce(run.retry.said)
+        _warn_of_root(run)
+        held.name(run.name)
+        return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
+
+
+def _work(run: Run, work: Callable[[Run], None]) -> None:
+    """Settle what is in doubt, and then do the work of a run."""
+    if run.command != "verify":  # it changes nothing, unless it repairs, and settles that itself
+        doubt.settle(run)
+    work(run)
+
+
+def _warn_of_root(run: Run) -> None:
+    directory = run.config.directory
+    owner = directory.stat().st_uid
+    if os.geteuid() == 0 != owner:
+        run.reporter.note(
+            "warning",
+            f"this is root, and {directory} belongs to user {owner}, who cannot change what root "
+            "makes there; run as that user",
+        )
+
+
+def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
+    """Do the work of a run; note what it changes where the configuration asks for it."""
+    publish = run.config.publish
+    if publish.changes is None:
+        work(run)
+        return
+    path = Path(str(publish.changes).replace("{run}", run.name))
+    catalog = sqlite_file(run.config.catalog_url)
+    if why := outputs.fault(path, run.tree.directory, [catalog] if catalog else []):
+        raise ConfigError(f"publish.changes: {path} {why}")
+    journal = run.tree.private / "changes"
+    with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
+        work(run)
+
+
+def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
+    """Do the work of a recorded run; close its record."""
+    state, message = runs.FAILED, "ended by an error of the program"
+    try:
+        work(run)
+        if run.unreachable:
+            message = run.unreachable.message
+            run.failed(Stage.DISCOVER, [run.unreachable])
+        elif run.no_room:
+            message = run.no_room.message
+            run.failed(Stage.DOWNLOAD, [run.no_room])
+        else:
+            state, message = runs.COMPLETED, ""
+    except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
+        if isinstance(error, KeyboardInterrupt | Cancelled):
+            interrupts.heard()
+            run.cancel()
+        state, message = _ended_by(run, error)
+    except MemoryError:
+        message = abrupt.OUT_OF_MEMORY
+        raise
+    finally:
+        with interrupts.shield():
+            run.close()
+            summary = _close(run, state, message)
+            _forget_old_runs(run, summary.state)
+            _write_metrics(run)
+    return summary
+
+
+def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
+    """Record what has ended a run; return its state and message."""
+    lost = run.lease.lost if run.lease is not None else None
+    if lost is not None:
+        # What is left to write is this run's own record, and nobody else's business.
+        run.catalog.guard = lambda: None
+        run.catalog.give_up()
+        error = lost
+    if isinstance(error, KeyboardInterrupt | Cancelled):
+        return runs.CANCELLED, "cancelled"
+    assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
+    problem = _as_problem(error, run.catalog)
+    with _catalog_errors(run.catalog):  # it may be on the same disk
+        run.failed(run.stage, [problem])
+    return runs.FAILED, problem.message
+
+
+#: Counts of a run after which the figures on all files are others.
+_MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
+
+
+def _write_metrics(run: Run) -> None:
+    if run.config.metrics.textfile is not None:
+        from pypimirror.metrics.exposition import write_textfile
+
+        try:
+            write_textfile(run.config, run.config.metrics.textfile)
+        except (PypimirrorError, OSError) as error:
+            run.reporter.note("warning", f"no metrics were written: {error}")
+
+
+def _forget_old_runs(run: Run, state: str) -> None:
+    if state in (runs.COMPLETED, runs.INCOMPLETE):
+        try:
+            history.prune(run)
+        except SQLAlchemyError as error:
+            run.reporter.note("warning", f"old runs stay in the history: {error}")
+
+
+#: Of errors that end a run and carry no problem, whose fault they are if not this program's.
+_REASONS: dict[type[PypimirrorError], Reason] = {
+    ConfigError: Reason.CONFIGURATION,
+    CatalogError: Reason.CATALOG,
+    WorkersError: Reason.WORKER,
+}
+
+
+def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
+    if isinstance(error, SQLAlchemyError):
+        return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return Problem(Reason.DISK, f"{where}{error.strerror or error}. {remedy(error)}")
+    if (problem := getattr(error, "problem", None)) is not None:
+        return problem  # type: ignore[no-any-return]
+    causes = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    return Problem(next(causes, Reason.INTERNAL), str(error))
+
+
+def _close(run: Run, state: str, message: str) -> Summary:
+    with _catalog_errors(run.catalog), run.catalog.write() as connection:
+        said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
+        for stage, problems in standing.told(run, connection).items():
+            news = [problem for problem in problems if (problem.project, problem.file) not in said]
+            runs.add_failures(connection, run.id, stage, news)
+        rows = runs.failures_of(connection, run.id)
+        told = [
+            (Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts), r.stage)
+            for r in rows
+        ]
+        denied = _denied(run, connection, [problem for problem, _ in told])
+        apart = set(denied)
+        failures = [(problem, stage) for problem, stage in told if problem not in apart]
+        if state == runs.COMPLETED and failures:
+            state = runs.INCOMPLETE
+        counts = {key: run.counts[key] for key in COUNTS[run.command]}
+        counts["files_failed"] = len({(p.project, p.file) for p, _ in failures if p.file})
+        counts["files_denied"] = len({(p.project, p.file) for p in denied})
+        last = statistics.last(connection)
+        moved = any(run.counts[name] for name in _MOVING)
+        # Counting takes seconds where there are millions of files: not for somebody who waits.
+        if state in (runs.COMPLETED, runs.INCOMPLETE) and (
+            last is None or (moved and (run.command == "verify" or last.is_old(run.now)))
+        ):
+            statistics.keep(connection, statistics.take(connection, run.now))
+        runs.end(connection, run.id, state, message, counts)
+        if state == runs.COMPLETED and not denied:
+            rest.note(run, connection)
+    seconds = clock.steady() - run.began
+    problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
+    return Summary(run.name, state, counts, seconds, problems, stages, message, denied)
+
+
+def _denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:
+    """Return those of `problems` that are no failures: files that a policy upstream keeps back.
+
+    Where more is kept back than held, that is no policy on single files: a login may be lacking.
+    """
+    found = [p for p in problems if p.reason is Reason.DENIED and p.file]
+    apart = run.config.download.denied == "tell" and len(found) <= totals.held(connection).files
+    return found if apart else []

@@ -1,0 +1,94 @@
+"""What a sync that found nothing to do says of the next one, and until when that holds.
+
+The rules, all of which must be met:
+
+* It was a whole sync, inline or not, of projects that only the upstreams' lists tell; it completed,
+  nothing failed, nothing waits in quarantine.
+* Every list said plainly that it is unchanged, to the question that the next run is to ask.
+* No project had anything left to do, no page was written, nothing was withdrawn.
+* Nobody wants to be told of every run in a file (`[publish] changes`, `[metrics] textfile`), and
+  the configuration is one file that names no others.
+
+What time alone makes due bounds how long it holds: a file's next try, a choice by age, the end of
+a grace period, the rolling re-check, runs that are to be forgotten. Each of these rules has its
+home elsewhere, and is asked there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from pypimirror.catalog.queries import dues, projects, rest
+from pypimirror.catalog.queries.rest import Ended, Rest
+from pypimirror.pipeline import history
+from pypimirror.pipeline.discover.lists import lists
+
+if TYPE_CHECKING:
+    from pypimirror.config.settings import Config
+    from pypimirror.pipeline.run import Run
+
+
+def note(run: Run, connection: Connection) -> None:
+    """Leave in the catalog what a run that has completed can say of the next one."""
+    if run.config.key and run.config.publish.changes is run.config.metrics.textfile is None:
+        ended = Ended(
+            key=run.config.key,
+            config=run.config.digest(),
+            formats=list(run.config.publish.formats),
+            processes=run.config.processes,
+            last_run=run.id + history.spare(run, connection),
+            until=history.next_to_forget(run, connection),
+        )
+        projects.set_mark(connection, rest.ENDED, rest.encode(ended))
+    statement = _statement(run, connection)
+    if statement is not None and statement.until > run.now:
+        projects.set_mark(connection, rest.MARK, rest.encode(statement))
+
+
+def _statement(run: Run, connection: Connection) -> Rest | None:
+    upstreams = {upstream.name: upstream for upstream in run.config.upstream}
+    if not run.idle or run.command != "sync" or run.names is not None or run.retry is not None:
+        return None
+    if run.counts["pages_written"] or run.counts["files_withdrawn"]:
+        return None
+    if upstreams.keys() != run.unchanged.keys() or not _is_whole(run.config):
+        return None
+    if any(run.tree.quarantine.iterdir()):
+        return None
+    until = [
+        *lists.next_rechecks(run, connection),
+        dues.next_choice(connection),
+        dues.next_wake(connection),
+        _plus(dues.first_withdrawn(connection), run.config.delete.grace.total_seconds()),
+        history.next_to_forget(run, connection),
+    ]
+    return Rest(
+        key=run.config.key,
+        run=run.id,
+        since=run.now,
+        until=min((time for time in until if time is not None), default=run.now),
+        last_run=run.id + history.spare(run, connection),
+        asked=list(run.unchanged.values()),
+        timeout=run.config.download.timeout,
+    )
+
+
+def _is_whole(config: Config) -> bool:
+    """Whether the configuration's key tells all of it, and nobody else is to be told."""
+    select = config.select
+    entries = [*select.projects, *select.exclude, *select.metadata_only]
+    entries += [entry for rule in select.rules for entry in rule.projects]
+    entries += [entry for upstream in config.upstream for entry in upstream.reserved]
+    return (
+        bool(config.key)
+        and config.publish.changes is None
+        and config.metrics.textfile is None
+        and not any(entry.strip().startswith(("@", "-")) for entry in entries)
+        and not any(upstream.authorization or upstream.login for upstream in config.upstream)
+    )
+
+
+def _plus(time: float | None, seconds: float) -> float | None:
+    return None if time is None else time + seconds

@@ -1,0 +1,97 @@
+"""How a run ended, and what is counted in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pypimirror.catalog import states
+from pypimirror.domain import documents
+from pypimirror.domain.model import Problem, Stage
+
+#: What a run counts, by command; the keys of `counts` in JSON.
+COUNTS = {
+    "sync": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_linked",
+        "files_downloaded",
+        "files_reused",
+        "files_verified",
+        "files_failed",
+        "files_denied",
+        "files_quarantined",
+        "files_withdrawn",
+        "pages_written",
+        "bytes_downloaded",
+    ),
+    "adopt": (
+        "projects_seen",
+        "projects_changed",
+        "files_found",
+        "files_linked",
+        "files_reused",
+        "files_verified",
+        "files_missing",
+        "files_failed",
+        "files_denied",
+        "files_quarantined",
+        "pages_written",
+        "bytes_checked",
+    ),
+    "verify": (
+        "files_checked",
+        "files_failed",
+        "files_denied",
+        "files_downloaded",
+        "files_verified",
+        "pages_written",
+        "repaired",
+        "bytes_checked",
+        "bytes_downloaded",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended."""
+
+    run: str  #: its name; "" where nothing was left to do, and so no run was needed
+    state: str
+    counts: dict[str, int]
+    seconds: float
+    failures: list[Problem]
+    stages: list[str]  #: in which stage each of `failures` happened
+    message: str
+    #: Files that the upstream keeps back, where that is no failure.
+    denied: list[Problem] = field(default_factory=list)
+
+    @classmethod
+    def of_nothing(cls, command: str, message: str) -> Summary:
+        """Say that there was nothing to do, and so no run."""
+        return cls("", states.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
+
+    def as_json(self) -> documents.RunResult:
+        """Return the document that `sync --json` prints."""
+        return {
+            "run": self.run or None,
+            "state": self.state,
+            "counts": self.counts,
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                _told(problem, stage)
+                for problem, stage in zip(self.failures, self.stages, strict=True)
+            ],
+            "denied": [_told(problem, Stage.DOWNLOAD) for problem in self.denied],
+        }
+
+
+def _told(problem: Problem, stage: str) -> documents.Failure:
+    return {
+        "project": problem.project,
+        "file": problem.file,
+        "stage": stage,
+        "reason": problem.reason.value,
+        "message": problem.message,
+    }

@@ -1,0 +1,1 @@
+"""Verify: proves what was fetched, and puts it in its place or into quarantine."""

@@ -1,0 +1,56 @@
+"""What the catalog says of files that were found missing or bad: they are to be fetched again.
+
+Touches neither pages nor bytes: `pypimirror.pipeline.verify.takeback` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import State
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.run import Run
+
+#: A file, with what is wrong with it.
+Wrong = tuple[Row[Any], Problem]
+
+
+def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
+    """Say in the catalog what is here no more; return the projects whose pages say it still."""
+    bare = [row for row, problem in wrong if problem.reason is Reason.PROVENANCE_MISMATCH]
+    held = [
+        (row, problem)
+        for row, problem in wrong
+        if not is_withdrawn(row) and problem.reason is not Reason.PROVENANCE_MISMATCH
+    ]
+    unsure = [r for r, p in held if p.reason is Reason.METADATA_MISMATCH]
+    lost = [r for r, p in held if p.reason is not Reason.METADATA_MISMATCH]
+    with run.catalog.write() as connection:
+        files.move(connection, State.FETCHED, [{"id": row.id} for row in unsure], run.id)
+        files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
+        # Of a withdrawn file, only the promise to have its bytes back is lost.
+        files.change(connection, (_lost(row, p) for row, p in wrong if is_withdrawn(row)))
+        files.change(connection, ({"id": row.id, "provenance_sha256": None} for row in bare))
+        touched = {row.project_id for row, _ in wrong if not is_withdrawn(row)}
+        projects.touch(connection, touched)
+    return touched
+
+
+def is_withdrawn(row: Row[Any]) -> bool:
+    """Whether a file is no longer offered, and only kept for a while."""
+    return bool(row.state == State.WITHDRAWN)
+
+
+def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
+    """Return what the catalog must not say any more of a withdrawn file."""
+    match problem.reason:
+        case Reason.METADATA_MISMATCH:
+            return {"id": row.id, "metadata_sha256": None}
+        case Reason.PROVENANCE_MISMATCH:
+            return {"id": row.id, "provenance_sha256": None}
+    # As where it is removed, whose last step this may have been: what is beside it goes first.
+    return {"id": row.id, **files.REMOVED}

@@ -1,0 +1,161 @@
+"""Verify, the part on attestations (PEP 740): fetch them, check them, put them in place.
+
+They come after their file, whose digest is known then, in the same stage, or in a later run where
+the upstream has them later. What cannot be had, or is not of the file, holds nothing back: the
+file is published without, and every run says so until it is mended. What was taken is kept byte
+for byte, for as long as its file; what is checked of it is in `pypimirror.verify.attestations`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.download.protocol import FetchFile, FileResult, Result
+from pypimirror.pipeline import backoff
+from pypimirror.pipeline.download import whereabouts
+from pypimirror.pipeline.download.download import Lines
+from pypimirror.pipeline.publish import removing
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.storage.tree import PROVENANCE_SUFFIX, file_path
+from pypimirror.system import regular
+from pypimirror.verify import attestations
+
+#: Attestations that are placed, flushed and committed together.
+_COMMIT = 500
+
+
+def complete(run: Run, ids: Sequence[int]) -> None:
+    """Bring the attestations that proven files of these projects lack."""
+    can_fetch = run.fetches and not run.unreachable and run.no_room is None
+    if not run.config.publish.provenance or not can_fetch:
+        return
+    with run.catalog.read() as connection:
+        rows = files.unattested(connection, ids, run.due_at)
+    lacking = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
+    if not lacking:
+        return
+    lines = Lines()
+    jobs = (job for job in (_job(run, row) for row in lacking.values()) if lines.is_open(job))
+    for chunk in projects.chunks(_heard(lines, run.fetch(jobs)), _COMMIT):
+        _take(run, lacking, chunk)
+        if problem := run.room.shortage():
+            raise StoppedError(problem)
+    run.failed(Stage.DOWNLOAD, lines.problems())
+
+
+def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
+    for result in results:
+        assert isinstance(result, FileResult)
+        lines.heard(result)
+        yield result
+
+
+def held(run: Run, row: Row[Any]) -> bytes | None:
+    """Return the sha256 of the attestations in place, if they are those of the observed bytes."""
+    if row.provenance_sha256 is None:
+        return None
+    try:
+        path = run.tree.text(_relative(row))
+        provenance = regular.read(path, run.tree.root, most=attestations.MAX_SIZE)
+    except OSError:
+        return None
+    sha256 = run.observed[row.id].sha256.hex()
+    known: bytes = row.provenance_sha256
+    is_known = hashlib.sha256(provenance).digest() == known
+    return known if is_known and not attestations.fault(provenance, row.filename, sha256) else None
+
+
+def let_go(run: Run, row: Row[Any]) -> None:
+    """Remove attestations of other bytes than those that are about to take their file's place.
+
+    No page names them any more.
+    """
+    if row.provenance_sha256 is not None and held(run, row) is None:
+        removing.remove(run, Stage.VERIFY, [_relative(row)], row.project, row.filename)
+
+
+def _job(run: Run, row: Row[Any]) -> FetchFile:
+    return FetchFile(
+        id=row.id,
+        remote=whereabouts.place_of(run, row, row.provenance),
+        urls=(row.provenance,),
+        path=str(_staged(run, row)),
+        digests={},
+        max_size=attestations.MAX_SIZE,
+    )
+
+
+def _take(run: Run, lacking: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+    """Put in place what is right; tell what is not."""
+    right: list[tuple[Row[Any], bytes]] = []
+    wrong: dict[Stage, list[Problem]] = {Stage.DOWNLOAD: [], Stage.VERIFY: []}
+    changes: list[dict[str, Any]] = []
+    for result in results:
+        row = lacking[result.id]
+        stage, problem, digest = _judge(run, row, result)
+        if problem is None:
+            right.append((row, digest))
+            continue
+        run.tree.unstage(_staged(run, row).name)
+        if problem.reason is Reason.DISK:
+            raise StoppedError(problem)
+        wrong[stage].append(problem)
+        failed = backoff.after_failure(row, problem, run.id, run.now)
+        changes.append({"id": row.id, **failed})
+    blocked: dict[str, Problem] = {}
+    run.tree.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
+    for row in [row for row, _ in right if _relative(row) in blocked]:
+        said = blocked[_relative(row)]
+        problem = _problem(row, said.reason, f"{row.filename}: {said.message}", 1)
+        wrong[Stage.VERIFY].append(problem)
+        changes.append({"id": row.id, **backoff.after_failure(row, problem, run.id, run.now)})
+    right = [(row, digest) for row, digest in right if _relative(row) not in blocked]
+    if right:
+        run.tree.flush()
+    changes += [{"id": r.id, "provenance_sha256": d, **backoff.CLEAN} for r, d in right]
+    with run.catalog.write() as connection:
+        files.change(connection, changes)
+        projects.touch(connection, {row.project_id for row, _ in right})
+    run.count(bytes_downloaded=sum(result.transferred for result in results))
+    for stage, problems in wrong.items():
+        run.failed(stage, problems)
+
+
+def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem | None, bytes]:
+    """Return what is wrong and the stage that it belongs to; or the sha256 of what is right."""
+    if result.problem is not None:
+        reason = result.problem.reason
+        message = (
+            f"{row.filename}: its attestations cannot be had, and it is served without: "
+            f"{result.problem.message}"
+        )
+        return Stage.DOWNLOAD, _problem(row, reason, message, result.attempts), b""
+    try:
+        provenance = regular.read(str(_staged(run, row)))
+    except OSError as error:
+        message = f"{_staged(run, row)}: {error.strerror or error}"
+        return Stage.VERIFY, _problem(row, Reason.DISK, message), b""
+    fault = attestations.fault(provenance, row.filename, row.sha256.hex())
+    if fault is None:
+        return Stage.VERIFY, None, hashlib.sha256(provenance).digest()
+    message = f"{row.filename}: its provenance is not served: {fault}"
+    return Stage.VERIFY, _problem(row, Reason.PROVENANCE_MISMATCH, message), b""
+
+
+def _problem(row: Row[Any], reason: Reason, message: str, attempts: int = 1) -> Problem:
+    return Problem(reason, message, row.project, row.filename, row.provenance, attempts)
+
+
+def _relative(row: Row[Any]) -> str:
+    return file_path(row.project, row.filename, row.location) + PROVENANCE_SUFFIX
+
+
+def _staged(run: Run, row: Row[Any]) -> Path:
+    return run.tree.staging / f"{row.id}{PROVENANCE_SUFFIX}"

@@ -1,0 +1,235 @@
+"""The quarantine: bytes that failed verification, each with a report, kept aside for a while.
+
+An entry is two files in `.pypimirror/quarantine`: the bytes, named by the file's id in the
+catalog, and a report in JSON of what was claimed and what was seen. Never served. Releasing an
+entry puts its bytes back before verification, not behind it.
+
+It is also the one way in for a file that no upstream gives a digest of, that installers take, and
+that cannot be proven: its archive contradicts itself, or could be checked in part only. The catalog
+notes which bytes the operator has released, by their sha256. They must be whole, safe and of their
+project all the same, and must meet every digest that is claimed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.states import State
+from pypimirror.config.sections import QuarantineSection
+from pypimirror.config.settings import ConfigError
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.discover.decisions.held import MAIN
+from pypimirror.pipeline.download.claims import claims_of
+from pypimirror.pipeline.publish import removing
+from pypimirror.pipeline.run import Run
+from pypimirror.storage.tree import Tree, TreeError
+from pypimirror.system import clock, regular
+from pypimirror.verify.digests import hash_file
+
+#: Algorithms whose digests have one length, and so can be held against a claim.
+_COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
+_CHUNK = 1 << 20  #: bytes
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_REPORT = ".json"
+_MOST = 1 << 20  # bytes of a report
+
+#: Within a run, quarantine may exceed its size by one part in so many.
+_SLACK = 10
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """The report of one entry."""
+
+    id: int  #: of the file in the catalog
+    project: str
+    file: str
+    url: str
+    run: str
+    at: float  #: seconds since the epoch
+    reason: Reason
+    message: str
+    claimed: dict[str, str]  #: algorithm to hex digest
+    claimed_size: int | None  #: bytes
+    observed: dict[str, str]
+    observed_size: int  #: bytes
+
+
+class NotInQuarantineError(ConfigError):
+    """There is no such entry: whoever asked for it has named it wrongly."""
+
+
+def set_aside(
+    run: Run,
+    row: Row[Any],
+    source: Path,
+    observed: Mapping[str, str],
+    size: int,
+    problem: Problem,
+) -> None:
+    """Move the bytes of a file to quarantine; of several attempts the last one is kept."""
+    claims = claims_of(row)
+    entry = Entry(
+        id=row.id,
+        project=row.project,
+        file=row.filename,
+        url=problem.url or row.url,
+        run=run.name,
+        at=run.now,
+        reason=problem.reason,
+        message=problem.message,
+        claimed=dict(claims.digests),
+        claimed_size=claims.size,
+        observed=dict(observed),
+        observed_size=size,
+    )
+    text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
+    with removing.going_on(run, Stage.VERIFY, row.project, row.filename):
+        run.tree.set_aside(source, str(row.id), text)
+    limits = run.config.quarantine
+    if run.is_time_to_trim(size, limits.max_size / _SLACK):
+        trim(run.tree, limits, run.now)
+
+
+def entries(tree: Tree) -> list[Entry]:
+    """Return what is in quarantine, the oldest first; unreadable reports are passed over."""
+    return sorted(_read(tree), key=lambda entry: (entry.at, entry.id))
+
+
+def _read(tree: Tree) -> Iterator[Entry]:
+    decode = msgspec.json.Decoder(Entry).decode
+    for path in tree.quarantine.glob(f"*{_REPORT}"):
+        try:
+            entry = decode(regular.read(str(path), most=_MOST))
+        except (msgspec.DecodeError, OSError):
+            continue
+        if _is_of(entry, path.stem):
+            yield entry
+
+
+def _is_of(entry: Entry, name: str) -> bool:
+    """Whether a report is that of the bytes of this name, and says what it has to say of them."""
+    sha256 = entry.observed.get(MAIN, "")
+    is_proven = entry.reason is not Reason.BAD_ARCHIVE or _SHA256.fullmatch(sha256) is not None
+    return str(entry.id) == name and 0 < entry.id < 1 << 63 and is_proven
+
+
+def find(tree: Tree, name: str) -> Entry:
+    """Return the entry with this file name or id; raises `NotInQuarantineError`."""
+    for entry in entries(tree):
+        if name in (entry.file, str(entry.id)):
+            return entry
+    raise NotInQuarantineError(
+        f"{name}: is not in quarantine; 'pypimirror quarantine' lists what is"
+    )
+
+
+def observed(tree: Tree, entry: Entry) -> Entry:
+    """Return an entry with the digests of its bytes in all algorithms that were claimed of them.
+
+    A run computes what proves most; whoever looks at an entry wants to see each claim met or not.
+    """
+    lacking = [a for a in entry.claimed if a not in entry.observed and a in _COMPUTABLE]
+    hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in lacking]
+    try:
+        with regular.stream(str(tree.quarantine / str(entry.id))) as stream:
+            while hashes and (chunk := stream.read(_CHUNK)):
+                for each in hashes:
+                    each.update(chunk)
+    except OSError:  # cleared meanwhile
+        return entry
+    found = {a: each.hexdigest() for a, each in zip(lacking, hashes, strict=True)}
+    return msgspec.structs.replace(entry, observed=entry.observed | found)
+
+
+def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
+    """Put an entry's bytes back before verification; the next sync proves them, or does not.
+
+    Returns whether the file still waits for bytes: where it is proven or forgotten meanwhile,
+    the entry stays as it is.
+    """
+    bytes_path = tree.quarantine / str(entry.id)
+    released = None
+    if entry.reason is Reason.BAD_ARCHIVE:
+        released = bytes.fromhex(entry.observed[MAIN])
+    with catalog.write() as connection:
+        row = files.get(connection, entry.id)
+        if row is None or row.state not in (State.QUARANTINED, State.WANTED, State.FAILED):
+            return False
+        if row.filename != entry.file:  # the id of a file that was forgotten went to another
+            return False
+        if not regular.is_here(str(bytes_path)):
+            return False
+        tree.release(str(entry.id), entry.id)
+        files.move(connection, State.FETCHED, [{"id": entry.id, "released": released}], run_id)
+        projects.touch(connection, [row.project_id])
+    discard(tree, entry)
+    return True
+
+
+def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
+    """Release a file of this name that waits for a better proof; return its sha256 in hex.
+
+    None where there is none. What is in quarantine is `release`'s.
+    """
+    with catalog.read() as connection:
+        rows = files.fetched_as(connection, name)
+    found: list[tuple[Row[Any], bytes]] = []
+    for row in rows:
+        if row.proof is not None:
+            found.append((row, row.sha256))
+        elif tree.is_staged(row.id):
+            digests = hash_file(tree.staged(row.id), [MAIN])[1]
+            found.append((row, bytes.fromhex(digests[MAIN])))
+    with catalog.write() as connection:
+        files.change(connection, [{"id": row.id, "released": sha} for row, sha in found])
+        projects.touch(connection, [row.project_id for row, _ in found])
+    return found[0][1].hex() if found else None
+
+
+def discard(tree: Tree, entry: Entry) -> None:
+    """Delete an entry."""
+    tree.drop(str(entry.id))
+
+
+def trim(tree: Tree, limits: QuarantineSection, now: float) -> list[Problem]:
+    """Delete the oldest entries, until the rest is young and small enough; return what stays.
+
+    Also those whose reports cannot be read: their time is that of the file.
+    """
+    times = {str(entry.id): entry.at for entry in entries(tree)}
+    sizes: dict[str, int] = {}
+    for path in tree.quarantine.iterdir():
+        name = path.name.removesuffix(_REPORT)
+        with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
+            status = path.lstat()
+            sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
+            if not clock.is_past(status.st_mtime, now):
+                tree.date_quarantined(path.name)  # that of the file counts from now on
+                status = path.lstat()
+            if not clock.is_past(times.setdefault(name, status.st_mtime), now):
+                times[name] = status.st_mtime
+    kept, stays = 0, list[Problem]()
+    for name in sorted(sizes, key=lambda name: (times[name], len(name), name), reverse=True):
+        old = now - times[name] > limits.max_age.total_seconds()
+        if old or kept + sizes[name] > limits.max_size:
+            try:
+                tree.drop(name)
+            except TreeError as error:
+                if not error.is_of_path:
+                    raise
+                stays.append(error.problem)
+        else:
+            kept += sizes[name]
+    return stays

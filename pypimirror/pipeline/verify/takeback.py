@@ -1,0 +1,66 @@
+"""Verify, the part on what is here no more: files leave their pages, to be fetched again.
+
+Who finds out (a verification that reads every byte, a look at whether the files are there) says of
+each file what is wrong; what follows from that is here. Pages come first, then bytes: what is wrong
+goes to quarantine, and what belongs to a file goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Row
+
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.publish import publish, removing
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.verify import missing
+from pypimirror.pipeline.verify.missing import Wrong, is_withdrawn
+from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+from pypimirror.verify.proof import BAD_BYTES
+from pypimirror.verify.protocol import Checked
+
+#: What takes a file off its page: of all else, such as a dead worker, nothing is known.
+TAKEN_BACK = BAD_BYTES | {
+    *(Reason.LOST, Reason.UNREADABLE, Reason.METADATA_MISMATCH, Reason.PROVENANCE_MISMATCH)
+}
+
+_NOTHING_SEEN: Mapping[int, Checked] = MappingProxyType({})
+
+
+def take_back(
+    run: Run, wrong: Sequence[Wrong], seen: Mapping[int, Checked] = _NOTHING_SEEN
+) -> None:
+    """Take bad files off their pages, then put their bytes aside; `seen` are these, by file."""
+    wrong = [each for each in wrong if each[1].reason in TAKEN_BACK]
+    touched = missing.note(run, wrong)
+    publish.render_pages(run, sorted(touched), with_gone=True)
+    for row, problem in wrong:
+        relative = file_path(row.project, row.filename, row.location)
+        if problem.reason in BAD_BYTES:
+            was = seen[row.id]
+            set_aside(run, row, run.tree.path(relative), was.digests, was.size, problem)
+        beside = [relative + suffix for suffix in _without(row, problem)]
+        removing.remove(run, Stage.VERIFY, beside, row.project, row.filename)
+
+
+def sidecars(row: Row[Any]) -> dict[str, str]:
+    """Return what must be beside a file: its name in a `Check`, and what its path ends in."""
+    found = {}
+    if row.metadata_sha256:
+        found["sidecar"] = METADATA_SUFFIX
+    if row.provenance_sha256:
+        found["provenance"] = PROVENANCE_SUFFIX
+    return found
+
+
+def _without(row: Row[Any], problem: Problem) -> Iterable[str]:
+    """Return the suffixes of what is beside a file and has to go with what was found."""
+    if problem.reason is Reason.PROVENANCE_MISMATCH:
+        return (PROVENANCE_SUFFIX,)
+    if problem.reason is Reason.METADATA_MISMATCH:  # is put in place anew, or not needed any more
+        return (METADATA_SUFFIX,) if is_withdrawn(row) else ()
+    return sidecars(row).values()  # they are of what is here no more

@@ -1,0 +1,322 @@
+"""Verify: prove what was fetched, and put it in its place with its core metadata.
+
+fetched → verified; or quarantined, where the archive is broken: then the next place that has the
+file is tried at once, until one delivers bytes that pass. Digests were computed where the bytes
+passed by: in the download worker, or when an earlier run's bytes were read again
+(`pipeline.download.download`). Files that nobody gave a strong digest for are read to their end
+here. Bytes are durable before the catalog says that they are verified.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Row
+
+from pypimirror.catalog.queries import files, projects, runs
+from pypimirror.catalog.states import State
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline import backoff
+from pypimirror.pipeline.download import adopt, download
+from pypimirror.pipeline.download.adopt import stamp_of
+from pypimirror.pipeline.download.claims import algorithms_of
+from pypimirror.pipeline.publish import publish
+from pypimirror.pipeline.run import Observed, Run, StoppedError
+from pypimirror.pipeline.verify import provenance
+from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage.tree import METADATA_SUFFIX, file_path
+from pypimirror.verify import proof
+from pypimirror.verify.proof import BAD_BYTES, Proof
+from pypimirror.verify.protocol import Check, Checked
+
+_NOTHING = Checked(0)
+
+
+def verify(run: Run, ids: Sequence[int]) -> None:
+    """Prove the fetched files of these projects and put them in their places."""
+    with run.catalog.write() as connection:
+        rows = files.in_states(connection, ids, [State.FETCHED])
+        names = sorted({row.project for row in rows})
+        runs.clear_failures(connection, run.id, Stage.VERIFY, names)
+    rows = [row for row in rows if row.id in run.observed]
+    run.begin(Stage.VERIFY, len(rows))
+    first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
+    lost: list[tuple[Row[Any], Problem]] = []
+    while rows:
+        bad = _prove(run, rows)
+        for number, (_, problem) in bad.items():
+            first.setdefault(number, problem)
+        again = download.fetch_elsewhere(run, bad)
+        lost.extend((bad[number][0], first[number]) for number in bad if number not in again)
+        rows = [bad[number][0] for number in bad if number in again]
+    _give_up(run, lost)
+    provenance.complete(run, ids)
+
+
+def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
+    """Record what no place delivers in a form that passes."""
+    with run.catalog.write() as connection:
+        files.change(
+            connection,
+            [{"id": r.id, **backoff.after_failure(r, p, run.id, run.now)} for r, p in lost],
+        )
+    for row, _ in lost:
+        run.tried.pop(row.id, None)
+    run.count(files_quarantined=len(lost))
+    run.failed(Stage.VERIFY, [problem for _, problem in lost])
+    run.reporter.advance(Stage.VERIFY, things=len(lost))
+
+
+def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
+    """Verify what passes; put aside what is broken, and return it with what is wrong."""
+    looked = [_look_at(run, row) for row in rows]
+    checked = _check(run, looked)
+    problems: list[Problem] = []
+    good: list[_Good] = []
+    bad: dict[int, tuple[Row[Any], Problem]] = {}
+    weakest = proof.weakest(run.config.verify.accept)
+    for fetched in looked:
+        row = fetched.row
+        result = checked.get(row.id, _NOTHING)
+        level = _level(fetched, result)
+        if result.problem is not None and result.problem.reason not in BAD_BYTES:
+            problems.append(_named(row, result.problem))  # says nothing about the bytes
+            if result.problem.reason is Reason.DISK:
+                raise StoppedError(problems[-1])
+        elif result.problem is not None:
+            bad[row.id] = (row, _named(row, result.problem, fetched.seen.url))
+        elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
+            del run.observed[row.id]  # the next run looks at these bytes again
+            problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
+        elif level <= weakest:
+            good.append(_Good(fetched, level, result))
+        elif _is_released(fetched):
+            good.append(_Good(fetched, Proof.RELEASED, result))
+        else:
+            problems.append(_unproven(run, row, level))
+    # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
+    # bytes that are replaced, then loses nothing else.
+    _place(run, [each for each in good if not each.fetched.staged], problems)
+    _put_aside(run, bad.values())
+    _place(run, [each for each in good if each.fetched.staged], problems)
+    run.failed(Stage.VERIFY, problems)
+    run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
+    return bad
+
+
+class _Fetched(NamedTuple):
+    """A file to prove."""
+
+    row: Row[Any]
+    seen: Observed
+    staged: bool  #: its bytes are in staging, and not in place where an earlier run put them
+    relative: str  #: its place
+    claimed: Collection[str]  #: algorithms that somebody gave a digest of
+    #: These very bytes were proven before: then they are as well proven as they were. The sha256
+    #: in the catalog is this mirror's own then, and nobody's claim.
+    known: bool
+
+
+class _Good(NamedTuple):
+    """A file that is proven, and how well."""
+
+    fetched: _Fetched
+    level: Proof
+    result: Checked
+
+
+def _look_at(run: Run, row: Row[Any]) -> _Fetched:
+    seen = run.observed[row.id]
+    return _Fetched(
+        row,
+        seen,
+        run.tree.is_staged(row.id),
+        file_path(row.project, row.filename, row.location),
+        algorithms_of(row),
+        row.proof is not None and bool(seen.sha256 == row.sha256),
+    )
+
+
+def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
+    """Read the archives that must be read; take core metadata out of wheels that still have it."""
+    jobs = []
+    for fetched in looked:
+        row, seen, staged, relative, claimed, known = fetched
+        structure = not known and proof.needs_structure(claimed)
+        wheel = row.filename.endswith(".whl") and not seen.metadata
+        if structure or wheel:
+            jobs.append(
+                Check(
+                    row.id,
+                    run.tree.staged_text(row.id) if staged else run.tree.text(relative),
+                    row.project,
+                    row.filename,
+                    seen.size,
+                    structure=structure,
+                    released=_is_released(fetched),
+                    metadata_path=run.tree.staged_metadata(row.id) if wheel else "",
+                )
+            )
+    return {result.id: result for result in run.check(jobs)} if jobs else {}
+
+
+def _is_released(fetched: _Fetched) -> bool:
+    """Whether the operator lets these very bytes in, be they proven as badly as they are.
+
+    Nothing else is let in so: other bytes of the same name are not, and what contradicts a digest
+    never gets here.
+    """
+    return bool(fetched.row.released == fetched.seen.sha256)
+
+
+def _level(fetched: _Fetched, result: Checked) -> Proof:
+    row = fetched.row
+    if fetched.known:
+        return Proof(row.proof)
+    shared = row.proof_source is not None and row.proof_source != row.upstream
+    return proof.level(fetched.claimed, shared=shared, structure=result.structure)
+
+
+def _algorithm(fetched: _Fetched) -> str | None:
+    """Return the strongest algorithm of which somebody gave a digest."""
+    if fetched.known:
+        known: str | None = fetched.row.proof_algorithm
+        return known
+    return proof.strongest(fetched.claimed)
+
+
+def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+    bad = list(bad)
+    if not bad:
+        return
+    _retract(run, [row for row, _ in bad if not run.tree.is_staged(row.id)])
+    moved = []
+    for row, problem in bad:
+        observed = run.observed.pop(row.id)
+        digests = {"sha256": observed.sha256.hex()}
+        set_aside(run, row, Path(_source(run, row)), digests, observed.size, problem)
+        moved.append({"id": row.id})
+    with run.catalog.write() as connection:
+        files.move(connection, State.QUARANTINED, moved, run.id)
+
+
+def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
+    """Move proven files to their places, make that durable, and commit it."""
+    if not good:
+        return
+    _retract(run, [each.fetched.row for each in good if each.fetched.staged])
+    verified = []
+    wrong: list[Problem] = []
+    moves: list[tuple[Path | str, str]] = []
+    for fetched, level, result in good:
+        row, seen = fetched.row, fetched.seen
+        metadata = _metadata(run, fetched, result, wrong)
+        if metadata:
+            staged = run.tree.staged_metadata(row.id)
+            moves.append((staged, fetched.relative + METADATA_SUFFIX))
+        if fetched.staged:
+            adopt.clear_way(run, row)
+            provenance.let_go(run, row)
+            moves.append((run.tree.staged_text(row.id), fetched.relative))
+        verified.append(
+            {
+                "id": row.id,
+                "size": seen.size,
+                "sha256": seen.sha256,
+                "proof": int(level),
+                "proof_algorithm": _algorithm(fetched),
+                "proven_at": run.now,
+                "stamp": seen.stamp,  # just compared, and a move changes nothing of it
+                "metadata_sha256": metadata or None,
+                "provenance_sha256": provenance.held(run, row),
+                "withdrawn_at": None,
+                "linked": None,
+                **backoff.CLEAN,
+            }
+        )
+    blocked: dict[str, Problem] = {}
+    run.tree.place(moves, blocked)
+    run.tree.flush()
+    for each in good:
+        del run.observed[each.fetched.row.id]
+        run.tried.pop(each.fetched.row.id, None)
+    stuck = _stuck(good, blocked)
+    good = [each for each in good if each.fetched.row.id not in stuck]
+    verified = [values for values in verified if values["id"] not in stuck]
+    problems.extend((*wrong, *stuck.values()))
+    ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
+    with run.catalog.write() as connection:
+        files.move(connection, State.VERIFIED, verified, run.id)
+        # Said in every run, until the upstream announces something else.
+        said = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
+        projects.add_refusals(connection, said)
+        projects.touch(connection, {each.fetched.row.project_id for each in good})
+    levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
+    size = sum(values["size"] for values in verified)
+    run.count(files_verified=len(good), bytes_verified=size, **levels)
+
+
+def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, Problem]:
+    """Return the files that, or whose core metadata, could not be put in place, and why."""
+    found = {}
+    for fetched, _, _ in good if blocked else ():
+        said = blocked.get(fetched.relative) or blocked.get(fetched.relative + METADATA_SUFFIX)
+        if said is not None:
+            found[fetched.row.id] = _named(fetched.row, said)
+    return found
+
+
+def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
+    """Render pages first that may still name bytes in place which are about to go."""
+    going = {row.project_id for row in rows if run.tree.has(_relative(row))}
+    if going:
+        publish.render_pages(run, sorted(going))
+
+
+def _metadata(run: Run, fetched: _Fetched, result: Checked, problems: list[Problem]) -> bytes:
+    """Return the sha256 of a wheel's core metadata; b"" where it is not what was announced.
+
+    It is read from the wheel itself: whoever announces other metadata than the wheel carries
+    would have installers resolve something else than they install.
+    """
+    row = fetched.row
+    digest = fetched.seen.metadata or bytes.fromhex(result.metadata_sha256)
+    if row.metadata_claim and row.metadata_claim != digest:
+        run.tree.unstage(f"{row.id}{METADATA_SUFFIX}")
+        message = (
+            f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
+            f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
+        )
+        problems.append(_named(row, Problem(Reason.METADATA_MISMATCH, message)))
+        return b""
+    return digest
+
+
+def _relative(row: Row[Any]) -> str:
+    return file_path(row.project, row.filename, row.location)
+
+
+def _source(run: Run, row: Row[Any]) -> str:
+    """Return where the bytes are: in staging, or in place where an earlier run put them."""
+    staged = run.tree.is_staged(row.id)
+    return run.tree.staged_text(row.id) if staged else run.tree.text(_relative(row))
+
+
+def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:
+    message = f"{row.filename}: {problem.message.removeprefix(f'{row.filename}: ')}"
+    return msgspec.structs.replace(
+        problem, message=message, project=row.project, file=row.filename, url=url or row.url
+    )
+
+
+def _unproven(run: Run, row: Row[Any], level: Proof) -> Problem:
+    message = (
+        f"its proof is {level.label!r}, and [verify] accept asks for "
+        f"{run.config.verify.accept!r} at least; 'pypimirror quarantine release {row.filename}' "
+        "lets this one in"
+    )
+    return _named(row, Problem(Reason.NO_PROOF, message))

@@ -1,0 +1,126 @@
+"""A project's page in PyPI's legacy JSON form (`/pypi/<project>/json`), for tools that need it.
+
+What `info` says comes from the core metadata of the newest release that has any here; what only
+PyPI knows (downloads, owners, vulnerabilities) is empty, as PyPI itself leaves most of it today.
+Pure, like `pypimirror.render.rendering`.
+Source: the section "JSON API" of the documentation of PyPI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from packaging.metadata import RawMetadata, parse_email
+from packaging.version import Version
+
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import version_of
+from pypimirror.render.pages import Page, PageFile
+from pypimirror.render.rendering import link, offered
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+_TYPES = {
+    ".whl": "bdist_wheel",
+    ".egg": "bdist_egg",
+    ".exe": "bdist_wininst",
+    ".msi": "bdist_msi",
+    ".rpm": "bdist_rpm",
+}
+_TEXTS = (
+    *("author", "author_email", "description", "description_content_type", "download_url"),
+    *("home_page", "license", "license_expression", "maintainer", "maintainer_email"),
+    *("requires_python", "summary"),
+)
+_DIGESTS = ("blake2b_256", "md5", "sha256")
+_LISTS = ("classifiers", "dynamic", "license_files", "provides_extra", "requires_dist")
+
+
+def newest(page: Page) -> PageFile | None:
+    """Return the file whose core metadata speaks for a project: of the newest final release."""
+    held = (file for file in offered(page) if file.elsewhere is None)
+    files = [file for file in held if file.core_metadata is not None]
+    return max(files, key=lambda file: _age(page.project, file), default=None)
+
+
+def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
+    """A project's page; `metadata` is that of `newest`, `base` what addresses begin with."""
+    releases: dict[str, list[dict[str, Any]]] = {
+        version: [] for version in page.versions or () if bounded.version(version) is not None
+    }
+    for file in offered(page):
+        version = version_of(file.filename, page.project)
+        if version is not None:
+            key = next(
+                (known for known in releases if bounded.version(known) == version), str(version)
+            )
+            releases.setdefault(key, []).append(_file(file, base))
+    with_files = [version for version, files in releases.items() if files]
+    latest = max(with_files, key=_rank, default=None)
+    body = _encode(
+        {
+            "info": _info(page, metadata, latest, releases.get(latest or "", [])),
+            "releases": dict(sorted(releases.items(), key=lambda item: _rank(item[0]))),
+            "urls": releases.get(latest or "", []),
+            "vulnerabilities": [],
+        }
+    )
+    # Two objects joined, so that a server finds the serial at once, as in pages of the simple API.
+    return _encode({"last_serial": page.serial})[:-1] + b"," + body[1:]
+
+
+def _info(
+    page: Page, metadata: bytes | None, latest: str | None, files: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    raw: RawMetadata = parse_email(metadata)[0] if metadata is not None else {}
+    info: dict[str, Any] = {key: raw.get(key) or "" for key in _TEXTS}
+    info |= {key: raw.get(key) or None for key in _LISTS}
+    info["classifiers"] = info["classifiers"] or []
+    info["requires_python"] = info["requires_python"] or None
+    reasons = [file["yanked_reason"] for file in files if file["yanked"]]
+    return info | {
+        "name": raw.get("name") or page.project,
+        "version": latest or "",
+        "keywords": ",".join(raw.get("keywords") or ()),
+        "platform": ",".join(raw.get("platforms") or ()),
+        "project_urls": raw.get("project_urls") or None,
+        "yanked": bool(files) and len(reasons) == len(files),
+        "yanked_reason": reasons[0] if files and len(reasons) == len(files) else None,
+        "downloads": {"last_day": -1, "last_month": -1, "last_week": -1},
+    }
+
+
+def _file(file: PageFile, base: str) -> dict[str, Any]:
+    ending = file.filename[file.filename.rfind(".") :].lower()
+    is_wheel = ending == ".whl"
+    return {
+        "comment_text": "",
+        "core-metadata": {"sha256": file.core_metadata} if file.core_metadata else False,
+        "digests": {name: file.digests[name] for name in _DIGESTS if name in file.digests},
+        "downloads": -1,
+        "filename": file.filename,
+        "has_sig": False,
+        "md5_digest": file.digests.get("md5"),
+        "packagetype": _TYPES.get(ending, "sdist"),
+        "python_version": file.filename.split("-")[-3] if is_wheel else "source",
+        "requires_python": file.requires_python,
+        "size": file.size,
+        "upload_time": (file.upload_time or "").partition(".")[0].removesuffix("Z"),
+        "upload_time_iso_8601": file.upload_time,
+        "url": link(file, base),
+        "yanked": file.yanked is not None,
+        "yanked_reason": file.yanked or None,
+    }
+
+
+def _age(project: str, file: PageFile) -> tuple[bool, bool, Version, str]:
+    version = version_of(file.filename, project)
+    known = version or Version("0")
+    return version is not None, not known.is_prerelease, known, file.filename
+
+
+def _rank(text: str) -> tuple[bool, Version]:
+    version = bounded.version(text) or Version("0")
+    return not version.is_prerelease, version

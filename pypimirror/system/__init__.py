@@ -1,0 +1,1 @@
+"""The machine: processes, signals, memory, files, free space. Knows nothing of mirrors."""

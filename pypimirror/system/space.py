@@ -1,0 +1,153 @@
+"""Room on disk: how much is free, how much stays free, and what downloads have spoken for.
+
+Looks at file systems and writes nothing. What is free is what this user may still write, which
+is less than what root sees. Also knows what to advise on an error of the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from pypimirror.domain.model import Problem, Reason
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+#: What to do about an error of the disk.
+_REMEDIES = {
+    errno.ENOSPC: "Free some space and run again.",
+    errno.EDQUOT: "The quota is used up: free some space and run again.",
+    errno.EACCES: "Check who may write there, and run again.",
+    errno.EPERM: "Check who may write there, and run again.",
+    errno.EROFS: "The file system is read-only: mount it for writing and run again.",
+    errno.EXDEV: "The whole mirror root must be on one file system.",
+    errno.ENOENT: "Something removed it or a directory above it: run again.",
+}
+
+
+def remedy(error: OSError, path: Path | str | None = None) -> str:
+    """Return the next step for whoever meets this error at `path`."""
+    where = path or error.filename
+    if where is not None and error.errno in (errno.EACCES, errno.EPERM):
+        return _of_another(Path(os.fsdecode(where))) or _REMEDIES[errno.EACCES]
+    if where is not None and error.errno == errno.ENOSPC and _inodes_are_gone(where):
+        return (
+            "There is room, but the file system holds no more files (df -i): remove some, or use "
+            "one that is made for more, and run again."
+        )
+    return _REMEDIES.get(error.errno or 0, "Check the disk and the path, and run again.")
+
+
+def _of_another(path: Path) -> str:
+    """Return what to do where `path`, or what is above it, belongs to another user."""
+    me = os.geteuid()
+    for each in (path, *path.parents):
+        try:
+            owner = each.lstat().st_uid
+        except OSError:
+            continue
+        if owner != me and not (each.is_dir() and os.access(each, os.W_OK | os.X_OK)):
+            return (
+                f"{'It' if each == path else each} belongs to user {owner}, and this is user {me}: "
+                f"run this as that user, or give it to this one (chown -R {me} {each})."
+            )
+        if each.is_dir():
+            break
+    return ""
+
+
+def _inodes_are_gone(path: Path | str | bytes) -> bool:
+    for each in (Path(os.fsdecode(path)), *Path(os.fsdecode(path)).parents):
+        with contextlib.suppress(OSError):
+            status = os.statvfs(each)
+            return status.f_files > 0 and status.f_favail == 0
+    return False
+
+
+def free(path: Path) -> int | None:
+    """Return the bytes that are free where `path` is; None where the system does not say.
+
+    Raises `OSError`.
+    """
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize if status.f_blocks else None
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes as people read it."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} bytes"
+
+
+class Room:
+    """The room below `directory`, of which `reserve` bytes are never spoken for.
+
+    Safe to use from several threads: what one batch has claimed is not there for another.
+    """
+
+    def __init__(self, directory: Path, reserve: int) -> None:
+        self._directory = directory
+        self._reserve = reserve
+        self._due: dict[int, int] = {}  # bytes that are still to come, by file
+        self._lock = threading.Lock()
+
+    def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
+        """Speak for the room that files will take, by id; return whose, and why not all of them.
+
+        Small ones come first: what an upstream says of one size decides nothing for the others.
+        What was claimed before and has not come yet is not there any more. Raises `OSError`.
+        """
+        with self._lock:
+            spoken_for = sum(self._due.values())
+            problem = self.shortage(spoken_for + sum(sizes.values()))
+            left = None if problem is None else free(self._directory)
+            if left is None:
+                taken = set(sizes)
+            else:
+                taken = set(_fitting(sizes, left - self._reserve - spoken_for))
+            self._due.update((number, sizes[number]) for number in taken)
+        return taken, problem
+
+    def received(self, file_id: int, size: int) -> None:
+        """Take off what came of a file."""
+        with self._lock:
+            if file_id in self._due:
+                self._due[file_id] = max(0, self._due[file_id] - size)
+
+    def settle(self, ids: Iterable[int]) -> None:
+        """Forget files that have come, or will not."""
+        with self._lock:
+            for file_id in ids:
+                self._due.pop(file_id, None)
+
+    def shortage(self, needed: int = 0) -> Problem | None:
+        """Return why `needed` bytes more cannot be taken, or None where they can.
+
+        Raises `OSError`.
+        """
+        left = free(self._directory)
+        if left is None or left >= needed + self._reserve:
+            return None
+        wanted = f"{readable(needed)} are needed, " if needed else ""
+        return Problem(
+            Reason.DISK,
+            f"{self._directory}: not enough space: {wanted}{readable(left)} are free, and "
+            f"[mirror] reserve keeps {readable(self._reserve)} of them. Free some space or select "
+            "less, and run again",
+        )
+
+
+def _fitting(sizes: Mapping[int, int], room: int) -> Iterator[int]:
+    """Yield which of these fit together, as many as do."""
+    for number, size in sorted(sizes.items(), key=lambda item: item[1]):
+        room -= size
+        if room < 0:
+            return
+        yield number

@@ -1,0 +1,1 @@
+"""Readers of archives: zip, tar, and the packages of operating systems."""

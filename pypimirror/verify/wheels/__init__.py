@@ -1,0 +1,1 @@
+"""Checks of wheels: RECORD, structure, entry points, core metadata."""

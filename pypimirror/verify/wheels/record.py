@@ -1,0 +1,230 @@
+"""A wheel's RECORD: does it list what the wheel holds, and nothing else.
+
+Lives here: parsing RECORD, and holding it against the entries in both directions. Does not live
+here: reading the entries (`zips`), and the other rules on wheels (`wheel_structure`).
+
+The rules follow the specification of binary distributions, and real installers where these agree
+that less will do: pip, uv and installer look at no hash when they install.
+
+* paths are those that entries are unpacked to: a byte order mark in front, "./", "/" and "//",
+  backslashes, and letters that are composed otherwise are spellings;
+* directories need not be listed, and hold nothing if they are;
+* what is listed is there, and has the size and the hash that are given: all else contradicts, and
+  so do lines that are no rows, and paths that lead out of the wheel: pip passes over them when it
+  installs;
+* what is not listed, or without a hash or with a weak one, was still read to its end and has the
+  CRC-32 of the zip. That is told as unchecked. RECORD cannot give a hash of itself;
+* what pip cannot parse is refused, a blank line included.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from installer.records import InvalidRecordEntry, RecordEntry
+
+from pypimirror.domain.model import Reason
+from pypimirror.verify.archives.entries import name_fault, unpacked_path
+from pypimirror.verify.archives.findings import Findings
+from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
+from pypimirror.verify.archives.zip_directory import Entry
+from pypimirror.verify.digests import new_hash
+
+#: The specification forbids md5, sha1 and sha224 by name, and asks for sha256 or better.
+STRONG = frozenset(
+    ("sha256", "sha384", "sha512", "blake2b", "blake2s", "sha3_256", "sha3_384", "sha3_512")
+)
+_WEAK = frozenset(("md5", "sha1", "sha224", "sha3_224"))
+
+_LINE = re.compile(rb"([^\r\n]*)(?:\r\n|\r|\n)|[^\r\n]+\Z")
+_MARK = b"\xef\xbb\xbf"
+
+_UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
+
+
+class Record:
+    """The RECORD of one wheel, being held against its contents."""
+
+    def __init__(self, content: bytes, information: str, meter: Meter, findings: Findings) -> None:
+        """Parse a RECORD of the directory `information`. Raises `ArchiveError`."""
+        self._exempt = frozenset(f"{information}/{name}" for name in _UNLISTED)
+        self._own = f"{information}/RECORD"
+        self._findings = findings
+        self._rows = self._parse(content.removeprefix(_MARK), meter)
+        self._row: RecordEntry | None = None  # of the entry visited last
+        self._hash: Any = None
+
+    def check_names(self, files: set[str], directories: set[str]) -> None:
+        """Hold the paths listed against those that are there.
+
+        `files` and `directories` are the paths that entries are unpacked to.
+        """
+        absent = self._rows.keys() - files - self._exempt
+        if empty := {path for path in absent if _is_nothing(self._rows[path])}:
+            absent -= _directories_of(empty, files, directories)
+        unlisted = files - self._rows.keys() - self._exempt
+        self._respell(absent, unlisted)
+        if outside := {path for path in absent if self._rows[path].path.startswith("/")}:
+            self._findings.contradiction(
+                f"lists {shown(f'/{min(outside)}')} in its RECORD, which is outside of it"
+            )
+        if absent:
+            self._findings.contradiction(_some(absent, "in its RECORD that it does not hold"))
+        if unlisted:
+            self._findings.unchecked.append(
+                f"it {_some(unlisted, 'that its RECORD does not list')}"
+            )
+
+    def _respell(self, absent: set[str], unlisted: set[str]) -> None:
+        """Find those whose letters are composed otherwise, as macOS does."""
+        if not absent or not unlisted:
+            return
+        composed = {unicodedata.normalize("NFC", path): path for path in unlisted}
+        for path in list(absent):
+            there = composed.pop(unicodedata.normalize("NFC", path), None)
+            if there is not None:
+                self._rows[there] = self._rows.pop(path)
+                absent.discard(path)
+                unlisted.discard(there)
+
+    def visit(self, entry: Entry) -> Callable[[bytes], object] | None:
+        """What wants the contents of an entry; for `walk_zip`, to be followed by `finish`."""
+        self.finish()
+        path = unpacked_path(entry.name)
+        row = None if entry.is_directory or path == self._own else self._rows.get(path)
+        if row is None:
+            return None
+        if row.size is not None and row.size != entry.size:
+            self._findings.contradiction(
+                f"has an entry {shown(entry.name)} of {entry.size} bytes, where its RECORD says"
+                f" {row.size}"
+            )
+        if row.hash_ is None or row.hash_.name not in STRONG | _WEAK:
+            return None
+        self._row = row
+        self._hash = new_hash(row.hash_.name)
+        update: Callable[[bytes], object] = self._hash.update
+        return update
+
+    def finish(self) -> None:
+        """Hold the hash of the entry that was visited last against the one listed."""
+        row, self._row = self._row, None
+        if row is None or row.hash_ is None:
+            return
+        if self._hash.digest() != _decoded(row.hash_.value):
+            self._findings.contradiction(
+                f"has an entry {shown(row.path)} with another hash than RECORD says"
+            )
+
+    def _parse(self, content: bytes, meter: Meter) -> dict[str, RecordEntry]:
+        """The rows of a RECORD by the path that they mean."""
+        rows: dict[str, RecordEntry] = {}
+        weak: dict[str, set[str]] = {}
+        try:
+            for number, elements in enumerate(csv.reader(_lines(content, meter)), 1):
+                if number > meter.limits.max_entries:
+                    raise ArchiveError("has too many lines in its RECORD", Reason.TOO_LARGE)
+                row = self._understood(elements, number)
+                if row is None:
+                    continue
+                path = unpacked_path(row.path.lstrip("/"))
+                if row.path.endswith("/"):
+                    self._check_directory(row)
+                    continue
+                if (fault := self._weakness(row, path)) is not None:
+                    weak.setdefault(fault, set()).add(path)
+                first = rows.setdefault(path, row)
+                if (first.hash_, first.size) != (row.hash_, row.size):
+                    self._findings.contradiction(
+                        f"lists {shown(row.path)} twice in its RECORD, differently"
+                    )
+        except UnicodeDecodeError:
+            raise ArchiveError(f"has a {shown(self._own)} that is not UTF-8") from None
+        except csv.Error as error:
+            raise ArchiveError(f"has a {shown(self._own)} that is broken ({error})") from error
+        for fault, paths in weak.items():
+            self._findings.unchecked.append(f"it {_some(paths, fault)}")
+        return rows
+
+    def _understood(self, elements: list[str], number: int) -> RecordEntry | None:
+        """A line as a row; None, of released bytes, where it says nothing that can be held."""
+        try:
+            row = RecordEntry.from_elements(elements[0].replace("\\", "/"), *elements[1:])
+        except (TypeError, InvalidRecordEntry):
+            self._findings.contradiction(
+                f"has a line {number} in its RECORD that is no path, hash and size"
+            )
+            return None
+        if fault := name_fault(unpacked_path(row.path.lstrip("/"))):
+            self._findings.contradiction(f"lists {shown(row.path)} in its RECORD, which {fault}")
+            return None
+        return row
+
+    def _check_directory(self, row: RecordEntry) -> None:
+        if not _is_nothing(row):
+            self._findings.contradiction(
+                f"lists the directory {shown(row.path)} in its RECORD as something with contents"
+            )
+
+    def _weakness(self, row: RecordEntry, path: str) -> str | None:
+        """Why the hash of a row says nothing, as the end of a sentence; None where it does."""
+        if path == self._own:
+            return None if row.hash_ is None else "that gives a hash of itself, which cannot be"
+        if row.hash_ is None:
+            return None if path in self._exempt else "that its RECORD lists without a hash"
+        if row.hash_.name not in STRONG:
+            name = shown(row.hash_.name)
+            return f"that its RECORD lists with {name}, where sha256 or better is asked for"
+        return None
+
+
+def _lines(content: bytes, meter: Meter) -> Iterator[str]:
+    """The lines, one at a time: a bomb may have a hundred million."""
+    for line in _LINE.finditer(content):
+        meter.tick()
+        text = line[1] if line[1] is not None else line[0]
+        if not text:
+            raise ArchiveError("has a blank line in its RECORD, which pip cannot read")
+        yield text.decode("utf-8")
+
+
+def _directories_of(paths: set[str], files: set[str], directories: set[str]) -> set[str]:
+    """Those of `paths` that are directories, whether by an entry or by what is in them."""
+    ordered = sorted(files)
+
+    def holds(path: str) -> bool:
+        at = bisect_left(ordered, f"{path}/")
+        return at < len(ordered) and ordered[at].startswith(f"{path}/")
+
+    return {path for path in paths if path in directories or holds(path)}
+
+
+def _is_nothing(row: RecordEntry) -> bool:
+    """Whether a row of a directory says no more than that nothing is in it."""
+    if row.hash_ is None:
+        return not row.size
+    if row.size or row.hash_.name not in STRONG | _WEAK:
+        return False
+    return bool(new_hash(row.hash_.name).digest() == _decoded(row.hash_.value))
+
+
+def _decoded(value: str) -> bytes | None:
+    """The bytes of a digest in base64, as URLs have it, without the padding."""
+    value = value.rstrip("=")
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _some(paths: set[str], what: str) -> str:
+    first = shown(min(paths))
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"has an entry {first}{more} {what}"

@@ -1,0 +1,187 @@
+"""Promise 3, on disk: bytes are durable before the rename that shows them, names after it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pypimirror.storage import durability
+from pypimirror.storage.durability import Batch, Single, choose
+from pypimirror.storage.tree import Tree, TreeError
+
+Log = list[tuple[str, str]]
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """What is flushed and renamed, in order, below the test's directory."""
+    seen: Log = []
+    replace = os.replace
+
+    def relative(path: object) -> str:
+        return str(Path(str(path)).relative_to(tmp_path))
+
+    def fsync(descriptor: int) -> None:
+        seen.append(("fsync", relative(os.readlink(f"/proc/self/fd/{descriptor}"))))
+
+    def renamed(source: object, target: object) -> None:
+        seen.append(("rename", relative(target)))
+        replace(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(durability.os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    monkeypatch.setattr(
+        durability, "sync_file_system", lambda path: seen.append(("syncfs", relative(path)))
+    )
+    return seen
+
+
+def tree_of(base: Path, how: durability.Durability) -> Tree:
+    tree = Tree(base / "m", durability=how)
+    tree.create()
+    for number in (1, 2):
+        tree.staged(number).write_bytes(b"bytes")
+    return tree
+
+
+def moves(tree: Tree) -> list[tuple[Path, str]]:
+    return [(tree.staged(1), "packages/a/1"), (tree.staged(2), "packages/b/2")]
+
+
+def test_a_batch_is_flushed_once_before_its_renames_and_once_after(
+    tmp_path: Path, log: Log
+) -> None:
+    tree = tree_of(tmp_path, Batch(tmp_path / "m"))
+    tree.place(moves(tree))
+    tree.flush()
+    assert log == [
+        ("syncfs", "m"),
+        ("rename", "m/packages/a/1"),
+        ("rename", "m/packages/b/2"),
+        ("syncfs", "m"),
+    ]
+
+
+def test_each_file_is_flushed_before_its_rename_and_each_directory_after_it(
+    tmp_path: Path, log: Log
+) -> None:
+    tree = tree_of(tmp_path, Single())
+    tree.place(moves(tree))
+    tree.write([("simple/a/index.html", [b"page"])])
+    before = list(log)
+    tree.flush()
+    after = {path for _, path in log[len(before) :]}
+    assert before == [
+        ("fsync", "m/.pypimirror/staging/1.part"),
+        ("fsync", "m/.pypimirror/staging/2.part"),
+        ("rename", "m/packages/a/1"),
+        ("rename", "m/packages/b/2"),
+        ("fsync", "m/.pypimirror/page.0"),
+        ("rename", "m/simple/a/index.html"),
+    ]
+    # The directories that were made, and those that name them.
+    assert after >= {"m/packages/a", "m/packages/b", "m/packages", "m/simple/a", "m/simple", "m"}
+    log.clear()
+    tree.remove("packages/a/1")
+    tree.flush()
+    assert log == [("fsync", "m/packages")]  # packages/a went with its last file
+    log.clear()
+    tree.flush()
+    assert log == []
+
+
+def test_nothing_to_place_is_nothing_to_flush(tmp_path: Path, log: Log) -> None:
+    tree = tree_of(tmp_path, Batch(tmp_path / "m"))
+    tree.place([])
+    tree.write([])
+    assert log == []
+
+
+def test_a_catalog_on_another_file_system_is_flushed_along(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = tmp_path / "elsewhere" / "catalog.sqlite"
+    how = Batch(tmp_path / "m", catalog)
+    monkeypatch.setattr(durability, "_device", lambda path: 1)
+    how.flush()
+    assert log == [("syncfs", "m")]
+    log.clear()
+    monkeypatch.setattr(durability, "_device", lambda path: path.name)
+    how.flush()
+    assert log == [("syncfs", "m"), ("syncfs", "elsewhere")]
+
+
+def test_file_by_file_the_catalogs_log_is_flushed_along(tmp_path: Path, log: Log) -> None:
+    how = Single(tmp_path / "catalog.sqlite")
+    how.flush()  # there is none yet
+    (tmp_path / "catalog.sqlite-wal").write_bytes(b"commits")
+    how.flush()
+    assert log == [("fsync", "catalog.sqlite-wal")]
+
+
+def test_a_system_without_syncfs_is_flushed_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(choose("batch", tmp_path), Batch)
+    assert isinstance(choose("file", tmp_path), Single)
+    monkeypatch.setattr(durability, "_syncfs", lambda: None)
+    assert isinstance(choose("batch", tmp_path), Single)
+
+
+def test_a_system_whose_fsync_stops_at_the_disks_cache_is_asked_for_more(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(durability.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(durability.fcntl, "fcntl", lambda fd, command: asked.append(command))
+    durability.sync_file(tmp_path)
+    assert (asked, log) == ([51], [])
+
+    def refused(descriptor: int, command: int) -> None:
+        raise OSError(errno.ENOTSUP, "not here")
+
+    monkeypatch.setattr(durability.fcntl, "fcntl", refused)
+    durability.sync_file(tmp_path)
+    assert log == [("fsync", ".")]
+
+
+@pytest.mark.parametrize("mode", ["batch", "file"])
+def test_both_ways_work_on_this_system(tmp_path: Path, mode: str) -> None:
+    how = choose(mode, tmp_path / "m", tmp_path / "catalog.sqlite")  # type: ignore[arg-type]
+    tree = tree_of(tmp_path, how)
+    tree.place(moves(tree))
+    assert tree.write([("simple/a/index.html", [b"page"])]) == 1
+    tree.flush()
+    tree.remove("packages/a/1")
+    tree.flush()
+    assert tree.path("simple/a/index.html").read_bytes() == b"page"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_flush_that_fails_is_told_and_nothing_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    tree = tree_of(tmp_path, Single())
+    monkeypatch.setattr(durability.os, "fsync", fails)
+    with pytest.raises(TreeError, match=os.strerror(number)):
+        tree.place(moves(tree))
+    assert not tree.has("packages/a/1") and tree.is_staged(1)
+
+
+def test_a_directory_that_cannot_be_flushed_on_its_file_system_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(durability.os, "fsync", refuses)
+    durability.sync_directory(str(tmp_path))
+    durability.sync_directory(str(tmp_path / "gone"))
+    with pytest.raises(OSError, match="Invalid argument"):
+        durability.sync_file(tmp_path)
