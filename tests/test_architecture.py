@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,14 @@ PACKAGE = ROOT / "pypimirror"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path, *, lazy: bool = True) -> Iterator[str]:
     """What a module imports, with `lazy` also inside of functions."""
-    tree = ast.parse(file.read_text())
+    tree = parsed(file)
     nodes = ast.walk(tree) if lazy else top_level(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -144,6 +150,7 @@ def room(module: str) -> str:
     return names[0]
 
 
+@cache
 def uses(file: Path) -> set[str]:
     """The modules of ours that a module imports, wherever it does."""
     found = {name for name in imports(file) if name.split(".")[0] == "pypimirror" and ours(name)}
@@ -177,7 +184,7 @@ def test_no_import_goes_in_a_circle() -> None:
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_no_import_is_hidden_in_a_string(file: Path) -> None:
-    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     for call in calls:
         if ast.unparse(call.func).endswith("import_module"):
             (module,) = call.args
@@ -245,7 +252,7 @@ def changes_files(call: ast.Call) -> bool:
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_what_is_served_is_written_through_one_seam(file: Path) -> None:
     """A mirror root that is no directory, such as an object store, would be another `Tree`."""
-    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     found = [ast.unparse(call) for call in calls if changes_files(call)]
     assert bool(found) == (str(file.relative_to(PACKAGE)) in WRITERS), found
 
@@ -301,6 +308,6 @@ def opens_files(call: ast.Call) -> bool:
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_files_are_opened_in_one_place(file: Path) -> None:
     """What is opened is a regular file, and opening it never blocks."""
-    calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     found = [ast.unparse(call) for call in calls if opens_files(call)]
     assert bool(found) == (str(file.relative_to(PACKAGE)) in READERS), found

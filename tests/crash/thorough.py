@@ -11,4 +11,4 @@ import os
 THOROUGH = int(os.environ.get("THOROUGH", "0"))
 
 #: Of so many steps one is tried.
-FEW = 1 if THOROUGH else 3
+FEW = 1 if THOROUGH else 5

@@ -28,6 +28,12 @@ WHEELS = {
 }
 SDISTS = {"idna": "3.10", "toml": "0.10.2"}  #: built with flit-core, with setuptools
 
+#: Every pip, and every way to serve the index.
+EACH_WAY = sample(
+    list(zip(["on_disk", "plain", "served"], PIP_VERSIONS, strict=True)),
+    ("served", PIP_VERSIONS[-1]),
+)
+
 IMPORT = "import click, dateutil.tz, idna, packaging, six, toml, typing_extensions, zope.event"
 
 
@@ -50,7 +56,7 @@ def requirements(corpus_directory: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", sample(PIP_VERSIONS, PIP_VERSIONS[-1]))
+@pytest.mark.parametrize(("index", "version"), EACH_WAY, indirect=["index"])
 def test_pip_installs_wheels_and_sdists_with_hashes_required(
     index: str, pip_wheels: dict[str, Path], requirements: Path, tmp_path: Path, version: str
 ) -> None:
