@@ -279,7 +279,7 @@ def test_every_module_folder_is_in_the_house() -> None:
     house = architecture().partition("### Arrows")[0]
     package = ROOT / "pypimirror"
     for path in [*package.iterdir(), *(package / "pipeline").iterdir()]:
-        if path.is_dir() and path.name not in ("__pycache__", "_project"):
+        if any(path.glob("*.py")):
             name = f"{path.relative_to(ROOT)}/"
             assert f"`{name}`" in house, f"{name} is not in the house"
 
