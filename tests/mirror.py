@@ -67,6 +67,7 @@ class Mirror:
             for number, simulator in enumerate(simulators)
         ]
         self.sections: dict[str, dict[str, Any]] = {"download": dict(DOWNLOAD)}
+        self._said, self._catalog_url = b"", ""
         self.links_away = False  # whether pages may lead to the upstream, as was once asked for
         if databases.current is not None:
             self.configure(mirror={"catalog": databases.current.of(base)})
@@ -95,6 +96,14 @@ class Mirror:
     def config(self) -> Config:
         """The configuration as the program reads it."""
         return load(self.file)
+
+    @property
+    def catalog_url(self) -> str:
+        """Where the catalog is: read again only where the configuration says something else."""
+        said = self.file.read_bytes()
+        if said != self._said:
+            self._said, self._catalog_url = said, self.config.catalog_url
+        return self._catalog_url
 
     # Running
 
@@ -166,7 +175,7 @@ class Mirror:
 
     def query(self, statement: str, *parameters: object) -> list[Any]:
         """Ask the catalog behind the program's back; parameters are marked by "?"."""
-        url = self.config.catalog_url
+        url = self.catalog_url
         if url.startswith("postgresql"):
             return postgresql.execute(url, statement.replace("?", "%s"), parameters)
         with closing(sqlite3.connect(str(sqlite_file(url)))) as connection:
@@ -177,7 +186,7 @@ class Mirror:
     @property
     def has_catalog(self) -> bool:
         """Whether there is a catalog to ask."""
-        if self.config.catalog_url.startswith("postgresql"):
+        if self.catalog_url.startswith("postgresql"):
             return True
         file = self.root / ".pypimirror" / "catalog.sqlite"
         return file.exists() and bool(
@@ -186,7 +195,7 @@ class Mirror:
 
     def known_totals(self) -> tuple[int, dict[str, int], int]:
         """Pages, files by state and proven bytes, as the catalog knows them without counting."""
-        catalog = Catalog.open(self.config.catalog_url)
+        catalog = Catalog.open(self.catalog_url)
         with closing(catalog), catalog.read() as connection:
             return totals.held(connection).projects, *totals.by_state(connection)
 

@@ -255,7 +255,7 @@ def test_help_imports_no_database(mirror: Mirror, arguments: list[str]) -> None:
 
 def test_a_configuration_of_pypi_imports_nothing_heavy(mirror: Mirror) -> None:
     script = (
-        "import sys; from pathlib import Path; from pypimirror.config import parse\n"
+        "import sys; from pathlib import Path; from pypimirror.config.settings import parse\n"
         "print(parse({}, Path('/x')).upstream[0].url); print(*sys.modules)"
     )
     done = subprocess.run(
