@@ -191,7 +191,7 @@ def test_a_run_that_dies_between_both_notes_locks_nobody_out(
         def killed(*_: object) -> None:
             raise SystemExit
 
-        where = "stages.ownership._say" if written == "catalog" else "catalog.leases.put"
+        where = "pipeline.ownership._say" if written == "catalog" else "catalog.queries.leases.put"
         with monkeypatch.context() as context, pytest.raises(SystemExit):
             context.setattr(f"pypimirror.{where}", killed)
             mirror.sync(sound=False)

@@ -14,7 +14,7 @@ from pypimirror.system import abrupt
 
 SCRIPT = """
 import os, signal, sys
-from pypimirror import interrupts
+from pypimirror.system import interrupts
 INT, TERM = signal.SIGINT, signal.SIGTERM
 def send(number): os.kill(os.getpid(), number)
 interrupts.install()
@@ -91,7 +91,7 @@ def test_the_end_of_memory_ends_the_process_with_one_line(error: str, where: str
     """Others would wait for a thread that it has ended."""
     script = f"""
 import threading
-from pypimirror import abrupt
+from pypimirror.system import abrupt
 abrupt.install()
 def work(): raise {error}
 {where}

@@ -75,7 +75,7 @@ def test_a_child_that_was_started_early_and_died_is_replaced() -> None:
 
 def test_a_child_that_was_started_early_for_nothing_ends_with_its_parent() -> None:
     program = textwrap.dedent("""
-        from pypimirror import children
+        from pypimirror.system import children
         children.start_early("tests.echo_worker")
         print(children._early.popitem()[1].pid, flush=True)
     """)
