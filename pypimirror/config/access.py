@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from pypimirror.domain.addresses import NONE, basic, login_of, parse_proxy, without_login
+from pypimirror.system.logins import Keyring
 
 
 class WayKeys(BaseModel):
@@ -61,8 +61,15 @@ class LoginKeys(BaseModel):
         "",
         description="Where no login is given here: use that with which pip, or uv, is configured "
         "for the same address on this machine, and pip's for the same `proxy`. It is looked up "
-        "when a command begins, and so is written down in no second place.",
+        "when a command begins, and so is written down in no second place. Where the upstream "
+        "refuses (401), the program `keyring` is asked, if pip, or uv, would ask a keyring.",
     )
+    _keyring: Keyring | None = PrivateAttr(None)
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keyring that is asked for the login where the upstream refuses."""
+        return self._keyring
 
     @field_validator("password", "token")
     @classmethod
@@ -98,6 +105,11 @@ class LoginKeys(BaseModel):
         return self
 
     @property
+    def is_whole(self) -> bool:
+        """Whether there is a login that lacks no password."""
+        return bool(self.token.get_secret_value() or self.password.get_secret_value())
+
+    @property
     def authorization(self) -> str:
         """The value of the Authorization header; empty where there is no login."""
         if token := self.token.get_secret_value():
@@ -105,27 +117,6 @@ class LoginKeys(BaseModel):
         if self.username or self.password.get_secret_value():
             return basic(self.username, self.password.get_secret_value())
         return ""
-
-
-def installers_login(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an upstream's `login` adds to its other values: a login, and that of a proxy.
-
-    As pip does, a password that is lacking is looked for in netrc. Raises `InstallerError`.
-    """
-    from pypimirror.config.installers import pip_index, uv_index  # few configurations have it
-    from pypimirror.system.netrcs import netrc_login
-
-    found = pip_index() if values["login"] == "pip" else uv_index()
-    added: dict[str, Any] = {}
-    if found.login and found.url.rstrip("/") == values["url"].rstrip("/"):
-        user, password = found.login
-        host = urlsplit(found.url).hostname or ""
-        if password is not None or not netrc_login(host):
-            added = {"username": user, "password": password or ""}
-    proxy = values["proxy"].get_secret_value()
-    if found.proxy and proxy and parse_proxy(found.proxy)[:3] == parse_proxy(proxy)[:3]:
-        added["proxy"] = found.proxy
-    return added
 
 
 _VARIABLE = re.compile(r"PYPIMIRROR_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD|TOKEN)")

@@ -21,17 +21,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from pypimirror.domain.addresses import without_login
+from pypimirror.domain.addresses import NONE, without_login
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.system import regular
 
 Installer = Literal["pip", "uv"]
+Provider = Literal["auto", "import", "subprocess", "disabled"]
 
 #: Options of pip that say where else it looks, or how: they are not taken, and that is told.
 _LEFT = ("extra-index-url", "find-links", "no-index", "trusted-host", "client-cert")
+_UV_KEYRING = "UV_KEYRING_PROVIDER"
 _UV_LEFT = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
 
 
@@ -48,7 +50,10 @@ class MachineIndex:
     said: str = ""  #: what names the index: a variable, or a file
     login: tuple[str, str | None] | None = field(default=None, repr=False)  #: name and password
     ca_file: str = ""
-    proxy: str = field(default="", repr=False)  #: with its login, if it has one
+    #: With its login, if it has one; `NONE` where the environment's do not count either.
+    proxy: str = field(default="", repr=False)
+    provider: Provider = "disabled"  #: who asks a keyring, after a refusal
+    provider_said: str = ""  #: what sets it, empty where nothing does
     left: tuple[str, ...] = ()  #: what is configured besides and not taken
 
 
@@ -63,7 +68,7 @@ def machine_index(
     if found.url or not (other := uv_index(environment)).url:
         return found
     left = found.left + other.left
-    return replace(found, by="uv", url=other.url, said=other.said, login=other.login, left=left)
+    return replace(other, ca_file=found.ca_file, proxy=found.proxy, left=left)
 
 
 def pip_index(
@@ -74,7 +79,8 @@ def pip_index(
     # pip has two names for this option; the one that comes last counts.
     spelled = [values[key] for key in values if key in ("index-url", "pypi-url")]
     url, said = spelled[-1] if spelled else ("", "")
-    left = [key for key in _LEFT if key in values and _is_on(key, values[key][0])]
+    left = [key for key in _LEFT if _is_set(key, values)]
+    provider, provider_said = _provider(values)
     if not url.startswith("https:") and "trusted-host" in left:
         left.remove("trusted-host")  # plain http needs no trust
     return MachineIndex(
@@ -82,20 +88,27 @@ def pip_index(
         *_address(url, said),
         login=_login(url),
         ca_file=values.get("cert", ("", ""))[0],
-        proxy=values.get("proxy", ("", ""))[0],
+        proxy=values.get("proxy", ("", ""))[0] or (NONE if _is_set("no-proxy-env", values) else ""),
+        provider=provider,
+        provider_said=provider_said,
         left=tuple(left),
     )
 
 
 def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
     """Return what uv's variables say. Raises `InstallerError`."""
+    is_asked = environment.get(_UV_KEYRING) == "subprocess"
+    index = MachineIndex(
+        "uv", provider="subprocess" if is_asked else "disabled", provider_said=_UV_KEYRING
+    )
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if text := environment.get(variable, "").strip():
             name, url = _named(text)
             login = _uv_login(name, environment) or _login(url)
             left = tuple(key for key in _UV_LEFT if environment.get(key))
-            return MachineIndex("uv", *_address(url, variable), login=login, left=left)
-    return MachineIndex("uv")
+            address = _address(url, variable)
+            return replace(index, url=address[0], said=address[1], login=login, left=left)
+    return index
 
 
 def _address(url: str, said: str) -> tuple[str, str]:
@@ -134,13 +147,31 @@ def _uv_login(name: str, environment: Mapping[str, str]) -> tuple[str, str | Non
     return user or "", password
 
 
-def _is_on(key: str, value: str) -> bool:
-    return key != "no-index" or value.lower() in ("y", "yes", "t", "true", "on", "1")
+_Values = dict[str, tuple[str, str]]
+_SWITCHES = ("no-index", "no-input", "no-proxy-env")
+_PROVIDERS: dict[str, Provider] = {p: p for p in get_args(Provider)}
 
 
-def _merged(environment: Mapping[str, str], prefix: str) -> dict[str, tuple[str, str]]:
+def _is_set(key: str, values: _Values) -> bool:
+    if key not in values:
+        return False
+    return key not in _SWITCHES or values[key][0].lower() in ("y", "yes", "t", "true", "on", "1")
+
+
+def _provider(values: _Values) -> tuple[Provider, str]:
+    """Return who asks a keyring, and what says so. "auto", the default, might prompt."""
+    value, said = values.get("keyring-provider", ("auto", ""))
+    if value not in _PROVIDERS:
+        known = ", ".join(_PROVIDERS)
+        raise InstallerError(f"{said}: pip knows no keyring-provider {value!r}, but {known}")
+    if value == "auto" and _is_set("no-input", values):
+        value = "disabled"
+    return _PROVIDERS[value], said
+
+
+def _merged(environment: Mapping[str, str], prefix: str) -> _Values:
     """Return what pip's options say for `pip install`, each with what says so; the last wins."""
-    sections: dict[str, dict[str, tuple[str, str]]] = {"global": {}, "install": {}}
+    sections: dict[str, _Values] = {"global": {}, "install": {}}
     for file in _files(environment, prefix):
         for section, key, value in _read(file):
             if section in sections:
@@ -150,7 +181,7 @@ def _merged(environment: Mapping[str, str], prefix: str) -> dict[str, tuple[str,
         for name, value in environment.items()
         if name.startswith("PIP_")
     }
-    merged: dict[str, tuple[str, str]] = {}
+    merged: _Values = {}
     for said in sections.values():
         for key, (value, where) in said.items():
             if value:

@@ -25,7 +25,7 @@ from pydantic_settings import (
 
 from pypimirror import __version__
 from pypimirror.config import faults, outputs, sources
-from pypimirror.config.access import installers_login, logins_from_environment
+from pypimirror.config.access import logins_from_environment
 from pypimirror.config.installers import InstallerError
 from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
 from pypimirror.config.sections import (
@@ -264,12 +264,14 @@ def _with_logins(config: Config) -> Config:
 
 
 def _logged_in(upstream: UpstreamSection, login: dict[str, str]) -> UpstreamSection:
-    values = dict(upstream)
     if login:
-        values = _with_login(values, login)
-    if upstream.login and not (login or upstream.authorization):
-        values |= installers_login(values)
-    return UpstreamSection.model_validate(values) if values != dict(upstream) else upstream
+        values = _with_login(dict(upstream), login)
+        upstream = UpstreamSection.model_validate(values)
+    if not upstream.login:
+        return upstream
+    from pypimirror.config.found_logins import with_found_login  # few configurations have it
+
+    return with_found_login(upstream)
 
 
 def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | Non
     took = f"in {answer.seconds * 1000:.0f} ms"
     if answer.status == 200:
         what = f"gave the page of {job.project}" if job.project else "answers"
-        return ok(name, f"{shown}: {what} {took}")
+        return ok(name, f"{shown}: {what} {took}{_login(upstream, answer)}")
     if answer.status in _ABSENT and job.project:
         return warning(
             name,
@@ -104,12 +104,17 @@ def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | Non
     if answer.status in _NO_HEAD:
         return ok(name, f"{shown}: answers {took}, though not to HEAD")
     if answer.status in (401, 403, 407):
-        return failed(
-            name,
-            f"{shown}: refuses this machine (HTTP {answer.status})",
-            "Give a login in the address or in ~/.netrc, or ask the upstream's operators",
-        )
+        return failed(name, f"{shown}: refuses this machine (HTTP {answer.status})", _LOGIN)
     return failed(name, f"{shown}: answers with HTTP {answer.status}", _ADDRESS)
+
+
+def _login(upstream: UpstreamSection, answer: Probed) -> str:
+    """Tell where the login is from that was sent; nothing of the login itself."""
+    if not answer.login:
+        return ""
+    of = {"netrc": "of netrc", "keyring": "of the keyring", "given": "that is configured"}
+    by = f", as {upstream.login} has it" if upstream.login else ""
+    return f", with the login {of[answer.login]}{by}"
 
 
 def _remedy(problem: Problem) -> str:
@@ -117,6 +122,8 @@ def _remedy(problem: Problem) -> str:
         return _LINE
     if problem.reason is Reason.HOST_NOT_ALLOWED:
         return "Name the host in 'hosts' of the [[upstream]]"
+    if problem.reason is Reason.HTTP_STATUS:  # of a keyring, which says what to do
+        return _LOGIN
     return _ADDRESS
 
 
@@ -134,5 +141,6 @@ def _clock(ahead: list[float]) -> Finding:
     return ok("clock", f"within {SKEW:.0f} s of the upstreams'")
 
 
+_LOGIN = "Give a login in the address or in ~/.netrc, or ask the upstream's operators"
 _LINE = "Check the line, the proxy (HTTPS_PROXY) and the name's resolution"
 _ADDRESS = "Check the address in [[upstream]] url; it is the one that ends in /simple/"

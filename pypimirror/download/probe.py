@@ -43,7 +43,8 @@ def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
         listed = _listed(response)
     else:
         discard(response)
-    return Probed(job.id, response.status_code, response.url, seconds, ahead, listed)
+    login = client.login_source(job.remote)
+    return Probed(job.id, response.status_code, response.url, seconds, ahead, listed, login)
 
 
 def _listed(response: Response) -> dict[str, str] | None:

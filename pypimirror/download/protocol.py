@@ -13,6 +13,7 @@ import msgspec
 
 from pypimirror.domain.model import LinkPage, Problem, ProjectPage
 from pypimirror.download.engine.concurrency import MODEST
+from pypimirror.system.logins import Keyring
 from pypimirror.system.workers import Note, Progress
 
 
@@ -27,6 +28,7 @@ class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
         ""  #: an address, `pypimirror.domain.addresses.NONE`, or empty for the environment's
     )
     ca_file: str = ""  #: a file or directory of authorities; empty for the environment's
+    keyring: Keyring | None = None  #: who is asked where the origin of `url` refuses
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
@@ -186,6 +188,7 @@ class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
     ahead: float | None = None  #: seconds that the other clock is ahead of ours; None: not told
     #: Some projects of a list, and where it says that their pages are; None where it is long.
     listed: dict[str, str] | None = None
+    login: str = ""  #: where the login is from that was sent, as `Client.login_source` says
     problem: Problem | None = None
 
 

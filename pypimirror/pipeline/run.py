@@ -55,6 +55,7 @@ def remotes(config: Config) -> tuple[Remote, ...]:
             authorization=authorization,
             proxy=(upstream.proxy.get_secret_value() or config.download.proxy.get_secret_value()),
             ca_file=str(upstream.ca_file or config.download.ca_file or ""),
+            keyring=upstream.keyring if url == upstream.url else None,
         )
         for upstream in config.upstream
         for (name, url), authorization in zip(

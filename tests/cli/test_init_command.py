@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,8 +14,9 @@ from pypimirror.config.sections import pypi_address
 from pypimirror.config.settings import load
 from tests.cli.conftest import Command
 from tests.environment import NOWHERE
+from tests.keyrings import KeyringProgram
 from tests.mirror import offer
-from tests.simulator import Simulator
+from tests.simulator import Locked, Simulator
 
 
 def with_login(url: str, login: str = "me:s%40t") -> str:
@@ -165,6 +168,110 @@ def test_the_way_of_pip_is_taken_also_to_pypi(
     (upstream,) = load(tmp_path / "pypimirror.toml").upstream
     assert upstream.proxy.get_secret_value() == "me:secret@proxy.test:3128"
     assert (upstream.url, upstream.hosts) == (pypi_address(), ("*",))
+
+
+@pytest.mark.usefixtures("unset")
+def test_no_proxy_of_the_environment_where_pip_has_none(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_PROXY_ENV", "1")
+    outcome = run("init", "six")
+    assert "its `no-proxy-env`" in outcome.out
+    (upstream,) = load(tmp_path / "pypimirror.toml").upstream
+    assert (upstream.proxy.get_secret_value(), upstream.login) == ("none", "")
+
+
+# A keyring
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyringProgram:
+    monkeypatch.delenv("PIP_NO_INPUT", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    return KeyringProgram(tmp_path / "keyring", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("variables", "user", "login"),
+    [
+        ({}, "", "pip"),
+        ({"PIP_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "1"}, "", "pip"),
+        ({"PIP_KEYRING_PROVIDER": "import"}, "me", "pip"),
+        ({"PIP_KEYRING_PROVIDER": "disabled"}, "", ""),
+        ({"PIP_NO_INPUT": "1"}, "", ""),
+    ],
+)
+@pytest.mark.usefixtures("unset")
+def test_a_keyring_that_pip_would_ask_is_remembered_and_not_asked(
+    run: Command,
+    tmp_path: Path,
+    keyring: KeyringProgram,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    user: str,
+    login: str,
+) -> None:
+    address = "https://index.test/simple"
+    monkeypatch.setenv("PIP_INDEX_URL", with_login(address, user) if user else address)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = run("init", "six")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert ("asks the keyring, as pip does" in outcome.out) is bool(login)
+    assert load(tmp_path / "pypimirror.toml").upstream[0].login == login
+    assert keyring.asked == []
+
+
+@pytest.mark.usefixtures("unset")
+def test_without_a_program_a_keyring_is_remembered_only_where_it_is_set_up(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.delenv("PIP_NO_INPUT", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.test/simple")
+    assert "keyring" not in run("init", "six").out
+    monkeypatch.setenv("PIP_KEYRING_PROVIDER", "import")
+    assert "keyring" in run("init", "six", "--force").out
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_sync_finds_the_login_in_the_keyring_and_keeps_it_nowhere(
+    run: Command,
+    tmp_path: Path,
+    simulator: Simulator,
+    keyring: KeyringProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does `doctor`, which says where it is from, or a run that is refused."""
+    offer(simulator, "six", "1.0")
+    said = "Basic " + base64.b64encode(b"me:s3cret").decode()
+    rule = simulator.fault("*", Locked(said))
+    keyring.has({f"{simulator.url} me": ("me", "s3cret")})
+    monkeypatch.setenv("PIP_INDEX_URL", with_login(simulator.url, "me"))
+    told = []
+    for command in (
+        ("init", "six"),
+        ("sync", "--inline", "-v"),
+        ("doctor", "--json"),
+    ):
+        outcome = run(*command)
+        told.append(outcome.out + outcome.err)
+        assert outcome.code == 0, told
+    assert (tmp_path / "mirror/simple/six/index.html").exists()
+    assert "with the login of the keyring, as pip has it" in outcome.out
+    assert set(keyring.asked) == {f"{simulator.url} me"}
+    simulator.heal(rule)
+    simulator.fault("*", Locked("another's"))
+    outcome = run("sync", "--inline", "--json")
+    told.append(outcome.out + outcome.err)
+    assert outcome.code == 3
+    assert "the login that it has is refused" in told[-1]
+    shutil.rmtree(tmp_path / "keyring")
+    for secret in ("s3cret", said.split()[1]):
+        assert secret not in "".join(told)
+        for path in [each for each in tmp_path.rglob("*") if each.is_file()]:
+            assert secret.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("index", ["ftp://127.0.0.1/", "https://[oops/", "not an index"])

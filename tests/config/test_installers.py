@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,13 @@ for case in json.load(sys.stdin):
     os.environ.update(case)
     sys.prefix = case["OWN_PREFIX"]
     found = create_command("install").parser.get_default_values()
-    answers.append([found.index_url, found.cert or "", found.proxy or ""])
+    way = [found.index_url, found.cert or "", found.proxy or ""]
+    asked = found.keyring_provider
+    if asked == "auto" and found.no_input:  # as pip's `use_keyring` has it
+        asked = "disabled"
+    left = [found.client_cert, found.extra_index_urls, found.find_links, found.no_index]
+    way += [getattr(found, "no_proxy_env", None), asked, *map(bool, left)]
+    answers.append(way)
 print(json.dumps(answers))
 """
 
@@ -44,7 +51,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def of_pip(wheel: Path, environments: list[dict[str, str]]) -> list[list[str]]:
+def of_pip(wheel: Path, environments: list[dict[str, str]]) -> list[list[Any]]:
     """What pip itself makes of its configuration, for each of these users."""
     told = subprocess.run(
         [PYTHON, "-c", ASK],
@@ -54,7 +61,7 @@ def of_pip(wheel: Path, environments: list[dict[str, str]]) -> list[list[str]]:
         capture_output=True,
         text=True,
     )
-    found: list[list[str]] = json.loads(told.stdout)
+    found: list[list[Any]] = json.loads(told.stdout)
     return found
 
 
@@ -65,9 +72,15 @@ PLACES = (
     "venv/pip.conf",
     "own.conf",
 )
-KEYS = ("index-url", "index_url", "pypi-url", "proxy", "cert")
+KEYS = ("index-url", "index_url", "pypi-url", "proxy", "cert", "client-cert", "extra-index-url")
 VALUES = ("", *(f"http://127.0.0.1:9/{n}/" for n in range(4)))
-VARIABLES = ("PIP_INDEX_URL", "PIP_PYPI_URL", "PIP_PROXY", "PIP_CERT")
+SWITCHES = {
+    "keyring-provider": ("", "auto", "import", "subprocess", "disabled"),
+    "no-input": ("", "1", "No", "true"),
+    "no-index": ("", "0", "yes"),
+    "no-proxy-env": ("", "off", "On"),
+}
+VARIABLES = ("PIP_INDEX_URL", "PIP_PYPI_URL", "PIP_PROXY", "PIP_CERT", "PIP_FIND_LINKS")
 SECTIONS = ("global", "install", "download")
 
 
@@ -81,6 +94,8 @@ def some_user(base: Path, chance: random.Random) -> dict[str, str]:
             if {"index-url", "index_url"} <= set(keys):
                 keys.remove("index_url")  # newer versions refuse the same key twice
             lines += [f"{key} = {chance.choice(VALUES)}" for key in keys]
+            switches = chance.sample(sorted(SWITCHES), chance.randint(0, 2))
+            lines += [f"{key} = {chance.choice(SWITCHES[key])}" for key in switches]
         conf(base / place, "\n".join(lines) + "\n")
     environment = {
         "HOME": str(base / "home"),
@@ -89,6 +104,9 @@ def some_user(base: Path, chance: random.Random) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         **{name: chance.choice(VALUES) for name in chance.sample(VARIABLES, chance.randint(0, 2))},
     }
+    if chance.random() < 0.3:
+        key = chance.choice(sorted(SWITCHES))
+        environment[f"PIP_{key.upper().replace('-', '_')}"] = chance.choice(SWITCHES[key])
     own = chance.choice([None, None, str(base / "own.conf"), str(base / "absent.conf"), os.devnull])
     return environment | ({"PIP_CONFIG_FILE": own} if own else {})
 
@@ -99,11 +117,24 @@ def test_what_pip_would_use_is_what_is_found(
 ) -> None:
     chance = random.Random(5)
     users = [some_user(tmp_path / str(number), chance) for number in range(150)]
-    for user, (url, cert, proxy) in zip(users, of_pip(pip_wheels[version], users), strict=True):
+    answers = of_pip(pip_wheels[version], users)
+    for user, (url, cert, proxy, direct, asked, *left) in zip(users, answers, strict=True):
         found = pip_index(user, user["OWN_PREFIX"])
         assert found.url == (url if "127.0.0.1" in url else ""), user
-        assert found.proxy == proxy, user
+        if direct is not None:  # pip has it since 26.3
+            assert found.proxy == (proxy or ("none" if direct else "")), user
         assert found.ca_file == cert, user
+        assert found.provider == asked, user
+        keys = ("client-cert", "extra-index-url", "find-links", "no-index")
+        assert [key in found.left for key in keys] == left, user
+
+
+def test_a_provider_that_pip_does_not_know_is_told(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["PIP_KEYRING_PROVIDER"] = "Auto"
+    with pytest.raises(InstallerError, match=r"PIP_KEYRING_PROVIDER: .*'Auto', but auto"):
+        pip_index(environment, str(tmp_path))
 
 
 def test_nothing_is_configured(environment: dict[str, str], tmp_path: Path) -> None:

@@ -123,6 +123,18 @@ class Status(Fault):
 
 
 @dataclass
+class Locked(Fault):
+    """401 to whoever does not send this Authorization; change it, and it is another's."""
+
+    authorization: str
+
+    def change(self, answer: Answer, exchange: Exchange) -> Answer:
+        if exchange.request.headers.get("authorization") == self.authorization:
+            return answer
+        return Answer(401, {"WWW-Authenticate": 'Basic realm="index"'}, b"no")
+
+
+@dataclass
 class HtmlError(Fault):
     """An error page for people, with 200."""
 

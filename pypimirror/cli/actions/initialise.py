@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pypimirror.config.found_logins import keyring_of
 from pypimirror.config.installers import InstallerError, MachineIndex, machine_index
 from pypimirror.config.sections import UpstreamSection, pypi_address, upstream_name
 from pypimirror.config.settings import ConfigError, parse
-from pypimirror.domain.addresses import parse_proxy, redacted, without_login
+from pypimirror.domain.addresses import NONE, parse_proxy, redacted, without_login
 from pypimirror.select.selection import Selection
-from pypimirror.system import regular
+from pypimirror.system import logins, regular
 
 _TEXT = """\
 # The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.
@@ -155,8 +156,9 @@ def _of_machine(index: MachineIndex) -> str:
     if index.ca_file:
         lines.append(f"ca_file = {_string(str(Path(index.ca_file).expanduser().absolute()))}")
     if index.proxy:
-        lines.append(f"proxy = {_string(parse_proxy(index.proxy).shown)}")
-    if has_login(index):
+        shown = NONE if index.proxy == NONE else parse_proxy(index.proxy).shown
+        lines.append(f"proxy = {_string(shown)}")
+    if has_login(index) or may_ask_keyring(index):
         lines.append(f"login = {_string(index.by)}")
     return "\n".join([*lines, ""])
 
@@ -166,19 +168,34 @@ def has_login(index: MachineIndex) -> bool:
     return bool(index.login or (index.proxy and parse_proxy(index.proxy).login))
 
 
+def may_ask_keyring(index: MachineIndex) -> bool:
+    """Whether a keyring may have the login of an index: one that is set up, or is there at least.
+
+    PyPI asks for none.
+    """
+    user, password = index.login or ("", None)
+    if index.url.rstrip("/") in ("", pypi_address().rstrip("/")) or password is not None:
+        return False
+    asked = keyring_of(index, user)
+    return asked is not None and bool(asked.said or logins.keyring_program())
+
+
 def told(index: MachineIndex) -> str:
     """Return the line that says which index of this machine is mirrored, and why."""
     if not index.url:
         line = "Mirrors PyPI: neither pip nor uv has another index here."
     else:
         line = f"Mirrors {index.url}, which {index.by} is configured with here ({index.said})."
+    proxy = "no-proxy-env" if index.proxy == NONE else "proxy"
     way = [
-        f"its `{key}`" for key, value in (("cert", index.ca_file), ("proxy", index.proxy)) if value
+        f"its `{key}`" for key, value in (("cert", index.ca_file), (proxy, index.proxy)) if value
     ]
     if way:
         line += f" Taken from pip besides: {' and '.join(way)}."
     if has_login(index):
         line += " The login is not written: each run looks it up there."
+    if may_ask_keyring(index):
+        line += f" Where it refuses, each run asks the keyring, as {index.by} does."
     if index.left:
         line += f" Not taken: {', '.join(index.left)}."
     return line

@@ -6,7 +6,8 @@ netrc for each request is what makes stock requests slow.
 
 * Redirects are followed here, at most `MAX_REDIRECTS`, never in a circle, never to anything but
   http and https, never from https to http, and only to hosts that the policy allows.
-* A login is sent only to the origin that it was given for, so no redirect carries it away.
+* A login is sent only to the origin that it was given for, so no redirect carries it away. Which
+  one is `pypimirror.download.http.logins`'s.
 """
 
 from __future__ import annotations
@@ -42,18 +43,19 @@ from pypimirror.download.http.hosts import (
     parse_url,
     shown,
 )
-from pypimirror.download.http.refusals import MOST_READ, told
+from pypimirror.download.http.logins import Keyrings, Login, login_for
 from pypimirror.download.http.stock import StockBody
 from pypimirror.download.http.transport import Request, Transport
 from pypimirror.download.protocol import Hello, Remote
+from pypimirror.download.refusals import MOST_READ, told
 from pypimirror.system import clock
-from pypimirror.system.netrcs import netrc_login
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: HTTP status of an answer that a proxy on the way has changed. It is one like any other: pages are
 #: read with as much doubt, and files proven.
 _TRANSFORMED = 203
+_REFUSED = 401  #: HTTP status that asks for a login, or for another one
 _MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, however few it came in
 DRAINED = 64 << 10  #: bytes of an unwanted body that are read to keep its connection
 
@@ -62,7 +64,7 @@ class Route(NamedTuple):
     """How an origin is asked for one upstream."""
 
     line: Line
-    authorization: str
+    login: Login
 
 
 class Client:
@@ -73,6 +75,7 @@ class Client:
         self._user_agent = hello.user_agent
         self._remotes = {remote.name: remote for remote in hello.remotes}
         self._routes: dict[tuple[str, Origin], Route] = {}
+        self._keyrings = Keyrings()
 
     def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
         """Return the answer to a GET or HEAD, redirects followed, its body unread.
@@ -104,6 +107,12 @@ class Client:
                     Reason.REDIRECT, f"{url} redirects more than {MAX_REDIRECTS} times."
                 )
 
+    def login_source(self, remote: str) -> str:
+        """Return where the login at an upstream's own address is from, empty for none."""
+        own = self._remote(remote).url
+        route = None if is_local(own) else self._routes.get((remote, parse_url(own).origin))
+        return route.login.source if route else ""
+
     def close(self) -> None:
         """Close all idle connections."""
         self._transport.close()
@@ -113,14 +122,39 @@ class Client:
         route = self._routes.get(key)
         if route is None:
             route = self._routes[key] = self._route(remote, address)
-        sent = {"User-Agent": self._user_agent, **headers}
-        if route.authorization:
-            sent["Authorization"] = route.authorization
-        request = Request(address, sent, line=route.line, method=method)
-        response = self._transport.send(request, stream=True)
+        response = self._send(route, address, headers, method)
+        while response.status_code == _REFUSED:
+            login = self._further_login(remote, address.origin, route.login, response)
+            if login == route.login:
+                break
+            discard(response)
+            route = self._routes[key] = route._replace(login=login)
+            response = self._send(route, address, headers, method)
         if response.status_code == _TRANSFORMED:
             response.status_code = 200
         return response
+
+    def _send(
+        self, route: Route, address: Address, headers: dict[str, str], method: str
+    ) -> Response:
+        sent = {"User-Agent": self._user_agent, **headers}
+        if route.login.authorization:
+            sent["Authorization"] = route.login.authorization
+        request = Request(address, sent, line=route.line, method=method)
+        return self._transport.send(request, stream=True)
+
+    def _further_login(
+        self, name: str, origin: Origin, refused: Login, response: Response
+    ) -> Login:
+        """Return the login to try after a refusal: the same one where there is no other."""
+        remote = self._remote(name)
+        if remote.keyring is None or origin != HostPolicy(remote).own:
+            return refused
+        try:
+            return self._keyrings.after_refusal(remote, remote.keyring, refused)
+        except FetchError:
+            discard(response)
+            raise
 
     def _remote(self, name: str) -> Remote:
         if name not in self._remotes:
@@ -141,7 +175,7 @@ class Client:
         if gateway is not None and proxy_for(remote, Address(gateway, "/")) is not None:
             gateway = None  # where it is at is the proxy's business
         line = Line(origin, public_only, proxy, remote.ca_file, gateway)
-        return Route(line, _authorization(remote, policy, origin))
+        return Route(line, login_for(remote, policy, origin))
 
 
 def next_hop(address: Address, location: str) -> Address:
@@ -175,21 +209,6 @@ def proxy_for(remote: Remote, address: Address) -> Proxy | None:
             Reason.CONNECTION,
             f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
         ) from error
-
-
-def _authorization(remote: Remote, policy: HostPolicy, origin: Origin) -> str:
-    """Return the login for an origin, empty for none.
-
-    The upstream's own login, and that of netrc for its host, are for its own origin alone: not for
-    another port or scheme, to which a link or a redirect may lead. A host that `hosts` names may
-    have an entry of its own in netrc; that is not sent unprotected where the upstream is protected.
-    """
-    if origin == policy.own:
-        return remote.authorization or netrc_login(origin.host, or_default=True)
-    unprotected = policy.own.scheme == "https" and origin.scheme == "http"
-    if origin.host == policy.own.host or unprotected or not policy.names(origin):
-        return ""
-    return netrc_login(origin.host)
 
 
 def raw_of(response: Response) -> Raw:

@@ -15,9 +15,11 @@ from pypimirror.domain.addresses import basic, redacted
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import Remote
 from pypimirror.pipeline.run import remotes
+from pypimirror.system.logins import Keyring
 from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab, good, problem
 from tests.environment import isolated
+from tests.keyrings import KeyringProgram
 from tests.mirror import Mirror, offer
 from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
@@ -125,6 +127,141 @@ def test_a_login_of_the_configuration_wins_over_netrc(
 def test_a_refusal_says_where_a_login_belongs(lab, simulator: Simulator, six: IndexFile) -> None:
     simulator.fault(six, faults.Status(401))
     assert "`token`, of the [[upstream]]" in problem(lab.file(six), Reason.HTTP_STATUS).message
+
+
+# A keyring
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyringProgram:
+    return KeyringProgram(tmp_path / "keyring", monkeypatch)
+
+
+def with_keyring(simulator: Simulator, said: str = "", **more: str) -> Remote:
+    return Remote("sim", simulator.url, ("127.0.0.2",), keyring=Keyring(("s",), said=said), **more)
+
+
+ME, OTHER = basic("me", "good"), basic("me", "bad")
+
+
+def test_a_keyring_is_asked_once_and_only_after_a_refusal(
+    make_lab: MakeLab, simulator: Simulator, six: IndexFile, keyring: KeyringProgram
+) -> None:
+    """By many requests at once, too."""
+    lab = make_lab(remotes=(with_keyring(simulator),))
+    good(lab.file(six), lab.path())
+    assert keyring.asked == []
+    keyring.has({"s": ("me", "good")})
+    simulator.fault("*", faults.Locked(ME))
+    for result in lab.together([lab.job(six, name=f"file{number}") for number in range(8)]):
+        assert result.problem is None
+    assert keyring.asked == ["s"]
+    simulator.forget()
+    good(lab.file(six, name="more"), lab.path("more"))
+    assert sent(simulator) == [ME]
+
+
+@pytest.mark.parametrize("first", ["given", "netrc"])
+def test_a_keyring_is_asked_where_what_was_found_before_is_refused(
+    make_lab: MakeLab,
+    simulator: Simulator,
+    six: IndexFile,
+    keyring: KeyringProgram,
+    tmp_path: Path,
+    first: str,
+) -> None:
+    """As pip does, also after netrc."""
+    if first == "netrc":
+        (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password bad\n")
+    given = OTHER if first == "given" else ""
+    keyring.has({"s": ("me", "good")})
+    simulator.fault("*", faults.Locked(ME))
+    lab = make_lab(remotes=(with_keyring(simulator, authorization=given),))
+    good(lab.file(six), lab.path())
+    assert sent(simulator) == [OTHER, ME]
+
+
+def test_the_login_of_a_keyring_goes_to_its_origin_alone(
+    make_lab: MakeLab, simulator: Simulator, keyring: KeyringProgram
+) -> None:
+    keyring.has({"s": ("me", "good")})
+    with Simulator(host="127.0.0.2") as other:
+        other.fault("*", faults.Locked(ME))
+        simulator.redirect("/away", other.root + "/back")
+        lab = make_lab(remotes=(with_keyring(simulator),))
+        problem(lab.file("/away"), Reason.HTTP_STATUS)
+        assert (sent(other), keyring.asked) == ([None], [])
+
+
+@pytest.mark.parametrize(
+    ("script", "said", "told"),
+    [
+        (
+            "exit 1",
+            "that pip is set to ask (X)",
+            "the keyring that pip is set to ask (X) gave none",
+        ),
+        ("exit 1", "", "has no login for s. See what 'keyring --mode=creds get s' answers"),
+        ("""echo '{"username": "me", "password": "bad"}'""", "", "login that it has is refused"),
+        ("echo no backend >&2; exit 1", "", "no backend"),
+    ],
+)
+def test_why_a_keyring_did_not_help_is_told(
+    make_lab: MakeLab,
+    simulator: Simulator,
+    six: IndexFile,
+    keyring: KeyringProgram,
+    script: str,
+    said: str,
+    told: str,
+) -> None:
+    keyring.does(script)
+    simulator.fault("*", faults.Locked(ME))
+    lab = make_lab(remotes=(with_keyring(simulator, said),))
+    for _ in range(2):
+        message = problem(lab.file(six), Reason.HTTP_STATUS).message
+        assert told in message
+        assert message.endswith("or put a login for 127.0.0.1 into ~/.netrc.")
+        assert "bad" not in message and OTHER.split()[1] not in message
+    assert len(keyring.asked) == 1, "not for each file"
+
+
+@pytest.mark.parametrize("said", ["that pip is set to ask (X)", ""])
+def test_a_program_that_is_not_there_is_missed_only_where_it_is_set_up(
+    make_lab: MakeLab,
+    simulator: Simulator,
+    six: IndexFile,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    said: str,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    simulator.fault("*", faults.Locked(ME))
+    lab = make_lab(remotes=(with_keyring(simulator, said),))
+    message = problem(lab.file(six), Reason.HTTP_STATUS).message
+    assert ("no program 'keyring' on the PATH" in message) is bool(said)
+    assert ("`token`, of the [[upstream]]" in message) is not said
+
+
+def test_a_login_that_has_ended_is_asked_for_again(
+    make_lab: MakeLab,
+    simulator: Simulator,
+    six: IndexFile,
+    keyring: KeyringProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keyrings of companies have tokens for an hour, which a long run outlives."""
+    keyring.has({"s": ("me", "bad")})
+    rule = simulator.fault("*", faults.Locked(OTHER))
+    lab = make_lab(remotes=(with_keyring(simulator),))
+    good(lab.file(six), lab.path())
+    simulator.heal(rule)
+    keyring.has({"s": ("me", "good")})
+    simulator.fault("*", faults.Locked(ME))
+    assert "is refused" in problem(lab.file(six, name="soon"), Reason.HTTP_STATUS).message
+    monkeypatch.setattr("pypimirror.download.http.logins.AGAIN", 0.0)
+    good(lab.file(six, name="later"), lab.path("later"))
 
 
 # Configuration

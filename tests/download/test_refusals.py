@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.domain.model import Reason
-from pypimirror.download.http.refusals import MOST_READ, MOST_SAID, said, told
+from pypimirror.download.refusals import MOST_READ, MOST_SAID, said, told
 from tests import simulator as faults
 from tests.download.conftest import Lab, problem
 from tests.simulator import IndexFile, Simulator

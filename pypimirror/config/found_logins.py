@@ -1,0 +1,63 @@
+"""Logins that pip, or uv, has on this machine for an upstream, as its key `login` wants them.
+
+The order is pip's: the address, netrc, and where the upstream refuses all the same, a keyring.
+Nobody is asked here: what a keyring is asked for, when it has to be, is all that is found out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from pypimirror.config.installers import MachineIndex, pip_index, uv_index
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.addresses import parse_proxy
+from pypimirror.system.logins import Keyring, netrc_login
+
+
+def with_found_login(upstream: UpstreamSection) -> UpstreamSection:
+    """Return an upstream with the logins, of itself and its proxy, that its `login` leads to.
+
+    Raises `InstallerError`.
+    """
+    found = pip_index() if upstream.login == "pip" else uv_index()
+    values = dict(upstream)
+    proxy = upstream.proxy.get_secret_value()
+    if found.proxy and proxy and parse_proxy(found.proxy)[:3] == parse_proxy(proxy)[:3]:
+        values["proxy"] = found.proxy
+    if upstream.is_whole:
+        return UpstreamSection.model_validate(values)
+    user, password = upstream.username, None
+    is_its_own = found.url.rstrip("/") == upstream.url.rstrip("/")
+    if is_its_own and found.login and not user:
+        user, password = found.login
+    if password is None and netrc_login(_host(upstream.url), or_default=True):
+        values["username"] = ""
+    else:
+        values |= {"username": user, "password": password or ""}
+    whole = UpstreamSection.model_validate(values)
+    if password is None:
+        asked = found if is_its_own else replace(found, url=upstream.url)
+        whole._keyring = keyring_of(asked, user)
+    return whole
+
+
+def keyring_of(index: MachineIndex, user: str) -> Keyring | None:
+    """Return what pip, or uv, asks a keyring for, with the user name that the address has.
+
+    pip asks by the address with one slash at its end, and needs no name. uv asks by the address as
+    it is written, and only for a name.
+    """
+    url = urlsplit(index.url)
+    if index.provider == "disabled" or url.scheme not in ("http", "https"):
+        return None
+    is_set = index.provider != "auto"
+    said = f"that {index.by} is set to ask ({index.provider_said})" if is_set else ""
+    if index.by == "pip":
+        return Keyring((index.url.rstrip("/") + "/", url.netloc), user or None, said)
+    services = (index.url, url.netloc, f"{url.scheme}://{url.netloc}")
+    return Keyring(services, user, said) if user else None
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
