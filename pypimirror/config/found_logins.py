@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from pypimirror.config.installers import MachineIndex, pip_index, uv_index
+from pypimirror.config.installers import Login, MachineIndex, pip_index, uv_index
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.addresses import parse_proxy
 from pypimirror.system.logins import Keyring, netrc_login
@@ -28,17 +28,16 @@ def with_found_login(upstream: UpstreamSection) -> UpstreamSection:
     if upstream.is_whole:
         return UpstreamSection.model_validate(values)
     user, password = upstream.username, None
-    is_its_own = found.url.rstrip("/") == upstream.url.rstrip("/")
-    if is_its_own and found.login and not user:
-        user, password = found.login
+    url, login = _same(found, upstream.url)
+    if login and not user:
+        user, password = login
     if password is None and netrc_login(_host(upstream.url), or_default=True):
         values["username"] = ""
     else:
         values |= {"username": user, "password": password or ""}
     whole = UpstreamSection.model_validate(values)
     if password is None:
-        asked = found if is_its_own else replace(found, url=upstream.url)
-        whole._keyring = keyring_of(asked, user)
+        whole._keyring = keyring_of(replace(found, url=url), user)
     return whole
 
 
@@ -57,6 +56,14 @@ def keyring_of(index: MachineIndex, user: str) -> Keyring | None:
         return Keyring((index.url.rstrip("/") + "/", url.netloc), user or None, said)
     services = (index.url, url.netloc, f"{url.scheme}://{url.netloc}")
     return Keyring(services, user, said) if user else None
+
+
+def _same(found: MachineIndex, url: str) -> tuple[str, Login | None]:
+    """Return an address as pip, or uv, spells it, and the login that it has there."""
+    for other, login in ((found.url, found.login), *found.others):
+        if other.rstrip("/") == url.rstrip("/"):
+            return other, login
+    return url, None
 
 
 def _host(url: str) -> str:

@@ -14,6 +14,7 @@ for it: `MachineIndex.url` has none.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import locale
 import os
 import sys
@@ -29,6 +30,7 @@ from pypimirror.domain.errors import PypimirrorError
 from pypimirror.system import regular
 
 Installer = Literal["pip", "uv"]
+Login = tuple[str, str | None]  #: name and password
 Provider = Literal["auto", "import", "subprocess", "disabled"]
 
 #: Options of pip that say where else it looks, or how: they are not taken, and that is told.
@@ -48,13 +50,15 @@ class MachineIndex:
     by: Installer
     url: str = ""  #: without a login
     said: str = ""  #: what names the index: a variable, or a file
-    login: tuple[str, str | None] | None = field(default=None, repr=False)  #: name and password
+    login: Login | None = field(default=None, repr=False)
     ca_file: str = ""
     #: With its login, if it has one; `NONE` where the environment's do not count either.
     proxy: str = field(default="", repr=False)
     provider: Provider = "disabled"  #: who asks a keyring, after a refusal
     provider_said: str = ""  #: what sets it, empty where nothing does
     left: tuple[str, ...] = ()  #: what is configured besides and not taken
+    #: Indexes that are asked besides, without logins, and the login of each.
+    others: tuple[tuple[str, Login | None], ...] = field(default=(), repr=False)
 
 
 def machine_index(
@@ -92,6 +96,7 @@ def pip_index(
         provider=provider,
         provider_said=provider_said,
         left=tuple(left),
+        others=tuple(_others(values.get("extra-index-url", ("", ""))[0])),
     )
 
 
@@ -99,7 +104,14 @@ def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
     """Return what uv's variables say. Raises `InstallerError`."""
     is_asked = environment.get(_UV_KEYRING) == "subprocess"
     index = MachineIndex(
-        "uv", provider="subprocess" if is_asked else "disabled", provider_said=_UV_KEYRING
+        "uv",
+        provider="subprocess" if is_asked else "disabled",
+        provider_said=_UV_KEYRING,
+        others=tuple(
+            other
+            for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL")
+            for other in _others(environment.get(variable, ""), environment)
+        ),
     )
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if text := environment.get(variable, "").strip():
@@ -121,7 +133,20 @@ def _address(url: str, said: str) -> tuple[str, str]:
         raise InstallerError(f"{said}: the index has no sound address: {error}") from error
 
 
-def _login(url: str) -> tuple[str, str | None] | None:
+def _others(
+    text: str, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Login | None]]:
+    """Yield indexes that are named besides, and their logins; with the environment, by uv's rules.
+
+    One that is unsound is not taken, and so does no harm.
+    """
+    for entry in text.split():
+        name, url = ("", entry) if environment is None else _named(entry)
+        with contextlib.suppress(ValueError):
+            yield without_login(url), _uv_login(name, environment or {}) or _login(url)
+
+
+def _login(url: str) -> Login | None:
     """Return the login in an address, as pip sees it: a name may be there without a password."""
     login, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
@@ -138,7 +163,7 @@ def _named(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _uv_login(name: str, environment: Mapping[str, str]) -> tuple[str, str | None] | None:
+def _uv_login(name: str, environment: Mapping[str, str]) -> Login | None:
     spelled = "".join(c if c.isalnum() else "_" for c in name.upper())
     user = environment.get(f"UV_INDEX_{spelled}_USERNAME")
     password = environment.get(f"UV_INDEX_{spelled}_PASSWORD")

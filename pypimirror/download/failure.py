@@ -84,7 +84,7 @@ def status_failure(
             Reason.HTTP_STATUS,
             f"{url} may not be read (status {status}).{quoted} If it needs a login, give "
             "`username` and `password`, or `token`, of the [[upstream]], or put it into a netrc "
-            "file.",
+            'file; where pip has it on this machine, `login = "pip"` is enough.',
             status=status,
         )
     if 200 <= status < 400:

@@ -109,6 +109,26 @@ def test_a_setting_that_asks_is_named_and_a_default_is_not(
     assert ("PIP_KEYRING_PROVIDER" in remote.keyring.said) is (provider != "auto")
 
 
+EXTRA = f"https://a:1@other.test/simple {NAMED.replace('me', 'me:p')}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "login"),
+    [
+        ({"PIP_EXTRA_INDEX_URL": EXTRA}, "pip"),
+        ({"UV_INDEX": EXTRA}, "uv"),
+        ({"UV_EXTRA_INDEX_URL": EXTRA}, "uv"),
+        ({"UV_INDEX": f"https://[x x={URL}", "UV_INDEX_X_USERNAME": "me"}, "uv"),
+    ],
+)
+def test_the_login_of_an_index_that_is_asked_besides(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], login: str
+) -> None:
+    password = {"UV_INDEX_X_PASSWORD": "p"} if "UV_INDEX_X_USERNAME" in environment else {}
+    remote = found(monkeypatch, environment | password, login=login)
+    assert (remote.authorization, remote.keyring) == (basic("me", "p"), None)
+
+
 def test_alternates_are_not_asked_of_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     upstream = {"url": URL, "login": "pip", "alternates": ["https://other.test/simple/"]}
     own, other = remotes(parse({"upstream": [upstream]}, Path("/etc/pypimirror.toml")))
