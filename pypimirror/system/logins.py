@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import netrc
 import os
 import shutil
 import signal
@@ -37,6 +36,8 @@ def netrc_login(host: str, *, or_default: bool = False) -> str:
 
     One that cannot be read has nothing, as other programs have it.
     """
+    import netrc  # not all who know of keyrings read one
+
     preset = os.environ.get("NETRC")
     for file in [preset] if preset else ["~/.netrc", "~/_netrc"]:
         path = Path(file).expanduser()
