@@ -70,6 +70,7 @@ class Config(BaseSettings):
     )
 
     _key: str = PrivateAttr("")
+    _file: str = PrivateAttr("")
 
     mirror: MirrorSection = MirrorSection()
     upstream: tuple[UpstreamSection, ...] = Field(
@@ -161,6 +162,18 @@ class Config(BaseSettings):
         """What it was read from, as `sources.key` names it; "" where it is from no file."""
         return self._key
 
+    def blame(self, fault: str) -> str:
+        """Return a fault that begins with its key, led by what has the key: file or variable.
+
+        A fault of a file that the configuration names begins with that file, and says enough.
+        """
+        key = fault.partition(":")[0].replace("[", ".").replace("]", "")
+        section, *rest = key.split(".")
+        section = section.partition(" ")[0]  # an upstream has its name behind that
+        if section not in type(self).model_fields:
+            return fault
+        return f"{faults.source_of((section, *rest), self._file)}: {fault}"
+
     def digest(self) -> str:
         """Identify this configuration in the run history."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
@@ -231,6 +244,7 @@ def parse(values: dict[str, Any], source: Path) -> Config:
             raise ConfigError(f"{source}: {key}: {path} {why}")
     if why := outputs.fault_of_catalog(mirror.catalog, directory):
         raise ConfigError(f"{source}: mirror.catalog: {why}")
+    config._file = str(source)
     return config.model_copy(
         update={
             "mirror": mirror,

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, warning
-from pypimirror.doctor.upstreams import ask
+from pypimirror.doctor.upstreams import NAME_THEM, ask
 from pypimirror.domain.model import ProjectName
 from pypimirror.download.protocol import Probe, Probed
 from pypimirror.pipeline.discover.lists.listings import NO_LIST, candidates
@@ -46,10 +46,8 @@ def _judge(
     elif answer.status in NO_LIST:
         yield warning(
             name,
-            f"{upstream.url}: there is none (HTTP {answer.status}), and globs and an empty "
-            "select.projects need one",
-            "Check the address; if it has none, name its projects in select.projects, and say "
-            "has_list = false in its [[upstream]]",
+            f"{upstream.url}: there is none (HTTP {answer.status})",
+            f"{_ADDRESS}. {NAME_THEM}",
         )
     elif answer.status == 200 and answer.listed is None:
         yield ok(name, f"{answer.url}: is long, and was not read")

@@ -17,6 +17,7 @@ from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warni
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
+from pypimirror.pipeline.discover.lists.listings import NO_LIST
 from pypimirror.pipeline.run import places, remotes
 from pypimirror.select.selection import Selection
 from pypimirror.system.workers import Cancelled, Workers
@@ -103,9 +104,14 @@ def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | Non
         )
     if answer.status in _NO_HEAD:
         return ok(name, f"{shown}: answers {took}, though not to HEAD")
+    if answer.status in NO_LIST and not job.project and not upstream.has_list:
+        return ok(name, f"{shown}: answers {took}, and has no list, as has_list = false says")
     if answer.status in (401, 403, 407):
         return failed(name, f"{shown}: refuses this machine (HTTP {answer.status})", _LOGIN)
-    return failed(name, f"{shown}: answers with HTTP {answer.status}", _ADDRESS)
+    remedy = _ADDRESS
+    if answer.status in _ABSENT and upstream.kind == "simple":
+        remedy = f"{_ADDRESS}. {NAME_THEM}"
+    return failed(name, f"{shown}: answers with HTTP {answer.status}", remedy)
 
 
 def _login(upstream: UpstreamSection, answer: Probed) -> str:
@@ -143,4 +149,9 @@ def _clock(ahead: list[float]) -> Finding:
 
 _LOGIN = "Give a login in the address or in ~/.netrc, or ask the upstream's operators"
 _LINE = "Check the line, the proxy (HTTPS_PROXY) and the name's resolution"
+#: What helps where an index has project pages and no list.
+NAME_THEM = (
+    "If it has no list, name its projects in select.projects, and say has_list = false in its "
+    "[[upstream]]: globs and an empty select.projects need a list, names do not"
+)
 _ADDRESS = "Check the address in [[upstream]] url; it is the one that ends in /simple/"

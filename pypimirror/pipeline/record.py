@@ -202,7 +202,7 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
     path = Path(str(publish.changes).replace("{run}", run.name))
     catalog = sqlite_file(run.config.catalog_url)
     if why := outputs.fault(path, run.tree.directory, [catalog] if catalog else []):
-        raise ConfigError(f"publish.changes: {path} {why}")
+        raise ConfigError(run.config.blame(f"publish.changes: {path} {why}"))
     journal = run.tree.private / "changes"
     with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
         work(run)

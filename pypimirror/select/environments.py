@@ -45,6 +45,11 @@ _IMPLEMENTATIONS = (("cpython", "CPython"), ("pypy", "PyPy"), ("graalpy", "Graal
 class EnvironmentKeyError(PypimirrorError):
     """A Python version or platform that cannot be read; the message says what is right."""
 
+    def __init__(self, key: str, said: str) -> None:
+        super().__init__(f"{key}: {said}")
+        self.key = key
+        self.said = said
+
 
 class Environments:
     """The environments of `python`, `platforms` and `abi`; each empty where anything goes."""
@@ -187,7 +192,7 @@ def _python(text: str) -> tuple[int, int, str]:
     found = _PYTHON.fullmatch(text)
     if found is None or (found["threads"] and (int(found[1]), int(found[2])) < _THREADS):
         raise EnvironmentKeyError(
-            f'python: {text!r} is no version of CPython such as "3.12" or "3.13t"'
+            "python", f'{text!r} is no version of CPython such as "3.12" or "3.13t"'
         )
     return int(found["major"]), int(found["minor"]), found["threads"]
 
@@ -214,8 +219,9 @@ def _platform_tags(platform: str) -> Iterator[str]:
         return platform_tags(platform)
     except ValueError:
         raise EnvironmentKeyError(
-            f'platforms: {platform!r} is no platform tag such as "manylinux_2_28_x86_64", '
-            '"macosx_14_0_arm64", "win_amd64" or "any"'
+            "platforms",
+            f'{platform!r} is no platform tag such as "manylinux_2_28_x86_64", '
+            '"macosx_14_0_arm64", "win_amd64" or "any"',
         ) from None
 
 

@@ -16,9 +16,9 @@ from packaging.version import Version
 
 from pypimirror.config.selecting import RuleKeys
 from pypimirror.select import metadata
-from pypimirror.select.environments import Environments
+from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.facts import Facts, Verdict
-from pypimirror.select.patterns import Pattern, pattern
+from pypimirror.select.patterns import EntryError, Pattern, pattern
 from pypimirror.select.whole import WHOLE, by_version, releases_of
 
 #: A check: whether the file passes, the fact, and when that changes.
@@ -29,18 +29,20 @@ Check = Callable[[Facts, float], Outcome]
 class Rules:
     """The checks of some keys, for the projects that these hold for.
 
-    `source` says, by key, where in the configuration it stands. Raises `EntryError` and
-    `EnvironmentKeyError`.
+    `source` says, by key, where in the configuration it stands. Raises `EntryError`.
     """
 
     def __init__(self, keys: RuleKeys, source: dict[str, str]) -> None:
         self._keys = keys
         self._source = source
-        self._checks: list[tuple[str, Check]] = [
-            (rule, make(keys, rule))
-            for names, make in _CHECKS
-            if (rule := ", ".join(source[name] for name in names if _is_set(keys, name)))
-        ]
+        try:
+            self._checks: list[tuple[str, Check]] = [
+                (rule, make(keys, rule))
+                for names, make in _CHECKS
+                if (rule := ", ".join(source[name] for name in names if _is_set(keys, name)))
+            ]
+        except EnvironmentKeyError as error:
+            raise EntryError(f"{source[error.key]}: {error.said}") from error
         of_metadata = {source["metadata"], source["exclude_metadata"]}
         if keys.at_least:
             of_metadata.add(source["younger_than"])

@@ -65,21 +65,25 @@ class Selection:
                 self._rules_for((number,))  # for its faults
             self._rules_for(())
         except EntryError as error:
-            raise ConfigError(f"{error}") from error
+            raise ConfigError(config.blame(f"{error}")) from error
         except EnvironmentKeyError as error:
-            raise ConfigError(f"[select] {error}") from error
+            raise ConfigError(config.blame(f"select.{error}")) from error
         if select.projects and not self._projects:
             # None at all would mean every project; and to select nothing would drop the mirror.
             raise ConfigError(
-                f"select.projects: {', '.join(select.projects)}: names no project. Write names "
-                "into it, or leave select.projects empty to mirror every project"
+                config.blame(
+                    f"select.projects: {', '.join(select.projects)}: names no project. Write names "
+                    "into it, or leave select.projects empty to mirror every project"
+                )
             )
         for entry in self._linked:
             is_ours = entry.source == "select.metadata_only"  # not of a list with other purposes
             if is_ours and entry.name and not self.project(entry.name):
                 raise ConfigError(
-                    f"select.metadata_only: {entry.text!r} names a project that is not selected; "
-                    "name it in select.projects, too"
+                    config.blame(
+                        f"select.metadata_only: {entry.text!r} names a project that is not "
+                        "selected; name it in select.projects, too"
+                    )
                 )
         #: Identifies what is selected from where: a page that was read otherwise is read again.
         self.digest = self._identify(config)

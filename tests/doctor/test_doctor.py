@@ -247,6 +247,21 @@ def test_what_an_upstream_answers(
     assert found(mirror, "upstream")["upstream sim0"].state is state
 
 
+@pytest.mark.parametrize(("has_list", "state"), [(True, State.FAILED), (False, State.OK)])
+def test_an_index_without_a_list(
+    mirror: Mirror, simulator: Simulator, has_list: bool, state: State
+) -> None:
+    """Names need none, globs do; and who has said that there is none is not told to look."""
+    mirror.upstreams[0]["has_list"] = has_list
+    mirror.select("si*")
+    simulator.fault("/simple/", Status(404))
+    told = found(mirror, "upstream", "list")
+    assert told["upstream sim0"].state is state
+    assert ("list of sim0" in told) == has_list
+    for name in told.keys() & ({"upstream sim0", "list of sim0"} if has_list else ()):
+        assert "has_list = false" in told[name].remedy
+
+
 def test_a_page_that_is_no_index(mirror: Mirror, simulator: Simulator) -> None:
     """Such as the login page of a proxy."""
     simulator.fault("*/simple/six/", Status(200))

@@ -194,12 +194,14 @@ def test_a_project_is_explained_by_the_entry_that_names_it() -> None:
 @pytest.mark.parametrize(
     ("select", "told"),
     [
-        ({"python": ["three"]}, "'three' is no version of CPython"),
-        ({"platforms": ["linux"]}, "'linux' is no platform tag"),
+        ({"python": ["three"]}, r"^/pypimirror\.toml: select\.python: 'three' is no version of CP"),
+        ({"platforms": ["linux"]}, r"select\.platforms: 'linux' is no platform tag"),
         ({"versions": ["/(/"]}, r"select\.versions: '/\(/' is no regular expression"),
         ({"files": ["/x"]}, r"select\.files: '/x': a regular expression stands between"),
-        ({"rules": [{"projects": ["a b"]}]}, r"select\.rules\[0\]\.projects: 'a b' is no name"),
-        ({"rules": [{"projects": ["a"], "python": ["x"]}]}, "'x' is no version of CPython"),
+        ({"projects": ["a b"]}, r"^/pypimirror\.toml: select\.projects: 'a b' is no name"),
+        ({"projects": ["a"], "metadata_only": ["b"]}, r"^/pypimirror\.toml: select\.metadata_only"),
+        ({"rules": [{"projects": ["a b"]}]}, r"toml: select\.rules\[0\]\.projects: 'a b'"),
+        ({"rules": [{"projects": ["a"], "python": ["x"]}]}, r"toml: select\.rules\[0\]\.python: "),
         ({"rules": [{"projects": []}]}, r"select\.rules\.0\.projects"),
         ({"rules": [{"projects": ["a"], "latets": 1}]}, "did you mean 'latest'"),
         ({"older_than": 7}, r"select\.older_than"),
@@ -208,6 +210,20 @@ def test_a_project_is_explained_by_the_entry_that_names_it() -> None:
 def test_what_cannot_be_read_is_refused_by_its_key(select: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         make(**select)
+
+
+def test_what_the_environment_says_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "environment: PYPIMIRROR_SELECT__PYTHON: select.python: 'x' is no version"
+    monkeypatch.setenv("PYPIMIRROR_SELECT__PYTHON", '["x"]')
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        make(projects=["six"])
+    monkeypatch.delenv("PYPIMIRROR_SELECT__PYTHON")
+    listed = tmp_path / "list.txt"
+    listed.write_text("a b\n")  # a list is named with its line, and needs no more
+    with pytest.raises(ConfigError, match=rf"^{listed}:1: 'a b' is no name"):
+        make(projects=[f"@{listed}"])
 
 
 NAMES = st.sampled_from(
