@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, sqlite_file
 from pypimirror.catalog.queries import totals
 from pypimirror.catalog.states import PROVEN, WORDS, State, word
@@ -119,6 +120,7 @@ class Mirror:
         if sound:
             self.check()
             assert self.known_totals() == self.counted_totals()
+            assert self.damage() is None
         return summary
 
     def plan(self, *names: str) -> Plan:
@@ -198,6 +200,12 @@ class Mirror:
         catalog = Catalog.open(self.catalog_url)
         with closing(catalog), catalog.read() as connection:
             return totals.held(connection).projects, *totals.by_state(connection)
+
+    def damage(self) -> str | None:
+        """What in the catalog is nothing that this program writes."""
+        catalog = Catalog.open(self.config.catalog_url)
+        with closing(catalog), catalog.read() as connection:
+            return damage.find(connection)
 
     def counted_totals(self) -> tuple[int, dict[str, int], int]:
         """The same, counted."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Column, Connection, Table, func, select, update
 
+from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries import projects as projects_of
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
 from pypimirror.system.clock import FIRST, SLACK
@@ -33,7 +34,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
     if latest is None:
         _begin_grace_anew(connection, now)
         return False
-    known = float(projects_of.get_mark(connection, _AHEAD) or latest)
+    known = marks.read(connection, _AHEAD, marks.time) or latest
     projects_of.set_mark(connection, _AHEAD, repr(min(latest, known)))
     # Who says what happened then: at what time is not known, but that it was before now is.
     _put(connection, runs, ahead, {runs.c.started_at: now, runs.c.ended_at: now})
@@ -79,8 +80,8 @@ def _begin_grace_anew(connection: Connection, now: float) -> None:
     Then it was that run's clock which was wrong: it was behind, and so is what it noted. Else no
     more is lost than a while on disk.
     """
-    known = projects_of.get_mark(connection, _AHEAD)
-    if known is None or float(known) > now + SLACK:
+    known = marks.read(connection, _AHEAD, marks.time)
+    if known is None or known > now + SLACK:
         return
     projects_of.set_mark(connection, _AHEAD, None)
     withdrawn = update(files).where(files.c.withdrawn_at.is_not(None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, inspect, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import engines
+from pypimirror.catalog import damage, engines
 from pypimirror.catalog.database import (
     SCHEMA_REVISION,
     CatalogError,
@@ -34,7 +34,7 @@ class Inspection:
     """What a look at a catalog shows."""
 
     revision: str | None  #: of its schema; None where there is none
-    faults: tuple[str, ...]  #: what the database itself says is wrong with it
+    faults: tuple[str, ...]  #: what the database says is wrong with it, else which row is
     running: tuple[Row[Any], ...]  #: runs that have not ended, so far as it knows
     lease: Held | None  #: who works on the mirror, or did when it was killed
 
@@ -47,10 +47,7 @@ class Inspection:
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
     """Give a connection that can only read. Raises `CatalogError`."""
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError as error:  # its message would show a password
-        raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
+    shown = _shown(url)
     if is_absent(url):
         raise CatalogError(f"catalog {shown}: is not there yet")
     try:
@@ -62,6 +59,22 @@ def reading(url: str) -> Iterator[Connection]:
             engine.dispose()
     except (SQLAlchemyError, ImportError) as error:
         raise CatalogError(f"catalog {shown}: {engines.message(error)}") from error
+
+
+@contextmanager
+def reading_rows(url: str) -> Iterator[Connection]:
+    """Do the same for whoever reads rows. Raises `CatalogError` where those are damaged, too."""
+    shown = _shown(url)
+    with reading(url) as connection, damage.told(shown, lambda: nullcontext(connection)):
+        damage.look_through(connection, shown, at_most=damage.SMALL)
+        yield connection
+
+
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except SQLAlchemyError as error:  # its message would show a password
+        raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
 
 
 def _reader(url: str) -> Engine:
@@ -81,11 +94,14 @@ def look(url: str) -> Inspection:
             revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
         running: list[Row[Any]] = []
         lease = None
-        if revision == SCHEMA_REVISION:
+        faults = list(_faults(connection, url))
+        if revision == SCHEMA_REVISION and not faults:
+            faults = [fault] if (fault := damage.find(connection)) is not None else []
+        if revision == SCHEMA_REVISION and not faults:
             query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
             running = list(connection.execute(query))
             lease = leases.find(connection, change=False)
-        return Inspection(revision, tuple(_faults(connection, url)), tuple(running), lease)
+        return Inspection(revision, tuple(faults), tuple(running), lease)
 
 
 def _faults(connection: Connection, url: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Float,
@@ -28,6 +27,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.addresses import Address
+from pypimirror.catalog.flags import Flag
 from pypimirror.catalog.states import DENIED_ERROR, State
 
 metadata = MetaData(
@@ -66,11 +66,11 @@ projects = Table(
     Column("kept", Float),  # since when it is here though the upstream has deleted it
     Column("checked_at", Float),  # when its page was last asked for
     Column("read_at", Float),  # when that was last read whole, and not said to be unchanged
-    Column("look", Boolean, nullable=False),  # its page must be asked for
-    Column("todo", Boolean, nullable=False),  # something is left to do for it
-    Column("dirty", Boolean, nullable=False),  # its page must be rendered
-    Column("live", Boolean, nullable=False),  # its page is on disk
-    Column("relist", Boolean),  # the root index on disk may say something else of it; null: not so
+    Column("look", Flag, nullable=False),  # its page must be asked for
+    Column("todo", Flag, nullable=False),  # something is left to do for it
+    Column("dirty", Flag, nullable=False),  # its page must be rendered
+    Column("live", Flag, nullable=False),  # its page is on disk
+    Column("relist", Flag),  # the root index on disk may say something else of it; null: not so
     Column("held_files", Integer),  # how many its page has; null: none, as the next
     Column("held_bytes", BigInteger),  # their size
     Column("linked_files", Integer),  # how many more it leads to at the upstream
@@ -120,7 +120,7 @@ files = Table(
     Column("extra", Text),  # JSON object
     Column("gone", Text),  # a Cause, where it is not offered any more
     Column("kept", Float),  # since when it is on a page though the upstream has deleted it
-    Column("linked", Boolean),  # its page leads, or led, to the upstream; null where not
+    Column("linked", Flag),  # its page leads, or led, to the upstream; null where not
     Column("withdrawn_at", Float),  # null once the bytes are removed
     Column("attempts", SmallInteger),  # runs in a row that failed to get it; null where none
     Column("next_try", Float),  # not before this; null: as soon as a run comes by

@@ -10,6 +10,7 @@ from pypimirror.domain.errors import PypimirrorError
 RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
     "running", "completed", "incomplete", "failed", "cancelled", "crashed",
 )  # fmt: skip
+RUN_STATES = frozenset({RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED})
 #: States of a run that was not through with its work.
 CUT_SHORT = frozenset({RUNNING, FAILED, CANCELLED, CRASHED})
 

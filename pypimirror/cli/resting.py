@@ -65,7 +65,7 @@ def attempt(arguments: Sequence[str]) -> int | None:
     try:
         directory = _directory(asked.config)
         done = _look(asked, directory, began) if directory is not None else None
-    except (OSError, ValueError, TypeError, sqlite3.Error, PypimirrorError):
+    except (OSError, ValueError, TypeError, LookupError, sqlite3.Error, PypimirrorError):
         return None  # to be met again, and told, by those who know what it means
     if directory is None or done is None:
         return None
@@ -186,7 +186,9 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
         from pypimirror.cli.shown import show
         from pypimirror.pipeline.summary import Summary
 
-        summary = Summary(done.name, "completed", done.counts, max(0.0, seconds), [], [], "")
+        summary = Summary(
+            done.name, "completed", done.counts, max(0.0, seconds), [], [], "", held=done.held
+        )
         if asked.command == "verify":
             show.checked(summary)
         else:

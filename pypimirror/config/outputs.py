@@ -2,9 +2,9 @@
 
 `[publish] changes` and `[metrics] textfile` name any path. The rule: neither the configuration nor
 the catalog, and nothing in the directories of the mirror root that are this program's own,
-whichever way a path leads there. `[mirror] catalog` may name a file in the private directory, and
-none in those that are served: whoever reads the mirror would read it too, and `verify --repair`
-removes what no page has.
+whichever way a path leads there. `[mirror] catalog` may name no file in the mirror root: web
+servers serve all of it but the private directory, and follow links that lead out of it. There a
+catalog may be, but not among the bytes that each run sweeps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from pypimirror.storage.paths import OWN, SERVED
+from pypimirror.storage.paths import OWN
 
 
 def fault(path: Path, root: Path, kept: Iterable[Path]) -> str | None:
@@ -39,17 +39,22 @@ def fault_of_catalog(url: str, root: Path) -> str | None:
     path = unquote(rest.partition("?")[0]).removeprefix("file:")
     if scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
         return None
-    if (own := _holding(_real(Path(path)), root, SERVED)) is None:
-        return None
-    return f"{path} is in {own}, which is served; name a file outside of it"
+    remedy = f"write 'sqlite', or name a file outside of {root}"
+    private = root / ".pypimirror"
+    for place in (_real(Path(path)), Path(os.path.abspath(path))):  # noqa: PTH100 - links stay
+        if (own := _holding(place, private, ("staging", "quarantine"))) is not None:
+            return f"{path} is in {own}, which each run sweeps; {remedy}"
+        if _holding(place, root, (".",)) and not _holding(place, private, (".",)):
+            return f"{path} is in the mirror root, which is served; {remedy}"
+    return None
 
 
 def _holding(real: Path, root: Path, names: Iterable[str]) -> Path | None:
     """Return which of these directories below `root` a file is in, if in any."""
     for name in names:
-        own = _real(root / name)
-        if real == own or own in real.parents:
-            return root / name
+        for own in (_real(root / name), Path(os.path.abspath(root / name))):  # noqa: PTH100
+            if real == own or own in real.parents:
+                return root / name
     return None
 
 

@@ -93,7 +93,8 @@ class MirrorSection(_Section):
     )
     catalog: str = Field(
         "sqlite",
-        description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL.",
+        description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL. "
+        "A file of SQLite may not be elsewhere in the mirror root, which is served.",
     )
     layout: Literal["project", "pypi"] = Field(
         "project",

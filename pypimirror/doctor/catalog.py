@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pypimirror.catalog import inspection
+from pypimirror.catalog import damage, inspection
 from pypimirror.catalog.database import SCHEMA_REVISION, CatalogError, is_absent
 from pypimirror.catalog.holder import this_machine
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
-
-_REBUILD = (
-    "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "
-    "from what is on disk"
-)
 
 
 def check(config: Config) -> Iterator[Finding]:
@@ -33,12 +28,13 @@ def check(config: Config) -> Iterator[Finding]:
         yield failed("catalog", str(error), "Set right what the message says")
         return
     yield _usable(found)
-    yield _run(found)
+    if not found.faults:
+        yield _run(found)
 
 
 def _usable(found: inspection.Inspection) -> Finding:
     if found.faults:
-        return failed("catalog", f"is damaged: {'; '.join(found.faults)}", _REBUILD)
+        return failed("catalog", f"is damaged: {'; '.join(found.faults)}", damage.REMEDY)
     if found.is_current:
         return ok("catalog", f"opens and is whole, schema {found.revision}")
     if found.revision is None:

@@ -8,6 +8,7 @@ of 64 bits. So foreign text goes through here, and nothing else gives it to `int
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
@@ -21,6 +22,9 @@ MAX_SERIAL = 2**53 - 1
 
 #: Bytes of the largest file that an index can mean. Sums of such sizes fit all columns.
 MAX_SIZE = 2**43 - 1
+
+#: Digits of the longest whole number that Python reads from text.
+MAX_DIGITS = 4300
 
 #: Characters of the longest version and specifier; the longest on PyPI have less than a tenth.
 MAX_VERSION, MAX_SPECIFIER = 500, 2000
@@ -44,6 +48,21 @@ def natural(text: str | bytes | None, most: int = 2**63 - 1) -> int | None:
         return None
     number = int(digits or b"0")
     return number if number <= most else None
+
+
+def check_json(document: bytes) -> None:
+    """Raise `ValueError` or `RecursionError` on a document that clients in Python cannot read.
+
+    For documents that are passed on as they are. A decoder with types passes over what it does not
+    know, and so over numbers of too many digits, nesting without end and text that is no UTF-8.
+    """
+
+    def check(digits: str) -> int:
+        if (number := len(digits.lstrip("-"))) > MAX_DIGITS:
+            raise ValueError(f"it has a number of {number} digits, and Python reads {MAX_DIGITS}")
+        return 0
+
+    json.loads(document.decode(), parse_int=check)
 
 
 def serial(value: object) -> int | None:

@@ -7,6 +7,7 @@ asking, or says since when it is: what would take long to count was counted by t
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,6 +25,8 @@ from pypimirror.system import clock, space
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from sqlalchemy import Connection
+
+log = logging.getLogger(__name__)
 
 _PREFIX = "pypimirror_"
 
@@ -57,10 +60,11 @@ def collect(config: Config) -> CollectorRegistry:
     figures.set("info", "The version, as a label.", 1, version=__version__)
     _disk(figures, config)
     try:
-        with inspection.reading(config.catalog_url) as connection:
+        with inspection.reading_rows(config.catalog_url) as connection:
             _catalog(figures, connection)
         up = 1
-    except CatalogError:
+    except CatalogError as error:
+        log.warning("%s", error)
         up = 0
     figures.set("catalog_up", "Whether the catalog could be read.", up)
     return figures.registry

@@ -16,7 +16,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from pypimirror.catalog import clocks, engines
+from pypimirror.catalog import clocks, damage, engines
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.catalog.lease import Lease
 from pypimirror.catalog.queries import runs, statistics, totals
@@ -110,6 +110,7 @@ def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.He
         _catalog_of_its_own(catalog_file),
         closing(Catalog.open(config.catalog_url)) as catalog,
         _catalog_errors(catalog),
+        damage.opened(catalog),
         ownership.hold(catalog, tree, claim=True) as lease,
     ):
         yield catalog, tree, lease, held
@@ -212,7 +213,8 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
     """Do the work of a recorded run; close its record."""
     state, message = runs.FAILED, "ended by an error of the program"
     try:
-        work(run)
+        with damage.told(run.catalog.shown, run.catalog.read):
+            work(run)
         if run.unreachable:
             message = run.unreachable.message
             run.failed(Stage.DISCOVER, [run.unreachable])
@@ -326,9 +328,10 @@ def _close(run: Run, state: str, message: str) -> Summary:
         runs.end(connection, run.id, state, message, counts)
         if state == runs.COMPLETED and not denied:
             rest.note(run, connection)
+        held = totals.held(connection)
     seconds = clock.steady() - run.began
     problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
-    return Summary(run.name, state, counts, seconds, problems, stages, message, denied)
+    return Summary(run.name, state, counts, seconds, problems, stages, message, denied, held)
 
 
 def _denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:

@@ -1,8 +1,9 @@
 """Attestations (PEP 740): are those in a file's provenance of this very file?
 
 Checked is what can be checked without a network: that each attestation's statement names the
-file and has its sha256. Not checked are signatures, certificates, the transparency log, and
-whether the publisher is the right one: that is for those who install, with the same bytes.
+file and has its sha256, and that clients in Python can read all of it. Not checked are signatures,
+certificates, the transparency log, and whether the publisher is the right one: that is for those
+who install, with the same bytes.
 Sources: https://peps.python.org/pep-0740/ and https://in-toto.io/Statement/v1
 """
 
@@ -18,6 +19,8 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+
+from pypimirror.domain import bounded
 
 #: Bytes of the largest provenance that is taken; PyPI's have some ten thousand.
 MAX_SIZE = 1 << 20
@@ -66,7 +69,10 @@ def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
         if document.version != 1:
             return f"its version is {document.version}, and 1 is the only one that is known"
         found = [each for bundle in document.attestation_bundles for each in bundle.attestations]
-        statements = [_decode_statement(_unpacked(each.envelope.statement)) for each in found]
+        texts = [_unpacked(each.envelope.statement) for each in found]
+        statements = [_decode_statement(text) for text in texts]
+        for text in (provenance, *texts):  # with all that nobody here knows
+            bounded.check_json(text)
     except (ValueError, RecursionError) as error:
         return f"it cannot be read: {error}"
     if not statements:

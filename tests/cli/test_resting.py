@@ -83,6 +83,7 @@ def test_what_it_prints_is_what_a_whole_run_prints(
         capsys.readouterr()
         assert resting.attempt(("sync", "--inline", *options)) == 0
         short, whole = capsys.readouterr().out, run("sync", "--inline", *options).out
+        assert ("1 file of 1 project" in short) is (not options)
         assert len(short.splitlines()) == len(whole.splitlines())
         assert short.splitlines()[2:4] == whole.splitlines()[2:4]
 

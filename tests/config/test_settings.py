@@ -551,7 +551,13 @@ def test_a_tilde_is_the_home_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.M
         ("sqlite:///{root}/elsewhere/../simple/c.db", True),
         ("sqlite:///{link}/c.db", True),
         ("sqlite:///{root}/.pypimirror/c.db", False),
-        ("sqlite:///{root}/simpler/c.db", False),
+        ("sqlite:///{root}/.pypimirror/mine/c.db", False),
+        ("sqlite:///{root}/.pypimirror/staging/c.db", True),
+        ("sqlite:///{root}/.pypimirror/../c.db", True),
+        ("sqlite:///{root}/simpler/c.db", True),
+        ("sqlite:///{root}/c.db", True),
+        ("sqlite:///{inner}/c.db", True),
+        ("sqlite:///{root}-too/c.db", False),
         ("sqlite://", False),
         ("sqlite:///:memory:", False),
         ("postgresql:///simple", False),
@@ -563,10 +569,13 @@ def test_no_catalog_is_put_where_it_would_be_served(
     root = tmp_path / "mirror"
     (root / "simple").mkdir(parents=True)
     (tmp_path / "link").symlink_to(root / "simple")
+    (root / "inner").symlink_to(tmp_path)
     monkeypatch.chdir(root / "simple")
-    catalog = url.format(root=root, link=tmp_path / "link")
+    catalog = url.format(root=root, link=tmp_path / "link", inner=root / "inner")
     text = f"[mirror]\ncatalog = '{catalog}'"
     if is_served:
-        assert "mirror.catalog: " in (said := fault(text, tmp_path)) and "is served" in said
+        assert "mirror.catalog: " in (said := fault(text, tmp_path))
+        assert "is served" in said or "sweeps" in said
+        assert f"write 'sqlite', or name a file outside of {root}" in said
     else:
         assert read(text, tmp_path).mirror.catalog == catalog

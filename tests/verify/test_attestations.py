@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -80,6 +81,50 @@ SUBJECT = {"name": NAME, "digest": {"sha256": SHA256}}
 )
 def test_all_else_is_refused(provenance: bytes) -> None:
     assert fault(provenance, NAME, SHA256)
+
+
+LONG = b"9" * 4301
+
+
+def with_more(more: bytes) -> bytes:
+    """A provenance that holds something that nobody knows."""
+    return make_provenance(NAME, CONTENT)[:-1] + b', "more": ' + more + b"}"
+
+
+def with_more_in_its_statement(more: bytes) -> bytes:
+    """The same in what the envelope holds."""
+    document = json.loads(make_provenance(NAME, CONTENT))
+    envelope = document["attestation_bundles"][0]["attestations"][0]["envelope"]
+    statement = base64.b64decode(envelope["statement"])[:-1] + b', "more": ' + more + b"}"
+    envelope["statement"] = base64.b64encode(statement).decode()
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("where", [with_more, with_more_in_its_statement])
+@pytest.mark.parametrize(
+    ("more", "is_read"),
+    [
+        *((b"9" * 4300, True), (b"-" + b"9" * 4300, True), (b'"' + LONG + b'"', True)),
+        *((LONG + b".0", True), (b'{"any": [1, null]}', True)),
+        *((LONG, False), (b"-" + LONG, False), (b'{"any": [' + LONG + b"]}", False)),
+        *((b'"\xff"', False), (b"[" * 100_000 + b"]" * 100_000, False)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_clients_in_python_cannot_read_is_refused(
+    where: Callable[[bytes], bytes], more: bytes, *, is_read: bool
+) -> None:
+    """Also what no reader with types looks at, since it knows no such key."""
+    provenance = where(more)
+    assert (fault(provenance, NAME, SHA256) is None) == is_read
+    if is_read:
+        json.loads(provenance)
+    else:
+        with pytest.raises((ValueError, RecursionError)):
+            json.loads(provenance)
+            document = json.loads(provenance)
+            envelope = document["attestation_bundles"][0]["attestations"][0]["envelope"]
+            json.loads(base64.b64decode(envelope["statement"]))
 
 
 def test_each_of_several_attestations_must_be_of_the_file() -> None:

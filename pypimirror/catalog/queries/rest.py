@@ -29,6 +29,8 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from pypimirror import __version__
+from pypimirror.catalog import held as held_by
+from pypimirror.catalog.held import Held
 from pypimirror.storage import generation
 from pypimirror.system import clock, kernel
 
@@ -61,6 +63,7 @@ class Copied(NamedTuple):
 
     name: str
     counts: dict[str, int]
+    held: Held  #: what the mirror holds
 
 
 def encode(said: Rest | Ended) -> str:
@@ -152,7 +155,8 @@ class Resting:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        return Copied(row["name"], json.loads(row["counts"]))
+        held = held_by.parse(self._text(held_by.MARK))
+        return Copied(row["name"], json.loads(row["counts"]), held)
 
     def _mark(self, name: str) -> list[Any] | None:
         text = self._text(name)

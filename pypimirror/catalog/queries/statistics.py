@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, func, select
 
+from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries import projects as project_queries
 from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
 from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
 
-_MARK = "statistics"
+MARK = "statistics"
 
 #: Files of a backlog that are counted at most.
 MOST = 1_000_000
@@ -48,6 +49,10 @@ class Statistics(msgspec.Struct, frozen=True):
         return sum(self.files[state.label] for state in PROVEN)
 
 
+#: Reads what `keep` has written; raises `ValueError`.
+parse = msgspec.json.Decoder(Statistics, strict=False).decode
+
+
 def take(connection: Connection, now: float) -> Statistics:
     """Count everything."""
     began = time.monotonic()
@@ -71,13 +76,12 @@ def take(connection: Connection, now: float) -> Statistics:
 
 def keep(connection: Connection, figures: Statistics) -> None:
     """Keep figures until the next."""
-    project_queries.set_mark(connection, _MARK, msgspec.json.encode(figures).decode())
+    project_queries.set_mark(connection, MARK, msgspec.json.encode(figures).decode())
 
 
 def last(connection: Connection) -> Statistics | None:
     """Return the figures that were kept last."""
-    text = project_queries.get_mark(connection, _MARK)
-    return msgspec.json.decode(text, type=Statistics, strict=False) if text else None
+    return marks.read(connection, MARK, parse)
 
 
 def backlog(connection: Connection) -> dict[str, int]:

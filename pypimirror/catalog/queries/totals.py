@@ -8,31 +8,21 @@ the page, in one transaction. All other files are few, and have an index. Counti
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select, union
 
-from pypimirror.catalog.queries.projects import get_mark, set_mark
+from pypimirror.catalog.held import MARK, parse
+from pypimirror.catalog.held import Held as Held
+from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.projects import set_mark
 from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
-
-#: Its value: projects, files, bytes and linked files, in this order.
-_MARK = "held"
-
-
-class Held(NamedTuple):
-    """What is on all pages."""
-
-    projects: int = 0
-    files: int = 0
-    size: int = 0  #: bytes
-    linked: int = 0  #: files that are at the upstream
 
 
 def held(connection: Connection) -> Held:
     """Return what is on all pages."""
-    value = get_mark(connection, _MARK)
-    return Held(*map(int, value.split())) if value else Held()
+    return marks.read(connection, MARK, parse) or Held()
 
 
 def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
@@ -66,7 +56,7 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
     sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Held()))]
     if any(sums):
         total = (a + b for a, b in zip(held(connection), sums, strict=True))
-        set_mark(connection, _MARK, " ".join(map(str, total)))
+        set_mark(connection, MARK, " ".join(map(str, total)))
 
 
 def by_state(connection: Connection) -> tuple[dict[str, int], int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
 from packaging.utils import canonicalize_name
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import files, leaving, projects, runs, totals
 from pypimirror.catalog.states import DENIED, word
@@ -42,10 +43,8 @@ def open_catalog(config: Config) -> Iterator[Catalog]:
     """Open the catalog of a mirror; raises `ConfigError` where there is none."""
     check_there(config)
     catalog = Catalog.open(config.catalog_url, reading=True)
-    try:
+    with closing(catalog), damage.opened(catalog):
         yield catalog
-    finally:
-        catalog.close()
 
 
 def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
@@ -177,10 +176,10 @@ def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -
     start = None if since is None else moment(since, time.time())
     with open_catalog(config) as catalog, catalog.read() as connection:
         found = [show.run_document(row) for row in runs.recent(connection, limit, start)]
-    if as_json:
-        print_json({"runs": found})
-    else:
-        show.run_table(found)
+        if as_json:
+            print_json({"runs": found})
+        else:
+            show.run_table(found)
 
 
 def moment(text: str, now: float) -> float:
@@ -208,6 +207,7 @@ class Parts:
     stage: Stage | None = None  #: this stage alone, batch by batch
     failures: bool = False  #: nothing but what failed, all of it
     files: bool = False  #: also how each file that it proved is proven
+    arguments: bool = False  #: all projects that it was called with, however many
 
 
 def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
@@ -238,7 +238,7 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
 
 
 def _print_run(document: documents.RunDetails, parts: Parts) -> None:
-    show.run_details(document)
+    show.run_details(document, whole=parts.arguments)
     if parts.failures:
         show.failure_list(document["failures"])
         return

@@ -96,7 +96,7 @@ def show(
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
-    parts = history.Parts(stage, failures, files)
+    parts = history.Parts(stage, failures, files, arguments=verbose > 0)
     history.show_run(load(config or before[0]), run, parts, as_json=as_json or before[1])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 _STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
 _SHOWN = 20
 
+#: Counts of which one is above 0 where a sync had anything to do.
+_DONE = (
+    *("projects_changed", "files_found", "files_downloaded", "files_reused", "files_verified"),
+    *("files_failed", "files_denied", "files_quarantined", "files_withdrawn", "pages_written"),
+)
+#: Projects that were named for a run: as many as are told of more than are told all.
+_NAMED, _ALL_NAMED = 3, 8
+
 
 def styled(state: str) -> str:
     """Colour a run's state."""
@@ -33,17 +41,9 @@ def style_of(state: str) -> str:
 
 def summary(result: Summary, directory: Path) -> None:
     """Print how a sync ended and how to use what it made."""
-    counts = result.counts
-    linked = f"{counts['files_linked']} linked at the upstream, " if counts["files_linked"] else ""
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
-    out.print(
-        f"  projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed\n"
-        f"  files     {counts['files_found']} found, {linked}"
-        f"{counts['files_downloaded']} downloaded "
-        f"({amount(counts['bytes_downloaded'])}), {counts['files_verified']} verified, "
-        f"{counts['files_withdrawn']} withdrawn, {counts['files_failed']} failed\n"
-        f"  pages     {counts['pages_written']} written"
-    )
+    for line in counted(result):
+        out.print(f"  {line}")
     message(result)
     failures(
         (stage, problem.project, problem.file, problem.reason.value, problem.message)
@@ -52,6 +52,40 @@ def summary(result: Summary, directory: Path) -> None:
     kept_back([(problem.file, problem.message) for problem in result.denied])
     if result.state in (states.COMPLETED, states.INCOMPLETE):
         _how_to_install(directory / "simple")
+
+
+def counted(result: Summary) -> Iterator[str]:
+    """Yield what a sync has done, and what the mirror holds now, in lines.
+
+    What it did is counted of what had changed: where nothing had, the zeros would read as if
+    nothing were here.
+    """
+    counts = result.counts
+    if result.state == states.COMPLETED and not any(counts[name] for name in _DONE):
+        yield f"projects  {counts['projects_seen']} seen, none changed: there was nothing to do"
+    else:
+        yield f"projects  {counts['projects_seen']} seen, {counts['projects_changed']} changed"
+        done = {
+            "on changed pages": "files_found",
+            "linked at the upstream": "files_linked",
+            f"downloaded ({amount(counts['bytes_downloaded'])})": "files_downloaded",
+            "verified": "files_verified",
+            "withdrawn": "files_withdrawn",
+            "failed": "files_failed",
+        }
+        told = [f"{counts[name]} {what}" for what, name in done.items() if counts[name]]
+        yield f"files     {', '.join(told) or 'none to fetch, none withdrawn'}"
+        yield f"pages     {counts['pages_written']} written"
+    if held := result.held:
+        linked = f", and {held.linked} more at the upstream" if held.linked else ""
+        yield (
+            f"mirror    {_number(held.files, 'file')} of {_number(held.projects, 'project')}, "
+            f"{amount(held.size)}{linked}"
+        )
+
+
+def _number(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _how_to_install(simple: Path) -> None:
@@ -156,14 +190,24 @@ def _run_row(row: documents.Run) -> tuple[str | Cell, ...]:
     )
 
 
-def run_details(document: documents.Run) -> None:
-    """Print what a run was."""
+def arguments(given: Sequence[str], *, whole: bool = False) -> str:
+    """Write what a run was called with in a line: of many names the first; all with `whole`."""
+    options = [each for each in given if each.startswith("-")]
+    names = [each for each in given if not each.startswith("-")]
+    hidden = 0 if whole or len(names) <= _ALL_NAMED else len(names) - _NAMED
+    told = ", ".join(names[: len(names) - hidden])
+    more = f" and {hidden} more" if hidden else ""
+    return " ".join(filter(None, (told + more, *options)))
+
+
+def run_details(document: documents.Run, *, whole: bool = False) -> None:
+    """Print what a run was; with `whole`, all that it was called with."""
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
         f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
     )
     if document["arguments"]:
-        out.print(f"  arguments {escape(' '.join(document['arguments']))}")
+        out.print(f"  arguments {escape(arguments(document['arguments'], whole=whole))}")
     out.print(f"  configuration {document['config']}")
     if document["retry_of"]:
         out.print(f"  retry of {document['retry_of']}")

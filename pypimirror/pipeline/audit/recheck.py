@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.queries import doubts, files, projects, runs, totals
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.domain.model import Problem, Reason, Stage
@@ -106,6 +107,8 @@ def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     run.stage = Stage.VERIFY
     whole = options.since is None and options.max_age is None
     with run.catalog.read() as connection:
+        if whole and not options.quick:
+            damage.look_through(connection, run.catalog.shown)
         held = totals.held(connection) if whole else totals.Held()
     run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)

@@ -16,6 +16,7 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from sqlalchemy import Row
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import DENIED, DENIED_ERROR, DUE, word
@@ -129,6 +130,7 @@ def _open(config: Config, selection: Selection) -> Iterator[Run]:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
+        stack.enter_context(damage.opened(catalog))
         tree = Tree(config.directory, staging=Path(staging))
         yield stack.enter_context(
             closing(Run(config, selection, catalog, tree, LogReporter(), None))

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import entries, files, projects
 from pypimirror.catalog.states import PROVEN, Cause, State
@@ -162,6 +163,7 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
             stack.enter_context(lock.hold(tree.private / "lock"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url)))
+        stack.enter_context(damage.opened(catalog))
         stack.enter_context(ownership.hold(catalog, tree, claim=False))
         yield catalog, tree
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from pypimirror.catalog import damage, schema
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Reason, Stage
@@ -34,21 +35,32 @@ def take_back(run: Run, ids: Sequence[int]) -> None:
 
 
 def absent(run: Run, row: Row[Any], project: str) -> Iterator[Wrong]:
-    """Yield what the catalog says is here of a file, and what is not, with what to say of it."""
+    """Yield what the catalog says is here of a file, and what is not, with what to say of it.
+
+    Raises `CatalogError` where what it says is nonsense: no reason to let go of a file.
+    """
+    problem = _lacking(run, row, project)
+    if problem is not None:
+        damage.check(schema.files, [row], run.catalog.shown)
+        yield row, problem
+
+
+def _lacking(run: Run, row: Row[Any], project: str) -> Problem | None:
     is_withdrawn = row.state == State.WITHDRAWN
     if not is_withdrawn and (row.linked or row.state not in PROVEN):
-        return
+        return None
     relative = file_path(project, row.filename, row.location)
     size = run.tree.size(relative)
     if size is None:
-        yield row, _problem(row, project, Reason.LOST, "is not where it was put")
-    elif size != row.size and not is_withdrawn:
+        return _problem(row, project, Reason.LOST, "is not where it was put")
+    if size != row.size and not is_withdrawn:
         text = f"has {size} bytes where it was put, of {row.size}"
-        yield row, _problem(row, project, Reason.LOST, text)
-    elif row.metadata_sha256 and run.tree.size(relative + METADATA_SUFFIX) is None:
-        yield row, _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is lost")
-    elif row.provenance_sha256 and run.tree.size(relative + PROVENANCE_SUFFIX) is None:
-        yield row, _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are lost")
+        return _problem(row, project, Reason.LOST, text)
+    if row.metadata_sha256 and run.tree.size(relative + METADATA_SUFFIX) is None:
+        return _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is lost")
+    if row.provenance_sha256 and run.tree.size(relative + PROVENANCE_SUFFIX) is None:
+        return _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are lost")
+    return None
 
 
 def tell(run: Run, wrong: Iterable[Wrong]) -> None:

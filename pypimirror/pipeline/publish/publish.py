@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
+from pypimirror.catalog import damage, schema
 from pypimirror.catalog.queries import entries, files, leaving, projects, totals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Stage
@@ -91,6 +92,8 @@ def _doubt_lists(run: Run) -> None:
 def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
+    damage.check(schema.projects, rows, run.catalog.shown)
+    damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
     held = presence.without_absent(run, rows, held)
     pages = [contents.page_of(run, row, held[row.id]) for row in rows]
     serials = {}

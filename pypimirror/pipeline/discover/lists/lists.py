@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
 from sqlalchemy import Connection
 
-from pypimirror.catalog.queries import projects
+from pypimirror.catalog.queries import marks, projects
 from pypimirror.catalog.rows import AnyRow
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
@@ -64,7 +65,7 @@ def recheck(run: Run) -> None:
         name = _recheck_mark(upstream)
         with run.catalog.read() as connection:
             # Time counts from the first run on, which asks for all anyhow.
-            passed = run.now - float(projects.get_mark(connection, name) or "inf")
+            passed = run.now - _time(connection, name, inf)
             share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
         if 0 <= passed < interval / _SHARES:
             continue
@@ -84,8 +85,13 @@ def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
         if known is not None and known.read_at is not None:
             yield trust.ends_at(known.read_at, trust.LIST_TRUST, upstream.name)
         if interval := upstream.recheck.total_seconds():
-            began = float(projects.get_mark(connection, _recheck_mark(upstream)) or "-inf")
+            began = _time(connection, _recheck_mark(upstream), -inf)
             yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
+
+
+def _time(connection: Connection, mark: str, otherwise: float) -> float:
+    known = marks.read(connection, mark, marks.time)
+    return otherwise if known is None else known
 
 
 def _recheck_mark(upstream: UpstreamSection) -> str:

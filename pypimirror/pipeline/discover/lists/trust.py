@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Row
 
 from pypimirror import __version__
-from pypimirror.catalog.queries import doubts, projects
+from pypimirror.catalog.queries import doubts, marks, projects
 from pypimirror.domain.model import ProjectName
 
 if TYPE_CHECKING:
@@ -98,8 +98,12 @@ def note(connection: Connection, upstream: str, moved: int, still: int) -> None:
 
 
 def _movements(connection: Connection, upstream: str) -> tuple[int, int]:
-    moved, _, still = (projects.get_mark(connection, _mark(upstream)) or "0 0").partition(" ")
-    return int(moved), int(still)
+    return marks.read(connection, _mark(upstream), _two) or (0, 0)
+
+
+def _two(text: str) -> tuple[int, int]:
+    moved, still = marks.counts(text)
+    return moved, still
 
 
 def _mark(upstream: str) -> str:

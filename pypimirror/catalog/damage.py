@@ -1,0 +1,320 @@
+"""Whether the rows of a catalog hold what this program writes; what a damaged one is told by.
+
+A disk, a bad restore or a hand at the database leaves values that a database does not mind and
+this program never writes: text in place of a number, JSON that is none, a state that no file has.
+The rule: **what no release has written is damage of the catalog, and is told as that**: table, row,
+column and value, and the next step. It is no fault of the program, and nothing is made of it.
+
+Looking at each row takes some microseconds, and there are catalogs of 15 million. So
+
+* whoever opens a catalog to work with it (`opened`) looks through its small tables first, which
+  takes no time that anybody notices;
+* rows that become a page are looked at before they do, in a catalog of any size (`check`);
+* an error of another kind than those that this program raises itself has all rows looked through:
+  where none is wrong, the error stays what it is;
+* `pypimirror doctor` and a whole `verify` look through all of them (`find`).
+
+Free text is not judged: any text may be an upstream's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from enum import Enum
+from math import isfinite
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, Table
+from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
+
+from pypimirror.catalog import held
+from pypimirror.catalog.database import Catalog, CatalogError
+from pypimirror.catalog.holder import Holder
+from pypimirror.catalog.queries import marks, statistics
+from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.schema import metadata
+from pypimirror.catalog.states import RUN_STATES, Cause, IllegalMoveError, State
+from pypimirror.domain import moments
+from pypimirror.domain.errors import PypimirrorError
+from pypimirror.domain.model import ProjectStatus, Reason, Stage
+
+#: What to do about it.
+REMEDY = (
+    "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "
+    "from what is on disk"
+)
+
+#: Rows of a table that is looked through whenever the catalog is opened: a tenth of a second.
+SMALL = 20_000
+
+_Test = Callable[[Any], bool]
+
+_API = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}", re.ASCII)
+_HEX = re.compile(r"[0-9A-Fa-f]*")
+
+
+class _Rule(NamedTuple):
+    """What one column may hold."""
+
+    column: str
+    kinds: frozenset[type]
+    fits: _Test | None  #: what values of these kinds have to meet; not asked of NULL
+
+    def allows(self, value: Any) -> bool:
+        """Whether this program may have written `value`."""
+        if type(value) not in self.kinds:
+            return False
+        return value is None or self.fits is None or self.fits(value)
+
+
+def _decodes(kind: Any) -> _Test:
+    return _reads(msgspec.json.Decoder(kind).decode)
+
+
+def _reads(parse: Callable[[Any], object]) -> _Test:
+    def test(text: str) -> bool:
+        try:
+            parse(text)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    return test
+
+
+def _one_of(words: Iterable[Any]) -> _Test:
+    return frozenset(w.value if isinstance(w, Enum) else w for w in words).__contains__
+
+
+def _long(*lengths: int) -> _Test:
+    return lambda value: len(value) in lengths
+
+
+def _is_natural(value: int) -> bool:
+    return value >= 0
+
+
+def _is_component(text: str) -> bool:
+    """Whether it is one component of a path, and leads nowhere else."""
+    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
+
+
+def _is_below(text: str) -> bool:
+    """Whether it is a path below the mirror root."""
+    return all(map(_is_component, text.split("/")))
+
+
+def _are_digests(text: str) -> bool:
+    try:
+        found = msgspec.json.decode(text, type=dict[str, str])
+    except ValueError:
+        return False
+    return all(_HEX.fullmatch(digest) for digest in found.values())
+
+
+def _is_api(text: str) -> bool:
+    return _API.fullmatch(text) is not None
+
+
+def _is_moment(text: str) -> bool:
+    return moments.in_utc(text) is not None
+
+
+_OBJECT, _TEXTS = _decodes(dict[str, Any]), _decodes(list[str])
+_COUNTS = _decodes(dict[str, int])
+
+#: What values have to meet that are of their column's type.
+_FITS: Mapping[str, _Test] = {
+    "projects.name": _is_component,
+    "projects.serial": _is_natural,
+    "projects.page_serial": _is_natural,
+    "projects.api_version": _is_api,
+    "projects.status": _one_of(ProjectStatus),
+    "projects.versions": _TEXTS,
+    "projects.extra": _OBJECT,
+    "projects.facts": _decodes(dict[str, dict[str, list[str]]]),
+    "projects.gone": _one_of(Cause),
+    "projects.held_files": _is_natural,
+    "projects.held_bytes": _is_natural,
+    "projects.linked_files": _is_natural,
+    "projects.page_sha256": _long(32),
+    "files.filename": _is_component,
+    "files.other_urls": _decodes(list[tuple[str, str]]),
+    "files.location": _is_below,
+    "files.state": _one_of(State),
+    "files.size": _is_natural,
+    "files.sha256": _long(32),
+    "files.digests": _are_digests,
+    "files.proof": range(1, 6).__contains__,  # verify.proof.Proof; a test holds them together
+    "files.released": _long(32),
+    "files.metadata_claim": _long(0, 32),
+    "files.metadata_sha256": _long(32),
+    "files.upload_time": _is_moment,
+    "files.provenance_sha256": _long(32),
+    "files.extra": _OBJECT,
+    "files.gone": _one_of(Cause),
+    "files.attempts": _is_natural,
+    "refusals.reason": _one_of(Reason),
+    "lists.serial": _is_natural,
+    "runs.arguments": _TEXTS,
+    "runs.pid": _is_natural,
+    "runs.state": _one_of(RUN_STATES),
+    "runs.counts": _COUNTS,
+    "leases.holder": _decodes(Holder),
+    "stages.stage": _one_of(Stage),
+    "stages.batch": _is_natural,
+    "stages.state": _one_of(RUN_STATES),
+    "stages.counts": _COUNTS,
+    "failures.stage": _one_of(Stage),
+    "failures.reason": _one_of(Reason),
+    "failures.attempts": _is_natural,
+}
+
+
+def _kinds(column: Column[Any]) -> tuple[frozenset[type], _Test | None]:
+    sort = column.type
+    if isinstance(sort, Boolean):
+        return frozenset({bool, int}), _one_of((0, 1))
+    if isinstance(sort, Integer):
+        return frozenset({int}), None
+    if isinstance(sort, Float):
+        return frozenset({float, int}), isfinite
+    return frozenset({bytes if isinstance(sort, LargeBinary) else str}), None
+
+
+def _rule(column: Column[Any]) -> _Rule:
+    kinds, fits = _kinds(column)
+    if column.nullable:
+        kinds |= {type(None)}
+    return _Rule(column.name, kinds, _FITS.get(f"{column.table.name}.{column.name}", fits))
+
+
+#: The rules of each table, in the order of its columns.
+RULES: Mapping[str, tuple[_Rule, ...]] = {
+    table.name: tuple(map(_rule, table.columns)) for table in metadata.sorted_tables
+}
+
+
+@contextmanager
+def opened(catalog: Catalog) -> Iterator[None]:
+    """Look through the small tables of a catalog; then do as `told` does."""
+    with told(catalog.shown, catalog.read):
+        with catalog.read() as connection:
+            look_through(connection, catalog.shown, at_most=SMALL)
+        yield
+
+
+def look_through(connection: Connection, shown: str, *, at_most: int | None = None) -> None:
+    """Raise `CatalogError` where a row is wrong; with `at_most`, as `find` does."""
+    if (fault := find(connection, at_most=at_most)) is not None:
+        raise as_error(shown, fault)
+
+
+@contextmanager
+def told(shown: str, read: Callable[[], AbstractContextManager[Connection]]) -> Iterator[None]:
+    """Raise `CatalogError` in place of an error that a wrong row of a catalog explains.
+
+    `shown` is what messages call the catalog, and `read` gives a connection that reads it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _may_be_damage(error):
+            raise
+        try:
+            with read() as connection:
+                fault = str(error) if isinstance(error, marks.BadMarkError) else find(connection)
+        except (SQLAlchemyError, MemoryError):
+            raise error from None
+        if fault is None:
+            raise
+        raise as_error(shown, fault) from error
+
+
+def _may_be_damage(error: Exception) -> bool:
+    """Whether a value that nobody has written may be behind an error."""
+    if isinstance(error, SQLAlchemyError):
+        return isinstance(error, IntegrityError) or _undecodable(error) is not None
+    return isinstance(error, IllegalMoveError) or not isinstance(error, PypimirrorError | OSError)
+
+
+def _undecodable(error: SQLAlchemyError) -> str | None:
+    """What SQLite's driver says of text that is none; None where it says something else."""
+    cause = error.orig if isinstance(error, DatabaseError) else None
+    return str(cause) if "decode to UTF-8" in str(cause) else None
+
+
+def as_error(shown: str, fault: str) -> CatalogError:
+    """Return the error that tells of a `fault` of the catalog that messages call `shown`."""
+    return CatalogError(f"catalog {shown}: is damaged: {fault}. {REMEDY}")
+
+
+def check(table: Table, rows: Iterable[AnyRow], shown: str) -> None:
+    """Raise `CatalogError` where one of these rows of a table holds what nobody has written.
+
+    They begin with the table's columns, in its order.
+    """
+    rules = RULES[table.name]
+    for row in rows:
+        if (fault := _fault_of(table.name, rules, row)) is not None:
+            raise as_error(shown, fault)
+
+
+def find(connection: Connection, *, at_most: int | None = None) -> str | None:
+    """Return what is wrong with the first wrong row, or None.
+
+    With `at_most`, tables of more rows than that are left out.
+    """
+    for name, rules in RULES.items():
+        if at_most is not None and _has_more(connection, name, at_most):
+            continue
+        try:
+            fault = _fault_in(connection, name, rules)
+        except DatabaseError as error:
+            fault = _undecodable(error)
+            if fault is None:
+                raise
+            fault = f"table {name}: {fault}"
+        if fault is not None:
+            return fault
+    return None
+
+
+def _has_more(connection: Connection, name: str, number: int) -> bool:
+    statement = f'SELECT 1 FROM "{name}" LIMIT 1 OFFSET {number}'  # noqa: S608 - our own words
+    return connection.exec_driver_sql(statement).first() is not None
+
+
+def _fault_in(connection: Connection, name: str, rules: tuple[_Rule, ...]) -> str | None:
+    columns = ", ".join(f'"{rule.column}"' for rule in rules)
+    statement = f'SELECT {columns} FROM "{name}"'  # noqa: S608 - our own words
+    # As the driver gives them: SQLAlchemy would make a value of the column's type of them.
+    found = connection.exec_driver_sql(statement, execution_options={"yield_per": 1000})
+    with closing(found) as rows:
+        faults = (_fault_of(name, rules, row) for row in rows)
+        return next((fault for fault in faults if fault is not None), None)
+
+
+def _fault_of(name: str, rules: tuple[_Rule, ...], row: Any) -> str | None:
+    for rule, value in zip(rules, row, strict=False):
+        if not rule.allows(value):
+            shown = "NULL" if value is None else f"{value!r:.60}"
+            return f"{rule.column} of row {row[0]!r:.60} of table {name} is {shown}"
+    if name == "marks" and not _is_mark(row[0], row[1]):
+        return f"value of row {row[0]!r:.60} of table marks is {row[1]!r:.60}"
+    return None
+
+
+#: Of marks that are more than a text, those that are known here; `marks.read` has the others.
+_MARKS: Mapping[str, _Test] = {
+    held.MARK: _reads(held.parse),
+    statistics.MARK: _reads(statistics.parse),
+}
+
+
+def _is_mark(name: str, value: str) -> bool:
+    fits = _MARKS.get(name)
+    return fits is None or fits(value)

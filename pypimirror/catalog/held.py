@@ -1,0 +1,35 @@
+"""What is on all pages of a mirror, and how a mark of the catalog says it.
+
+Knows no SQL, and imports nothing that is slow: runs that find nothing to do tell it, too.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+#: The name of the mark: projects, files, bytes and linked files, in this order.
+MARK = "held"
+
+#: How many numbers it has; earlier releases had no linked files.
+_LENGTHS = (3, 4)
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
+class Held(NamedTuple):
+    """What is on all pages."""
+
+    projects: int = 0
+    files: int = 0
+    size: int = 0  #: bytes
+    linked: int = 0  #: files that are at the upstream
+
+
+def parse(value: str | None) -> Held:
+    """Read the mark; where there is none, nothing is held. Raises `ValueError`."""
+    if not value:
+        return Held()
+    parts = value.split()
+    if len(parts) not in _LENGTHS or not all(map(_NUMBER.fullmatch, parts)):
+        raise ValueError(f"{value[:60]!r} is not what a mirror holds")
+    return Held(*map(int, parts))

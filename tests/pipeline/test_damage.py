@@ -1,0 +1,256 @@
+"""A catalog whose rows hold nonsense: one clear error in place of a traceback or a wrong page."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary
+
+from pypimirror.catalog import damage
+from pypimirror.catalog.database import CatalogError
+from pypimirror.catalog.holder import Holder, Machine
+from pypimirror.catalog.schema import metadata
+from pypimirror.cli.actions import history
+from pypimirror.config.settings import ConfigError
+from pypimirror.doctor import catalog as examination
+from pypimirror.domain.model import Reason
+from pypimirror.metrics import exposition
+from pypimirror.pipeline import record, retry, sequence
+from pypimirror.pipeline.audit import recheck
+from pypimirror.pipeline.download import adopt
+from pypimirror.pipeline.preview.explain import explain
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.pipeline.summary import Summary
+from pypimirror.verify.proof import Proof
+from tests.mirror import Mirror, attest, offer
+from tests.sampling import sample
+from tests.simulator import Simulator, Status
+
+pytestmark = pytest.mark.sqlite  # which holds in any column what anybody puts there
+
+#: Below the mirror root.
+CATALOG = ".pypimirror/catalog.sqlite"
+
+_JSON = {
+    *("other_urls", "digests", "extra", "versions", "facts", "arguments", "counts", "holder"),
+}
+_WORDS = {"api_version", "gone", "status", "location", "upload_time", "reason", "stage", "state"}
+
+
+def nonsense(column: Column[Any]) -> Iterator[object]:
+    """What a column can never hold."""
+    if not column.nullable:
+        yield None
+    if isinstance(column.type, Boolean | Integer | Float):
+        yield from ("nonsense", b"\xff")
+        yield from (() if isinstance(column.type, Float) else (1.5,))
+    elif isinstance(column.type, LargeBinary):
+        yield from ("nonsense", 7, b"short")
+    else:
+        yield b"\xff"
+    if column.name in _JSON:
+        yield from ("{", "7", '[{"a": []}, 7]')
+    if column.name in _WORDS:
+        yield "../nonsense" if not isinstance(column.type, Integer) else 99
+    if column.name in ("size", "held_files", "held_bytes", "serial", "page_serial", "attempts"):
+        yield -1
+
+
+CASES = [
+    (f"{table.name}.{column.name}", value)
+    for table in metadata.sorted_tables
+    for column in table.columns
+    if column.name != "id"  # a key that SQLite lets nobody change to what is no number
+    for value in nonsense(column)
+]
+
+
+def damaged(file: Path, where: str, value: object) -> int:
+    """Put a value into every row of a column, whatever the table demands; how many there are."""
+    table, column = where.split(".")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        # Without constraints, as what a disk has damaged keeps to none.
+        connection.execute("PRAGMA writable_schema = ON")
+        free = "UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = ?"
+        connection.execute(free, (table,))
+    with closing(sqlite3.connect(file)) as connection, connection:
+        statement = f'UPDATE OR REPLACE "{table}" SET "{column}" = ?'
+        return connection.execute(statement, (value,)).rowcount
+
+
+def test_no_column_may_hold_nonsense() -> None:
+    for where, value in CASES:
+        table, column = where.split(".")
+        (rule,) = (rule for rule in damage.RULES[table] if rule.column == column)
+        assert not rule.allows(value), (where, value)
+
+
+def test_the_rules_know_all_levels_of_proof() -> None:
+    (rule,) = (rule for rule in damage.RULES["files"] if rule.column == "proof")
+    assert [n for n in range(-5, 50) if rule.allows(n)] == [int(level) for level in Proof]
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    """A mirror with rows in all tables, and something to do for all of its pages."""
+    with Simulator() as simulator:
+        for file in offer(simulator, "six", "1.0", "2.0"):
+            attest(file)
+        bad, _ = offer(simulator, "attrs", "1.0", "2.0")
+        simulator.fault(bad, Status(404))
+        offer(simulator, "wheel", "1.0")[0].set(digests={"sha256": "no digest"})
+        mirror = Mirror(tmp_path_factory.mktemp("damage"), simulator, delete={"grace": "0s"})
+        assert mirror.sync().state == "incomplete"
+        mirror.query("UPDATE projects SET dirty = 1, todo = 1, look = 1, page_digest = NULL")
+        mirror.query(
+            "INSERT INTO leases VALUES ('run', ?, 0)",
+            msgspec.json.encode(Holder(Machine("elsewhere"), 1, 1, "token")).decode(),
+        )
+        assert all(mirror.query(f'SELECT 1 FROM "{name}"') for name in damage.RULES)
+        yield mirror
+
+
+def verify(mirror: Mirror) -> Summary:
+    """A whole verification."""
+
+    def work(run: Run) -> None:
+        recheck.recheck(run, recheck.Options(), lambda _: None)
+
+    return record.sync(mirror.config, (), work, command="verify", trigger="test")
+
+
+def take_over(mirror: Mirror) -> Summary:
+    """What `adopt` does."""
+
+    def work(run: Run) -> None:
+        adopt.adopt(run, sequence.sync)
+
+    return record.sync(mirror.config, (), work, command="adopt", trigger="test")
+
+
+def look_back(mirror: Mirror) -> None:
+    """What `retry` does before it hands a run on."""
+    with history.open_catalog(mirror.config) as catalog, catalog.read() as connection:
+        retry.find_run(connection, None)
+
+
+def examined(mirror: Mirror) -> str | None:
+    """What `doctor` says."""
+    (finding,) = examination.check(mirror.config)
+    return f"{finding.state} {finding.seen} {finding.remedy}"
+
+
+def measured(mirror: Mirror) -> str | None:
+    """What `metrics` says beside figures, if it takes the catalog for one that cannot be read."""
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    exposition.log.addHandler(handler)
+    try:
+        is_up = b"pypimirror_catalog_up 1.0" in exposition.render(mirror.config)
+    finally:
+        exposition.log.removeHandler(handler)
+    assert is_up is not bool(heard)
+    return heard[0] if heard else None
+
+
+Act = Callable[[Mirror], Any]
+
+#: Commands that read, and may share a mirror.
+READING: dict[str, Act] = {
+    "status": lambda m: history.status(m.config, (), as_json=False),
+    "status six": lambda m: history.status(m.config, ("six", "attrs"), as_json=False),
+    "runs": lambda m: history.list_runs(m.config, 10, None, as_json=False),
+    "runs show": lambda m: history.show_run(
+        m.config, "last", history.Parts(files=True), as_json=False
+    ),
+    "explain": lambda m: explain(m.config, "six"),
+    "sync --dry-run": lambda m: m.plan(),
+    "retry": look_back,
+    "doctor": examined,
+    "metrics": measured,
+}
+#: Those that write.
+WORKING: dict[str, Act] = {
+    "sync": lambda m: m.sync(sound=False),
+    "verify": verify,
+    "adopt": take_over,
+}
+
+
+def told(act: Act, mirror: Mirror) -> str | None:
+    """What a command says of a catalog; None where it does not find it wrong."""
+    try:
+        result = act(mirror)
+    except CatalogError as error:
+        return str(error)
+    except (ConfigError, StoppedError):
+        return None  # no such run, no such project
+    if isinstance(result, Summary):
+        if result.state != "failed":
+            return None
+        ending = {problem.reason for problem in result.failures if not problem.project}
+        assert ending == {Reason.CATALOG}
+        return result.message
+    return result if isinstance(result, str) else None
+
+
+def copy(room: Mirror, base: Path) -> Mirror:
+    shutil.copytree(room.base, base)
+    return Mirror(base, *room.simulators, delete={"grace": "0s"})
+
+
+def pages(mirror: Mirror) -> dict[str, bytes]:
+    top = mirror.root / "simple"
+    return {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    sample(CASES, ("files.size", -1), ("projects.versions", "{"), ("leases.holder", "{")),
+)
+def test_every_command_tells_a_damaged_catalog_as_that(
+    room: Mirror, tmp_path: Path, where: str, value: object
+) -> None:
+    table, column = where.split(".")
+    mirror = None
+    for name, act in (READING | WORKING).items():
+        if mirror is None or name in WORKING:
+            mirror = copy(room, tmp_path / name)
+            assert damaged(mirror.root / CATALOG, where, value)
+            before = pages(mirror)
+        said = told(act, mirror)
+        assert said is not None, name
+        assert "is damaged: " in said, name
+        assert f"{column} of row" in said, name
+        assert f"of table {table} is" in said, name
+        assert "pypimirror adopt" in said, name
+        assert pages(mirror) == before, name
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    sample(CASES, ("files.size", "nonsense"), ("projects.api_version", "../nonsense")),
+)
+def test_no_row_of_a_large_catalog_makes_a_traceback_or_a_wrong_page(
+    room: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, value: object
+) -> None:
+    """Whose rows are not looked through before: not all commands come across what is wrong."""
+    monkeypatch.setattr(damage, "SMALL", 0)
+    mirror = None
+    for name, act in (READING | WORKING).items():
+        if mirror is None or name in WORKING:
+            mirror = copy(room, tmp_path / name)
+            damaged(mirror.root / CATALOG, where, value)
+        said = told(act, mirror)
+        assert said is None or "damaged" in said, name
+        assert said is not None or name not in ("doctor", "verify")
+        assert mirror.faults() == [], name
