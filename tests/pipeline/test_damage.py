@@ -14,9 +14,10 @@ import msgspec
 import pytest
 from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary
 
-from pypimirror.catalog import damage
+from pypimirror.catalog import damage, held
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.holder import Holder, Machine
+from pypimirror.catalog.queries import marks
 from pypimirror.catalog.schema import metadata
 from pypimirror.cli.actions import history
 from pypimirror.config.settings import ConfigError
@@ -254,3 +255,34 @@ def test_no_row_of_a_large_catalog_makes_a_traceback_or_a_wrong_page(
         assert said is None or "damaged" in said, name
         assert said is not None or name not in ("doctor", "verify")
         assert mirror.faults() == [], name
+
+
+def test_no_file_leaves_its_page_because_its_row_is_nonsense(
+    room: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A size that is no number differs from that on disk, as that of a lost file does."""
+    monkeypatch.setattr(damage, "SMALL", 0)
+    mirror = copy(room, tmp_path / "copy")
+    damaged(mirror.root / CATALOG, "files.size", -1)
+    before = pages(mirror)
+    assert "size of row" in (told(WORKING["sync"], mirror) or "")
+    assert pages(mirror) == before
+
+
+@pytest.mark.parametrize("mark", ["held", "statistics", "recheck sim0"])
+def test_marks_are_told_as_damage_where_they_are_not_the_numbers_that_they_should_be(
+    room: Mirror, tmp_path: Path, mark: str
+) -> None:
+    mirror = copy(room, tmp_path / "copy")
+    mirror.query("DELETE FROM marks WHERE name = ?", mark)
+    mirror.query("INSERT INTO marks VALUES (?, 'nonsense')", mark)
+    said = told(WORKING["sync"], mirror) or ""
+    assert f"value of row '{mark}' of table marks is 'nonsense'" in said
+
+
+@pytest.mark.parametrize("text", ["x", "1 x", "-1 2", "1.5 2", "nan", "inf"])
+def test_marks_that_are_no_numbers_are_not_read_as_some(text: str) -> None:
+    readers: tuple[Callable[[str], object], ...] = (marks.counts, marks.time, held.parse)
+    for parse in readers:
+        with pytest.raises(ValueError, match=r"."):
+            parse(text)
