@@ -1,7 +1,8 @@
 """What is held of pages at once, in this process and in the workers, is bounded in its sum.
 
-A page may have `Hello.max_page_size` bytes, unpacked, and five times that as objects (64 MiB: some
-340 MB, in the process that parses it and in this one), and hundreds are asked for at once. So pages
+A page may have `Hello.max_page_size` bytes, unpacked, and up to twenty times that as objects, where
+its entries are tiny: one of 62 MiB with a million took at most 1.0 GB in the process that parses
+it, 0.8 GB in this one, and 1.1 GB in both at once. And hundreds are asked for at once. So pages
 are asked for by their size, which nobody needs to believe:
 
 1. All at once, each of no more than its share of `_SUM`.

@@ -39,7 +39,7 @@ from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
 from pypimirror.pipeline.run import Run
 
 #: Pages whose consequences go into the catalog in one transaction, and the files that all of them
-#: may have: a page of 64 MiB has a million, and takes half a gigabyte in memory.
+#: may have: a page of 64 MiB has a million, and takes a gigabyte in memory.
 _COMMIT = 200
 _FILES = 20_000
 
