@@ -34,7 +34,7 @@ from flows.witness import watching
 from pypimirror.catalog.queries import runs
 from pypimirror.config import settings as configuration
 from pypimirror.domain.model import Stage
-from pypimirror.pipeline import record
+from pypimirror.pipeline import lifecycle
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.sequence import Batch
 from pypimirror.pipeline.summary import Summary
@@ -73,7 +73,7 @@ def perform(
     `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
     does what its last run left undone, else what is left of the run that `retry` names. Raises what
-    `pypimirror.pipeline.record.sync` does; a signal that ends the flow run cancels its run.
+    `pypimirror.pipeline.lifecycle.sync` does; a signal that ends the flow run cancels its run.
 
     Where another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError`
     where it was not to wait, or was made by a schedule: the next one comes. Raises `Pause` where
@@ -111,7 +111,7 @@ def perform(
                 raise Cancelled("suspended") from pause
 
         try:
-            result = record.sync(
+            result = lifecycle.sync(
                 settings,
                 names,
                 in_flow_run,

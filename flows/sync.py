@@ -23,7 +23,7 @@ from flows import ending, running
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.preview import apply
+from pypimirror.pipeline.preview import execute_plan
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system.workers import Cancelled
@@ -58,7 +58,7 @@ def sync(
     try:
         work = _work
         if plan is not None:
-            planned = apply.read(Path(plan))
+            planned = execute_plan.read(Path(plan))
             projects, work = planned.projects, partial(_apply, planned)
         summary = running.perform("sync", config, work, projects or (), retry=retry, wait=wait)
     except PypimirrorError as error:  # there was no run
@@ -72,8 +72,8 @@ def _work(run: Run) -> None:
     sequence.sync(run, running.call_stage)
 
 
-def _apply(planned: apply.Planned, run: Run) -> None:
-    apply.apply(run, planned, running.call_stage)
+def _apply(planned: execute_plan.Planned, run: Run) -> None:
+    execute_plan.apply(run, planned, running.call_stage)
 
 
 def run_sync(
@@ -83,7 +83,7 @@ def run_sync(
     plan: str | None = None,
     wait: str | None = None,
 ) -> Summary:
-    """Run the flow in this process; raises what `pypimirror.pipeline.record.sync` does.
+    """Run the flow in this process; raises what `pypimirror.pipeline.lifecycle.sync` does.
 
     Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
     """

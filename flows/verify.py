@@ -1,4 +1,4 @@
-"""The flow `verify`: `pypimirror.pipeline.audit.recheck`; what it repairs goes through the stages'
+"""The flow `verify`: `pypimirror.pipeline.audit.audit`; what it repairs goes through the stages'
 tasks.
 
 This is the entrypoint of the deployment `verify/weekly` in `prefect.yaml`. Its runs are in the
@@ -19,7 +19,7 @@ from pypimirror.catalog.queries import runs
 from pypimirror.config.settings import seconds
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit.recheck import Options, again, recheck
+from pypimirror.pipeline.audit.audit import Options, again, audit
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 
@@ -73,4 +73,4 @@ def _work(run: Run, options: Options) -> None:
             row = runs.find(connection, run.retry.of)
             assert row is not None
             options = again(connection, row)
-    recheck(run, options, lambda current: sequence.repair(current, running.call_stage))
+    audit(run, options, lambda current: sequence.repair(current, running.call_stage))

@@ -13,16 +13,16 @@ def main() -> None:
 
     streams.prepare()
     calm_collector()
-    from pypimirror.cli import resting
+    from pypimirror.cli import idle
 
-    code = resting.attempt(sys.argv[1:])
+    code = idle.attempt(sys.argv[1:])
     if code is not None:
         if streams.lost(sys.stdout) is not None:
             from pypimirror.cli.main import heard
 
             code = heard(code)
         sys.exit(code)
-    if resting.is_inline_sync(sys.argv[1:]):
+    if idle.is_inline_sync(sys.argv[1:]):
         from pypimirror.system.children import start_early
 
         start_early("pypimirror.download.worker")

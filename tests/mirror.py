@@ -16,9 +16,9 @@ from pypimirror.catalog.states import PROVEN, WORDS, State, word
 from pypimirror.config.settings import Config, load
 from pypimirror.domain.model import Problem
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.preview import plan as planning
 from pypimirror.pipeline.preview.plan import Plan
-from pypimirror.pipeline.record import sync as run_sync
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary

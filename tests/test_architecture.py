@@ -102,7 +102,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "pipeline.download": _LEDGER
     | {
-        *("download.protocol", "download.files.resume", "pipeline", "pipeline.audit.foreign"),
+        *("download.protocol", "download.files.resume", "pipeline", "pipeline.audit.unknown_files"),
         *("pipeline.discover", "pipeline.publish.presence", "pipeline.verify", "verify"),
     },
     "pipeline.verify": _LEDGER
@@ -221,7 +221,7 @@ WRITERS = {
     "download/files/transfer.py": "staging, in a child",
     "download/files/resume.py": "staging, in a child",
     "download/files/labelled.py": "staging, in a child",
-    "download/pages.py": "staging, in a child",
+    "download/page_answers.py": "staging, in a child",
     "verify/worker.py": "staging, in a child",
     "up/parts.py": "what Prefect keeps in the private directory",
     "metrics/exposition.py": "a file that the configuration or an option names, wherever it says",
@@ -286,7 +286,7 @@ def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
 READERS = {
     "system/regular.py": "the one place",
     "storage/durability.py": "what is flushed, and never read",
-    "system/kernel.py": "what the system says of itself",
+    "system/machine.py": "what the system says of itself",
     "catalog/holder.py": "what the system says of processes",
     "up/processes.py": "what the system says of processes",
     "config/sections.py": "a module of the program's own",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from pypimirror.system import kernel
+from pypimirror.system import machine
 
 
 class Fate(Enum):
@@ -69,10 +69,10 @@ class Holder(msgspec.Struct, frozen=True):
 def this_machine() -> Machine:
     """Describe the machine that this process runs on."""
     return Machine(
-        host=kernel.host(),
-        id=kernel.installed(),
-        boot=kernel.boot(),
-        namespace=kernel.namespace(),
+        host=machine.host(),
+        id=machine.installed(),
+        boot=machine.boot(),
+        namespace=machine.namespace(),
     )
 
 

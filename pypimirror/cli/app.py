@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from pypimirror import __version__
-from pypimirror.cli.shown.output import out
+from pypimirror.cli.display.output import out
 
 
 class _Commands(TyperGroup):

@@ -14,8 +14,8 @@ import typer
 
 from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
+from pypimirror.cli.display.output import err, print_json
 from pypimirror.cli.errors import Exit, of_error
-from pypimirror.cli.shown.output import err, print_json
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.system import abrupt, interrupts, streams
 from pypimirror.system.space import remedy

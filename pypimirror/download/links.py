@@ -12,7 +12,7 @@ from requests.models import Response
 
 from pypimirror.domain.filenames import is_distribution
 from pypimirror.download.http.client import Client, discard, failed_status, raw_of
-from pypimirror.download.pages import at_most
+from pypimirror.download.page_answers import at_most
 from pypimirror.download.protocol import FetchLinks, LinksResult
 from pypimirror.upstream.links import name_of, parse_links
 from pypimirror.upstream.read import charset_of

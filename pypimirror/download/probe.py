@@ -16,7 +16,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.download import dates
 from pypimirror.download.failure import FetchError
 from pypimirror.download.http.client import Client, discard
-from pypimirror.download.pages import whole
+from pypimirror.download.page_answers import whole
 from pypimirror.download.protocol import Hello, Probe, Probed
 from pypimirror.system import clock
 from pypimirror.upstream.listing import parse_list

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pypimirror import __version__
 from pypimirror.catalog import inspection
 from pypimirror.catalog.database import CatalogError
-from pypimirror.catalog.queries import entries, leaving, statistics, totals
+from pypimirror.catalog.queries import entries, statistics, totals, withdrawals
 from pypimirror.catalog.states import COMPLETED
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Reason
@@ -164,7 +164,7 @@ def _held(figures: _Figures, connection: Connection, now: float) -> None:
     figures.set_each("files", "Files, by state.", "state", states)
     figures.set("held_bytes", "Bytes of all files that are verified or published.", size)
     told = "Files that are kept though the upstream deleted them."
-    figures.set("kept_files", told, leaving.count_kept(connection)[0])
+    figures.set("kept_files", told, withdrawals.count_kept(connection)[0])
     held = statistics.last(connection)
     if held is None:
         return

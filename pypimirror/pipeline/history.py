@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from pypimirror.catalog.queries import dues, runs
+from pypimirror.catalog.queries import deadlines, runs
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.run import Run, Tally
 from pypimirror.system.workers import Cancelled
@@ -58,14 +58,14 @@ def next_to_forget(run: Run, connection: Connection) -> float | None:
     It may be a fiftieth late: runs that find nothing to do are to forget none.
     """
     keep_for = run.config.history.keep_for.total_seconds()
-    oldest = dues.oldest_run(connection, run.now - keep_for)
+    oldest = deadlines.oldest_run(connection, run.now - keep_for)
     return None if oldest is None else oldest + keep_for * (1 + _SLACK)
 
 
 def spare(run: Run, connection: Connection) -> int:
     """Return how many more runs there may be before one is to be forgotten; 0 or less: none."""
     keep = run.config.history.keep_runs
-    return int(keep * (1 + _SLACK)) - dues.count_runs(connection)
+    return int(keep * (1 + _SLACK)) - deadlines.count_runs(connection)
 
 
 def prune(run: Run) -> int:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pypimirror.catalog import lease
 from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.queries import projects, rest
+from pypimirror.catalog.queries import idle_snapshot, projects
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.storage import generation
 from pypimirror.storage.durability import sync_directory, sync_file
@@ -49,7 +49,7 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
 
     def check(connection: Connection) -> None:
         nonlocal fresh
-        for mark in (rest.MARK, rest.ENDED):  # it may not stay so
+        for mark in (idle_snapshot.MARK, idle_snapshot.ENDED):  # it may not stay so
             projects.set_mark(connection, mark, None)
         if not _is_inside(catalog, tree):
             _check(connection, tree, catalog.shown, claim=claim)

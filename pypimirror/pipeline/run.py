@@ -1,6 +1,6 @@
 """A run, as its stages see it: what they share. Time is fixed once per run.
 
-How a run begins and ends is `pypimirror.pipeline.record`'s.
+How a run begins and ends is `pypimirror.pipeline.lifecycle`'s.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from pypimirror.download.protocol import (
 )
 from pypimirror.pipeline.discover.links.reading import Reading
 from pypimirror.pipeline.discover.lists.learned import Listings
+from pypimirror.pipeline.priority_lock import PriorityLock
 from pypimirror.pipeline.reporter import Reporter
 from pypimirror.pipeline.retry_plan import Retry
-from pypimirror.pipeline.turns import Turns
 from pypimirror.select.selection import Selection
 from pypimirror.storage.tree import Tree
 from pypimirror.system import clock
@@ -194,7 +194,7 @@ class Run:
     #: `pipeline.discover.decisions.replacing`.
     replaced: dict[str, int] = field(default_factory=dict)
     #: Which of the threads that do batches is at work.
-    turns: Turns = field(default_factory=Turns)
+    priority: PriorityLock = field(default_factory=PriorityLock)
     #: Batches that may be under way at once.
     most_at_once: int = 1
     #: Held by the thread that has large pages in hand.
@@ -209,7 +209,7 @@ class Run:
 
     def __post_init__(self) -> None:
         config = self.config
-        self.tree.waiting = self.turns.given_up
+        self.tree.waiting = self.priority.given_up
         self.room = Room(self.tree.directory, int(config.mirror.reserve))
         hello = Hello(
             remotes=remotes(config),
@@ -225,9 +225,9 @@ class Run:
             hello=hello,
             decoder=msgspec.json.Decoder(FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
-            waiting=self.turns.given_up,
+            waiting=self.priority.given_up,
         )
-        self.readers = Readers(config.processes, self.turns.given_up)
+        self.readers = Readers(config.processes, self.priority.given_up)
         self.checkers = Workers(
             module="pypimirror.verify.worker",
             processes=config.processes,
@@ -236,7 +236,7 @@ class Run:
             in_order=True,
             decoder=msgspec.json.Decoder(verify_protocol.FromWorker),
             on_note=lambda note: self.reporter.note(note.level, note.message),
-            waiting=self.turns.given_up,
+            waiting=self.priority.given_up,
         )
 
     @property
@@ -331,7 +331,7 @@ class Run:
     @contextmanager
     def large_pages(self) -> Iterator[None]:
         """Wait until no other batch has large pages in hand, and keep others from having any."""
-        with self.turns.given_up():  # whoever has some may wait for its turn
+        with self.priority.given_up():  # whoever has some may wait for its turn
             self._large_pages.acquire()
         try:
             yield

@@ -81,7 +81,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
     feeds = stage in (Stage.DISCOVER, Stage.DOWNLOAD)
     whole = not batch.projects
     with (
-        run.turns.taken(first=feeds),
+        run.priority.taken(first=feeds),
         history.stage(run, stage, batch.number, whole=whole) as tally,
     ):
         if batch.projects:

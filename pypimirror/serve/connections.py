@@ -21,7 +21,7 @@ import socket
 import time
 from operator import itemgetter
 
-from pypimirror.system.kernel import allow_descriptors
+from pypimirror.system.machine import allow_descriptors
 
 #: Connections at a time, where the hard limit allows as many. One that is idle takes some 20 KiB.
 MOST = 8192

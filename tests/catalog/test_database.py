@@ -23,7 +23,7 @@ from pypimirror.catalog.database import (
     is_absent,
     upgrade,
 )
-from pypimirror.catalog.queries import entries, files, leaving, projects
+from pypimirror.catalog.queries import entries, files, projects, withdrawals
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import ProjectName
@@ -116,14 +116,17 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
         ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),
         ("ix_files_next_try", lambda connection: files.wait_no_more(connection)),
         ("ix_files_next_try", lambda connection: list(files.waiting(connection, 5.0, None))),
-        ("ix_files_leaving", lambda connection: list(leaving.next_leaving(connection))),
+        ("ix_files_leaving", lambda connection: list(withdrawals.next_leaving(connection))),
         (
             "ix_files_leaving",
-            lambda connection: list(leaving.dropped(connection, [Cause.UPSTREAM])),
+            lambda connection: list(withdrawals.dropped(connection, [Cause.UPSTREAM])),
         ),
-        ("ix_files_past", lambda connection: list(leaving.dropped(connection, leaving.LOSSES))),
-        ("ix_files_past", lambda connection: leaving.count_withheld(connection)),
-        ("ix_files_past", lambda connection: leaving.let_go(connection, 5.0)),
+        (
+            "ix_files_past",
+            lambda connection: list(withdrawals.dropped(connection, withdrawals.LOSSES)),
+        ),
+        ("ix_files_past", lambda connection: withdrawals.count_withheld(connection)),
+        ("ix_files_past", lambda connection: withdrawals.let_go(connection, 5.0)),
     ],
 )
 def test_what_is_left_to_do_is_found_by_its_index(

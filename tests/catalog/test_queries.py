@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.queries import entries, files, leaving, projects, runs
+from pypimirror.catalog.queries import entries, files, projects, runs, withdrawals
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
@@ -153,7 +153,7 @@ def test_bytes_expire_only_when_no_page_can_link_to_them(
         number = add_project(connection, "six", **project)
         values = {"gone": Cause.UPSTREAM, "withdrawn_at": 10.0, "state": State.WITHDRAWN} | file
         add_file(connection, number, "six-1.zip", **values)
-        assert bool(leaving.next_expired(connection, 10.0)) is expired
+        assert bool(withdrawals.next_expired(connection, 10.0)) is expired
 
 
 def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:

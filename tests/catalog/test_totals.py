@@ -14,8 +14,8 @@ from alembic.config import Config
 
 from pypimirror.catalog import engines
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit import recheck
-from pypimirror.pipeline.audit.recheck import Options
+from pypimirror.pipeline.audit import audit
+from pypimirror.pipeline.audit.audit import Options
 from pypimirror.pipeline.run import Run
 from pypimirror.system.project import project_directory
 from tests.mirror import Mirror, offer
@@ -55,7 +55,7 @@ def test_known_totals_follow_a_repair(mirror: Mirror, simulator: Simulator) -> N
     simulator.fault(second, Status(404))
 
     def repair(run: Run) -> None:
-        recheck.recheck(run, Options(repair=True), sequence.repair)
+        audit.audit(run, Options(repair=True), sequence.repair)
 
     mirror.sync(work=repair, sound=False)
     assert mirror.known_totals() == mirror.counted_totals()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pypimirror.cli.shown import causes
+from pypimirror.cli.display import causes
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
 from tests.simulator import Corrupt, Simulator, Status

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.cli.shown import hints
+from pypimirror.cli.display import hints
 from tests.cli.conftest import Command
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer

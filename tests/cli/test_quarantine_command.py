@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror.cli.display.output import set_up_logging, visible
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.shown.output import set_up_logging, visible
 from pypimirror.storage.lock import hold
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer

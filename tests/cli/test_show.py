@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.catalog.held import Held
-from pypimirror.cli.shown import show
+from pypimirror.cli.display import show
 from pypimirror.pipeline.summary import COUNTS, Summary
 
 NAMES = [f"project-{number}" for number in range(518)]

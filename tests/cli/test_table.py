@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.cli.shown import table
-from pypimirror.cli.shown.table import Cell, Column
+from pypimirror.cli.display import table
+from pypimirror.cli.display.table import Cell, Column
 
 COLUMNS = (
     Column("name"),

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.cli.shown import totals
+from pypimirror.cli.display import totals
 
 moments = st.integers(0, 50).map(float)
 spans = st.lists(st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))))

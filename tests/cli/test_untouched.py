@@ -16,10 +16,10 @@ import pytest
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import statistics
-from pypimirror.cli import resting
+from pypimirror.cli import idle
 from pypimirror.storage.paths import METADATA_SUFFIX
 from tests.cli.conftest import Command
-from tests.cli.test_resting import LIGHT, disturb, history, work
+from tests.cli.test_idle import LIGHT, disturb, history, work
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
 from tests.sampling import sample
@@ -54,7 +54,7 @@ def test_it_is_recorded_and_told_as_any_other(
 ) -> None:
     for options in (("--json",), (), ("-q",)):
         capsys.readouterr()
-        assert resting.attempt(("verify", "--quick", *options)) == 0
+        assert idle.attempt(("verify", "--quick", *options)) == 0
         short = capsys.readouterr().out
         whole = run("verify", "--quick", *options).out
         assert _timeless(short) == _timeless(whole)
@@ -72,11 +72,11 @@ def test_syncs_in_between_change_nothing_of_that(
     offer(simulator, "six", "3.0")
     assert run("sync", "--inline").code == 0
     capsys.readouterr()
-    assert resting.attempt(VERIFY) == 0
+    assert idle.attempt(VERIFY) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["files_checked"] == 4
     simulator.project("six").remove_release("1.0")
     assert run("sync", "--inline").code == 0
-    assert resting.attempt(VERIFY) == 0
+    assert idle.attempt(VERIFY) == 0
     assert run(*VERIFY).json["failures"] == []
 
 
@@ -136,22 +136,22 @@ TOUCHED: dict[str, Callable[[Mirror], object]] = {
 def test_whatever_was_touched_is_left_to_a_whole_verification(seen: Mirror, how: str) -> None:
     TOUCHED[how](seen)
     before = seen.query("SELECT count(*) AS n FROM runs")[0]["n"]
-    assert resting.attempt(VERIFY) is None
+    assert idle.attempt(VERIFY) is None
     assert seen.query("SELECT count(*) AS n FROM runs")[0]["n"] == before
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("more", [("--repair",), ("--max-age", "7d"), ("--max-duration", "2h")])
 def test_other_verifications_are_whole_ones(seen: Mirror, more: tuple[str, ...]) -> None:
-    assert resting.attempt((*VERIFY, *more)) is None
-    assert resting.attempt(("verify", *more)) is None
+    assert idle.attempt((*VERIFY, *more)) is None
+    assert idle.attempt(("verify", *more)) is None
 
 
 def test_a_mirror_of_very_many_files_is_checked_on_record(
     seen: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pypimirror.catalog.queries.holdings.MOST", 2)
-    assert resting.attempt(VERIFY) is None
+    assert idle.attempt(VERIFY) is None
 
 
 # By hash
@@ -163,10 +163,10 @@ HASH = ("verify", "--json")
 def test_every_byte_is_read_and_every_proof_renewed(
     seen: Mirror, run: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert resting.attempt(HASH) is None  # nobody has read them yet
+    assert idle.attempt(HASH) is None  # nobody has read them yet
     assert run(*HASH).code == 0
     capsys.readouterr()
-    assert resting.attempt(HASH) == 0
+    assert idle.attempt(HASH) == 0
     told = json.loads(capsys.readouterr().out)
     *_, whole, short = history(seen)
     assert short == whole
@@ -205,8 +205,8 @@ def test_a_flipped_bit_is_seen(seen: Mirror, run: Command, what: str) -> None:
             "root index": seen.root / "simple" / "index.html",
         }[what]
     )
-    assert resting.attempt(VERIFY) == 0  # by looks, nothing has happened
-    assert resting.attempt(HASH) is None
+    assert idle.attempt(VERIFY) == 0  # by looks, nothing has happened
+    assert idle.attempt(HASH) is None
     assert run(*HASH).code == 1
 
 
@@ -216,11 +216,11 @@ def test_a_slow_disk_and_a_large_mirror_are_read_on_record(
     assert run(*HASH).code == 0
     with monkeypatch.context() as context:
         context.setattr("pypimirror.cli.untouched.MOST", 10)
-        assert resting.attempt(HASH) is None
+        assert idle.attempt(HASH) is None
     with monkeypatch.context() as context:
         context.setattr("pypimirror.cli.untouched.PATIENCE", 0.0)
-        assert resting.attempt(HASH) is None
-    assert resting.attempt(HASH) == 0
+        assert idle.attempt(HASH) is None
+    assert idle.attempt(HASH) == 0
 
 
 def test_a_file_that_cannot_be_read_is_left_to_a_whole_verification(
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_read_is_left_to_a_whole_verification(
         raise OSError
 
     monkeypatch.setattr("pypimirror.cli.untouched.sha256_of", broken)
-    assert resting.attempt(HASH) is None
+    assert idle.attempt(HASH) is None
 
 
 def test_it_imports_next_to_nothing(seen: Mirror) -> None:

@@ -14,7 +14,7 @@ from pypimirror.storage.lock import LockedError, hold
 from tests.cli.conftest import Command, Start
 from tests.corpus.build import make_sdist
 from tests.mirror import Mirror, offer
-from tests.pipeline.audit.test_recheck import flip
+from tests.pipeline.audit.test_audit import flip
 from tests.simulator import IndexFile, Simulator, Status
 
 

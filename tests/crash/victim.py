@@ -33,8 +33,8 @@ from pypimirror.catalog import engines
 from pypimirror.config.settings import load
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.download.http import opening
-from pypimirror.pipeline import record, run, sequence
-from pypimirror.pipeline.audit import recheck
+from pypimirror.pipeline import lifecycle, run, sequence
+from pypimirror.pipeline.audit import audit
 from tests.crash import power, steps
 from tests.crash.inline import InlineWorkers
 
@@ -77,10 +77,10 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
         command = "verify"
 
         def work(current: run.Run) -> None:
-            recheck.recheck(current, recheck.Options(repair=True), sequence.repair)
+            audit.audit(current, audit.Options(repair=True), sequence.repair)
 
     try:
-        result = record.sync(config, (), work, trigger="test", command=command)
+        result = lifecycle.sync(config, (), work, trigger="test", command=command)
     except PypimirrorError as error:
         ended: dict[str, Any] = {"state": "refused", "message": str(error), "failures": []}
     else:

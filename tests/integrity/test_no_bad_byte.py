@@ -14,8 +14,8 @@ import pytest
 
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit.recheck import Options, recheck
-from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.verify import worker
@@ -87,7 +87,7 @@ def mirror(tmp_path: Path, simulator: Simulator) -> Mirror:
 
 def verify(mirror: Mirror, **options: Any) -> Summary:
     def work(run: Run) -> None:
-        recheck(run, Options(**options), sequence.repair)
+        audit(run, Options(**options), sequence.repair)
 
     return run_sync(mirror.config, (), work, trigger="test", command="verify")
 

@@ -20,7 +20,7 @@ from pypimirror.storage.lock import LockedError
 from pypimirror.storage.tree import Tree
 from pypimirror.system import clock
 from tests.mirror import Mirror, offer, reasons
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.simulator import IndexFile, SetHeaders, Simulator
 
 YEARS = 4 * 365 * 86_400.0

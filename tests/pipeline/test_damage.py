@@ -24,8 +24,8 @@ from pypimirror.config.settings import ConfigError
 from pypimirror.doctor import catalog as examination
 from pypimirror.domain.model import Reason
 from pypimirror.metrics import exposition
-from pypimirror.pipeline import record, retry, sequence
-from pypimirror.pipeline.audit import recheck
+from pypimirror.pipeline import lifecycle, retry, sequence
+from pypimirror.pipeline.audit import audit
 from pypimirror.pipeline.download import adopt
 from pypimirror.pipeline.preview.explain import explain
 from pypimirror.pipeline.run import Run, StoppedError
@@ -123,9 +123,9 @@ def verify(mirror: Mirror) -> Summary:
     """A whole verification."""
 
     def work(run: Run) -> None:
-        recheck.recheck(run, recheck.Options(), lambda _: None)
+        audit.audit(run, audit.Options(), lambda _: None)
 
-    return record.sync(mirror.config, (), work, command="verify", trigger="test")
+    return lifecycle.sync(mirror.config, (), work, command="verify", trigger="test")
 
 
 def take_over(mirror: Mirror) -> Summary:
@@ -134,7 +134,7 @@ def take_over(mirror: Mirror) -> Summary:
     def work(run: Run) -> None:
         adopt.adopt(run, sequence.sync)
 
-    return record.sync(mirror.config, (), work, command="adopt", trigger="test")
+    return lifecycle.sync(mirror.config, (), work, command="adopt", trigger="test")
 
 
 def look_back(mirror: Mirror) -> None:
@@ -153,7 +153,7 @@ def measured(mirror: Mirror) -> str | None:
     """What `metrics` says beside figures, if it takes the catalog for one that cannot be read."""
     heard: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: heard.append(lifecycle.getMessage())  # type: ignore[method-assign]
     exposition.log.addHandler(handler)
     try:
         is_up = b"pypimirror_catalog_up 1.0" in exposition.render(mirror.config)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.cli import resting
+from pypimirror.cli import idle
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.audit import doubt
-from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import generation
 from tests.databases import Databases
@@ -166,7 +166,7 @@ def test_a_run_that_dies_before_it_has_looked_leaves_the_doubt(
         raise SystemExit
 
     with monkeypatch.context() as context, pytest.raises(SystemExit):
-        context.setattr("pypimirror.pipeline.record.doubt.settle", killed)
+        context.setattr("pypimirror.pipeline.lifecycle.doubt.settle", killed)
         mirror.sync(sound=False)
     said = warned(mirror, caplog)
     assert "the catalog sqlite:///elsewhere was used with this directory last" in said
@@ -234,9 +234,9 @@ def test_a_mirror_in_doubt_is_not_at_rest(
     arguments = ["sync", "--inline", "--quiet", "--config", str(mirror.file)]
     run_sync(mirror.config, (), lambda run: None, trigger="inline")
     file = mirror.root / PRIVATE / generation.FILE
-    from pypimirror.catalog.queries import rest
+    from pypimirror.catalog.queries import idle_snapshot
 
-    with rest.find(str(mirror.root / PRIVATE / "catalog.sqlite")) as at_rest:
+    with idle_snapshot.find(str(mirror.root / PRIVATE / "catalog.sqlite")) as at_rest:
         assert at_rest is not None
         assert at_rest.is_of(str(mirror.root))
         (mirror.root / "packages").rename(mirror.root / "away")
@@ -244,7 +244,7 @@ def test_a_mirror_in_doubt_is_not_at_rest(
         assert not at_rest.is_of(str(mirror.root))
         file.write_text("1-other\n")
         assert not at_rest.is_of(str(mirror.root))
-    assert resting.attempt(arguments) is None
+    assert idle.attempt(arguments) is None
 
 
 def test_a_doubt_is_settled_by_a_look_at_each_file_and_reads_none(

@@ -250,7 +250,7 @@ def test_steps_come_in_the_order_that_readers_need(
         def __init__(self, directory: Path, **settings: Any) -> None:
             super().__init__(directory, lambda what, path: steps.append((what, path)), **settings)
 
-    monkeypatch.setattr("pypimirror.pipeline.record.Tree", Watched)
+    monkeypatch.setattr("pypimirror.pipeline.lifecycle.Tree", Watched)
     (gone,) = offer(simulator, "six", "1.0")
     mirror.sync()
 
@@ -305,7 +305,7 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
         if connection.get_execution_options().get("pypimirror_write") and unsaid:
             faults.append(list(unsaid))
 
-    monkeypatch.setattr("pypimirror.pipeline.record.Tree", Watched)
+    monkeypatch.setattr("pypimirror.pipeline.lifecycle.Tree", Watched)
     event.listen(Engine, "commit", commit)
     try:
         offer(simulator, "six", "1.0")

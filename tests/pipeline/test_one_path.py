@@ -16,7 +16,7 @@ import pytest
 from pypimirror.domain.model import Reason
 from pypimirror.system import regular
 from tests.mirror import Mirror, offer
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.sampling import sample
 from tests.simulator import Simulator
 

@@ -120,7 +120,7 @@ def test_a_list_of_changes_that_becomes_a_link_to_the_catalog_ends_the_run(
     before = catalog.stat().st_ino
     config = mirror.config
     published = config.publish.model_copy(update={"changes": catalog})
-    from pypimirror.pipeline.record import sync as run_sync
+    from pypimirror.pipeline.lifecycle import sync as run_sync
 
     result = run_sync(config.model_copy(update={"publish": published}), (), linked, trigger="test")
     assert result.state == "failed"

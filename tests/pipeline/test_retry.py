@@ -11,9 +11,9 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit import recheck as rechecking
-from pypimirror.pipeline.audit.recheck import Options
-from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.audit import audit as rechecking
+from pypimirror.pipeline.audit.audit import Options
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.retry import plan
 from pypimirror.pipeline.run import Run
@@ -298,7 +298,7 @@ def verify(mirror: Mirror, options: Options, of: Summary | None = None) -> Summa
     return run_sync(
         mirror.config,
         (),
-        lambda run: rechecking.recheck(run, options, sequence.repair),
+        lambda run: rechecking.audit(run, options, sequence.repair),
         trigger="test",
         command="verify",
         retry=None if of is None else of.run,

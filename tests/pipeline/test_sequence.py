@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from pypimirror.catalog.database import Catalog
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.priority_lock import PriorityLock
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.sequence import Batch
-from pypimirror.pipeline.turns import Turns
 from pypimirror.storage import durability
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
@@ -113,19 +113,19 @@ def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int
 def at_work(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """The threads that have their turn."""
     found: set[int] = set()
-    take, give_up = Turns._take, Turns._give_up
+    take, give_up = PriorityLock._take, PriorityLock._give_up
 
-    def taking(turns: Turns) -> None:
+    def taking(turns: PriorityLock) -> None:
         take(turns)
         found.add(threading.get_ident())
         assert len(found) == 1
 
-    def giving_up(turns: Turns) -> bool:
+    def giving_up(turns: PriorityLock) -> bool:
         found.discard(threading.get_ident())
         return give_up(turns)
 
-    monkeypatch.setattr(Turns, "_take", taking)
-    monkeypatch.setattr(Turns, "_give_up", giving_up)
+    monkeypatch.setattr(PriorityLock, "_take", taking)
+    monkeypatch.setattr(PriorityLock, "_give_up", giving_up)
     return found
 
 
@@ -136,13 +136,13 @@ def test_one_lane_works_at_a_time_and_waits_for_no_other_in_its_turn(
     writes = 0
     write = Catalog.write
     gave_up: set[int] = set()
-    give_up = Turns._give_up
+    give_up = PriorityLock._give_up
 
-    def giving_up(turns: Turns) -> bool:
+    def giving_up(turns: PriorityLock) -> bool:
         gave_up.add(threading.get_ident())
         return give_up(turns)
 
-    monkeypatch.setattr(Turns, "_give_up", giving_up)
+    monkeypatch.setattr(PriorityLock, "_give_up", giving_up)
 
     @contextmanager
     def noted(catalog: Catalog) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from pypimirror.pipeline import record, sequence, waiting
+from pypimirror.pipeline import lifecycle, sequence, waiting
 from pypimirror.pipeline.preview import plan
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.storage import lock
@@ -121,7 +121,7 @@ def other(mirror: Mirror, simulator: Simulator) -> Iterator[ExitStack]:
 
 def test_a_sync_waits_for_the_lock(mirror: Mirror, other: ExitStack) -> None:
     reporter = Releasing(other)
-    summary = record.sync(
+    summary = lifecycle.sync(
         mirror.config, (), sequence.sync, trigger="test", reporter=reporter, wait=60
     )
     assert summary.state == "completed"
@@ -138,7 +138,7 @@ def test_a_plan_waits_for_the_lock(mirror: Mirror, other: ExitStack) -> None:
 def test_the_run_begins_when_the_waiting_is_over(mirror: Mirror, other: ExitStack) -> None:
     """What is due is seen from then on, and not from when somebody began to wait."""
     began = time.time()
-    record.sync(
+    lifecycle.sync(
         mirror.config, (), sequence.sync, trigger="test", reporter=Releasing(other), wait=60
     )
     started = mirror.query("SELECT max(started_at) AS at FROM runs")[0]["at"]

@@ -15,7 +15,7 @@ import pytest
 
 from pypimirror.serve import connections
 from pypimirror.serve.connections import Connections, places
-from pypimirror.system.kernel import allow_descriptors
+from pypimirror.system.machine import allow_descriptors
 from tests.serve.test_server import BIG, Server, big_root, serving  # noqa: F401
 
 #: Few descriptors, of which a shell gives fewer yet.

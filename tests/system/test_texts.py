@@ -8,7 +8,7 @@ import pytest
 
 from pypimirror.bandersnatch.translate import translate
 from pypimirror.config.settings import ConfigError, load
-from pypimirror.pipeline.preview import apply
+from pypimirror.pipeline.preview import execute_plan
 from pypimirror.select.selection import Selection
 from pypimirror.system import texts
 
@@ -48,7 +48,7 @@ def test_configurations_and_plans_are_read_as_windows_writes_them(
     plan = tmp_path / "plan.json"
     empty = '"fetch":[],"publish":[],"withdraw":[],"remove":[]'
     plan.write_bytes(f'{{"version":1,"projects":["six"],{empty}}}'.encode(encoding))
-    assert apply.read(plan).projects == ["six"]
+    assert execute_plan.read(plan).projects == ["six"]
     (tmp_path / "tree" / "simple").mkdir(parents=True)
     conf = tmp_path / "bandersnatch.conf"
     conf.write_bytes(f"[mirror]\ndirectory = {tmp_path / 'tree'}\n".encode(encoding))

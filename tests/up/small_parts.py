@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pypimirror.config.settings import Config
-from pypimirror.up import machine
-from pypimirror.up.machine import Machine
+from pypimirror.up import everything
+from pypimirror.up.everything import Machine
 from pypimirror.up.parts import Part, Parts
 from pypimirror.up.supervisor import GaveUpError
 
@@ -66,7 +66,7 @@ def main() -> int:
         deploy=part(directory, "", "deploy"),
         worker=made["worker"],
     )
-    machine.RUNS_GONE, machine.STOPPED["worker"], machine.ALL_GONE = 0.2, 0.4, 0.6
+    everything.RUNS_GONE, everything.STOPPED["worker"], everything.ALL_GONE = 0.2, 0.4, 0.6
     config = Config.model_validate({"mirror": {"directory": directory / "mirror"}})
     running = Machine(parts, config)
     try:

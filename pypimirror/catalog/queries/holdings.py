@@ -1,8 +1,8 @@
 """What the catalog says is on disk, all of it, for those who only see whether it was touched.
 
-Through SQLite's driver, as `pypimirror.catalog.queries.rest`, and for the same reason. Where
-anything is under way, such as a page that is to be rendered or bytes that are not proven, nothing
-is said: a whole verification knows what to make of it.
+Through SQLite's driver, as `pypimirror.catalog.queries.idle_snapshot`, and for the same reason.
+Where anything is under way, such as a page that is to be rendered or bytes that are not proven,
+nothing is said: a whole verification knows what to make of it.
 """
 
 from __future__ import annotations

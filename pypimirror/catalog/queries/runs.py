@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from pypimirror import __version__
 from pypimirror.catalog import holder
-from pypimirror.catalog.queries import rest
+from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.schema import failures, runs, stages
 from pypimirror.catalog.states import CANCELLED as CANCELLED
@@ -48,7 +48,7 @@ def start(
     retry_of: str | None = None,
 ) -> tuple[int, str]:
     """Record a run that began at `now`; return its id and its name, which sorts by time."""
-    name = rest.name_of_run(now)
+    name = idle_snapshot.name_of_run(now)
     here = holder.this_machine()
     values = {
         "name": name,

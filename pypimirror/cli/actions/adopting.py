@@ -10,12 +10,12 @@ from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import Translation
 from pypimirror.catalog.queries import runs
 from pypimirror.cli.actions.initialise import write
-from pypimirror.cli.shown import show
-from pypimirror.cli.shown.amounts import amount
-from pypimirror.cli.shown.output import out, print_json
-from pypimirror.cli.shown.progress import TerminalReporter
+from pypimirror.cli.display import show
+from pypimirror.cli.display.amounts import amount
+from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError
-from pypimirror.pipeline import record, sequence
+from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.download import adopt
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
@@ -68,7 +68,9 @@ def run(config: Config, *, quiet: bool) -> Summary:
         adopt.adopt(current, sequence.sync)
 
     with TerminalReporter(quiet) as reporter:
-        return record.sync(config, (), work, command="adopt", trigger="inline", reporter=reporter)
+        return lifecycle.sync(
+            config, (), work, command="adopt", trigger="inline", reporter=reporter
+        )
 
 
 def show_result(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pypimirror.cli.api import prefect_api
+from pypimirror.cli.display.output import escape, out, print_json
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.shown.output import escape, out, print_json
 from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
 from pypimirror.doctor.examine import examine
 from pypimirror.doctor.finding import Finding, State, failed, ok

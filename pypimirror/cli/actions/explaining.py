@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pypimirror.cli.shown import table
-from pypimirror.cli.shown.amounts import when
-from pypimirror.cli.shown.output import out, print_json
-from pypimirror.cli.shown.table import Column
+from pypimirror.cli.display import table
+from pypimirror.cli.display.amounts import when
+from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.display.table import Column
 from pypimirror.config.settings import Config
 from pypimirror.pipeline.preview import explain as stage
 from pypimirror.pipeline.preview.explain import Explanation, FileExplanation

@@ -13,13 +13,13 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.queries import files, leaving, projects, runs, totals
+from pypimirror.catalog.queries import files, projects, runs, totals, withdrawals
 from pypimirror.catalog.states import DENIED, word
-from pypimirror.cli.shown import proofs, show, table
-from pypimirror.cli.shown import totals as stages
-from pypimirror.cli.shown.amounts import amount, when
-from pypimirror.cli.shown.output import escape, out, print_json
-from pypimirror.cli.shown.table import Column
+from pypimirror.cli.display import proofs, show, table
+from pypimirror.cli.display import totals as stages
+from pypimirror.cli.display.amounts import amount, when
+from pypimirror.cli.display.output import escape, out, print_json
+from pypimirror.cli.display.table import Column
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
@@ -65,7 +65,9 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
             "projects": totals.held(connection).projects,
             "files": counted,
             "bytes": size,
-            "kept": dict(zip(("files", "projects"), leaving.count_kept(connection), strict=True)),
+            "kept": dict(
+                zip(("files", "projects"), withdrawals.count_kept(connection), strict=True)
+            ),
             "released": files.count_released(connection),
             "last_run": show.run_document(last[0]) if last else None,
         }

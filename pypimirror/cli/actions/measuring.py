@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pypimirror.cli.shown.output import print_json
+from pypimirror.cli.display.output import print_json
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.metrics import exposition

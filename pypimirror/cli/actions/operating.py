@@ -8,13 +8,13 @@ import logging
 import sys
 from pathlib import Path
 
+from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
-from pypimirror.cli.shown.output import out, print_json
 from pypimirror.config.settings import DEFAULT_FILE, Config
 from pypimirror.domain.addresses import without_login
 from pypimirror.storage import lock
 from pypimirror.system.project import project_directory
-from pypimirror.up.machine import Machine
+from pypimirror.up.everything import Machine
 from pypimirror.up.parts import LIMIT, UP_LOCK, Parts, plan, prepare
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from pypimirror.catalog.queries import runs
-from pypimirror.cli.shown import table
-from pypimirror.cli.shown.amounts import amount, when
-from pypimirror.cli.shown.output import out, print_json
-from pypimirror.cli.shown.table import Column
+from pypimirror.cli.display import table
+from pypimirror.cli.display.amounts import amount, when
+from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.display.table import Column
 from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Reason
-from pypimirror.pipeline.record import open_mirror
+from pypimirror.pipeline.lifecycle import open_mirror
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.pipeline.verify.quarantine import Entry
 from pypimirror.storage.tree import Tree

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypimirror.cli.actions import history, syncing, verifying
-from pypimirror.cli.shown.output import out, print_json
+from pypimirror.cli.display.output import out, print_json
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.pipeline import retry
-from pypimirror.pipeline.audit import recheck
+from pypimirror.pipeline.audit import audit
 from pypimirror.pipeline.summary import Summary
 
 
@@ -25,7 +25,7 @@ def run(
     """Do again what is left of a run, and print how that ended."""
     with history.open_catalog(config) as catalog, catalog.read() as connection:
         row = retry.find_run(connection, name)
-        options = recheck.again(connection, row) if row and row.command == "verify" else None
+        options = audit.again(connection, row) if row and row.command == "verify" else None
     if row is None:
         result = Summary.of_nothing("sync", "Nothing to retry: no run has left anything undone")
     elif options is not None:

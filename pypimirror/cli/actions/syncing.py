@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pypimirror.cli.api import prefect_api
-from pypimirror.cli.shown import show as rendering
-from pypimirror.cli.shown.amounts import amount
-from pypimirror.cli.shown.output import out, print_json
-from pypimirror.cli.shown.progress import TerminalReporter
+from pypimirror.cli.display import show as rendering
+from pypimirror.cli.display.amounts import amount
+from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.config.settings import DEFAULT_FILE, Config, seconds
-from pypimirror.pipeline import record, sequence
+from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system import interrupts
@@ -47,7 +47,7 @@ def run(
     if plan is not None:
         projects, work = _planned(plan)
     with TerminalReporter(quiet) as reporter:
-        return record.sync(
+        return lifecycle.sync(
             config,
             projects,
             work,
@@ -60,10 +60,10 @@ def run(
 
 def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
     """Return what carries out a plan, and the projects that it is about."""
-    from pypimirror.pipeline.preview import apply
+    from pypimirror.pipeline.preview import execute_plan
 
-    planned = apply.read(file)
-    return planned.projects, lambda run: apply.apply(run, planned)
+    planned = execute_plan.read(file)
+    return planned.projects, lambda run: execute_plan.apply(run, planned)
 
 
 def _run_flow(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pypimirror.cli.actions.history import check_there
-from pypimirror.cli.shown import show
-from pypimirror.cli.shown.output import print_json
-from pypimirror.cli.shown.progress import TerminalReporter
+from pypimirror.cli.display import show
+from pypimirror.cli.display.output import print_json
+from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.config.settings import Config, seconds
-from pypimirror.pipeline import record, sequence
-from pypimirror.pipeline.audit.recheck import Options, recheck
+from pypimirror.pipeline import lifecycle, sequence
+from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system.memory import relax_collector
@@ -37,11 +37,11 @@ def run(
     check_there(config)
 
     def work(current: Run) -> None:
-        recheck(current, options, sequence.repair)
+        audit(current, options, sequence.repair)
 
     relax_collector()
     with TerminalReporter(quiet) as reporter:
-        return record.sync(
+        return lifecycle.sync(
             config,
             (),
             work,

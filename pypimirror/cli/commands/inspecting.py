@@ -12,8 +12,8 @@ import typer
 
 from pypimirror.cli import completion
 from pypimirror.cli.app import app, runs_app
+from pypimirror.cli.display.output import set_up_logging
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
-from pypimirror.cli.shown.output import set_up_logging
 from pypimirror.config.settings import DEFAULT_FILE, load
 from pypimirror.domain.model import Stage
 

@@ -13,6 +13,8 @@ import typer
 
 from pypimirror.cli import completion
 from pypimirror.cli.app import app
+from pypimirror.cli.display.hints import command
+from pypimirror.cli.display.output import out, print_json, set_up_logging
 from pypimirror.cli.errors import Exit, of_result
 from pypimirror.cli.options import (
     ConfigOption,
@@ -22,8 +24,6 @@ from pypimirror.cli.options import (
     VerboseOption,
     WaitOption,
 )
-from pypimirror.cli.shown.hints import command
-from pypimirror.cli.shown.output import out, print_json, set_up_logging
 from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
 
 

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from pypimirror.cli.app import app
+from pypimirror.cli.display.output import set_up_logging
 from pypimirror.cli.options import ConfigOption, JsonOption, QuietOption, VerboseOption
-from pypimirror.cli.shown.output import set_up_logging
 from pypimirror.config.settings import DEFAULT_FILE, load
 
 

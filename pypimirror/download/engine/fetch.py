@@ -23,7 +23,7 @@ from pypimirror.download.failure import Again, FetchError
 from pypimirror.download.files.transfer import FileTransfer
 from pypimirror.download.http.client import Client
 from pypimirror.download.http.hosts import is_local, parse_url
-from pypimirror.download.pages import fetch_list, fetch_page
+from pypimirror.download.page_answers import fetch_list, fetch_page
 from pypimirror.download.protocol import (
     FetchFile,
     FetchLinks,

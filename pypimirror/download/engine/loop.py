@@ -18,7 +18,7 @@ from gevent.event import Event
 
 from pypimirror.download.engine.fetch import Fetcher
 from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
-from pypimirror.system.kernel import allow_descriptors
+from pypimirror.system.machine import allow_descriptors
 from pypimirror.system.memory import relax_collector
 
 CHUNK = 1 << 18  #: bytes

@@ -15,7 +15,7 @@ from sqlalchemy import Row
 
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import State
-from pypimirror.pipeline.publish import presence, root, sightings
+from pypimirror.pipeline.publish import fingerprints, presence, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
 from pypimirror.storage import generation
@@ -72,4 +72,4 @@ def _look_at_pages(run: Run) -> int:
 
 
 def _is_other(run: Run, row: Row[Any]) -> bool:
-    return not row.dirty and sightings.stamp_of_page(run, row.name) != row.page_stamp
+    return not row.dirty and fingerprints.stamp_of_page(run, row.name) != row.page_stamp

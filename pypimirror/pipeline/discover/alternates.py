@@ -19,7 +19,7 @@ from sqlalchemy import Row
 
 from pypimirror.domain.model import File
 from pypimirror.download.protocol import FetchPage, PageResult
-from pypimirror.pipeline.discover import pages
+from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run, further_places
 
@@ -40,12 +40,12 @@ def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
         for name, url in further_places(upstream):
             due = [answer.row for answer in waiting.values() if answer.position == position]
             jobs = (
-                pages.page_job(
+                project_pages.page_job(
                     row.id, upstream, (name, url), row.name, listings.of_row(run, upstream, row)
                 )
                 for row in due
             )
-            for result in pages.ask(run, jobs):
+            for result in project_pages.ask(run, jobs):
                 if result.page is not None:
                     yield _taken(run, waiting.pop(result.id), result, name)
     yield from waiting.values()
@@ -77,7 +77,8 @@ def offers(
                     rows[row.project].append(row)
             if rows:
                 jobs = (
-                    pages.page_job(n, upstream, (place, url), name) for n, name in enumerate(rows)
+                    project_pages.page_job(n, upstream, (place, url), name)
+                    for n, name in enumerate(rows)
                 )
                 yield place, list(_offered(run, jobs, list(rows.values())))
 
@@ -85,7 +86,7 @@ def offers(
 def _offered(
     run: Run, jobs: Iterable[FetchPage], rows: list[list[Row[Any]]]
 ) -> Iterator[tuple[int, File]]:
-    for result in pages.ask(run, jobs):
+    for result in project_pages.ask(run, jobs):
         if result.page is not None:
             offered = {file.filename: file for file in result.page.files}
             for row in rows[result.id]:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog.queries import doubts, files, leaving, projects, runs
+from pypimirror.catalog.queries import doubts, files, projects, runs, withdrawals
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import (
@@ -28,13 +28,20 @@ from pypimirror.domain.model import (
     Stage,
 )
 from pypimirror.download.protocol import FetchPage
-from pypimirror.pipeline import backoff, retry, standing
-from pypimirror.pipeline.discover import acceptance, alternates, metadata, pages, seen, sources
+from pypimirror.pipeline import backlog, backoff, retry
+from pypimirror.pipeline.discover import (
+    alternates,
+    cross_checks,
+    metadata,
+    project_pages,
+    proof_policy,
+    seen,
+)
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions import keep, losses, replacing
 from pypimirror.pipeline.discover.decisions.decide import Decision, Terms, decide, to_json
 from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
-from pypimirror.pipeline.discover.links import elsewhere
+from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
 from pypimirror.pipeline.run import Run
 
@@ -55,9 +62,9 @@ def look_for_changes(run: Run) -> None:
     if run.retry is not None and not run.retry.whole:
         retry.mark(run, run.retry)
         return
-    acceptance.apply(run)
+    proof_policy.apply(run)
     if run.names is None:
-        standing.wake(run)
+        backlog.wake(run)
         lists.drop_deselected(run)
     if run.names is None and run.selection.needs_list:
         lists.compare(run)
@@ -151,7 +158,7 @@ def _ask(
     by_id = {row.id: (row, position) for row, position in asked}
     jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
     failed = []
-    for result in pages.ask(run, jobs):
+    for result in project_pages.ask(run, jobs):
         answer = Answer(*by_id[result.id], result)
         if result.problem is None or result.problem.reason is Reason.MISSING:
             yield answer
@@ -173,7 +180,9 @@ def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> Fetc
         row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
     )
     candidates = listings.of_row(run, upstream, row)
-    job = pages.page_job(row.id, upstream, (upstream.name, upstream.url), row.name, candidates)
+    job = project_pages.page_job(
+        row.id, upstream, (upstream.name, upstream.url), row.name, candidates
+    )
     is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
     if not same or is_over or is_doubtful:
         return job
@@ -212,7 +221,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         page, belied[i] = believed(page, held[i])
         changed[i] = position, page
     known = metadata.of_answers(run, read, changed)
-    pooled = sources.pool(run, changed)
+    pooled = cross_checks.pool(run, changed)
     with run.catalog.write() as connection:
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
@@ -301,7 +310,7 @@ def _read_page(
     """Decide on a page, of one of the upstream's places; return that and the new columns."""
     about = known.files if known is not None else {}
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
-    selected = pages.limited(page, choice.selected, upstream.newest)
+    selected = project_pages.limited(page, choice.selected, upstream.newest)
     before = metadata.before(row.facts, held, about)
     lost = losses.of_page(run, page, held, selected, before)
     unwanted = keep.unwanted(run, row.name, page.files, held, before)
@@ -314,8 +323,8 @@ def _read_page(
             is_in if file.filename not in waits else _is_in(held.get(file.filename))
             for file, is_in in zip(page.files, selected, strict=True)
         ]
-    locations = pages.locations(page) if run.config.mirror.layout == "pypi" else {}
-    links = elsewhere.links(run, upstream, place, page, selected, held)
+    locations = project_pages.locations(page) if run.config.mirror.layout == "pypi" else {}
+    links = upstream_links.links(run, upstream, place, page, selected, held)
     decision = decide(page, held, selected, locations, pooled, terms, links, lost, unwanted)
     if known is not None:
         decision.refused.extend(known.refused)
@@ -328,7 +337,7 @@ def _read_page(
         "api_version": ".".join(map(str, page.api_version)),
         "status": None if active else page.status.value,
         "status_reason": page.status_reason,
-        "versions": to_json(pages.versions(page, selected)),
+        "versions": to_json(project_pages.versions(page, selected)),
         "extra": to_json(page.extra),
         "selection": run.selection.digest,
         "choice_until": choice.until,
@@ -355,10 +364,10 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
     files.change(connection, (row for d in decisions.values() for row in d.changed))
     anew = (i for d in decisions.values() for i in d.anew)
     files.change(connection, ({"id": i, **backoff.CLEAN} for i in anew))
-    leaving.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
+    withdrawals.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
     for cause in Cause:
         ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]
-        leaving.set_gone(connection, ids, cause)
+        withdrawals.set_gone(connection, ids, cause)
     targets = {target for d in decisions.values() for target in d.moved}
     for target in targets:
         moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]

@@ -26,7 +26,7 @@ import msgspec
 from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
-from pypimirror.pipeline.discover import pages
+from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions.held import HeldFile
 from pypimirror.pipeline.run import Run
@@ -98,7 +98,7 @@ def of_answers(
         if row.id in changed:
             _, page = changed[row.id]
             remote = place or run.config.upstream[position].name
-            where = pages.locations(page) if by_hash else {}
+            where = project_pages.locations(page) if by_hash else {}
             offers.append(Offer(row.id, row.facts, remote, page, where))
     return read(run, offers)
 

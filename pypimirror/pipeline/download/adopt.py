@@ -19,7 +19,7 @@ from sqlalchemy import Row
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import DUE, State
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline.audit import foreign
+from pypimirror.pipeline.audit import unknown_files
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Observed, Run
 from pypimirror.pipeline.verify.quarantine import set_aside
@@ -36,7 +36,7 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
     run.fetches = False
     sync(run)
     if not run.unreachable:
-        run.failed(Stage.VERIFY, foreign.find(run, unheld=False))
+        run.failed(Stage.VERIFY, unknown_files.find(run, unheld=False))
 
 
 def take_over(run: Run, ids: Sequence[int]) -> None:

@@ -24,7 +24,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.files.resume import WORTH_A_NOTE
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.pipeline import backoff
-from pypimirror.pipeline.download import adopt, whereabouts
+from pypimirror.pipeline.download import adopt, candidates
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import presence
 from pypimirror.pipeline.run import Observed, Run, StoppedError
@@ -65,7 +65,7 @@ def download(run: Run, ids: Sequence[int]) -> None:
         return
     failed: dict[int, FileResult] = {}
     try:
-        _fetch(run, due, (whereabouts.first(run, row) for row in due.values()), failed)
+        _fetch(run, due, (candidates.first(run, row) for row in due.values()), failed)
         _try_elsewhere(run, due, failed)
     finally:
         run.room.settle(due)
@@ -114,7 +114,7 @@ def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> se
 
 def _try_elsewhere(run: Run, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]) -> None:
     """Try the further places of what has failed, until each was fetched or has none left."""
-    for place, jobs in whereabouts.further(run, due, failed):
+    for place, jobs in candidates.further(run, due, failed):
         before = dict(failed)
         run.reporter.note("info", f"trying {len(jobs)} files at {place}")
         for retried in jobs:

@@ -25,11 +25,11 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.download.protocol import PageResult
-from pypimirror.pipeline.discover import metadata, pages
+from pypimirror.pipeline.discover import metadata, project_pages
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.discover.decisions.decide import no_link
 from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
-from pypimirror.pipeline.discover.links import elsewhere
+from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.run import Run, StoppedError
@@ -160,7 +160,7 @@ def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[An
         raise StoppedError(known.failed)
     verdicts = run.selection.explain(project, page.files, run.now, known.files)
     upstream = next(u for u in run.config.upstream if u.name == owner)
-    kept = pages.limited(page, [v.selected for v in verdicts], upstream.newest)
+    kept = project_pages.limited(page, [v.selected for v in verdicts], upstream.newest)
     fact = f"not among the newest {upstream.newest} linked files"
     beyond = Verdict(False, "upstream.newest", fact)
     linked = _linked(run, upstream, page, kept, files_known)
@@ -221,7 +221,7 @@ def _linked(
     known: Mapping[str, HeldFile],
 ) -> dict[str, Verdict]:
     """Return why pages only lead to files at the upstream, or may not, by name."""
-    links = elsewhere.links(run, upstream, "", page, kept, known)
+    links = upstream_links.links(run, upstream, "", page, kept, known)
     asked = run.selection.linked(ProjectName(page.project), page.files) if links else []
     found = {}
     for file, verdict in zip(page.files, asked, strict=False):
@@ -277,12 +277,14 @@ def _ask(run: Run, upstream: UpstreamSection, project: ProjectName) -> PageResul
     known = next((row.page_at for row in rows if row.upstream == upstream.name), None)
     place = upstream.name, upstream.url
     usual = listings.candidates(upstream, project, known, None)
-    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, usual)])
+    (result,) = project_pages.ask(run, [project_pages.page_job(0, upstream, place, project, usual)])
     if result.problem is None or result.problem.reason is not Reason.MISSING:
         return result
     listed = misses.listed_at(run, upstream, project)
     if listed is None:
         return result
     further = listings.candidates(upstream, project, known, listed)
-    (result,) = pages.ask(run, [pages.page_job(0, upstream, place, project, further)])
+    (result,) = project_pages.ask(
+        run, [project_pages.page_job(0, upstream, place, project, further)]
+    )
     return result

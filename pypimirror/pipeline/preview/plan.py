@@ -24,10 +24,10 @@ from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline import ownership, sequence, standing, waiting
+from pypimirror.pipeline import backlog, ownership, sequence, waiting
 from pypimirror.pipeline.discover import discover
+from pypimirror.pipeline.lifecycle import check_names
 from pypimirror.pipeline.publish import contents, withdraw
-from pypimirror.pipeline.record import check_names
 from pypimirror.pipeline.reporter import LogReporter, Reporter
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.selection import Selection
@@ -192,7 +192,7 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
 def _add_removals(run: _Rehearsal, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
-        run.kept.extend(itertools.chain(*standing.told(run, connection).values()))
+        run.kept.extend(itertools.chain(*backlog.told(run, connection).values()))
         if contents.is_another_form(run, connection):
             listed = entries.root_entries(connection, with_gone=False)
             _add_pages(found, (entry.name for entry in listed))

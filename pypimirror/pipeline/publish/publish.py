@@ -14,11 +14,11 @@ import msgspec
 from sqlalchemy import Row
 
 from pypimirror.catalog import damage, schema
-from pypimirror.catalog.queries import entries, files, leaving, projects, totals
+from pypimirror.catalog.queries import entries, files, projects, totals, withdrawals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.discover.lists import listings
-from pypimirror.pipeline.publish import contents, presence, removing, root, sightings, withdraw
+from pypimirror.pipeline.publish import contents, fingerprints, presence, removing, root, withdraw
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.storage.tree import page_paths
@@ -34,7 +34,7 @@ def publish(run: Run, ids: Sequence[int]) -> None:
     upstream's new serial it would once say what the upstream does not say any more.
     """
     with run.catalog.read() as connection:
-        waiting = leaving.projects_with_leaving(connection, ids)
+        waiting = withdrawals.projects_with_leaving(connection, ids)
     render_pages(run, [number for number in ids if number not in waiting])
 
 
@@ -112,7 +112,7 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
     seen = {
-        row.id: sightings.written(run, row.name, [text for _, text in forms[row.id]])
+        row.id: fingerprints.written(run, row.name, [text for _, text in forms[row.id]])
         for row in rows
     }
     _commit(run, rows, serials, seen, held, replaced)
@@ -156,7 +156,7 @@ def _commit(
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
         if any(row.gone is not None and _relist(row, serials[row.id]) for row in rows):
             # It is to be listed anew in any case, until its page is removed: say that it is now.
-            projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
+            projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
 
 
 def _relist(row: Row[Any], serial: int) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
             return True
     with run.catalog.write() as connection:
         projects.redo_pages(connection)
-        projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
+        projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
     _render_dirty(run, with_gone=True)
     if not root.publish(run, with_gone=True):
         return False

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from pypimirror.catalog.queries import entries, projects
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline.publish import contents, sightings
+from pypimirror.pipeline.publish import contents, fingerprints
 from pypimirror.pipeline.run import Run
 from pypimirror.render import amend, rendering
 from pypimirror.render.pages import RootEntry
@@ -35,7 +35,7 @@ _MOST = projects.CHUNK
 
 def is_stale(connection: Connection, *, with_gone: bool) -> bool:
     """Whether the root index may say something else than it should."""
-    is_whole = projects.get_mark(connection, sightings.ROOT_MARK) == ""
+    is_whole = projects.get_mark(connection, fingerprints.ROOT_MARK) == ""
     return not is_whole or entries.is_to_relist(connection, with_gone=with_gone)
 
 
@@ -64,9 +64,9 @@ def publish(run: Run, *, with_gone: bool) -> bool:
         return False
     with run.catalog.write() as connection:
         entries.relisted(connection)
-        projects.set_mark(connection, sightings.ROOT_MARK, "")
-        seen = sightings.root_seen(run, sha256.digest())
-        projects.set_mark(connection, sightings.ROOT_SEEN, seen)
+        projects.set_mark(connection, fingerprints.ROOT_MARK, "")
+        seen = fingerprints.root_seen(run, sha256.digest())
+        projects.set_mark(connection, fingerprints.ROOT_SEEN, seen)
     run.count(pages_written=written)
     return True
 
@@ -74,7 +74,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
 def expire(run: Run) -> None:
     """Have the whole root index rendered again, whether or not a page has changed."""
     with run.catalog.write() as connection:
-        projects.set_mark(connection, sightings.ROOT_MARK, sightings.STALE)
+        projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
 
 
 def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:
@@ -89,10 +89,10 @@ def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:
 
 def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | None:
     """Return the forms of the last root index, amended; None where that is not to be done."""
-    if projects.get_mark(connection, sightings.ROOT_MARK) != "":
+    if projects.get_mark(connection, fingerprints.ROOT_MARK) != "":
         return None
     rows = entries.to_relist(connection, _MOST + 1)
-    last = sightings.last_root(run, connection) if len(rows) <= _MOST else None
+    last = fingerprints.last_root(run, connection) if len(rows) <= _MOST else None
     if last is None:
         return None
     changes = {

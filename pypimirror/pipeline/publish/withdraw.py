@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from pypimirror.catalog.queries import doubts, files, leaving, projects, totals
+from pypimirror.catalog.queries import doubts, files, projects, totals, withdrawals
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.discover.decisions import losses
@@ -49,7 +49,7 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
         for rows in all_leaving(run):
             _withdraw(run, rows if as_if_complete else _without_waiting(run, rows))
         with run.catalog.write() as connection:
-            leaving.let_go(connection, run.now)
+            withdrawals.let_go(connection, run.now)
     return refusal
 
 
@@ -64,7 +64,7 @@ def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:
     last = 0
     while True:
         with run.catalog.read() as connection:
-            rows = leaving.next_leaving(connection, last)
+            rows = withdrawals.next_leaving(connection, last)
         if not rows:
             return
         yield rows
@@ -77,7 +77,7 @@ def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
     last = (0.0, 0)
     while True:
         with run.catalog.read() as connection:
-            rows = leaving.next_expired(connection, before, last)
+            rows = withdrawals.next_expired(connection, before, last)
         if not rows:
             return
         yield rows
@@ -107,8 +107,8 @@ def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
         awaited = [{"id": row.id} for row in listed if row.linked and row.state in DUE]
         files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
-        leaving.forget(connection, (row.id for row in rows if row.id not in kept))
-        leaving.mark_kept(connection, [row.id for row in kept_back], run.now)
+        withdrawals.forget(connection, (row.id for row in rows if row.id not in kept))
+        withdrawals.mark_kept(connection, [row.id for row in kept_back], run.now)
         projects.touch(connection, {row.project_id for row in (*listed, *kept_back)})
     run.count(files_withdrawn=len(listed))
 
@@ -125,7 +125,7 @@ def guard(run: Run) -> Problem | None:
     in a small mirror it may be a third of everything. But when nothing at all would be left, the
     address is wrong more often than the mirror is.
     """
-    loss = _loss(run, leaving.LOSSES)
+    loss = _loss(run, withdrawals.LOSSES)
     if loss is None:
         return None
     return Problem(
@@ -169,11 +169,11 @@ def _loss(run: Run, causes: Collection[Cause]) -> _Loss | None:
     number = found = 0
     most: list[tuple[str, int]] = []
     with run.catalog.read() as connection:
-        for name, dropped in leaving.dropped(connection, causes):
+        for name, dropped in withdrawals.dropped(connection, causes):
             number, found = number + dropped, found + 1
             most = sorted([*most, (name, dropped)], key=lambda each: -each[1])[:_EXAMPLES]
         on_pages = totals.held(connection)
-        withheld = leaving.count_withheld(connection)
+        withheld = withdrawals.count_withheld(connection)
     held = on_pages.files + on_pages.linked + withheld
     by_count = number > limits.max_count
     by_share = number > limits.max_share * held
@@ -194,7 +194,7 @@ def _is_everything(run: Run, number: int, held: int) -> bool:
     if number < held:
         return False
     with run.catalog.read() as connection:
-        return not leaving.any_stays(connection)
+        return not withdrawals.any_stays(connection)
 
 
 def remove_expired(run: Run) -> None:

@@ -19,7 +19,7 @@ from pypimirror.catalog.queries import files, projects
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.pipeline import backoff
-from pypimirror.pipeline.download import whereabouts
+from pypimirror.pipeline.download import candidates
 from pypimirror.pipeline.download.download import Lines
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run, StoppedError
@@ -84,7 +84,7 @@ def let_go(run: Run, row: Row[Any]) -> None:
 def _job(run: Run, row: Row[Any]) -> FetchFile:
     return FetchFile(
         id=row.id,
-        remote=whereabouts.place_of(run, row, row.provenance),
+        remote=candidates.place_of(run, row, row.provenance),
         urls=(row.provenance,),
         path=str(_staged(run, row)),
         digests={},

@@ -14,7 +14,7 @@ import pytest
 from pypimirror.domain.model import Reason
 from pypimirror.system import regular
 from tests.mirror import Mirror, offer, reasons
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
 from tests.system.test_regular import THINGS
@@ -162,7 +162,7 @@ def test_an_error_that_is_not_of_the_file_takes_nothing_off_its_page(
     with monkeypatch.context() as context:
         context.setattr(regular, "open_file", away)
         context.setattr(
-            "pypimirror.pipeline.publish.sightings.differing", lambda *_, **__: iter(())
+            "pypimirror.pipeline.publish.fingerprints.differing", lambda *_, **__: iter(())
         )
         found = verify(mirror, repair=True)
     assert {f.reason for f in found.failures} == {Reason.DISK}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit.recheck import Options, recheck
+from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.download.adopt import adopt
 from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, attest, offer, offer_sdist, reasons
@@ -463,7 +463,7 @@ def test_pages_are_compared_and_mended_and_nothing_is_hashed(
     counts: dict[str, int] = {}
 
     def work(run: Run) -> None:
-        recheck(run, Options(repair=True), sequence.repair)
+        audit(run, Options(repair=True), sequence.repair)
         counts.update(run.counts)
 
     assert mirror.sync(work=work).state == "completed"

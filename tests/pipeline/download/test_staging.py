@@ -20,7 +20,7 @@ from pypimirror.storage.tree import Tree
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, reasons
-from tests.pipeline.audit.test_recheck import empty, flip, lengthen, shorten
+from tests.pipeline.audit.test_audit import empty, flip, lengthen, shorten
 from tests.sampling import sample
 from tests.simulator import Simulator, Truncate
 from tests.system.test_regular import THINGS

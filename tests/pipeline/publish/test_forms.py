@@ -11,7 +11,7 @@ import pytest
 from pypimirror.config.settings import ConfigError, parse
 from pypimirror.domain.model import Reason
 from tests.mirror import Mirror, offer
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.simulator import Simulator
 
 

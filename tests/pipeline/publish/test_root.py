@@ -22,7 +22,7 @@ from pypimirror.pipeline.summary import Summary
 from pypimirror.render import amend
 from pypimirror.system.project import project_directory
 from tests.mirror import Mirror, offer
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.simulator import IndexFile, Simulator
 
 

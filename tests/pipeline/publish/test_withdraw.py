@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Row
 
-from pypimirror.catalog.queries import files, leaving, projects
+from pypimirror.catalog.queries import files, projects, withdrawals
 from pypimirror.pipeline.publish import withdraw
 from tests.mirror import Mirror, offer
 from tests.simulator import IndexFile, Simulator
@@ -24,7 +24,7 @@ def held(
     found = [file for n in range(7) for file in offer(simulator, f"p{n}", "1.0", "1.1", "1.2")]
     mirror.sync()
     mirror.configure(delete={"max_share": 1.0})
-    for module in (files, leaving, projects):
+    for module in (files, withdrawals, projects):
         monkeypatch.setattr(module, "CHUNK", 2)
     return found
 

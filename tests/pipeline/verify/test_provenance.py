@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.states import LONGEST_WAIT
-from pypimirror.pipeline.audit import foreign
+from pypimirror.pipeline.audit import unknown_files
 from pypimirror.verify import attestations
 from tests.corpus.build import make_provenance, make_wheel
 from tests.mirror import Mirror, attest, offer, reasons
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.pipeline.test_backoff import later
 from tests.simulator import IndexFile, Simulator
 
@@ -208,7 +208,7 @@ def test_a_stranger_by_the_name_of_attestations_is_one(mirror: Mirror, wheel: In
 def strangers(mirror: Mirror) -> list[str]:
     """Files in the mirror root that the catalog does not know."""
     found: list[str] = []
-    mirror.sync(work=lambda run: found.extend(problem.file for problem in foreign.find(run)))
+    mirror.sync(work=lambda run: found.extend(problem.file for problem in unknown_files.find(run)))
     return found
 
 

@@ -18,7 +18,7 @@ from pypimirror.pipeline.verify import quarantine
 from pypimirror.storage.tree import Tree
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, reasons
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.pipeline.verify.test_quarantine import release
 from tests.sampling import sample
 from tests.simulator import Simulator

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from pypimirror.catalog.queries import files, leaving, projects
+from pypimirror.catalog.queries import files, projects, withdrawals
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.pipeline.discover.decisions.held import HeldFile
@@ -41,9 +41,9 @@ def follow(run: Run) -> None:
             return
     with run.catalog.write() as connection:
         if keep:
-            leaving.keep_back(connection)
+            withdrawals.keep_back(connection)
         else:
-            leaving.look_at_kept(connection)
+            withdrawals.look_at_kept(connection)
         projects.set_mark(connection, _MARK, "" if keep else None)
 
 
@@ -82,7 +82,7 @@ def deleted(run: Run, connection: Connection, rows: Iterable[Row[Any]]) -> None:
     gone = [row.id for row in rows if row.id not in ids]
     projects.set_gone(connection, gone, Cause.UPSTREAM)
     if keep:
-        leaving.keep_back(connection, gone)
+        withdrawals.keep_back(connection, gone)
     _still_kept(run, connection, known)
 
 
@@ -95,7 +95,7 @@ def _still_kept(run: Run, connection: Connection, rows: Collection[Row[Any]]) ->
     for row in rows:
         left_out = unwanted(run, row.name, (), held[row.id], {})
         out += [held[row.id][name].id for name in left_out]
-    leaving.set_gone(connection, out, Cause.SELECTION)
+    withdrawals.set_gone(connection, out, Cause.SELECTION)
     same = {"look": False, "checked_at": run.now, "selection": run.selection.digest}
     projects.change(connection, [{"id": row.id, **same} for row in rows])
 

@@ -15,7 +15,7 @@ from pypimirror.domain.addresses import NONE
 from pypimirror.domain.model import ProjectList, ReadError
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
-from pypimirror.pipeline.discover.links import linkpages
+from pypimirror.pipeline.discover.links import link_index
 from pypimirror.pipeline.discover.lists import trust
 from pypimirror.pipeline.run import Run, further_places, remotes
 from pypimirror.system import regular
@@ -46,7 +46,7 @@ def _fetch_from(
 ) -> tuple[ListResult, ProjectList | None]:
     """Ask for the list at one of an upstream's places, given by name and address."""
     if upstream.kind == "links":
-        return linkpages.listing(run, upstream, place)
+        return link_index.listing(run, upstream, place)
     if not upstream.has_list:
         return ListResult(0), None
     name, url = place

@@ -22,7 +22,7 @@ from pypimirror.catalog.states import State
 from pypimirror.domain.model import Reason
 from tests.corpus.build import make_sdist
 from tests.mirror import Mirror, reasons
-from tests.pipeline.audit.test_recheck import verify
+from tests.pipeline.audit.test_audit import verify
 from tests.simulator import IndexFile, Simulator
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pypimirror.config.settings import load
 from pypimirror.domain.model import File, ProjectPage, Reason
-from pypimirror.pipeline.discover.pages import limited
+from pypimirror.pipeline.discover.project_pages import limited
 from tests.corpus.build import make_sdist, make_wheel
 from tests.links import LinkMirror, Made, host_of, page, put, with_digest
 from tests.mirror import reasons

@@ -23,7 +23,7 @@ from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason, Stage
-from pypimirror.pipeline import history, ownership, rest, standing, waiting
+from pypimirror.pipeline import backlog, history, idle_snapshot, ownership, waiting
 from pypimirror.pipeline import retry as retries
 from pypimirror.pipeline.audit import doubt
 from pypimirror.pipeline.download import staging
@@ -302,7 +302,7 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Cat
 def _close(run: Run, state: str, message: str) -> Summary:
     with _catalog_errors(run.catalog), run.catalog.write() as connection:
         said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
-        for stage, problems in standing.told(run, connection).items():
+        for stage, problems in backlog.told(run, connection).items():
             news = [problem for problem in problems if (problem.project, problem.file) not in said]
             runs.add_failures(connection, run.id, stage, news)
         rows = runs.failures_of(connection, run.id)
@@ -327,7 +327,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
             statistics.keep(connection, statistics.take(connection, run.now))
         runs.end(connection, run.id, state, message, counts)
         if state == runs.COMPLETED and not denied:
-            rest.note(run, connection)
+            idle_snapshot.note(run, connection)
         held = totals.held(connection)
     seconds = clock.steady() - run.began
     problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]

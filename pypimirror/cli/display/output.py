@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pypimirror.cli.shown.hints import typed
+from pypimirror.cli.display.hints import typed
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -65,8 +65,8 @@ class Output:
         """Print a line; with `markup`, Rich's tags in it are styles.
 
         Commands that it names are told as they can be typed here. What terminals obey in a text is
-        shown and not sent; what is no text comes from `pypimirror.cli.shown.table`, which does the
-        same.
+        shown and not sent; what is no text comes from `pypimirror.cli.display.table`, which does
+        the same.
         """
         told = [typed(visible(part)) if isinstance(part, str) else part for part in parts]
         self.console.print(*told, style=style, markup=markup, end=end)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pypimirror.config.settings import Config
-from pypimirror.up.machine import Machine
+from pypimirror.up.everything import Machine
 from pypimirror.up.parts import Parts
 from tests.environment import isolated
 from tests.flows.stack import children, wait_for

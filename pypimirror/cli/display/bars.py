@@ -1,6 +1,6 @@
 """What progress looks like at a terminal: how much is done, how fast, and how long it still takes.
 
-Drawn by Rich, for `pypimirror.cli.shown.progress`, which alone knows what is under way.
+Drawn by Rich, for `pypimirror.cli.display.progress`, which alone knows what is under way.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from pypimirror.cli.shown.amounts import amount
-from pypimirror.cli.shown.counts import Counts
+from pypimirror.cli.display.amounts import amount
+from pypimirror.cli.display.counts import Counts
 
 #: Columns of a terminal below which there is no room for a bar.
 _NARROW = 60

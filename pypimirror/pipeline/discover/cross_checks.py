@@ -19,8 +19,8 @@ import msgspec
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
 from pypimirror.download.protocol import FetchPage
-from pypimirror.pipeline.discover import pages
-from pypimirror.pipeline.discover.links import linkpages
+from pypimirror.pipeline.discover import project_pages
+from pypimirror.pipeline.discover.links import link_index
 from pypimirror.pipeline.run import Run, further_places
 from pypimirror.verify.proof import needs_structure
 
@@ -56,7 +56,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
                 _ask_links(run, found, project_id, place, page)
             else:
                 asked.append((project_id, place, page))
-    for result in pages.ask(run, _jobs(asked)):
+    for result in project_pages.ask(run, _jobs(asked)):
         project_id, place, page = asked[result.id]
         if result.page is not None:
             _add(found, project_id, place, page, result.page.files)
@@ -67,7 +67,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
 
 def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPage]:
     for number, (_, place, page) in enumerate(asked):
-        yield pages.page_job(number, place.upstream, (place.name, place.url), page.project)
+        yield project_pages.page_job(number, place.upstream, (place.name, place.url), page.project)
 
 
 def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: ProjectPage) -> None:
@@ -75,7 +75,7 @@ def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: Proj
 
     Which project a name belongs to was said by the owner, so it need not be told from the name.
     """
-    reading = linkpages.read(run, place.upstream, (place.name, place.url))
+    reading = link_index.read(run, place.upstream, (place.name, place.url))
     if reading.problem is not None:
         problem = reading.problem
         found.failed[project_id] = msgspec.structs.replace(problem, project=page.project)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pypimirror.cli.shown.output import out, visible
+from pypimirror.cli.display.output import out, visible
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -2,8 +2,8 @@
 
 Everything that could do something takes ten times as long to import as this takes to see that
 there is nothing to do. The order: the lock, the statement that the last run left
-(`pypimirror.catalog.queries.rest`), the upstreams, the record. Whatever is not plainly at rest
-(another command, an option that is not known here, a configuration that has changed, a lease,
+(`pypimirror.catalog.queries.idle_snapshot`), the upstreams, the record. Whatever is not plainly at
+rest (another command, an option that is not known here, a configuration that has changed, a lease,
 something half-written, an upstream that says anything else than "not modified") is left, untouched,
 to the command line proper, which begins anew and has all the messages.
 
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pypimirror.catalog.queries import rest
+from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.cli.api import prefect_api
 from pypimirror.config import sources
 from pypimirror.domain.errors import PypimirrorError
@@ -28,7 +28,7 @@ from pypimirror.storage import lock
 from pypimirror.system import interrupts, regular
 
 if TYPE_CHECKING:
-    from pypimirror.catalog.queries.rest import Copied, Resting
+    from pypimirror.catalog.queries.idle_snapshot import Copied, Resting
 
 #: Seconds that an upstream has for each step of its answer.
 _PATIENCE = 2.0
@@ -122,7 +122,7 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
     key = sources.key(asked.config, regular.read_written(asked.config))
     if os.stat(f"{private}/catalog.sqlite").st_nlink > 1:  # noqa: PTH116
         return None  # `cp -al` has made another mirror of this one
-    with lock.hold(f"{private}/lock"), rest.find(f"{private}/catalog.sqlite") as resting:
+    with lock.hold(f"{private}/lock"), idle_snapshot.find(f"{private}/catalog.sqlite") as resting:
         if resting is None or resting.is_ahead(now) or not resting.is_of(directory):
             return None
         if asked.command == "sync":
@@ -183,7 +183,7 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
     elif not asked.quiet:
         from pathlib import Path
 
-        from pypimirror.cli.shown import show
+        from pypimirror.cli.display import show
         from pypimirror.pipeline.summary import Summary
 
         summary = Summary(

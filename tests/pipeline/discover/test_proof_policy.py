@@ -14,7 +14,7 @@ from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import Proof
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, offer_sdist, reasons
-from tests.pipeline.audit.test_recheck import flip, verify
+from tests.pipeline.audit.test_audit import flip, verify
 from tests.simulator import IndexFile, Simulator
 
 

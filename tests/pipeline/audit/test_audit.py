@@ -16,9 +16,9 @@ import pytest
 from pypimirror.catalog.schema import files
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline import sequence
-from pypimirror.pipeline.audit import recheck as recheck_module
-from pypimirror.pipeline.audit.recheck import Options, recheck
-from pypimirror.pipeline.record import sync as run_sync
+from pypimirror.pipeline.audit import audit as recheck_module
+from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.verify.protocol import Check, Checked
@@ -36,7 +36,7 @@ def verify(mirror: Mirror, **options: Any) -> Summary:
     """Run `pypimirror verify` in this process."""
 
     def work(run: Run) -> None:
-        recheck(run, Options(**options), sequence.repair)
+        audit(run, Options(**options), sequence.repair)
 
     return run_sync(mirror.config, (), work, trigger="test", command="verify")
 

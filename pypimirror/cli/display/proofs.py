@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pypimirror.catalog.states import State
-from pypimirror.cli.shown.amounts import when
-from pypimirror.cli.shown.output import as_json, escape, out
+from pypimirror.cli.display.amounts import when
+from pypimirror.cli.display.output import as_json, escape, out
 from pypimirror.domain import documents
 from pypimirror.verify.proof import Proof
 

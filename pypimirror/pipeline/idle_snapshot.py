@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from pypimirror.catalog.queries import dues, projects, rest
-from pypimirror.catalog.queries.rest import Ended, Rest
+from pypimirror.catalog.queries import deadlines, idle_snapshot, projects
+from pypimirror.catalog.queries.idle_snapshot import Ended, IdleSnapshot
 from pypimirror.pipeline import history
 from pypimirror.pipeline.discover.lists import lists
 
@@ -41,13 +41,13 @@ def note(run: Run, connection: Connection) -> None:
             last_run=run.id + history.spare(run, connection),
             until=history.next_to_forget(run, connection),
         )
-        projects.set_mark(connection, rest.ENDED, rest.encode(ended))
+        projects.set_mark(connection, idle_snapshot.ENDED, idle_snapshot.encode(ended))
     statement = _statement(run, connection)
     if statement is not None and statement.until > run.now:
-        projects.set_mark(connection, rest.MARK, rest.encode(statement))
+        projects.set_mark(connection, idle_snapshot.MARK, idle_snapshot.encode(statement))
 
 
-def _statement(run: Run, connection: Connection) -> Rest | None:
+def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
     upstreams = {upstream.name: upstream for upstream in run.config.upstream}
     if not run.idle or run.command != "sync" or run.names is not None or run.retry is not None:
         return None
@@ -59,12 +59,12 @@ def _statement(run: Run, connection: Connection) -> Rest | None:
         return None
     until = [
         *lists.next_rechecks(run, connection),
-        dues.next_choice(connection),
-        dues.next_wake(connection),
-        _plus(dues.first_withdrawn(connection), run.config.delete.grace.total_seconds()),
+        deadlines.next_choice(connection),
+        deadlines.next_wake(connection),
+        _plus(deadlines.first_withdrawn(connection), run.config.delete.grace.total_seconds()),
         history.next_to_forget(run, connection),
     ]
-    return Rest(
+    return IdleSnapshot(
         key=run.config.key,
         run=run.id,
         since=run.now,

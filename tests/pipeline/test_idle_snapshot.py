@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.catalog.queries import rest
+from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.pipeline.discover.lists import trust
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
@@ -19,8 +19,12 @@ DAY = 86400.0
 
 def statement(mirror: Mirror) -> dict[str, Any] | None:
     """What the last run has said of the next one."""
-    rows = mirror.query("SELECT value FROM marks WHERE name = ?", rest.MARK)
-    return dict(zip(rest.Rest._fields, json.loads(rows[0]["value"]), strict=True)) if rows else None
+    rows = mirror.query("SELECT value FROM marks WHERE name = ?", idle_snapshot.MARK)
+    return (
+        dict(zip(idle_snapshot.IdleSnapshot._fields, json.loads(rows[0]["value"]), strict=True))
+        if rows
+        else None
+    )
 
 
 def lasting(mirror: Mirror) -> float:

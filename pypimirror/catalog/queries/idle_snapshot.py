@@ -4,10 +4,10 @@ Most runs find nothing to do, and importing what could do something costs them t
 as their work. So a sync that found nothing to do leaves a statement in the catalog: which run it
 was, what the upstreams were asked, and until when nothing becomes due by itself. The next sync
 that is asked the same way holds that against the world, and records itself as a copy of that run
-(`pypimirror.cli.resting`). The rules:
+(`pypimirror.cli.idle`). The rules:
 
-* What is due, and when, is decided in `pypimirror.pipeline.rest`, with what the stages know; here
-  nothing is decided.
+* What is due, and when, is decided in `pypimirror.pipeline.idle_snapshot`, with what the stages
+  know; here nothing is decided.
 * Whoever takes the lease may change something: with that what was said is gone.
 * It is believed only while nobody holds the lease, which is seen, as the copy is made, in one
   transaction that keeps all other writers out: to take the lease and give it back in it would
@@ -32,7 +32,7 @@ from pypimirror import __version__
 from pypimirror.catalog import held as held_by
 from pypimirror.catalog.held import Held
 from pypimirror.storage import generation
-from pypimirror.system import clock, kernel
+from pypimirror.system import clock, machine
 
 #: The mark that is the statement, and the one that any run leaves which completes.
 MARK, ENDED = "at rest", "ended under"
@@ -46,7 +46,7 @@ _STAGES = "SELECT * FROM stages WHERE run_id = ? ORDER BY id"
 _PATIENCE = 5.0
 
 
-class Rest(NamedTuple):
+class IdleSnapshot(NamedTuple):
     """What a run that found nothing to do says of the next one. Times in seconds, as of runs."""
 
     key: str  #: of the configuration and the program
@@ -66,7 +66,7 @@ class Copied(NamedTuple):
     held: Held  #: what the mirror holds
 
 
-def encode(said: Rest | Ended) -> str:
+def encode(said: IdleSnapshot | Ended) -> str:
     """Return a statement as the catalog keeps it."""
     return json.dumps(said)
 
@@ -89,12 +89,12 @@ class Resting:
         self.connection = connection
         self._newest = self._newest_run()
 
-    def rest(self) -> Rest | None:
+    def rest(self) -> IdleSnapshot | None:
         """Return what the last run said of the next one, if it found nothing to do."""
         found = self._mark(MARK)
         if found is None:
             return None
-        rest = Rest(*found)
+        rest = IdleSnapshot(*found)
         if self._newest >= rest.last_run or not any(_rows(self.connection, _MODEL, rest.run)):
             return None
         return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
@@ -143,7 +143,7 @@ class Resting:
                 return None
             ended = time.time()
             change: dict[str, Any] = {"name": name_of_run(now), "version": __version__}
-            change |= {"host": kernel.host(), "boot": kernel.boot() or None, "pid": os.getpid()}
+            change |= {"host": machine.host(), "boot": machine.boot() or None, "pid": os.getpid()}
             times = {"started_at": now, "ended_at": ended}
             row = _with_counts(model | change | times, counts)
             run_id = _insert(connection, "runs", row)

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pypimirror.cli.shown.counts import Counts
-from pypimirror.cli.shown.output import err
+from pypimirror.cli.display.counts import Counts
+from pypimirror.cli.display.output import err
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.system import interrupts
@@ -93,6 +93,6 @@ class TerminalReporter(LogReporter):
 
 
 def _bars() -> Progress:
-    from pypimirror.cli.shown.bars import bars
+    from pypimirror.cli.display.bars import bars
 
     return bars(err.console)

@@ -24,7 +24,7 @@ from pypimirror.domain.model import (
     Stage,
 )
 from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
-from pypimirror.pipeline.discover.links.linked import Found, Start, follow
+from pypimirror.pipeline.discover.links.link_following import Found, Start, follow
 from pypimirror.pipeline.discover.links.reading import Reading
 from pypimirror.pipeline.run import Run
 from pypimirror.upstream.grouping import project_of

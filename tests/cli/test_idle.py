@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from pypimirror.catalog.queries import rest
-from pypimirror.cli import resting
+from pypimirror.catalog.queries import idle_snapshot
+from pypimirror.cli import idle
 from pypimirror.config.sections import MirrorSection
-from pypimirror.pipeline.record import open_mirror
+from pypimirror.pipeline.lifecycle import open_mirror
 from pypimirror.storage import lock
 from pypimirror.system import interrupts
 from tests.cli.conftest import Command
@@ -44,9 +44,9 @@ def resting_mirror(run: Command, mirror: Mirror, simulator: Simulator) -> Mirror
     return mirror
 
 
-def statement(mirror: Mirror) -> rest.Rest | None:
+def statement(mirror: Mirror) -> idle_snapshot.IdleSnapshot | None:
     """What the last run has said of the next one."""
-    with rest.find(str(mirror.root / ".pypimirror" / "catalog.sqlite")) as found:
+    with idle_snapshot.find(str(mirror.root / ".pypimirror" / "catalog.sqlite")) as found:
         return found.rest() if found is not None else None
 
 
@@ -66,7 +66,7 @@ def history(mirror: Mirror) -> list[dict[str, Any]]:
 def test_a_run_that_finds_nothing_to_do_is_recorded_as_any_other(
     resting_mirror: Mirror, simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert resting.attempt(SYNC) == 0
+    assert idle.attempt(SYNC) == 0
     *_, whole, short = history(resting_mirror)
     assert short == whole
     told = json.loads(capsys.readouterr().out)
@@ -81,7 +81,7 @@ def test_what_it_prints_is_what_a_whole_run_prints(
 ) -> None:
     for options in ((), ("--json",), ("-q",)):
         capsys.readouterr()
-        assert resting.attempt(("sync", "--inline", *options)) == 0
+        assert idle.attempt(("sync", "--inline", *options)) == 0
         short, whole = capsys.readouterr().out, run("sync", "--inline", *options).out
         assert ("1 file of 1 project" in short) is (not options)
         assert len(short.splitlines()) == len(whole.splitlines())
@@ -92,7 +92,7 @@ def test_it_is_said_again_by_each_run_that_finds_nothing(
     resting_mirror: Mirror, simulator: Simulator
 ) -> None:
     for _ in range(3):
-        assert resting.attempt(("sync", "-q", "--inline")) == 0
+        assert idle.attempt(("sync", "-q", "--inline")) == 0
     assert len(history(resting_mirror)) == 5
     assert resting_mirror.query("SELECT * FROM leases") == []
     assert len(simulator.requests) == 3
@@ -102,7 +102,7 @@ def test_a_change_upstream_is_left_to_a_whole_run(
     resting_mirror: Mirror, run: Command, simulator: Simulator
 ) -> None:
     offer(simulator, "six", "2.0")
-    assert resting.attempt(SYNC) is None
+    assert idle.attempt(SYNC) is None
     assert len(history(resting_mirror)) == 2
     assert run(*SYNC).json["counts"]["files_verified"] == 1
     assert statement(resting_mirror) is None  # it had something to do
@@ -152,7 +152,7 @@ def test_whatever_is_not_at_rest_is_left_as_it_is(
 ) -> None:
     DISTURBANCES[disturbance](resting_mirror)
     before = resting_mirror.served()
-    assert resting.attempt(SYNC) is None
+    assert idle.attempt(SYNC) is None
     assert resting_mirror.served() == before
     assert simulator.requests == []
 
@@ -176,7 +176,7 @@ OTHERS: list[tuple[str, ...]] = [
 def test_every_other_command_is_left_to_the_command_line(
     resting_mirror: Mirror, simulator: Simulator
 ) -> None:
-    assert [resting.attempt(arguments) for arguments in OTHERS] == [None] * len(OTHERS)
+    assert [idle.attempt(arguments) for arguments in OTHERS] == [None] * len(OTHERS)
     assert simulator.requests == []
     assert len(history(resting_mirror)) == 2
 
@@ -186,30 +186,30 @@ def test_a_configuration_may_be_named(
 ) -> None:
     monkeypatch.chdir(tmp_path.parent)
     named = ("--config", str(resting_mirror.file))
-    assert resting.attempt(("sync", "--inline", "-q", *named)) == 0
-    assert resting.attempt(("sync", "--inline", "-q", f"--config={resting_mirror.file}")) == 0
+    assert idle.attempt(("sync", "--inline", "-q", *named)) == 0
+    assert idle.attempt(("sync", "--inline", "-q", f"--config={resting_mirror.file}")) == 0
 
 
 def test_the_environment_belongs_to_the_configuration(
     resting_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("pypimirror_delete__grace", "1h")
-    assert resting.attempt(SYNC) is None
+    assert idle.attempt(SYNC) is None
 
 
 def test_a_prefect_api_is_for_flows(
     resting_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    assert resting.attempt(("sync", "-q")) is None
-    assert resting.attempt(("sync", "-q", "--inline")) == 0
+    assert idle.attempt(("sync", "-q")) is None
+    assert idle.attempt(("sync", "-q", "--inline")) == 0
 
 
 def test_nothing_is_done_beside_another_run(resting_mirror: Mirror, simulator: Simulator) -> None:
     with lock.hold(resting_mirror.root / ".pypimirror" / "lock"):
-        assert resting.attempt(SYNC) is None
+        assert idle.attempt(SYNC) is None
     assert simulator.requests == []
-    assert resting.attempt(SYNC) == 0
+    assert idle.attempt(SYNC) == 0
 
 
 def test_a_lease_that_is_taken_meanwhile_wins(
@@ -219,8 +219,8 @@ def test_a_lease_that_is_taken_meanwhile_wins(
         disturb(resting_mirror, "INSERT INTO leases VALUES ('run', '{}', 0)")
         return True
 
-    monkeypatch.setattr(resting, "is_unchanged", and_a_lease)
-    assert resting.attempt(SYNC) is None
+    monkeypatch.setattr(idle, "is_unchanged", and_a_lease)
+    assert idle.attempt(SYNC) is None
     assert len(history(resting_mirror)) == 2
 
 
@@ -231,10 +231,10 @@ def test_time_makes_things_due(
     assert found is not None
     for now in (found.until, found.until + 1e6, found.since - 1):
         monkeypatch.setattr("time.time", lambda now=now: now)
-        assert resting.attempt(SYNC) is None
+        assert idle.attempt(SYNC) is None
     assert simulator.requests == []
     monkeypatch.setattr("time.time", lambda: found.until - 1)
-    assert resting.attempt(SYNC) == 0
+    assert idle.attempt(SYNC) == 0
 
 
 def test_old_runs_are_forgotten_all_the_same(
@@ -243,14 +243,14 @@ def test_old_runs_are_forgotten_all_the_same(
     offer(simulator, "six", "1.0")
     mirror.configure(history={"keep_runs": 5})
     for _ in range(12):
-        if resting.attempt(SYNC) is None:
+        if idle.attempt(SYNC) is None:
             assert run(*SYNC).code == 0
         assert len(history(mirror)) <= 5
 
 
 def test_the_defaults_are_those_of_the_configuration() -> None:
     section = MirrorSection()
-    assert (str(section.directory), section.catalog) == (resting.DIRECTORY, resting.CATALOG)
+    assert (str(section.directory), section.catalog) == (idle.DIRECTORY, idle.CATALOG)
 
 
 LIGHT = {"pydantic", "sqlalchemy", "typer", "click", "msgspec", "rich", "packaging", "pathlib"}

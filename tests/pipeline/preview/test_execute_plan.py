@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pypimirror.config.settings import ConfigError
-from pypimirror.pipeline.preview import apply
+from pypimirror.pipeline.preview import execute_plan
 from pypimirror.pipeline.summary import Summary
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer
@@ -26,8 +26,8 @@ def made(mirror: Mirror, *names: str) -> Path:
 
 
 def applied(mirror: Mirror, file: Path) -> Summary:
-    planned = apply.read(file)
-    return mirror.sync(*planned.projects, work=lambda run: apply.apply(run, planned))
+    planned = execute_plan.read(file)
+    return mirror.sync(*planned.projects, work=lambda run: execute_plan.apply(run, planned))
 
 
 @pytest.fixture
@@ -106,6 +106,6 @@ def test_a_plan_of_some_projects_is_applied_to_these(mirror: Mirror, simulator: 
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(ConfigError, match=r"p\.json: is no plan of version 1: .*--dry-run --json"):
-        apply.read(tmp_path / "p.json")
+        execute_plan.read(tmp_path / "p.json")
     with pytest.raises(ConfigError, match="cannot be read"):
-        apply.read(tmp_path / "absent.json")
+        execute_plan.read(tmp_path / "absent.json")

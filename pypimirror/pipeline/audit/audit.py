@@ -23,8 +23,8 @@ from pypimirror.catalog.queries import doubts, files, projects, runs, totals
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import history
-from pypimirror.pipeline.audit import doubt, foreign
-from pypimirror.pipeline.publish import root, sightings, spellings
+from pypimirror.pipeline.audit import doubt, unknown_files
+from pypimirror.pipeline.publish import fingerprints, root, spellings
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
 from pypimirror.pipeline.verify.takeback import TAKEN_BACK
@@ -102,7 +102,7 @@ def again(connection: Connection, row: Row[Any]) -> Options:
     )
 
 
-def recheck(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
+def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
     run.stage = Stage.VERIFY
     whole = options.since is None and options.max_age is None
@@ -153,7 +153,7 @@ def _look_around(
     run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
 ) -> None:
     if not options.only_files:
-        findings.add(foreign.find(run, is_late))
+        findings.add(unknown_files.find(run, is_late))
         findings.pages(is_late)
 
 
@@ -277,7 +277,7 @@ class _Findings:
 
     def pages(self, is_late: Callable[[], bool]) -> None:
         """Compare every page with what the catalog says, as long as it is not late."""
-        for problem, project_id in sightings.differing(
+        for problem, project_id in fingerprints.differing(
             self._run, is_late, quick=self._options.quick
         ):
             self.add([problem])
@@ -307,7 +307,7 @@ class _Findings:
                 good |= files.proven_names(connection, names)
                 bare |= files.unattested_names(connection, names)
             said = runs.failures_of(connection, run.id)
-        ours = foreign.ours(run, self.problems)
+        ours = unknown_files.ours(run, self.problems)
         still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
         run.count(repaired=len(self.problems) - len(still))
         # One failure of a file is told: what is in the way, since somebody can move that.

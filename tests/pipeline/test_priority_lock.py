@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pypimirror.pipeline.turns import Turns
+from pypimirror.pipeline.priority_lock import PriorityLock
 
 PATIENCE = 30
 
@@ -18,13 +18,13 @@ def start(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def wait_for_waiting(turns: Turns, number: int) -> None:
+def wait_for_waiting(turns: PriorityLock, number: int) -> None:
     while sum(map(len, turns._waiting)) < number:
         threading.Event().wait(0.001)
 
 
 def test_never_are_two_at_work() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     at_work = most = 0
 
     def work() -> None:
@@ -48,7 +48,7 @@ def test_never_are_two_at_work() -> None:
 
 
 def test_who_feeds_the_workers_goes_first_and_the_others_in_their_order() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     order: list[str] = []
 
     def work(name: str, first: bool) -> None:
@@ -68,7 +68,7 @@ def test_who_feeds_the_workers_goes_first_and_the_others_in_their_order() -> Non
 
 
 def test_a_turn_that_is_given_up_is_had_again_afterwards() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     done = threading.Event()
 
     def work() -> None:
@@ -90,14 +90,14 @@ def test_a_turn_that_is_given_up_is_had_again_afterwards() -> None:
 
 
 def test_a_turn_is_given_up_by_whoever_fails_with_it() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     with pytest.raises(ValueError, match="wrong"), turns.taken(first=False), turns.given_up():
         raise ValueError("wrong")
     assert not turns._busy
 
 
 def test_who_has_no_turn_has_none_to_give_up() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     with turns.given_up():
         assert not turns._busy
     with turns.taken(first=True):

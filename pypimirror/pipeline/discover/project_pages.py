@@ -21,7 +21,7 @@ from pypimirror.domain.filenames import check_filename, version_of, version_text
 from pypimirror.domain.model import File, ProjectName, ProjectPage, ProjectStatus, Reason
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.pipeline.discover import amounts
-from pypimirror.pipeline.discover.links import linked, linkpages
+from pypimirror.pipeline.discover.links import link_following, link_index
 from pypimirror.pipeline.run import Run, places
 from pypimirror.storage.tree import hashed_location
 from pypimirror.upstream.checks import Collector
@@ -80,14 +80,14 @@ def _ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:
         else:
             yield msgspec.structs.replace(result, linked=None) if result.linked else result
     starts = [
-        linked.Start(job.remote, upstreams[job.remote], job.url, result.linked)
+        link_following.Start(job.remote, upstreams[job.remote], job.url, result.linked)
         for result in leading
         if (job := asked[result.id]) and result.linked is not None
     ]
-    for result, found in zip(leading, linked.follow(run, starts), strict=True):
+    for result, found in zip(leading, link_following.follow(run, starts), strict=True):
         yield _joined(result, found)
     for job in waiting:
-        yield linkpages.answer(run, upstreams[job.remote], job)
+        yield link_index.answer(run, upstreams[job.remote], job)
 
 
 def _leads_on(result: PageResult) -> bool:
@@ -98,7 +98,7 @@ def _leads_on(result: PageResult) -> bool:
     return bool(result.linked.pages or result.linked.downloads)
 
 
-def _joined(result: PageResult, found: linked.Found) -> PageResult:
+def _joined(result: PageResult, found: link_following.Found) -> PageResult:
     """Join what links led to to the page that has them.
 
     The result has no validator, since they say nothing of the pages behind it.
@@ -128,7 +128,7 @@ def _joined(result: PageResult, found: linked.Found) -> PageResult:
         external=tuple(file.filename for file in files if file.filename not in own),
         partial=bool(found.failed),
     )
-    digest = linkpages.page_digest(joined)
+    digest = link_index.page_digest(joined)
     return msgspec.structs.replace(
         result, page=joined, etag=None, last_modified=None, digest=digest
     )

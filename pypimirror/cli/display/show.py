@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pypimirror.catalog import states
-from pypimirror.cli.shown import causes, hints, table
-from pypimirror.cli.shown.amounts import amount, took, when
-from pypimirror.cli.shown.output import escape, out
-from pypimirror.cli.shown.table import Cell, Column
+from pypimirror.cli.display import causes, hints, table
+from pypimirror.cli.display.amounts import amount, took, when
+from pypimirror.cli.display.output import escape, out
+from pypimirror.cli.display.table import Cell, Column
 from pypimirror.domain import documents
 
 if TYPE_CHECKING:
