@@ -209,7 +209,7 @@ class Mirror:
 
     def counted_totals(self) -> tuple[int, dict[str, int], int]:
         """The same, counted."""
-        (pages,) = self.query("SELECT count(*) AS pages FROM projects WHERE live")
+        (pages,) = self.query("SELECT count(*) AS pages FROM projects WHERE page_on_disk")
         counts, size = dict.fromkeys(WORDS, 0), 0
         for row in self.query("SELECT state, size, last_error FROM files"):
             counts[word(row["state"], row["last_error"])] += 1

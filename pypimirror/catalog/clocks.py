@@ -46,8 +46,8 @@ def disbelieve(connection: Connection, now: float) -> bool:
         ahead,
         {projects.c.checked_at: _LONG_AGO, projects.c.read_at: None},
         # The selection was made by a time that is still to come.
-        look=True,
-        todo=True,
+        needs_fetch=True,
+        has_work=True,
         etag=None,
         last_modified=None,
         page_digest=None,

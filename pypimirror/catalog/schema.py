@@ -62,15 +62,17 @@ projects = Table(
     Column("selection", Text),  # digest of the selection it was read under
     Column("choice_until", Float),  # when time alone changes what is selected of it
     Column("facts", Text),  # JSON: core metadata that was read for the selection, by its digest
-    Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("removal_cause", Text),  # a Cause, where it is not offered any more
     Column("kept", Float),  # since when it is here though the upstream has deleted it
     Column("checked_at", Float),  # when its page was last asked for
     Column("read_at", Float),  # when that was last read whole, and not said to be unchanged
-    Column("look", Flag, nullable=False),  # its page must be asked for
-    Column("todo", Flag, nullable=False),  # something is left to do for it
-    Column("dirty", Flag, nullable=False),  # its page must be rendered
-    Column("live", Flag, nullable=False),  # its page is on disk
-    Column("relist", Flag),  # the root index on disk may say something else of it; null: not so
+    Column("needs_fetch", Flag, nullable=False),  # its page must be asked for
+    Column("has_work", Flag, nullable=False),  # something is left to do for it
+    Column("page_stale", Flag, nullable=False),  # its page must be rendered
+    Column("page_on_disk", Flag, nullable=False),  # its page is on disk
+    Column(
+        "root_entry_stale", Flag
+    ),  # the root index on disk may say something else of it; null: not so
     Column("held_files", Integer),  # how many its page has; null: none, as the next
     Column("held_bytes", BigInteger),  # their size
     Column("linked_files", Integer),  # how many more it leads to at the upstream
@@ -78,10 +80,10 @@ projects = Table(
     Column("page_sha256", LargeBinary),  # of all their bytes then, in the order of `formats`
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
-_todo = projects.c.todo.is_(True)
-Index("ix_projects_todo", projects.c.id, sqlite_where=_todo)
-_relist = projects.c.relist.is_(True)
-Index("ix_projects_relist", projects.c.id, sqlite_where=_relist)
+_has_work = projects.c.has_work.is_(True)
+Index("ix_projects_has_work", projects.c.id, sqlite_where=_has_work)
+_root_entry_stale = projects.c.root_entry_stale.is_(True)
+Index("ix_projects_root_entry_stale", projects.c.id, sqlite_where=_root_entry_stale)
 # What the root index says of itself: the highest of each.
 Index("ix_projects_api", projects.c.api_version)
 Index("ix_projects_page_serial", projects.c.page_serial)
@@ -118,7 +120,7 @@ files = Table(
     Column("provenance", Text),
     Column("provenance_sha256", LargeBinary),  # of the attestations that are held
     Column("extra", Text),  # JSON object
-    Column("gone", Text),  # a Cause, where it is not offered any more
+    Column("removal_cause", Text),  # a Cause, where it is not offered any more
     Column("kept", Float),  # since when it is on a page though the upstream has deleted it
     Column("linked", Flag),  # its page leads, or led, to the upstream; null where not
     Column("withdrawn_at", Float),  # null once the bytes are removed
@@ -129,7 +131,7 @@ files = Table(
 )
 # Conditions that queries must say in these words, or no database sees that the index fits.
 _withdrawn: ColumnElement[int] = literal_column(str(int(State.WITHDRAWN)))
-IS_LEAVING = and_(files.c.gone.is_not(None), files.c.state != _withdrawn)
+IS_LEAVING = and_(files.c.removal_cause.is_not(None), files.c.state != _withdrawn)
 Index("ix_files_leaving", files.c.id, sqlite_where=IS_LEAVING)
 IS_WITHDRAWN = files.c.state == _withdrawn
 #: Whether `states.word` is that of what the upstream keeps back: 1 or 0.

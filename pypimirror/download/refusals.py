@@ -31,7 +31,7 @@ def told(status: int, phrase: str, body: bytes) -> str:
     What is not there is explained by most servers with a page for people; that is no reason.
     """
     usual = responses.get(status, "").lower()
-    if usual in ("not found", "gone") and _text(body).lstrip()[:1] == "<":
+    if usual in ("not found", "removal_cause") and _text(body).lstrip()[:1] == "<":
         body = b""
     found, own = said(body), said(phrase.encode())
     if own.lower() in (usual, str(status), "") or own.lower() in found.lower():

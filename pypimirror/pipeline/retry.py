@@ -125,7 +125,7 @@ def _left(connection: Connection, selection: Selection, failures: Iterable[Row[A
             things = {file for file in failed[name] if file and (name, file) in still_open}
             row = known.get(name)
             if any((name, thing) in refused for thing in failed[name]) or (
-                "" in failed[name] and (row is None or row.look)
+                "" in failed[name] and (row is None or row.needs_fetch)
             ):
                 things.add("")
             if things:

@@ -104,13 +104,13 @@ def test_the_same_indexes_have_conditions_on_postgresql(postgresql: Databases) -
 @pytest.mark.parametrize(
     ("index", "ask"),
     [
-        ("ix_projects_todo", lambda connection: projects.next_batch(connection, 0, 10, None)),
-        ("ix_projects_relist", lambda connection: entries.to_relist(connection, 10)),
+        ("ix_projects_has_work", lambda connection: projects.next_batch(connection, 0, 10, None)),
+        ("ix_projects_root_entry_stale", lambda connection: entries.to_relist(connection, 10)),
         (
-            "ix_projects_relist",
+            "ix_projects_root_entry_stale",
             lambda connection: entries.is_to_relist(connection, with_gone=False),
         ),
-        ("ix_projects_relist", lambda connection: entries.relisted(connection)),
+        ("ix_projects_root_entry_stale", lambda connection: entries.relisted(connection)),
         ("ix_projects_api", lambda connection: entries.newest_api(connection)),
         ("ix_projects_page_serial", lambda connection: entries.newest_serial(connection)),
         ("ix_files_next_try", lambda connection: files.wake(connection, 5.0)),

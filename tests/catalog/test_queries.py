@@ -52,14 +52,14 @@ def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
         assert sorted(ids) == sorted(row.id for row in projects.names(connection))
         projects.touch(connection, ids)
         projects.deselect(connection, ids)
-        assert all(row.gone == Cause.SELECTION for row in projects.known(connection))
+        assert all(row.removal_cause == Cause.SELECTION for row in projects.known(connection))
         projects.drop(connection, ids)
         assert list(projects.known(connection)) == []
 
 
 def test_batches_go_by_id_and_take_only_what_is_to_do(catalog: Catalog) -> None:
     with catalog.write() as connection:
-        ids = [add_project(connection, f"p{n}", todo=n % 2 == 0) for n in range(6)]
+        ids = [add_project(connection, f"p{n}", has_work=n % 2 == 0) for n in range(6)]
         assert projects.next_batch(connection, 0, 2, None) == [ids[0], ids[2]]
         assert projects.next_batch(connection, ids[2], 2, None) == [ids[4]]
         assert projects.next_batch(connection, 0, 9, [ProjectName("p4")]) == [ids[4]]
@@ -85,17 +85,17 @@ def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: C
         ({}, State.FAILED, False),
         ({}, State.FETCHED, False),
         ({}, State.VERIFIED, False),
-        ({"look": True}, State.PUBLISHED, False),
-        ({"dirty": True}, State.PUBLISHED, False),
-        ({"gone": Cause.UPSTREAM, "live": True}, State.WITHDRAWN, False),
-        ({"gone": Cause.UPSTREAM}, State.WITHDRAWN, True),
+        ({"needs_fetch": True}, State.PUBLISHED, False),
+        ({"page_stale": True}, State.PUBLISHED, False),
+        ({"removal_cause": Cause.UPSTREAM, "page_on_disk": True}, State.WITHDRAWN, False),
+        ({"removal_cause": Cause.UPSTREAM}, State.WITHDRAWN, True),
     ],
 )
 def test_a_project_is_done_when_nothing_is_left_to_do(
     catalog: Catalog, changes: dict[str, Any], state: State, done: bool
 ) -> None:
     with catalog.write() as connection:
-        number = add_project(connection, "six", todo=True, **changes)
+        number = add_project(connection, "six", has_work=True, **changes)
         add_file(connection, number, "six-1.zip", state=state)
         projects.finish(connection, [number], 0.0)
         assert (projects.next_batch(connection, 0, 9, None) == []) is done
@@ -108,7 +108,7 @@ def test_what_waits_for_its_next_try_is_neither_due_nor_left_to_do_until_then(
     catalog: Catalog, now: float, waits: bool
 ) -> None:
     with catalog.write() as connection:
-        number = add_project(connection, "six", todo=True)
+        number = add_project(connection, "six", has_work=True)
         add_file(connection, number, "six-1.zip", state=State.FAILED, next_try=1000.0)
         assert (files.due(connection, [number], now) == []) is waits
         assert len(files.due(connection, [number], None)) == 1
@@ -130,18 +130,20 @@ def test_setting_gone_marks_project_and_files_and_ends_looking(catalog: Catalog)
             projects.to_look(connection, [ProjectName("six")])
             projects.set_gone(connection, [number], Cause.UPSTREAM)
             (row,) = projects.get(connection, [number])
-            assert (row.gone, row.look) == (Cause.UPSTREAM, False)
-            assert [f.gone for f in files.of_projects(connection, [number])] == [Cause.UPSTREAM]
+            assert (row.removal_cause, row.needs_fetch) == (Cause.UPSTREAM, False)
+            assert [f.removal_cause for f in files.of_projects(connection, [number])] == [
+                Cause.UPSTREAM
+            ]
 
 
 EXPIRED: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({}, {}, True),
     ({"withdrawn_at": 11.0}, {}, False),
     ({"withdrawn_at": None}, {}, False),
-    ({"gone": Cause.QUARANTINE}, {}, False),
-    ({}, {"dirty": True}, False),
-    ({}, {"gone": Cause.UPSTREAM, "live": True}, False),
-    ({}, {"gone": Cause.UPSTREAM, "live": False}, True),
+    ({"removal_cause": Cause.QUARANTINE}, {}, False),
+    ({}, {"page_stale": True}, False),
+    ({}, {"removal_cause": Cause.UPSTREAM, "page_on_disk": True}, False),
+    ({}, {"removal_cause": Cause.UPSTREAM, "page_on_disk": False}, True),
 ]
 
 
@@ -151,7 +153,11 @@ def test_bytes_expire_only_when_no_page_can_link_to_them(
 ) -> None:
     with catalog.write() as connection:
         number = add_project(connection, "six", **project)
-        values = {"gone": Cause.UPSTREAM, "withdrawn_at": 10.0, "state": State.WITHDRAWN} | file
+        values = {
+            "removal_cause": Cause.UPSTREAM,
+            "withdrawn_at": 10.0,
+            "state": State.WITHDRAWN,
+        } | file
         add_file(connection, number, "six-1.zip", **values)
         assert bool(withdrawals.next_expired(connection, 10.0)) is expired
 
@@ -171,15 +177,15 @@ def test_the_root_index_is_in_the_order_of_the_bytes_of_names(catalog: Catalog) 
     names = ["0", "a", "a-b", "a-b-c", "a0", "ab", "b", "b-", "ba"]
     with catalog.write() as connection:
         for name in reversed(names):
-            add_project(connection, name, live=True)
+            add_project(connection, name, page_on_disk=True)
         assert [row.name for row in entries.root_entries(connection, False)] == names
 
 
 def test_what_is_gone_is_to_be_listed_anew_as_long_as_it_has_a_page(catalog: Catalog) -> None:
     with catalog.write() as connection:
-        live = add_project(connection, "live", live=True, page_serial=7)
+        live = add_project(connection, "live", page_on_disk=True, page_serial=7)
         bare = add_project(connection, "bare")
-        add_project(connection, "other", live=True)
+        add_project(connection, "other", page_on_disk=True)
         assert not entries.is_to_relist(connection, with_gone=False)
         projects.set_gone(connection, [live, bare], Cause.UPSTREAM)
         for _ in range(2):
@@ -189,7 +195,7 @@ def test_what_is_gone_is_to_be_listed_anew_as_long_as_it_has_a_page(catalog: Cat
             assert entries.is_to_relist(connection, with_gone=False)
             assert not entries.is_to_relist(connection, with_gone=True)
             entries.relisted(connection)
-        projects.change(connection, [{"id": live, "gone": None}])
+        projects.change(connection, [{"id": live, "removal_cause": None}])
         assert entries.is_to_relist(connection, with_gone=True)
         entries.relisted(connection)
         assert entries.to_relist(connection, 9) == []

@@ -112,15 +112,15 @@ TOUCHED: dict[str, Callable[[Mirror], object]] = {
     "pages lost": lambda m: (m.root / "simple").rename(m.base / "moved"),
     "a file that nobody has seen": lambda m: disturb(m, "UPDATE files SET stamp = NULL"),
     "a page that nobody has seen": lambda m: disturb(m, "UPDATE projects SET page_stamp = NULL"),
-    "a page to be rendered": lambda m: disturb(m, "UPDATE projects SET dirty = 1"),
-    "a project that goes": lambda m: disturb(m, "UPDATE projects SET gone = 'upstream'"),
+    "a page to be rendered": lambda m: disturb(m, "UPDATE projects SET page_stale = 1"),
+    "a project that goes": lambda m: disturb(m, "UPDATE projects SET removal_cause = 'upstream'"),
     "bytes that are not proven": lambda m: disturb(m, "UPDATE files SET state = 1"),
     "a file that is not held": lambda m: disturb(m, "UPDATE files SET state = 0"),
     "a state that is not known": lambda m: disturb(m, "UPDATE files SET state = 99"),
     "a root index that is stale": lambda m: disturb(
         m, "UPDATE marks SET value = 'stale' WHERE name = 'root index'"
     ),
-    "a project to be listed anew": lambda m: disturb(m, "UPDATE projects SET relist = 1"),
+    "a project to be listed anew": lambda m: disturb(m, "UPDATE projects SET root_entry_stale = 1"),
     "other forms of pages": lambda m: m.configure(publish={"formats": ["json"]}),
     "somebody has worked": work,
     "a lease": lambda m: disturb(m, "INSERT INTO leases VALUES ('run', '{}', 0)"),

@@ -183,7 +183,7 @@ def test_nothing_outside_of_the_mirror_root_is_touched(case: Case) -> None:
 
 
 def test_pages_that_failed_are_asked_for_again(case: Case) -> None:
-    rows = case.room.mirror.query("SELECT name FROM projects WHERE look")
+    rows = case.room.mirror.query("SELECT name FROM projects WHERE needs_fetch")
     assert {row["name"] for row in rows} == set(FAILING)
 
 

@@ -43,7 +43,16 @@ CATALOG = ".pypimirror/catalog.sqlite"
 _JSON = {
     *("other_urls", "digests", "extra", "versions", "facts", "arguments", "counts", "holder"),
 }
-_WORDS = {"api_version", "gone", "status", "location", "upload_time", "reason", "stage", "state"}
+_WORDS = {
+    "api_version",
+    "removal_cause",
+    "status",
+    "location",
+    "upload_time",
+    "reason",
+    "stage",
+    "state",
+}
 
 
 def nonsense(column: Column[Any]) -> Iterator[object]:
@@ -110,7 +119,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
         offer(simulator, "wheel", "1.0")[0].set(digests={"sha256": "no digest"})
         mirror = Mirror(tmp_path_factory.mktemp("damage"), simulator, delete={"grace": "0s"})
         assert mirror.sync().state == "incomplete"
-        mirror.query("UPDATE projects SET dirty = 1, todo = 1, look = 1, page_digest = NULL")
+        mirror.query(
+            "UPDATE projects SET page_stale = 1, has_work = 1, needs_fetch = 1, page_digest = NULL"
+        )
         mirror.query(
             "INSERT INTO leases VALUES ('run', ?, 0)",
             msgspec.json.encode(Holder(Machine("elsewhere"), 1, 1, "token")).decode(),

@@ -164,7 +164,7 @@ def test_a_project_deselected_before_its_first_page_leaves_the_disk_too(
     mirror.sync()
     mirror.sync()
     assert not mirror.path(gone).exists()
-    assert mirror.query("SELECT name FROM projects WHERE todo") == []
+    assert mirror.query("SELECT name FROM projects WHERE has_work") == []
 
 
 def test_a_selection_given_back_before_the_next_sync_changes_nothing(

@@ -71,7 +71,7 @@ def test_a_second_sync_asks_conditionally_downloads_nothing_and_writes_nothing(
     assert [request.status for request in simulator.requests] == [304, 304]
     assert mirror.served() == before
     assert result.counts["files_downloaded"] == result.counts["pages_written"] == 0
-    assert mirror.query("SELECT count(*) AS n FROM projects WHERE todo")[0]["n"] == 0
+    assert mirror.query("SELECT count(*) AS n FROM projects WHERE has_work")[0]["n"] == 0
 
 
 def test_without_validators_an_unchanged_page_is_told_by_its_digest(
@@ -205,7 +205,7 @@ def test_a_deleted_project_is_done_with_afterwards(mirror: Mirror, simulator: Si
     simulator.delete_project("six")
     mirror.sync()
     mirror.sync()
-    rows = mirror.query("SELECT name FROM projects WHERE todo OR look")
+    rows = mirror.query("SELECT name FROM projects WHERE has_work OR needs_fetch")
     assert [row["name"] for row in rows] == []
 
 

@@ -11,7 +11,7 @@ from pypimirror.catalog.schema import files, projects, runs
 def next_choice(connection: Connection) -> float | None:
     """Return when time next changes what is selected of a project; None: never."""
     choice = projects.c.choice_until
-    return _first(connection, choice, choice.is_not(None) & projects.c.gone.is_(None))
+    return _first(connection, choice, choice.is_not(None) & projects.c.removal_cause.is_(None))
 
 
 def next_wake(connection: Connection) -> float | None:

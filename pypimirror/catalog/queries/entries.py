@@ -1,7 +1,7 @@
 """Queries on the entries of the root index: which there are, which may have changed, and its head.
 
-`projects.relist` is set in the transaction that changes what the root index should say of a
-project: with its page (`pypimirror.pipeline.publish.publish`), and when it is gone
+`projects.root_entry_stale` is set in the transaction that changes what the root index should say of
+a project: with its page (`pypimirror.pipeline.publish.publish`), and when it is gone
 (`projects.set_gone`).
 """
 
@@ -29,25 +29,25 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[AnyRow]:
     name: ColumnElement[str] = columns.name.concat("")
     if connection.dialect.name == "postgresql":  # else in the order of some language
         name = name.collate("C")
-    query = query.where(columns.live.is_(True)).order_by(name)
+    query = query.where(columns.page_on_disk.is_(True)).order_by(name)
     if not with_gone:
-        query = query.where(columns.gone.is_(None))
+        query = query.where(columns.removal_cause.is_(None))
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def to_relist(connection: Connection, limit: int) -> list[Row[Any]]:
     """Return projects of which the root index may say something else: at most `limit` of them."""
     columns = projects.c
-    query = select(columns.name, columns.page_serial, columns.live, columns.gone)
-    query = query.where(columns.relist.is_(True))
+    query = select(columns.name, columns.page_serial, columns.page_on_disk, columns.removal_cause)
+    query = query.where(columns.root_entry_stale.is_(True))
     return list(connection.execute(query.order_by(columns.id).limit(limit)))
 
 
 def is_to_relist(connection: Connection, *, with_gone: bool) -> bool:
     """Whether there are such, also among those that are gone unless they stay `with_gone`."""
-    query = select(projects.c.id).where(projects.c.relist.is_(True))
+    query = select(projects.c.id).where(projects.c.root_entry_stale.is_(True))
     if with_gone:
-        query = query.where(projects.c.gone.is_(None))
+        query = query.where(projects.c.removal_cause.is_(None))
     return connection.scalar(query.limit(1)) is not None
 
 
@@ -56,8 +56,10 @@ def relisted(connection: Connection) -> None:
 
     As long as they have a page, whether it lists them hangs on the deletion guard.
     """
-    known = update(projects).where(projects.c.relist.is_(True), projects.c.gone.is_(None))
-    connection.execute(known.values(relist=None))
+    known = update(projects).where(
+        projects.c.root_entry_stale.is_(True), projects.c.removal_cause.is_(None)
+    )
+    connection.execute(known.values(root_entry_stale=None))
 
 
 def newest_api(connection: Connection) -> str | None:

@@ -56,7 +56,11 @@ def in_states(
     query = (
         select(files, projects.c.name.label("project"), projects.c.upstream)
         .join(projects)
-        .where(files.c.project_id.in_(ids), files.c.state.in_(list(states)), files.c.gone.is_(None))
+        .where(
+            files.c.project_id.in_(ids),
+            files.c.state.in_(list(states)),
+            files.c.removal_cause.is_(None),
+        )
         .order_by(files.c.project_id, files.c.filename)
     )
     return list(connection.execute(query).all())
@@ -83,7 +87,7 @@ def unattested(connection: Connection, ids: Sequence[int], now: float | None) ->
     query = (
         select(files, projects.c.name.label("project"), projects.c.upstream)
         .join(projects)
-        .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.gone.is_(None))
+        .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.removal_cause.is_(None))
         .order_by(files.c.project_id, files.c.filename)
     )
     if now is not None:
@@ -93,20 +97,20 @@ def unattested(connection: Connection, ids: Sequence[int], now: float | None) ->
 
 def wake_unattested(connection: Connection) -> None:
     """Mark the projects of files whose attestations are not here."""
-    query = select(files.c.project_id).where(lacks_provenance(), files.c.gone.is_(None))
-    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
-    connection.execute(statement.values(todo=True))
+    query = select(files.c.project_id).where(lacks_provenance(), files.c.removal_cause.is_(None))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.has_work.is_(False))
+    connection.execute(statement.values(has_work=True))
 
 
 def wake(connection: Connection, now: float | None) -> None:
     """Mark the projects of files whose next try has come; without `now`, of all that wait."""
     query = select(files.c.project_id).where(
-        files.c.next_try.is_not(None), _is_missed(), files.c.gone.is_(None)
+        files.c.next_try.is_not(None), _is_missed(), files.c.removal_cause.is_(None)
     )
     if now is not None:
         query = query.where(is_due(now))
-    statement = update(projects).where(projects.c.id.in_(query), projects.c.todo.is_(False))
-    connection.execute(statement.values(todo=True))
+    statement = update(projects).where(projects.c.id.in_(query), projects.c.has_work.is_(False))
+    connection.execute(statement.values(has_work=True))
 
 
 def wait_no_more(connection: Connection) -> None:
@@ -125,7 +129,7 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
             files.c.next_try > now,
             files.c.next_try <= now + LONGEST_WAIT,
             _is_missed(),
-            files.c.gone.is_(None),
+            files.c.removal_cause.is_(None),
         )
         .order_by(files.c.id)
     )
@@ -339,6 +343,6 @@ def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, s
     query = (
         select(projects.c.name, files.c.filename)
         .join(projects)
-        .where(projects.c.name.in_(names), is_open, files.c.gone.is_(None))
+        .where(projects.c.name.in_(names), is_open, files.c.removal_cause.is_(None))
     )
     return {(row[0], row[1]) for row in connection.execute(query)}

@@ -27,7 +27,10 @@ SELECT p.name, f.filename, f.location, f.state, f.stamp, f.withdrawn_at IS NOT N
        f.sha256, f.metadata_sha256, f.provenance_sha256
 FROM files AS f JOIN projects AS p ON p.id = f.project_id
 """
-_PAGES = "SELECT name, page_stamp, page_sha256, dirty, gone, relist FROM projects WHERE live"
+_PAGES = """
+SELECT name, page_stamp, page_sha256, page_stale, removal_cause, root_entry_stale
+FROM projects WHERE page_on_disk
+"""
 _ROOT = """
 SELECT (SELECT value FROM marks WHERE name = 'root index'),
        (SELECT value FROM marks WHERE name = 'root index seen')
@@ -79,8 +82,8 @@ def read(connection: sqlite3.Connection) -> Holdings | None:
         if provenance:
             files[path + PROVENANCE_SUFFIX] = Seen(None, provenance)
     pages = connection.execute(_PAGES).fetchall()
-    for _, stamp, sha256, dirty, gone, relist in pages:
-        if None in (stamp, sha256) or dirty or gone or relist:
+    for _, stamp, sha256, page_stale, removal_cause, root_entry_stale in pages:
+        if None in (stamp, sha256) or page_stale or removal_cause or root_entry_stale:
             return None
     stale, root = connection.execute(_ROOT).fetchone()
     if stale or root is None:

@@ -63,7 +63,7 @@ def insert_into(connection: Connection, table: Any) -> Any:
 def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
     """Make a row for each project that has none."""
     statement = insert_or_ignore(connection, projects)
-    fresh = {"look": False, "todo": False, "dirty": False, "live": False}
+    fresh = {"needs_fetch": False, "has_work": False, "page_stale": False, "page_on_disk": False}
     for chunk in chunks(names):
         rows = [{"name": name, **fresh} for name in chunk]
         connection.execute(statement, rows)
@@ -73,7 +73,7 @@ def to_look(
     connection: Connection, names: Iterable[ProjectName], upstream: str | None = None
 ) -> None:
     """Mark projects whose pages must be asked for; `upstream` is the one whose list has them."""
-    values: dict[str, Any] = {"look": True, "todo": True}
+    values: dict[str, Any] = {"needs_fetch": True, "has_work": True}
     if upstream is not None:
         values["upstream"] = owner = bindparam("owner", type_=Text)
         # What identifies another upstream's page says nothing about this one's.
@@ -88,8 +88,8 @@ def choose_again(connection: Connection, now: float) -> None:
     """Mark projects of which time has changed what is selected; their pages must be read anew."""
     connection.execute(
         update(projects)
-        .where(projects.c.choice_until <= now, projects.c.gone.is_(None))
-        .values(look=True, todo=True, choice_until=None, **UNREAD)
+        .where(projects.c.choice_until <= now, projects.c.removal_cause.is_(None))
+        .values(needs_fetch=True, has_work=True, choice_until=None, **UNREAD)
     )
 
 
@@ -102,9 +102,13 @@ def ask_again(connection: Connection) -> None:
 
     What a broken upstream takes back moves no list.
     """
-    held_back = (projects.c.todo.is_(True), projects.c.live.is_(True), projects.c.look.is_(False))
-    gone = projects.c.gone == Cause.UPSTREAM
-    connection.execute(update(projects).where(*held_back, gone).values(look=True))
+    held_back = (
+        projects.c.has_work.is_(True),
+        projects.c.page_on_disk.is_(True),
+        projects.c.needs_fetch.is_(False),
+    )
+    gone = projects.c.removal_cause == Cause.UPSTREAM
+    connection.execute(update(projects).where(*held_back, gone).values(needs_fetch=True))
 
 
 def check_again(connection: Connection, upstream: str, limit: int) -> None:
@@ -112,11 +116,15 @@ def check_again(connection: Connection, upstream: str, limit: int) -> None:
     columns = projects.c
     oldest = (
         select(columns.id)
-        .where(columns.upstream == upstream, columns.gone.is_(None), columns.look.is_(False))
+        .where(
+            columns.upstream == upstream,
+            columns.removal_cause.is_(None),
+            columns.needs_fetch.is_(False),
+        )
         .order_by(columns.checked_at.nulls_first())
         .limit(limit)
     )
-    marked = update(projects).where(columns.id.in_(oldest)).values(look=True, todo=True)
+    marked = update(projects).where(columns.id.in_(oldest)).values(needs_fetch=True, has_work=True)
     connection.execute(marked)
 
 
@@ -128,13 +136,13 @@ def highest_id(connection: Connection) -> int:
 def known(connection: Connection) -> Iterator[AnyRow]:
     """Stream name, serial, upstream, selection, gone and kept of every project."""
     c = projects.c
-    query = select(c.name, c.serial, c.upstream, c.selection, c.gone, c.kept)
+    query = select(c.name, c.serial, c.upstream, c.selection, c.removal_cause, c.kept)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
 def names(connection: Connection) -> Iterator[AnyRow]:
     """Stream id, name and gone of every project."""
-    query = select(projects.c.id, projects.c.name, projects.c.gone)
+    query = select(projects.c.id, projects.c.name, projects.c.removal_cause)
     yield from connection.execute(query.execution_options(yield_per=CHUNK))
 
 
@@ -142,7 +150,7 @@ def next_batch(
     connection: Connection, after: int, size: int, names: Sequence[ProjectName] | None
 ) -> list[int]:
     """Return ids of the next projects, behind id `after`, for which something is left to do."""
-    query = select(projects.c.id).where(projects.c.todo.is_(True), projects.c.id > after)
+    query = select(projects.c.id).where(projects.c.has_work.is_(True), projects.c.id > after)
     if names is not None:
         query = query.where(projects.c.name.in_(names))
     return list(connection.scalars(query.order_by(projects.c.id).limit(size)))
@@ -150,7 +158,7 @@ def next_batch(
 
 def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> int:
     """Return for how many projects something is left to do."""
-    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
     if names is not None:
         query = query.where(projects.c.name.in_(names))
     return connection.scalar(query) or 0
@@ -158,7 +166,7 @@ def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> 
 
 def live_after(connection: Connection, after: int, limit: int) -> list[Row[Any]]:
     """Return projects that have a page, in the order of their ids, behind id `after`."""
-    query = select(projects).where(projects.c.live.is_(True), projects.c.id > after)
+    query = select(projects).where(projects.c.page_on_disk.is_(True), projects.c.id > after)
     return list(connection.execute(query.order_by(projects.c.id).limit(limit)))
 
 
@@ -245,18 +253,18 @@ def finish(
     if with_provenance:
         is_open = or_(is_open, and_(lacks_provenance(), is_due(now)))
     open_file = select(files.c.id).where(
-        files.c.project_id == projects.c.id, files.c.gone.is_(None), is_open
+        files.c.project_id == projects.c.id, files.c.removal_cause.is_(None), is_open
     )
     connection.execute(
         update(projects)
         .where(
             projects.c.id.in_(ids),
-            projects.c.look.is_(False),
-            projects.c.dirty.is_(False),
-            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+            projects.c.needs_fetch.is_(False),
+            projects.c.page_stale.is_(False),
+            or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
             ~open_file.exists(),
         )
-        .values(todo=False)
+        .values(has_work=False)
     )
 
 
@@ -266,9 +274,9 @@ def to_remove(connection: Connection, after: int = 0) -> list[Row[Any]]:
     A dirty one may have a page that a dead run wrote and did not record.
     """
     query = select(projects).where(
-        projects.c.todo.is_(True),
-        or_(projects.c.live.is_(True), projects.c.dirty.is_(True)),
-        projects.c.gone.is_not(None),
+        projects.c.has_work.is_(True),
+        or_(projects.c.page_on_disk.is_(True), projects.c.page_stale.is_(True)),
+        projects.c.removal_cause.is_not(None),
         projects.c.id > after,
     )
     return list(connection.execute(query.order_by(projects.c.id).limit(CHUNK)))
@@ -280,11 +288,11 @@ def settle(connection: Connection, *, with_gone: bool) -> None:
     That is how the end of a sync leaves them; a rehearsal writes none.
     """
     # Of all others nothing is left to do: rewriting them would be rewriting the catalog.
-    open_ones = update(projects).where(projects.c.todo.is_(True))
-    there = projects.c.gone.is_(None)
-    connection.execute(open_ones.where(there).values(dirty=False))
+    open_ones = update(projects).where(projects.c.has_work.is_(True))
+    there = projects.c.removal_cause.is_(None)
+    connection.execute(open_ones.where(there).values(page_stale=False))
     if with_gone:
-        connection.execute(open_ones.where(~there).values(dirty=False, live=False))
+        connection.execute(open_ones.where(~there).values(page_stale=False, page_on_disk=False))
 
 
 def get_list(connection: Connection, upstream: str) -> Row[Any] | None:
@@ -322,26 +330,26 @@ def set_mark_once(connection: Connection, name: str, value: str) -> None:
 
 def redo_pages(connection: Connection) -> None:
     """Mark every project that has a page, so that all pages are rendered again."""
-    live = update(projects).where(projects.c.live.is_(True))
-    connection.execute(live.values(todo=True, dirty=True))
+    live = update(projects).where(projects.c.page_on_disk.is_(True))
+    connection.execute(live.values(has_work=True, page_stale=True))
 
 
 def touch(connection: Connection, ids: Iterable[int]) -> None:
     """Mark projects whose pages must be rendered."""
     for chunk in chunks(ids):
         statement = update(projects).where(projects.c.id.in_(chunk))
-        connection.execute(statement.values(todo=True, dirty=True))
+        connection.execute(statement.values(has_work=True, page_stale=True))
 
 
 def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:
     """Mark projects for which something is left to do after all."""
     for chunk in chunks(names):
-        connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(todo=True))
+        connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(has_work=True))
 
 
 def count_todo(connection: Connection, names: Sequence[ProjectName] | None) -> int:
     """Return for how many projects, of all or of these, something is left to do."""
-    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
     if names is not None:
         query = query.where(projects.c.name.in_(names))
     return connection.scalar(query) or 0
@@ -356,16 +364,27 @@ def deselect(connection: Connection, ids: Iterable[int]) -> None:
 def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     """Mark projects and all their files as not offered any more; nothing of them is refused now."""
     connection.execute(delete(refusals).where(refusals.c.project_id.in_(ids)))
-    connection.execute(update(projects).where(projects.c.id.in_(ids)).values(look=False))
+    connection.execute(update(projects).where(projects.c.id.in_(ids)).values(needs_fetch=False))
     connection.execute(
         update(projects)
-        .where(projects.c.id.in_(ids), or_(projects.c.gone.is_(None), projects.c.gone != cause))
-        .values(gone=cause, kept=None, todo=True, relist=case((projects.c.live.is_(True), True)))
+        .where(
+            projects.c.id.in_(ids),
+            or_(projects.c.removal_cause.is_(None), projects.c.removal_cause != cause),
+        )
+        .values(
+            removal_cause=cause,
+            kept=None,
+            has_work=True,
+            root_entry_stale=case((projects.c.page_on_disk.is_(True), True)),
+        )
     )
     connection.execute(
         update(files)
-        .where(files.c.project_id.in_(ids), or_(files.c.gone.is_(None), files.c.gone != cause))
-        .values(gone=files_gone(cause))
+        .where(
+            files.c.project_id.in_(ids),
+            or_(files.c.removal_cause.is_(None), files.c.removal_cause != cause),
+        )
+        .values(removal_cause=files_gone(cause))
     )
 
 
@@ -376,5 +395,5 @@ def files_gone(cause: Cause | None) -> ColumnElement[Any] | Cause | None:
     """
     if cause not in (Cause.UPSTREAM, Cause.CLAIMS):
         return cause
-    was_withheld = files.c.gone.in_([Cause.QUARANTINE, Cause.DROPPED])
+    was_withheld = files.c.removal_cause.in_([Cause.QUARANTINE, Cause.DROPPED])
     return case((and_(was_withheld, files.c.withdrawn_at.is_not(None)), Cause.DROPPED), else_=cause)

@@ -89,7 +89,11 @@ def backlog(connection: Connection) -> dict[str, int]:
     waiting = (
         select(files.c.state, IS_DENIED.label("denied"))
         .join(projects)
-        .where(projects.c.todo.is_(True), files.c.state.in_(list(OPEN)), files.c.gone.is_(None))
+        .where(
+            projects.c.has_work.is_(True),
+            files.c.state.in_(list(OPEN)),
+            files.c.removal_cause.is_(None),
+        )
         .limit(MOST)
         .subquery()
     )
@@ -102,7 +106,7 @@ def backlog(connection: Connection) -> dict[str, int]:
 
 def backlog_projects(connection: Connection) -> int:
     """Return for how many projects something is left to do."""
-    query = select(func.count()).select_from(projects).where(projects.c.todo.is_(True))
+    query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
     return connection.scalar(query) or 0
 
 

@@ -50,7 +50,7 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
     Call in the transaction that changes the rows.
     """
     then = [
-        Held(row.live, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
+        Held(row.page_on_disk, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
         for row in before
     ]
     sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Held()))]
@@ -64,7 +64,7 @@ def by_state(connection: Connection) -> tuple[dict[str, int], int]:
     columns = files.c.id, files.c.state, files.c.size, IS_DENIED.label("denied")
     is_open = files.c.state.in_(list(OPEN))
     unfinished = union(
-        select(*columns).join(projects).where(projects.c.todo.is_(True), is_open),
+        select(*columns).join(projects).where(projects.c.has_work.is_(True), is_open),
         select(*columns).where(files.c.next_try.is_not(None), is_open),
         select(*columns).where(IS_LEAVING, is_open),
     ).subquery()

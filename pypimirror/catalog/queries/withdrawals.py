@@ -23,7 +23,7 @@ def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) ->
     """Mark files as not offered any more, or as offered again."""
     for chunk in chunks(ids):
         gone = update(files).where(files.c.id.in_(chunk))
-        connection.execute(gone.values(gone=files_gone(cause)))
+        connection.execute(gone.values(removal_cause=files_gone(cause)))
 
 
 def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
@@ -32,29 +32,29 @@ def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
     Of all projects, or of these.
     """
     kept = update(files).where(
-        IS_LEAVING, files.c.gone == Cause.UPSTREAM, files.c.state.in_(list(PROVEN))
+        IS_LEAVING, files.c.removal_cause == Cause.UPSTREAM, files.c.state.in_(list(PROVEN))
     )
     for chunk in [None] if ids is None else chunks(ids):
         some = kept if chunk is None else kept.where(files.c.project_id.in_(chunk))
-        connection.execute(some.values(gone=Cause.KEPT))
+        connection.execute(some.values(removal_cause=Cause.KEPT))
 
 
 def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
     """Note that files stay though they are deleted upstream, and so do their projects."""
     for chunk in chunks(ids):
         # A page that has led to the upstream has nowhere to lead to any more.
-        values = {"gone": None, "kept": now, "linked": None}
+        values = {"removal_cause": None, "kept": now, "linked": None}
         connection.execute(update(files).where(files.c.id.in_(chunk)).values(values))
         theirs = projects.c.id.in_(select(files.c.project_id).where(files.c.id.in_(chunk)))
-        stays = update(projects).where(theirs, projects.c.gone == Cause.UPSTREAM)
-        connection.execute(stays.values(gone=None, kept=now))
+        stays = update(projects).where(theirs, projects.c.removal_cause == Cause.UPSTREAM)
+        connection.execute(stays.values(removal_cause=None, kept=now))
 
 
 def look_at_kept(connection: Connection) -> None:
     """Mark the projects of files that are kept, to be decided on whatever their pages say."""
     kept = select(files.c.project_id).where(files.c.kept.is_not(None))
-    marked = update(projects).where(projects.c.id.in_(kept), projects.c.gone.is_(None))
-    connection.execute(marked.values(look=True, todo=True, **UNREAD))
+    marked = update(projects).where(projects.c.id.in_(kept), projects.c.removal_cause.is_(None))
+    connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
 
 
 def count_kept(connection: Connection) -> tuple[int, int]:
@@ -72,7 +72,7 @@ def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
             files.c.project_id,
             files.c.filename,
             files.c.state,
-            files.c.gone,
+            files.c.removal_cause,
             files.c.size,
             files.c.sha256,
             files.c.location,
@@ -95,9 +95,9 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRo
     """
     columns = select(files.c.id, files.c.project_id)
     # Each by its own index: these are few, and files are many.
-    left = columns.where(IS_LEAVING, files.c.gone.in_(list(causes)), is_listed())
+    left = columns.where(IS_LEAVING, files.c.removal_cause.in_(list(causes)), is_listed())
     if Cause.DROPPED in causes:
-        withheld = columns.where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
+        withheld = columns.where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
         lost = union_all(left, withheld).subquery()
     else:
         lost = left.subquery()
@@ -112,19 +112,19 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRo
 
 def count_withheld(connection: Connection) -> int:
     """Return how many files are here that the upstream withholds, or withheld and then dropped."""
-    query = select(func.count()).where(IS_WITHDRAWN, files.c.gone.in_(_WITHHELD))
+    query = select(func.count()).where(IS_WITHDRAWN, files.c.removal_cause.in_(_WITHHELD))
     return connection.scalar(query) or 0
 
 
 def let_go(connection: Connection, now: float) -> None:
     """Have the grace begin of what was withheld and is not offered any more."""
-    gone = update(files).where(IS_WITHDRAWN, files.c.gone == Cause.DROPPED)
-    connection.execute(gone.values(gone=Cause.UPSTREAM, withdrawn_at=now))
+    gone = update(files).where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
+    connection.execute(gone.values(removal_cause=Cause.UPSTREAM, withdrawn_at=now))
 
 
 def any_stays(connection: Connection) -> bool:
     """Whether any file is on a page, or about to be, that is not about to leave."""
-    query = select(files.c.id).where(is_listed(), files.c.gone.is_(None))
+    query = select(files.c.id).where(is_listed(), files.c.removal_cause.is_(None))
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -158,9 +158,9 @@ def next_expired(
             columns.withdrawn_at <= before,
             columns.withdrawn_at >= withdrawn_at,
             or_(columns.withdrawn_at > withdrawn_at, columns.id > file_id),
-            or_(columns.gone.is_(None), columns.gone.not_in(_WITHHELD)),
-            projects.c.dirty.is_(False),
-            or_(projects.c.gone.is_(None), projects.c.live.is_(False)),
+            or_(columns.removal_cause.is_(None), columns.removal_cause.not_in(_WITHHELD)),
+            projects.c.page_stale.is_(False),
+            or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
         )
         .order_by(columns.withdrawn_at, columns.id)
     )

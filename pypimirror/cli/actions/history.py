@@ -116,7 +116,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
         "upstream": row.upstream,
         "serial": row.serial,
         "status": row.status or "active",
-        "gone": row.gone,
+        "gone": row.removal_cause,
         "kept": row.kept,
         "kept_iso": documents.iso(row.kept),
         "files": [

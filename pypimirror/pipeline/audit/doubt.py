@@ -72,4 +72,4 @@ def _look_at_pages(run: Run) -> int:
 
 
 def _is_other(run: Run, row: Row[Any]) -> bool:
-    return not row.dirty and fingerprints.stamp_of_page(run, row.name) != row.page_stamp
+    return not row.page_stale and fingerprints.stamp_of_page(run, row.name) != row.page_stamp

@@ -194,7 +194,7 @@ def _known_pages(run: Run, paths: list[str]) -> set[str]:
     names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
     with run.catalog.read() as connection:
         for row in projects.by_name(connection, names):
-            if row.live:
+            if row.page_on_disk:
                 known.update(page_paths(row.name, formats).values())
     return known
 

@@ -82,7 +82,7 @@ def look_for_changes(run: Run) -> None:
 def discover(run: Run, ids: Sequence[int]) -> None:
     """Ask for the pages of these projects that must be looked at."""
     with run.catalog.write() as connection:
-        rows = [row for row in projects.get(connection, ids) if row.look]
+        rows = [row for row in projects.get(connection, ids) if row.needs_fetch]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
     run.begin(Stage.DISCOVER, len(rows))
@@ -177,7 +177,9 @@ def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> Fetc
     upstream = run.config.upstream[position]
     # Only a page that was read from this upstream, under this selection, may be "not modified".
     same = (
-        row.upstream == upstream.name and row.selection == run.selection.digest and row.gone is None
+        row.upstream == upstream.name
+        and row.selection == run.selection.digest
+        and row.removal_cause is None
     )
     candidates = listings.of_row(run, upstream, row)
     job = project_pages.page_job(
@@ -240,7 +242,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
                 # Only its own upstream knows whether a page is still the newest.
                 values.append(
                     seen.unchanged_values(run, row, position, result)
-                    | ({"look": True} if place else {})
+                    | ({"needs_fetch": True} if place else {})
                 )
                 continue
             page = changed[row.id][1]
@@ -260,10 +262,15 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             decisions[row.id] = decision
             columns |= seen.identity(run, row, position, result)
             if place:
-                columns["look"] = True
+                columns["needs_fetch"] = True
             if row.id in pooled.failed or (row.id in known and known[row.id].failed):
                 # What would have been said is not known: look again, whatever the page says.
-                columns |= {"etag": None, "last_modified": None, "page_digest": None, "look": True}
+                columns |= {
+                    "etag": None,
+                    "last_modified": None,
+                    "page_digest": None,
+                    "needs_fetch": True,
+                }
             values.append({"id": row.id, **columns})
         projects.change(connection, values)
         seen.note_serials(run, connection, read, decisions)
@@ -342,15 +349,15 @@ def _read_page(
         "selection": run.selection.digest,
         "choice_until": choice.until,
         "facts": known.column if known is not None else None,
-        "gone": None,
+        "removal_cause": None,
         "kept": None,
-        "dirty": True,
+        "page_stale": True,
     }
 
 
 def _is_in(held: HeldFile | None) -> bool:
     """Whether a file is selected so far."""
-    return held is not None and held.gone is None
+    return held is not None and held.removal_cause is None
 
 
 def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:

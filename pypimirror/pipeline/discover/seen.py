@@ -25,7 +25,7 @@ def identity(run: Run, row: Row[Any], position: int, result: PageResult) -> dict
         "page_digest": result.digest,
         "page_at": listings.found_at(run.config.upstream[position], row, result),
         "serial": _serial(run, row, result),
-        "look": _is_behind(run, row, result),
+        "needs_fetch": _is_behind(run, row, result),
         "checked_at": run.now,
         "read_at": run.now,
     }
@@ -40,7 +40,7 @@ def is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> 
         # Equal pages of two upstreams are not the same page: their links lead elsewhere.
         and row.upstream == run.config.upstream[position].name
         and row.selection == run.selection.digest
-        and row.gone is None
+        and row.removal_cause is None
     )
 
 
@@ -50,14 +50,14 @@ def unchanged_values(run: Run, row: Row[Any], position: int, result: PageResult)
     Its own page must be rendered all the same where the serial has moved.
     """
     serial = _serial(run, row, result)
-    dirty = row.dirty or serial != row.serial
+    dirty = row.page_stale or serial != row.serial
     look = _is_behind(run, row, result)
     return {
         "id": row.id,
         "page_at": listings.found_at(run.config.upstream[position], row, result),
-        "look": look,
+        "needs_fetch": look,
         "serial": serial,
-        "dirty": dirty,
+        "page_stale": dirty,
         "checked_at": run.now,
         "read_at": row.read_at if result.not_modified else run.now,
     }

@@ -172,7 +172,11 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
         due = files.due(connection, ids, run.due_at)
         found.fetch.extend(_entry(row, State(row.state).label) for row in due)
-        rows = [row for row in projects.get(connection, ids) if row.dirty and row.gone is None]
+        rows = [
+            row
+            for row in projects.get(connection, ids)
+            if row.page_stale and row.removal_cause is None
+        ]
         _add_pages(found, (row.name for row in rows))
         names = {row.id: row.name for row in rows}
         listed = files.listed(connection, list(names))
@@ -201,16 +205,16 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     if refusal is not None:
         run.kept.append(refusal)
     else:
-        going = (row for row in leaving if row.gone != Cause.KEPT)
-        found.withdraw.extend(_entry(row, row.gone) for row in going)
+        going = (row for row in leaving if row.removal_cause != Cause.KEPT)
+        found.withdraw.extend(_entry(row, row.removal_cause) for row in going)
     with run.catalog.write() as connection:
         if refusal is None:
             for chunk in projects.chunks({row.project_id for row in leaving}):
                 rows = projects.get(connection, sorted(chunk))
-                _add_pages(found, (row.name for row in rows if row.gone is None))
+                _add_pages(found, (row.name for row in rows if row.removal_cause is None))
         projects.settle(connection, with_gone=refusal is None)
     expired = (row for rows in withdraw.all_expired(run) for row in rows)
-    found.remove = [_entry(row, row.gone or _LINKED) for row in expired]
+    found.remove = [_entry(row, row.removal_cause or _LINKED) for row in expired]
 
 
 def _add_pages(found: Plan, names: Iterable[str]) -> None:

@@ -29,7 +29,8 @@ from pypimirror.storage.tree import TreeError, page_paths
 _AT_ONCE = 500
 
 #: The mark whose value says that the root index must be written whole, as it must be where there
-#: is no such mark. Of single projects, `projects.relist` says that it may say something else.
+#: is no such mark. Of single projects, `projects.root_entry_stale` says that it may say something
+#: else.
 ROOT_MARK = "root index"
 STALE = "stale"
 #: Its value: stamp and digest of the root index when it was seen to be right.
@@ -50,7 +51,7 @@ def differing(
     while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _AT_ONCE)
-            touched = [row for row in rows if not row.dirty and row.gone is None]
+            touched = [row for row in rows if not row.page_stale and row.removal_cause is None]
             if quick:
                 touched = [row for row in touched if stamp_of_page(run, row.name) != row.page_stamp]
             held = held_by(connection, [row.id for row in touched]) if touched else {}

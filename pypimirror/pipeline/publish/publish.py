@@ -47,7 +47,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
         rows = [
             row
             for row in projects.get(connection, ids)
-            if row.dirty and (row.gone is None or (with_gone and row.live))
+            if row.page_stale and (row.removal_cause is None or (with_gone and row.page_on_disk))
         ]
     run.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
@@ -139,8 +139,8 @@ def _commit(
         {
             "id": row.id,
             "page_serial": serials[row.id],
-            "dirty": False,
-            "live": True,
+            "page_stale": False,
+            "page_on_disk": True,
             **seen[row.id],
             **on_page,
             **_relist(row, serials[row.id]),
@@ -154,14 +154,14 @@ def _commit(
         totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
-        if any(row.gone is not None and _relist(row, serials[row.id]) for row in rows):
+        if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
             # It is to be listed anew in any case, until its page is removed: say that it is now.
             projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
 
 
 def _relist(row: Row[Any], serial: int) -> dict[str, Any]:
     """Return what to note where the root index lists a project not yet, or with another serial."""
-    return {} if row.live and serial == row.page_serial else {"relist": True}
+    return {} if row.page_on_disk and serial == row.page_serial else {"root_entry_stale": True}
 
 
 def _is_replaced(file: Row[Any]) -> bool:
@@ -180,7 +180,13 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
     ]
     run.tree.flush()
     with run.catalog.write() as connection:
-        done = {"live": False, "dirty": False, "todo": False, "relist": None, **totals.NOTHING}
+        done = {
+            "page_on_disk": False,
+            "page_stale": False,
+            "has_work": False,
+            "root_entry_stale": None,
+            **totals.NOTHING,
+        }
         totals.change(connection, going, [totals.Held()] * len(going))
         projects.change(connection, [{"id": row.id, **done} for row in going])
 

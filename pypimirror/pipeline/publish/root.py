@@ -2,8 +2,8 @@
 
 It lists every project, so rendering it costs the more, the larger the mirror is; and it changes
 with nearly every sync. So the catalog knows of which projects it may say something else
-(`projects.relist`), from the very transaction on that changes what it should say: a page has come
-or has another serial, a project is gone. With these, the bytes of the last one are amended
+(`projects.root_entry_stale`), from the very transaction on that changes what it should say: a page
+has come or has another serial, a project is gone. With these, the bytes of the last one are amended
 (`pypimirror.render.amend`), provided that they are still those that were seen to be right. In all
 other cases, the first one among them, the whole is rendered; the bytes are the same either way.
 
@@ -97,7 +97,7 @@ def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | N
         return None
     changes = {
         row.name: RootEntry(row.name, row.page_serial)
-        if row.live and (row.gone is None or with_gone)
+        if row.page_on_disk and (row.removal_cause is None or with_gone)
         else None
         for row in rows
     }

@@ -54,9 +54,11 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
 
 
 def _without_waiting(run: Run, rows: list[Row[Any]]) -> list[Row[Any]]:
-    replaced = {row.project_id for row in rows if row.gone == Cause.REPLACED}
+    replaced = {row.project_id for row in rows if row.removal_cause == Cause.REPLACED}
     waiting = losses.waiting(run, replaced) if replaced else set()
-    return [row for row in rows if row.gone != Cause.REPLACED or row.project_id not in waiting]
+    return [
+        row for row in rows if row.removal_cause != Cause.REPLACED or row.project_id not in waiting
+    ]
 
 
 def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:
@@ -85,8 +87,8 @@ def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
 
 
 def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
-    kept_back = [row for row in rows if row.gone == Cause.KEPT]
-    rows = [row for row in rows if row.gone != Cause.KEPT]
+    kept_back = [row for row in rows if row.removal_cause == Cause.KEPT]
+    rows = [row for row in rows if row.removal_cause != Cause.KEPT]
     listed = [row for row in rows if is_listed(row)]
     held_here = {row.id for row in rows if row.state in PROVEN or _is_in_place(run, row)}
     for row in rows:

@@ -217,7 +217,7 @@ def test_what_was_put_back_by_hand_is_taken_over_too(
     path.unlink()
     simulator.fault(f"*/{held[0].filename}", Status(500))
     mirror.query("UPDATE files SET state = 0 WHERE filename = ?", held[0].filename)
-    mirror.query("UPDATE projects SET todo = 1, dirty = 1")
+    mirror.query("UPDATE projects SET has_work = 1, page_stale = 1")
     assert mirror.sync().state == "incomplete"
     path.write_bytes(content)
     assert adopt(mirror).state == "completed"

@@ -63,7 +63,7 @@ def check(mirror: Mirror, *, with_gone: bool = False) -> None:
 
     mirror.sync(work=look)
     if not with_gone:
-        assert mirror.query("SELECT name FROM projects WHERE relist IS NOT NULL") == []
+        assert mirror.query("SELECT name FROM projects WHERE root_entry_stale IS NOT NULL") == []
     assert verify(mirror).state == "completed"
 
 
@@ -234,7 +234,7 @@ def test_after_a_migration_it_is_rendered_whole_and_rids_itself_of_what_is_gone(
     for name in ("a", "a-b", "ab"):
         simulator.delete_project(name)
     assert mirror.sync().state == "failed"
-    before = mirror.query("SELECT name FROM projects WHERE relist ORDER BY name")
+    before = mirror.query("SELECT name FROM projects WHERE root_entry_stale ORDER BY name")
     assert [row["name"] for row in before] == ["a", "a-b", "ab"]
     config = Config()
     config.set_main_option("script_location", str(project_directory() / "migrations"))
@@ -244,7 +244,7 @@ def test_after_a_migration_it_is_rendered_whole_and_rids_itself_of_what_is_gone(
         command.downgrade(config, "0003")
         command.upgrade(config, "head")
     engine.dispose()
-    after = mirror.query("SELECT name FROM projects WHERE relist ORDER BY name")
+    after = mirror.query("SELECT name FROM projects WHERE root_entry_stale ORDER BY name")
     assert [row["name"] for row in after] == ["a", "a-b", "ab"]
     mirror.configure(delete={"max_share": 1.0})
     rendered.clear()
@@ -394,7 +394,7 @@ def test_a_verification_says_nothing_of_what_is_known_to_be_stale(
         sequence.sync(run, call)
 
     mirror.sync(work=without_the_end, sound=False)
-    assert mirror.query("SELECT name FROM projects WHERE relist")[0]["name"] == "six"
+    assert mirror.query("SELECT name FROM projects WHERE root_entry_stale")[0]["name"] == "six"
     result: Summary = verify(mirror)
     assert result.failures == []
     mirror.sync()

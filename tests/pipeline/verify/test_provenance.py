@@ -87,7 +87,7 @@ def test_missing_attestations_wait_longer_each_time_and_do_not_keep_a_project_op
     result = mirror.sync()
     assert reasons(result.failures) == {wheel.filename: "missing"}
     assert simulator.count("/integrity/*") == 0
-    assert mirror.query("SELECT name FROM projects WHERE todo") == []
+    assert mirror.query("SELECT name FROM projects WHERE has_work") == []
     mirror.sync(retry=result.run)
     assert simulator.count("/integrity/*") == 1
 

@@ -249,7 +249,10 @@ def _known(
             if terms.replaces(old):
                 told = (Reason.DELETION_GUARD, _TOO_MANY)
             decision.refused.append(refusal(told[0], page, file, told[1]))
-            if old.gone in (Cause.QUARANTINE, Cause.DROPPED):  # it is over, and they stay away
+            if old.removal_cause in (
+                Cause.QUARANTINE,
+                Cause.DROPPED,
+            ):  # it is over, and they stay away
                 decision.gone.setdefault(Cause.UPSTREAM, []).append(old.id)
             return
     row["kept"] = None
@@ -265,7 +268,7 @@ def _known(
             target = State.FETCHED  # the new claim may be right: prove it with the wheel
         else:
             decision.refused.append(refusal(Reason.METADATA_MISMATCH, page, file, _OTHER_METADATA))
-    if old.gone is not None:
+    if old.removal_cause is not None:
         decision.back.append(old.id)
     if target is not None:
         decision.moved.setdefault(target, []).append(old.id)
@@ -330,9 +333,9 @@ def _missing(
             cause = Cause.SELECTION if filename in unwanted else _kept(old)
         if cause is Cause.CLAIMS and (yanked := listed[filename].yanked) not in (None, old.yanked):
             decision.changed.append({"id": old.id, "yanked": yanked})
-        if cause is None and old.gone is not None:
+        if cause is None and old.removal_cause is not None:
             decision.back.append(old.id)
-        elif cause is not None and old.gone != cause:
+        elif cause is not None and old.removal_cause != cause:
             decision.gone.setdefault(cause, []).append(old.id)
 
 

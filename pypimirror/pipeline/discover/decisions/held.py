@@ -41,7 +41,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     yanked: str | None
     provenance: str | None
     extra: str | None
-    gone: str | None
+    removal_cause: str | None
     kept: float | None
     linked: bool | None
     withdrawn_at: float | None
@@ -118,7 +118,7 @@ def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
 
     def told(file: File) -> File:
         old = held.get(file.filename)
-        if old is None or old.gone not in (None, Cause.CLAIMS, Cause.REPLACED):
+        if old is None or old.removal_cause not in (None, Cause.CLAIMS, Cause.REPLACED):
             return file
         return msgspec.structs.replace(
             file,
@@ -127,7 +127,7 @@ def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
             upload_time=old.upload_time,
             requires_python=old.requires_python,
             # That it is yanked goes onto its page while the guard keeps it there.
-            yanked=None if old.gone == Cause.CLAIMS else old.yanked,
+            yanked=None if old.removal_cause == Cause.CLAIMS else old.yanked,
         )
 
     return msgspec.structs.replace(page, files=tuple(map(told, page.files)))

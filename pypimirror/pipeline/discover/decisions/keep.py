@@ -96,7 +96,7 @@ def _still_kept(run: Run, connection: Connection, rows: Collection[Row[Any]]) ->
         left_out = unwanted(run, row.name, (), held[row.id], {})
         out += [held[row.id][name].id for name in left_out]
     withdrawals.set_gone(connection, out, Cause.SELECTION)
-    same = {"look": False, "checked_at": run.now, "selection": run.selection.digest}
+    same = {"needs_fetch": False, "checked_at": run.now, "selection": run.selection.digest}
     projects.change(connection, [{"id": row.id, **same} for row in rows])
 
 

@@ -66,7 +66,7 @@ def waiting(run: Run, project_ids: Iterable[int]) -> set[int]:
     with run.catalog.read() as connection:
         names = {row.id: row.name for row in projects.get(connection, sorted(set(project_ids)))}
         for file in files.of_projects(connection, list(names)) if names else ():
-            if file.gone is None and (file.state in _THERE or file.state in OPEN):
+            if file.removal_cause is None and (file.state in _THERE or file.state in OPEN):
                 found = here if file.state in _THERE else due
                 project = names[file.project_id]
                 found[file.project_id].add(version_text(file.filename, project))

@@ -265,7 +265,7 @@ def _is_known_to_be_gone(run: Run, row: AnyRow) -> bool:
     """Whether a project that no list has was asked for already."""
     if row.kept is not None:  # it is here all the same, and another selection may not want it
         return bool(row.selection == run.selection.digest)
-    return row.gone in (Cause.UPSTREAM, Cause.SELECTION)
+    return row.removal_cause in (Cause.UPSTREAM, Cause.SELECTION)
 
 
 def _is_owned(

@@ -33,7 +33,7 @@ def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
     source = TERMS.owner if file.digests else None
     row: dict[str, Any] = {
         "id": 1,
-        "gone": None,
+        "removal_cause": None,
         "kept": None,
         "withdrawn_at": None,
         "proof": Proof.DIGEST if state in PINNED else None,
@@ -145,14 +145,14 @@ def test_rule_4_a_file_that_lost_its_digest_upstream_stays(state: State) -> None
 def test_rule_5_offered_again_its_bytes_are_verified_again_or_wanted(
     withdrawn_at: float | None, target: State
 ) -> None:
-    have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=withdrawn_at)
+    have = held(State.WITHDRAWN, removal_cause=Cause.UPSTREAM, withdrawn_at=withdrawn_at)
     decision = run(offered(), have=have)
     assert decision.moved == {target: [1]}
     assert decision.back == [1]
 
 
 def test_rule_5_offered_again_with_another_digest_it_stays_withdrawn() -> None:
-    have = held(State.WITHDRAWN, gone=Cause.UPSTREAM, withdrawn_at=5.0)
+    have = held(State.WITHDRAWN, removal_cause=Cause.UPSTREAM, withdrawn_at=5.0)
     decision = run(offered(digests={"sha256": B}), have=have)
     assert [problem.reason for problem in decision.refused] == [Reason.DIGEST_CHANGED]
     assert decision.moved == {}
@@ -242,8 +242,8 @@ def test_rule_7_a_file_not_offered_any_more_is_gone(
 
 
 def test_rule_7_a_cause_that_changes_is_noted_and_one_that_stays_is_not() -> None:
-    assert run(have=held(State.WITHDRAWN, gone=Cause.UPSTREAM)) == NOTHING
-    decision = run(have=held(State.WITHDRAWN, gone=Cause.QUARANTINE))
+    assert run(have=held(State.WITHDRAWN, removal_cause=Cause.UPSTREAM)) == NOTHING
+    decision = run(have=held(State.WITHDRAWN, removal_cause=Cause.QUARANTINE))
     assert decision == Decision(gone={Cause.UPSTREAM: [1]})
 
 
@@ -294,7 +294,7 @@ def situations(draw: st.DrawFn) -> tuple[ProjectPage, dict[str, HeldFile], list[
         if state in PINNED:
             claimed = {"sha256": A, **claimed}
         file = offered(name, digests=claimed)
-        have[name] = held(state, file, id=number, gone=gone, withdrawn_at=at)
+        have[name] = held(state, file, id=number, removal_cause=gone, withdrawn_at=at)
     return page, have, draw(st.lists(st.booleans(), min_size=len(on_page), max_size=len(on_page)))
 
 
@@ -314,7 +314,11 @@ def test_a_file_that_is_offered_and_selected_is_never_withdrawn(
     refused = {problem.file for problem in page.problems}
     gone = ids_of(decide(page, have, selected, {}, {}, TERMS))
     # What was withheld and comes back with another digest is on no page, and does not come back.
-    named = {name for name in (wanted | refused) & have.keys() if have[name].gone not in WITHHELD}
+    named = {
+        name
+        for name in (wanted | refused) & have.keys()
+        if have[name].removal_cause not in WITHHELD
+    }
     assert not gone & {have[name].id for name in named}
 
 
@@ -357,14 +361,14 @@ def test_deciding_twice_decides_nothing_new(
             put(number, state=state)
     for cause, numbers in first.gone.items():
         for number in numbers:
-            put(number, gone=cause)
+            put(number, removal_cause=cause)
     for number in first.back:
-        put(number, gone=None)
+        put(number, removal_cause=None)
     for number, row in enumerate(first.new, start=100):
         after[row["filename"]] = HeldFile(
             id=number,
             state=State.WANTED,
-            gone=None,
+            removal_cause=None,
             kept=None,
             withdrawn_at=None,
             proof=None,

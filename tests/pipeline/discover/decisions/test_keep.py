@@ -257,4 +257,4 @@ def test_without_it_what_is_deleted_goes(keeping: Mirror, simulator: Simulator) 
     first(simulator, "six").remove()
     keeping.sync()
     assert keeping.files("six") == ["six-1.1-py3-none-any.whl"]
-    assert keeping.query("SELECT id FROM files WHERE gone = ?", Cause.KEPT) == []
+    assert keeping.query("SELECT id FROM files WHERE removal_cause = ?", Cause.KEPT) == []

@@ -89,7 +89,7 @@ def test_a_deleted_project_goes_once_its_own_page_is_gone(
     assert result.state == "completed"
     assert mirror.projects == ["idna"]
     assert not mirror.has_page("six")
-    assert mirror.query("SELECT name FROM projects WHERE todo OR look") == []
+    assert mirror.query("SELECT name FROM projects WHERE has_work OR needs_fetch") == []
 
 
 def test_an_empty_list_removes_nothing(mirror: Mirror, simulator: Simulator) -> None:
