@@ -164,7 +164,7 @@ def measured(mirror: Mirror) -> str | None:
     """What `metrics` says beside figures, if it takes the catalog for one that cannot be read."""
     heard: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: heard.append(lifecycle.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
     exposition.log.addHandler(handler)
     try:
         is_up = b"pypimirror_catalog_up 1.0" in exposition.render(mirror.config)
