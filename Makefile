@@ -58,7 +58,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --catalog $(CATALOG)
 # Where a test may be thorough: reading all of them takes as long as some of these.
 THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
-	$(addprefix tests/pipeline/test_,sync.py plan.py root.py)
+	$(addprefix tests/pipeline/,test_sync.py preview/test_plan.py publish/test_root.py)
 
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the test suite

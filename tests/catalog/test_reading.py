@@ -107,6 +107,7 @@ def test_what_changes_something_says_that_it_cannot(mirror: Mirror) -> None:
     assert "Traceback" not in outcome.stderr
 
 
+@pytest.mark.thorough
 def test_who_may_not_even_read_it_is_told_so(mirror: Mirror) -> None:
     private = mirror.root / ".pypimirror"
     if os.geteuid() == 0:

@@ -38,6 +38,7 @@ def test_builders_are_deterministic_and_valid() -> None:
         WheelFile(archive).validate_record()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", sample(fetch.PIP_VERSIONS, fetch.PIP_VERSIONS[-1]))
 def test_pip_installs_what_the_builders_make(
     simulator: Simulator, pip_wheels: dict[str, Path], tmp_path: Path, version: str

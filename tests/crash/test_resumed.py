@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.corpus.build import make_sdist
 from tests.crash.harness import Victim, kill_with_children, leftovers
 from tests.mirror import Mirror, offer
@@ -12,6 +14,7 @@ from tests.simulator import Simulator
 SIZE, HERE = 8_000_000, 6_000_000
 
 
+@pytest.mark.thorough
 def test_a_large_file_goes_on_where_a_killed_run_left_it(
     victim: Victim, simulator: Simulator, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from pypimirror.domain.filenames import (
 )
 from pypimirror.domain.model import Reason
 
-FAST = settings(max_examples=300)
+FAST = settings(max_examples=100)
 
 
 def reason(filename: str, project: str = "six") -> Reason | None:

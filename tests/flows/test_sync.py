@@ -87,6 +87,7 @@ class TestInProcess:
         assert stack.task_runs(flow_run) == dict.fromkeys(FIRST, "COMPLETED")
         assert {f"{s['stage']}-{s['batch']}" for s in shown["stages"]} == FIRST
 
+    @pytest.mark.thorough
     def test_incomplete(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         offer(simulator, "good", "bad")
         simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
@@ -124,6 +125,7 @@ class TestInProcess:
         assert stack.flow_run(document["run"])["state_name"] == "Completed"
         assert stack.pypimirror("retry", "--config", config)["run"] is None
 
+    @pytest.mark.thorough
     def test_a_mirror_that_is_locked_is_no_failure(self, stack: Stack, config: Path) -> None:
         """Whoever does not wait ends with 4, and its flow run alerts nobody."""
         with lock_of(config) as held:
@@ -307,6 +309,7 @@ class TestInProcess:
         assert json.loads(said)["state"] == "completed"
         assert check(config.parent / "mirror") == []
 
+    @pytest.mark.thorough
     def test_no_api(self, stack: Stack, config: Path) -> None:
         nowhere = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
         nowhere["PREFECT_CLIENT_MAX_RETRIES"] = "0"

@@ -84,6 +84,7 @@ class TestInProcess:
         )
         return found[0]
 
+    @pytest.mark.thorough
     def test_finds_and_repairs(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         simulator.add_file("one", *make_wheel("one", "1.0"))
         inline = {"PYPIMIRROR_DOWNLOAD__PROCESSES": "1"}

@@ -78,6 +78,7 @@ def hosts(tmp_path: Path, simulator: Simulator, postgresql: Databases) -> Iterat
         process.communicate()
 
 
+@pytest.mark.thorough
 def test_of_two_hosts_that_sync_at_once_one_works_and_one_ends_with_exit_4(
     hosts: Hosts, simulator: Simulator
 ) -> None:

@@ -179,6 +179,7 @@ def test_a_signal_lets_a_running_answer_finish(big_root: Path) -> None:
         assert running.process.wait(timeout=30) == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_an_answer_that_nobody_reads_does_not_hold_up_the_end(big_root: Path) -> None:
     with serving(big_root) as running:

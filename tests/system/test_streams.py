@@ -115,6 +115,7 @@ def test_a_reader_that_goes_has_heard_enough(
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.thorough
 def test_a_file_with_any_letter_is_mirrored_in_any_locale(
     run: Run, locale: dict[str, str], mirror: Mirror, simulator: Simulator
 ) -> None:
