@@ -26,12 +26,15 @@ SIDECARS = (".metadata", ".provenance")
 #: Most bytes of a name in UTF-8: 255 is the limit of common file systems, less the longest sidecar.
 MAX_BYTES = 255 - max(map(len, SIDECARS))
 
-#: Endings of distributions, longest first where one ends with another. All lower case.
-EXTENSIONS = (
+#: Endings of sdists, longest first where one ends with another. All lower case. A platform's name
+#: before that makes it a dumb binary, which few ever made and nobody can tell for certain.
+SDIST_EXTENSIONS = (
     *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lzma", ".tar.lz", ".tar.z"),
-    *(".tgz", ".tbz2", ".tbz", ".txz", ".tlz", ".tar"),
-    *(".zip", ".whl", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg"),
+    *(".tgz", ".tbz2", ".tbz", ".txz", ".tlz", ".tar", ".zip"),
 )
+
+#: Endings of distributions, in the same way.
+EXTENSIONS = (*SDIST_EXTENSIONS, ".whl", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 
 # The names of nearly all files: nothing in them that needs a closer look.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*+(?<!\.)")

@@ -8,24 +8,9 @@ from functools import cached_property
 from packaging.version import Version
 
 from pypimirror.domain import moments
-from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.filenames import SDIST_EXTENSIONS, version_of, version_text
 from pypimirror.domain.model import File
 from pypimirror.select.metadata import Metadata
-
-#: What an sdist's name ends with; the name of a platform before that makes it a dumb binary, which
-#: few ever made and nobody can tell for certain.
-_SDISTS = (
-    ".tar.gz",
-    ".zip",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz",
-    ".tbz2",
-    ".tar.xz",
-    ".txz",
-    ".tar",
-    ".tar.zst",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +64,7 @@ class Facts:
         name = self.file.filename.lower()
         if name.endswith(".whl"):
             return "wheel"
-        return "sdist" if name.endswith(_SDISTS) else "other"
+        return "sdist" if name.endswith(SDIST_EXTENSIONS) else "other"
 
     @property
     def tag(self) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.config.settings import ConfigError, parse
+from pypimirror.domain.filenames import EXTENSIONS
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
@@ -79,6 +80,12 @@ def test_each_key_keeps_what_it_says(key: str, value: object, kept: list[str]) -
     assert [name for name, verdict in found.items() if verdict.selected] == kept
     for verdict in found.values():
         assert verdict.selected or (verdict.rule == f"select.{key}" and verdict.fact)
+
+
+def test_a_tar_in_any_compression_is_an_sdist() -> None:
+    tars = [f"six-1.0{ending}" for ending in EXTENSIONS if ending.startswith((".t", ".zip"))]
+    assert len(tars) == 14
+    assert taken(make(types=["sdist"]), *tars, WHEEL, "six-1.0.egg") == tars
 
 
 def test_requires_python_leaves_out_what_no_declared_python_could_install() -> None:
