@@ -146,7 +146,7 @@ class Synthetic:
             with catalog.write() as connection:
                 _tidy(connection)
                 size = sum(sum(map(_size, range(self._count(n)))) for n in range(self.projects))
-                totals.change(connection, [], [totals.Held(self.projects, self.files, size)])
+                totals.change(connection, [], [totals.Totals(self.projects, self.files, size)])
                 statistics.keep(connection, statistics.take(connection, time.time()))
         finally:
             catalog.close()

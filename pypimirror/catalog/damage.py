@@ -30,7 +30,7 @@ import msgspec
 from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, Table
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
-from pypimirror.catalog import held
+from pypimirror.catalog import mirror_totals
 from pypimirror.catalog.database import Catalog, CatalogError
 from pypimirror.catalog.holder import Holder
 from pypimirror.catalog.queries import marks, statistics
@@ -310,7 +310,7 @@ def _fault_of(name: str, rules: tuple[_Rule, ...], row: Any) -> str | None:
 
 #: Of marks that are more than a text, those that are known here; `marks.read` has the others.
 _MARKS: Mapping[str, _Test] = {
-    held.MARK: _reads(held.parse),
+    mirror_totals.MARK: _reads(mirror_totals.parse),
     statistics.MARK: _reads(statistics.parse),
 }
 

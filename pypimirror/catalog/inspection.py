@@ -19,7 +19,7 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.queries import leases
-from pypimirror.catalog.queries.leases import Held
+from pypimirror.catalog.queries.leases import TakenLease
 from pypimirror.catalog.schema import runs
 from pypimirror.catalog.states import RUNNING
 
@@ -36,7 +36,7 @@ class Inspection:
     revision: str | None  #: of its schema; None where there is none
     faults: tuple[str, ...]  #: what the database says is wrong with it, else which row is
     running: tuple[Row[Any], ...]  #: runs that have not ended, so far as it knows
-    lease: Held | None  #: who works on the mirror, or did when it was killed
+    lease: TakenLease | None  #: who works on the mirror, or did when it was killed
 
     @property
     def is_current(self) -> bool:

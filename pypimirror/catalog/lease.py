@@ -97,7 +97,7 @@ class Lease:
         self._good_until = asked + self._pace.lifetime
         _holding.add(self._me.token)
 
-    def _refuse(self, connection: Connection, held: leases.Held | None) -> None:
+    def _refuse(self, connection: Connection, held: leases.TakenLease | None) -> None:
         if held is None or not held.is_in_force(self._me.machine):
             return
         ours = (held.holder.pid, held.holder.started) == (self._me.pid, self._me.started)
@@ -179,7 +179,7 @@ def hold(catalog: Catalog, claim: Callable[[Connection], None]) -> Iterator[Leas
         beat.join()
 
 
-def _refusal(held: leases.Held, run: str) -> tuple[str, str]:
+def _refusal(held: leases.TakenLease, run: str) -> tuple[str, str]:
     remedy = "wait for it to end, or stop it"
     if held.left > 0:
         remedy += f". If it is dead already, try again in {held.left:.0f} s"

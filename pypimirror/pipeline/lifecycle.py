@@ -98,7 +98,7 @@ def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.Held]]:
+def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.HeldLock]]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
     tree = Tree(config.directory, durability=durability)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pypimirror.catalog import states
-from pypimirror.catalog.held import Held
+from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 
@@ -67,7 +67,7 @@ class Summary:
     message: str
     #: Files that the upstream keeps back, where that is no failure.
     denied: list[Problem] = field(default_factory=list)
-    held: Held | None = None  #: what the mirror holds at the end; None where nobody looked
+    held: Totals | None = None  #: what the mirror holds at the end; None where nobody looked
 
     @classmethod
     def of_nothing(cls, command: str, message: str) -> Summary:

@@ -33,7 +33,7 @@ class LockError(PypimirrorError):
     """The lock file cannot be used; the message says why."""
 
 
-class Held:
+class HeldLock:
     """The lock, held by this process."""
 
     def __init__(self, descriptor: int) -> None:
@@ -49,7 +49,7 @@ class Held:
 
 
 @contextmanager
-def hold(path: Path | str, holder: str = "another run") -> Iterator[Held]:
+def hold(path: Path | str, holder: str = "another run") -> Iterator[HeldLock]:
     """Hold the lock file `path`; raises `LockedError` at once when another process does.
 
     `holder` says in its message what that process is.
@@ -68,7 +68,7 @@ def hold(path: Path | str, holder: str = "another run") -> Iterator[Held]:
         except BlockingIOError:
             process, run = _told(descriptor)
             raise LockedError(*refusal(holder, run, f"process {process}")) from None
-        yield Held(descriptor)
+        yield HeldLock(descriptor)
     finally:
         os.close(descriptor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pypimirror.catalog.held import Held
+from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.cli.display import show
 from pypimirror.pipeline.summary import COUNTS, Summary
 
@@ -29,13 +29,13 @@ def test_many_arguments_are_told_in_a_line(given: tuple[str, ...], told: str) ->
     assert whole.replace(",", "").split() == list(given)
 
 
-def ended(held: Held | None, state: str = "completed", **counts: int) -> list[str]:
+def ended(held: Totals | None, state: str = "completed", **counts: int) -> list[str]:
     every = dict.fromkeys(COUNTS["sync"], 0) | {"projects_seen": 3} | counts
     return list(show.counted(Summary("run", state, every, 1.0, [], [], "", held=held)))
 
 
 def test_a_sync_that_found_nothing_to_do_tells_what_the_mirror_has() -> None:
-    assert ended(Held(3, 141, 3 << 20)) == [
+    assert ended(Totals(3, 141, 3 << 20)) == [
         "projects  3 seen, none changed: there was nothing to do",
         "mirror    141 files of 3 projects, 3.0 MiB",
     ]
@@ -44,7 +44,7 @@ def test_a_sync_that_found_nothing_to_do_tells_what_the_mirror_has() -> None:
 def test_a_sync_tells_what_it_did_and_what_is_there_now() -> None:
     counts = {"projects_changed": 1, "files_found": 4, "files_downloaded": 1, "pages_written": 2}
     counts |= {"files_failed": 3, "bytes_downloaded": 10}
-    assert ended(Held(1, 1, 10, 2), "incomplete", **counts) == [
+    assert ended(Totals(1, 1, 10, 2), "incomplete", **counts) == [
         "projects  3 seen, 1 changed",
         "files     4 on changed pages, 1 downloaded (10 B), 3 failed",
         "pages     2 written",
@@ -62,5 +62,5 @@ def test_a_sync_that_could_not_work_does_not_say_that_there_was_nothing_to_do() 
 
 def test_lines_fit_a_terminal() -> None:
     counts = dict.fromkeys(("files_found", "files_downloaded", "files_verified"), 99_999)
-    lines = ended(Held(99_999, 99_999, 9 << 40), **counts, bytes_downloaded=9 << 40)
+    lines = ended(Totals(99_999, 99_999, 9 << 40), **counts, bytes_downloaded=9 << 40)
     assert max(map(len, lines)) <= 78

@@ -317,7 +317,7 @@ class TestInProcess:
         assert "--inline" in document["error"]["message"]
 
 
-def lock_of(config: Path) -> AbstractContextManager[lock.Held]:
+def lock_of(config: Path) -> AbstractContextManager[lock.HeldLock]:
     """The lock of a configuration's mirror, held."""
     private = config.parent / "mirror" / ".pypimirror"
     private.mkdir(parents=True)

@@ -29,8 +29,8 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from pypimirror import __version__
-from pypimirror.catalog import held as held_by
-from pypimirror.catalog.held import Held
+from pypimirror.catalog import mirror_totals as held_by
+from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.storage import generation
 from pypimirror.system import clock, machine
 
@@ -63,7 +63,7 @@ class Copied(NamedTuple):
 
     name: str
     counts: dict[str, int]
-    held: Held  #: what the mirror holds
+    held: Totals  #: what the mirror holds
 
 
 def encode(said: IdleSnapshot | Ended) -> str:

@@ -21,7 +21,7 @@ _NAME = "run"
 
 
 @dataclass(frozen=True)
-class Held:
+class TakenLease:
     """The lease as it was found."""
 
     holder: Holder
@@ -33,7 +33,7 @@ class Held:
         return fate is Fate.ALIVE or (fate is Fate.UNKNOWN and self.left > 0)
 
 
-def find(connection: Connection, *, change: bool) -> Held | None:
+def find(connection: Connection, *, change: bool) -> TakenLease | None:
     """Return the lease, if there is one.
 
     To `change` it, nobody else may, not even its holder, before this transaction ends.
@@ -46,7 +46,7 @@ def find(connection: Connection, *, change: bool) -> Held | None:
     if row is None:
         return None
     holder = msgspec.json.decode(row.holder, type=Holder)
-    return Held(holder, row.expires_at - float(row.now))
+    return TakenLease(holder, row.expires_at - float(row.now))
 
 
 def put(connection: Connection, holder: Holder, lifetime: float) -> None:

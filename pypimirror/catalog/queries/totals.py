@@ -12,17 +12,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, select, union
 
-from pypimirror.catalog.held import MARK, parse
-from pypimirror.catalog.held import Held as Held
+from pypimirror.catalog.mirror_totals import MARK, parse
+from pypimirror.catalog.mirror_totals import Totals as Totals
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.projects import set_mark
 from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
 
 
-def held(connection: Connection) -> Held:
+def held(connection: Connection) -> Totals:
     """Return what is on all pages."""
-    return marks.read(connection, MARK, parse) or Held()
+    return marks.read(connection, MARK, parse) or Totals()
 
 
 def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
@@ -44,16 +44,16 @@ _LINKED = PROVEN | {State.LINKED}
 NOTHING: Mapping[str, int] = on_page(())
 
 
-def change(connection: Connection, before: Collection[Row[Any]], now: Collection[Held]) -> None:
+def change(connection: Connection, before: Collection[Row[Any]], now: Collection[Totals]) -> None:
     """Note that pages of projects, as their rows were `before`, hold something else `now`.
 
     Call in the transaction that changes the rows.
     """
     then = [
-        Held(row.page_on_disk, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
+        Totals(row.page_on_disk, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
         for row in before
     ]
-    sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Held()))]
+    sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Totals()))]
     if any(sums):
         total = (a + b for a, b in zip(held(connection), sums, strict=True))
         set_mark(connection, MARK, " ".join(map(str, total)))

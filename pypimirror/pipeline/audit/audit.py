@@ -109,7 +109,7 @@ def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     with run.catalog.read() as connection:
         if whole and not options.quick:
             damage.look_through(connection, run.catalog.shown)
-        held = totals.held(connection) if whole else totals.Held()
+        held = totals.held(connection) if whole else totals.Totals()
     run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)
     try:

@@ -68,7 +68,7 @@ def look_for_changes(run: Run) -> None:
         lists.drop_deselected(run)
     if run.names is None and run.selection.needs_list:
         lists.compare(run)
-        lists.recheck(run)
+        lists.mark_for_recheck(run)
     names = run.names if run.names is not None else run.selection.named
     with run.catalog.write() as connection:
         projects.ensure(connection, names)

@@ -48,7 +48,7 @@ def download(run: Run, ids: Sequence[int]) -> None:
     """Fetch the files of these projects that are due."""
     presence.take_back(run, ids)
     adopt.take_over(run, ids)
-    _recheck(run, ids)
+    _look_again(run, ids)
     with run.catalog.write() as connection:
         rows = files.due(connection, ids, run.due_at)
         due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
@@ -259,7 +259,7 @@ def _problem(row: Row[Any], result: FileResult) -> Problem:
     )
 
 
-def _recheck(run: Run, ids: Sequence[int]) -> None:
+def _look_again(run: Run, ids: Sequence[int]) -> None:
     """Prove again, or let go, what was fetched before and not verified.
 
     The bytes are in staging, or in place already where a run ended in between.
@@ -268,7 +268,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
         rows = files.in_states(connection, ids, [State.FETCHED])
     unknown = {row.id: row for row in rows if row.id not in run.observed}
     lost = []
-    for result in run.read(_recheck_job(run, row) for row in unknown.values()):
+    for result in run.read(_job_to_look_again(run, row) for row in unknown.values()):
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
@@ -281,7 +281,7 @@ def _recheck(run: Run, ids: Sequence[int]) -> None:
             files.move(connection, State.WANTED, lost, run.id)
 
 
-def _recheck_job(run: Run, row: Row[Any]) -> Check:
+def _job_to_look_again(run: Run, row: Row[Any]) -> Check:
     path, root = run.tree.staged_text(row.id), ""
     if not run.tree.is_staged(row.id):
         path = run.tree.text(file_path(row.project, row.filename, row.location))

@@ -151,7 +151,7 @@ def _commit(
         moved = [{"id": file.id, "withdrawn_at": run.now} for file in replaced]
         files.move(connection, State.LINKED, moved, run.id)
         files.publish(connection, [row.id for row in rows], run.id)
-        totals.change(connection, rows, [totals.Held(1, *each.values()) for each in holds])
+        totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
@@ -187,7 +187,7 @@ def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
             "root_entry_stale": None,
             **totals.NOTHING,
         }
-        totals.change(connection, going, [totals.Held()] * len(going))
+        totals.change(connection, going, [totals.Totals()] * len(going))
         projects.change(connection, [{"id": row.id, **done} for row in going])
 
 

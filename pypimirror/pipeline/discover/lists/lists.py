@@ -53,7 +53,7 @@ def drop_deselected(run: Run) -> None:
         projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
 
 
-def recheck(run: Run) -> None:
+def mark_for_recheck(run: Run) -> None:
     """Mark the share of unchanged projects whose turn it is to be asked for all the same.
 
     Some changes show in no list: archiving a project leaves its serial as it is.

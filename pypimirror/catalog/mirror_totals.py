@@ -16,7 +16,7 @@ _LENGTHS = (3, 4)
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
-class Held(NamedTuple):
+class Totals(NamedTuple):
     """What is on all pages."""
 
     projects: int = 0
@@ -25,11 +25,11 @@ class Held(NamedTuple):
     linked: int = 0  #: files that are at the upstream
 
 
-def parse(value: str | None) -> Held:
+def parse(value: str | None) -> Totals:
     """Read the mark; where there is none, nothing is held. Raises `ValueError`."""
     if not value:
-        return Held()
+        return Totals()
     parts = value.split()
     if len(parts) not in _LENGTHS or not all(map(_NUMBER.fullmatch, parts)):
         raise ValueError(f"{value[:60]!r} is not what a mirror holds")
-    return Held(*map(int, parts))
+    return Totals(*map(int, parts))
