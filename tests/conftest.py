@@ -121,11 +121,17 @@ def pytest_configure(config: pytest.Config) -> None:
 SERVER = pytest.StashKey[str]()
 
 #: Beginnings of the ids of tests that share what takes long to start: one process has all of each.
+#: The first that fits counts.
 #: The mark `xdist_group` of pytest-xdist 3.8.0 has no effect with pytest 9.2.0.
 TOGETHER = (
-    *("tests/flows/", "tests/up/test_up.py", "tests/e2e/test_bandersnatch_upstream.py"),
-    *("tests/e2e/test_mirror_of_mirror.py", "tests/hostile/test_files.py"),
-    *("tests/hostile/test_names.py", "tests/hostile/test_pages.py"),
+    "tests/flows/test_deployments.py",
+    "tests/flows/",
+    "tests/up/test_up.py",
+    "tests/e2e/test_bandersnatch_upstream.py",
+    "tests/e2e/test_mirror_of_mirror.py",
+    "tests/hostile/test_files.py",
+    "tests/hostile/test_names.py",
+    "tests/hostile/test_pages.py",
 )
 
 

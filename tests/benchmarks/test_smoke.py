@@ -59,7 +59,7 @@ def test_scale(tmp_path: Path) -> None:
     arguments = ("--smoke", "--database", "sqlite", "--storage", str(tmp_path / "work"))
     call("benchmarks.scale", *arguments, "--output", str(tmp_path))
     report = json.loads((tmp_path / "scale.json").read_text())
-    assert [step["wrong"] for step in report["steps"]] == [[], []]
+    assert [step["wrong"] for step in report["steps"]] == [[]]
     ET.parse(tmp_path / "scale.svg")
     assert not any((tmp_path / "work").iterdir())
 

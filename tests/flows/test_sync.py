@@ -129,12 +129,13 @@ class TestInProcess:
     def test_a_mirror_that_is_locked_is_no_failure(self, stack: Stack, config: Path) -> None:
         """Whoever does not wait ends with 4, and its flow run alerts nobody."""
         with lock_of(config) as held:
-            held.name("20260101-031700-0a1b2c")
+            held.name("20260101-041700-0a1b2d")
             document = stack.pypimirror("sync", "--config", config, code=4)
-        assert "another run (20260101-031700-0a1b2c, " in document["error"]["message"]
-        (skipped,) = stack.flow_runs(state={"name": {"any_": ["Skipped"]}})
+        assert "another run (20260101-041700-0a1b2d, " in document["error"]["message"]
+        found = stack.flow_runs(state={"name": {"any_": ["Skipped"]}})
+        (skipped,) = (run for run in found if "0a1b2d" in run["state"]["message"])
         assert skipped["state_type"] == "CANCELLED"
-        assert skipped["state"]["message"].startswith("Skipped: run 20260101-031700-0a1b2c, ")
+        assert skipped["state"]["message"].startswith("Skipped: run 20260101-041700-0a1b2d, ")
 
     @pytest.mark.thorough
     def test_whoever_waited_in_vain_is_told(self, stack: Stack, config: Path) -> None:
