@@ -1,23 +1,20 @@
 """What every form of a project page is checked for, and the collecting of what passes.
 
-Lives here: the rules on links, digests, API versions and duplicate names, which do not depend on
-whether a page is JSON or HTML. Does not live here: the reading of either, the rules on names
-(`pypimirror.domain.filenames`), and which hosts are allowed (the download engine, which resolves
-them).
+Lives here: the rules on links, digests, API versions and duplicate names, the same for JSON and
+HTML. Not here: the reading of either, the rules on names (`domain.filenames`), and which hosts are
+allowed (`download.http.hosts`).
 
 The rules on one name that a page offers more than once:
 
-* the same digests: one file, kept silently. A claim may also add to the other, as an old page
-  that links a file with and without its digest does: the file must then satisfy both.
-  Where it has several links, all are kept, the best proven first: one that tells a strong
-  digest before one that tells a weak one, and that before one that tells none.
+* the same digests: one file, kept silently. A claim may also add to the other, as where a page
+  links a file with and without its digest: the file must then satisfy both.
+  Where it has several links, all are kept: those with a strong digest first, then with a weak
+  one, then with none.
 * digests that contradict each other: nobody can say which is right, so neither is taken.
-* sizes that contradict each other: as digests, unless one digest says that both links mean the same
-  bytes; then no size is believed.
+* sizes that contradict each other: as digests; where a digest covers both, no size is believed.
 * of all else, what the first claim leaves open the later one tells; where they contradict each
   other, the first counts. A mark that a file is yanked counts wherever it stands.
-* names that differ only by case or Unicode form: the first stays, the later are refused, as
-  some file systems cannot hold both.
+* names that differ only by case or Unicode form: the first stays; some disks cannot hold both.
 
 What a page claims and nobody uses is told in a warning (`Unused`), never dropped in silence.
 """
@@ -43,8 +40,7 @@ from pypimirror.domain.model import (
     Reason,
 )
 
-#: Problems of one page that are told one by one; the rest is only counted. A page of garbage
-#: must not become a report that fills the memory.
+#: Problems of one page that are told one by one. The rest is only counted, to save memory.
 MAX_PROBLEMS = 1000
 
 #: Names of what a page claims in vain that are told, of each kind.
