@@ -35,8 +35,8 @@ from pypimirror.catalog.queries import runs
 from pypimirror.config import settings as configuration
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import lifecycle
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
-from pypimirror.pipeline.sequence import Batch
 from pypimirror.pipeline.summary import Summary
 from pypimirror.storage.lock import LockedError
 from pypimirror.system.workers import Cancelled

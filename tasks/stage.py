@@ -19,8 +19,8 @@ from prefect.tasks import exponential_backoff
 
 from pypimirror.domain.model import PypimirrorError, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
-from pypimirror.pipeline.sequence import Batch
 
 StageTask = Task[[int, int], State[Any] | None]
 

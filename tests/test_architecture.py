@@ -89,34 +89,51 @@ ALLOWED: dict[str, set[str]] = {
     "verify": _FIELD | {"storage.paths"},
     "catalog": _FIELD | {"storage.generation", "storage.lock", "storage.paths"},
     "metrics": _FIELD | {"catalog", "config"},
+    "pipeline.context": {"domain"},
     "pipeline": _LEDGER
     | {
         *("config", "metrics", "select", "download.protocol", "verify.protocol"),
-        *("verify.readers", "pipeline.discover", "pipeline.download", "pipeline.verify"),
-        *("pipeline.publish", "pipeline.audit"),
+        *("verify.readers", "pipeline.context", "pipeline.discover", "pipeline.download"),
+        *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
     "pipeline.discover": _LEDGER
     | {
         *("config", "download.failure", "download.http.hosts", "download.protocol"),
-        *("download.unchanged", "pipeline", "select", "upstream", "verify.proof"),
+        *(
+            "download.unchanged",
+            "pipeline",
+            "pipeline.context",
+            "select",
+            "upstream",
+            "verify.proof",
+        ),
     },
     "pipeline.download": _LEDGER
     | {
         *("download.protocol", "download.files.resume", "pipeline", "pipeline.audit.unknown_files"),
-        *("pipeline.discover", "pipeline.publish.presence", "pipeline.verify", "verify"),
+        *(
+            "pipeline.context",
+            "pipeline.discover",
+            "pipeline.publish.presence",
+            "pipeline.verify",
+            "verify",
+        ),
     },
     "pipeline.verify": _LEDGER
     | {
-        *("config", "download.protocol", "pipeline", "pipeline.discover", "pipeline.download"),
-        *("pipeline.publish", "verify"),
+        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
+        *("pipeline.download", "pipeline.publish", "verify"),
     },
-    "pipeline.publish": _LEDGER | {"pipeline", "pipeline.discover", "pipeline.verify", "render"},
+    "pipeline.publish": _LEDGER
+    | {
+        *("pipeline", "pipeline.context", "pipeline.discover", "pipeline.verify", "render"),
+    },
     "pipeline.audit": _LEDGER
     | {"pipeline", "pipeline.publish", "pipeline.verify.takeback", "verify.protocol"},
     "pipeline.preview": _LEDGER
     | {
-        *("config", "download.protocol", "pipeline", "pipeline.discover", "pipeline.publish"),
-        "select",
+        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
+        *("pipeline.publish", "select"),
     },
     "serve": _FIELD | {"config"},
     "up": _FIELD | {"config", "serve.command", "storage.paths"},

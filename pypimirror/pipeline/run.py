@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -128,19 +128,6 @@ class StoppedError(PypimirrorError):
         self.problem = problem
 
 
-@dataclass(frozen=True)
-class Observed:
-    """What bytes are, seen while they were written or read by this very process."""
-
-    size: int  #: bytes
-    sha256: bytes
-    url: str = ""  #: where they came from, where that is known
-    stamp: int | None = None  #: of the file in staging then; see `tree.stamp`
-    metadata: bytes = (
-        b""  #: sha256 of a wheel's core metadata in staging, where it is there already
-    )
-
-
 @dataclass
 class Run:
     """One run over one mirror. Built by `sync`."""
@@ -170,14 +157,8 @@ class Run:
     answered: bool = False
     #: The stage that ended the run, where one did.
     stage: Stage = Stage.DISCOVER
-    #: What this process has observed of the bytes of files that are fetched and not verified.
-    observed: dict[int, Observed] = field(default_factory=dict)
     #: Whether files may be fetched; else only what is here already is taken over.
     fetches: bool = True
-    #: What lies in the places of files and is not what is claimed: digests, size, what is wrong.
-    in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(default_factory=dict)
-    #: Links that were tried, by file that is under way: the place's name and the address.
-    tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
     #: What pages of links say, by the name of the place.
     link_pages: dict[str, Reading] = field(default_factory=dict)
     #: Whether nothing new may be begun.

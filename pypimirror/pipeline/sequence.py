@@ -14,11 +14,11 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
 
 from pypimirror.catalog.queries import projects
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import history
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run
@@ -37,19 +37,11 @@ SMALLEST_BATCH = 20
 LANES = 6
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Projects that go through the stages together; without any, the mirror as a whole."""
-
-    number: int
-    projects: tuple[int, ...] = ()  #: ids
-
-
 #: Does one stage for one batch; what it returns is nothing to the sequence.
 Call = Callable[[Run, Stage, Batch], object]
 
 
-def _work(stage: Stage) -> Callable[[Run, Sequence[int]], None]:
+def _work(stage: Stage) -> Callable[[Run, Batch], None]:
     """Return what does a stage for the projects of a batch."""
     # Imported when there is work: most runs find nothing changed.
     match stage:
@@ -85,7 +77,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
         history.stage(run, stage, batch.number, whole=whole) as tally,
     ):
         if batch.projects:
-            _work(stage)(run, batch.projects)
+            _work(stage)(run, batch)
         elif stage is Stage.DISCOVER:
             discover.look_for_changes(run)
         else:

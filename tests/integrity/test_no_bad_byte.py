@@ -15,6 +15,7 @@ import pytest
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
@@ -191,7 +192,7 @@ def test_in_staging_after_a_run_has_died(
     files = offer_all(simulator, ["a", "b"])
     dice = random.Random(2)
 
-    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is moment:
             raise KeyboardInterrupt
         sequence.perform(run, stage, batch)

@@ -19,6 +19,7 @@ from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.download import download
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import lock
@@ -89,7 +90,7 @@ def test_a_full_disk_ends_the_run_with_its_name_and_a_sound_mirror(
 def before_stage(stage: Stage, action: Callable[[], None]) -> Callable[[Run], None]:
     """A sync that does something right before each batch's `stage`."""
 
-    def call(run: Run, entered: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, entered: Stage, batch: Batch) -> None:
         if entered is stage and batch.projects:
             action()
         sequence.perform(run, entered, batch)

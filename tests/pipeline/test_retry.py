@@ -13,11 +13,11 @@ from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit import audit as rechecking
 from pypimirror.pipeline.audit.audit import Options
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.retry import plan
 from pypimirror.pipeline.run import Run
-from pypimirror.pipeline.sequence import Batch
 from pypimirror.pipeline.summary import Summary
 from pypimirror.select.selection import Selection
 from tests.mirror import Mirror, offer, reasons

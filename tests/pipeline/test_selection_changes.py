@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, offer, offer_sdist
 from tests.simulator import Simulator
@@ -150,7 +151,7 @@ def test_a_project_deselected_before_its_first_page_leaves_the_disk_too(
     class Die(KeyboardInterrupt):
         pass
 
-    def die(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def die(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is Stage.PUBLISH:
             raise Die
         sequence.perform(run, stage, batch)
@@ -245,24 +246,6 @@ def test_pages_without_upload_times_drop_nothing_that_is_known_to_be_old_enough(
         offer(simulator, "six", version)
         mirror.sync(work=at(day))
         assert mirror.files("six") == [old.filename]
-
-
-def test_what_was_tried_is_not_remembered_of_files_that_are_through(
-    mirror: Mirror, simulator: Simulator
-) -> None:
-    from tests.simulator import Status
-
-    seen: list[Run] = []
-
-    def work(run: Run) -> None:
-        seen.append(run)
-        sequence.sync(run)
-
-    offer(simulator, "six", "1.0", "2.0")
-    (bad,) = offer(simulator, "idna", "1.0")
-    simulator.fault(bad, Status(500))
-    mirror.sync(work=work)
-    assert seen[0].tried == {}
 
 
 def test_rules_that_are_set_and_lifted_take_files_out_and_back_without_a_download(

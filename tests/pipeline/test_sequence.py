@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from pypimirror.catalog.database import Catalog
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.priority_lock import PriorityLock
 from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.pipeline.sequence import Batch
 from pypimirror.storage import durability
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator

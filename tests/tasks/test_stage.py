@@ -12,8 +12,8 @@ from sqlalchemy.exc import OperationalError
 from flows import running
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import StoppedError
-from pypimirror.pipeline.sequence import Batch
 from pypimirror.system.workers import Cancelled, WorkersError
 from tasks import stage as stage_module
 from tasks.download import download

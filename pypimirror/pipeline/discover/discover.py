@@ -29,6 +29,7 @@ from pypimirror.domain.model import (
 )
 from pypimirror.download.protocol import FetchPage
 from pypimirror.pipeline import backlog, backoff, retry
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import (
     alternates,
     cross_checks,
@@ -79,10 +80,10 @@ def look_for_changes(run: Run) -> None:
         run.count(projects_seen=len(names))
 
 
-def discover(run: Run, ids: Sequence[int]) -> None:
+def discover(run: Run, batch: Batch) -> None:
     """Ask for the pages of these projects that must be looked at."""
     with run.catalog.write() as connection:
-        rows = [row for row in projects.get(connection, ids) if row.needs_fetch]
+        rows = [row for row in projects.get(connection, batch.projects) if row.needs_fetch]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
     run.begin(Stage.DISCOVER, len(rows))

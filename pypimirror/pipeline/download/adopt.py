@@ -20,8 +20,9 @@ from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.states import DUE, State
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.audit import unknown_files
+from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download.claims import claims_of
-from pypimirror.pipeline.run import Observed, Run
+from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify.quarantine import set_aside
 from pypimirror.storage.tree import file_path
 from pypimirror.verify.digests import Claims, check
@@ -39,20 +40,20 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
         run.failed(Stage.VERIFY, unknown_files.find(run, unheld=False))
 
 
-def take_over(run: Run, ids: Sequence[int]) -> None:
+def take_over(run: Run, batch: Batch) -> None:
     """Take over what lies in the places of files of these projects that are due."""
-    rows = {row.id: row for row in _due_and_there(run, ids)}
+    rows = {row.id: row for row in _due_and_there(run, batch.projects)}
     if not rows:
         return
     run.begin(Stage.DOWNLOAD, len(rows))
-    jobs = (job for row in rows.values() if (job := _job(run, row)) is not None)
+    jobs = (job for row in rows.values() if (job := _job(run, batch, row)) is not None)
     for chunk in projects.chunks(run.read(jobs), _COMMIT):
-        _take_in(run, rows, chunk)
+        _take_in(run, batch, rows, chunk)
 
 
-def leave(run: Run, due: Collection[int]) -> None:
+def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
     """Say what would have to be fetched, and leave it to the next sync."""
-    wrong = [run.in_the_way[number][2] for number in due if number in run.in_the_way]
+    wrong = [batch.in_the_way[number][2] for number in due if number in batch.in_the_way]
     run.count(files_missing=len(due) - len(wrong))
     run.failed(Stage.DOWNLOAD, wrong)
 
@@ -68,9 +69,9 @@ def stamp_of(run: Run, row: Row[Any]) -> int | None:
         return None
 
 
-def clear_way(run: Run, row: Row[Any]) -> None:
+def clear_way(run: Run, batch: Batch, row: Row[Any]) -> None:
     """Put aside what lies where a file belongs and is not that file; no page names it any more."""
-    if (found := run.in_the_way.pop(row.id, None)) is not None:
+    if (found := batch.in_the_way.pop(row.id, None)) is not None:
         set_aside(run, row, run.tree.path(_place(row)), *found)
 
 
@@ -86,11 +87,11 @@ def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[Row[Any]]:
             yield row
 
 
-def _job(run: Run, row: Row[Any]) -> Check | None:
+def _job(run: Run, batch: Batch, row: Row[Any]) -> Check | None:
     """Return the job that hashes what is there; None where its size says enough."""
     claims, size = claims_of(row), run.tree.size(_place(row)) or 0
     if wrong := check(Claims({}, claims.size), size, {}):
-        run.in_the_way[row.id] = {}, size, _named(row, wrong)
+        batch.in_the_way[row.id] = {}, size, _named(row, wrong)
         run.reporter.advance(Stage.DOWNLOAD, things=1)
         return None
     path = str(run.tree.path(_place(row)))
@@ -98,17 +99,17 @@ def _job(run: Run, row: Row[Any]) -> Check | None:
     return Check(row.id, path, row.project, row.filename, size, root, digests)
 
 
-def _take_in(run: Run, rows: dict[int, Row[Any]], results: Sequence[Checked]) -> None:
+def _take_in(run: Run, batch: Batch, rows: dict[int, Row[Any]], results: Sequence[Checked]) -> None:
     taken = []
     for result in results:
         row = rows[result.id]
         if result.problem is not None:  # it says nothing about the bytes
             run.reporter.note("warning", result.problem.message)
         elif wrong := check(claims_of(row), result.size, result.digests):
-            run.in_the_way[row.id] = result.digests, result.size, _named(row, wrong)
+            batch.in_the_way[row.id] = result.digests, result.size, _named(row, wrong)
         else:
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
+            batch.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
             taken.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.FETCHED, taken, run.id)

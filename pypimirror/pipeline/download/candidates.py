@@ -4,8 +4,7 @@ A file may have several links: on its owner's pages, on pages linked from there,
 that the owner's digests check (`pipeline.discover.sources`). They are tried in turn, the best
 proven first, each on behalf of the upstream that it came from; the owner's before all others. When
 none is left, the alternates of the owner are asked (`pipeline.discover.alternates`). Which were
-tried is remembered until a file is proven or given up, so that the verify stage can go on where the
-download stage stopped.
+tried stands in the batch, so that its verify stage goes on where its download stage stopped.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from sqlalchemy import Row
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import alternates
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run, places
@@ -55,13 +55,14 @@ def place_of(run: Run, row: Row[Any], link: str) -> str:
 
 def job(
     run: Run,
+    batch: Batch,
     row: Row[Any],
     remote: str,
     url: str,
     further_claims: Mapping[str, str] | None = None,
 ) -> FetchFile:
     """Return the job that fetches a file from `url`; that link counts as tried."""
-    run.tried.setdefault(row.id, set()).add((remote, url))
+    batch.tried.setdefault(row.id, set()).add((remote, url))
     claims = claims_of(row)
     # Weak digests prove nothing before the archive was read to its end: no metadata before that.
     early = row.filename.endswith(".whl") and not proof.needs_structure(claims.digests)
@@ -76,38 +77,44 @@ def job(
     )
 
 
-def first(run: Run, row: Row[Any]) -> FetchFile:
+def first(run: Run, batch: Batch, row: Row[Any]) -> FetchFile:
     """Return the job that tries a file's best link."""
-    return job(run, row, *next(links_of(run, row)))
+    return job(run, batch, row, *next(links_of(run, row)))
 
 
 def further(
-    run: Run, due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]
+    run: Run,
+    batch: Batch,
+    due: Mapping[int, Row[Any]],
+    failed: Mapping[int, FileResult],
 ) -> Iterator[tuple[str, list[FetchFile]]]:
     """Yield jobs in rounds, each trying the next place for what is in `failed` by then.
 
     With each round comes what to call its places.
     """
-    while found := list(_next_links(run, due, failed)):
+    while found := list(_next_links(run, batch, due, failed)):
         yield "another of their links", found
     for place, offered in alternates.offers(run, partial(_waiting, due, failed)):
         jobs = [
-            job(run, due[number], place, file.url, file.digests)
+            job(run, batch, due[number], place, file.url, file.digests)
             for number, file in offered
-            if (place, file.url) not in run.tried.get(number, ())
+            if (place, file.url) not in batch.tried.get(number, ())
         ]
         if jobs:
             yield place, jobs
 
 
 def _next_links(
-    run: Run, due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]
+    run: Run,
+    batch: Batch,
+    due: Mapping[int, Row[Any]],
+    failed: Mapping[int, FileResult],
 ) -> Iterator[FetchFile]:
     for row in _waiting(due, failed):
-        tried = run.tried.get(row.id, set())
+        tried = batch.tried.get(row.id, set())
         link = next((link for link in links_of(run, row) if link not in tried), None)
         if link is not None:
-            yield job(run, row, *link)
+            yield job(run, batch, row, *link)
 
 
 def _waiting(due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]) -> Iterator[Row[Any]]:

@@ -24,10 +24,11 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.files.resume import WORTH_A_NOTE
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.pipeline import backoff
+from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download import adopt, candidates
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import presence
-from pypimirror.pipeline.run import Observed, Run, StoppedError
+from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify.quarantine import set_aside
 from pypimirror.storage.tree import file_path
 from pypimirror.verify.digests import check
@@ -44,18 +45,18 @@ _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
 
-def download(run: Run, ids: Sequence[int]) -> None:
+def download(run: Run, batch: Batch) -> None:
     """Fetch the files of these projects that are due."""
-    presence.take_back(run, ids)
-    adopt.take_over(run, ids)
-    _look_again(run, ids)
+    presence.take_back(run, batch.projects)
+    adopt.take_over(run, batch)
+    _look_again(run, batch)
     with run.catalog.write() as connection:
-        rows = files.due(connection, ids, run.due_at)
+        rows = files.due(connection, batch.projects, run.due_at)
         due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
         names = sorted({row.project for row in due.values()})
         runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
     if not run.fetches:
-        adopt.leave(run, due)
+        adopt.leave(run, batch, due)
         return
     run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
     if run.is_cut_off(due) or not due:
@@ -65,8 +66,9 @@ def download(run: Run, ids: Sequence[int]) -> None:
         return
     failed: dict[int, FileResult] = {}
     try:
-        _fetch(run, due, (candidates.first(run, row) for row in due.values()), failed)
-        _try_elsewhere(run, due, failed)
+        first = (candidates.first(run, batch, row) for row in due.values())
+        _fetch(run, batch, due, first, failed)
+        _try_elsewhere(run, batch, due, failed)
     finally:
         run.room.settle(due)
     for chunk in _chunks(failed.values()):
@@ -98,7 +100,9 @@ def _to_come(run: Run, row: Row[Any]) -> int:
     return size - min(size, run.tree.staged_size(row.id)) if size >= WORTH_A_NOTE else size
 
 
-def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> set[int]:
+def fetch_elsewhere(
+    run: Run, batch: Batch, bad: Mapping[int, tuple[Row[Any], Problem]]
+) -> set[int]:
     """Fetch files whose bytes have proven bad from the next of their places.
 
     They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
@@ -108,30 +112,36 @@ def fetch_elsewhere(run: Run, bad: Mapping[int, tuple[Row[Any], Problem]]) -> se
         return set()
     due = {number: row for number, (row, _) in bad.items()}
     failed = {n: FileResult(n, problem=problem) for n, (_, problem) in bad.items()}
-    _try_elsewhere(run, due, failed)
+    _try_elsewhere(run, batch, due, failed)
     return due.keys() - failed.keys()
 
 
-def _try_elsewhere(run: Run, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]) -> None:
+def _try_elsewhere(
+    run: Run, batch: Batch, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]
+) -> None:
     """Try the further places of what has failed, until each was fetched or has none left."""
-    for place, jobs in candidates.further(run, due, failed):
+    for place, jobs in candidates.further(run, batch, due, failed):
         before = dict(failed)
         run.reporter.note("info", f"trying {len(jobs)} files at {place}")
         for retried in jobs:
             del failed[retried.id]
-        _fetch(run, due, jobs, failed)
-        for number in before.keys() & run.observed.keys():
-            cause, url = before[number].problem, run.observed[number].url
+        _fetch(run, batch, due, jobs, failed)
+        for number in before.keys() & batch.observed.keys():
+            cause, url = before[number].problem, batch.observed[number].url
             told = cause.message if cause is not None else ""
             run.reporter.note("warning", f"{due[number].filename}: {told} Taken from {url}")
         # Of several places that fail, the owner's answer is the one to report.
         failed.update((i, before[i]) for i in failed.keys() & before.keys())
         # What was not reached has failed as it had before.
-        failed.update((j.id, before[j.id]) for j in jobs if j.id not in run.observed)
+        failed.update((j.id, before[j.id]) for j in jobs if j.id not in batch.observed)
 
 
 def _fetch(
-    run: Run, due: Mapping[int, Row[Any]], jobs: Iterable[FetchFile], failed: dict[int, FileResult]
+    run: Run,
+    batch: Batch,
+    due: Mapping[int, Row[Any]],
+    jobs: Iterable[FetchFile],
+    failed: dict[int, FileResult],
 ) -> None:
     """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
 
@@ -162,7 +172,7 @@ def _fetch(
             sha256 = bytes.fromhex(result.digests["sha256"])
             metadata = bytes.fromhex(result.metadata_sha256)
             stamp = run.tree.staged_stamp(result.id)
-            run.observed[result.id] = Observed(result.size, sha256, result.url, stamp, metadata)
+            batch.observed[result.id] = Observed(result.size, sha256, result.url, stamp, metadata)
         run.count(
             files_downloaded=len(fetched),
             bytes_downloaded=sum(result.transferred for result in chunk),
@@ -231,8 +241,6 @@ def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)
-    for result in results:
-        run.tried.pop(result.id, None)
     run.count(files_quarantined=len(bad))
     run.failed(Stage.DOWNLOAD, problems)
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
@@ -259,20 +267,20 @@ def _problem(row: Row[Any], result: FileResult) -> Problem:
     )
 
 
-def _look_again(run: Run, ids: Sequence[int]) -> None:
+def _look_again(run: Run, batch: Batch) -> None:
     """Prove again, or let go, what was fetched before and not verified.
 
     The bytes are in staging, or in place already where a run ended in between.
     """
     with run.catalog.read() as connection:
-        rows = files.in_states(connection, ids, [State.FETCHED])
-    unknown = {row.id: row for row in rows if row.id not in run.observed}
+        rows = files.in_states(connection, batch.projects, [State.FETCHED])
+    unknown = {row.id: row for row in rows if row.id not in batch.observed}
     lost = []
     for result in run.read(_job_to_look_again(run, row) for row in unknown.values()):
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
-            run.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
+            batch.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
         else:
             run.tree.discard(row.id)
             lost.append({"id": row.id})

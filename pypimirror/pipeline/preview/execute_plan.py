@@ -17,10 +17,11 @@ import msgspec
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.preview import plan
 from pypimirror.pipeline.preview.plan import VERSION, Entry, Plan
 from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.pipeline.sequence import Batch, Call, perform
+from pypimirror.pipeline.sequence import Call, perform
 from pypimirror.system import texts
 
 #: Differences that a message names.

@@ -25,6 +25,7 @@ from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backlog, ownership, sequence, waiting
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.lifecycle import check_names
 from pypimirror.pipeline.publish import contents, withdraw
@@ -119,8 +120,8 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float =
         try:
             discover.look_for_changes(run)
             found = Plan(checked or ())
-            for ids in sequence.batches(run):
-                discover.discover(run, ids)
+            for number, ids in enumerate(sequence.batches(run), start=1):
+                discover.discover(run, Batch(number, ids))
                 _add_batch(run, found, ids)
             if run.unreachable:
                 raise StoppedError(run.unreachable)

@@ -17,6 +17,7 @@ from pypimirror.catalog import damage, schema
 from pypimirror.catalog.queries import entries, files, projects, totals, withdrawals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Stage
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.publish import contents, fingerprints, presence, removing, root, withdraw
 from pypimirror.pipeline.run import Run, StoppedError
@@ -27,15 +28,15 @@ from pypimirror.storage.tree import page_paths
 _COMMIT = 500
 
 
-def publish(run: Run, ids: Sequence[int]) -> None:
+def publish(run: Run, batch: Batch) -> None:
     """Render the pages of those of these projects that have changed.
 
     A page that files are about to leave waits for `finish`: it would change twice, and with the
     upstream's new serial it would once say what the upstream does not say any more.
     """
     with run.catalog.read() as connection:
-        waiting = withdrawals.projects_with_leaving(connection, ids)
-    render_pages(run, [number for number in ids if number not in waiting])
+        waiting = withdrawals.projects_with_leaving(connection, batch.projects)
+    render_pages(run, [number for number in batch.projects if number not in waiting])
 
 
 def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:

@@ -57,8 +57,8 @@ def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
         yield result
 
 
-def held(run: Run, row: Row[Any]) -> bytes | None:
-    """Return the sha256 of the attestations in place, if they are those of the observed bytes."""
+def held(run: Run, row: Row[Any], sha256: bytes) -> bytes | None:
+    """Return the sha256 of the attestations in place, if they are of bytes with this `sha256`."""
     if row.provenance_sha256 is None:
         return None
     try:
@@ -66,18 +66,18 @@ def held(run: Run, row: Row[Any]) -> bytes | None:
         provenance = regular.read(path, run.tree.root, most=attestations.MAX_SIZE)
     except OSError:
         return None
-    sha256 = run.observed[row.id].sha256.hex()
     known: bytes = row.provenance_sha256
-    is_known = hashlib.sha256(provenance).digest() == known
-    return known if is_known and not attestations.fault(provenance, row.filename, sha256) else None
+    if hashlib.sha256(provenance).digest() != known:
+        return None
+    return None if attestations.fault(provenance, row.filename, sha256.hex()) else known
 
 
-def let_go(run: Run, row: Row[Any]) -> None:
-    """Remove attestations of other bytes than those that are about to take their file's place.
+def let_go(run: Run, row: Row[Any], sha256: bytes) -> None:
+    """Remove attestations, unless they are of the bytes about to take their file's place.
 
     No page names them any more.
     """
-    if row.provenance_sha256 is not None and held(run, row) is None:
+    if row.provenance_sha256 is not None and held(run, row, sha256) is None:
         removing.remove(run, Stage.VERIFY, [_relative(row)], row.project, row.filename)
 
 

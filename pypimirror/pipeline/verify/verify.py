@@ -21,11 +21,12 @@ from pypimirror.catalog.queries import files, projects, runs
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
+from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download import adopt, download
 from pypimirror.pipeline.download.adopt import stamp_of
 from pypimirror.pipeline.download.claims import algorithms_of
 from pypimirror.pipeline.publish import publish
-from pypimirror.pipeline.run import Observed, Run, StoppedError
+from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
 from pypimirror.storage.tree import METADATA_SUFFIX, file_path
@@ -36,25 +37,25 @@ from pypimirror.verify.protocol import Check, Checked
 _NOTHING = Checked(0)
 
 
-def verify(run: Run, ids: Sequence[int]) -> None:
+def verify(run: Run, batch: Batch) -> None:
     """Prove the fetched files of these projects and put them in their places."""
     with run.catalog.write() as connection:
-        rows = files.in_states(connection, ids, [State.FETCHED])
+        rows = files.in_states(connection, batch.projects, [State.FETCHED])
         names = sorted({row.project for row in rows})
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
-    rows = [row for row in rows if row.id in run.observed]
+    rows = [row for row in rows if row.id in batch.observed]
     run.begin(Stage.VERIFY, len(rows))
     first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
     lost: list[tuple[Row[Any], Problem]] = []
     while rows:
-        bad = _prove(run, rows)
+        bad = _prove(run, batch, rows)
         for number, (_, problem) in bad.items():
             first.setdefault(number, problem)
-        again = download.fetch_elsewhere(run, bad)
+        again = download.fetch_elsewhere(run, batch, bad)
         lost.extend((bad[number][0], first[number]) for number in bad if number not in again)
         rows = [bad[number][0] for number in bad if number in again]
     _give_up(run, lost)
-    provenance.complete(run, ids)
+    provenance.complete(run, batch.projects)
 
 
 def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
@@ -64,16 +65,14 @@ def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
             connection,
             [{"id": r.id, **backoff.after_failure(r, p, run.id, run.now)} for r, p in lost],
         )
-    for row, _ in lost:
-        run.tried.pop(row.id, None)
     run.count(files_quarantined=len(lost))
     run.failed(Stage.VERIFY, [problem for _, problem in lost])
     run.reporter.advance(Stage.VERIFY, things=len(lost))
 
 
-def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
+def _prove(run: Run, batch: Batch, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
     """Verify what passes; put aside what is broken, and return it with what is wrong."""
-    looked = [_look_at(run, row) for row in rows]
+    looked = [_look_at(run, row, batch.observed[row.id]) for row in rows]
     checked = _check(run, looked)
     problems: list[Problem] = []
     good: list[_Good] = []
@@ -90,7 +89,7 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, fetched.seen.url))
         elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
-            del run.observed[row.id]  # the next run looks at these bytes again
+            # The next run looks at these bytes again.
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
         elif level <= weakest:
             good.append(_Good(fetched, level, result))
@@ -100,9 +99,9 @@ def _prove(run: Run, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Prob
             problems.append(_unproven(run, row, level))
     # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
     # bytes that are replaced, then loses nothing else.
-    _place(run, [each for each in good if not each.fetched.staged], problems)
-    _put_aside(run, bad.values())
-    _place(run, [each for each in good if each.fetched.staged], problems)
+    _place(run, batch, [each for each in good if not each.fetched.staged], problems)
+    _put_aside(run, batch, bad.values())
+    _place(run, batch, [each for each in good if each.fetched.staged], problems)
     run.failed(Stage.VERIFY, problems)
     run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
     return bad
@@ -129,8 +128,7 @@ class _Good(NamedTuple):
     result: Checked
 
 
-def _look_at(run: Run, row: Row[Any]) -> _Fetched:
-    seen = run.observed[row.id]
+def _look_at(run: Run, row: Row[Any], seen: Observed) -> _Fetched:
     return _Fetched(
         row,
         seen,
@@ -189,14 +187,14 @@ def _algorithm(fetched: _Fetched) -> str | None:
     return proof.strongest(fetched.claimed)
 
 
-def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
     bad = list(bad)
     if not bad:
         return
     _retract(run, [row for row, _ in bad if not run.tree.is_staged(row.id)])
     moved = []
     for row, problem in bad:
-        observed = run.observed.pop(row.id)
+        observed = batch.observed.pop(row.id)
         digests = {"sha256": observed.sha256.hex()}
         set_aside(run, row, Path(_source(run, row)), digests, observed.size, problem)
         moved.append({"id": row.id})
@@ -204,7 +202,7 @@ def _put_aside(run: Run, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
         files.move(connection, State.QUARANTINED, moved, run.id)
 
 
-def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
+def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem]) -> None:
     """Move proven files to their places, make that durable, and commit it."""
     if not good:
         return
@@ -219,8 +217,8 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
             staged = run.tree.staged_metadata(row.id)
             moves.append((staged, fetched.relative + METADATA_SUFFIX))
         if fetched.staged:
-            adopt.clear_way(run, row)
-            provenance.let_go(run, row)
+            adopt.clear_way(run, batch, row)
+            provenance.let_go(run, row, seen.sha256)
             moves.append((run.tree.staged_text(row.id), fetched.relative))
         verified.append(
             {
@@ -232,7 +230,7 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
                 "proven_at": run.now,
                 "stamp": seen.stamp,  # just compared, and a move changes nothing of it
                 "metadata_sha256": metadata or None,
-                "provenance_sha256": provenance.held(run, row),
+                "provenance_sha256": provenance.held(run, row, seen.sha256),
                 "withdrawn_at": None,
                 "linked": None,
                 **backoff.CLEAN,
@@ -241,9 +239,6 @@ def _place(run: Run, good: Sequence[_Good], problems: list[Problem]) -> None:
     blocked: dict[str, Problem] = {}
     run.tree.place(moves, blocked)
     run.tree.flush()
-    for each in good:
-        del run.observed[each.fetched.row.id]
-        run.tried.pop(each.fetched.row.id, None)
     stuck = _stuck(good, blocked)
     good = [each for each in good if each.fetched.row.id not in stuck]
     verified = [values for values in verified if values["id"] not in stuck]

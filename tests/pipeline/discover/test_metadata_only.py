@@ -10,6 +10,7 @@ import pytest
 
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.download.adopt import adopt
 from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, attest, offer, offer_sdist, reasons
@@ -378,7 +379,7 @@ def test_a_digest_that_changes_with_the_switch_never_puts_unproven_bytes_on_a_pa
     class Die(KeyboardInterrupt):
         pass
 
-    def die(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def die(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is Stage.PUBLISH:
             raise Die
         sequence.perform(run, stage, batch)

@@ -10,6 +10,7 @@ import pytest
 from pypimirror.catalog.queries import files as queries
 from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import Proof
 from tests.integrity.watching import Watcher
@@ -105,7 +106,7 @@ def test_without_a_change_it_costs_no_look_at_the_files(
 def test_a_run_that_dies_leaves_pages_whose_links_resolve_and_the_next_one_ends_it(
     mirror: Mirror, proven: IndexFile, weak: list[IndexFile], moment: Stage
 ) -> None:
-    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is moment and batch.number:
             raise KeyboardInterrupt
         sequence.perform(run, stage, batch)

@@ -14,6 +14,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.download.staging import sweep
 from pypimirror.pipeline.run import Run
 from pypimirror.storage.tree import Tree
@@ -33,7 +34,7 @@ class Killed(BaseException):
 def only_fetch(run: Run) -> None:
     """Sync, and die before anything is verified."""
 
-    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is Stage.VERIFY:
             raise Killed
         sequence.perform(run, stage, batch)
@@ -241,7 +242,7 @@ def test_bytes_that_somebody_changes_in_staging_during_the_run_are_never_placed(
 ) -> None:
     (file,) = offer(simulator, "six", "1.0")
 
-    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is Stage.VERIFY:
             flip(staged(mirror)[file.filename])
         sequence.perform(run, stage, batch)

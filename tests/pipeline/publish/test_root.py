@@ -16,6 +16,7 @@ from alembic.config import Config
 from pypimirror.catalog import engines
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.publish import contents, publish, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
@@ -387,7 +388,7 @@ def test_a_verification_says_nothing_of_what_is_known_to_be_stale(
     everything = list(Stage)
 
     def without_the_end(run: Run) -> None:
-        def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+        def call(run: Run, stage: Stage, batch: Batch) -> None:
             if stage in everything and (batch.projects or stage is not Stage.PUBLISH):
                 sequence.perform(run, stage, batch)
 

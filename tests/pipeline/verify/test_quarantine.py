@@ -16,6 +16,7 @@ import pytest
 from pypimirror.catalog.database import Catalog
 from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.pipeline.verify.quarantine import Entry, NotInQuarantineError
@@ -320,7 +321,7 @@ def test_it_stays_small_within_a_run_too(mirror: Mirror, simulator: Simulator) -
     simulator.fault("/packages/*", Corrupt(at=100))
     mirror.configure(quarantine={"max_size": 100_000})
 
-    def call(run: Run, stage: Stage, batch: sequence.Batch) -> None:
+    def call(run: Run, stage: Stage, batch: Batch) -> None:
         if stage is Stage.VERIFY:
             raise KeyboardInterrupt
         sequence.perform(run, stage, batch)
