@@ -214,7 +214,8 @@ class VerifySection(_Section):
         "structure",
         description="The weakest proof that is good enough: `digest` (the owning upstream gave "
         "one), `shared` (another source did), `structure` (nobody did; the archive was read to "
-        "its end), `partial` (nobody did, and the archive can be checked in part or not at all). "
+        "its end), `partial` (nobody did, and the archive can be checked in part or, as "
+        "`.exe`, `.msi`, `.rpm` and `.deb`, not at all). "
         "Applies to what is published already, both ways, without a download.",
     )
     on_changed: Literal["refuse", "replace"] = Field(

@@ -7,9 +7,9 @@ The rules:
 
 * any bytes lead to a verdict; only the disk raises (`OSError`);
 * what a file claims of itself never decides how much memory or time is spent on it (`Limits`);
-* archives in archives are contents: they are not opened, but for the parts that a .deb, .rpm,
-  .msi or .exe is made of;
-* what could not be checked is told, never passed over.
+* archives in archives are contents: they are not opened;
+* what could not be checked is told, never passed over: installers of systems (.exe, .msi, .rpm,
+  .deb, .dmg) are not read at all (docs/decisions/0001-no-readers-for-system-packages.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import msgspec
 from pypimirror.domain.model import Problem
 from pypimirror.system import regular
 from pypimirror.verify import sdists
-from pypimirror.verify.archives import linux, windows
 from pypimirror.verify.archives.findings import ContradictionError, Findings
 from pypimirror.verify.archives.limits import ArchiveError, Clock, Limits, Meter
 from pypimirror.verify.archives.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
@@ -116,13 +115,7 @@ def _check(
     metadata = check(stream, size, identity, meter, findings)
     if findings.contradictions:
         return "released", metadata
-    is_whole = not any(_counts(text) for text in findings.unchecked)
-    return "structure" if is_whole else "partial", metadata
-
-
-def _counts(unchecked: str) -> bool:
-    """Whether something that was not checked makes the proof partial."""
-    return unchecked != windows.STUB
+    return "partial" if findings.unchecked else "structure", metadata
 
 
 def _check_start(start: bytes, ending: str, magics: tuple[bytes, ...]) -> None:
@@ -143,12 +136,6 @@ def _check_start(start: bytes, ending: str, magics: tuple[bytes, ...]) -> None:
 def _tar(kind: Kind | None) -> _Check:
     return lambda stream, _, identity, meter, findings: sdists.check_tar(
         stream, kind, identity, meter, findings
-    )
-
-
-def _plain(check: Callable[[BinaryIO, int, Identity, Meter], list[str]]) -> _Check:
-    return lambda stream, size, identity, meter, findings: findings.unchecked.extend(
-        check(stream, size, identity, meter)
     )
 
 
@@ -174,10 +161,10 @@ _FORMATS: dict[str, tuple[tuple[bytes, ...], _Check | None]] = {
     ".tar.z": ((b"\x1f\x9d",), None),
     ".tar": ((), _tar(None)),
     ".egg": ((*_ZIP, b"#!"), sdists.check_egg),
-    ".exe": ((b"MZ",), _plain(windows.check_exe)),
-    ".msi": ((_OLE,), _plain(windows.check_msi)),
-    ".rpm": ((b"\xed\xab\xee\xdb",), _plain(linux.check_rpm)),
-    ".deb": ((b"!<arch>\n",), _plain(linux.check_deb)),
+    ".exe": ((b"MZ",), None),
+    ".msi": ((_OLE,), None),
+    ".rpm": ((b"\xed\xab\xee\xdb",), None),
+    ".deb": ((b"!<arch>\n",), None),
     ".dmg": ((), None),
 }
 

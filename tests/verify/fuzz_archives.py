@@ -59,18 +59,6 @@ def wheel_with(name: str) -> Callable[[bytes], tuple[bytes, str]]:
     return make
 
 
-def rpm_with(data: bytes) -> tuple[bytes, str]:
-    """The bytes as the headers of an rpm whose payload is right."""
-    sample = samples()[".rpm"]
-    return sample.content[:96] + data + sample.content[-700:], sample.filename
-
-
-def msi_with(data: bytes) -> tuple[bytes, str]:
-    """The bytes as the cabinet of an msi."""
-    room = 120 * 512  # the builder's one table of sectors holds 128 of 512 bytes
-    return builders.make_compound({"cabinet": data[:room]}), samples()[".msi"].filename
-
-
 def tar_headers(data: bytes) -> tuple[bytes, str]:
     """The bytes as a tar whose checksums are right, so that the other fields are read."""
     blocks = bytearray(data)
@@ -88,8 +76,6 @@ TARGETS: list[Callable[[bytes], tuple[bytes, str]]] = [
     wheel_with("RECORD"),
     wheel_with("METADATA"),
     wheel_with("WHEEL"),
-    rpm_with,
-    msi_with,
     tar_headers,
 ]
 
@@ -101,9 +87,7 @@ def seeds() -> list[bytes]:
     tar = builders.pack_tar(builders.sdist_contents())
     gnu = builders.pack_tar({"x" * 150: b"", **builders.sdist_contents()}, tarfile.GNU_FORMAT)
     record = build.record_line("demo_pkg/__init__.py", b"").encode()
-    rpm = samples()[".rpm"].content
-    inner = [tar, gnu, record, PKG_INFO, b"Wheel-Version: 1.0\n", rpm[96:-700]]
-    inner += [builders.make_cabinet({"a": b"x" * 5000}), gnu]
+    inner = [tar, gnu, record, PKG_INFO, b"Wheel-Version: 1.0\n", gnu]
     return whole + [bytes([first + i]) + data for i, data in enumerate(inner)]
 
 

@@ -10,9 +10,9 @@ from tests.verify.builders import STEM, samples
 from tests.verify.helpers import check, message
 
 
-def test_first_entry_far_behind_the_end_of_an_exe() -> None:
-    """The settings were looked for in front of it, where there is nothing: a `struct.error`."""
-    sample = samples()[".exe"]
+def test_first_entry_far_behind_the_end_of_an_egg() -> None:
+    """What may stand in front of the zip was looked for there: a `struct.error`."""
+    sample = samples()[".egg"]
     content = bytearray(sample.content)
     struct.pack_into("<L", content, content.index(b"PK\1\2") + 42, 0x7FFFFFFF)
     assert "behind the directory" in message(check(bytes(content), sample.filename))

@@ -1,1 +1,1 @@
-"""Readers of archives: zip, tar, and the packages of operating systems."""
+"""Readers of archives: zip and tar."""

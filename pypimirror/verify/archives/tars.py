@@ -1,7 +1,7 @@
 """Tar archives: walking them from the first header to the end of the file.
 
 Lives here: the formats v7, ustar, pax and GNU, as one forward pass over unpacked bytes. Does not
-live here: compression (`streams`) and what the entries mean (`sdists`, `linux`).
+live here: compression (`streams`) and what the entries mean (`sdists`).
 
 `tarfile` is not used: it takes a damaged header for the end of the archive, does not look behind
 the end, and spends ten times as long. What it and this module make of an entry is the same, and a
@@ -14,7 +14,7 @@ The rules:
   block is whole: all tools pass over them;
 * of what stands in front of an entry and says more of it, no kind comes twice, and no two say
   different things: GNU tar and libarchive heed the last one, Python the first one, uv none;
-* no name and no hard link climbs out of the archive; symbolic links neither, where asked for;
+* no name and no link climbs out of the archive;
 * there are no devices and no pipes;
 * names may repeat: tar appends, and the last one counts when it is unpacked.
 
@@ -73,27 +73,18 @@ class Member:
 Visitor = Callable[[Member], Callable[[bytes], object] | None]
 
 
-def walk_tar(
-    pieces: Iterator[bytes], meter: Meter, visit: Visitor, *, links_stay: bool = True
-) -> None:
-    """Read a tar to its end and show each entry to `visit`.
-
-    Raises `ArchiveError` for what breaks the rules above. With `links_stay`, symbolic links must
-    not climb out of the archive either.
-    """
-    _Walk(pieces, meter, visit, links_stay).run()
+def walk_tar(pieces: Iterator[bytes], meter: Meter, visit: Visitor) -> None:
+    """Read a tar to its end, and show each entry to `visit`; raises `ArchiveError`."""
+    _Walk(pieces, meter, visit).run()
 
 
 class _Walk:
     """One pass over one tar."""
 
-    def __init__(
-        self, pieces: Iterator[bytes], meter: Meter, visit: Visitor, links_stay: bool
-    ) -> None:
+    def __init__(self, pieces: Iterator[bytes], meter: Meter, visit: Visitor) -> None:
         self._reader = Reader(pieces)
         self._meter = meter
         self._visit = visit
-        self._links_stay = links_stay
         self._everywhere: dict[str, str] = {}  # of global pax headers
         self._extended: dict[str, str] = {}  # for the next entry
         self._kinds = b""  # of the headers that said so
@@ -185,7 +176,7 @@ class _Walk:
             fault = f"is {_SPECIAL[kind]}"
         if fault is None and kind == _LINK and (bad := name_fault(target)):
             fault = f"is a link whose target {bad}"
-        if fault is None and kind == _SYMLINK and self._links_stay:
+        if fault is None and kind == _SYMLINK:
             fault = link_fault(name, target)
         if fault is not None:
             raise ArchiveError(f"has an {self._last} that {fault}")

@@ -1,7 +1,7 @@
 """Zip archives: reading every entry to its end, and every byte between them.
 
 Lives here: local headers, contents, data descriptors. Does not live here: the directory
-(`zip_directory`) and what the entries mean (`wheels`, `sdists`, `windows`).
+(`zip_directory`) and what the entries mean (`wheels`, `sdists`).
 
 `zipfile` is not used: it reads through the directory only and does not see what else is there,
 holds no bounds, and takes half as long again.
