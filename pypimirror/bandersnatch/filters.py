@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
 from pypimirror.domain.core_metadata import FIELDS
+from pypimirror.domain.formats import FORMATS, SDIST_ENDINGS
 from pypimirror.system import texts
 
 #: The plug-ins that come with bandersnatch 8.
@@ -29,7 +30,8 @@ PLUGINS = (
 )
 
 #: What follows the mark of a platform in no sdist's name.
-_NO_SDIST = r"(?!.*\.(?:tar\.\w+|tgz|tbz2?|txz|tar|zip)$)"
+_SDISTS = "|".join(each[1:] for each in SDIST_ENDINGS if not each.startswith(".tar."))
+_NO_SDIST = rf"(?!.*\.(?:tar\.\w+|{_SDISTS})$)"
 _WINDOWS = (".win32", "-win32", "win_amd64", "win-amd64", "win_arm64", "win-arm64")
 _LINUX = (
     *("linux-i686", "linux-x86_64", "linux_armv7l", "linux_armv6l", "manylinux1_i686"),
@@ -46,12 +48,7 @@ _SYSTEMS = {
 _PYTHON = re.compile(r"py([23](?:\.[0-9]+)?)")
 _FLAGS = re.compile(r"\(\?[aimsux]+\)")
 #: PyPI's package types, as `types` of `[select]` has them.
-_TYPES = {
-    "bdist_wheel": "wheel",
-    "sdist": "sdist",
-    **dict.fromkeys(("bdist_egg", "bdist_wininst", "bdist_msi", "bdist_dmg"), "other"),
-    **dict.fromkeys(("bdist_rpm", "bdist_dumb"), "other"),
-}
+_TYPES = {each.packagetype: each.type for each in FORMATS}
 
 
 # --- Projects and releases by name ----------------------------------------------------------------

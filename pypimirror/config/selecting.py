@@ -11,10 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pypimirror.domain.core_metadata import FIELDS
 from pypimirror.domain.durations import Duration
+from pypimirror.domain.formats import FileType
 from pypimirror.domain.sizes import Size
-
-#: What `types` tells apart; `other` are eggs, installers and system packages.
-FileType = Literal["wheel", "sdist", "other"]
 
 
 def _midnight(value: object) -> object:

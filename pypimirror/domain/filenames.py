@@ -1,7 +1,8 @@
 """File names of distributions: are they safe, whose are they, of which version.
 
 Lives here: everything that is decided from a file's name alone. Pure functions on strings.
-Does not live here: where a name comes from (`pypimirror.upstream`), and paths.
+Does not live here: where a name comes from (`pypimirror.upstream`), paths, and which endings there
+are (`formats`).
 
 A name that passes `check_filename` is safe as one component of a path on every file system that
 a mirror is likely to meet, and can be told from every other accepted name there. The version
@@ -18,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pypimirror.domain import bounded
+from pypimirror.domain.formats import ENDINGS, format_of
 from pypimirror.domain.model import Problem, Reason
 
 #: What may stand beside a file under its name plus this; so no file may be called so.
@@ -25,16 +27,6 @@ SIDECARS = (".metadata", ".provenance")
 
 #: Most bytes of a name in UTF-8: 255 is the limit of common file systems, less the longest sidecar.
 MAX_BYTES = 255 - max(map(len, SIDECARS))
-
-#: Endings of sdists, longest first where one ends with another. All lower case. A platform's name
-#: before that makes it a dumb binary, which few ever made and nobody can tell for certain.
-SDIST_EXTENSIONS = (
-    *(".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lzma", ".tar.lz", ".tar.z"),
-    *(".tgz", ".tbz2", ".tbz", ".txz", ".tlz", ".tar", ".zip"),
-)
-
-#: Endings of distributions, in the same way.
-EXTENSIONS = (*SDIST_EXTENSIONS, ".whl", ".egg", ".exe", ".msi", ".rpm", ".deb", ".dmg")
 
 # The names of nearly all files: nothing in them that needs a closer look.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*+(?<!\.)")
@@ -144,7 +136,16 @@ def fold(filename: str) -> str:
 
 def is_distribution(filename: str) -> bool:
     """Whether a name ends like a distribution; for pages where other things are linked as well."""
-    return filename.endswith((".whl", ".tar.gz")) or filename.lower().endswith(EXTENSIONS)
+    return filename.endswith((".whl", ".tar.gz")) or filename.lower().endswith(ENDINGS)
+
+
+def system_prefix(filename: str) -> int:
+    """The length of "python3-" and its like, which Linux distributions put before a project."""
+    form = format_of(filename)
+    if form is None or form.naming not in ("rpm", "deb"):
+        return 0
+    found = _SYSTEM_PREFIX.match(filename)
+    return found.end() if found else 0
 
 
 def is_variant(filename: str) -> bool:
@@ -190,13 +191,13 @@ def version_text(filename: str, project: str) -> str | None:
         name, _, rest = filename[:-4].partition("-")
         if canonicalize_name(name) == project:
             return rest.partition("-")[0] or None
-    extension = next((e for e in EXTENSIONS if filename.lower().endswith(e)), "")
+    form = format_of(filename)
     rest = _rest(filename, project)
-    rest = rest[: max(0, len(rest) - len(extension))].lstrip("-_.")
-    match extension:
-        case ".whl" | ".egg" | ".rpm":
+    rest = rest[: max(0, len(rest) - len(form.ending if form else ""))].lstrip("-_.")
+    match form.naming if form else "sdist":
+        case "dashes" | "rpm":
             rest = rest.partition("-")[0]
-        case ".deb":  # name_version-revision_architecture
+        case "deb":  # name_version-revision_architecture
             rest = rest.partition("_")[0]
             rest = rest.rpartition("-")[0] or rest
         case _:
@@ -207,9 +208,8 @@ def version_text(filename: str, project: str) -> str | None:
 def _rest(filename: str, project: str) -> str:
     """What follows the project in a file's name; "" where the name is not the project's."""
     found = _prefix(project).match(filename)
-    if found is None and filename.lower().endswith((".rpm", ".deb")):
-        system = _SYSTEM_PREFIX.match(filename)
-        found = system and _prefix(project).match(filename, system.end())
+    if found is None and (start := system_prefix(filename)):
+        found = _prefix(project).match(filename, start)
     if found is None:
         return ""
     rest = filename[found.end() :]

@@ -17,18 +17,12 @@ from packaging.version import Version
 
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import version_of
+from pypimirror.domain.formats import format_of
 from pypimirror.render.pages import Page, PageFile
 from pypimirror.render.rendering import link, offered
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
-_TYPES = {
-    ".whl": "bdist_wheel",
-    ".egg": "bdist_egg",
-    ".exe": "bdist_wininst",
-    ".msi": "bdist_msi",
-    ".rpm": "bdist_rpm",
-}
 _TEXTS = (
     *("author", "author_email", "description", "description_content_type", "download_url"),
     *("home_page", "license", "license_expression", "maintainer", "maintainer_email"),
@@ -93,8 +87,8 @@ def _info(
 
 
 def _file(file: PageFile, base: str) -> dict[str, Any]:
-    ending = file.filename[file.filename.rfind(".") :].lower()
-    is_wheel = ending == ".whl"
+    form = format_of(file.filename)
+    is_wheel = form is not None and form.type == "wheel"
     return {
         "comment_text": "",
         "core-metadata": {"sha256": file.core_metadata} if file.core_metadata else False,
@@ -103,7 +97,7 @@ def _file(file: PageFile, base: str) -> dict[str, Any]:
         "filename": file.filename,
         "has_sig": False,
         "md5_digest": file.digests.get("md5"),
-        "packagetype": _TYPES.get(ending, "sdist"),
+        "packagetype": form.packagetype if form else "sdist",
         "python_version": file.filename.split("-")[-3] if is_wheel else "source",
         "requires_python": file.requires_python,
         "size": file.size,

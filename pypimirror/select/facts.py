@@ -8,7 +8,8 @@ from functools import cached_property
 from packaging.version import Version
 
 from pypimirror.domain import moments
-from pypimirror.domain.filenames import SDIST_EXTENSIONS, version_of, version_text
+from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.formats import FileType, format_of
 from pypimirror.domain.model import File
 from pypimirror.select.metadata import Metadata
 
@@ -59,12 +60,10 @@ class Facts:
         return f"uploaded {self.file.upload_time}, by the upstream"
 
     @cached_property
-    def type(self) -> str:
-        """One of `keys.FileType`."""
-        name = self.file.filename.lower()
-        if name.endswith(".whl"):
-            return "wheel"
-        return "sdist" if name.endswith(SDIST_EXTENSIONS) else "other"
+    def type(self) -> FileType:
+        """What it is to `[select] types`."""
+        form = format_of(self.file.filename)
+        return form.type if form else "other"
 
     @property
     def tag(self) -> str:

@@ -149,7 +149,7 @@ def _required(line: str, source: str) -> Required | None:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
-        if "/" in text or text.startswith(".") or text.endswith((".whl", ".gz", ".zip")):
+        if "/" in text or text.startswith(".") or is_distribution(text):
             log.warning("%s: %s: no index has a path; it is passed over", source, text)
             return None
         cause = str(error).splitlines()[0]

@@ -22,6 +22,7 @@ from werkzeug.http import http_date, parse_date, parse_range_header
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
+from pypimirror.domain.formats import format_of
 from pypimirror.serve.files import OpenedFile, names_present, open_below
 from pypimirror.serve.landing import landing_page
 from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
@@ -38,17 +39,8 @@ _PAGE_NAMES = frozenset(PAGE_FILES.values())
 _PAGE_CACHE = "public, max-age=0, must-revalidate"  # a synced release must be seen at once
 _FILE_CACHE = "public, max-age=31536000, immutable"  # what a name means does not change
 
-#: Content types by the end of the name. Compressed archives are sent as what they are, never with
-#: a Content-Encoding, which would make clients unpack them and then miss the digest.
-_FILE_TYPES = {
-    ".whl": "application/zip",
-    ".zip": "application/zip",
-    ".egg": "application/zip",
-    ".gz": "application/gzip",
-    ".tgz": "application/gzip",
-    ".bz2": "application/x-bzip2",
-    ".xz": "application/x-xz",
-    ".tar": "application/x-tar",
+#: Content types of what stands beside a file, by the end of the name.
+_SIDECAR_TYPES = {
     ".metadata": "text/plain; charset=utf-8",
     ".provenance": "application/vnd.pypi.integrity.v1+json",
 }
@@ -156,15 +148,26 @@ class _App:
         file = open_below(self.root, "packages", *parts)
         if file is None:
             return _text(404, "No such file on this mirror.")
-        suffix = Path(parts[-1]).suffix.lower()
         headers = {
-            "Content-Type": _FILE_TYPES.get(suffix, "application/octet-stream"),
+            "Content-Type": _file_type(parts[-1]),
             "Cache-Control": _FILE_CACHE,
             "ETag": f'"{file.state_etag()}"',
         }
         if file.modified_is_past():
             headers["Last-Modified"] = http_date(file.modified)
         return _send(request, file, headers)
+
+
+def _file_type(name: str) -> str:
+    """Return the content type of a file.
+
+    Compressed archives are sent as what they are, never with a Content-Encoding, which would make
+    clients unpack them and then miss the digest.
+    """
+    form = format_of(name)
+    if form is not None:
+        return form.media_type
+    return _SIDECAR_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
 
 
 def _without_empty(path: str) -> str:

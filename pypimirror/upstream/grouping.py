@@ -22,13 +22,12 @@ from collections.abc import Collection, Iterator
 
 from packaging.utils import canonicalize_name
 
-from pypimirror.domain.filenames import MAX_BYTES, belongs, version_of
+from pypimirror.domain.filenames import MAX_BYTES, belongs, system_prefix, version_of
+from pypimirror.domain.formats import format_of
 from pypimirror.domain.model import ProjectName
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,238}[a-z0-9])?")
 _VERSION_START = re.compile(r"v?[0-9]", re.I)
-# Linux distributions call the package of "six" "python3-six".
-_SYSTEM = re.compile(r"python[0-9.]*-", re.I)
 
 
 def project_of(filename: str, named: Collection[ProjectName] = ()) -> ProjectName | None:
@@ -38,12 +37,12 @@ def project_of(filename: str, named: Collection[ProjectName] = ()) -> ProjectNam
     """
     if len(filename) > MAX_BYTES:
         return None
-    if filename.lower().endswith((".whl", ".egg")):
+    form = format_of(filename)
+    naming = form.naming if form else "sdist"
+    if naming == "dashes":
         return _valid(filename.partition("-")[0])
-    name = filename
-    if filename.lower().endswith((".rpm", ".deb")) and (system := _SYSTEM.match(filename)):
-        name = filename[system.end() :]
-    for separator in "_-" if filename.lower().endswith(".deb") else "-_":
+    name = filename[system_prefix(filename) :]
+    for separator in "_-" if naming == "deb" else "-_":
         found = [p for p in _prefixes(name, separator) if version_of(filename, p) is not None]
         if found:
             return max((p for p in found if p in named), key=len, default=found[0])

@@ -1,7 +1,7 @@
 """The level of proof "structure": a file was read to its end, and is what its name says.
 
-This is what can be known of a file of which no index gave a digest. Lives here: which reader is
-due for which file name, and the verdict. Does not live here: any format.
+This is what can be known of a file of which no index gave a digest. Lives here: which reader a
+format of `pypimirror.domain.formats` has, and the verdict. Does not live here: any format.
 
 The rules:
 
@@ -21,12 +21,14 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
+from pypimirror.domain import formats
+from pypimirror.domain.formats import FORMATS, Container, Format, format_of
 from pypimirror.domain.model import Problem
 from pypimirror.system import regular
 from pypimirror.verify import sdists
 from pypimirror.verify.archives.findings import ContradictionError, Findings
 from pypimirror.verify.archives.limits import ArchiveError, Clock, Limits, Meter
-from pypimirror.verify.archives.streams import BZIP2, GZIP, LZMA, XZ, ZSTD, Kind
+from pypimirror.verify.archives.streams import KINDS, Kind
 from pypimirror.verify.identity import Identity
 from pypimirror.verify.wheels.structure import check_wheel
 
@@ -51,7 +53,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     unpacked: int = 0  #: bytes, after unpacking
 
 
-_Check = Callable[[BinaryIO, int, Identity, Meter, Findings], bytes | None]
+#: Reads a file to its end; returns METADATA of a wheel.
+Reader = Callable[[BinaryIO, int, Identity, Meter, Findings], bytes | None]
 
 
 def check_structure(
@@ -100,17 +103,16 @@ def check_structure(
 def _check(
     stream: BinaryIO, size: int, identity: Identity, meter: Meter, findings: Findings
 ) -> tuple[Proof, bytes | None]:
-    lower = identity.filename.lower()
-    ending = next((ending for ending in _FORMATS if lower.endswith(ending)), "")
-    if not ending:
+    form = format_of(identity.filename)
+    if form is None:
         findings.unchecked.append("no program here knows what it should be")
         return "none", None
-    magics, check = _FORMATS[ending]
     start = stream.read(1024)
     stream.seek(0)
-    _check_start(start, ending, magics)
+    _check_start(start, form)
+    check = reader_of(form)
     if check is None:
-        findings.unchecked.append(f"no program here can read a {ending}")
+        findings.unchecked.append(f"no program here can read a {form.ending}")
         return "none", None
     metadata = check(stream, size, identity, meter, findings)
     if findings.contradictions:
@@ -118,63 +120,42 @@ def _check(
     return "partial" if findings.unchecked else "structure", metadata
 
 
-def _check_start(start: bytes, ending: str, magics: tuple[bytes, ...]) -> None:
-    """Refuse early, and by name, what is often put in the place of a file."""
-    if not start:
-        raise ArchiveError("is empty")
-    if start.startswith(magics) if magics else start[257:262] == b"ustar":
-        return
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<body")):
-        raise ArchiveError(f"is an HTML page, not a {ending}")
-    if not magics:
-        return
-    seen = next((name for magic, name in _KNOWN if start.startswith(magic)), None)
-    raise ArchiveError(f"{f'is {seen}, not' if seen else 'does not start as'} a {ending}")
+def reader_of(form: Format) -> Reader | None:
+    """Return what reads a format to its end; None where nothing here can."""
+    if form.container == "tar":
+        return _TARS.get(form.compression)
+    return _CONTAINERS.get(form.container)
 
 
-def _tar(kind: Kind | None) -> _Check:
+def _tar(kind: Kind | None) -> Reader:
     return lambda stream, _, identity, meter, findings: sdists.check_tar(
         stream, kind, identity, meter, findings
     )
 
 
-_ZIP = (b"PK\3\4", b"PK\5\6")
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-
-#: For each ending (lower case; the first that fits counts) what the file may start with, where
-#: that is certain, and what reads it; None where nothing here can.
-_FORMATS: dict[str, tuple[tuple[bytes, ...], _Check | None]] = {
-    ".whl": (_ZIP, check_wheel),
-    ".tar.gz": (GZIP.magics, _tar(GZIP)),
-    ".tgz": (GZIP.magics, _tar(GZIP)),
-    ".zip": (_ZIP, sdists.check_zip),
-    ".tar.bz2": (BZIP2.magics, _tar(BZIP2)),
-    ".tbz2": (BZIP2.magics, _tar(BZIP2)),
-    ".tbz": (BZIP2.magics, _tar(BZIP2)),
-    ".tar.xz": (XZ.magics, _tar(XZ)),
-    ".txz": (XZ.magics, _tar(XZ)),
-    ".tar.zst": (ZSTD.magics, _tar(ZSTD)),
-    ".tar.lzma": ((), _tar(LZMA)),
-    ".tar.lz": ((b"LZIP",), None),
-    ".tlz": ((), None),  # lzip or lzma: both were called so
-    ".tar.z": ((b"\x1f\x9d",), None),
-    ".tar": ((), _tar(None)),
-    ".egg": ((*_ZIP, b"#!"), sdists.check_egg),
-    ".exe": ((b"MZ",), None),
-    ".msi": ((_OLE,), None),
-    ".rpm": ((b"\xed\xab\xee\xdb",), None),
-    ".deb": ((b"!<arch>\n",), None),
-    ".dmg": ((), None),
+_CONTAINERS: dict[Container, Reader] = {
+    "wheel": check_wheel,
+    "egg": sdists.check_egg,
+    "zip": sdists.check_zip,
 }
+_TARS = {formats.NONE: _tar(None), **{kind.compression: _tar(kind) for kind in KINDS}}
 
-_KNOWN = (
-    (b"PK\3\4", "a zip"),
-    (b"\x1f\x8b", "a gzip stream"),
-    (b"\x1f\x9d", "an old compressed stream"),
-    (b"BZh", "a bzip2 stream"),
-    (b"\xfd7zXZ", "an xz stream"),
-    (b"\x28\xb5\x2f\xfd", "a zstd stream"),
-    (b"MZ", "a Windows program"),
-    (b"{", "JSON or the like"),
-)
+
+def _check_start(start: bytes, form: Format) -> None:
+    """Refuse early, and by name, what is often put in the place of a file."""
+    if not start:
+        raise ArchiveError("is empty")
+    magics = form.magics
+    if start.startswith(magics) if magics else start[257:262] == b"ustar":
+        return
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<body")):
+        raise ArchiveError(f"is an HTML page, not a {form.ending}")
+    if not magics:
+        return
+    if text.startswith(b"{"):
+        raise ArchiveError(f"is JSON or the like, not a {form.ending}")
+    seen = next((each for each in FORMATS if each.magics and start.startswith(each.magics)), None)
+    if seen is None:
+        raise ArchiveError(f"does not start as a {form.ending}")
+    raise ArchiveError(f"starts as a {seen.ending}, not as a {form.ending}")

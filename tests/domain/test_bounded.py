@@ -71,8 +71,6 @@ ALLOWED = {
     "select/environments.py": "the operator's own configuration",
     "select/platforms.py": "three digits, by its patterns",
     "render/legacy.py": "constants",
-    "verify/archives/linux.py": "ten digits of a field of fixed width",
-    "verify/archives/cpios.py": "eight digits of a field of fixed width",
     "verify/archives/tars.py": "fields of fixed width, and digits that are counted before",
     "pipeline/publish/contents.py": "the catalog's own API versions and serials",
     "pipeline/history.py": "a number of ours",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.config.settings import ConfigError, parse
-from pypimirror.domain.filenames import EXTENSIONS
+from pypimirror.domain.formats import ENDINGS
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
@@ -83,7 +83,7 @@ def test_each_key_keeps_what_it_says(key: str, value: object, kept: list[str]) -
 
 
 def test_a_tar_in_any_compression_is_an_sdist() -> None:
-    tars = [f"six-1.0{ending}" for ending in EXTENSIONS if ending.startswith((".t", ".zip"))]
+    tars = [f"six-1.0{ending}" for ending in ENDINGS if ending.startswith((".t", ".zip"))]
     assert len(tars) == 14
     assert taken(make(types=["sdist"]), *tars, WHEEL, "six-1.0.egg") == tars
 

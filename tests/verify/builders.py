@@ -1,7 +1,8 @@
-"""One small archive of every kind that can be read, made without other tools.
+"""One small archive of every format that can be read, made without other tools.
 
-The same call gives the same bytes. `SAMPLES` has what `check_structure` must accept, by ending.
-What is wrong on purpose is made from these by `damage` and by the tests.
+The same call gives the same bytes. `samples` has what `check_structure` must accept, by ending.
+What is wrong on purpose is made from these by the tests. A new format needs a maker here, in
+`PACKERS` or `MAKERS`; `tests/verify/archives/test_contract.py` is what it has to pass.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import io
 import lzma
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from pypimirror.domain import formats
+from pypimirror.domain.formats import FORMATS, Format
 from tests.corpus import build
 
 if sys.version_info >= (3, 14):
@@ -30,18 +34,39 @@ PKG_INFO = build.core_metadata(PROJECT, VERSION)
 _SECONDS = 1577836800
 _ZSTD_OPTIONS: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}
 
-#: How each ending of a tar is compressed.
+
+@dataclass(frozen=True)
+class Packer:
+    """How a compression is made, and read by somebody else; what is expected of its archives."""
+
+    pack: Callable[[bytes], bytes]
+    unpack: Callable[[bytes], bytes]
+    zeros: int = 0  #: zeros may stand behind, in groups of so many
+    proof: str = "structure"
+    found: float = 0.98  #: the least share of flipped bits that is found
+
+
+#: A maker for each compression of tars that can be read.
+PACKERS: dict[formats.Compression, Packer] = {
+    # What a tar holds has no checksum, and its tools pass over zeros behind its end.
+    formats.NONE: Packer(bytes, bytes, 1, "partial", 0.5),
+    # Tar of macOS fills up with zeros.
+    formats.GZIP: Packer(lambda data: gzip.compress(data, mtime=_SECONDS), gzip.decompress, 1),
+    formats.BZIP2: Packer(bz2.compress, bz2.decompress, 1, found=1.0),
+    formats.XZ: Packer(lzma.compress, lzma.decompress, 4, found=1.0),
+    formats.ZSTD: Packer(
+        lambda data: zstd.compress(data, options=_ZSTD_OPTIONS), zstd.decompress, found=0.99
+    ),
+    formats.LZMA: Packer(
+        lambda data: lzma.compress(data, lzma.FORMAT_ALONE), lzma.decompress, proof="partial"
+    ),
+}
+
+#: The same by the ending of the file.
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    ".tar.gz": lambda data: gzip.compress(data, mtime=_SECONDS),
-    ".tgz": lambda data: gzip.compress(data, mtime=_SECONDS),
-    ".tar.bz2": bz2.compress,
-    ".tbz": bz2.compress,
-    ".tbz2": bz2.compress,
-    ".tar.xz": lzma.compress,
-    ".txz": lzma.compress,
-    ".tar.zst": lambda data: zstd.compress(data, options=_ZSTD_OPTIONS),
-    ".tar.lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
-    ".tar": bytes,
+    each.ending: PACKERS[each.compression].pack
+    for each in FORMATS
+    if each.container == "tar" and each.compression in PACKERS
 }
 
 
@@ -91,22 +116,58 @@ def make_egg() -> bytes:
 
 @dataclass(frozen=True)
 class Sample:
-    """An archive that is right."""
+    """An archive that is sound, and what holds of it."""
 
+    form: Format
     filename: str
     content: bytes
+    unpacked: Callable[[bytes], dict[str, bytes]]  #: names and contents, by Python's own modules
     proof: str = "structure"
+    zeros: int = 0  #: zeros may stand behind it, in groups of so many
+    found: float = 0.95  #: the least share of flipped bits that is found
+
+
+def unpacked_zip(content: bytes) -> dict[str, bytes]:
+    """Names and contents of a zip."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def unpacked_tar(content: bytes) -> dict[str, bytes]:
+    """Names and contents of a tar."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        found = {member.name: archive.extractfile(member) for member in archive}
+        return {name: stream.read() if stream else b"" for name, stream in found.items()}
+
+
+#: A maker for each container but tar, and what its files are called.
+MAKERS: dict[formats.Container, tuple[str, Callable[[], bytes]]] = {
+    "wheel": (f"{STEM}-py3-none-any", make_wheel),
+    "zip": (STEM, lambda: build.pack_zip(sdist_contents())),
+    "egg": (f"{STEM}-py3.11", make_egg),
+}
+
+
+def _sample(form: Format) -> Sample | None:
+    if form.container in MAKERS:
+        stem, make = MAKERS[form.container]
+        return Sample(form, stem + form.ending, make(), unpacked_zip)
+    packer = PACKERS.get(form.compression)
+    if form.container != "tar" or packer is None:
+        return None
+    return Sample(
+        form,
+        STEM + form.ending,
+        make_sdist(form.ending),
+        lambda content: unpacked_tar(packer.unpack(content)),
+        packer.proof,
+        packer.zeros,
+        packer.found,
+    )
 
 
 @cache
 def samples() -> dict[str, Sample]:
-    """One of every kind, by its ending."""
-    found = {
-        ".whl": Sample(f"{STEM}-py3-none-any.whl", make_wheel()),
-        ".zip": Sample(f"{STEM}.zip", build.pack_zip(sdist_contents())),
-        ".egg": Sample(f"{STEM}-py3.11.egg", make_egg()),
-    }
-    for ending in COMPRESSORS:
-        proof = "partial" if ending in (".tar", ".tar.lzma") else "structure"
-        found[ending] = Sample(STEM + ending, make_sdist(ending), proof)
-    return found
+    """One of every format that can be read, by its ending."""
+    found = {form.ending: _sample(form) for form in FORMATS}
+    return {ending: sample for ending, sample in found.items() if sample}

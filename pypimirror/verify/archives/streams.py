@@ -23,6 +23,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from pypimirror.domain import formats
+from pypimirror.domain.formats import Compression
 from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.limits import ArchiveError, Meter
 
@@ -96,22 +98,24 @@ class Inflate:
 
 
 class Kind:
-    """One format of compressed streams."""
+    """The reader of one compression."""
 
     def __init__(
         self,
-        name: str,
-        magics: tuple[bytes, ...],
+        compression: Compression,
         make: Callable[[Meter], Decoder],
         *,
         padding: int = 0,
         between: bool = False,
+        checked: bool = True,
     ) -> None:
-        self.name = name
-        self.magics = magics  #: what a stream starts with; none where nothing is certain
+        self.compression = compression
+        self.name = compression.name
+        self.magics = compression.starts
         self.make = make
         self.padding = padding  #: zero bytes may stand behind streams, in groups of so many
         self.between = between  #: also where another stream follows
+        self.checked = checked  #: a stream can end with a check of its contents
 
     def starts(self, data: bytes) -> bool:
         """Whether a stream of this kind may start with `data`."""
@@ -128,17 +132,14 @@ def _lzma(form: int) -> Callable[[Meter], Decoder]:
     return lambda meter: lzma.LZMADecompressor(form, memlimit=meter.limits.max_window)
 
 
-# A frame of zstd is skippable where it starts with one of sixteen numbers.
-_ZSTD_MAGICS = (
-    b"\x28\xb5\x2f\xfd",
-    *(bytes([0x50 + i, 0x2A, 0x4D, 0x18]) for i in range(16)),
-)
+GZIP = Kind(formats.GZIP, lambda _: Inflate(31), padding=1)
+BZIP2 = Kind(formats.BZIP2, lambda _: bz2.BZ2Decompressor(), padding=1)
+XZ = Kind(formats.XZ, _lzma(lzma.FORMAT_XZ), padding=4, between=True)
+ZSTD = Kind(formats.ZSTD, _zstd)
+LZMA = Kind(formats.LZMA, _lzma(lzma.FORMAT_ALONE), checked=False)
 
-GZIP = Kind("gzip", (b"\x1f\x8b",), lambda _: Inflate(31), padding=1)
-BZIP2 = Kind("bzip2", (b"BZh",), lambda _: bz2.BZ2Decompressor(), padding=1)
-XZ = Kind("xz", (b"\xfd7zXZ\x00",), _lzma(lzma.FORMAT_XZ), padding=4, between=True)
-ZSTD = Kind("zstd", _ZSTD_MAGICS, _zstd)
-LZMA = Kind("lzma", (), _lzma(lzma.FORMAT_ALONE))
+#: All that can be read.
+KINDS = (GZIP, BZIP2, XZ, ZSTD, LZMA)
 
 
 class Unpacked:
@@ -149,7 +150,7 @@ class Unpacked:
         self._kind = kind
         self._meter = meter
         #: Whether every stream so far ends with a check of its contents.
-        self.checked = kind is not LZMA
+        self.checked = kind.checked
 
     def __iter__(self) -> Iterator[bytes]:
         kind = self._kind
@@ -204,7 +205,7 @@ class Unpacked:
 
     def _look_at_header(self, data: bytes) -> None:
         """zstd says in its fifth byte whether a check of the contents follows them."""
-        if self._kind is ZSTD and data.startswith(_ZSTD_MAGICS[0]):
+        if self._kind is ZSTD and data.startswith(self._kind.magics[0]):
             self.checked = self.checked and len(data) > 4 and bool(data[4] & 4)
 
     def _look_at_decoder(self, decoder: Decoder) -> None:
