@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     "domain": set(),
     "system": {"domain"},
     "storage": _FIELD,
-    "config": _FIELD | {"storage.changes", "storage.paths"},
+    "config": _FIELD | {"render.version", "storage.changes", "storage.paths"},
     "upstream": {"domain"},
     "render": {"domain"},
     "select": _FIELD | {"config"},

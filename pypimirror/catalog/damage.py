@@ -141,6 +141,7 @@ _FITS: Mapping[str, _Test] = {
     "projects.held_bytes": _is_natural,
     "projects.linked_files": _is_natural,
     "projects.page_sha256": _long(32),
+    "projects.page_renderer": _is_natural,
     "files.filename": _is_component,
     "files.other_urls": _decodes(list[tuple[str, str]]),
     "files.location": _is_below,

@@ -78,6 +78,7 @@ projects = Table(
     Column("linked_files", Integer),  # how many more it leads to at the upstream
     Column("page_stamp", BigInteger),  # of all its forms when it was seen right; see paths.stamp_of
     Column("page_sha256", LargeBinary),  # of all their bytes then, in the order of `formats`
+    Column("page_renderer", SmallInteger),  # version of the renderer that wrote it; null: unknown
 )
 # Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
 _has_work = projects.c.has_work.is_(True)

@@ -10,6 +10,7 @@ import os
 import sys
 
 from pypimirror import __version__
+from pypimirror.render import version as renderer
 
 #: Where the configuration is looked for when none is named.
 DEFAULT_FILE = "pypimirror.toml"
@@ -24,6 +25,6 @@ def key(file: str | os.PathLike[str], content: bytes) -> str:
     `content` is that of `file`. What is read by the same key means the same.
     """
     variables = sorted(item for item in os.environ.items() if item[0].upper().startswith(PREFIX))
-    program = (__version__, sys.version, sys.prefix)
+    program = (__version__, renderer.VERSION, sys.version, sys.prefix)
     told = repr((program, os.path.abspath(file), variables))  # noqa: PTH100 - pathlib is slow
     return hashlib.sha256(told.encode("utf-8", "surrogateescape") + b"\n" + content).hexdigest()

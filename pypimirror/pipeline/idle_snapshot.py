@@ -5,7 +5,8 @@ The rules, all of which must be met:
 * It was a whole sync, inline or not, of projects that only the upstreams' lists tell; it completed,
   nothing failed, nothing waits in quarantine.
 * Every list said plainly that it is unchanged, to the question that the next run is to ask.
-* No project had anything left to do, no page was written, nothing was withdrawn.
+* No project had anything left to do, no page was written, nothing was withdrawn, and no page waits
+  to be rendered again.
 * Nobody wants to be told of every run in a file (`[publish] changes`, `[metrics] textfile`), and
   the configuration is one file that names no others.
 
@@ -24,6 +25,7 @@ from pypimirror.catalog.queries import deadlines, idle_snapshot, projects
 from pypimirror.catalog.queries.idle_snapshot import Ended, IdleSnapshot
 from pypimirror.pipeline import history
 from pypimirror.pipeline.discover.lists import lists
+from pypimirror.pipeline.publish import outdated
 
 if TYPE_CHECKING:
     from pypimirror.config.settings import Config
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 def note(run: Run, connection: Connection) -> None:
     """Leave in the catalog what a run that has completed can say of the next one."""
+    if not outdated.are_all_current(connection):
+        return
     if run.config.key and run.config.publish.changes is run.config.metrics.textfile is None:
         ended = Ended(
             key=run.config.key,

@@ -88,7 +88,7 @@ def _finish(
     connection: Connection, row: Row[Any], asked: tuple[ProjectName, ...] | None, left: _Left
 ) -> Retry:
     """Rule 3."""
-    unfinished = _count(projects.count_todo(connection, asked), "project")
+    unfinished = _count(projects.number_left(connection, asked), "project")
     if left:
         said = f"Retrying {_said(left)} that failed in {row.name}, and {unfinished} left by it"
     else:

@@ -46,6 +46,7 @@ COUNTS = {
         "files_denied",
         "files_downloaded",
         "files_verified",
+        "pages_waiting",
         "pages_written",
         "repaired",
         "bytes_checked",

@@ -328,12 +328,6 @@ def set_mark_once(connection: Connection, name: str, value: str) -> None:
     connection.execute(insert_or_ignore(connection, marks), [{"name": name, "value": value}])
 
 
-def redo_pages(connection: Connection) -> None:
-    """Mark every project that has a page, so that all pages are rendered again."""
-    live = update(projects).where(projects.c.page_on_disk.is_(True))
-    connection.execute(live.values(has_work=True, page_stale=True))
-
-
 def touch(connection: Connection, ids: Iterable[int]) -> None:
     """Mark projects whose pages must be rendered."""
     for chunk in chunks(ids):
@@ -345,14 +339,6 @@ def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:
     """Mark projects for which something is left to do after all."""
     for chunk in chunks(names):
         connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(has_work=True))
-
-
-def count_todo(connection: Connection, names: Sequence[ProjectName] | None) -> int:
-    """Return for how many projects, of all or of these, something is left to do."""
-    query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
-    if names is not None:
-        query = query.where(projects.c.name.in_(names))
-    return connection.scalar(query) or 0
 
 
 def deselect(connection: Connection, ids: Iterable[int]) -> None:

@@ -28,7 +28,7 @@ from pypimirror.pipeline import backlog, ownership, sequence, waiting
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.lifecycle import check_names
-from pypimirror.pipeline.publish import contents, withdraw
+from pypimirror.pipeline.publish import contents, outdated, withdraw
 from pypimirror.pipeline.reporter import LogReporter, Reporter
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.selection import Selection
@@ -209,6 +209,8 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
         going = (row for row in leaving if row.removal_cause != Cause.KEPT)
         found.withdraw.extend(_entry(row, row.removal_cause) for row in going)
     with run.catalog.write() as connection:
+        for chunk in projects.chunks(outdated.of_turn(connection, with_gone=refusal is not None)):
+            _add_pages(found, (row.name for row in projects.get(connection, chunk)))
         if refusal is None:
             for chunk in projects.chunks({row.project_id for row in leaving}):
                 rows = projects.get(connection, sorted(chunk))

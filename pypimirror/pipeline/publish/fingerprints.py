@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from pypimirror.catalog.queries import entries, projects
 from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.publish import outdated
 from pypimirror.pipeline.publish.contents import (
     held_by,
     is_another_form,
@@ -23,6 +24,7 @@ from pypimirror.pipeline.publish.contents import (
     root_forms,
 )
 from pypimirror.pipeline.run import Run
+from pypimirror.render import version
 from pypimirror.storage.tree import TreeError, page_paths
 
 #: Rows of projects that are looked at together.
@@ -43,15 +45,16 @@ def differing(
     """Yield each page on disk that is not what the catalog says, with its project's id.
 
     With `quick`, only those are read that were touched since they were seen to be right. Ends when
-    it is late.
+    it is late. Those of another renderer are judged, and counted, by themselves.
     """
     with run.catalog.read() as connection:
         quick = quick and not is_another_form(run, connection)
-    last = 0
+    last = waiting = 0
     while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _AT_ONCE)
             touched = [row for row in rows if not row.page_stale and row.removal_cause is None]
+            waiting += sum(not outdated.is_current(row) for row in touched)
             if quick:
                 touched = [row for row in touched if stamp_of_page(run, row.name) != row.page_stamp]
             held = held_by(connection, [row.id for row in touched]) if touched else {}
@@ -60,7 +63,12 @@ def differing(
         right: list[dict[str, Any]] = []
         for row in touched:
             stamp = stamp_of_page(run, row.name)  # first: whoever touches it meanwhile is noticed
-            forms = list(page_forms(run, page_of(run, row, held.get(row.id, ()))))
+            page = page_of(run, row, held.get(row.id, ()))
+            if not outdated.is_current(row):
+                wrong = outdated.wrong(run, row, page)
+                yield from ((_page_problem(path, row.name), row.id) for path in wrong)
+                continue
+            forms = list(page_forms(run, page))
             bad = _unlike(run, forms, row.name)
             yield from ((problem, row.id) for problem in bad)
             if not bad and stamp != row.page_stamp:
@@ -70,6 +78,7 @@ def differing(
             with run.catalog.write() as connection:
                 projects.change(connection, right)
         last = rows[-1].id
+    outdated.tell(run, waiting)
     if not is_late():
         yield from _differing_root(run, quick=quick)
 
@@ -83,6 +92,9 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
         untouched = known.partition(" ")[0] == str(stamp_of_page(run, None))
         if quick and untouched:
             return
+        if not outdated.is_root_current(connection):
+            yield from _differing_old_root(run, known.partition(" ")[2])
+            return
         bad = _unlike(run, root_forms(run, connection, with_gone=False), "")
         # Whether it lists those that are gone, and still have a page, the deletion guard says.
         if bad and entries.is_to_relist(connection, with_gone=False):
@@ -91,6 +103,17 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
     if not bad and not untouched:
         with run.catalog.write() as connection:
             projects.set_mark(connection, ROOT_SEEN, root_seen(run))
+
+
+def _differing_old_root(run: Run, sha256: str) -> Iterator[tuple[Problem, None]]:
+    """Hold a root index that nobody can render any more against the digest that it had, if known.
+
+    Of projects of which it may say something else, the catalog knows, and the next sync writes it.
+    """
+    paths = page_paths(None, run.config.publish.formats).values()
+    seen = run.tree.sha256_of_all(paths)
+    if sha256 and (seen is None or seen.hex() != sha256):
+        yield from ((_page_problem(path, ""), None) for path in paths)
 
 
 def _unlike(run: Run, forms: Iterable[tuple[str, Iterable[bytes]]], project: str) -> list[Problem]:
@@ -112,7 +135,11 @@ def stamp_of_page(run: Run, project: str | None) -> int | None:
 
 def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
     """Return what is to be noted of a page that was written just now, with these contents."""
-    return {"page_stamp": stamp_of_page(run, project), "page_sha256": _digest_of(forms)}
+    return {
+        "page_stamp": stamp_of_page(run, project),
+        "page_sha256": _digest_of(forms),
+        "page_renderer": version.VERSION,
+    }
 
 
 def _digest_of(forms: Iterable[Iterable[bytes]]) -> bytes:

@@ -14,12 +14,20 @@ import msgspec
 from sqlalchemy import Row
 
 from pypimirror.catalog import damage, schema
-from pypimirror.catalog.queries import entries, files, projects, totals, withdrawals
+from pypimirror.catalog.queries import entries, files, pages, projects, totals, withdrawals
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.lists import listings
-from pypimirror.pipeline.publish import contents, fingerprints, presence, removing, root, withdraw
+from pypimirror.pipeline.publish import (
+    contents,
+    fingerprints,
+    outdated,
+    presence,
+    removing,
+    root,
+    withdraw,
+)
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.storage.tree import page_paths
@@ -65,6 +73,7 @@ def finish(run: Run) -> None:
     is_of_one_form = _redo_pages_of_another_form(run)
     refusal = withdraw.withdraw(run)
     allowed = refusal is None
+    redone = outdated.take_turn(run, with_gone=not allowed)
     _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
         going = projects.to_remove(connection) if allowed else []
@@ -75,6 +84,7 @@ def finish(run: Run) -> None:
         _remove_pages(run, going)
         with run.catalog.read() as connection:
             going = projects.to_remove(connection, after=going[-1].id)
+    outdated.settle(run, redone)
     if is_of_one_form:  # else pages that nobody knows any more may name them
         withdraw.remove_expired(run)
     run.failed(Stage.PUBLISH, quarantine.trim(run.tree, run.config.quarantine, run.now))
@@ -96,10 +106,10 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
     damage.check(schema.projects, rows, run.catalog.shown)
     damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
     held = presence.without_absent(run, rows, held)
-    pages = [contents.page_of(run, row, held[row.id]) for row in rows]
+    fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
     serials = {}
     forms: dict[int, list[tuple[str, list[bytes]]]] = {}
-    for row, page in zip(rows, pages, strict=True):
+    for row, page in zip(rows, fresh, strict=True):
         serial = contents.page_serial(run, row, page)
         serials[row.id] = serial
         page = msgspec.structs.replace(page, serial=serial)
@@ -155,6 +165,7 @@ def _commit(
         totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
         projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
+        outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
             # It is to be listed anew in any case, until its page is removed: say that it is now.
             projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
@@ -202,7 +213,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
         if not contents.is_another_form(run, connection):
             return True
     with run.catalog.write() as connection:
-        projects.redo_pages(connection)
+        pages.redo_all(connection)
         projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
     _render_dirty(run, with_gone=True)
     if not root.publish(run, with_gone=True):

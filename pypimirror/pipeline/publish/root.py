@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from pypimirror.catalog.queries import entries, projects
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline.publish import contents, fingerprints
+from pypimirror.pipeline.publish import contents, fingerprints, outdated
 from pypimirror.pipeline.run import Run
 from pypimirror.render import amend, rendering
 from pypimirror.render.pages import RootEntry
@@ -35,8 +35,13 @@ _MOST = projects.CHUNK
 
 def is_stale(connection: Connection, *, with_gone: bool) -> bool:
     """Whether the root index may say something else than it should."""
-    is_whole = projects.get_mark(connection, fingerprints.ROOT_MARK) == ""
-    return not is_whole or entries.is_to_relist(connection, with_gone=with_gone)
+    return not _is_whole(connection) or entries.is_to_relist(connection, with_gone=with_gone)
+
+
+def _is_whole(connection: Connection) -> bool:
+    """Whether it says what it should of all projects but those that are marked."""
+    said = projects.get_mark(connection, fingerprints.ROOT_MARK)
+    return said == "" and outdated.is_root_current(connection)
 
 
 def publish(run: Run, *, with_gone: bool) -> bool:
@@ -65,6 +70,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
     with run.catalog.write() as connection:
         entries.relisted(connection)
         projects.set_mark(connection, fingerprints.ROOT_MARK, "")
+        outdated.root_written(connection)
         seen = fingerprints.root_seen(run, sha256.digest())
         projects.set_mark(connection, fingerprints.ROOT_SEEN, seen)
     run.count(pages_written=written)
@@ -89,7 +95,7 @@ def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:
 
 def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | None:
     """Return the forms of the last root index, amended; None where that is not to be done."""
-    if projects.get_mark(connection, fingerprints.ROOT_MARK) != "":
+    if not _is_whole(connection):
         return None
     rows = entries.to_relist(connection, _MOST + 1)
     last = fingerprints.last_root(run, connection) if len(rows) <= _MOST else None

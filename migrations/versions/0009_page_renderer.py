@@ -1,0 +1,19 @@
+"""With which version of the renderer each page was written."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    # Added with a plain statement: a batch would copy a large table.
+    op.add_column("projects", sa.Column("page_renderer", sa.SmallInteger(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("projects", "page_renderer")
+    op.execute("DELETE FROM marks WHERE name IN ('renderer', 'root renderer')")

@@ -1,0 +1,38 @@
+"""Queries on pages that must be rendered again though nothing has changed upstream."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from pypimirror.catalog.schema import projects
+
+
+def redo_all(connection: Connection) -> None:
+    """Mark every project that has a page, so that all pages are rendered again."""
+    live = update(projects).where(projects.c.page_on_disk.is_(True))
+    connection.execute(live.values(has_work=True, page_stale=True))
+
+
+def of_other_renderers(
+    connection: Connection, version: int, limit: int, *, with_gone: bool
+) -> list[int]:
+    """Return ids of projects whose pages another renderer wrote and nothing else has made stale.
+
+    Those of projects that are gone only `with_gone`.
+    """
+    columns = projects.c
+    query = select(columns.id).where(*_others(version), columns.page_stale.is_(False))
+    if not with_gone:
+        query = query.where(columns.removal_cause.is_(None))
+    return list(connection.scalars(query.order_by(columns.id).limit(limit)))
+
+
+def number_of_other_renderers(connection: Connection, version: int) -> int:
+    """Return how many pages another renderer wrote."""
+    query = select(func.count()).select_from(projects).where(*_others(version))
+    return connection.scalar(query) or 0
+
+
+def _others(version: int) -> tuple[ColumnElement[bool], ...]:
+    columns = projects.c
+    return columns.page_on_disk.is_(True), columns.page_renderer.is_distinct_from(version)

@@ -1,0 +1,190 @@
+"""Pages that another version of the renderer wrote: rendered again little by little, judged as old.
+
+After an upgrade, nothing has changed upstream, and yet pages should be written differently. Rules:
+
+* Each page's row has the version that wrote it (`projects.page_renderer`), in the transaction that
+  says that the page was written. Rows from before there were versions have none.
+* A page of any other version than this program's is rendered again: after an upgrade those of
+  older ones, after a downgrade those of a newer one. Each run does `AT_ONCE` of them, so that no
+  run takes hours. The root index is one page, and is rendered again at once.
+* The mark `MARK` says that all pages are of one version. A sync with nothing to do reads it, and
+  looks for no page. Whoever writes a page of another version takes it away first.
+* Nobody can render with another version. Until its turn comes, a page is right if its bytes are
+  those that were written, since a page whose content has changed is marked stale; and if each of
+  its links leads to something that the catalog says is there.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from sqlalchemy import Connection
+
+from pypimirror.catalog.queries import pages, projects
+from pypimirror.pipeline.run import Run
+from pypimirror.render import rendering, version
+from pypimirror.render.pages import Page
+from pypimirror.storage.tree import TreeError, page_paths
+
+#: Pages that one run renders again: a minute or two of work.
+AT_ONCE = 20_000
+
+#: The mark that says of which version all pages are, and the one that says it of the root index.
+MARK, ROOT_MARK = "renderer", "root renderer"
+
+
+class _Row(Protocol):
+    """What is asked of a row of `projects`."""
+
+    @property
+    def page_renderer(self) -> int | None: ...
+    @property
+    def page_sha256(self) -> bytes | None: ...
+
+
+def is_current(row: _Row) -> bool:
+    """Whether this version wrote a page."""
+    return row.page_renderer == version.VERSION
+
+
+def are_all_current(connection: Connection) -> bool:
+    """Whether it is known that this version wrote all pages, and the root index."""
+    return _says(connection, MARK) and is_root_current(connection)
+
+
+def is_root_current(connection: Connection) -> bool:
+    """Whether this version wrote the root index."""
+    return _says(connection, ROOT_MARK)
+
+
+def _says(connection: Connection, mark: str) -> bool:
+    return projects.get_mark(connection, mark) == str(version.VERSION)
+
+
+def root_written(connection: Connection) -> None:
+    """Note that this version wrote the root index."""
+    projects.set_mark(connection, ROOT_MARK, str(version.VERSION))
+
+
+def pages_written(connection: Connection) -> None:
+    """Note that this version wrote some pages: all others may be of another one."""
+    if not _says(connection, MARK):
+        projects.set_mark(connection, MARK, None)
+
+
+def of_turn(connection: Connection, *, with_gone: bool) -> list[int]:
+    """Return the ids of projects whose pages it is this run's turn to render again.
+
+    Those of projects that are gone only `with_gone`; else their pages are about to be removed.
+    """
+    if _says(connection, MARK):
+        return []
+    return pages.of_other_renderers(connection, version.VERSION, AT_ONCE, with_gone=with_gone)
+
+
+def take_turn(run: Run, *, with_gone: bool) -> int:
+    """Have those pages rendered with all that have changed; return how many they are."""
+    with run.catalog.read() as connection:
+        ids = of_turn(connection, with_gone=with_gone)
+    if ids:
+        with run.catalog.write() as connection:
+            projects.touch(connection, ids)
+    return len(ids)
+
+
+def settle(run: Run, done: int) -> None:
+    """Note that all pages are of this version, or say how many are not; `done` had their turn."""
+    with run.catalog.read() as connection:
+        if _says(connection, MARK):
+            return
+        left = pages.number_of_other_renderers(connection, version.VERSION)
+    if not left:
+        with run.catalog.write() as connection:
+            projects.set_mark(connection, MARK, str(version.VERSION))
+    if left or done:
+        run.reporter.announce(
+            f"Another version of pypimirror wrote {done + left} pages: {done} were rendered again, "
+            f"{left} wait for the next syncs."
+        )
+
+
+def tell(run: Run, waiting: int) -> None:
+    """Count pages that a verification has seen to be of another version, and say so."""
+    if waiting:
+        run.count(pages_waiting=waiting)
+        run.reporter.announce(
+            f"{waiting} pages wait to be rendered again, since another version of pypimirror wrote "
+            f"them; each sync renders up to {AT_ONCE}."
+        )
+
+
+# --- Judging --------------------------------------------------------------------------------------
+
+
+def wrong(run: Run, row: _Row, page: Page) -> list[str]:
+    """Return which forms of a page of another version are not as they were written, by path.
+
+    Where it is not known how they were written, only their links are looked at.
+    """
+    forms = page_paths(page.project, run.config.publish.formats)
+    is_known = row.page_sha256 is not None
+    if is_known and run.tree.sha256_of_all(forms.values()) != row.page_sha256:
+        return list(forms.values())
+    allowed = _targets(run, page)
+    return [path for form, path in forms.items() if not _leads_to(run, form, path, allowed)]
+
+
+def _targets(run: Run, page: Page) -> set[str]:
+    """Return where links of a page may lead, unquoted."""
+    base = run.config.publish.base_url or rendering.RELATIVE
+    return {unquote(rendering.link(file, base)) for file in rendering.offered(page)}
+
+
+def _leads_to(run: Run, form: str, path: str, allowed: set[str]) -> bool:
+    try:
+        content = run.tree.read(path)
+        return content is not None and all(link in allowed for link in _links(form, content))
+    except (TreeError, ValueError):
+        return False
+
+
+def _links(form: str, content: bytes) -> Iterator[str]:
+    """Yield the links of a page without fragments, unquoted. Raises `ValueError`."""
+    for link in _LINKS[form](content):
+        yield unquote(urlsplit(link)._replace(fragment="").geturl())
+
+
+class _File(msgspec.Struct):
+    url: str
+
+
+class _Simple(msgspec.Struct):
+    files: list[_File]
+
+
+class _Legacy(msgspec.Struct):
+    releases: dict[str, list[_File]]
+
+
+_HREF = re.compile(rb"""\shref=["']([^"']*)""")
+
+
+def _in_html(content: bytes) -> Iterator[str]:
+    return (html.unescape(found.decode()) for found in _HREF.findall(content))
+
+
+def _in_json(content: bytes) -> Iterator[str]:
+    return (file.url for file in msgspec.json.decode(content, type=_Simple).files)
+
+
+def _in_legacy(content: bytes) -> Iterator[str]:
+    releases = msgspec.json.decode(content, type=_Legacy).releases.values()
+    return (file.url for files in releases for file in files)
+
+
+_LINKS: Mapping[str, Any] = {"html": _in_html, "json": _in_json, "legacy": _in_legacy}
