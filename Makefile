@@ -124,6 +124,14 @@ lock: $(DEVELOPMENT) ## Renew locks/ with the newest that pyproject.toml allows
 	$(COMPILE) --upgrade --group build \
 		--constraint locks/development.txt --output-file locks/build.txt
 
+# Where what the new wheel needs comes from when it is tried: an index, or what is installed here.
+DEPENDENCIES ?= index
+
+.PHONY: release
+release: $(DEVELOPMENT) ## Check, build and tag the version that CHANGELOG.md names; pushes nothing
+	@$(BIN)/python -m tests.corpus.fetch
+	@$(BIN)/python .ci/release.py --dependencies $(DEPENDENCIES)
+
 .PHONY: clean
 clean: ## Remove what was built and fetched; ./mirror and ./pypimirror.toml stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo

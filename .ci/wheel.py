@@ -1,13 +1,17 @@
 """The wheel, installed in an environment outside the checkout: `init`, `sync`, and the flow.
 
 The upstream, the tests' simulator with real packages, runs from the checkout; everything else
-knows nothing of it. Ends with 1 at the first thing that is not as it should be.
+knows nothing of it. Ends with 1 at the first thing that is not as it should be. Without a wheel, it
+builds one. With `--dependencies here`, what the wheel needs is not installed but taken from this
+environment; then no flow runs, since it needs programs of Prefect.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,14 +42,22 @@ def run(*command: str | Path) -> None:
     subprocess.run([str(part) for part in command], check=True, cwd=CHECKOUT)
 
 
-def install(work: Path) -> Path:
-    """Build the wheel and install it; the environment's directory of programs."""
+def install(work: Path, wheel: Path | None, dependencies: str) -> Path:
+    """Install a wheel, or the one that the checkout makes; the environment's programs."""
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "dist", CHECKOUT)
-    (wheel,) = (work / "dist").glob("*.whl")
+    if wheel is None:
+        run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "dist", CHECKOUT)
+        (wheel,) = (work / "dist").glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", work / "venv")
     programs = work / "venv" / "bin"
-    run(*pip, "--python", programs / "python", "install", "--quiet", wheel)
+    into = (*pip, "--python", programs / "python", "install", "--quiet")
+    if dependencies == "index":
+        run(*into, wheel)
+        return programs
+    run(*into, "--no-deps", "--no-index", wheel)
+    # A file of paths in this environment, as that of an editable install, is not heeded there.
+    (site,) = (work / "venv").glob("lib/*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return programs
 
 
@@ -84,36 +96,48 @@ def check_sync(stack: Stack, mirror: Path, trigger: str, *options: str) -> dict[
     return result
 
 
+def check_inline(stack: Stack, mirror: Path, url: str) -> None:
+    """A mirror by the commands alone."""
+    print("Inline", flush=True)
+    check_place(stack)
+    stack.pypimirror("init", "six", "idna", "--upstream", url)
+    stack.pypimirror("init", "six", "idna", "--upstream", url, code=2)
+    result = check_sync(stack, mirror, "inline", "--inline")
+    expect(result["counts"]["files_verified"] > 0, "files were verified")
+    result = check_sync(stack, mirror, "inline", "--inline")
+    expect(result["counts"]["files_downloaded"] == 0, "nothing is downloaded twice")
+
+
+def check_flow(stack: Stack, mirror: Path) -> None:
+    """The same mirror by Prefect."""
+    print("As a flow, with everything on one machine", flush=True)
+    ports = ("--port", "0", "--prefect-port", "0")
+    config = mirror.parent / "pypimirror.toml"
+    with running_up(config, *ports, programs=stack.programs) as up:
+        stack.environment["PREFECT_API_URL"] = up.said["prefect"]
+        check_sync(stack, mirror, "prefect")
+        stack.prefect("deployment", "run", "sync/adhoc", "--watch")
+        last = stack.pypimirror("runs", "show", "last")
+        expect(
+            (last["trigger"], last["state"]) == ("deployment", "completed"),
+            "a deployment from the wheel's project directory runs",
+        )
+        up.process.terminate()
+        expect(up.process.wait(60) == 0, "it ends in order")
+
+
 def main() -> None:
     """Check everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("wheel", nargs="?", type=Path)
+    parser.add_argument("--dependencies", choices=("index", "here"), default="index")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wheel-") as directory, upstream() as url:
         work = Path(directory)
-        programs = install(work)
-        stack = Stack(work, programs)
-        print("Inline", flush=True)
-        check_place(stack)
-        stack.pypimirror("init", "six", "idna", "--upstream", url)
-        stack.pypimirror("init", "six", "idna", "--upstream", url, code=2)
-        mirror = work / "mirror"
-        result = check_sync(stack, mirror, "inline", "--inline")
-        expect(result["counts"]["files_verified"] > 0, "files were verified")
-        result = check_sync(stack, mirror, "inline", "--inline")
-        expect(result["counts"]["files_downloaded"] == 0, "nothing is downloaded twice")
-
-        print("As a flow, with everything on one machine", flush=True)
-        config = work / "pypimirror.toml"
-        ports = ("--port", "0", "--prefect-port", "0")
-        with running_up(config, *ports, programs=programs) as up:
-            stack.environment["PREFECT_API_URL"] = up.said["prefect"]
-            check_sync(stack, mirror, "prefect")
-            stack.prefect("deployment", "run", "sync/adhoc", "--watch")
-            last = stack.pypimirror("runs", "show", "last")
-            expect(
-                (last["trigger"], last["state"]) == ("deployment", "completed"),
-                "a deployment from the wheel's project directory runs",
-            )
-            up.process.terminate()
-            expect(up.process.wait(60) == 0, "it ends in order")
+        stack = Stack(work, install(work, asked.wheel, asked.dependencies))
+        check_inline(stack, work / "mirror", url)
+        if asked.dependencies == "index":
+            check_flow(stack, work / "mirror")
 
 
 main()
