@@ -84,7 +84,6 @@ def test_each_key_keeps_what_it_says(key: str, value: object, kept: list[str]) -
 
 def test_a_tar_in_any_compression_is_an_sdist() -> None:
     tars = [f"six-1.0{ending}" for ending in ENDINGS if ending.startswith((".t", ".zip"))]
-    assert len(tars) == 14
     assert taken(make(types=["sdist"]), *tars, WHEEL, "six-1.0.egg") == tars
 
 

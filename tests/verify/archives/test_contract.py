@@ -118,6 +118,14 @@ def test_garbage_behind_the_end_is_refused(sample: Sample, garbage: bytes) -> No
 
 
 @READABLE
+@pytest.mark.parametrize("limits", [Limits(max_unpacked=2000), Limits(max_entries=1)], ids=str)
+def test_bounds_are_kept(sample: Sample, limits: Limits) -> None:
+    problem = check(sample.content, sample.filename, limits=limits).problem
+    assert problem
+    assert problem.reason is Reason.TOO_LARGE
+
+
+@READABLE
 def test_garbage_in_front_is_refused(sample: Sample) -> None:
     if sample.form.container != "egg":  # which may be a script
         message(check(b"#!/bin/sh\n" + sample.content, sample.filename))
