@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pypimirror import __version__
 from pypimirror.catalog import inspection
@@ -24,6 +24,7 @@ from pypimirror.system import clock, space
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+    from prometheus_client.core import GaugeMetricFamily
     from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def render(config: Config) -> bytes:
 
 def collect(config: Config) -> CollectorRegistry:
     """Return all metrics. Where the catalog cannot be read, one of them says so."""
+    from prometheus_client import CollectorRegistry
+
     figures = _Figures()
     figures.set("info", "The version, as a label.", 1, version=__version__)
     _disk(figures, config)
@@ -67,28 +70,30 @@ def collect(config: Config) -> CollectorRegistry:
         log.warning("%s", error)
         up = 0
     figures.set("catalog_up", "Whether the catalog could be read.", up)
-    return figures.registry
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(figures)
+    return registry
 
 
 class _Figures:
-    """Gauges in the making."""
+    """Gauges in the making; a collector of prometheus_client."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry
+        self._gauges: dict[str, GaugeMetricFamily] = {}
 
-        self.registry = CollectorRegistry(auto_describe=False)
-        self._gauges: dict[str, Any] = {}
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return all of them."""
+        return self._gauges.values()
 
     def set(self, name: str, told: str, value: float | None, **labels: str) -> None:
         """Set a metric, unless there is nothing to tell."""
-        from prometheus_client import Gauge
+        from prometheus_client.core import GaugeMetricFamily
 
         if value is None:
             return
         if name not in self._gauges:
-            self._gauges[name] = Gauge(_PREFIX + name, told, labels, registry=self.registry)
-        gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+            self._gauges[name] = GaugeMetricFamily(_PREFIX + name, told, labels=list(labels))
+        self._gauges[name].add_metric(list(labels.values()), value)
 
     def set_each(self, name: str, told: str, label: str, values: Mapping[str, float]) -> None:
         """Set a metric for each value of a label."""

@@ -96,7 +96,7 @@ class _App:
             case ["packages", *parts]:
                 return self.package(request, parts)
             case ["metrics"] if self.metrics is not None:
-                return _metrics(self.metrics)
+                return _metrics(request, self.metrics)
             case ["pypi", name, "json"]:
                 return self.legacy(request, name)
         return _nothing_here()
@@ -292,9 +292,10 @@ def _redirect(request: Request, location: str) -> Response:
     return response
 
 
-def _metrics(metrics: Metrics) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(metrics.render(), 200, headers, content_type=metrics.content_type)
+def _metrics(request: Request, metrics: Metrics) -> Response:
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    content, content_type = metrics.render(request.headers.get("Accept", ""))
+    return Response(content, 200, headers, content_type=content_type)
 
 
 def _landing(request: Request) -> Response:

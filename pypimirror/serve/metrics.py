@@ -1,7 +1,8 @@
 """`/metrics` of the web server: what it counted itself, and what `pypimirror metrics` says.
 
 That is asked in a process of its own: the server knows no catalog, and no query may hold up an
-answer. It is asked one at a time, and what it said is good for `FRESH` seconds.
+answer. It is asked one at a time, and what it said is good for `FRESH` seconds. The form is the one
+that the client accepts: OpenMetrics, or the older text of Prometheus.
 """
 
 from __future__ import annotations
@@ -13,43 +14,59 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 #: Seconds for which an answer is told again; for which one is waited.
 FRESH = 10.0
 PATIENCE = 20.0
 
-_AWAY = b"""\
-# HELP pypimirror_catalog_up Whether the catalog could be read.
-# TYPE pypimirror_catalog_up gauge
-pypimirror_catalog_up 0.0
-"""
-
 
 class Metrics:
     """The metrics of one server, whose mirror has the configuration in `config`."""
-
-    content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, config: Path) -> None:
         self._config = config
         self._answers: Counter[int] = Counter()
         self._asking = threading.Lock()  # gevent's, in the server
-        self._said = b""
+        self._said = ""
         self._at = -FRESH
 
     def count(self, status: int) -> None:
         """Count an answer."""
         self._answers[status] += 1
 
-    def render(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return all metrics as a client accepts them, and their content type."""
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        encode, content_type = choose_encoder(accept)
+        return encode(registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics, for prometheus_client."""
+        from prometheus_client.core import CounterMetricFamily
+        from prometheus_client.parser import text_string_to_metric_families
+
         with self._asking:
             if time.monotonic() - self._at >= FRESH:
                 self._said = self._ask()
                 self._at = time.monotonic()
-        return self._said + "".join(self._own()).encode()
+            said = self._said
+        yield from text_string_to_metric_families(said) if said else (_away(),)
+        told = "Requests that were answered, by status."
+        answers = CounterMetricFamily("pypimirror_http_requests", told, labels=["code"])
+        for status, number in sorted(self._answers.items()):
+            answers.add_metric([str(status)], number)
+        yield answers
 
-    def _ask(self) -> bytes:
+    def _ask(self) -> str:
+        """Return what `pypimirror metrics` prints; nothing where it fails."""
         command = [sys.executable, "-P", "-m", "pypimirror", "metrics", "--quiet"]
         command += ["--config", str(self._config)]
         try:
@@ -57,11 +74,12 @@ class Metrics:
                 command, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=True
             )
         except (OSError, subprocess.SubprocessError):
-            return _AWAY
-        return done.stdout
+            return ""
+        return done.stdout.decode()
 
-    def _own(self) -> Iterator[str]:
-        yield "# HELP pypimirror_http_requests_total Requests that were answered, by status.\n"
-        yield "# TYPE pypimirror_http_requests_total counter\n"
-        for status, number in sorted(self._answers.items()):
-            yield f'pypimirror_http_requests_total{{code="{status}"}} {number}\n'
+
+def _away() -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    told = "Whether the catalog could be read."
+    return GaugeMetricFamily("pypimirror_catalog_up", told, 0)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from werkzeug.test import Client
 
 from pypimirror.serve import metrics as metrics_module
@@ -47,18 +48,37 @@ def test_without_a_configuration_that_can_be_read_pages_are_served(root: Path) -
     assert read(answer.data)["pypimirror_catalog_up",] == 0
 
 
+def test_the_form_is_the_one_that_the_client_accepts(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "# HELP pypimirror_files Files, by state.\n# TYPE pypimirror_files gauge\n"
+    said = f'{told}pypimirror_files{{state="a \\"b\\""}} 1.5e+09\n'
+    monkeypatch.setattr(Metrics, "_ask", lambda _: said)
+    client = Client(create_app(root, Metrics(root / "nothing.toml")))
+    client.get("/simple/six/")
+    old = client.get("/metrics")
+    new = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert old.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert new.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0;")
+    assert read(old.data)["pypimirror_files", 'a "b"'] == 1.5e9
+    families = list(openmetrics.text_string_to_metric_families(new.data.decode()))
+    found = {(s.name, *s.labels.values()): s.value for each in families for s in each.samples}
+    assert found["pypimirror_files", 'a "b"'] == 1.5e9
+    assert found["pypimirror_http_requests_total", "200"] == 2
+
+
 def test_many_who_ask_at_once_cost_one_look(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def ask(_: Metrics) -> bytes:
+    def ask(_: Metrics) -> str:
         asked.append(1)
-        return b""
+        return ""
 
     monkeypatch.setattr(Metrics, "_ask", ask)
     metrics = Metrics(root)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: metrics.render(), range(8)))
+        list(pool.map(lambda _: metrics.render(""), range(8)))
     assert len(asked) == 1
     monkeypatch.setattr(metrics_module, "FRESH", 0.0)
-    metrics.render()
+    metrics.render("")
     assert len(asked) == 2
