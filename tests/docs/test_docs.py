@@ -30,13 +30,23 @@ from pypimirror.domain.model import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("benchmarks/*.md")])
+RECORDS = sorted(DOCS.glob("decisions/[0-9]*.md"))
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.glob("*.md"),
+        *DOCS.glob("decisions/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]^]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:pypimirror|flows|tasks|tests|migrations|benchmarks|docs|deploy)/[\w./*-]*")
+#: What a record of a decision consists of.
+_PARTS = ["Context", "Decision", "Consequences"]
 #: Programs that the shell blocks may call; what follows them is not ours to check.
 _OTHERS = {
     *("cd", "cp", "docker", "export", "jq", "ln", "mv", "pip", "poetry", "prefect", "python"),
@@ -244,6 +254,23 @@ def test_all_ten_promises_are_kept_somewhere() -> None:
     assert len(promises) == 10
     for promise in promises:
         assert re.search(r"`[^`]*tests/[^`]+`", promise), promise
+
+
+def test_every_decision_is_in_the_index_and_has_the_three_parts() -> None:
+    index = rows(read(DOCS / "decisions/README.md"), "number", "decision")
+    told = []
+    for record in RECORDS:
+        text = read(record)
+        number, title = re.fullmatch(r"# (\d+)\. (.+)", text.splitlines()[0]).groups()  # type: ignore[union-attr]
+        assert record.name.startswith(f"{int(number):04d}-")
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == _PARTS, record.name
+        told.append([f"[{number}]({record.name})", title])
+    assert index == told
+
+
+def test_a_newcomer_reads_the_architecture_in_ten_minutes() -> None:
+    """At some 250 words a minute. What does not fit is a record of a decision, or a docstring."""
+    assert len(architecture().split()) < 2600
 
 
 # --- Links, paths and commands --------------------------------------------------------------------
