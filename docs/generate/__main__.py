@@ -28,7 +28,7 @@ def wanted() -> Iterator[tuple[Path, str]]:
         yield DOCS / name, write()
     for name, text in schemas():
         yield DOCS / "schemas" / name, text
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted([*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")]):
         if path.name not in FILES and "<!-- generated:" in (text := path.read_text("utf-8")):
             yield path, fill(text)
 

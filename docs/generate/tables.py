@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from pathlib import Path
 
 from pypimirror.bandersnatch.filters import PATHS
 from pypimirror.bandersnatch.translate import OPTIONS
@@ -58,6 +59,14 @@ def bandersnatch() -> str:
     return table(["option of bandersnatch", "becomes"], [*rows, *paths])
 
 
+def decisions() -> str:
+    """Return the list of the records of decisions, by their first lines."""
+    folder = Path(__file__).resolve().parents[1] / "decisions"
+    heads = [(file.name, file.read_text("utf-8").partition("\n")[0]) for file in folder.glob("0*")]
+    found = [(name, *head.removeprefix("# ").split(". ", 1)) for name, head in sorted(heads)]
+    return table(["number", "decision"], [[f"[{n}]({name})", title] for name, n, title in found])
+
+
 def comments(enum: type[Enum]) -> dict[str, str]:
     """Return what stands behind `#:` beside each member of an enum, by name."""
     return dict(_COMMENT.findall(inspect.getsource(enum)))
@@ -75,6 +84,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "exit-codes": exit_codes,
     "bandersnatch": bandersnatch,
+    "decisions": decisions,
 }
 
 
