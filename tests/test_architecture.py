@@ -139,7 +139,16 @@ ALLOWED: dict[str, set[str]] = {
     "up": _FIELD | {"config", "serve.command", "storage.paths"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER
-    | {"config", "download", "pipeline.run", "pipeline.discover", "render", "select", "up.parts"},
+    | {
+        "config",
+        "download",
+        "pipeline.run",
+        "pipeline.discover",
+        "render",
+        "select",
+        "up.asking",
+        "up.parts",
+    },
     "cli": _LEDGER
     | {
         *("bandersnatch", "config", "doctor", "download.unchanged", "metrics", "pipeline"),

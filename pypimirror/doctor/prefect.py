@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-from base64 import b64encode
+import asyncio
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
-from pypimirror.domain.addresses import basic, login_of, without_login
+from pypimirror.domain.addresses import without_login
 from pypimirror.storage import lock
+from pypimirror.up.asking import NoAnswerError, ask
 from pypimirror.up.parts import LIMIT, UP_LOCK
 
-_TIMEOUT = 5.0  # seconds
 _FLOWS = ["sync", "verify"]
 
 
@@ -39,21 +35,23 @@ def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
     shown = without_login(api)
     try:
         theirs = str(_ask(api, "admin/version"))
-    except HTTPError as error:
-        remedy = "Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
-        if error.code not in (401, 403):
-            remedy = "Check PREFECT_API_URL: it ends in /api"
-        yield failed("prefect", f"{shown}: answers with HTTP {error.code}", remedy)
-        return
-    except (URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        yield _version(shown, theirs)
+        yield from _deployments(api)
+    except NoAnswerError as error:
+        yield _no_answer(shown, error, starts=up is not None and api == up[1])
+
+
+def _no_answer(api: str, error: NoAnswerError, *, starts: bool) -> Finding:
+    """`starts` says that it is the server of `pypimirror up`."""
+    if error.status is None:
         remedy = "Start the Prefect server, or unset PREFECT_API_URL: then syncs run inline"
-        if up is not None and api == up[1]:
+        if starts:
             remedy = "Wait until pypimirror up has started it, or see what up says of its server"
-        yield failed("prefect", f"{shown}: does not answer: {reason}", remedy)
-        return
-    yield _version(shown, theirs)
-    yield from _deployments(api)
+        return failed("prefect", f"{api}: does not answer: {error.why}", remedy)
+    remedy = "Check PREFECT_API_URL: it ends in /api"
+    if error.status in (401, 403):
+        remedy = "Set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+    return failed("prefect", f"{api}: answers with HTTP {error.status}", remedy)
 
 
 def _version(api: str, theirs: str) -> Finding:
@@ -89,16 +87,5 @@ def _deployments(api: str) -> Iterator[Finding]:
 _IS_OURS = {"name": {"any_": ["scheduled", "adhoc", "weekly"]}}
 
 
-def _ask(api: str, path: str, body: object = None) -> Any:
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("PREFECT_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    elif login := os.environ.get("PREFECT_API_AUTH_STRING"):
-        headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
-    elif given := login_of(api):
-        headers["Authorization"] = basic(*given)
-    api = without_login(api)
-    data = None if body is None else json.dumps(body).encode()
-    request = Request(f"{api.rstrip('/')}/{path}", data, headers)  # noqa: S310 - from the settings
-    with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-        return json.load(answer)
+def _ask(api: str, path: str, document: object = None) -> Any:
+    return asyncio.run(ask(f"{api.rstrip('/')}/{path}", document))

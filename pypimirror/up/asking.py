@@ -1,27 +1,41 @@
-"""A request over HTTP that can be given up at any moment, for the supervisor's own questions.
+"""Questions to Prefect's API and to parts of this machine, each given up after `TIMEOUT` seconds.
 
-Small answers only, no redirects and no proxies: those who are asked are parts of this machine, or
-a Prefect API that is named outright.
+Answers are small documents; redirects are not followed. The environment's proxies come between for
+a Prefect API elsewhere, as they do for Prefect's own clients, and never on this machine. Whoever
+waits for an answer may be cancelled at any moment.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from pypimirror.domain.addresses import redacted
+import httpx
+
+from pypimirror.domain.addresses import basic, login_of, redacted, without_login
 
 #: Seconds that an answer may take.
 TIMEOUT = 5.0
 _LARGEST = 1 << 20
+#: What is packed could unpack to anything.
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class NoAnswerError(Exception):
     """Nobody answered, or not as a web server does, or not with success."""
+
+    def __init__(self, url: str, why: str, status: int | None = None) -> None:
+        super().__init__(f"{redacted(url)}: {why}")
+        self.why = why
+        self.status = status  #: what was answered with in place of a success
 
 
 async def ask(url: str, document: object = None) -> Any:
@@ -29,56 +43,59 @@ async def ask(url: str, document: object = None) -> Any:
 
     Raises `NoAnswerError` on anything but a success with a JSON document.
     """
-    body = b"" if document is None else json.dumps(document).encode()
     try:
-        async with asyncio.timeout(TIMEOUT):
-            answer = await _exchange(url, "GET" if document is None else "POST", body)
-        head, _, content = answer.partition(b"\r\n\r\n")
-        status = int(head.split(None, 2)[1])
-        if not 200 <= status < 300:
-            raise NoAnswerError(f"{redacted(url)}: {status}")
-        return json.loads(content)
-    except (OSError, ValueError, IndexError, RecursionError) as error:
-        raise NoAnswerError(f"{redacted(url)}: {error or type(error).__name__}") from error
+        async with _exchange(url, document) as answer:
+            if not answer.is_success:
+                status = answer.status_code
+                raise NoAnswerError(url, f"HTTP {status}", status)
+            return json.loads(await _content(answer))
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RecursionError) as error:
+        raise NoAnswerError(url, redacted(str(error)) or type(error).__name__) from error
 
 
 async def answers(url: str) -> bool:
     """Whether a web server answers a GET of `url` at all, with success or without."""
     try:
-        async with asyncio.timeout(TIMEOUT):
-            return (await _exchange(url, "GET", b"")).startswith(b"HTTP/")
-    except OSError:
+        async with _exchange(url):
+            return True
+    except (httpx.HTTPError, OSError):
         return False
 
 
-async def _exchange(url: str, method: str, body: bytes) -> bytes:
+@asynccontextmanager
+async def _exchange(url: str, document: object = None) -> AsyncIterator[httpx.Response]:
+    """Ask; within the block, the answer's head is there and its body can be read."""
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    reader, writer = await asyncio.open_connection(
-        parts.hostname, parts.port or (443 if secure else 80), ssl=secure or None
-    )
-    try:
-        lines = [
-            f"{method} {parts.path or '/'} HTTP/1.0",
-            f"Host: {parts.netloc.rpartition('@')[2]}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            *_authorization(),
-        ]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-        await writer.drain()
-        found = b""
-        while len(found) < _LARGEST and (chunk := await reader.read(1 << 16)):
-            found += chunk
-        return found
-    finally:
-        writer.close()
+    method = "GET" if document is None else "POST"
+    content = None if document is None else json.dumps(document).encode()
+    async with (
+        asyncio.timeout(TIMEOUT),
+        httpx.AsyncClient(
+            # httpx reads all authorities for each client, which takes longer than most answers.
+            verify=ssl.create_default_context() if parts.scheme == "https" else False,
+            trust_env=parts.hostname not in _HERE,
+            timeout=None,  # noqa: S113 - there is one for all of it
+            headers={**_HEADERS, **_authorization(url)},
+        ) as client,
+        client.stream(method, without_login(url), content=content) as answer,
+    ):
+        yield answer
 
 
-def _authorization() -> list[str]:
+async def _content(answer: httpx.Response) -> bytes:
+    found = b""
+    async for chunk in answer.aiter_raw():
+        found += chunk
+        if len(found) > _LARGEST:
+            raise ValueError(f"the answer has more than {_LARGEST} bytes")
+    return found
+
+
+def _authorization(url: str) -> dict[str, str]:
     """Return how Prefect's clients are told to prove who they are, by the same variables."""
     if login := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return [f"Authorization: Basic {base64.b64encode(login.encode()).decode()}"]
+        return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
     if key := os.environ.get("PREFECT_API_KEY"):
-        return [f"Authorization: Bearer {key}"]
-    return []
+        return {"Authorization": f"Bearer {key}"}
+    given = login_of(url)
+    return {"Authorization": basic(*given)} if given else {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -166,8 +168,8 @@ def test_no_place_for_what_prefect_keeps_is_said(tmp_path: Path) -> None:
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """A server that says this to everybody and hangs up; its address."""
+def answering(answer: bytes, heard: list[bytes] | None = None) -> Iterator[str]:
+    """A server that says this to everybody and hangs up; its address. It notes what it heard."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -177,7 +179,9 @@ def answering(answer: bytes) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(1 << 16)
+                    said = connection.recv(1 << 16)
+                    if heard is not None:
+                        heard.append(said)
                     connection.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
@@ -215,6 +219,57 @@ def test_nobody_there_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(NoAnswerError):
         asyncio.run(ask(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "login", "expected"),
+    [
+        ({}, "", None),
+        ({}, "me:s%20t@", "me:s t"),
+        ({"PREFECT_API_KEY": "k"}, "me:s@", "Bearer k"),
+        ({"PREFECT_API_KEY": "k", "PREFECT_API_AUTH_STRING": "a:b"}, "", "a:b"),
+    ],
+)
+def test_it_proves_who_it_is_as_clients_of_prefect_do(
+    variables: dict[str, str], login: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor` heeded the key first, and `up` no login of the address."""
+    for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    heard: list[bytes] = []
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n1", heard) as url:
+        assert asyncio.run(ask(url.replace("//", f"//{login}"))) == 1
+    said = re.findall(rb"\r\nauthorization: (.*)\r\n", heard[0], re.I)
+    if expected and ":" in expected:
+        expected = "Basic " + base64.b64encode(expected.encode()).decode()
+    assert [value.decode() for value in said] == ([expected] if expected else [])
+
+
+def test_a_proxy_is_between_for_others_and_never_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[bytes] = []
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n1", heard) as proxy:
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("HTTP_PROXY", proxy.removesuffix("/api"))
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/api"))
+        assert asyncio.run(ask("http://prefect.invalid/api/health")) == 1
+        with answering(b"HTTP/1.1 200 OK\r\n\r\n2") as url:
+            assert asyncio.run(ask(url)) == 2
+    assert [each.split(b"\r\n")[0] for each in heard] == [
+        b"GET http://prefect.invalid/api/health HTTP/1.1"
+    ]
+
+
+def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_LARGEST", 1000)
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 5000 + b"1") as url:
+        with pytest.raises(NoAnswerError, match="more than 1000 bytes"):
+            asyncio.run(ask(url))
+        assert asyncio.run(answers(url)) is True
 
 
 def test_a_web_server_that_has_nothing_yet_answers() -> None:
