@@ -44,7 +44,6 @@ from pypimirror.download.http.hosts import (
     shown,
 )
 from pypimirror.download.http.logins import Keyrings, Login, login_for
-from pypimirror.download.http.stock import StockBody
 from pypimirror.download.http.transport import Request, Transport
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.refusals import MOST_READ, told
@@ -214,7 +213,7 @@ def proxy_for(remote: Remote, address: Address) -> Proxy | None:
 def raw_of(response: Response) -> Raw:
     """Return the body of an answer in pieces, whichever adapter it came through."""
     raw = response.raw
-    assert isinstance(raw, Body | StockBody | local.FileBody)
+    assert isinstance(raw, Body | local.FileBody)
     return raw
 
 

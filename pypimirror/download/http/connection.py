@@ -18,7 +18,7 @@ from typing import NamedTuple
 import httptools
 from gevent import socket
 from gevent.monkey import get_original
-from gevent.ssl import SSLSocket
+from urllib3.util.ssltransport import SSLTransport
 
 from pypimirror.domain.addresses import Proxy
 from pypimirror.domain.model import Reason
@@ -97,7 +97,7 @@ class Connection:
         self.timeout = timeout
         self.buffer = b""  #: bytes received and not yet used
         self._poll: select.poll | None = None
-        if not isinstance(sock, SSLSocket):
+        if not isinstance(sock, (ssl.SSLSocket, SSLTransport)):
             self._poll = _poll()
             self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP)
         self.ragged = False  #: TLS ended without a word: cut off, perhaps by somebody else

@@ -27,6 +27,7 @@ from functools import partial
 import gevent
 from gevent import socket
 from gevent.ssl import SSLContext
+from urllib3.util.ssltransport import SSLTransport
 
 from pypimirror.domain.addresses import Proxy
 from pypimirror.domain.model import Reason
@@ -81,7 +82,7 @@ class Opener:
                 if proxy is not None and proxy.kind == "https":
                     at = Origin("https", proxy.host, proxy.port)
                     sock = self._begin_tls(sock, at, line.ca_file)
-                elif proxy is not None:
+                if proxy is not None:
                     self._pass(sock, proxy, line)
                 if origin.scheme == "https":
                     sock = self._begin_tls(sock, origin, line.ca_file)
@@ -168,13 +169,18 @@ class Opener:
             sock.settimeout(self._timeout)
             tunnel.socks_connect(sock, proxy, origin.host, origin.port)
         elif not line.is_asked_of_proxy:
-            at_proxy = Connection(sock, Line(Origin("http", proxy.host, proxy.port)), self._timeout)
+            at = Origin("https" if proxy.kind == "https" else "http", proxy.host, proxy.port)
+            at_proxy = Connection(sock, Line(at), self._timeout)
             tunnel.http_connect(at_proxy, proxy, origin)
 
     def _begin_tls(self, sock: socket.socket, origin: Origin, ca_file: str) -> socket.socket:
         tls = self._tls.get(ca_file)
         assert tls is not None
         try:
+            if isinstance(
+                sock, ssl.SSLSocket
+            ):  # within the TLS of a proxy; it has the same methods
+                return SSLTransport(sock, tls, origin.host, suppress_ragged_eofs=False)  # type: ignore[return-value]
             return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except ssl.SSLCertVerificationError as error:
             raise untrusted(origin, error) from error

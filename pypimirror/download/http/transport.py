@@ -1,8 +1,8 @@
 """The HTTP transport: a `requests` adapter on gevent sockets, with connections kept alive.
 
-Stock requests over urllib3 costs about five times as much for a small file. What is rare (TLS
-to an upstream within TLS to a proxy, a method other than GET, a request with a body) goes through
-the stock adapter.
+The stock adapter of requests costs eight times as much for a small file; the figures, and what is
+used of requests, are in docs/decisions/0004-our-own-transport.md. It sends what a mirror sends: GET
+and HEAD, over TLS that is verified.
 
 What it keeps to:
 
@@ -17,14 +17,12 @@ It decides nothing about hosts, redirects, logins or retries: see `client` and `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from requests.adapters import BaseAdapter
-from requests.cookies import RequestsCookieJar
 from requests.models import PreparedRequest, Response
-from requests.structures import CaseInsensitiveDict
 from requests.utils import select_proxy
 
 from pypimirror.domain.addresses import basic, parse_proxy
@@ -34,7 +32,6 @@ from pypimirror.download.http.body import Body, ChunkedBody, EmptyBody, LengthBo
 from pypimirror.download.http.connection import Connection, Head, Line
 from pypimirror.download.http.hosts import Address, parse_url
 from pypimirror.download.http.opening import Opener
-from pypimirror.download.http.stock import Stock
 from pypimirror.download.http.tunnel import wants_login
 
 MAX_LENGTH_DIGITS = 18
@@ -51,58 +48,58 @@ class Request(PreparedRequest):
         line: Line,
         method: str = "GET",
     ) -> None:
+        super().__init__()
         self.method = method
         self.url = address.url
         self.headers = headers  # type: ignore[assignment]  # a dict will do, and is cheaper
-        self.body = None
-        self.hooks = {}
-        self._cookies = None
-        self._body_position = None
         self.address = address
         self.line = line
 
 
-_NO_COOKIES = RequestsCookieJar()  # shared: a mirror keeps none
-
-
 class Answer(Response):
-    """A `requests.Response` that is cheap to make: stock makes a cookie jar for each."""
+    """The answer to a request."""
 
     raw: Any
 
     def __init__(self, head: Head, headers: Headers, raw: Any, request: PreparedRequest) -> None:
-        self._content = False  # type: ignore[assignment]  # how requests says: not read yet
-        self._content_consumed = False
-        self._next = None
+        super().__init__()
         self.status_code = head.status
         self.reason = head.reason
-        self.headers = headers
+        self.headers = headers  # type: ignore[assignment]  # it is read only
         self.raw = raw
         self.url = request.url or ""
-        self.encoding = None
-        self.history = []
         self.request = request
-        self.cookies = _NO_COOKIES
 
 
-class Headers(CaseInsensitiveDict[str]):
-    """Headers as requests has them, made in one go: stock calls two methods for each of them."""
+class Headers(Mapping[str, str]):
+    """The headers of an answer: names in any case, values of several with one name joined.
+
+    What requests has for that calls two methods for each header that is set, and raises an error
+    for each that is asked for and not there.
+    """
+
+    __slots__ = ("_said",)
 
     def __init__(self, headers: list[tuple[str, str]]) -> None:
-        store: dict[str, tuple[str, str]] = {}
+        said: dict[str, tuple[str, str]] = {}  # by the name in lower case
         for name, value in headers:
             key = name.lower()
-            store[key] = (name, f"{store[key][1]}, {value}" if key in store else value)
-        self._store = store
+            said[key] = (name, f"{said[key][1]}, {value}" if key in said else value)
+        self._said = said
+
+    def __getitem__(self, name: str) -> str:
+        return self._said[name.lower()][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._said.values())
+
+    def __len__(self) -> int:
+        return len(self._said)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value; stock asks by way of an error for each that is not there."""
-        found = self._store.get(name.lower())
+        """Return a value."""
+        found = self._said.get(name.lower())
         return default if found is None else found[1]
-
-    def copy(self) -> CaseInsensitiveDict[str]:
-        """Return a copy."""
-        return CaseInsensitiveDict(self.items())
 
 
 class Transport(BaseAdapter):
@@ -119,28 +116,22 @@ class Transport(BaseAdapter):
         self._opener = Opener(timeout)
         self._idle: dict[Line, list[Connection]] = {}
         self._idle_count = 0
-        self._stock: Stock | None = None
 
     def send(
         self,
         request: PreparedRequest,
         stream: bool = False,
-        timeout: Any = None,
+        timeout: Any = None,  # noqa: ARG002 - the transport has one for all
         verify: Any = True,
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> Response:
         """Send `request` and return the answer with its body unread, unless `stream` is false."""
+        if request.method not in ("GET", "HEAD") or request.body or cert or verify is False:
+            what = "Only GET and HEAD are sent, without a body, over TLS that is verified."
+            raise FetchError(Reason.INTERNAL, what)
         line = getattr(request, "line", None) or _line(request, verify, proxies)
-        rare = request.method not in ("GET", "HEAD") or request.body or cert or verify is False
-        in_tls = line.proxy is not None and line.proxy.kind == "https"
-        if rare or (in_tls and not line.is_asked_of_proxy):  # TLS within TLS
-            if self._stock is None:
-                self._stock = Stock(self._keep)
-            seconds = timeout or self.timeout
-            response = self._stock.send(request, line, seconds, verify=verify, cert=cert)
-        else:
-            response = self._exchange(request, line)
+        response = self._exchange(request, line)
         if not stream:
             _ = response.content
         return response
@@ -152,8 +143,6 @@ class Transport(BaseAdapter):
                 connection.close()
         self._idle.clear()
         self._idle_count = 0
-        if self._stock is not None:
-            self._stock.close()
 
     def _exchange(self, request: PreparedRequest, line: Line) -> Answer:
         address = getattr(request, "address", None) or parse_url(request.url or "")

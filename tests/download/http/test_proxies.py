@@ -16,7 +16,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import Remote
 from tests.download.conftest import BODY, Lab, MakeLab, good, problem
 from tests.download.proxying import TestProxy
-from tests.simulator import IndexFile, Simulator
+from tests.simulator import IndexFile, Simulator, Truncate
 
 HOST = "index.invalid"
 KINDS = ("http", "socks5h")
@@ -99,6 +99,16 @@ def test_https_through_a_proxy_that_is_spoken_to_over_tls(
             "ca_file": str(secure.ca_file),
         }
         lab = make_lab(remotes=(Remote("sim", "https://localhost:1/simple/", **settings),))
+        for _ in range(3):  # over one connection
+            good(lab.file("https://localhost:1" + file.path, size=len(BODY)), lab.path())
+        secure.fault(file, Truncate(1000))
+        found = problem(lab.file("https://localhost:1" + file.path), Reason.TRUNCATED)
+        assert found.attempts > 1
+        asked = len(proxy.asked)
+        assert asked == found.attempts, "what was cut off is not used again"
+        proxy.asked.clear()
+        lab = make_lab(remotes=(Remote("sim", "https://localhost:1/simple/", **settings),))
+        secure.heal()
         good(lab.file("https://localhost:1" + file.path, size=len(BODY)), lab.path())
         lab = make_lab(remotes=(Remote("sim", f"http://{HOST}/simple/", **settings),))
         good(lab.file(url(six), size=len(BODY)), lab.path())
@@ -313,7 +323,11 @@ def flood(sock: socket.socket) -> None:
         ("socks5h", say(b"\5\0", b"\4\0\0\1" + bytes(6)), Reason.CONNECTION),
         *(("socks5h", say(b"\5\0", bytes([5, n, 0, 1])), Reason.CONNECTION) for n in (1, 2, 9)),
         ("https", hang, Reason.TIMEOUT),
-        ("https", say(b"garbage\r\n\r\n"), Reason.CONNECTION),
+        ("https", say(b""), Reason.CONNECTION),
+        ("https", say(b"garbage\r\n\r\n"), Reason.BAD_RESPONSE),
+        ("https", flood, Reason.BAD_RESPONSE),
+        ("https", say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n"), Reason.CONNECTION),
+        ("https", say(b"HTTP/1.1 200 OK\r\n\r\nmore"), Reason.BAD_RESPONSE),
     ],
 )
 def test_a_hostile_proxy(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
-from pypimirror.download.http import tls
+from pypimirror.download.http import tls, transport
 from pypimirror.download.http.content_encoding import decoded
 from pypimirror.download.http.transport import Transport
 from pypimirror.download.protocol import Remote
@@ -60,8 +63,26 @@ def test_session_stream(session: requests.Session, simulator: Simulator, six: In
         assert response.raw.read(10) + response.raw.read() == BODY
 
 
-def test_session_post_goes_the_stock_way(session: requests.Session, simulator: Simulator) -> None:
-    assert session.post(simulator.url, data=b"x").status_code == 405
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("POST", {"data": b"x"}), ("GET", {"data": b"x"}), ("GET", {"verify": False})],
+)
+def test_what_a_mirror_never_sends_is_refused(
+    session: requests.Session, simulator: Simulator, method: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(FetchError, match="GET and HEAD"):
+        session.request(method, simulator.url, **options)
+    assert simulator.connections == 0
+
+
+def test_nothing_private_of_requests_is_used() -> None:
+    """A release of requests may change it at any time."""
+    private = set(vars(requests.PreparedRequest())) | set(vars(requests.Response()))
+    private |= set(vars(requests.structures.CaseInsensitiveDict()))
+    private = {name for name in private if name.startswith("_")}
+    assert private
+    code = ast.parse(Path(transport.__file__).read_text())
+    assert not {n.attr for n in ast.walk(code) if isinstance(n, ast.Attribute)} & private
 
 
 def test_headers_that_repeat(
@@ -72,7 +93,10 @@ def test_headers_that_repeat(
     )
     response = session.get(simulator.root + six.path)
     assert response.headers["A"] == "1, 2"
-    assert dict(response.headers.copy()) == dict(response.headers)
+    assert dict(response.headers) == {"a": "1, 2", "Content-Length": "0"}
+    assert len(response.headers) == 2
+    assert "A" in response.headers
+    assert response.headers.get("B") is None
 
 
 def test_request_header_with_a_line_break(simulator: Simulator) -> None:
