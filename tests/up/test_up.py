@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -155,13 +156,18 @@ def test_a_killed_worker_comes_back(up: Up) -> None:
     wait_for(lambda: up.stack.api(f"flow_runs/{run}")["state_name"] == "Completed", 200)
 
 
+def of(alert: str, run: str) -> Callable[[dict[str, Any]], bool]:
+    """Which post is awaited: where the machine is busy, a run may be late or stuck as well."""
+    return lambda post: (post["alert"], post["id"]) == (alert, run)
+
+
 def test_a_failing_sync_is_told_to_the_webhook(
     up: Up, upstream: Simulator, listener: Listener
 ) -> None:
     upstream.add_file("bad", *make_wheel("bad", "1.0"))
     upstream.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
     run = up.start()
-    post = listener.wait(lambda post: post["id"] == run)
+    post = listener.wait(of("failed", run))
     assert (post["alert"], post["flow"], post["state"]) == ("failed", "sync", "Incomplete")
     assert "1 digest mismatch" in post["message"]
     assert post["message"] in post["text"]
@@ -175,7 +181,7 @@ def test_a_late_run_is_told_to_the_webhook(up: Up, listener: Listener) -> None:
     os.kill(worker, signal.SIGSTOP)
     try:
         run = up.start()
-        post = listener.wait(lambda post: post["id"] == run)
+        post = listener.wait(of("late", run))
     finally:
         os.kill(worker, signal.SIGCONT)
     assert (post["alert"], post["flow"], post["state"]) == ("late", "sync", "Late")
@@ -190,7 +196,7 @@ def test_a_stuck_run_is_told_to_the_webhook_and_ends_with_everything_else(
     hold = upstream.hold("*/held-1.0-py3-none-any.whl", after=1000)
     run = up.start()
     hold.wait_reached(200)
-    post = listener.wait(lambda post: post["id"] == run)
+    post = listener.wait(of("stuck", run))
     assert (post["alert"], post["flow"], post["state"]) == ("stuck", "sync", "Running")
     assert up.part("pypimirror.download.worker")
     up.process.send_signal(signal.SIGTERM)
