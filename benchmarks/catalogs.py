@@ -24,8 +24,8 @@ from benchmarks import corpus
 from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.corpus import Item
 from pypimirror.catalog import schema
-from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.mapping.addresses import shortened
 from pypimirror.catalog.queries import projects as queries
 from pypimirror.catalog.queries import statistics, totals
 from pypimirror.catalog.states import State

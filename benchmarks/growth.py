@@ -22,8 +22,8 @@ from benchmarks.measure import Cost
 from benchmarks.rounds import tell
 from benchmarks.upstream import Server, free_port
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.queries import idle_snapshot
-from pypimirror.catalog.queries import projects as queries
+from pypimirror.catalog.marks import AT_REST, ROOT_INDEX, STALE
+from pypimirror.catalog.queries import marks
 from pypimirror.config.settings import load
 from tests.environment import isolated
 
@@ -202,8 +202,8 @@ class Bench:
 
     def _sync_root(self) -> Cost:
         with self._catalog() as catalog, catalog.write() as connection:
-            queries.set_mark(connection, "root index", "stale")
-            queries.set_mark(connection, idle_snapshot.MARK, None)
+            marks.write(connection, ROOT_INDEX, STALE)
+            marks.clear(connection, AT_REST)
         # It stays where it is: without it, the mirror would look as if it had been put back.
         index = self.home / "mirror" / "simple" / "index.v1_json"
         before = index.stat().st_ino

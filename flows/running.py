@@ -209,5 +209,5 @@ def _close_left(context: FlowRunContext, run: Run, mirror: str) -> None:
             row = runs.find(connection, named["run"])
         began = flow_run.state.timestamp.timestamp()
         if row is not None and row.ended_at is not None and began <= row.ended_at:
-            state = ending.as_recorded(row.state, row.message)
+            state = ending.as_recorded(row.state, row.message or "")
             context.client.set_flow_run_state(flow_run.id, state, force=True)

@@ -225,13 +225,16 @@ def test_a_room_is_seen_at_a_glance(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_only_the_catalog_writes_sql(file: Path) -> None:
-    """Others may know its errors and the types that queries give."""
-    if part(f"pypimirror.{file.relative_to(PACKAGE).parts[0]}") == "catalog":
-        return
-    allowed = {"Connection", "Row", "exc", "SQLAlchemyError"}
-    used = {name.split(".")[-1] for name in imports(file) if name.startswith("sqlalchemy.")}
-    assert used <= allowed
+def test_only_the_catalog_knows_sqlalchemy(file: Path) -> None:
+    """All others get records of it (`catalog.records`), and what they name is in `catalog`."""
+    used = {name for name in imports(file) if name.split(".")[0] == "sqlalchemy"}
+    assert not used or room(module_of(file)) == "catalog"
+
+
+@pytest.mark.parametrize("folder", ["flows", "tasks"])
+def test_neither_do_flows_and_tasks(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        assert not {name for name in imports(file) if name.split(".")[0] == "sqlalchemy"}, file
 
 
 #: Who may change files, and where: all else goes through the tree.

@@ -10,16 +10,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Column, Connection, Table, func, select, update
 
+from pypimirror.catalog.marks import AHEAD
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.queries import projects as projects_of
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
 from pypimirror.system.clock import FIRST, SLACK
 
 #: Of whom nobody knows when it was: long ago.
 _LONG_AGO = 0.0
-
-#: The mark with the latest time that a run found ahead of now; of several runs, the first to come.
-_AHEAD = "time that was ahead"
 
 
 def disbelieve(connection: Connection, now: float) -> bool:
@@ -34,8 +31,8 @@ def disbelieve(connection: Connection, now: float) -> bool:
     if latest is None:
         _begin_grace_anew(connection, now)
         return False
-    known = marks.read(connection, _AHEAD, marks.time) or latest
-    projects_of.set_mark(connection, _AHEAD, repr(min(latest, known)))
+    known = marks.read(connection, AHEAD) or latest
+    marks.write(connection, AHEAD, min(latest, known))
     # Who says what happened then: at what time is not known, but that it was before now is.
     _put(connection, runs, ahead, {runs.c.started_at: now, runs.c.ended_at: now})
     _put(connection, stages, ahead, {stages.c.started_at: now, stages.c.ended_at: now})
@@ -80,10 +77,10 @@ def _begin_grace_anew(connection: Connection, now: float) -> None:
     Then it was that run's clock which was wrong: it was behind, and so is what it noted. Else no
     more is lost than a while on disk.
     """
-    known = marks.read(connection, _AHEAD, marks.time)
+    known = marks.read(connection, AHEAD)
     if known is None or known > now + SLACK:
         return
-    projects_of.set_mark(connection, _AHEAD, None)
+    marks.clear(connection, AHEAD)
     withdrawn = update(files).where(files.c.withdrawn_at.is_not(None))
     connection.execute(withdrawn.values(withdrawn_at=now))
 

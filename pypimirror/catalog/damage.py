@@ -30,11 +30,11 @@ import msgspec
 from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, Table
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
 
-from pypimirror.catalog import mirror_totals
 from pypimirror.catalog.database import Catalog, CatalogError
 from pypimirror.catalog.holder import Holder
-from pypimirror.catalog.queries import marks, statistics
-from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.mapping.mapper import Record
+from pypimirror.catalog.marks import is_fit
+from pypimirror.catalog.queries import marks
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import RUN_STATES, Cause, IllegalMoveError, State
 from pypimirror.domain import moments
@@ -253,14 +253,15 @@ def as_error(shown: str, fault: str) -> CatalogError:
     return CatalogError(f"catalog {shown}: is damaged: {fault}. {REMEDY}")
 
 
-def check(table: Table, rows: Iterable[AnyRow], shown: str) -> None:
-    """Raise `CatalogError` where one of these rows of a table holds what nobody has written.
+def check(table: Table, records: Iterable[Record], shown: str) -> None:
+    """Raise `CatalogError` where one of these records of a table holds what nobody has written.
 
     They begin with the table's columns, in its order.
     """
     rules = RULES[table.name]
-    for row in rows:
-        if (fault := _fault_of(table.name, rules, row)) is not None:
+    for record in records:
+        values = msgspec.structs.astuple(record)
+        if (fault := _fault_of(table.name, rules, values)) is not None:
             raise as_error(shown, fault)
 
 
@@ -304,18 +305,6 @@ def _fault_of(name: str, rules: tuple[_Rule, ...], row: Any) -> str | None:
         if not rule.allows(value):
             shown = "NULL" if value is None else f"{value!r:.60}"
             return f"{rule.column} of row {row[0]!r:.60} of table {name} is {shown}"
-    if name == "marks" and not _is_mark(row[0], row[1]):
+    if name == "marks" and not is_fit(row[0], row[1]):
         return f"value of row {row[0]!r:.60} of table marks is {row[1]!r:.60}"
     return None
-
-
-#: Of marks that are more than a text, those that are known here; `marks.read` has the others.
-_MARKS: Mapping[str, _Test] = {
-    mirror_totals.MARK: _reads(mirror_totals.parse),
-    statistics.MARK: _reads(statistics.parse),
-}
-
-
-def _is_mark(name: str, value: str) -> bool:
-    fits = _MARKS.get(name)
-    return fits is None or fits(value)

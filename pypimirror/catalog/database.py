@@ -16,9 +16,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection as Connection  # the type of what `read` and `write` give
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # what a database answers with
 
 from pypimirror.catalog import engines
 from pypimirror.catalog.schema import metadata

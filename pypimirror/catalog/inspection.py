@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, inspect, select, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,10 +17,9 @@ from pypimirror.catalog.database import (
     is_absent,
     sqlite_file,
 )
-from pypimirror.catalog.queries import leases
+from pypimirror.catalog.queries import leases, runs
 from pypimirror.catalog.queries.leases import TakenLease
-from pypimirror.catalog.schema import runs
-from pypimirror.catalog.states import RUNNING
+from pypimirror.catalog.records import RunRecord
 
 #: Seconds to wait for another program's lock.
 _TIMEOUT = 5.0
@@ -35,7 +33,7 @@ class Inspection:
 
     revision: str | None  #: of its schema; None where there is none
     faults: tuple[str, ...]  #: what the database says is wrong with it, else which row is
-    running: tuple[Row[Any], ...]  #: runs that have not ended, so far as it knows
+    running: tuple[RunRecord, ...]  #: runs that have not ended, so far as it knows
     lease: TakenLease | None  #: who works on the mirror, or did when it was killed
 
     @property
@@ -92,14 +90,13 @@ def look(url: str) -> Inspection:
         revision = None
         if "alembic_version" in tables:
             revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        running: list[Row[Any]] = []
+        running: list[RunRecord] = []
         lease = None
         faults = list(_faults(connection, url))
         if revision == SCHEMA_REVISION and not faults:
             faults = [fault] if (fault := damage.find(connection)) is not None else []
         if revision == SCHEMA_REVISION and not faults:
-            query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
-            running = list(connection.execute(query))
+            running = runs.running(connection)
             lease = leases.find(connection, change=False)
         return Inspection(revision, tuple(faults), tuple(running), lease)
 

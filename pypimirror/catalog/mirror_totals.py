@@ -1,4 +1,4 @@
-"""What is on all pages of a mirror, and how a mark of the catalog says it.
+"""What is on all pages of a mirror, and how a mark of the catalog (`marks.HELD`) says it.
 
 Knows no SQL, and imports nothing that is slow: runs that find nothing to do tell it, too.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-
-#: The name of the mark: projects, files, bytes and linked files, in this order.
-MARK = "held"
 
 #: How many numbers it has; earlier releases had no linked files.
 _LENGTHS = (3, 4)
@@ -29,7 +26,15 @@ def parse(value: str | None) -> Totals:
     """Read the mark; where there is none, nothing is held. Raises `ValueError`."""
     if not value:
         return Totals()
-    parts = value.split()
-    if len(parts) not in _LENGTHS or not all(map(_NUMBER.fullmatch, parts)):
+    found = numbers(value)
+    if len(found) not in _LENGTHS:
         raise ValueError(f"{value[:60]!r} is not what a mirror holds")
-    return Totals(*map(int, parts))
+    return Totals(*found)
+
+
+def numbers(value: str) -> tuple[int, ...]:
+    """Read numbers of things, with a space between them. Raises `ValueError`."""
+    parts = value.split()
+    if not all(map(_NUMBER.fullmatch, parts)):
+        raise ValueError(f"{value[:60]!r} has something else than numbers")
+    return tuple(map(int, parts))

@@ -25,7 +25,8 @@ from pypimirror.system import clock, space
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import GaugeMetricFamily
-    from sqlalchemy import Connection
+
+    from pypimirror.catalog.database import Connection
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,8 @@ def _disk(figures: _Figures, config: Config) -> None:
 def _catalog(figures: _Figures, connection: Connection) -> None:
     now = clock.now()
     if (complete := statistics.last_complete_sync(connection)) is not None:
-        ended, started = complete.ended_at, complete.started_at
+        started = complete.started_at
+        ended = complete.ended_at or started
         name = "last_complete_sync_timestamp_seconds"
         told = "When the last sync ended in which nothing failed; 0 where that is not known."
         figures.set(name, told, clock.believed(ended, now))
@@ -147,7 +149,7 @@ def _runs(figures: _Figures, connection: Connection, now: float) -> None:
         told = "Whether it did all that it had to do."
         figures.set("last_run_success", told, row.state == COMPLETED, command=command)
         told = "How long it took."
-        took = max(0.0, row.ended_at - row.started_at)
+        took = max(0.0, (row.ended_at or row.started_at) - row.started_at)
         figures.set("last_run_seconds", told, took, command=command)
         counts = json.loads(row.counts) if row.counts else {}
         told = "Bytes that it downloaded."

@@ -7,26 +7,23 @@ and the mirror refuses, and what waits, is said by every run. Whether a file wai
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
-from pypimirror.catalog.queries import doubts, files, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import TERMS_OF_TRIES
+from pypimirror.catalog.queries import doubts, files, marks, projects
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.run import Run
-
-#: Its value identifies what of the configuration decided over the tries so far.
-_TERMS_MARK = "terms of tries"
 
 
 def wake(run: Run) -> None:
     """Mark the projects of files that may be tried again now."""
     terms = backoff.terms(run.config)
     with run.catalog.write() as connection:
-        if projects.get_mark(connection, _TERMS_MARK) != terms:
+        if marks.read(connection, TERMS_OF_TRIES) != terms:
             files.wait_no_more(connection)
             if run.config.publish.provenance:
                 files.wake_unattested(connection)
-            projects.set_mark(connection, _TERMS_MARK, terms)
+            marks.write(connection, TERMS_OF_TRIES, terms)
         files.wake(connection, run.due_at)
         doubts.look_at_bad(connection, None)
 

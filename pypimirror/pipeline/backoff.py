@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import LONGEST_WAIT, PROVEN, State
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, Reason
@@ -69,7 +69,7 @@ def wait(failures: int, key: str) -> float:
     return longest * (1 + share) / 2
 
 
-def after_failure(file: Row[Any], problem: Problem, run_id: int, now: float) -> dict[str, Any]:
+def after_failure(file: ProjectFile, problem: Problem, run_id: int, now: float) -> dict[str, Any]:
     """Return the columns of a file that a run could not get, `now` being the time of the run."""
     before = file.attempts or 0
     told = {"last_error": f"{problem.reason}: {problem.message}"}
@@ -82,7 +82,7 @@ def after_failure(file: Row[Any], problem: Problem, run_id: int, now: float) -> 
     return {"attempts": failures, "next_try": now + seconds if seconds else None, **told}
 
 
-def as_problem(file: Row[Any]) -> Problem:
+def as_problem(file: ProjectFile) -> Problem:
     """Return what there is to tell of a file that waits. Not one attempt was made."""
     reason, _, message = (file.last_error or "").partition(": ")
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(file.next_try))
@@ -90,7 +90,7 @@ def as_problem(file: Row[Any]) -> Problem:
         f"{message.rstrip('.')}. {file.attempts} runs in a row failed to get it; the next try is "
         f"not before {when} UTC, or with 'pypimirror retry'"
     )
-    url = file.provenance if file.state in PROVEN else file.url
+    url = (file.provenance if file.state in PROVEN else None) or file.url
     return Problem(Reason(reason), message, file.project, file.filename, url, attempts=0)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
-
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import deadlines, runs
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.run import Run, Tally

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
-
-from pypimirror.catalog.queries import deadlines, idle_snapshot, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import AT_REST, ENDED
+from pypimirror.catalog.queries import deadlines, idle_snapshot, marks
 from pypimirror.catalog.queries.idle_snapshot import Ended, IdleSnapshot
 from pypimirror.pipeline import history
 from pypimirror.pipeline.discover.lists import lists
@@ -45,10 +45,10 @@ def note(run: Run, connection: Connection) -> None:
             last_run=run.id + history.spare(run, connection),
             until=history.next_to_forget(run, connection),
         )
-        projects.set_mark(connection, idle_snapshot.ENDED, idle_snapshot.encode(ended))
+        marks.write(connection, ENDED, idle_snapshot.encode(ended))
     statement = _statement(run, connection)
     if statement is not None and statement.until > run.now:
-        projects.set_mark(connection, idle_snapshot.MARK, idle_snapshot.encode(statement))
+        marks.write(connection, AT_REST, idle_snapshot.encode(statement))
 
 
 def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:

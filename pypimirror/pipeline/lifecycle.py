@@ -13,11 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from packaging.utils import InvalidName, canonicalize_name
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from pypimirror.catalog import clocks, damage, engines
-from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.catalog.database import (
+    Catalog,
+    CatalogError,
+    Connection,
+    SQLAlchemyError,
+    sqlite_file,
+)
 from pypimirror.catalog.lease import Lease
 from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config import outputs

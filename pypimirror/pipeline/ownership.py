@@ -18,13 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
-
 from pypimirror.catalog import lease
-from pypimirror.catalog.database import Catalog, CatalogError, sqlite_file
+from pypimirror.catalog.database import (
+    Catalog,
+    CatalogError,
+    Connection,
+    SQLAlchemyError,
+    sqlite_file,
+)
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.queries import idle_snapshot, projects
+from pypimirror.catalog.marks import AT_REST, DOUBT, ENDED, GENERATION, MIRROR
+from pypimirror.catalog.queries import marks
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.storage import generation
 from pypimirror.storage.durability import sync_directory, sync_file
@@ -32,8 +36,8 @@ from pypimirror.storage.tree import Tree, told
 from pypimirror.system import regular
 from pypimirror.system.workers import Cancelled
 
-#: The mark of the catalog, and the file in the private directory, that say which mirror it is.
-_MARK, _IDENTITY = "mirror", "identity"
+#: The file in the private directory that says which mirror it is, as a mark of the catalog does.
+_IDENTITY = "identity"
 _MOST = 4096  # bytes of that file
 
 
@@ -49,8 +53,8 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
 
     def check(connection: Connection) -> None:
         nonlocal fresh
-        for mark in (idle_snapshot.MARK, idle_snapshot.ENDED):  # it may not stay so
-            projects.set_mark(connection, mark, None)
+        for mark in (AT_REST, ENDED):  # it may not stay so
+            marks.clear(connection, mark)
         if not _is_inside(catalog, tree):
             _check(connection, tree, catalog.shown, claim=claim)
         if claim:
@@ -76,12 +80,12 @@ def _is_inside(catalog: Catalog, tree: Tree) -> bool:
 
 
 def _check(connection: Connection, tree: Tree, address: str, *, claim: bool) -> None:
-    known, mine = projects.get_mark(connection, _MARK), _identity(tree)
+    known, mine = marks.read(connection, MIRROR), _identity(tree)
     if known is None and claim:
         if mine is None:
             mine = secrets.token_hex(16)
             _identify(tree, mine)  # on disk before the catalog has it
-        projects.set_mark(connection, _MARK, mine)
+        marks.write(connection, MIRROR, mine)
     if known is not None and mine != known:
         raise CatalogError(
             f"catalog {address}: belongs to another directory than {tree.directory}. Name another "
@@ -94,14 +98,14 @@ def _check(connection: Connection, tree: Tree, address: str, *, claim: bool) -> 
 def _begin(connection: Connection, tree: Tree, shown: str) -> str:
     """Give the catalog a new generation, and note where it and the directory were not of one."""
     root = str(tree.directory)
-    noted = projects.get_mark(connection, generation.MARK)
-    doubt = projects.get_mark(connection, generation.DOUBT)
+    noted = marks.read(connection, GENERATION)
+    doubt = marks.read(connection, DOUBT)
     said, by = generation.said_by(str(tree.private))
     if doubt is None and not generation.is_of(noted, None, root):
         cause = _cause(noted, said, by, shown)
-        projects.set_mark(connection, generation.DOUBT, f"{tree.directory}: {cause}")
+        marks.write(connection, DOUBT, f"{tree.directory}: {cause}")
     fresh = generation.after(noted, said)
-    projects.set_mark(connection, generation.MARK, generation.as_found(root, fresh))
+    marks.write(connection, GENERATION, generation.as_found(root, fresh))
     return fresh
 
 
@@ -113,10 +117,10 @@ def _end(catalog: Catalog, tree: Tree, fresh: str) -> None:
     with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
         found = generation.as_found(str(tree.directory), fresh)
         with catalog.read() as connection:
-            noted = projects.get_mark(connection, generation.MARK)
+            noted = marks.read(connection, GENERATION)
         if noted != found and (noted or "").partition(" ")[0] == fresh:
             with catalog.write() as connection:
-                projects.set_mark(connection, generation.MARK, found)
+                marks.write(connection, GENERATION, found)
 
 
 def _cause(noted: str | None, said: str, by: str, shown: str) -> str:

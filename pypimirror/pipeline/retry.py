@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
 
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs
+from pypimirror.catalog.records import FailureRecord, RunRecord
 from pypimirror.catalog.states import CUT_SHORT
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import ProjectName, Stage
@@ -33,7 +33,7 @@ from pypimirror.select.selection import Selection
 _decode_names = msgspec.json.Decoder(tuple[ProjectName, ...]).decode
 
 
-def find_run(connection: Connection, name: str | None) -> Row[Any] | None:
+def find_run(connection: Connection, name: str | None) -> RunRecord | None:
     """Return the run to retry: by name as in `runs.find`; None: the last that is not complete.
 
     Raises `ConfigError` where there is no run of that name.
@@ -85,7 +85,7 @@ def plan(connection: Connection, selection: Selection, name: str, command: str) 
 
 
 def _finish(
-    connection: Connection, row: Row[Any], asked: tuple[ProjectName, ...] | None, left: _Left
+    connection: Connection, row: RunRecord, asked: tuple[ProjectName, ...] | None, left: _Left
 ) -> Retry:
     """Rule 3."""
     unfinished = _count(projects.number_left(connection, asked), "project")
@@ -110,7 +110,7 @@ class _Left(dict[ProjectName, set[str]]):
         return tuple(sorted(name for name, things in self.items() if things - {""}))
 
 
-def _left(connection: Connection, selection: Selection, failures: Iterable[Row[Any]]) -> _Left:
+def _left(connection: Connection, selection: Selection, failures: Iterable[FailureRecord]) -> _Left:
     """Rule 4: what of these failures still stands."""
     failed: dict[ProjectName, set[str]] = defaultdict(set)
     for failure in failures:

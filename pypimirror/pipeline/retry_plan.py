@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Row
-
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import ProjectName
 
 
@@ -27,6 +25,6 @@ class Retry:
     #: Of these projects, only these files are fetched.
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def wants(self, row: Row[Any]) -> bool:
+    def wants(self, row: ProjectFile) -> bool:
         """Whether a file is one to fetch."""
         return row.project not in self.only or row.filename in self.only[row.project]

@@ -26,8 +26,6 @@ from pypimirror.system import regular
 
 #: The file in the private directory.
 FILE = "generation"
-#: The marks of the catalog: which generation it is of, and why its directory is to be looked at.
-MARK, DOUBT = "generation", "in doubt"
 
 #: Bytes: no generation has more.
 _MOST = 4096

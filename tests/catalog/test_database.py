@@ -23,7 +23,8 @@ from pypimirror.catalog.database import (
     is_absent,
     upgrade,
 )
-from pypimirror.catalog.queries import entries, files, projects, withdrawals
+from pypimirror.catalog.marks import TEXT, Mark
+from pypimirror.catalog.queries import entries, files, marks, projects, withdrawals
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import ProjectName
@@ -282,18 +283,21 @@ def test_a_write_that_fails_writes_nothing(catalog: Catalog) -> None:
     assert names(catalog) == []
 
 
+COUNT = Mark("count", TEXT)
+
+
 def test_two_threads_write_one_after_the_other(catalog: Catalog) -> None:
     """A transaction that reads and then writes must not lose what another wrote meanwhile."""
     with catalog.write() as connection:
-        projects.set_mark(connection, "count", "0")
+        marks.write(connection, COUNT, "0")
     errors: list[Exception] = []
 
     def add() -> None:
         try:
             for _ in range(25):
                 with catalog.write() as connection:
-                    value = int(projects.get_mark(connection, "count") or 0)
-                    projects.set_mark(connection, "count", str(value + 1))
+                    value = int(marks.read(connection, COUNT) or 0)
+                    marks.write(connection, COUNT, str(value + 1))
         except Exception as error:  # noqa: BLE001
             errors.append(error)
 
@@ -304,7 +308,7 @@ def test_two_threads_write_one_after_the_other(catalog: Catalog) -> None:
         thread.join()
     assert errors == []
     with catalog.read() as connection:
-        assert projects.get_mark(connection, "count") == "100"
+        assert marks.read(connection, COUNT) == "100"
 
 
 def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -> None:

@@ -17,7 +17,8 @@ from pypimirror.catalog import lease
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder, Machine, this_machine, this_process
 from pypimirror.catalog.lease import Lease, LeaseLostError, Pace
-from pypimirror.catalog.queries import leases, projects
+from pypimirror.catalog.marks import MIRROR
+from pypimirror.catalog.queries import leases, marks
 from pypimirror.pipeline import ownership
 from pypimirror.storage.lock import LockedError
 from pypimirror.storage.tree import Tree
@@ -197,10 +198,10 @@ def test_a_transaction_that_has_begun_before_the_loss_is_not_committed(catalog: 
     held.take(lambda connection: None)
     catalog.guard = held.check
     with pytest.raises(LeaseLostError), catalog.write() as connection:
-        projects.set_mark(connection, "mark", "set")
+        marks.write(connection, MIRROR, "set")
         held._lose("a test says so")
     with catalog.read() as connection:
-        assert projects.get_mark(connection, "mark") is None
+        assert marks.read(connection, MIRROR) is None
 
 
 def test_a_holder_stops_itself_before_anybody_may_take_over(

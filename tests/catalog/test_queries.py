@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import entries, files, projects, runs, withdrawals
 from pypimirror.catalog.queries.projects import CHUNK, chunks
+from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 
@@ -178,7 +179,9 @@ def test_the_root_index_is_in_the_order_of_the_bytes_of_names(catalog: Catalog) 
     with catalog.write() as connection:
         for name in reversed(names):
             add_project(connection, name, page_on_disk=True)
-        assert [row.name for row in entries.root_entries(connection, False)] == names
+        assert list(entries.root_names(connection, False)) == names
+        found = entries.root_entries(connection, False, lambda name, _: name)
+        assert list(found) == names
 
 
 def test_what_is_gone_is_to_be_listed_anew_as_long_as_it_has_a_page(catalog: Catalog) -> None:
@@ -189,8 +192,8 @@ def test_what_is_gone_is_to_be_listed_anew_as_long_as_it_has_a_page(catalog: Cat
         assert not entries.is_to_relist(connection, with_gone=False)
         projects.set_gone(connection, [live, bare], Cause.UPSTREAM)
         for _ in range(2):
-            assert [tuple(row) for row in entries.to_relist(connection, 9)] == [
-                ("live", 7, True, "upstream")
+            assert entries.to_relist(connection, 9) == [
+                StaleRootIndexEntry("live", 7, True, "upstream")
             ]
             assert entries.is_to_relist(connection, with_gone=False)
             assert not entries.is_to_relist(connection, with_gone=True)

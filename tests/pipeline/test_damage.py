@@ -14,10 +14,10 @@ import msgspec
 import pytest
 from sqlalchemy import Boolean, Column, Float, Integer, LargeBinary
 
-from pypimirror.catalog import damage, mirror_totals
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.holder import Holder, Machine
-from pypimirror.catalog.queries import marks
+from pypimirror.catalog.marks import PAIR, TIME, TOTALS
 from pypimirror.catalog.schema import metadata
 from pypimirror.cli.actions import history
 from pypimirror.config.settings import ConfigError
@@ -293,7 +293,6 @@ def test_marks_are_told_as_damage_where_they_are_not_the_numbers_that_they_shoul
 
 @pytest.mark.parametrize("text", ["x", "1 x", "-1 2", "1.5 2", "nan", "inf"])
 def test_marks_that_are_no_numbers_are_not_read_as_some(text: str) -> None:
-    readers: tuple[Callable[[str], object], ...] = (marks.counts, marks.time, mirror_totals.parse)
-    for parse in readers:
+    for form in (PAIR, TIME, TOTALS):
         with pytest.raises(ValueError, match=r"."):
-            parse(text)
+            form.parse(text)

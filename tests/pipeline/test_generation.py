@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.marks import DOUBT, GENERATION
 from pypimirror.cli import idle
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.audit import doubt
@@ -214,7 +215,7 @@ def test_a_mirror_from_before_there_were_generations_is_not_in_doubt(
     mirror: Mirror, held: list[IndexFile], caplog: pytest.LogCaptureFixture
 ) -> None:
     (mirror.root / PRIVATE / generation.FILE).unlink()
-    mirror.query("DELETE FROM marks WHERE name = ?", generation.MARK)
+    mirror.query("DELETE FROM marks WHERE name = ?", GENERATION.name)
     assert "looked for" not in warned(mirror, caplog)
 
 
@@ -263,5 +264,5 @@ def test_a_doubt_is_settled_by_a_look_at_each_file_and_reads_none(
     run_sync(mirror.config, (), doubt.settle, trigger="test")
     assert [path for path in opened if "packages/" in path or "simple/" in path] == []
     catalog = Catalog.open(mirror.config.catalog_url)
-    assert mirror.query("SELECT 1 FROM marks WHERE name = ?", generation.DOUBT) == []
+    assert mirror.query("SELECT 1 FROM marks WHERE name = ?", DOUBT.name) == []
     catalog.engine.dispose()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pypimirror.catalog.marks import AT_REST
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.pipeline.discover.lists import trust
 from tests.mirror import Mirror, offer
@@ -19,7 +20,7 @@ DAY = 86400.0
 
 def statement(mirror: Mirror) -> dict[str, Any] | None:
     """What the last run has said of the next one."""
-    rows = mirror.query("SELECT value FROM marks WHERE name = ?", idle_snapshot.MARK)
+    rows = mirror.query("SELECT value FROM marks WHERE name = ?", AT_REST.name)
     return (
         dict(zip(idle_snapshot.IdleSnapshot._fields, json.loads(rows[0]["value"]), strict=True))
         if rows

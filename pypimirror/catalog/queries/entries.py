@@ -7,23 +7,39 @@ a project: with its page (`pypimirror.pipeline.publish.publish`), and when it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, select, update
 
+from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.queries.projects import CHUNK
-from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.schema import projects
 
+T = TypeVar("T")
 
-def root_entries(connection: Connection, with_gone: bool) -> Iterator[AnyRow]:
-    """Stream name and page serial of the projects that have a page, by the bytes of their names.
 
-    Those that are not offered any more are among them while `with_gone` says so.
+def root_entries(
+    connection: Connection, with_gone: bool, make: Callable[[str, int | None], T]
+) -> Iterator[T]:
+    """Stream what `make` makes of name and page serial of the projects that have a page.
+
+    They come by the bytes of their names. Those that are not offered any more are among them while
+    `with_gone` says so. No record stands between: these are all projects.
     """
+    query = _on_disk(connection, select(projects.c.name, projects.c.page_serial), with_gone)
+    for name, serial in connection.execute(query):
+        yield make(name, serial)
+
+
+def root_names(connection: Connection, with_gone: bool) -> Iterator[str]:
+    """Stream the names alone, in the same order."""
+    yield from connection.scalars(_on_disk(connection, select(projects.c.name), with_gone))
+
+
+def _on_disk(connection: Connection, query: Select[Any], with_gone: bool) -> Select[Any]:
     columns = projects.c
-    query = select(columns.name, columns.page_serial)
     # Sorted, and not read by the index on names, which leads all over the table: a third of the
     # time, and of an index that is not in memory a tenth.
     name: ColumnElement[str] = columns.name.concat("")
@@ -32,15 +48,14 @@ def root_entries(connection: Connection, with_gone: bool) -> Iterator[AnyRow]:
     query = query.where(columns.page_on_disk.is_(True)).order_by(name)
     if not with_gone:
         query = query.where(columns.removal_cause.is_(None))
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+    return query.execution_options(yield_per=CHUNK)
 
 
-def to_relist(connection: Connection, limit: int) -> list[Row[Any]]:
+def to_relist(connection: Connection, limit: int) -> list[StaleRootIndexEntry]:
     """Return projects of which the root index may say something else: at most `limit` of them."""
-    columns = projects.c
-    query = select(columns.name, columns.page_serial, columns.page_on_disk, columns.removal_cause)
-    query = query.where(columns.root_entry_stale.is_(True))
-    return list(connection.execute(query.order_by(columns.id).limit(limit)))
+    query = mapper.select_record(StaleRootIndexEntry, projects)
+    query = query.where(projects.c.root_entry_stale.is_(True)).order_by(projects.c.id).limit(limit)
+    return list(mapper.read(connection, query, StaleRootIndexEntry))
 
 
 def is_to_relist(connection: Connection, *, with_gone: bool) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
+    Select,
     and_,
     func,
     or_,
@@ -17,9 +17,10 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.addresses import shortened
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.addresses import shortened
 from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, lacks_provenance
-from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
     DUE,
@@ -32,15 +33,22 @@ from pypimirror.catalog.states import (
 )
 
 
-def of_projects(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return all files of these projects."""
     query = select(files).where(files.c.project_id.in_(ids))
-    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
+    query = query.order_by(files.c.project_id, files.c.filename)
+    return list(mapper.read(connection, query, FileRecord))
 
 
-def get(connection: Connection, file_id: int) -> Row[Any] | None:
+def with_project() -> Select[Any]:
+    """Return a query for files as `ProjectFile` has them."""
+    others = {"project": projects.c.name, "upstream": projects.c.upstream}
+    return mapper.select_record(ProjectFile, files, **others).join_from(files, projects)
+
+
+def get(connection: Connection, file_id: int) -> FileRecord | None:
     """Return one file."""
-    return connection.execute(select(files).where(files.c.id == file_id)).first()
+    return mapper.first(connection, select(files).where(files.c.id == file_id), FileRecord)
 
 
 def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -51,11 +59,10 @@ def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
 
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
-) -> list[Row[Any]]:
+) -> list[ProjectFile]:
     """Return the files of these projects that are offered and in one of `states`."""
     query = (
-        select(files, projects.c.name.label("project"), projects.c.upstream)
-        .join(projects)
+        with_project()
         .where(
             files.c.project_id.in_(ids),
             files.c.state.in_(list(states)),
@@ -63,10 +70,10 @@ def in_states(
         )
         .order_by(files.c.project_id, files.c.filename)
     )
-    return list(connection.execute(query).all())
+    return list(mapper.read(connection, query, ProjectFile))
 
 
-def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
     """Return the files of these projects that must be fetched; with `now`, none that waits."""
     found = in_states(connection, ids, DUE)
     return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
@@ -82,17 +89,16 @@ def _waits_at(next_try: float | None, now: float) -> bool:
     return next_try is not None and now < next_try <= now + LONGEST_WAIT
 
 
-def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[Row[Any]]:
+def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
     """Return the files of these projects whose attestations must be fetched; see `due`."""
     query = (
-        select(files, projects.c.name.label("project"), projects.c.upstream)
-        .join(projects)
+        with_project()
         .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.removal_cause.is_(None))
         .order_by(files.c.project_id, files.c.filename)
     )
     if now is not None:
         query = query.where(is_due(now))
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, ProjectFile))
 
 
 def wake_unattested(connection: Connection) -> None:
@@ -120,11 +126,12 @@ def wait_no_more(connection: Connection) -> None:
     connection.execute(waiting.values(next_try=None))
 
 
-def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> Iterator[Row[Any]]:
+def waiting(
+    connection: Connection, now: float, names: Sequence[str] | None
+) -> Iterator[ProjectFile]:
     """Stream the files, of all projects or of these, whose next try has not come yet."""
     query = (
-        select(files, projects.c.name.label("project"))
-        .join(projects)
+        with_project()
         .where(
             files.c.next_try > now,
             files.c.next_try <= now + LONGEST_WAIT,
@@ -135,7 +142,7 @@ def waiting(connection: Connection, now: float, names: Sequence[str] | None) -> 
     )
     if names is not None:
         query = query.where(projects.c.name.in_(names))
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectFile)
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
@@ -210,10 +217,11 @@ def is_listed() -> ColumnElement[bool]:
     return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
 
 
-def listed(connection: Connection, ids: Sequence[int]) -> Iterator[Row[Any]]:
+def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return the files that belong on the pages of these projects."""
     query = select(files).where(files.c.project_id.in_(ids), is_listed())
-    yield from connection.execute(query.order_by(files.c.project_id, files.c.filename)).all()
+    query = query.order_by(files.c.project_id, files.c.filename)
+    return list(mapper.read(connection, query, FileRecord))
 
 
 def held(
@@ -224,14 +232,13 @@ def held(
     after: int,
     before: float | None,
     limit: int,
-) -> list[Row[Any]]:
+) -> list[ProjectFile]:
     """Return files with bytes here, of `lower` to `upper` bytes, in the order of their ids.
 
     They come behind id `after`; with `before`, only those last seen to be right before that time.
     """
     query = (
-        select(files, projects.c.name.label("project"))
-        .join(projects)
+        with_project()
         .where(
             files.c.id > after,
             files.c.state.in_(list(states)),
@@ -246,29 +253,20 @@ def held(
         query = query.where(files.c.size < upper)
     if before is not None:
         query = query.where(files.c.proven_at < before)
-    return list(connection.execute(query).all())
+    return list(mapper.read(connection, query, ProjectFile))
 
 
-def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> Iterator[AnyRow]:
+def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> list[NamedFile]:
     """Return the files that have one of these names, in one of the projects given with it."""
     query = (
-        select(
-            files.c.id,
-            files.c.filename,
-            files.c.state,
-            files.c.withdrawn_at,
-            files.c.location,
-            files.c.metadata_sha256,
-            files.c.provenance_sha256,
-            projects.c.name.label("project"),
-        )
-        .join(projects)
+        mapper.select_record(NamedFile, files, project=projects.c.name)
+        .join_from(files, projects)
         .where(
             projects.c.name.in_({name for names in wanted.values() for name in names}),
             files.c.filename.in_(list(wanted)),
         )
     )
-    yield from connection.execute(query).all()
+    return list(mapper.read(connection, query, NamedFile))
 
 
 def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
@@ -291,22 +289,21 @@ def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[
     return {(row[0], row[1]) for row in connection.execute(query)}
 
 
-def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[Row[Any]]:
+def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[ProjectFile]:
     """Stream the files that a run proved, or put on a page, with their proof as it stands now.
 
     What is proven again later counts for the later run as well; what a later run moved, for that.
     """
     moved = (files.c.run_id == run_id) & files.c.state.in_(list(PROVEN))
     query = (
-        select(files, projects.c.name.label("project"))
-        .join(projects)
+        with_project()
         .where(files.c.proof.is_not(None), or_(moved, files.c.proven_at == started_at))
         .order_by(files.c.id)
     )
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectFile)
 
 
-def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
+def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, int]]:
     """Return ids and projects of proven files with less than `weakest` for a proof.
 
     What the operator has released stays as it is. They are the next of them, in the order of
@@ -318,13 +315,14 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[Row[Any]]:
         files.c.proof > weakest,
         files.c.released.is_distinct_from(files.c.sha256),
     )
-    return list(connection.execute(query.order_by(files.c.id).limit(CHUNK)))
+    found = connection.execute(query.order_by(files.c.id).limit(CHUNK))
+    return [(file_id, project_id) for file_id, project_id in found]
 
 
-def fetched_as(connection: Connection, filename: str) -> list[Row[Any]]:
+def fetched_as(connection: Connection, filename: str) -> list[FileRecord]:
     """Return files of this name whose bytes wait to be proven, of any project."""
     query = select(files).where(files.c.state == State.FETCHED, files.c.filename == filename)
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, FileRecord))
 
 
 def count_released(connection: Connection) -> int:

@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STATISTICS
+from pypimirror.catalog.queries.idle_snapshot import text_of
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
@@ -30,10 +32,6 @@ FROM files AS f JOIN projects AS p ON p.id = f.project_id
 _PAGES = """
 SELECT name, page_stamp, page_sha256, page_stale, removal_cause, root_entry_stale
 FROM projects WHERE page_on_disk
-"""
-_ROOT = """
-SELECT (SELECT value FROM marks WHERE name = 'root index'),
-       (SELECT value FROM marks WHERE name = 'root index seen')
 """
 
 _PROVEN = f"""
@@ -85,7 +83,7 @@ def read(connection: sqlite3.Connection) -> Holdings | None:
     for _, stamp, sha256, page_stale, removal_cause, root_entry_stale in pages:
         if None in (stamp, sha256) or page_stale or removal_cause or root_entry_stale:
             return None
-    stale, root = connection.execute(_ROOT).fetchone()
+    stale, root = (text_of(connection, mark) for mark in (ROOT_INDEX, ROOT_INDEX_SEEN))
     if stale or root is None:
         return None
     stamp, _, sha256 = root.partition(" ")
@@ -98,12 +96,12 @@ def read(connection: sqlite3.Connection) -> Holdings | None:
 def prove(connection: sqlite3.Connection, now: float) -> None:
     """Note that all that is held was seen to be right at a time, also in what is told of it."""
     connection.execute(_PROVEN, (now,))
-    row = connection.execute("SELECT value FROM marks WHERE name = 'statistics'").fetchone()
-    if row is None:
+    text = text_of(connection, STATISTICS)
+    if text is None:
         return
-    figures = json.loads(row[0])
+    figures = json.loads(text)
     proven = sum(figures["files"][state.label] for state in PROVEN)
     figures |= {"at": now, "oldest_proof": now if proven else None}
     figures["proven_within"] = dict.fromkeys(figures["proven_within"], proven)
-    query = "UPDATE marks SET value = ? WHERE name = 'statistics'"
-    connection.execute(query, (json.dumps(figures),))
+    query = "UPDATE marks SET value = ? WHERE name = ?"
+    connection.execute(query, (json.dumps(figures), STATISTICS.name))

@@ -29,13 +29,11 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from pypimirror import __version__
-from pypimirror.catalog import mirror_totals as held_by
+from pypimirror.catalog import marks
+from pypimirror.catalog.marks import Mark
 from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.storage import generation
 from pypimirror.system import clock, machine
-
-#: The mark that is the statement, and the one that any run leaves which completes.
-MARK, ENDED = "at rest", "ended under"
 
 _MODEL = """
 SELECT * FROM runs WHERE id = ? AND state = 'completed' AND "trigger" = 'inline'
@@ -91,7 +89,7 @@ class Resting:
 
     def rest(self) -> IdleSnapshot | None:
         """Return what the last run said of the next one, if it found nothing to do."""
-        found = self._mark(MARK)
+        found = self._mark(marks.AT_REST)
         if found is None:
             return None
         rest = IdleSnapshot(*found)
@@ -101,13 +99,13 @@ class Resting:
 
     def ended(self) -> Ended | None:
         """Return what the last run that completed said of the mirror."""
-        found = self._mark(ENDED)
+        found = self._mark(marks.ENDED)
         ended = Ended(*found) if found is not None else None
         return None if ended is None or self._newest >= ended.last_run else ended
 
     def is_of(self, directory: str) -> bool:
         """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
-        noted, doubt = (self._text(name) for name in (generation.MARK, generation.DOUBT))
+        noted, doubt = self._text(marks.GENERATION), self._text(marks.DOUBT)
         return generation.is_of(noted, doubt, directory)
 
     def is_ahead(self, now: float) -> bool:
@@ -155,17 +153,15 @@ class Resting:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        held = held_by.parse(self._text(held_by.MARK))
+        held = marks.HELD.form.parse(self._text(marks.HELD) or "")
         return Copied(row["name"], json.loads(row["counts"]), held)
 
-    def _mark(self, name: str) -> list[Any] | None:
-        text = self._text(name)
+    def _mark(self, mark: Mark[str]) -> list[Any] | None:
+        text = self._text(mark)
         return None if text is None else list(json.loads(text))
 
-    def _text(self, name: str) -> str | None:
-        query = "SELECT value FROM marks WHERE name = ?"
-        row = self.connection.execute(query, (name,)).fetchone()
-        return None if row is None else str(row[0])
+    def _text(self, mark: Mark[Any]) -> str | None:
+        return text_of(self.connection, mark)
 
     def _newest_run(self) -> int:
         return int(self.connection.execute("SELECT max(id) FROM runs").fetchone()[0] or 0)
@@ -187,6 +183,13 @@ def find(file: str) -> Iterator[Resting | None]:
 def name_of_run(now: float) -> str:
     """Return a name for a run that began at `now`, which sorts by time."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
+
+
+def text_of(connection: sqlite3.Connection, mark: Mark[Any]) -> str | None:
+    """Return a mark's value as it is written."""
+    query = "SELECT value FROM marks WHERE name = ?"
+    row = connection.execute(query, (mark.name,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _is_held(connection: sqlite3.Connection) -> bool:
@@ -211,8 +214,8 @@ def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> 
     """Insert a row under a new id, and return that."""
     values = {name: value for name, value in row.items() if name != "id"}
     names = ", ".join(f'"{name}"' for name in values)
-    marks = ", ".join("?" * len(values))
-    statement = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - the catalog's own words
+    places = ", ".join("?" * len(values))
+    statement = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - the catalog's own words
     return int(connection.execute(statement, list(values.values())).lastrowid or 0)
 
 

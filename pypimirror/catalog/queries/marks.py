@@ -1,15 +1,14 @@
-"""Marks that are more than a text, read as what they mean."""
+"""Reading and writing marks. `pypimirror.catalog.marks` says which there are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import isfinite
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, insert, select
 
-from pypimirror.catalog.queries.projects import get_mark
-from pypimirror.domain.bounded import natural
+from pypimirror.catalog.marks import Mark
+from pypimirror.catalog.queries.projects import insert_or_ignore
+from pypimirror.catalog.schema import marks
 
 T = TypeVar("T")
 
@@ -18,32 +17,42 @@ class BadMarkError(ValueError):
     """A mark has a value that this program does not write."""
 
 
-def read(connection: Connection, name: str, parse: Callable[[str], T]) -> T | None:
-    """Return what `parse` makes of a mark's value; None where there is no such mark.
+def read(connection: Connection, mark: Mark[T]) -> T | None:
+    """Return the value of a mark; None where there is no such mark.
 
-    Raises `BadMarkError` where `parse` raises `ValueError`.
+    Raises `BadMarkError` where it has one that this program does not write.
     """
-    text = get_mark(connection, name)
+    text = connection.scalar(select(marks.c.value).where(marks.c.name == mark.name))
     if text is None:
         return None
     try:
-        return parse(text)
+        return mark.form.parse(text)
     except (ValueError, TypeError, AttributeError) as error:  # it may be no text either
-        raise BadMarkError(f"value of row {name!r} of table marks is {text!r:.60}") from error
+        said = f"value of row {mark.name!r} of table marks is {text!r:.60}"
+        raise BadMarkError(said) from error
 
 
-def time(text: str) -> float:
-    """Read a time in seconds. Raises `ValueError`."""
-    seconds = float(text)
-    if not isfinite(seconds):
-        raise ValueError("it is no time")
-    return seconds
+def is_set(connection: Connection, mark: Mark[T]) -> bool:
+    """Whether there is such a mark, whatever its value."""
+    query = select(marks.c.name).where(marks.c.name == mark.name)
+    return connection.scalar(query) is not None
 
 
-def counts(text: str) -> list[int]:
-    """Read numbers of things, with a space between them. Raises `ValueError`."""
-    found = [natural(part) for part in text.split()]
-    numbers = [number for number in found if number is not None]
-    if len(numbers) < len(found):
-        raise ValueError("it has something else than numbers")
-    return numbers
+def write(connection: Connection, mark: Mark[T], value: T) -> None:
+    """Set a mark."""
+    clear(connection, mark)
+    connection.execute(insert(marks), [_row(mark, value)])
+
+
+def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
+    """Set a mark, unless it is set."""
+    connection.execute(insert_or_ignore(connection, marks), [_row(mark, value)])
+
+
+def clear(connection: Connection, mark: Mark[T]) -> None:
+    """Remove a mark, where it is set."""
+    connection.execute(delete(marks).where(marks.c.name == mark.name))
+
+
+def _row(mark: Mark[T], value: T) -> dict[str, str]:
+    return {"name": mark.name, "value": mark.form.write(value)}

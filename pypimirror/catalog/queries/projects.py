@@ -1,4 +1,4 @@
-"""Queries on projects, on the upstreams' lists, and on marks."""
+"""Queries on projects, and on the upstreams' lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     Text,
     and_,
     bindparam,
@@ -22,8 +21,9 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.rows import AnyRow
-from pypimirror.catalog.schema import files, lists, marks, projects, refusals
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
+from pypimirror.catalog.schema import files, lists, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
 from pypimirror.domain.model import Problem, ProjectName, Reason
 
@@ -133,17 +133,16 @@ def highest_id(connection: Connection) -> int:
     return connection.scalar(select(func.max(projects.c.id))) or 0
 
 
-def known(connection: Connection) -> Iterator[AnyRow]:
-    """Stream name, serial, upstream, selection, gone and kept of every project."""
-    c = projects.c
-    query = select(c.name, c.serial, c.upstream, c.selection, c.removal_cause, c.kept)
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+def known(connection: Connection) -> Iterator[KnownProject]:
+    """Stream of every project what lists are held against."""
+    query = mapper.select_record(KnownProject, projects)
+    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), KnownProject)
 
 
-def names(connection: Connection) -> Iterator[AnyRow]:
-    """Stream id, name and gone of every project."""
-    query = select(projects.c.id, projects.c.name, projects.c.removal_cause)
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+def names(connection: Connection) -> Iterator[ProjectKey]:
+    """Stream which projects there are."""
+    query = mapper.select_record(ProjectKey, projects)
+    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectKey)
 
 
 def next_batch(
@@ -164,21 +163,23 @@ def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> 
     return connection.scalar(query) or 0
 
 
-def live_after(connection: Connection, after: int, limit: int) -> list[Row[Any]]:
+def live_after(connection: Connection, after: int, limit: int) -> list[ProjectRecord]:
     """Return projects that have a page, in the order of their ids, behind id `after`."""
     query = select(projects).where(projects.c.page_on_disk.is_(True), projects.c.id > after)
-    return list(connection.execute(query.order_by(projects.c.id).limit(limit)))
+    query = query.order_by(projects.c.id).limit(limit)
+    return list(mapper.read(connection, query, ProjectRecord))
 
 
-def get(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+def get(connection: Connection, ids: Sequence[int]) -> list[ProjectRecord]:
     """Return the rows of projects, in the order of their ids."""
     query = select(projects).where(projects.c.id.in_(ids)).order_by(projects.c.id)
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, ProjectRecord))
 
 
-def by_name(connection: Connection, names: Sequence[str]) -> list[Row[Any]]:
+def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]:
     """Return the rows of the projects with these names."""
-    return list(connection.execute(select(projects).where(projects.c.name.in_(names))))
+    query = select(projects).where(projects.c.name.in_(names))
+    return list(mapper.read(connection, query, ProjectRecord))
 
 
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -268,7 +269,7 @@ def finish(
     )
 
 
-def to_remove(connection: Connection, after: int = 0) -> list[Row[Any]]:
+def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
     """Return projects that are gone and whose pages may still be on disk: the next after an id.
 
     A dirty one may have a page that a dead run wrote and did not record.
@@ -279,7 +280,8 @@ def to_remove(connection: Connection, after: int = 0) -> list[Row[Any]]:
         projects.c.removal_cause.is_not(None),
         projects.c.id > after,
     )
-    return list(connection.execute(query.order_by(projects.c.id).limit(CHUNK)))
+    query = query.order_by(projects.c.id).limit(CHUNK)
+    return list(mapper.read(connection, query, ProjectRecord))
 
 
 def settle(connection: Connection, *, with_gone: bool) -> None:
@@ -295,9 +297,10 @@ def settle(connection: Connection, *, with_gone: bool) -> None:
         connection.execute(open_ones.where(~there).values(page_stale=False, page_on_disk=False))
 
 
-def get_list(connection: Connection, upstream: str) -> Row[Any] | None:
+def get_list(connection: Connection, upstream: str) -> ListRecord | None:
     """Return what is known of an upstream's project list."""
-    return connection.execute(select(lists).where(lists.c.upstream == upstream)).first()
+    query = select(lists).where(lists.c.upstream == upstream)
+    return mapper.first(connection, query, ListRecord)
 
 
 def set_list(connection: Connection, upstream: str, **values: Any) -> None:
@@ -309,23 +312,6 @@ def set_list(connection: Connection, upstream: str, **values: Any) -> None:
 def forget_lists(connection: Connection) -> None:
     """Forget that any upstream's project list was read."""
     connection.execute(delete(lists))
-
-
-def get_mark(connection: Connection, name: str) -> str | None:
-    """Return a mark's value."""
-    return connection.scalar(select(marks.c.value).where(marks.c.name == name))
-
-
-def set_mark(connection: Connection, name: str, value: str | None) -> None:
-    """Set a mark, or remove it."""
-    connection.execute(delete(marks).where(marks.c.name == name))
-    if value is not None:
-        connection.execute(insert(marks), [{"name": name, "value": value}])
-
-
-def set_mark_once(connection: Connection, name: str, value: str) -> None:
-    """Set a mark, unless it is set."""
-    connection.execute(insert_or_ignore(connection, marks), [{"name": name, "value": value}])
 
 
 def touch(connection: Connection, ids: Iterable[int]) -> None:

@@ -7,12 +7,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     case,
     delete,
     func,
@@ -25,8 +23,10 @@ from sqlalchemy import (
 
 from pypimirror import __version__
 from pypimirror.catalog import holder
+from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
+from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
 from pypimirror.catalog.schema import failures, runs, stages
 from pypimirror.catalog.states import CANCELLED as CANCELLED
 from pypimirror.catalog.states import COMPLETED as COMPLETED
@@ -98,7 +98,7 @@ def close_crashed(connection: Connection) -> int:
     Call only with the lease held, before a run is started: then whoever is running is dead.
     Returns how many there were.
     """
-    dead = list(connection.execute(select(runs).where(runs.c.state == RUNNING)))
+    dead = running(connection)
     for run in dead:
         counts: Counter[str] = Counter()
         last = run.started_at
@@ -188,42 +188,50 @@ def clear_failures(
     )
 
 
-def failures_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+def failures_of(
+    connection: Connection, run_id: int, stage: Stage | None = None
+) -> list[FailureRecord]:
     """Return the failures of a run, or of one of its stages, in the order they came."""
     query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
     if stage is not None:
         query = query.where(failures.c.stage == stage)
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, FailureRecord))
 
 
-def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[Row[Any]]:
+def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[StageRecord]:
     """Return the stages of a run, or all batches of one, in the order they began."""
     query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
     if stage is not None:
         query = query.where(stages.c.stage == stage)
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, StageRecord))
 
 
-def recent(connection: Connection, limit: int, since: float | None = None) -> list[Row[Any]]:
+def running(connection: Connection) -> list[RunRecord]:
+    """Return the runs that have not ended, so far as the catalog knows."""
+    query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
+    return list(mapper.read(connection, query, RunRecord))
+
+
+def recent(connection: Connection, limit: int, since: float | None = None) -> list[RunRecord]:
     """Return the newest runs, newest first; with `since`, those that began then or later."""
     query = select(runs).order_by(runs.c.id.desc()).limit(limit)
     if since is not None:
         query = query.where(runs.c.started_at >= since)
-    return list(connection.execute(query))
+    return list(mapper.read(connection, query, RunRecord))
 
 
-def find(connection: Connection, name: str) -> Row[Any] | None:
+def find(connection: Connection, name: str) -> RunRecord | None:
     """Return the newest run whose name begins with `name`; "last" is the newest of all."""
-    query = select(runs).order_by(runs.c.id.desc()).limit(1)
+    query = select(runs).order_by(runs.c.id.desc())
     if name != "last":
         query = query.where(runs.c.name.startswith(name, autoescape=True))
-    return connection.execute(query).first()
+    return mapper.first(connection, query, RunRecord)
 
 
-def last_undone(connection: Connection) -> Row[Any] | None:
+def last_undone(connection: Connection) -> RunRecord | None:
     """Return the newest sync or verification that did not complete, where there is one."""
     query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
-    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
 
 
 def has_looked(connection: Connection, run_id: int) -> bool:
@@ -237,7 +245,7 @@ def has_looked(connection: Connection, run_id: int) -> bool:
     return connection.execute(looked.limit(1)).first() is not None
 
 
-def is_made_good(connection: Connection, run: Row[Any], *, is_timed: bool = False) -> bool:
+def is_made_good(connection: Connection, run: RunRecord, *, is_timed: bool = False) -> bool:
     """Whether a later run completed that did, or had nothing left to do of, what `run` did.
 
     `is_timed`: such a run completes when its time is up, so that only one without arguments counts.

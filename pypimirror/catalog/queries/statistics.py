@@ -8,49 +8,19 @@ verification. What is asked for anew each time is bounded, or has an index; see 
 from __future__ import annotations
 
 import time
-from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
+from pypimirror.catalog.figures import AGES, DAY, Statistics
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.marks import STATISTICS
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.queries import projects as project_queries
+from pypimirror.catalog.records import RunRecord
 from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
 from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
 
-MARK = "statistics"
-
 #: Files of a backlog that are counted at most.
 MOST = 1_000_000
-
-DAY = 86400.0
-#: Where counting took longer than this, in seconds, a sync does it again only after a day.
-_QUICK = 0.2
-#: Ages of proofs that are told apart, in days.
-AGES = (1, 7, 30)
-
-
-class Statistics(msgspec.Struct, frozen=True):
-    """What a mirror held at a moment."""
-
-    at: float  #: seconds since the epoch
-    files: dict[str, int]  #: how many, by the word for their state
-    oldest_proof: float | None  #: when the file that was looked at longest ago was seen to be right
-    proven_within: dict[int, int]  #: files that were seen to be right in the last so many days
-    took: float = 0.0  #: seconds that counting took
-
-    def is_old(self, now: float) -> bool:
-        """Whether it is time to count again; also where the clock was set back."""
-        return self.took < _QUICK or not 0 <= now - self.at < DAY
-
-    @property
-    def proven(self) -> int:
-        """How many files are proven."""
-        return sum(self.files[state.label] for state in PROVEN)
-
-
-#: Reads what `keep` has written; raises `ValueError`.
-parse = msgspec.json.Decoder(Statistics, strict=False).decode
 
 
 def take(connection: Connection, now: float) -> Statistics:
@@ -76,12 +46,12 @@ def take(connection: Connection, now: float) -> Statistics:
 
 def keep(connection: Connection, figures: Statistics) -> None:
     """Keep figures until the next."""
-    project_queries.set_mark(connection, MARK, msgspec.json.encode(figures).decode())
+    marks.write(connection, STATISTICS, figures)
 
 
 def last(connection: Connection) -> Statistics | None:
     """Return the figures that were kept last."""
-    return marks.read(connection, MARK, parse)
+    return marks.read(connection, STATISTICS)
 
 
 def backlog(connection: Connection) -> dict[str, int]:
@@ -110,7 +80,7 @@ def backlog_projects(connection: Connection) -> int:
     return connection.scalar(query) or 0
 
 
-def last_complete_sync(connection: Connection) -> Row[Any] | None:
+def last_complete_sync(connection: Connection) -> RunRecord | None:
     """Return the newest sync of everything that is selected in which nothing failed."""
     query = select(runs).where(
         runs.c.command == "sync",
@@ -118,13 +88,13 @@ def last_complete_sync(connection: Connection) -> Row[Any] | None:
         runs.c.arguments == "[]",
         runs.c.retry_of.is_(None),
     )
-    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
 
 
-def last_ended(connection: Connection, command: str) -> Row[Any] | None:
+def last_ended(connection: Connection, command: str) -> RunRecord | None:
     """Return the newest run of a command that has ended."""
     query = select(runs).where(runs.c.command == command, runs.c.state != RUNNING)
-    return connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
+    return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
 
 
 def running(connection: Connection) -> int:

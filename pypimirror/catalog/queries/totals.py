@@ -8,24 +8,23 @@ the page, in one transaction. All other files are few, and have an index. Counti
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select, union
+from sqlalchemy import Connection, case, func, select, union
 
-from pypimirror.catalog.mirror_totals import MARK, parse
+from pypimirror.catalog.marks import HELD
 from pypimirror.catalog.mirror_totals import Totals as Totals
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.queries.projects import set_mark
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.schema import IS_DENIED, IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
 
 
 def held(connection: Connection) -> Totals:
     """Return what is on all pages."""
-    return marks.read(connection, MARK, parse) or Totals()
+    return marks.read(connection, HELD) or Totals()
 
 
-def on_page(found: Sequence[Row[Any]]) -> dict[str, int]:
+def on_page(found: Sequence[FileRecord]) -> dict[str, int]:
     """Return the columns of a project that say what its page holds: these files.
 
     What was to be linked until its bytes are here counts by its own state.
@@ -44,7 +43,9 @@ _LINKED = PROVEN | {State.LINKED}
 NOTHING: Mapping[str, int] = on_page(())
 
 
-def change(connection: Connection, before: Collection[Row[Any]], now: Collection[Totals]) -> None:
+def change(
+    connection: Connection, before: Collection[ProjectRecord], now: Collection[Totals]
+) -> None:
     """Note that pages of projects, as their rows were `before`, hold something else `now`.
 
     Call in the transaction that changes the rows.
@@ -55,8 +56,8 @@ def change(connection: Connection, before: Collection[Row[Any]], now: Collection
     ]
     sums = [sum(row[n] for row in now) - sum(row[n] for row in then) for n in range(len(Totals()))]
     if any(sums):
-        total = (a + b for a, b in zip(held(connection), sums, strict=True))
-        set_mark(connection, MARK, " ".join(map(str, total)))
+        total = Totals(*(a + b for a, b in zip(held(connection), sums, strict=True)))
+        marks.write(connection, HELD, total)
 
 
 def by_state(connection: Connection) -> tuple[dict[str, int], int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, or_, select, union_all, update
+from sqlalchemy import Connection, delete, func, or_, select, union_all, update
 
-from pypimirror.catalog.queries.files import is_listed
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.queries.files import is_listed, with_project
 from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
-from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.records import LeavingFile, ProjectFile
 from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import PROVEN, Cause
 
@@ -64,31 +64,18 @@ def count_kept(connection: Connection) -> tuple[int, int]:
     return number, of
 
 
-def next_leaving(connection: Connection, after: int = 0) -> list[Row[Any]]:
+def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
     """Return files that are not offered any more and not yet withdrawn: the next behind an id."""
     query = (
-        select(
-            files.c.id,
-            files.c.project_id,
-            files.c.filename,
-            files.c.state,
-            files.c.removal_cause,
-            files.c.size,
-            files.c.sha256,
-            files.c.location,
-            files.c.proof,
-            files.c.linked,
-            files.c.withdrawn_at,
-            projects.c.name.label("project"),
-        )
-        .join(projects)
+        mapper.select_record(LeavingFile, files, project=projects.c.name)
+        .join_from(files, projects)
         .where(IS_LEAVING, files.c.id > after)
         .order_by(files.c.id)
     )
-    return list(connection.execute(query.limit(CHUNK)))
+    return list(mapper.read(connection, query.limit(CHUNK), LeavingFile))
 
 
-def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRow]:
+def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[tuple[str, int]]:
     """Stream the projects that lose files by these causes, with how many.
 
     Files of pages, and those that were taken off for as long as the upstream withholds them.
@@ -107,7 +94,8 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[AnyRo
         .group_by(projects.c.id, projects.c.name)
         .order_by(projects.c.id)
     )
-    yield from connection.execute(query.execution_options(yield_per=CHUNK))
+    found = connection.execute(query.execution_options(yield_per=CHUNK))
+    yield from ((name, number) for name, number in found)
 
 
 def count_withheld(connection: Connection) -> int:
@@ -142,7 +130,7 @@ def forget(connection: Connection, ids: Iterable[int]) -> None:
 
 def next_expired(
     connection: Connection, before: float, after: tuple[float, int] = (0.0, 0)
-) -> list[Row[Any]]:
+) -> list[ProjectFile]:
     """Return files that were withdrawn before a time and whose bytes are still here: the next.
 
     Files that a page on disk may still link to are not among them. They come by the time when they
@@ -151,8 +139,7 @@ def next_expired(
     withdrawn_at, file_id = after
     columns = files.c
     query = (
-        select(files, projects.c.name.label("project"))
-        .join(projects)
+        with_project()
         .where(
             columns.withdrawn_at.is_not(None),
             columns.withdrawn_at <= before,
@@ -164,4 +151,4 @@ def next_expired(
         )
         .order_by(columns.withdrawn_at, columns.id)
     )
-    return list(connection.execute(query.limit(CHUNK)))
+    return list(mapper.read(connection, query.limit(CHUNK), ProjectFile))

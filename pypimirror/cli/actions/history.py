@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from packaging.utils import canonicalize_name
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import files, projects, runs, totals, withdrawals
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import DENIED, word
 from pypimirror.cli.display import proofs, show, table
 from pypimirror.cli.display import totals as stages
@@ -110,7 +111,7 @@ def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) ->
         _show_project(document)
 
 
-def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
+def _project_document(row: ProjectRecord, held: Sequence[FileRecord]) -> documents.HeldProject:
     return {
         "project": row.name,
         "upstream": row.upstream,
@@ -138,7 +139,7 @@ def _project_document(row: Any, held: Sequence[Any]) -> documents.HeldProject:
     }
 
 
-def _tries(file: Any) -> documents.Tries | None:
+def _tries(file: FileRecord) -> documents.Tries | None:
     """Return how runs have failed to get a file, where the last of them did."""
     if file.last_error is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pypimirror.catalog.states import State
 from pypimirror.cli.display.amounts import when
@@ -12,8 +12,11 @@ from pypimirror.cli.display.output import as_json, escape, out
 from pypimirror.domain import documents
 from pypimirror.verify.proof import Proof
 
+if TYPE_CHECKING:
+    from pypimirror.catalog.records import FileRecord, ProjectFile
 
-def document(file: Any) -> documents.Proof | None:
+
+def document(file: FileRecord) -> documents.Proof | None:
     """Return how a file is proven: level, algorithm, source and time."""
     if file.proof is None:
         return None
@@ -34,7 +37,7 @@ def text(proof: documents.Proof | None) -> str:
     return f"{proof['level']}{by}, {when(proof['at'])}"
 
 
-def stream(rows: Iterable[Any], run: documents.Run, *, in_json: bool) -> None:
+def stream(rows: Iterable[ProjectFile], run: documents.Run, *, in_json: bool) -> None:
     """Print files with their proofs as they come: a run may have proved millions.
 
     In JSON they are the last key of `run`, the document of the run.
@@ -52,7 +55,7 @@ def stream(rows: Iterable[Any], run: documents.Run, *, in_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _file(row: Any) -> documents.ProvenFile:
+def _file(row: ProjectFile) -> documents.ProvenFile:
     return {
         "project": row.project,
         "file": row.filename,

@@ -15,6 +15,7 @@ from pypimirror.cli.display.table import Cell, Column
 from pypimirror.domain import documents
 
 if TYPE_CHECKING:
+    from pypimirror.catalog.records import FailureRecord, RunRecord
     from pypimirror.pipeline.summary import Summary
 
 _STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
@@ -256,7 +257,7 @@ def failure_list(failed: Iterable[documents.Attempted]) -> None:
         out.print(f"    {', '.join(part for part in (each['url'], times) if part)}", markup=False)
 
 
-def run_document(row: Any) -> documents.Run:
+def run_document(row: RunRecord) -> documents.Run:
     """Return a run's catalog row as JSON shows it."""
     return {
         "run": row.name,
@@ -279,7 +280,7 @@ def run_document(row: Any) -> documents.Run:
     }
 
 
-def failure_document(row: Any) -> documents.Attempted:
+def failure_document(row: FailureRecord) -> documents.Attempted:
     """Return a failure's catalog row as JSON shows it."""
     return {
         "project": row.project,

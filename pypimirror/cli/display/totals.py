@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pypimirror.catalog import states
 from pypimirror.domain.documents import Speed, StageBatch, StageTotal, iso
 from pypimirror.domain.model import Stage
+
+if TYPE_CHECKING:
+    from pypimirror.catalog.records import StageRecord
 
 #: What a stage counts that are files, and what are bytes: the sum of these.
 _FILES: dict[str, tuple[str, ...]] = {
@@ -30,7 +33,7 @@ _WORST = (
 _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
 
-def batch(row: Any) -> StageBatch:
+def batch(row: StageRecord) -> StageBatch:
     """Return the catalog's row of a stage of a batch as JSON shows it."""
     seconds = None if row.ended_at is None else max(0.0, row.ended_at - row.started_at)
     counts = _decode_counts(row.counts) if row.counts else {}

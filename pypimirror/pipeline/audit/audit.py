@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
 
 from pypimirror.catalog import damage
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs, totals
+from pypimirror.catalog.records import ProjectFile, RunRecord
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import history
@@ -88,7 +89,7 @@ class Options:
         )
 
 
-def again(connection: Connection, row: Row[Any]) -> Options:
+def again(connection: Connection, row: RunRecord) -> Options:
     """Return the options with which a verification looks at what `row` did not see to be right."""
     options = Options.parse(msgspec.json.decode(row.arguments, type=list[str]))
     first = row
@@ -160,9 +161,9 @@ def _look_around(
 def _look_at_files(
     run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
 ) -> None:
-    rows: dict[int, Row[Any]] = {}
+    rows: dict[int, ProjectFile] = {}
     jobs = _jobs(run, options, rows, is_late)
-    batch: list[tuple[Row[Any], Checked]] = []
+    batch: list[tuple[ProjectFile, Checked]] = []
     for result in run.read(jobs):
         batch.append((rows.pop(result.id), result))
         if len(batch) == _COMMIT:
@@ -180,7 +181,7 @@ def _clock(seconds: float | None) -> Callable[[], bool]:
 
 
 def _jobs(
-    run: Run, options: Options, rows: dict[int, Row[Any]], is_late: Callable[[], bool]
+    run: Run, options: Options, rows: dict[int, ProjectFile], is_late: Callable[[], bool]
 ) -> Iterator[Check]:
     """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
     before = options.since
@@ -210,7 +211,7 @@ def _jobs(
         )
 
 
-def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Row[Any]]:
+def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[ProjectFile]:
     upper = None
     for lower in bands:
         last = 0
@@ -224,7 +225,7 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Row[
         upper = lower
 
 
-def _untouched(run: Run, relative: str, row: Row[Any]) -> bool:
+def _untouched(run: Run, relative: str, row: ProjectFile) -> bool:
     if None in (run.tree.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
         return False
     return bool(_stamp(run, relative) == row.stamp)
@@ -252,11 +253,11 @@ class _Findings:
             self.problems.append(problem)
             self._run.reporter.problem(Stage.VERIFY, problem)
 
-    def take(self, batch: Sequence[tuple[Row[Any], Checked]]) -> None:
+    def take(self, batch: Sequence[tuple[ProjectFile, Checked]]) -> None:
         """Judge some results; note what is right, take back what is not."""
         run = self._run
         right: list[dict[str, Any]] = []
-        wrong: list[tuple[Row[Any], Checked, Problem]] = []
+        wrong: list[tuple[ProjectFile, Checked, Problem]] = []
         for row, result in batch:
             problem = judge(row, result)
             if problem is None:
@@ -325,7 +326,7 @@ def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str
     return problem.reason in TAKEN_BACK and file in good
 
 
-def judge(row: Row[Any], result: Checked) -> Problem | None:
+def judge(row: ProjectFile, result: Checked) -> Problem | None:
     """Return what is wrong with the bytes of a held file, or None."""
     name = row.filename
     if result.problem is not None and result.problem.reason not in _MENDED_BY_FETCHING:
@@ -335,11 +336,11 @@ def judge(row: Row[Any], result: Checked) -> Problem | None:
         text = f"is not where it was put ({result.problem.message})"
         if reason is Reason.UNREADABLE:
             text = f"its bytes are lost ({result.problem.message})"
-    elif result.size < row.size:
+    elif row.size is not None and result.size < row.size:
         reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
-    elif result.digests["sha256"] != row.sha256.hex():
+    elif result.digests["sha256"] != (known := row.sha256.hex() if row.sha256 else ""):
         reason = Reason.DIGEST_MISMATCH
-        text = f"was verified with sha256 {row.sha256.hex()}, and is {result.digests['sha256']} now"
+        text = f"was verified with sha256 {known}, and is {result.digests['sha256']} now"
     elif row.metadata_sha256 and result.sidecar_sha256 != row.metadata_sha256.hex():
         reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
     elif row.provenance_sha256 and result.provenance_sha256 != row.provenance_sha256.hex():

@@ -9,16 +9,13 @@ looked at, and not before.
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Row
-
-from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.marks import DOUBT
+from pypimirror.catalog.queries import files, marks, projects
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.catalog.states import State
 from pypimirror.pipeline.publish import fingerprints, presence, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
-from pypimirror.storage import generation
 
 _HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
 
@@ -29,14 +26,14 @@ _AT_ONCE = 1000
 def settle(run: Run) -> None:
     """Look at everything that the catalog says is here, if there is a doubt."""
     with run.catalog.read() as connection:
-        cause = projects.get_mark(connection, generation.DOUBT)
+        cause = marks.read(connection, DOUBT)
     if cause is None:
         return
     run.reporter.note("warning", f"{cause}; every file and page is looked for now")
     lost, pages = _look_for_files(run), _look_at_pages(run)
     root.expire(run)
     with run.catalog.write() as connection:
-        projects.set_mark(connection, generation.DOUBT, None)
+        marks.clear(connection, DOUBT)
     if lost or pages:
         said = f"{lost} files were not there, and {pages} pages were not this catalog's"
         run.reporter.note("warning", f"{said}; they are mended now")
@@ -71,5 +68,5 @@ def _look_at_pages(run: Run) -> int:
         last = rows[-1].id
 
 
-def _is_other(run: Run, row: Row[Any]) -> bool:
+def _is_other(run: Run, row: ProjectRecord) -> bool:
     return not row.page_stale and fingerprints.stamp_of_page(run, row.name) != row.page_stamp

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import canonicalize_name
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import NamedFile
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import fold, printable
 from pypimirror.domain.model import Problem, Reason
@@ -167,7 +166,7 @@ def _owners(path: str) -> Iterable[str]:
     return directories[1:] if by_project else _projects_of(_filename(path))
 
 
-def _is_held(run: Run, row: Row[Any]) -> bool:
+def _is_held(run: Run, row: NamedFile) -> bool:
     """Whether this mirror has put bytes in this file's place, and knows it."""
     if row.state == State.FETCHED:
         return not run.tree.is_staged(row.id)

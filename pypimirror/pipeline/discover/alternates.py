@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
+from pypimirror.catalog.records import ProjectFile, ProjectRecord
 from pypimirror.domain.model import File
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.pipeline.discover import project_pages
@@ -27,7 +27,7 @@ from pypimirror.pipeline.run import Run, further_places
 class Answer(NamedTuple):
     """What was said of one project's page."""
 
-    row: Row[Any]  #: of the project
+    row: ProjectRecord  #: of the project
     position: int  #: of the upstream that was asked
     result: PageResult
     place: str = ""  #: the alternate that the page came from, where it did
@@ -66,12 +66,12 @@ def _taken(run: Run, failed: Answer, result: PageResult, place: str) -> Answer:
 
 
 def offers(
-    run: Run, waiting: Callable[[], Iterable[Row[Any]]]
+    run: Run, waiting: Callable[[], Iterable[ProjectFile]]
 ) -> Iterator[tuple[str, list[tuple[int, File]]]]:
     """Yield each alternate with what it offers, by id, of the files that wait by then."""
     for upstream in run.config.upstream:
         for place, url in further_places(upstream):
-            rows: dict[str, list[Row[Any]]] = defaultdict(list)
+            rows: dict[str, list[ProjectFile]] = defaultdict(list)
             for row in waiting():
                 if row.upstream == upstream.name:
                     rows[row.project].append(row)
@@ -84,7 +84,7 @@ def offers(
 
 
 def _offered(
-    run: Run, jobs: Iterable[FetchPage], rows: list[list[Row[Any]]]
+    run: Run, jobs: Iterable[FetchPage], rows: list[list[ProjectFile]]
 ) -> Iterator[tuple[int, File]]:
     for result in project_pages.ask(run, jobs):
         if result.page is not None:

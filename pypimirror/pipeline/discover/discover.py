@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
 
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs, withdrawals
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import (
@@ -41,7 +42,7 @@ from pypimirror.pipeline.discover import (
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions import keep, losses, replacing
 from pypimirror.pipeline.discover.decisions.decide import Decision, Terms, decide, to_json
-from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
+from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
 from pypimirror.pipeline.run import Run
@@ -92,10 +93,10 @@ def discover(run: Run, batch: Batch) -> None:
     outages = []
     asked_again: set[int] = set()
     # A project that an upstream does not have is asked for at the next one.
-    asked: list[tuple[Row[Any], int]] = [(row, _first_upstream(run, row)) for row in rows]
+    asked: list[tuple[ProjectRecord, int]] = [(row, _first_upstream(run, row)) for row in rows]
     while asked:
-        missing: list[tuple[Row[Any], int]] = []
-        absent: list[Row[Any]] = []
+        missing: list[tuple[ProjectRecord, int]] = []
+        absent: list[ProjectRecord] = []
         for chunk in _chunks(_ask(run, asked, doubtful)):
             number = len(chunk)
             problems = _take(run, chunk, missing, absent)
@@ -113,8 +114,8 @@ def discover(run: Run, batch: Batch) -> None:
 def _take(
     run: Run,
     chunk: list[Answer],
-    missing: list[tuple[Row[Any], int]],
-    absent: list[Row[Any]],
+    missing: list[tuple[ProjectRecord, int]],
+    absent: list[ProjectRecord],
 ) -> list[Problem]:
     """Take in answers, and forget them; return what failed, and add what is not there."""
     problems = []
@@ -136,7 +137,7 @@ def _take(
     return problems
 
 
-def _first_upstream(run: Run, row: Row[Any]) -> int:
+def _first_upstream(run: Run, row: ProjectRecord) -> int:
     """Where to begin: at the upstream whose list has the project, else at the first."""
     owners = run.selection.owners(ProjectName(row.name))
     if row.name not in run.listed:
@@ -147,14 +148,14 @@ def _first_upstream(run: Run, row: Row[Any]) -> int:
     return next((i for i in owners if upstreams[i].name in may), owners[0])
 
 
-def _next_upstream(run: Run, row: Row[Any], position: int) -> int | None:
+def _next_upstream(run: Run, row: ProjectRecord, position: int) -> int | None:
     """Where to ask for a project that the upstream at `position` does not have."""
     owners = run.selection.owners(ProjectName(row.name))
     return next((further for further in owners if further > position), None)
 
 
 def _ask(
-    run: Run, asked: Sequence[tuple[Row[Any], int]], doubtful: Collection[int]
+    run: Run, asked: Sequence[tuple[ProjectRecord, int]], doubtful: Collection[int]
 ) -> Iterator[Answer]:
     by_id = {row.id: (row, position) for row, position in asked}
     jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
@@ -169,7 +170,7 @@ def _ask(
     yield from alternates.instead(run, failed)
 
 
-def _page_job(run: Run, row: Row[Any], position: int, is_doubtful: bool) -> FetchPage:
+def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) -> FetchPage:
     """Return the job that asks for a page, by the validators of the one that was read last.
 
     Not where something contradicts that page, or it was read too long ago
@@ -283,13 +284,13 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     metadata.report(run, known.values())
 
 
-def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, HeldFile]]:
+def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
     """Return by project and name what the catalog has. Nobody else changes it meanwhile."""
-    held: dict[int, dict[str, HeldFile]] = defaultdict(dict)
+    held: dict[int, dict[str, FileRecord]] = defaultdict(dict)
     if ids:
         with run.catalog.read() as connection:
             for file in files.of_projects(connection, ids):
-                held[file.project_id][file.filename] = HeldFile.of(file)
+                held[file.project_id][file.filename] = file
     return held
 
 
@@ -306,12 +307,12 @@ def _terms(run: Run, upstream: UpstreamSection, place: str) -> Terms:
 
 def _read_page(
     run: Run,
-    row: Row[Any],
+    row: ProjectRecord,
     upstream: UpstreamSection,
     terms: Terms,
     place: str,
     page: ProjectPage,
-    held: dict[str, HeldFile],
+    held: dict[str, FileRecord],
     pooled: Mapping[str, Sequence[Claim]],
     known: metadata.Known | None,
 ) -> tuple[Decision, dict[str, Any]]:
@@ -356,7 +357,7 @@ def _read_page(
     }
 
 
-def _is_in(held: HeldFile | None) -> bool:
+def _is_in(held: FileRecord | None) -> bool:
     """Whether a file is selected so far."""
     return held is not None and held.removal_cause is None
 

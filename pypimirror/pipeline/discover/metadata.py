@@ -23,12 +23,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pypimirror.catalog.records import FileRecord
 from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.discover.alternates import Answer
-from pypimirror.pipeline.discover.decisions.held import HeldFile
 from pypimirror.pipeline.run import Run
 from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
@@ -119,7 +119,7 @@ def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
 
 
 def before(
-    facts: str | None, held: Mapping[str, HeldFile], about: Mapping[str, Metadata]
+    facts: str | None, held: Mapping[str, FileRecord], about: Mapping[str, Metadata]
 ) -> dict[str, Metadata]:
     """Return what is known of files, with what was read earlier of those that are here.
 

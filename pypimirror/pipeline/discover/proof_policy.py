@@ -8,30 +8,29 @@ download.
 
 from __future__ import annotations
 
-from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.marks import ACCEPT
+from pypimirror.catalog.queries import files, marks, projects
 from pypimirror.catalog.states import State
 from pypimirror.pipeline.run import Run
 from pypimirror.verify import proof
-
-_MARK = "accept"  # its value is the setting that what is held was last compared with
 
 
 def apply(run: Run) -> None:
     """Take back what is less well proven than the configuration asks for, if that has changed."""
     accept = run.config.verify.accept
     with run.catalog.read() as connection:
-        if projects.get_mark(connection, _MARK) == accept:
+        if marks.read(connection, ACCEPT) == accept:
             return
     last, found = 0, 0
     while True:
         with run.catalog.write() as connection:
             rows = files.weaker(connection, proof.weakest(accept), last)
             if not rows:
-                projects.set_mark(connection, _MARK, accept)
+                marks.write(connection, ACCEPT, accept)
                 break
-            files.move(connection, State.FETCHED, [{"id": row.id} for row in rows], run.id)
-            projects.touch(connection, {row.project_id for row in rows})
-        last = rows[-1].id
+            files.move(connection, State.FETCHED, [{"id": file_id} for file_id, _ in rows], run.id)
+            projects.touch(connection, {project_id for _, project_id in rows})
+        last, _ = rows[-1]
         found += len(rows)
     if found:
         text = f"{found} files are less well proven than [verify] accept now asks for"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row
-
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.download.protocol import PageResult
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions.decide import Decision
@@ -17,7 +17,7 @@ from pypimirror.pipeline.discover.lists import listings, trust
 from pypimirror.pipeline.run import Run
 
 
-def identity(run: Run, row: Row[Any], position: int, result: PageResult) -> dict[str, Any]:
+def identity(run: Run, row: ProjectRecord, position: int, result: PageResult) -> dict[str, Any]:
     """Return columns that tell this page of the upstream from others."""
     return {
         "etag": result.etag,
@@ -31,7 +31,7 @@ def identity(run: Run, row: Row[Any], position: int, result: PageResult) -> dict
     }
 
 
-def is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> bool:
+def is_unchanged(run: Run, row: ProjectRecord, position: int, result: PageResult) -> bool:
     """Whether a page is the one that was read last."""
     if result.not_modified:
         return True
@@ -44,7 +44,9 @@ def is_unchanged(run: Run, row: Row[Any], position: int, result: PageResult) -> 
     )
 
 
-def unchanged_values(run: Run, row: Row[Any], position: int, result: PageResult) -> dict[str, Any]:
+def unchanged_values(
+    run: Run, row: ProjectRecord, position: int, result: PageResult
+) -> dict[str, Any]:
     """Return columns of a project whose page is the one that was read last.
 
     Its own page must be rendered all the same where the serial has moved.
@@ -63,7 +65,7 @@ def unchanged_values(run: Run, row: Row[Any], position: int, result: PageResult)
     }
 
 
-def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
+def _is_behind(run: Run, row: ProjectRecord, result: PageResult) -> bool:
     """Whether the next run must look again, whatever the list says then.
 
     The page may be older than the list says; and no serial tells of the pages that it leads to.
@@ -74,7 +76,7 @@ def _is_behind(run: Run, row: Row[Any], result: PageResult) -> bool:
     return serial is not None and listed is not None and serial < listed
 
 
-def _serial(run: Run, row: Row[Any], result: PageResult) -> int | None:
+def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
     """Which serial the page that was read stands for.
 
     The page's own says it best: it can be older or newer than the list.

@@ -12,11 +12,9 @@ quarantine. Files that nobody claims a digest of cannot be told from others, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import DUE, State
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.audit import unknown_files
@@ -58,7 +56,7 @@ def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
     run.failed(Stage.DOWNLOAD, wrong)
 
 
-def stamp_of(run: Run, row: Row[Any]) -> int | None:
+def stamp_of(run: Run, row: ProjectFile) -> int | None:
     """Return the `tree.stamp` of a fetched file, in staging or in place; None where it is not."""
     staged = run.tree.staged_stamp(row.id)
     if staged is not None:
@@ -69,13 +67,13 @@ def stamp_of(run: Run, row: Row[Any]) -> int | None:
         return None
 
 
-def clear_way(run: Run, batch: Batch, row: Row[Any]) -> None:
+def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
     """Put aside what lies where a file belongs and is not that file; no page names it any more."""
     if (found := batch.in_the_way.pop(row.id, None)) is not None:
         set_aside(run, row, run.tree.path(_place(row)), *found)
 
 
-def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[Row[Any]]:
+def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
     """Yield files that are due, of which something is there to look at, and a digest to expect."""
     with run.catalog.read() as connection:
         if run.config.mirror.layout == "project":  # most projects of a first sync have nothing
@@ -87,7 +85,7 @@ def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[Row[Any]]:
             yield row
 
 
-def _job(run: Run, batch: Batch, row: Row[Any]) -> Check | None:
+def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
     """Return the job that hashes what is there; None where its size says enough."""
     claims, size = claims_of(row), run.tree.size(_place(row)) or 0
     if wrong := check(Claims({}, claims.size), size, {}):
@@ -99,7 +97,9 @@ def _job(run: Run, batch: Batch, row: Row[Any]) -> Check | None:
     return Check(row.id, path, row.project, row.filename, size, root, digests)
 
 
-def _take_in(run: Run, batch: Batch, rows: dict[int, Row[Any]], results: Sequence[Checked]) -> None:
+def _take_in(
+    run: Run, batch: Batch, rows: dict[int, ProjectFile], results: Sequence[Checked]
+) -> None:
     taken = []
     for result in results:
         row = rows[result.id]
@@ -117,10 +117,10 @@ def _take_in(run: Run, batch: Batch, rows: dict[int, Row[Any]], results: Sequenc
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
 
 
-def _named(row: Row[Any], problem: Problem) -> Problem:
+def _named(row: ProjectFile, problem: Problem) -> Problem:
     message = f"{_place(row)}: what is there {problem.message}; the next sync fetches it"
     return Problem(problem.reason, message, row.project, row.filename, row.url)
 
 
-def _place(row: Row[Any]) -> str:
+def _place(row: ProjectFile) -> str:
     return file_path(row.project, row.filename, row.location)

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Row
 
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.context.batch import Batch
@@ -31,7 +30,7 @@ _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
 _decode = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
-def links_of(run: Run, row: Row[Any]) -> Iterator[tuple[str, str]]:
+def links_of(run: Run, row: ProjectFile) -> Iterator[tuple[str, str]]:
     """Yield where the catalog says that a file can be had: the place's name and the address."""
     yield place_of(run, row, row.url), row.url
     if row.other_urls:
@@ -39,7 +38,7 @@ def links_of(run: Run, row: Row[Any]) -> Iterator[tuple[str, str]]:
         yield from (link for link in _decode(row.other_urls) if link[0] in known)
 
 
-def place_of(run: Run, row: Row[Any], link: str) -> str:
+def place_of(run: Run, row: ProjectFile, link: str) -> str:
     """Return the place that an address leads to which the owner's page has of a file.
 
     That is its upstream, unless the page came from an alternate and leads to that host.
@@ -56,7 +55,7 @@ def place_of(run: Run, row: Row[Any], link: str) -> str:
 def job(
     run: Run,
     batch: Batch,
-    row: Row[Any],
+    row: ProjectFile,
     remote: str,
     url: str,
     further_claims: Mapping[str, str] | None = None,
@@ -77,7 +76,7 @@ def job(
     )
 
 
-def first(run: Run, batch: Batch, row: Row[Any]) -> FetchFile:
+def first(run: Run, batch: Batch, row: ProjectFile) -> FetchFile:
     """Return the job that tries a file's best link."""
     return job(run, batch, row, *next(links_of(run, row)))
 
@@ -85,7 +84,7 @@ def first(run: Run, batch: Batch, row: Row[Any]) -> FetchFile:
 def further(
     run: Run,
     batch: Batch,
-    due: Mapping[int, Row[Any]],
+    due: Mapping[int, ProjectFile],
     failed: Mapping[int, FileResult],
 ) -> Iterator[tuple[str, list[FetchFile]]]:
     """Yield jobs in rounds, each trying the next place for what is in `failed` by then.
@@ -107,7 +106,7 @@ def further(
 def _next_links(
     run: Run,
     batch: Batch,
-    due: Mapping[int, Row[Any]],
+    due: Mapping[int, ProjectFile],
     failed: Mapping[int, FileResult],
 ) -> Iterator[FetchFile]:
     for row in _waiting(due, failed):
@@ -117,7 +116,9 @@ def _next_links(
             yield job(run, batch, row, *link)
 
 
-def _waiting(due: Mapping[int, Row[Any]], failed: Mapping[int, FileResult]) -> Iterator[Row[Any]]:
+def _waiting(
+    due: Mapping[int, ProjectFile], failed: Mapping[int, FileResult]
+) -> Iterator[ProjectFile]:
     for number, result in failed.items():
         if result.problem is not None and result.problem.reason not in _HOPELESS:
             yield due[number]

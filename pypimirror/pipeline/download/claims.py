@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.pipeline.discover.decisions.held import MAIN
 from pypimirror.verify.digests import Claims
 
@@ -15,7 +14,7 @@ _NONE, _MAIN = frozenset[str](), frozenset({MAIN})
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def claims_of(row: Row[Any]) -> Claims:
+def claims_of(row: ProjectFile) -> Claims:
     """Return the digests and the size that the bytes of a file must have."""
     digests = _decode(row.digests) if row.digests else {}
     if row.sha256 is not None:
@@ -23,7 +22,7 @@ def claims_of(row: Row[Any]) -> Claims:
     return Claims(digests, row.size)
 
 
-def algorithms_of(row: Row[Any]) -> Collection[str]:
+def algorithms_of(row: ProjectFile) -> Collection[str]:
     """Return the algorithms of these digests."""
     if not row.digests:
         return _NONE if row.sha256 is None else _MAIN

@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import files, runs
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.files.resume import WORTH_A_NOTE
@@ -75,7 +75,7 @@ def download(run: Run, batch: Batch) -> None:
         _give_up(run, due, chunk)
 
 
-def _with_room(run: Run, due: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
+def _with_room(run: Run, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFile]:
     """Return what of it the disk has room for; what is left out stays wanted, and is told.
 
     All else goes on: others are fetched, pages are published, and bytes are removed, which may be
@@ -88,7 +88,7 @@ def _with_room(run: Run, due: Mapping[int, Row[Any]]) -> dict[int, Row[Any]]:
     return {number: row for number, row in due.items() if number in taken}
 
 
-def _to_come(run: Run, row: Row[Any]) -> int:
+def _to_come(run: Run, row: ProjectFile) -> int:
     """Return the bytes that a file will take on disk besides those that are here already.
 
     One that is larger than any that is fetched takes none: it will be refused, and must decide
@@ -101,7 +101,7 @@ def _to_come(run: Run, row: Row[Any]) -> int:
 
 
 def fetch_elsewhere(
-    run: Run, batch: Batch, bad: Mapping[int, tuple[Row[Any], Problem]]
+    run: Run, batch: Batch, bad: Mapping[int, tuple[ProjectFile, Problem]]
 ) -> set[int]:
     """Fetch files whose bytes have proven bad from the next of their places.
 
@@ -117,7 +117,7 @@ def fetch_elsewhere(
 
 
 def _try_elsewhere(
-    run: Run, batch: Batch, due: Mapping[int, Row[Any]], failed: dict[int, FileResult]
+    run: Run, batch: Batch, due: Mapping[int, ProjectFile], failed: dict[int, FileResult]
 ) -> None:
     """Try the further places of what has failed, until each was fetched or has none left."""
     for place, jobs in candidates.further(run, batch, due, failed):
@@ -139,7 +139,7 @@ def _try_elsewhere(
 def _fetch(
     run: Run,
     batch: Batch,
-    due: Mapping[int, Row[Any]],
+    due: Mapping[int, ProjectFile],
     jobs: Iterable[FetchFile],
     failed: dict[int, FileResult],
 ) -> None:
@@ -230,7 +230,7 @@ class Lines:
             yield Problem(last.reason, message, url=last.url)
 
 
-def _give_up(run: Run, due: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+def _give_up(run: Run, due: Mapping[int, ProjectFile], results: Sequence[FileResult]) -> None:
     """Record what no place could deliver."""
     problems = [_problem(due[result.id], result) for result in results]
     bad: list[dict[str, Any]] = []
@@ -260,7 +260,7 @@ def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _problem(row: Row[Any], result: FileResult) -> Problem:
+def _problem(row: ProjectFile, result: FileResult) -> Problem:
     assert result.problem is not None
     return msgspec.structs.replace(
         result.problem, project=row.project, file=row.filename, attempts=result.attempts
@@ -289,7 +289,7 @@ def _look_again(run: Run, batch: Batch) -> None:
             files.move(connection, State.WANTED, lost, run.id)
 
 
-def _job_to_look_again(run: Run, row: Row[Any]) -> Check:
+def _job_to_look_again(run: Run, row: ProjectFile) -> Check:
     path, root = run.tree.staged_text(row.id), ""
     if not run.tree.is_staged(row.id):
         path = run.tree.text(file_path(row.project, row.filename, row.location))

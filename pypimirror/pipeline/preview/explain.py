@@ -10,15 +10,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 from packaging.utils import InvalidName, canonicalize_name
-from sqlalchemy import Row
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DENIED, DENIED_ERROR, DUE, word
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config, ConfigError
@@ -28,7 +27,7 @@ from pypimirror.download.protocol import PageResult
 from pypimirror.pipeline.discover import metadata, project_pages
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.discover.decisions.decide import no_link
-from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
+from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.reporter import LogReporter
@@ -137,19 +136,21 @@ def _open(config: Config, selection: Selection) -> Iterator[Run]:
         )
 
 
-def _held(run: Run, project: ProjectName) -> list[Row[Any]]:
+def _held(run: Run, project: ProjectName) -> list[FileRecord]:
     with run.catalog.read() as connection:
         ids = [row.id for row in projects.by_name(connection, [project])]
         return list(files.of_projects(connection, ids))
 
 
-def _explain(run: Run, project: ProjectName, verdict: Verdict, held: list[Row[Any]]) -> Explanation:
+def _explain(
+    run: Run, project: ProjectName, verdict: Verdict, held: list[FileRecord]
+) -> Explanation:
     owner, page = _page(run, project)
     if page is None:
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
         return Explanation(project, _kept(held, gone), None, [_left(row, gone) for row in held])
-    files_known = {row.filename: HeldFile.of(row) for row in held}
+    files_known = {row.filename: row for row in held}
     page, _ = believed(page, files_known)
     states = {row.filename: word(row.state, row.last_error) for row in held}
     errors = {row.filename: row.last_error for row in held if row.state in DUE}
@@ -218,7 +219,7 @@ def _linked(
     upstream: UpstreamSection,
     page: ProjectPage,
     kept: Sequence[bool],
-    known: Mapping[str, HeldFile],
+    known: Mapping[str, FileRecord],
 ) -> dict[str, Verdict]:
     """Return why pages only lead to files at the upstream, or may not, by name."""
     links = upstream_links.links(run, upstream, "", page, kept, known)
@@ -236,13 +237,13 @@ def _facts(run: Run, project: ProjectName) -> str | None:
         return next((row.facts for row in projects.by_name(connection, [project])), None)
 
 
-def _left(row: Row[Any], verdict: Verdict) -> FileExplanation:
+def _left(row: FileRecord, verdict: Verdict) -> FileExplanation:
     """Say of a file that no page offers why it is here or not."""
     state = word(row.state, row.last_error)
     return FileExplanation(row.filename, _kept([row], verdict), state)
 
 
-def _kept(held: Sequence[Row[Any]], verdict: Verdict) -> Verdict:
+def _kept(held: Sequence[FileRecord], verdict: Verdict) -> Verdict:
     """Return why files are here all the same where the upstream does not offer them."""
     since = [row.kept for row in held if row.kept is not None]
     if verdict.rule != "upstream" or not since:

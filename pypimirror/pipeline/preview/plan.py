@@ -12,14 +12,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.queries import entries, files, projects
+from pypimirror.catalog.records import FileRecord, LeavingFile
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config.settings import Config
 from pypimirror.domain import documents
@@ -172,7 +171,7 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
         due = files.due(connection, ids, run.due_at)
-        found.fetch.extend(_entry(row, State(row.state).label) for row in due)
+        found.fetch.extend(_entry(row, row.project, State(row.state).label) for row in due)
         rows = [
             row
             for row in projects.get(connection, ids)
@@ -185,7 +184,7 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
         linked = [row for row in listed if row.linked and row.state in (State.LINKED, *PROVEN)]
     replaced = []
     for row in linked:
-        entry = _entry(row, _LINKED, names[row.project_id])
+        entry = _entry(row, names[row.project_id], _LINKED)
         found.link.append(entry)
         if row.state in PROVEN:  # its bytes go, once the page leads away from them
             found.withdraw.append(entry)
@@ -199,15 +198,14 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
     with run.catalog.read() as connection:
         run.kept.extend(itertools.chain(*backlog.told(run, connection).values()))
         if contents.is_another_form(run, connection):
-            listed = entries.root_entries(connection, with_gone=False)
-            _add_pages(found, (entry.name for entry in listed))
+            _add_pages(found, entries.root_names(connection, with_gone=False))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
     refusal = withdraw.withdraw(run, as_if_complete=True)
     if refusal is not None:
         run.kept.append(refusal)
     else:
         going = (row for row in leaving if row.removal_cause != Cause.KEPT)
-        found.withdraw.extend(_entry(row, row.removal_cause) for row in going)
+        found.withdraw.extend(_entry(row, row.project, row.removal_cause or "") for row in going)
     with run.catalog.write() as connection:
         for chunk in projects.chunks(outdated.of_turn(connection, with_gone=refusal is not None)):
             _add_pages(found, (row.name for row in projects.get(connection, chunk)))
@@ -217,13 +215,13 @@ def _add_removals(run: _Rehearsal, found: Plan) -> None:
                 _add_pages(found, (row.name for row in rows if row.removal_cause is None))
         projects.settle(connection, with_gone=refusal is None)
     expired = (row for rows in withdraw.all_expired(run) for row in rows)
-    found.remove = [_entry(row, row.removal_cause or _LINKED) for row in expired]
+    found.remove = [_entry(row, row.project, row.removal_cause or _LINKED) for row in expired]
 
 
 def _add_pages(found: Plan, names: Iterable[str]) -> None:
     found.publish.update(dict.fromkeys(names))
 
 
-def _entry(row: Row[Any], reason: str, project: str = "") -> Entry:
+def _entry(row: FileRecord | LeavingFile, project: str, reason: str) -> Entry:
     sha256 = row.sha256.hex() if row.sha256 is not None else None
-    return Entry(project or row.project, row.filename, row.size, reason, sha256)
+    return Entry(project, row.filename, row.size, reason, sha256)

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row
 
-from pypimirror.catalog.queries import entries, files, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import FORMATS
+from pypimirror.catalog.queries import entries, files, marks
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import version_text
 from pypimirror.domain.model import ProjectStatus
@@ -22,9 +24,6 @@ from pypimirror.pipeline.run import Run
 from pypimirror.render import legacy, rendering
 from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.storage.tree import METADATA_SUFFIX, TreeError, file_path, page_paths
-
-#: The mark that says in which forms all pages were written.
-FORMATS_MARK = "formats"
 
 #: The highest serial that the catalog holds; older releases believed upstreams that named it.
 _MOST = 2**63 - 1
@@ -38,15 +37,15 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
-def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[FileRecord]]:
     """Return the files that belong on the pages of these projects, by project."""
-    held: dict[int, list[Row[Any]]] = defaultdict(list)
+    held: dict[int, list[FileRecord]] = defaultdict(list)
     for file in files.listed(connection, ids):
         held[file.project_id].append(file)
     return held
 
 
-def page_of(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
+def page_of(run: Run, row: ProjectRecord, held: Iterable[FileRecord]) -> Page:
     """Put together what a project's page says, with the serial of the page before it."""
     major, minor = (row.api_version or "1.0").split(".")
     held = list(held)
@@ -62,7 +61,7 @@ def page_of(run: Run, row: Row[Any], held: Iterable[Row[Any]]) -> Page:
     )
 
 
-def _versions(row: Row[Any], held: Iterable[Row[Any]]) -> tuple[str, ...] | None:
+def _versions(row: ProjectRecord, held: Iterable[FileRecord]) -> tuple[str, ...] | None:
     """Return the versions that a page lists: also those that only files have which are kept."""
     if not row.versions:
         return None
@@ -71,9 +70,10 @@ def _versions(row: Row[Any], held: Iterable[Row[Any]]) -> tuple[str, ...] | None
     return (*told, *dict.fromkeys(v for v in kept if v is not None and v not in told))
 
 
-def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
+def _page_file(run: Run, project: str, file: FileRecord) -> PageFile:
     digests = _decode_digests(file.digests) if file.digests else {}
-    digests["sha256"] = file.sha256.hex()
+    if file.sha256 is not None:
+        digests["sha256"] = file.sha256.hex()
     # What is told of a file elsewhere is the upstream's word, and what is beside it, its own.
     metadata = file.metadata_claim if file.linked else file.metadata_sha256
     return PageFile(
@@ -91,7 +91,7 @@ def _page_file(run: Run, project: str, file: Row[Any]) -> PageFile:
     )
 
 
-def _is_attested(file: Row[Any]) -> bool:
+def _is_attested(file: FileRecord) -> bool:
     """Whether attestations are here, or may be linked: of what is still to come, they wait."""
     if file.provenance is None:
         return False
@@ -119,7 +119,7 @@ def _metadata(run: Run, page: Page) -> bytes | None:
     return run.tree.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
 
 
-def page_serial(run: Run, row: Row[Any], page: Page) -> int:
+def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
     """Return the serial of our page: the upstream's where that has moved on.
 
     A page that changes for another reason (a file that came late, another selection) must have a
@@ -156,7 +156,7 @@ def root_forms(
     """Yield path and content of each form of the root index."""
     version, serial = root_head(connection)
     # Read once for all forms: that takes longer than to render them.
-    listed = [RootEntry(*row) for row in entries.root_entries(connection, with_gone)]
+    listed = list(entries.root_entries(connection, with_gone, RootEntry))
     for name, path in page_paths(None, run.config.publish.formats).items():
         form = rendering.ROOT_FORMS[name]
         yield path, rendering.root(form, listed, api_version=version, serial=serial)
@@ -170,7 +170,7 @@ def root_head(connection: Connection) -> tuple[tuple[int, int], int | None]:
 
 def is_another_form(run: Run, connection: Connection) -> bool:
     """Whether the configuration asks for other forms of pages than those that were written."""
-    return projects.get_mark(connection, FORMATS_MARK) not in (None, forms_of(run))
+    return marks.read(connection, FORMATS) not in (None, forms_of(run))
 
 
 def forms_of(run: Run) -> str:

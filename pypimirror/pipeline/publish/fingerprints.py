@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
 
-from pypimirror.catalog.queries import entries, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
+from pypimirror.catalog.queries import entries, marks, projects
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish import outdated
 from pypimirror.pipeline.publish.contents import (
@@ -29,14 +30,6 @@ from pypimirror.storage.tree import TreeError, page_paths
 
 #: Rows of projects that are looked at together.
 _AT_ONCE = 500
-
-#: The mark whose value says that the root index must be written whole, as it must be where there
-#: is no such mark. Of single projects, `projects.root_entry_stale` says that it may say something
-#: else.
-ROOT_MARK = "root index"
-STALE = "stale"
-#: Its value: stamp and digest of the root index when it was seen to be right.
-ROOT_SEEN = "root index seen"
 
 
 def differing(
@@ -85,10 +78,10 @@ def differing(
 
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
     with run.catalog.read() as connection:
-        stale = projects.get_mark(connection, ROOT_MARK) == STALE
+        stale = marks.read(connection, ROOT_INDEX) == STALE
         if stale or entries.is_to_relist(connection, with_gone=True):
             return
-        known = projects.get_mark(connection, ROOT_SEEN) or ""
+        known = marks.read(connection, ROOT_INDEX_SEEN) or ""
         untouched = known.partition(" ")[0] == str(stamp_of_page(run, None))
         if quick and untouched:
             return
@@ -102,7 +95,7 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
     yield from ((problem, None) for problem in bad)
     if not bad and not untouched:
         with run.catalog.write() as connection:
-            projects.set_mark(connection, ROOT_SEEN, root_seen(run))
+            marks.write(connection, ROOT_INDEX_SEEN, root_seen(run))
 
 
 def _differing_old_root(run: Run, sha256: str) -> Iterator[tuple[Problem, None]]:
@@ -167,7 +160,7 @@ def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
 
     What the disk has altered since is noticed by the digest, and goes no further.
     """
-    known = projects.get_mark(connection, ROOT_SEEN) or ""
+    known = marks.read(connection, ROOT_INDEX_SEEN) or ""
     if known.partition(" ")[0] != str(stamp_of_page(run, None)):
         return None
     found: dict[str, bytes] = {}

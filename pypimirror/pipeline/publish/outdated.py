@@ -7,7 +7,7 @@ After an upgrade, nothing has changed upstream, and yet pages should be written 
 * A page of any other version than this program's is rendered again: after an upgrade those of
   older ones, after a downgrade those of a newer one. Each run does `AT_ONCE` of them, so that no
   run takes hours. The root index is one page, and is rendered again at once.
-* The mark `MARK` says that all pages are of one version. A sync with nothing to do reads it, and
+* The mark `RENDERER` says that all pages are of one version. A sync with nothing to do reads it and
   looks for no page. Whoever writes a page of another version takes it away first.
 * Nobody can render with another version. Until its turn comes, a page is right if its bytes are
   those that were written, since a page whose content has changed is marked stale; and if each of
@@ -19,13 +19,15 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from sqlalchemy import Connection
 
-from pypimirror.catalog.queries import pages, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import RENDERER, ROOT_RENDERER, Mark
+from pypimirror.catalog.queries import marks, pages, projects
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering, version
 from pypimirror.render.pages import Page
@@ -34,47 +36,35 @@ from pypimirror.storage.tree import TreeError, page_paths
 #: Pages that one run renders again: a minute or two of work.
 AT_ONCE = 20_000
 
-#: The mark that says of which version all pages are, and the one that says it of the root index.
-MARK, ROOT_MARK = "renderer", "root renderer"
 
-
-class _Row(Protocol):
-    """What is asked of a row of `projects`."""
-
-    @property
-    def page_renderer(self) -> int | None: ...
-    @property
-    def page_sha256(self) -> bytes | None: ...
-
-
-def is_current(row: _Row) -> bool:
+def is_current(row: ProjectRecord) -> bool:
     """Whether this version wrote a page."""
     return row.page_renderer == version.VERSION
 
 
 def are_all_current(connection: Connection) -> bool:
     """Whether it is known that this version wrote all pages, and the root index."""
-    return _says(connection, MARK) and is_root_current(connection)
+    return _says(connection, RENDERER) and is_root_current(connection)
 
 
 def is_root_current(connection: Connection) -> bool:
     """Whether this version wrote the root index."""
-    return _says(connection, ROOT_MARK)
+    return _says(connection, ROOT_RENDERER)
 
 
-def _says(connection: Connection, mark: str) -> bool:
-    return projects.get_mark(connection, mark) == str(version.VERSION)
+def _says(connection: Connection, mark: Mark[int]) -> bool:
+    return marks.read(connection, mark) == version.VERSION
 
 
 def root_written(connection: Connection) -> None:
     """Note that this version wrote the root index."""
-    projects.set_mark(connection, ROOT_MARK, str(version.VERSION))
+    marks.write(connection, ROOT_RENDERER, version.VERSION)
 
 
 def pages_written(connection: Connection) -> None:
     """Note that this version wrote some pages: all others may be of another one."""
-    if not _says(connection, MARK):
-        projects.set_mark(connection, MARK, None)
+    if not _says(connection, RENDERER):
+        marks.clear(connection, RENDERER)
 
 
 def of_turn(connection: Connection, *, with_gone: bool) -> list[int]:
@@ -82,7 +72,7 @@ def of_turn(connection: Connection, *, with_gone: bool) -> list[int]:
 
     Those of projects that are gone only `with_gone`; else their pages are about to be removed.
     """
-    if _says(connection, MARK):
+    if _says(connection, RENDERER):
         return []
     return pages.of_other_renderers(connection, version.VERSION, AT_ONCE, with_gone=with_gone)
 
@@ -100,12 +90,12 @@ def take_turn(run: Run, *, with_gone: bool) -> int:
 def settle(run: Run, done: int) -> None:
     """Note that all pages are of this version, or say how many are not; `done` had their turn."""
     with run.catalog.read() as connection:
-        if _says(connection, MARK):
+        if _says(connection, RENDERER):
             return
         left = pages.number_of_other_renderers(connection, version.VERSION)
     if not left:
         with run.catalog.write() as connection:
-            projects.set_mark(connection, MARK, str(version.VERSION))
+            marks.write(connection, RENDERER, version.VERSION)
     if left or done:
         run.reporter.announce(
             f"Another version of pypimirror wrote {done + left} pages: {done} were rendered again, "
@@ -126,7 +116,7 @@ def tell(run: Run, waiting: int) -> None:
 # --- Judging --------------------------------------------------------------------------------------
 
 
-def wrong(run: Run, row: _Row, page: Page) -> list[str]:
+def wrong(run: Run, row: ProjectRecord, page: Page) -> list[str]:
     """Return which forms of a page of another version are not as they were written, by path.
 
     Where it is not known how they were written, only their links are looked at.

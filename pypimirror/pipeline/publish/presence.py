@@ -9,18 +9,19 @@ and once more where its page is rendered, which goes without what is lost then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-from sqlalchemy import Row
+from typing import TypeVar
 
 from pypimirror.catalog import damage, schema
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import Wrong
 from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+
+F = TypeVar("F", bound=FileRecord)
 
 
 def take_back(run: Run, ids: Sequence[int]) -> None:
@@ -34,7 +35,7 @@ def take_back(run: Run, ids: Sequence[int]) -> None:
         tell(run, wrong)
 
 
-def absent(run: Run, row: Row[Any], project: str) -> Iterator[Wrong]:
+def absent(run: Run, row: F, project: str) -> Iterator[tuple[F, Problem]]:
     """Yield what the catalog says is here of a file, and what is not, with what to say of it.
 
     Raises `CatalogError` where what it says is nonsense: no reason to let go of a file.
@@ -45,7 +46,7 @@ def absent(run: Run, row: Row[Any], project: str) -> Iterator[Wrong]:
         yield row, problem
 
 
-def _lacking(run: Run, row: Row[Any], project: str) -> Problem | None:
+def _lacking(run: Run, row: FileRecord, project: str) -> Problem | None:
     is_withdrawn = row.state == State.WITHDRAWN
     if not is_withdrawn and (row.linked or row.state not in PROVEN):
         return None
@@ -70,8 +71,8 @@ def tell(run: Run, wrong: Iterable[Wrong]) -> None:
 
 
 def without_absent(
-    run: Run, rows: Sequence[Row[Any]], held: dict[int, list[Row[Any]]]
-) -> dict[int, list[Row[Any]]]:
+    run: Run, rows: Sequence[ProjectRecord], held: dict[int, list[FileRecord]]
+) -> dict[int, list[FileRecord]]:
     """Return what belongs on pages without what is not there; the catalog hears of that.
 
     `rows` are the projects, `held` has their files.
@@ -83,12 +84,12 @@ def without_absent(
     run.failed(Stage.PUBLISH, [problem for _, problem in wrong])
     with run.catalog.read() as connection:
         found = [row.id for row in rows]
-        left: dict[int, list[Row[Any]]] = {number: [] for number in found}
+        left: dict[int, list[FileRecord]] = {number: [] for number in found}
         for file in files.listed(connection, found):
             left[file.project_id].append(file)
     return left
 
 
-def _problem(row: Row[Any], project: str, reason: Reason, text: str) -> Problem:
+def _problem(row: FileRecord, project: str, reason: Reason, text: str) -> Problem:
     message = f"{project}/{row.filename}: {text}"
     return Problem(reason, message, project, row.filename, row.url)

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from pypimirror.catalog import damage, schema
-from pypimirror.catalog.queries import entries, files, pages, projects, totals, withdrawals
+from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE
+from pypimirror.catalog.queries import entries, files, marks, pages, projects, totals, withdrawals
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.batch import Batch
@@ -100,7 +101,7 @@ def _doubt_lists(run: Run) -> None:
             projects.forget_lists(connection)
 
 
-def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
+def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
     damage.check(schema.projects, rows, run.catalog.shown)
@@ -139,11 +140,11 @@ def _publish(run: Run, rows: Sequence[Row[Any]]) -> None:
 
 def _commit(
     run: Run,
-    rows: Sequence[Row[Any]],
+    rows: Sequence[ProjectRecord],
     serials: Mapping[int, int],
     seen: Mapping[int, Mapping[str, Any]],
-    held: Mapping[int, Sequence[Row[Any]]],
-    replaced: Sequence[Row[Any]],
+    held: Mapping[int, Sequence[FileRecord]],
+    replaced: Sequence[FileRecord],
 ) -> None:
     holds = [totals.on_page(held[row.id]) for row in rows]
     values = [
@@ -164,24 +165,24 @@ def _commit(
         files.publish(connection, [row.id for row in rows], run.id)
         totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
-        projects.set_mark_once(connection, contents.FORMATS_MARK, contents.forms_of(run))
+        marks.write_once(connection, FORMATS, contents.forms_of(run))
         outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
             # It is to be listed anew in any case, until its page is removed: say that it is now.
-            projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
+            marks.write(connection, ROOT_INDEX, STALE)
 
 
-def _relist(row: Row[Any], serial: int) -> dict[str, Any]:
+def _relist(row: ProjectRecord, serial: int) -> dict[str, Any]:
     """Return what to note where the root index lists a project not yet, or with another serial."""
     return {} if row.page_on_disk and serial == row.page_serial else {"root_entry_stale": True}
 
 
-def _is_replaced(file: Row[Any]) -> bool:
+def _is_replaced(file: FileRecord) -> bool:
     """Whether a page led to a file's own bytes, and leads to the upstream now."""
     return bool(file.linked and file.state in PROVEN)
 
 
-def _remove_pages(run: Run, going: Sequence[Row[Any]]) -> None:
+def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
     """Remove the pages of projects that the root index does not list any more."""
     going = [
         row
@@ -214,13 +215,13 @@ def _redo_pages_of_another_form(run: Run) -> bool:
             return True
     with run.catalog.write() as connection:
         pages.redo_all(connection)
-        projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
+        marks.write(connection, ROOT_INDEX, STALE)
     _render_dirty(run, with_gone=True)
     if not root.publish(run, with_gone=True):
         return False
     unwanted = [form for form in contents.FORMS if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
-        names = [None, *(row.name for row in entries.root_entries(connection, with_gone=True))]
+        names = [None, *entries.root_names(connection, with_gone=True)]
     gone = [
         removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
         for name in names
@@ -229,7 +230,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
     if not all(gone):
         return False
     with run.catalog.write() as connection:
-        projects.set_mark(connection, contents.FORMATS_MARK, contents.forms_of(run))
+        marks.write(connection, FORMATS, contents.forms_of(run))
     return True
 
 

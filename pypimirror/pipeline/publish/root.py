@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection
-
-from pypimirror.catalog.queries import entries, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
+from pypimirror.catalog.queries import entries, marks, projects
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.publish import contents, fingerprints, outdated
 from pypimirror.pipeline.run import Run
@@ -40,7 +40,7 @@ def is_stale(connection: Connection, *, with_gone: bool) -> bool:
 
 def _is_whole(connection: Connection) -> bool:
     """Whether it says what it should of all projects but those that are marked."""
-    said = projects.get_mark(connection, fingerprints.ROOT_MARK)
+    said = marks.read(connection, ROOT_INDEX)
     return said == "" and outdated.is_root_current(connection)
 
 
@@ -69,10 +69,10 @@ def publish(run: Run, *, with_gone: bool) -> bool:
         return False
     with run.catalog.write() as connection:
         entries.relisted(connection)
-        projects.set_mark(connection, fingerprints.ROOT_MARK, "")
+        marks.write(connection, ROOT_INDEX, "")
         outdated.root_written(connection)
         seen = fingerprints.root_seen(run, sha256.digest())
-        projects.set_mark(connection, fingerprints.ROOT_SEEN, seen)
+        marks.write(connection, ROOT_INDEX_SEEN, seen)
     run.count(pages_written=written)
     return True
 
@@ -80,7 +80,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
 def expire(run: Run) -> None:
     """Have the whole root index rendered again, whether or not a page has changed."""
     with run.catalog.write() as connection:
-        projects.set_mark(connection, fingerprints.ROOT_MARK, fingerprints.STALE)
+        marks.write(connection, ROOT_INDEX, STALE)
 
 
 def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:

@@ -8,17 +8,15 @@ Before anything of a file is removed, or called wrong, the others let go of what
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import doubts, files
+from pypimirror.catalog.records import FileRecord, ProjectFile
 from pypimirror.pipeline.discover.decisions.collisions import families
 from pypimirror.pipeline.run import Run
 from pypimirror.storage.tree import file_path
 
 
-def let_go(run: Run, rows: Iterable[Row[Any]]) -> set[int]:
+def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:
     """Have the catalog forget what it has of other spellings; return of which files, by id.
 
     `rows` are of files of the projects to look at, with the project's name. Nothing is removed.
@@ -41,6 +39,6 @@ def let_go(run: Run, rows: Iterable[Row[Any]]) -> set[int]:
     return losers
 
 
-def _are_apart(run: Run, project: str, *rows: Row[Any]) -> bool:
+def _are_apart(run: Run, project: str, *rows: FileRecord) -> bool:
     """Whether the directory lists both of two spellings: then they are two files."""
     return all(run.tree.lists(file_path(project, row.filename, row.location)) for row in rows)

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import doubts, files, projects, totals, withdrawals
+from pypimirror.catalog.records import LeavingFile, ProjectFile
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.discover.decisions import losses
@@ -53,7 +51,7 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
     return refusal
 
 
-def _without_waiting(run: Run, rows: list[Row[Any]]) -> list[Row[Any]]:
+def _without_waiting(run: Run, rows: list[LeavingFile]) -> list[LeavingFile]:
     replaced = {row.project_id for row in rows if row.removal_cause == Cause.REPLACED}
     waiting = losses.waiting(run, replaced) if replaced else set()
     return [
@@ -61,7 +59,7 @@ def _without_waiting(run: Run, rows: list[Row[Any]]) -> list[Row[Any]]:
     ]
 
 
-def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:
+def all_leaving(run: Run) -> Iterator[list[LeavingFile]]:
     """Yield the files that are not offered any more and not yet withdrawn, in chunks."""
     last = 0
     while True:
@@ -73,7 +71,7 @@ def all_leaving(run: Run) -> Iterator[list[Row[Any]]]:
         last = rows[-1].id
 
 
-def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
+def all_expired(run: Run) -> Iterator[list[ProjectFile]]:
     """Yield the files whose grace is over and whose bytes are here, in chunks."""
     before = run.now - run.config.delete.grace.total_seconds()
     last = (0.0, 0)
@@ -83,10 +81,10 @@ def all_expired(run: Run) -> Iterator[list[Row[Any]]]:
         if not rows:
             return
         yield rows
-        last = (rows[-1].withdrawn_at, rows[-1].id)
+        last = (rows[-1].withdrawn_at or 0.0, rows[-1].id)
 
 
-def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
+def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
     kept_back = [row for row in rows if row.removal_cause == Cause.KEPT]
     rows = [row for row in rows if row.removal_cause != Cause.KEPT]
     listed = [row for row in rows if is_listed(row)]
@@ -115,7 +113,7 @@ def _withdraw(run: Run, rows: Sequence[Row[Any]]) -> None:
     run.count(files_withdrawn=len(listed))
 
 
-def is_listed(row: Row[Any]) -> bool:
+def is_listed(row: LeavingFile) -> bool:
     """Say of a row of `leaving.next_leaving` what `files.is_listed` says to the database."""
     return bool(row.linked or row.state in PROVEN)
 
@@ -215,7 +213,7 @@ def remove_expired(run: Run) -> None:
             doubts.look_again(connection, {row.project_id for row in rows})
 
 
-def _is_in_place(run: Run, row: Row[Any]) -> bool:
+def _is_in_place(run: Run, row: LeavingFile) -> bool:
     """Whether this mirror's own bytes are in a file's place, which were proven and on a page once.
 
     They would never be removed otherwise; all else in its place is not this mirror's.
@@ -224,7 +222,7 @@ def _is_in_place(run: Run, row: Row[Any]) -> bool:
     return fetched and not run.tree.is_staged(row.id) and run.tree.has(_path(row))
 
 
-def _paths(row: Row[Any]) -> list[str]:
+def _paths(row: ProjectFile) -> list[str]:
     """Return what is to be removed of a file, itself last."""
     beside = [METADATA_SUFFIX]
     if row.provenance_sha256 is not None:
@@ -232,5 +230,5 @@ def _paths(row: Row[Any]) -> list[str]:
     return [*(_path(row) + end for end in beside), _path(row)]
 
 
-def _path(row: Row[Any]) -> str:
+def _path(row: LeavingFile | ProjectFile) -> str:
     return file_path(row.project, row.filename, row.location)

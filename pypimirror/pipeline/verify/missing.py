@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row
-
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.run import Run
 
 #: A file, with what is wrong with it.
-Wrong = tuple[Row[Any], Problem]
+Wrong = tuple[FileRecord, Problem]
 
 
 def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
@@ -40,12 +39,12 @@ def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
     return touched
 
 
-def is_withdrawn(row: Row[Any]) -> bool:
+def is_withdrawn(row: FileRecord) -> bool:
     """Whether a file is no longer offered, and only kept for a while."""
     return bool(row.state == State.WITHDRAWN)
 
 
-def _lost(row: Row[Any], problem: Problem) -> dict[str, Any]:
+def _lost(row: FileRecord, problem: Problem) -> dict[str, Any]:
     """Return what the catalog must not say any more of a withdrawn file."""
     match problem.reason:
         case Reason.METADATA_MISMATCH:

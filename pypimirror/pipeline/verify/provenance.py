@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
-
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.pipeline import backoff
@@ -57,7 +56,7 @@ def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
         yield result
 
 
-def held(run: Run, row: Row[Any], sha256: bytes) -> bytes | None:
+def held(run: Run, row: ProjectFile, sha256: bytes) -> bytes | None:
     """Return the sha256 of the attestations in place, if they are of bytes with this `sha256`."""
     if row.provenance_sha256 is None:
         return None
@@ -72,7 +71,7 @@ def held(run: Run, row: Row[Any], sha256: bytes) -> bytes | None:
     return None if attestations.fault(provenance, row.filename, sha256.hex()) else known
 
 
-def let_go(run: Run, row: Row[Any], sha256: bytes) -> None:
+def let_go(run: Run, row: ProjectFile, sha256: bytes) -> None:
     """Remove attestations, unless they are of the bytes about to take their file's place.
 
     No page names them any more.
@@ -81,7 +80,8 @@ def let_go(run: Run, row: Row[Any], sha256: bytes) -> None:
         removing.remove(run, Stage.VERIFY, [_relative(row)], row.project, row.filename)
 
 
-def _job(run: Run, row: Row[Any]) -> FetchFile:
+def _job(run: Run, row: ProjectFile) -> FetchFile:
+    assert row.provenance is not None
     return FetchFile(
         id=row.id,
         remote=candidates.place_of(run, row, row.provenance),
@@ -92,9 +92,9 @@ def _job(run: Run, row: Row[Any]) -> FetchFile:
     )
 
 
-def _take(run: Run, lacking: Mapping[int, Row[Any]], results: Sequence[FileResult]) -> None:
+def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileResult]) -> None:
     """Put in place what is right; tell what is not."""
-    right: list[tuple[Row[Any], bytes]] = []
+    right: list[tuple[ProjectFile, bytes]] = []
     wrong: dict[Stage, list[Problem]] = {Stage.DOWNLOAD: [], Stage.VERIFY: []}
     changes: list[dict[str, Any]] = []
     for result in results:
@@ -128,7 +128,7 @@ def _take(run: Run, lacking: Mapping[int, Row[Any]], results: Sequence[FileResul
         run.failed(stage, problems)
 
 
-def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem | None, bytes]:
+def _judge(run: Run, row: ProjectFile, result: FileResult) -> tuple[Stage, Problem | None, bytes]:
     """Return what is wrong and the stage that it belongs to; or the sha256 of what is right."""
     if result.problem is not None:
         reason = result.problem.reason
@@ -142,6 +142,7 @@ def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem 
     except OSError as error:
         message = f"{_staged(run, row)}: {error.strerror or error}"
         return Stage.VERIFY, _problem(row, Reason.DISK, message), b""
+    assert row.sha256 is not None
     fault = attestations.fault(provenance, row.filename, row.sha256.hex())
     if fault is None:
         return Stage.VERIFY, None, hashlib.sha256(provenance).digest()
@@ -149,13 +150,13 @@ def _judge(run: Run, row: Row[Any], result: FileResult) -> tuple[Stage, Problem 
     return Stage.VERIFY, _problem(row, Reason.PROVENANCE_MISMATCH, message), b""
 
 
-def _problem(row: Row[Any], reason: Reason, message: str, attempts: int = 1) -> Problem:
-    return Problem(reason, message, row.project, row.filename, row.provenance, attempts)
+def _problem(row: ProjectFile, reason: Reason, message: str, attempts: int = 1) -> Problem:
+    return Problem(reason, message, row.project, row.filename, row.provenance or "", attempts)
 
 
-def _relative(row: Row[Any]) -> str:
+def _relative(row: ProjectFile) -> str:
     return file_path(row.project, row.filename, row.location) + PROVENANCE_SUFFIX
 
 
-def _staged(run: Run, row: Row[Any]) -> Path:
+def _staged(run: Run, row: ProjectFile) -> Path:
     return run.tree.staging / f"{row.id}{PROVENANCE_SUFFIX}"

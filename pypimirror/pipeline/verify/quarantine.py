@@ -17,13 +17,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord, ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.config.sections import QuarantineSection
 from pypimirror.config.settings import ConfigError
@@ -72,7 +71,7 @@ class NotInQuarantineError(ConfigError):
 
 def set_aside(
     run: Run,
-    row: Row[Any],
+    row: ProjectFile,
     source: Path,
     observed: Mapping[str, str],
     size: int,
@@ -185,9 +184,9 @@ def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
     """
     with catalog.read() as connection:
         rows = files.fetched_as(connection, name)
-    found: list[tuple[Row[Any], bytes]] = []
+    found: list[tuple[FileRecord, bytes]] = []
     for row in rows:
-        if row.proof is not None:
+        if row.proof is not None and row.sha256 is not None:
             found.append((row, row.sha256))
         elif tree.is_staged(row.id):
             digests = hash_file(tree.staged(row.id), [MAIN])[1]

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
-from sqlalchemy import Row
-
+from pypimirror.catalog.records import FileRecord, ProjectFile
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.publish import publish, removing
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
-from pypimirror.pipeline.verify.missing import Wrong, is_withdrawn
+from pypimirror.pipeline.verify.missing import is_withdrawn
 from pypimirror.pipeline.verify.quarantine import set_aside
 from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.verify.proof import BAD_BYTES
@@ -32,7 +30,9 @@ _NOTHING_SEEN: Mapping[int, Checked] = MappingProxyType({})
 
 
 def take_back(
-    run: Run, wrong: Sequence[Wrong], seen: Mapping[int, Checked] = _NOTHING_SEEN
+    run: Run,
+    wrong: Sequence[tuple[ProjectFile, Problem]],
+    seen: Mapping[int, Checked] = _NOTHING_SEEN,
 ) -> None:
     """Take bad files off their pages, then put their bytes aside; `seen` are these, by file."""
     wrong = [each for each in wrong if each[1].reason in TAKEN_BACK]
@@ -47,7 +47,7 @@ def take_back(
         removing.remove(run, Stage.VERIFY, beside, row.project, row.filename)
 
 
-def sidecars(row: Row[Any]) -> dict[str, str]:
+def sidecars(row: FileRecord) -> dict[str, str]:
     """Return what must be beside a file: its name in a `Check`, and what its path ends in."""
     found = {}
     if row.metadata_sha256:
@@ -57,7 +57,7 @@ def sidecars(row: Row[Any]) -> dict[str, str]:
     return found
 
 
-def _without(row: Row[Any], problem: Problem) -> Iterable[str]:
+def _without(row: FileRecord, problem: Problem) -> Iterable[str]:
     """Return the suffixes of what is beside a file and has to go with what was found."""
     if problem.reason is Reason.PROVENANCE_MISMATCH:
         return (PROVENANCE_SUFFIX,)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Row
 
 from pypimirror.catalog.queries import files, projects, runs
+from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
@@ -46,7 +46,7 @@ def verify(run: Run, batch: Batch) -> None:
     rows = [row for row in rows if row.id in batch.observed]
     run.begin(Stage.VERIFY, len(rows))
     first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
-    lost: list[tuple[Row[Any], Problem]] = []
+    lost: list[tuple[ProjectFile, Problem]] = []
     while rows:
         bad = _prove(run, batch, rows)
         for number, (_, problem) in bad.items():
@@ -58,7 +58,7 @@ def verify(run: Run, batch: Batch) -> None:
     provenance.complete(run, batch.projects)
 
 
-def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
+def _give_up(run: Run, lost: Sequence[tuple[ProjectFile, Problem]]) -> None:
     """Record what no place delivers in a form that passes."""
     with run.catalog.write() as connection:
         files.change(
@@ -70,13 +70,15 @@ def _give_up(run: Run, lost: Sequence[tuple[Row[Any], Problem]]) -> None:
     run.reporter.advance(Stage.VERIFY, things=len(lost))
 
 
-def _prove(run: Run, batch: Batch, rows: Sequence[Row[Any]]) -> dict[int, tuple[Row[Any], Problem]]:
+def _prove(
+    run: Run, batch: Batch, rows: Sequence[ProjectFile]
+) -> dict[int, tuple[ProjectFile, Problem]]:
     """Verify what passes; put aside what is broken, and return it with what is wrong."""
     looked = [_look_at(run, row, batch.observed[row.id]) for row in rows]
     checked = _check(run, looked)
     problems: list[Problem] = []
     good: list[_Good] = []
-    bad: dict[int, tuple[Row[Any], Problem]] = {}
+    bad: dict[int, tuple[ProjectFile, Problem]] = {}
     weakest = proof.weakest(run.config.verify.accept)
     for fetched in looked:
         row = fetched.row
@@ -110,7 +112,7 @@ def _prove(run: Run, batch: Batch, rows: Sequence[Row[Any]]) -> dict[int, tuple[
 class _Fetched(NamedTuple):
     """A file to prove."""
 
-    row: Row[Any]
+    row: ProjectFile
     seen: Observed
     staged: bool  #: its bytes are in staging, and not in place where an earlier run put them
     relative: str  #: its place
@@ -128,7 +130,7 @@ class _Good(NamedTuple):
     result: Checked
 
 
-def _look_at(run: Run, row: Row[Any], seen: Observed) -> _Fetched:
+def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
     return _Fetched(
         row,
         seen,
@@ -173,7 +175,7 @@ def _is_released(fetched: _Fetched) -> bool:
 
 def _level(fetched: _Fetched, result: Checked) -> Proof:
     row = fetched.row
-    if fetched.known:
+    if fetched.known and row.proof is not None:
         return Proof(row.proof)
     shared = row.proof_source is not None and row.proof_source != row.upstream
     return proof.level(fetched.claimed, shared=shared, structure=result.structure)
@@ -182,12 +184,11 @@ def _level(fetched: _Fetched, result: Checked) -> Proof:
 def _algorithm(fetched: _Fetched) -> str | None:
     """Return the strongest algorithm of which somebody gave a digest."""
     if fetched.known:
-        known: str | None = fetched.row.proof_algorithm
-        return known
+        return fetched.row.proof_algorithm
     return proof.strongest(fetched.claimed)
 
 
-def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[Row[Any], Problem]]) -> None:
+def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[ProjectFile, Problem]]) -> None:
     bad = list(bad)
     if not bad:
         return
@@ -207,7 +208,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
     if not good:
         return
     _retract(run, [each.fetched.row for each in good if each.fetched.staged])
-    verified = []
+    verified: list[dict[str, Any]] = []
     wrong: list[Problem] = []
     moves: list[tuple[Path | str, str]] = []
     for fetched, level, result in good:
@@ -265,7 +266,7 @@ def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, P
     return found
 
 
-def _retract(run: Run, rows: Sequence[Row[Any]]) -> None:
+def _retract(run: Run, rows: Sequence[ProjectFile]) -> None:
     """Render pages first that may still name bytes in place which are about to go."""
     going = {row.project_id for row in rows if run.tree.has(_relative(row))}
     if going:
@@ -291,24 +292,24 @@ def _metadata(run: Run, fetched: _Fetched, result: Checked, problems: list[Probl
     return digest
 
 
-def _relative(row: Row[Any]) -> str:
+def _relative(row: ProjectFile) -> str:
     return file_path(row.project, row.filename, row.location)
 
 
-def _source(run: Run, row: Row[Any]) -> str:
+def _source(run: Run, row: ProjectFile) -> str:
     """Return where the bytes are: in staging, or in place where an earlier run put them."""
     staged = run.tree.is_staged(row.id)
     return run.tree.staged_text(row.id) if staged else run.tree.text(_relative(row))
 
 
-def _named(row: Row[Any], problem: Problem, url: str = "") -> Problem:
+def _named(row: ProjectFile, problem: Problem, url: str = "") -> Problem:
     message = f"{row.filename}: {problem.message.removeprefix(f'{row.filename}: ')}"
     return msgspec.structs.replace(
         problem, message=message, project=row.project, file=row.filename, url=url or row.url
     )
 
 
-def _unproven(run: Run, row: Row[Any], level: Proof) -> Problem:
+def _unproven(run: Run, row: ProjectFile, level: Proof) -> Problem:
     message = (
         f"its proof is {level.label!r}, and [verify] accept asks for "
         f"{run.config.verify.accept!r} at least; 'pypimirror quarantine release {row.filename}' "

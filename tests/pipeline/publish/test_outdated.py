@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from pypimirror.catalog.marks import RENDERER, ROOT_RENDERER
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.publish import contents, outdated, publish, root
@@ -120,7 +121,7 @@ def test_a_catalog_from_before_there_were_versions_is_looked_through_once(
 ) -> None:
     mirror.sync()
     mirror.query("UPDATE projects SET page_renderer = NULL")
-    mirror.query("DELETE FROM marks WHERE name IN (?, ?)", outdated.MARK, outdated.ROOT_MARK)
+    mirror.query("DELETE FROM marks WHERE name IN (?, ?)", RENDERER.name, ROOT_RENDERER.name)
     assert verify(mirror).counts["pages_waiting"] == 3
     assert mirror.sync().counts["pages_written"] == 0
     monkeypatch.setattr(publish, "_publish", lambda *_: pytest.fail("rendered"))

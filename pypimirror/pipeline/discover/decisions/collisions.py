@@ -24,26 +24,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from sqlalchemy import Row
-
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import fold, printable
-from pypimirror.pipeline.discover.decisions.held import HeldFile
 
 #: A directory below the mirror root, None for the project's own; and a folded name.
 Place = tuple[str | None, str]
 
 
-def places(held: Mapping[str, HeldFile]) -> dict[Place, str]:
+def places(held: Mapping[str, FileRecord]) -> dict[Place, str]:
     """Return by its place whose bytes may be there."""
     here = ((name, file) for name, file in held.items() if _is_here(file))
     return {(file.location, fold(name)): name for name, file in here}
 
 
 def taken(
-    name: str, location: str | None, old: HeldFile | None, places: Mapping[Place, str]
+    name: str, location: str | None, old: FileRecord | None, places: Mapping[Place, str]
 ) -> str | None:
     """Return why a file cannot have its place: a clause on it. None where it can."""
     other = places.get((location, fold(name)), name) if places else name
@@ -55,7 +52,7 @@ def taken(
     )
 
 
-def families(rows: Iterable[Row[Any]]) -> list[list[Row[Any]]]:
+def families(rows: Iterable[FileRecord]) -> list[list[FileRecord]]:
     """Return the files that may be here under several spellings of one name, each with the others.
 
     Whose bytes they are comes first. `rows` are all files of some projects.
@@ -67,12 +64,12 @@ def families(rows: Iterable[Row[Any]]) -> list[list[Row[Any]]]:
     return [sorted(each, key=_claim) for each in found.values() if len(each) > 1]
 
 
-def _claim(row: Row[Any]) -> tuple[bool, float, int]:
+def _claim(row: FileRecord) -> tuple[bool, float, int]:
     """Order the spellings of one name by who has its bytes."""
     return row.withdrawn_at is not None, -(row.withdrawn_at or 0.0), -row.id
 
 
-def _is_here(file: HeldFile | Row[Any]) -> bool:
+def _is_here(file: FileRecord) -> bool:
     state = State(file.state)
     if state in PROVEN or file.withdrawn_at is not None:
         return True

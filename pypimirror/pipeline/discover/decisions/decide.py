@@ -43,12 +43,13 @@ from typing import Any
 
 import msgspec
 
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.pipeline.backoff import MEANINGFUL
 from pypimirror.pipeline.discover.decisions import collisions
-from pypimirror.pipeline.discover.decisions.held import MAIN, HeldFile, contradiction, refusal
+from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, refusal
 from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
 
@@ -83,7 +84,7 @@ class Terms:
     keep: bool = False  #: whether what the upstream deletes stays, with a mark
     lets_go: bool = True  #: whether what is replaced may leave its page
 
-    def replaces(self, old: HeldFile) -> bool:
+    def replaces(self, old: FileRecord) -> bool:
         """Whether a claim that contradicts a file which was proven replaces it."""
         return self.replace_changed or old.proof in _OWN
 
@@ -124,7 +125,7 @@ class ConflictError(Exception):
 
 def decide(
     page: ProjectPage,
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
     selected: Sequence[bool],
     locations: Mapping[str, str],
     pooled: Mapping[str, Sequence[Claim]],
@@ -212,7 +213,7 @@ def _known(
     decision: Decision,
     page: ProjectPage,
     file: File,
-    old: HeldFile,
+    old: FileRecord,
     digests: Mapping[str, str],
     row: dict[str, Any],
     terms: Terms,
@@ -276,7 +277,7 @@ def _known(
         decision.left.append(old.id)
 
 
-def _target(old: HeldFile, *, is_linked: bool) -> State | None:
+def _target(old: FileRecord, *, is_linked: bool) -> State | None:
     """Return the state that a file which is offered has to move to, if to any."""
     state = State(old.state)
     if is_linked:
@@ -290,7 +291,7 @@ def _target(old: HeldFile, *, is_linked: bool) -> State | None:
 
 
 def no_link(
-    link: Link, digests: Mapping[str, str], old: HeldFile | None
+    link: Link, digests: Mapping[str, str], old: FileRecord | None
 ) -> tuple[Reason, str] | None:
     """Return why a page must not lead to a file at the upstream, or None."""
     is_known = old is not None and (old.proof is not None or old.linked)
@@ -304,7 +305,7 @@ def of_claim(source: str | None, terms: Terms) -> Proof:
     return Proof.DIGEST if source == terms.owner else Proof.SHARED
 
 
-def _lacks_metadata(row: dict[str, Any], old: HeldFile) -> bool:
+def _lacks_metadata(row: dict[str, Any], old: FileRecord) -> bool:
     """Whether the upstream announces core metadata, and not what the wheel carries."""
     return bool(row["metadata_claim"]) and row["metadata_claim"] != old.metadata_sha256
 
@@ -312,7 +313,7 @@ def _lacks_metadata(row: dict[str, Any], old: HeldFile) -> bool:
 def _missing(
     decision: Decision,
     page: ProjectPage,
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
     offered: set[str],
     lost: Mapping[str, Cause],
     unwanted: Collection[str] | None,
@@ -339,7 +340,7 @@ def _missing(
             decision.gone.setdefault(cause, []).append(old.id)
 
 
-def _kept(old: HeldFile) -> Cause | None:
+def _kept(old: FileRecord) -> Cause | None:
     """Return how a file that is deleted stays: None where it is marked so already."""
     return Cause.KEPT if old.kept is None else None
 

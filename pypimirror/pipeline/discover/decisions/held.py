@@ -8,10 +8,10 @@ or is filled in before anybody decides on it. Does not live here: the decisions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import File, Problem, ProjectPage, Reason
 
@@ -19,52 +19,20 @@ from pypimirror.domain.model import File, Problem, ProjectPage, Reason
 MAIN = "sha256"
 
 
-class HeldFile(msgspec.Struct, frozen=True):
-    """A file as the catalog has it. The fields are columns of `files`."""
-
-    id: int
-    filename: str
-    url: str
-    other_urls: str | None
-    location: str | None
-    state: int
-    size: int | None
-    sha256: bytes | None
-    digests: str | None
-    proof: int | None
-    proof_algorithm: str | None
-    proof_source: str | None
-    metadata_claim: bytes | None
-    metadata_sha256: bytes | None
-    upload_time: str | None
-    requires_python: str | None
-    yanked: str | None
-    provenance: str | None
-    extra: str | None
-    removal_cause: str | None
-    kept: float | None
-    linked: bool | None
-    withdrawn_at: float | None
-
-    @classmethod
-    def of(cls, row: Any) -> HeldFile:
-        """Take what is asked for from a row of `files`."""
-        return cls(*(getattr(row, name) for name in cls.__struct_fields__))
-
-    def as_file(self) -> File:
-        """Return what its upstream said of it last, as far as that decides on its selection."""
-        return File(
-            self.filename,
-            self.url,
-            _digests_of(self),
-            self.size,
-            self.upload_time,
-            self.requires_python,
-            self.yanked,
-        )
+def as_file(old: FileRecord) -> File:
+    """Return what its upstream said of a file last, as far as that decides on its selection."""
+    return File(
+        old.filename,
+        old.url,
+        _digests_of(old),
+        old.size,
+        old.upload_time,
+        old.requires_python,
+        old.yanked,
+    )
 
 
-def _dated(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
+def _dated(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
     """Return a page with the times of uploads that it does not tell and are known from before.
 
     A page in HTML, such as an alternate's, has none: rules on age would drop all files at once.
@@ -83,7 +51,9 @@ def _dated(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
     return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
 
 
-def believed(page: ProjectPage, held: Mapping[str, HeldFile]) -> tuple[ProjectPage, list[Problem]]:
+def believed(
+    page: ProjectPage, held: Mapping[str, FileRecord]
+) -> tuple[ProjectPage, list[Problem]]:
     """Return a page as it is to be decided on, and what to tell of claims that are not believed.
 
     Times of uploads that are known from before are filled in. Sizes that bytes proven here belie
@@ -110,7 +80,7 @@ def believed(page: ProjectPage, held: Mapping[str, HeldFile]) -> tuple[ProjectPa
     return (msgspec.structs.replace(page, files=files), refused) if refused else (page, refused)
 
 
-def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
+def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
     """Return a page that says of each file on offer here what its upstream said before.
 
     A selection that takes a file by that, and leaves it out now, does so for the upstream's words.
@@ -133,7 +103,9 @@ def as_before(page: ProjectPage, held: Mapping[str, HeldFile]) -> ProjectPage:
     return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
 
 
-def contradiction(digests: Mapping[str, str], old: HeldFile, size: int | None = None) -> str | None:
+def contradiction(
+    digests: Mapping[str, str], old: FileRecord, size: int | None = None
+) -> str | None:
     """Return how claims contradict what is held, or None."""
     known = _digests_of(old)
     keeps = 'the mirror keeps the file it verified, unless [verify] on_changed is "replace"'
@@ -150,14 +122,14 @@ def contradiction(digests: Mapping[str, str], old: HeldFile, size: int | None = 
     return f"was mirrored with {old.size} bytes, and the upstream now says {size}; {keeps}"
 
 
-def agrees(digests: Mapping[str, str], old: HeldFile) -> bool:
+def agrees(digests: Mapping[str, str], old: FileRecord) -> bool:
     """Whether a digest says that the bytes which are held are meant, and none that others are."""
     known = _digests_of(old)
     common = digests.keys() & known.keys()
     return bool(common) and all(digests[name] == known[name] for name in common)
 
 
-def _digests_of(old: HeldFile) -> dict[str, str]:
+def _digests_of(old: FileRecord) -> dict[str, str]:
     known = msgspec.json.decode(old.digests, type=dict[str, str]) if old.digests else {}
     if old.sha256 is not None:
         known[MAIN] = old.sha256.hex()

@@ -18,40 +18,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Row
-
-from pypimirror.catalog.queries import files, projects, withdrawals
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import KEEP
+from pypimirror.catalog.queries import files, marks, projects, withdrawals
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.domain.model import File, ProjectName
-from pypimirror.pipeline.discover.decisions.held import HeldFile
+from pypimirror.pipeline.discover.decisions.held import as_file
 from pypimirror.pipeline.run import Run
 from pypimirror.select.metadata import Metadata
-
-#: Whether what is deleted was kept by the run before.
-_MARK = "keep"
 
 
 def follow(run: Run) -> None:
     """Have a changed configuration take effect on what is kept, or about to go."""
     keep = run.config.delete.keep
     with run.catalog.read() as connection:
-        if (projects.get_mark(connection, _MARK) is not None) == keep:
+        if marks.is_set(connection, KEEP) == keep:
             return
     with run.catalog.write() as connection:
         if keep:
             withdrawals.keep_back(connection)
+            marks.write(connection, KEEP, "")
         else:
             withdrawals.look_at_kept(connection)
-        projects.set_mark(connection, _MARK, "" if keep else None)
+            marks.clear(connection, KEEP)
 
 
 def unwanted(
     run: Run,
     project: str,
     offered: Sequence[File],
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
     about: Mapping[str, Metadata],
 ) -> set[str]:
     """Return files that are here and not `offered`, and that the selection leaves out.
@@ -61,7 +59,7 @@ def unwanted(
     if not run.config.delete.keep:
         return set()
     names = {file.filename for file in offered}
-    kept = [old.as_file() for name, old in held.items() if name not in names and _is_here(old)]
+    kept = [as_file(old) for name, old in held.items() if name not in names and _is_here(old)]
     if not kept:
         return set()
     choice = run.selection.choose(ProjectName(project), [*offered, *kept], run.now, about)
@@ -69,11 +67,11 @@ def unwanted(
     return {file.filename for file, is_in in chosen if not is_in}
 
 
-def _is_here(old: HeldFile) -> bool:
+def _is_here(old: FileRecord) -> bool:
     return State(old.state) in PROVEN
 
 
-def deleted(run: Run, connection: Connection, rows: Iterable[Row[Any]]) -> None:
+def deleted(run: Run, connection: Connection, rows: Iterable[ProjectRecord]) -> None:
     """Deal with mirrored projects that no upstream has a page of any more."""
     rows = list(rows)
     keep = run.config.delete.keep
@@ -86,12 +84,12 @@ def deleted(run: Run, connection: Connection, rows: Iterable[Row[Any]]) -> None:
     _still_kept(run, connection, known)
 
 
-def _still_kept(run: Run, connection: Connection, rows: Collection[Row[Any]]) -> None:
+def _still_kept(run: Run, connection: Connection, rows: Collection[ProjectRecord]) -> None:
     """Note that projects are where they were; of their files, what the selection says now."""
     out: list[int] = []
-    held: dict[int, dict[str, HeldFile]] = {row.id: {} for row in rows}
+    held: dict[int, dict[str, FileRecord]] = {row.id: {} for row in rows}
     for file in files.of_projects(connection, list(held)) if held else ():
-        held[file.project_id][file.filename] = HeldFile.of(file)
+        held[file.project_id][file.filename] = file
     for row in rows:
         left_out = unwanted(run, row.name, (), held[row.id], {})
         out += [held[row.id][name].id for name in left_out]

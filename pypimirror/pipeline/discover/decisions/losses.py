@@ -18,10 +18,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import OPEN, PROVEN, Cause, State
 from pypimirror.domain.filenames import version_text
 from pypimirror.domain.model import File, ProjectName, ProjectPage
-from pypimirror.pipeline.discover.decisions.held import HeldFile, as_before
+from pypimirror.pipeline.discover.decisions.held import as_before
 from pypimirror.pipeline.run import Run
 from pypimirror.select.metadata import Metadata
 
@@ -32,7 +33,7 @@ _THERE = PROVEN | {State.LINKED}
 def of_page(
     run: Run,
     page: ProjectPage,
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
     selected: Sequence[bool],
     about: Mapping[str, Metadata],
 ) -> dict[str, Cause]:

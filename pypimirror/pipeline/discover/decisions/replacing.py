@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection
-
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import totals
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Claim, ProjectPage
 from pypimirror.pipeline.discover.decisions.decide import ConflictError, Terms, pool
-from pypimirror.pipeline.discover.decisions.held import HeldFile, contradiction
+from pypimirror.pipeline.discover.decisions.held import contradiction
 from pypimirror.pipeline.run import Run
 
 
 def number(
     page: ProjectPage,
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
     pooled: Mapping[str, Sequence[Claim]],
     terms: Terms,
 ) -> int:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pypimirror.catalog.records import FileRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import ProjectName, ProjectPage, Reason
 from pypimirror.pipeline.discover.decisions.decide import Link
-from pypimirror.pipeline.discover.decisions.held import HeldFile
 from pypimirror.pipeline.run import Run, places
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def links(
     place: str,
     page: ProjectPage,
     selected: Sequence[bool],
-    held: Mapping[str, HeldFile],
+    held: Mapping[str, FileRecord],
 ) -> Mapping[str, Link]:
     """Return the ways to those files that our page leads to at the upstream, or is to lead to.
 
@@ -90,5 +90,5 @@ def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
     return None
 
 
-def _is_linked(held: HeldFile | None) -> bool:
+def _is_linked(held: FileRecord | None) -> bool:
     return held is not None and bool(held.linked)

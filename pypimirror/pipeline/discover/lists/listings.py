@@ -16,13 +16,12 @@ A list is a claim as any other. The rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 from urllib.parse import quote, urljoin
 
 import msgspec
 from packaging.utils import canonicalize_name
-from sqlalchemy import Row
 
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, Reason, Stage
 from pypimirror.download.protocol import ListResult, PageResult
@@ -79,13 +78,13 @@ def candidates(
     return tuple(dict.fromkeys(place.removeprefix(upstream.url) for place in found))
 
 
-def of_row(run: Run, upstream: UpstreamSection, row: Row[Any]) -> tuple[str, ...]:
+def of_row(run: Run, upstream: UpstreamSection, row: ProjectRecord) -> tuple[str, ...]:
     """Return where a project's page may be at an upstream."""
     kept = row.page_at if row.upstream == upstream.name else None
     return candidates(upstream, row.name, kept, run.listings.places[upstream.name].get(row.name))
 
 
-def found_at(upstream: UpstreamSection, row: Row[Any], result: PageResult) -> str | None:
+def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) -> str | None:
     """Return what to remember of where a page was found; None: where one looks."""
     if not result.at:
         return row.page_at if row.upstream == upstream.name else None
@@ -93,7 +92,7 @@ def found_at(upstream: UpstreamSection, row: Row[Any], result: PageResult) -> st
     return None if at == f"{row.name}/" else at
 
 
-def note_nowhere(run: Run, rows: Iterable[Row[Any]]) -> None:
+def note_nowhere(run: Run, rows: Iterable[ProjectRecord]) -> None:
     """Note projects that lists have and no upstream has a page of."""
     for row in rows:
         if row.name in run.listed and row.upstream is not None:

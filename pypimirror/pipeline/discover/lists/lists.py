@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 from packaging.utils import canonicalize_name
-from sqlalchemy import Connection
 
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import HAS_LIST, RECHECK, SELECTION, Mark
 from pypimirror.catalog.queries import marks, projects
-from pypimirror.catalog.rows import AnyRow
+from pypimirror.catalog.records import KnownProject
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, ProjectName, Reason
@@ -24,8 +25,6 @@ from pypimirror.download.protocol import ListResult
 from pypimirror.pipeline.discover.lists import asking, listings, trust
 from pypimirror.pipeline.run import Run
 from pypimirror.select.entries import Entry
-
-_SELECTION_MARK = "selection"
 
 #: What keeps this machine from reading a list, whatever the upstream answers.
 _OWN_FAULTS = frozenset({Reason.DISK, Reason.FOREIGN, Reason.WORKER})
@@ -39,18 +38,19 @@ _SHARES = 50
 def drop_deselected(run: Run) -> None:
     """Mark as gone what a changed selection leaves out, and look again at what it lets in."""
     with run.catalog.read() as connection:
-        if projects.get_mark(connection, _SELECTION_MARK) == run.selection.digest:
+        if marks.read(connection, SELECTION) == run.selection.digest:
             return
         dropped = [
-            number
-            for number, name, gone in projects.names(connection)
-            if gone != Cause.SELECTION and not run.selection.project(name)
+            row.id
+            for row in projects.names(connection)
+            if row.removal_cause != Cause.SELECTION
+            and not run.selection.project(ProjectName(row.name))
         ]
     with run.catalog.write() as connection:
         projects.deselect(connection, dropped)
         # What it lets in is in lists that were read before: they must be read again.
         projects.forget_lists(connection)
-        projects.set_mark(connection, _SELECTION_MARK, run.selection.digest)
+        marks.write(connection, SELECTION, run.selection.digest)
 
 
 def mark_for_recheck(run: Run) -> None:
@@ -62,17 +62,17 @@ def mark_for_recheck(run: Run) -> None:
         interval = upstream.recheck.total_seconds()
         if not interval:
             continue
-        name = _recheck_mark(upstream)
+        mark = RECHECK.of(upstream.name)
         with run.catalog.read() as connection:
             # Time counts from the first run on, which asks for all anyhow.
-            passed = run.now - _time(connection, name, inf)
+            passed = run.now - _time(connection, mark, inf)
             share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
         if 0 <= passed < interval / _SHARES:
             continue
         if share or passed < 0:  # as it also is where the clock was set back
             with run.catalog.write() as connection:
                 projects.check_again(connection, upstream.name, share)
-                projects.set_mark(connection, name, str(run.now))
+                marks.write(connection, mark, run.now)
 
 
 def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
@@ -85,17 +85,13 @@ def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
         if known is not None and known.read_at is not None:
             yield trust.ends_at(known.read_at, trust.LIST_TRUST, upstream.name)
         if interval := upstream.recheck.total_seconds():
-            began = _time(connection, _recheck_mark(upstream), -inf)
+            began = _time(connection, RECHECK.of(upstream.name), -inf)
             yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
 
 
-def _time(connection: Connection, mark: str, otherwise: float) -> float:
-    known = marks.read(connection, mark, marks.time)
+def _time(connection: Connection, mark: Mark[float], otherwise: float) -> float:
+    known = marks.read(connection, mark)
     return otherwise if known is None else known
-
-
-def _recheck_mark(upstream: UpstreamSection) -> str:
-    return f"recheck {upstream.name}"
 
 
 @dataclass(frozen=True)
@@ -188,7 +184,7 @@ def compare(run: Run) -> None:
         # With the last of the marks, not before: a list that counts as read is not read again.
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
-            projects.set_mark_once(connection, _listed_mark(name), "")
+            marks.write_once(connection, HAS_LIST.of(name), "")
     run.count(projects_seen=shown.seen)
 
 
@@ -247,7 +243,7 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
     configured = {one.upstream.name for one in asked}
     with run.catalog.read() as connection:
         for row in projects.known(connection):
-            name = ProjectName(row[0])
+            name = ProjectName(row.name)
             if _is_owned(run, asked, found, name, row):
                 found.see(name)
                 if row.upstream in run.listings.without:
@@ -261,7 +257,7 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
     return found
 
 
-def _is_known_to_be_gone(run: Run, row: AnyRow) -> bool:
+def _is_known_to_be_gone(run: Run, row: KnownProject) -> bool:
     """Whether a project that no list has was asked for already."""
     if row.kept is not None:  # it is here all the same, and another selection may not want it
         return bool(row.selection == run.selection.digest)
@@ -269,23 +265,22 @@ def _is_known_to_be_gone(run: Run, row: AnyRow) -> bool:
 
 
 def _is_owned(
-    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: AnyRow
+    run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: KnownProject
 ) -> bool:
     """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
-    _, serial, upstream, selection, gone, kept = row
     owned = False
     for one in asked:
         if one.serials is None:
-            same = upstream == one.upstream.name and gone is None
+            same = row.upstream == one.upstream.name and row.removal_cause is None
             owned = owned or (same and (one.is_unchanged or one.has_none))
             continue
         stated = one.serials.pop(name, _ABSENT)
         if stated is _ABSENT or owned:
             continue
-        same = upstream == one.upstream.name
-        if same and gone is None and selection == run.selection.digest:
+        same = row.upstream == one.upstream.name
+        if same and row.removal_cause is None and row.selection == run.selection.digest:
             owned = True  # as it was when its page was read
-            is_changed = stated is None or stated != serial or kept is not None
+            is_changed = stated is None or stated != row.serial or row.kept is not None
         else:
             owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
         run.listings.sizes[one.upstream.name] += owned
@@ -316,13 +311,9 @@ def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
         run.listings.without.add(upstream.name)
     elif answer.status in listings.NO_LIST:
         with run.catalog.read() as connection:
-            if projects.get_mark(connection, _listed_mark(upstream.name)) is None:
+            if not marks.is_set(connection, HAS_LIST.of(upstream.name)):
                 run.listings.without.add(upstream.name)
     return upstream.name in run.listings.without
-
-
-def _listed_mark(upstream: str) -> str:
-    return f"has a list: {upstream}"
 
 
 def _go_on_without(

@@ -9,12 +9,10 @@ index is said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 from urllib.parse import urljoin
 
-from sqlalchemy import Row
-
 from pypimirror.catalog.queries import projects
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import (
     Problem,
@@ -28,7 +26,7 @@ from pypimirror.domain.model import (
 )
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.pipeline.discover.decisions import keep
-from pypimirror.pipeline.discover.decisions.held import HeldFile
+from pypimirror.pipeline.discover.decisions.held import as_file
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
@@ -45,8 +43,8 @@ def is_named(run: Run, name: str) -> bool:
 
 
 def elsewhere(
-    run: Run, absent: Iterable[Row[Any]], asked_again: set[int]
-) -> list[tuple[Row[Any], int]]:
+    run: Run, absent: Iterable[ProjectRecord], asked_again: set[int]
+) -> list[tuple[ProjectRecord, int]]:
     """Return the named ones of these projects that a list has somewhere else, and whose list.
 
     Each is returned once: `asked_again` holds the ids of those that were.
@@ -69,7 +67,7 @@ def listed_at(run: Run, upstream: UpstreamSection, project: str) -> str | None:
     return run.listings.places[upstream.name].get(project)
 
 
-def settle(run: Run, absent: Sequence[Row[Any]]) -> None:
+def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
     """Deal with projects that no upstream has.
 
     One that was mirrored is gone upstream. One that was not is a wrong name, or a list that is
@@ -84,7 +82,7 @@ def settle(run: Run, absent: Sequence[Row[Any]]) -> None:
     run.failed(Stage.DISCOVER, problems(run, absent))
 
 
-def problems(run: Run, absent: Sequence[Row[Any]]) -> Iterator[Problem]:
+def problems(run: Run, absent: Sequence[ProjectRecord]) -> Iterator[Problem]:
     """Yield what there is to say of projects that no upstream has."""
     for row in absent:
         if is_named(run, row.name) and not (row.kept is not None and run.config.delete.keep):
@@ -92,7 +90,7 @@ def problems(run: Run, absent: Sequence[Row[Any]]) -> Iterator[Problem]:
 
 
 def unmet(
-    run: Run, upstream: UpstreamSection, page: ProjectPage, held: Mapping[str, HeldFile]
+    run: Run, upstream: UpstreamSection, page: ProjectPage, held: Mapping[str, FileRecord]
 ) -> Iterator[Problem]:
     """Yield what there is to say of releases that somebody named, and of which a page has none.
 
@@ -105,7 +103,7 @@ def unmet(
             f"{page.project}: its page at {upstream.name} has no files; no other upstream is asked"
         )
         run.reporter.note("warning", told)
-    kept = [old.as_file() for old in held.values() if old.kept is not None]
+    kept = [as_file(old) for old in held.values() if old.kept is not None]
     for text in run.selection.unmet(ProjectName(page.project), [*page.files, *kept]):
         said = (
             f"{page.project}: no file on its page at {upstream.name} is of {text}; check the "
@@ -114,7 +112,7 @@ def unmet(
         yield Problem(Reason.MISSING, said, page.project)
 
 
-def _message(run: Run, row: Row[Any]) -> str:
+def _message(run: Run, row: ProjectRecord) -> str:
     owners = [run.config.upstream[n] for n in run.selection.owners(ProjectName(row.name))]
     tried = ", ".join(upstream.url for upstream in owners)
     hints = [hint for upstream in owners if (hint := run.listings.hints.get(upstream.name))]

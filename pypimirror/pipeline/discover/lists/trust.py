@@ -26,15 +26,14 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Row
-
 from pypimirror import __version__
-from pypimirror.catalog.queries import doubts, marks, projects
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import SERIALS, TERMS_OF_REFUSALS
+from pypimirror.catalog.queries import doubts, marks
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain.model import ProjectName
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from pypimirror.config.settings import Config
     from pypimirror.pipeline.run import Run
 
@@ -48,9 +47,6 @@ _RARELY = 20
 FEW = 1000
 #: Changes that are remembered of an upstream; beyond, the older half counts half.
 _MEMORY = 1000
-
-#: Its value identifies what of the configuration decides on files that are refused.
-_TERMS_MARK = "terms of refusals"
 
 
 def is_over(read_at: float | None, now: float, trust: float, key: str) -> bool:
@@ -94,26 +90,17 @@ def note(connection: Connection, upstream: str, moved: int, still: int) -> None:
     moved, still = before[0] + moved, before[1] + still
     if moved + still > _MEMORY:
         moved, still = moved // 2, (still + 1) // 2
-    projects.set_mark(connection, _mark(upstream), f"{moved} {still}")
+    marks.write(connection, SERIALS.of(upstream), (moved, still))
 
 
 def _movements(connection: Connection, upstream: str) -> tuple[int, int]:
-    return marks.read(connection, _mark(upstream), _two) or (0, 0)
-
-
-def _two(text: str) -> tuple[int, int]:
-    moved, still = marks.counts(text)
-    return moved, still
-
-
-def _mark(upstream: str) -> str:
-    return f"serials {upstream}"
+    return marks.read(connection, SERIALS.of(upstream)) or (0, 0)
 
 
 # Pages
 
 
-def is_contradicted(row: Row[Any], listed: int | None) -> bool:
+def is_contradicted(row: ProjectRecord, listed: int | None) -> bool:
     """Whether a list has another serial of a project than the page that was read last."""
     return listed is not None and listed != row.serial
 
@@ -126,9 +113,9 @@ def look_again(run: Run) -> None:
     """
     terms = _terms(run.config)
     with run.catalog.write() as connection:
-        if projects.get_mark(connection, _TERMS_MARK) != terms:
+        if marks.read(connection, TERMS_OF_REFUSALS) != terms:
             doubts.decide_again(connection)
-            projects.set_mark(connection, _TERMS_MARK, terms)
+            marks.write(connection, TERMS_OF_REFUSALS, terms)
         elif run.names is None:
             doubts.look_at_refused(connection, run.now - REFUSED_TRUST, run.now)
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
 from pypimirror.pipeline.discover.decisions.decide import Decision, Terms, columns, decide
-from pypimirror.pipeline.discover.decisions.held import HeldFile, believed
+from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.verify.proof import Proof, strongest
 
 A, B = "a" * 64, "b" * 64
@@ -27,27 +28,27 @@ def offered(name: str = "six-1.zip", **changes: Any) -> File:
 PINNED = PROVEN | {State.WITHDRAWN}
 
 
-def held(state: State, file: File | None = None, **changes: Any) -> HeldFile:
+def held(state: State, file: File | None = None, **changes: Any) -> FileRecord:
     """The row that `file` has left in a state."""
     file = file or offered()
     source = TERMS.owner if file.digests else None
     row: dict[str, Any] = {
         "id": 1,
-        "removal_cause": None,
-        "kept": None,
-        "withdrawn_at": None,
         "proof": Proof.DIGEST if state in PINNED else None,
         "proof_algorithm": strongest(file.digests) if state in PINNED else None,
-        "other_urls": None,
-        "metadata_sha256": None,
         **columns(file, file.digests, source, None),
     }
-    return HeldFile(filename=file.filename, state=state, **(row | changes))
+    return recorded(filename=file.filename, state=state, **(row | changes))
+
+
+def recorded(**values: Any) -> FileRecord:
+    """A file as the catalog has it, null where nothing is said."""
+    return FileRecord(**(dict.fromkeys(FileRecord.__struct_fields__) | values))
 
 
 def run(
     *files: File,
-    have: HeldFile | None = None,
+    have: FileRecord | None = None,
     selected: bool = True,
     others: tuple[Claim, ...] = (),
     terms: Terms = TERMS,
@@ -185,7 +186,7 @@ def test_rule_3_the_owner_vouches_where_its_claim_is_as_strong() -> None:
 
 @pytest.mark.parametrize("have", [None, held(State.WANTED), held(State.PUBLISHED)])
 def test_rule_3_sources_that_contradict_each_other_are_refused_and_both_named(
-    have: HeldFile | None,
+    have: FileRecord | None,
 ) -> None:
     decision = run(offered(), others=(Claim("other", {"sha256": B}),), have=have)
     (problem,) = decision.refused
@@ -269,7 +270,7 @@ files = st.builds(
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[ProjectPage, dict[str, HeldFile], list[bool]]:
+def situations(draw: st.DrawFn) -> tuple[ProjectPage, dict[str, FileRecord], list[bool]]:
     on_page = draw(st.lists(st.sampled_from(NAMES), unique=True))
     page = ProjectPage(
         "six",
@@ -307,7 +308,7 @@ def ids_of(decision: Decision) -> set[int]:
 
 @given(situations())
 def test_a_file_that_is_offered_and_selected_is_never_withdrawn(
-    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+    situation: tuple[ProjectPage, dict[str, FileRecord], list[bool]],
 ) -> None:
     page, have, selected = situation
     wanted = {f.filename for f, flag in zip(page.files, selected, strict=True) if flag}
@@ -324,7 +325,7 @@ def test_a_file_that_is_offered_and_selected_is_never_withdrawn(
 
 @given(situations())
 def test_a_digest_that_was_proven_is_never_replaced(
-    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+    situation: tuple[ProjectPage, dict[str, FileRecord], list[bool]],
 ) -> None:
     page, have, selected = situation
     decision = decide(page, have, selected, {}, {}, TERMS)
@@ -342,7 +343,7 @@ def test_a_digest_that_was_proven_is_never_replaced(
 
 @given(situations())
 def test_deciding_twice_decides_nothing_new(
-    situation: tuple[ProjectPage, dict[str, HeldFile], list[bool]],
+    situation: tuple[ProjectPage, dict[str, FileRecord], list[bool]],
 ) -> None:
     page, have, selected = situation
     first = decide(page, have, selected, {}, {}, TERMS)
@@ -365,17 +366,7 @@ def test_deciding_twice_decides_nothing_new(
     for number in first.back:
         put(number, removal_cause=None)
     for number, row in enumerate(first.new, start=100):
-        after[row["filename"]] = HeldFile(
-            id=number,
-            state=State.WANTED,
-            removal_cause=None,
-            kept=None,
-            withdrawn_at=None,
-            proof=None,
-            proof_algorithm=None,
-            metadata_sha256=None,
-            **row,
-        )
+        after[row["filename"]] = recorded(id=number, state=State.WANTED, **row)
     second = decide(page, after, selected, {}, {}, TERMS)
     assert second.new == second.back == []
     if not first.moved:  # a file that is wanted again takes the newest claims
@@ -435,6 +426,6 @@ def test_a_size_that_a_digest_belies_is_told_and_decides_nothing() -> None:
     "have",
     [held(State.WANTED), held(State.PUBLISHED, size=None), held(State.PUBLISHED, sha256=None)],
 )
-def test_a_size_is_believed_where_nothing_proven_belies_it(have: HeldFile) -> None:
+def test_a_size_is_believed_where_nothing_proven_belies_it(have: FileRecord) -> None:
     found = ProjectPage("six", "six", files=(offered(size=4),))
     assert believed(found, {have.filename: have}) == (found, [])

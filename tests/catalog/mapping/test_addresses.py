@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text
 
-from pypimirror.catalog.addresses import shortened
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.mapping.addresses import shortened
 from pypimirror.catalog.queries import files
 from pypimirror.upstream.checks import RefusedError, resolve
 from tests.catalog.test_queries import add_file, add_project

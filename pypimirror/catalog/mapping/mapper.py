@@ -1,0 +1,106 @@
+"""From records to tables and back: how a class of `pypimirror.catalog.records` is a table.
+
+A table is derived from its record, and a query reads a record by the names of its fields, so that
+no place lists the columns of a table a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    select,
+)
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
+
+from pypimirror.catalog.mapping.flags import Flag
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A row as the rest of the program sees it. Its fields are columns."""
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Stored(NamedTuple):
+    """What a column is, so far as the type of its field does not say it."""
+
+    type: TypeEngine[Any] | None = None  #: None: as its type is stored otherwise
+    primary_key: bool = False
+    unique: bool = False
+    indexed: bool = False
+    references: str = ""  #: the column of another table that has such a value
+
+
+#: How values of each type are stored.
+_TYPES: dict[type, TypeEngine[Any]] = {
+    str: Text(),
+    int: BigInteger(),
+    float: Float(),
+    bytes: LargeBinary(),
+    bool: Flag(),
+}
+
+
+def table(name: str, metadata: MetaData, record: type[Record], *more: SchemaItem) -> Table:
+    """Return the table that a record is a row of; `more` is what no single column says."""
+    hints = get_type_hints(record, include_extras=True)
+    columns = (_column(field, hints[field]) for field in record.__struct_fields__)
+    return Table(name, metadata, *columns, *more)
+
+
+def _column(name: str, hint: Any) -> Column[Any]:
+    nullable = False
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (kind for kind in get_args(hint) if kind is not NoneType)
+        nullable = True
+    stored = Stored()
+    if get_origin(hint) is Annotated:
+        hint, stored = get_args(hint)
+    return Column(
+        name,
+        stored.type or _TYPES[hint],
+        *([ForeignKey(stored.references)] if stored.references else []),
+        primary_key=stored.primary_key,
+        nullable=nullable,
+        unique=stored.unique or None,
+        index=stored.indexed or None,
+    )
+
+
+def select_record(record: type[Record], source: Table, **others: ColumnElement[Any]) -> Select[Any]:
+    """Return a query for the columns of a record: those of a table, and `others` by their names."""
+    fields = record.__struct_fields__
+    return select(
+        *(others[name].label(name) if name in others else source.c[name] for name in fields)
+    )
+
+
+def read(connection: Connection, query: Select[Any], record: type[R]) -> Iterator[R]:
+    """Stream the records that a query of `select_record`, for this class, finds."""
+    make: Callable[..., R] = record
+    for row in connection.execute(query):
+        yield make(*row)
+
+
+def first(connection: Connection, query: Select[Any], record: type[R]) -> R | None:
+    """Return the first record that a query of `select_record` finds, or None."""
+    make: Callable[..., R] = record
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else make(*row)
