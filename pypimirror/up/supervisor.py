@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
 from typing import IO
 
 from pypimirror.config.settings import ConfigError
@@ -34,8 +33,8 @@ ASK_EVERY = 0.25
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
 #: Seconds for the output of a part that has ended.
 LAST_WORDS = 0.5
-#: Bytes that are read at once; longer lines are cut.
-_CHUNK = 1 << 16
+#: Bytes; longer lines are cut.
+_LONGEST_LINE = 1 << 16
 
 log = logging.getLogger("pypimirror.up")
 
@@ -56,32 +55,29 @@ class Supervisor:
 
     async def keep(self) -> None:
         """Run the part again and again, until it is retired; raises `GaveUpError`."""
-        failures = 0
-        while True:
-            lived, code = await self._live()
-            if self._retired:
-                return
-            failures = 1 if lived >= STEADY else failures + 1
-            if failures >= TRIES:
-                raise GaveUpError(self._obituary(code, f"{failures} times in a row"))
-            delay = min(BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF)
-            log.warning("%s; starting it again in %g s", self._how(code), delay)
-            await asyncio.sleep(delay)
+        await self._run(lasting=True)
 
     async def complete(self) -> None:
         """Run the part until it has ended with success; raises `GaveUpError`.
 
         Raises `ConfigError` where it ends with 2: another try would end the same.
         """
-        for attempt in range(1, TRIES + 1):
-            _, code = await self._live()
-            if code == 0 or self._retired:
+        await self._run(lasting=False)
+
+    async def _run(self, *, lasting: bool) -> None:
+        failures = 0
+        while True:
+            lived, code = await self._live()
+            if self._retired or (code == 0 and not lasting):
                 return
-            if code == 2:
+            if code == 2 and not lasting:
                 raise ConfigError(self._obituary(code, ""))
-            if attempt == TRIES:
-                raise GaveUpError(self._obituary(code, f"{attempt} times in a row"))
-            await asyncio.sleep(min(BACKOFF * 2 ** (attempt - 1), LONGEST_BACKOFF))
+            failures = 1 if lived >= STEADY else failures + 1
+            if failures >= TRIES:
+                raise GaveUpError(self._obituary(code, f"{failures} times in a row"))
+            delay = min(BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF)
+            log.warning("%s; starting it again in %g s", self._how(code), delay)
+            await asyncio.sleep(delay)
 
     def retire(self) -> None:
         """Start the part no more."""
@@ -111,15 +107,19 @@ class Supervisor:
         process = self._start()
         assert process.stdout is not None
         since: list[float] = []
-        with _Lines(process.stdout, self._hear) as lines:
-            waiting = asyncio.create_task(self._wait_until_ready(is_ready, since))
-            try:
-                code = await ended(process)
-                self.pid = None  # not where this is cancelled: `stop` must find it
-                self.ready.clear()
-                await lines.finish(LAST_WORDS)
-            finally:
-                waiting.cancel()
+        output, transport = await _reader(process.stdout)
+        hearing = asyncio.create_task(self._hear(output))
+        waiting = asyncio.create_task(self._wait_until_ready(is_ready, since))
+        try:
+            code = await ended(process)
+            self.pid = None  # not where this is cancelled: `stop` must find it
+            self.ready.clear()
+            # What the part has started may hold on to its output.
+            await asyncio.wait({hearing}, timeout=LAST_WORDS)
+        finally:
+            waiting.cancel()
+            hearing.cancel()
+            transport.close()
         return (asyncio.get_running_loop().time() - since[0] if since else 0.0), code
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -151,10 +151,12 @@ class Supervisor:
         log.info("%s is ready", self.part.name)
         self.ready.set()
 
-    def _hear(self, line: bytes) -> None:
-        if text := line.decode("utf-8", "replace").rstrip():
-            self._said.append(text)
-            log.debug("[%s] %s", self.part.name, text)
+    async def _hear(self, output: asyncio.StreamReader) -> None:
+        """Keep the last lines of what the part says, until it says no more."""
+        while line := await _line(output):
+            if text := line.decode("utf-8", "replace").rstrip():
+                self._said.append(text)
+                log.debug("[%s] %s", self.part.name, text)
 
     def _how(self, code: int) -> str:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
@@ -165,40 +167,19 @@ class Supervisor:
         return "\n  ".join([f"{how}. It said:", *self._said]) if self._said else how
 
 
-class _Lines:
-    """Reads a pipe, line by line, as the event loop finds something in it."""
+async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """Return what reads a pipe, and what closes it."""
+    reader = asyncio.StreamReader(_LONGEST_LINE)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    return reader, transport
 
-    def __init__(self, pipe: IO[bytes], hear: Callable[[bytes], None]) -> None:
-        self._pipe = pipe
-        self._hear = hear
-        self._rest = b""
-        self._ended = asyncio.Event()
 
-    def __enter__(self) -> _Lines:
-        os.set_blocking(self._pipe.fileno(), False)
-        asyncio.get_running_loop().add_reader(self._pipe, self._read)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._pipe)
-        self._pipe.close()
-        self._hear(self._rest)
-
-    async def finish(self, seconds: float) -> None:
-        """Wait for the end of the pipe; what the part has started may hold on to it."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), seconds)
-
-    def _read(self) -> None:
-        chunk = self._pipe.read(_CHUNK)
-        if chunk is None:
-            return
-        if not chunk:
-            asyncio.get_running_loop().remove_reader(self._pipe)
-            self._ended.set()
-            return
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > _CHUNK:
-            lines, self._rest = [*lines, self._rest], b""
-        for line in lines:
-            self._hear(line)
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next line, or the beginning of one that is too long; nothing at the end."""
+    try:
+        return await reader.readuntil()
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError:
+        return await reader.read(_LONGEST_LINE)

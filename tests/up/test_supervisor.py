@@ -92,6 +92,36 @@ def test_a_part_that_never_becomes_ready_is_killed_and_given_up(
     run(work())
 
 
+def test_long_lines_are_cut_and_the_last_one_needs_no_end(tmp_path: Path) -> None:
+    code = "print('x' * 200_000); print('then'); print('last', end='', flush=True); sys.exit(2)"
+
+    async def work() -> None:
+        with pytest.raises(ConfigError) as said:
+            await Supervisor(part(tmp_path, f"import sys; {code}")).complete()
+        *cut, then, last = str(said.value).split("\n  ")[1:]
+        assert "".join(cut) == "x" * 200_000
+        assert len(cut) > 1
+        assert (then, last) == ("then", "last")
+
+    run(work())
+
+
+def test_whoever_holds_on_to_the_output_of_a_part_holds_up_no_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "LAST_WORDS", 0.05)
+    code = "import signal; signal.pause()"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {code!r}])"
+
+    async def work() -> None:
+        with pytest.raises(ConfigError) as said:
+            text = f"{parent}; print(p.pid, flush=True); sys.exit(2)"
+            await Supervisor(part(tmp_path, text)).complete()
+        os.kill(int(str(said.value).split()[-1]), signal.SIGKILL)
+
+    run(work())
+
+
 def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
     real = part(tmp_path, "")
     absent = Part("absent", ("/nowhere/program",), dict(os.environ), tmp_path, real.watch)
