@@ -13,6 +13,7 @@ Keys that this program does not know are kept in `extra` and passed on.
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NewType
 
 import msgspec
@@ -118,16 +119,41 @@ class Problem(msgspec.Struct, frozen=True):
     attempts: int = 1
 
 
-class File(msgspec.Struct, frozen=True, omit_defaults=True):
+class FileDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, rename="kebab"):
+    """What a page says of a file and our page says again, word for word.
+
+    A field here is all that the domain needs of it. From `DETAILS` follow: its key in JSON, that a
+    page is read for it, that it is a column of the catalog, held against what was said before, and
+    that it is written on our JSON page. The column is `catalog.records.FileRecord`'s, of the same
+    name, with a migration. What is read otherwise than as text says `upstream.json`.
+    """
+
+    upload_time: str | None = None  #: as `moments.in_utc` has it
+    requires_python: str | None = None
+    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
+
+
+#: Their names, with their keys on JSON pages.
+DETAILS: dict[str, str] = dict(
+    zip(FileDetails.__struct_fields__, FileDetails.__struct_encode_fields__, strict=True)
+)
+
+
+_get_details = attrgetter(*DETAILS)
+
+
+def details_of(source: object) -> dict[str, Any]:
+    """Return the details of a file that an object has as attributes, by their names."""
+    return dict(zip(DETAILS, _get_details(source), strict=True))
+
+
+class File(FileDetails, frozen=True, omit_defaults=True):
     """One file as an upstream offers it."""
 
     filename: str
     url: str
     digests: dict[str, str] = {}  #: algorithm to lower-case hex; only those in `ALGORITHMS`
     size: int | None = None  #: bytes
-    upload_time: str | None = None  #: as `moments.in_utc` has it
-    requires_python: str | None = None
-    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
     core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any
     provenance: str | None = None
     extra: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.domain.model import ProjectStatus
+from pypimirror.domain.model import FileDetails, ProjectStatus
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     provenance: str | None = None  #: the same, of its attestations
 
 
-class PageFile(msgspec.Struct, frozen=True):
+class PageFile(FileDetails, frozen=True):
     """One file, as its project's page shows it: verified here, or elsewhere."""
 
     filename: str
@@ -29,13 +29,10 @@ class PageFile(msgspec.Struct, frozen=True):
     #: All proven on this mirror, or of a file elsewhere as claimed; "sha256" is always there.
     digests: dict[str, str]
     size: int | None  #: bytes; None where a file is elsewhere and nobody says
-    upload_time: str | None = None
-    requires_python: str | None = None
-    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
     core_metadata: str | None = None  #: sha256 of the .metadata file: held and verified, or claimed
     provenance: bool = False  #: whether its attestations are held beside it, or are elsewhere
     elsewhere: Elsewhere | None = None  #: None where its bytes are here
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -48,7 +45,7 @@ class Page(msgspec.Struct, frozen=True):
     status_reason: str | None
     versions: tuple[str, ...] | None
     files: tuple[PageFile, ...]  #: sorted by file name
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RootEntry(msgspec.Struct, frozen=True, gc=False):

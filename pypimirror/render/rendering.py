@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -34,22 +35,21 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypimirror.domain import bounded
-from pypimirror.domain.model import ALGORITHMS, NEWEST_API, ProjectStatus
+from pypimirror.domain.model import ALGORITHMS, DETAILS, NEWEST_API, ProjectStatus
 from pypimirror.render.pages import Page, PageFile, RootEntry
 
 #: Digests that a page may name: those that `hashlib.new` knows everywhere.
 _HASHES = frozenset(ALGORITHMS) & hashlib.algorithms_guaranteed
 
+_DETAIL_KEYS, _details = tuple(DETAILS.values()), attrgetter(*DETAILS)
 _PAGE_KEYS = frozenset({"meta", "name", "project-status", "versions", "files"})
 _FILE_KEYS = frozenset(
     {
+        *DETAILS.values(),
         "filename",
         "url",
         "hashes",
-        "requires-python",
         "size",
-        "upload-time",
-        "yanked",
         "core-metadata",
         "dist-info-metadata",
         "data-dist-info-metadata",
@@ -123,11 +123,10 @@ def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
     if file.size is not None:
         entry["size"] = file.size
+    for key, value in zip(_DETAIL_KEYS, _details(file), strict=True):
+        if value is not None:
+            entry[key] = value
     entry["yanked"] = (file.yanked or True) if file.yanked is not None else False
-    if file.upload_time is not None:
-        entry["upload-time"] = file.upload_time
-    if file.requires_python is not None:
-        entry["requires-python"] = file.requires_python
     if file.core_metadata is not None:
         entry["core-metadata"] = {"sha256": file.core_metadata}
     if file.provenance:

@@ -32,6 +32,7 @@ from pypimirror.domain.bounded import MAX_SPECIFIER
 from pypimirror.domain.filenames import fold, is_variant, printable
 from pypimirror.domain.model import (
     ALGORITHMS,
+    DETAILS,
     NEWEST_API,
     File,
     Problem,
@@ -61,13 +62,12 @@ _API_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
 _HEX = re.compile(r"[0-9a-f]*+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-
 # How Gitea writes the digest in a fragment, and others after the manner of URNs: "sha256-…".
 _DASHED = re.compile(r"(\w+)[-:]([0-9a-f]{32,128})", re.I | re.A)
 # What a fragment may say besides digests, for pip.
 _NO_DIGESTS = frozenset({"egg", "subdirectory"})
 #: What may contradict itself in two claims of one file, so that the first is believed.
-_FURTHER = ("upload_time", "requires_python", "core_metadata", "provenance")
+_FURTHER = (*(name for name in DETAILS if name != "yanked"), "core_metadata", "provenance")
 
 
 class RefusedError(Exception):

@@ -197,12 +197,10 @@ class _Page:
                     filename,
                     resolve(location, self._base),
                     fragment_digests(fragment, self.unused) if fragment else {},
-                    None,
-                    None,
-                    requires_python(attributes.get("data-requires-python")),
-                    attributes.get("data-yanked"),
-                    core_metadata(attributes, self.unused, filename),
-                    self._provenance(attributes),
+                    core_metadata=core_metadata(attributes, self.unused, filename),
+                    provenance=self._provenance(attributes),
+                    requires_python=requires_python(attributes.get("data-requires-python")),
+                    yanked=attributes.get("data-yanked"),
                 )
             )
             for name in attributes:

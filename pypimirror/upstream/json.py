@@ -61,7 +61,14 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded, moments
 from pypimirror.domain.filenames import check_filename, printable
-from pypimirror.domain.model import File, ProjectPage, ProjectStatus, Reason
+from pypimirror.domain.model import (
+    DETAILS,
+    File,
+    FileDetails,
+    ProjectPage,
+    ProjectStatus,
+    Reason,
+)
 from pypimirror.upstream.checks import (
     BAD_TIMES,
     OTHER_METADATA,
@@ -111,22 +118,24 @@ class _Page(msgspec.Struct, rename="kebab"):
     project_status: _Status | None = None
 
 
-class _File(msgspec.Struct, rename="kebab"):
+class _File(FileDetails, frozen=True, kw_only=True):
     filename: str
     url: str
     hashes: dict[str, str] | None = None
-    requires_python: str | None = None
     core_metadata: _Metadata = None
     dist_info_metadata: _Metadata = None
     data_dist_info_metadata: _Metadata = None
-    yanked: bool | str | None = None
+    yanked: bool | str | None = None  # type: ignore[assignment]  # true is a mark, too
     size: _Size | _Float | None = None
     upload_time: Any = None
     provenance: str | None = None
 
 
+_RULED = {"upload_time", "requires_python", "yanked"}
 # Signatures are known and not passed on: they are not mirrored.
 _FILE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_File)), "gpg-sig"}
+#: Details that are passed on as they are: the others have a rule here.
+_AS_THEY_ARE = [name for name in DETAILS if name not in _RULED]
 _PAGE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_Page)), "meta"}
 _META_KEYS, _STATUS_KEYS = {"api-version"}, {"status", "reason"}
 
@@ -318,12 +327,13 @@ class _Files:
             resolve(location, self._url),
             digests,
             None if stated.size is None else int(stated.size),
-            uploaded,
-            requires_python(stated.requires_python),
-            _yank(stated.yanked),
             self._core_metadata(stated),
             resolve(stated.provenance, self._url) if stated.provenance else None,
             self.unknown(item, _FILE_KEYS) if not item.keys() <= _FILE_KEYS else {},
+            upload_time=uploaded,
+            requires_python=requires_python(stated.requires_python),
+            yanked=_yank(stated.yanked),
+            **{name: getattr(stated, name) for name in _AS_THEY_ARE},
         )
 
     def _core_metadata(self, stated: _File) -> dict[str, str] | None:

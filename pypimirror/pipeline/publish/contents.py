@@ -18,7 +18,7 @@ from pypimirror.catalog.queries import entries, files, marks
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import version_text
-from pypimirror.domain.model import ProjectStatus
+from pypimirror.domain.model import ProjectStatus, details_of
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.run import Run
 from pypimirror.render import legacy, rendering
@@ -81,13 +81,11 @@ def _page_file(run: Run, project: str, file: FileRecord) -> PageFile:
         path=file_path(project, file.filename, file.location),
         digests=digests,
         size=file.size,
-        upload_time=file.upload_time,
-        requires_python=file.requires_python,
-        yanked=keep.mark(file.yanked, file.kept),
         core_metadata=metadata.hex() if metadata else None,
         provenance=_is_attested(file) and run.config.publish.provenance,
         elsewhere=Elsewhere(file.url, file.provenance) if file.linked else None,
         extra=_decode_object(file.extra) if file.extra else {},
+        **details_of(file) | {"yanked": keep.mark(file.yanked, file.kept)},
     )
 
 

@@ -46,7 +46,15 @@ import msgspec
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.filenames import printable
-from pypimirror.domain.model import Claim, File, Problem, ProjectPage, ProjectStatus, Reason
+from pypimirror.domain.model import (
+    Claim,
+    File,
+    Problem,
+    ProjectPage,
+    ProjectStatus,
+    Reason,
+    details_of,
+)
 from pypimirror.pipeline.backoff import MEANINGFUL
 from pypimirror.pipeline.discover.decisions import collisions
 from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, refusal
@@ -362,9 +370,7 @@ def columns(
         "digests": to_json(others),
         "proof_source": source,
         "metadata_claim": claim,
-        "upload_time": file.upload_time,
-        "requires_python": file.requires_python,
-        "yanked": file.yanked,
+        **details_of(file),
         "provenance": file.provenance,
         "extra": to_json(file.extra),
         "linked": None,

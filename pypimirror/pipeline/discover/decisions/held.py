@@ -13,7 +13,7 @@ import msgspec
 
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import Cause
-from pypimirror.domain.model import File, Problem, ProjectPage, Reason
+from pypimirror.domain.model import File, Problem, ProjectPage, Reason, details_of
 
 #: The digest that the catalog has a column of its own for.
 MAIN = "sha256"
@@ -26,9 +26,7 @@ def as_file(old: FileRecord) -> File:
         old.url,
         _digests_of(old),
         old.size,
-        old.upload_time,
-        old.requires_python,
-        old.yanked,
+        **details_of(old),
     )
 
 
@@ -94,10 +92,9 @@ def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
             file,
             digests=_digests_of(old),
             size=old.size,
-            upload_time=old.upload_time,
-            requires_python=old.requires_python,
             # That it is yanked goes onto its page while the guard keeps it there.
-            yanked=None if old.removal_cause == Cause.CLAIMS else old.yanked,
+            **details_of(old)
+            | {"yanked": None if old.removal_cause == Cause.CLAIMS else old.yanked},
         )
 
     return msgspec.structs.replace(page, files=tuple(map(told, page.files)))
