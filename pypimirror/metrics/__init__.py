@@ -1,1 +1,1 @@
-"""What Prometheus is told of a mirror."""
+"""Metrics of a mirror for Prometheus."""

@@ -1,7 +1,7 @@
-"""What Prometheus is told of a mirror: from the catalog, read only, and from the disk.
+"""Metrics for Prometheus, read from the catalog and from the disk. Nothing is changed.
 
-Names and meanings are in `docs/operations.md`. Every figure is one that was true at the moment of
-asking, or says since when it is: what would take long to count was counted by the last run.
+`docs/operations.md` explains the names. Each figure is true at the moment of the question. What
+takes long to count was counted by an earlier run, and another figure says when.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write_textfile(config: Config, path: Path) -> None:
         try:
             stream.write(content)
             stream.flush()
-            fresh.chmod(0o644)  # for a node exporter, which is another user
+            fresh.chmod(0o644)  # the node exporter runs as another user
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)
@@ -77,7 +77,7 @@ def collect(config: Config) -> CollectorRegistry:
 
 
 class _Figures:
-    """Gauges in the making; a collector of prometheus_client."""
+    """Collects gauges; a collector of prometheus_client."""
 
     def __init__(self) -> None:
         self._gauges: dict[str, GaugeMetricFamily] = {}
@@ -87,7 +87,7 @@ class _Figures:
         return self._gauges.values()
 
     def set(self, name: str, told: str, value: float | None, **labels: str) -> None:
-        """Set a metric, unless there is nothing to tell."""
+        """Set a metric, unless its value is None."""
         from prometheus_client.core import GaugeMetricFamily
 
         if value is None:

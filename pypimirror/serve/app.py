@@ -1,12 +1,12 @@
 """The WSGI app over a mirror root: the simple API's pages, and the files they link to.
 
-It needs nothing but the tree, so it can run on another machine than the sync, and beside one: each
-answer comes from one open file. Which file may be opened, and its ETag, is decided in `files`;
-which form of a page is sent, in `negotiation`; conditions and ranges are werkzeug's.
+The app needs only the tree. So it can run on another machine than the sync, or at the same time:
+each answer comes from one open file. `files` decides which file may be opened, and its ETag;
+`negotiation` decides which form of a page is sent; werkzeug handles conditions and ranges.
 
-Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`, and `/pypi/<project>/json` where the
-mirror has it; `/metrics` where the server was told to. Redirects are relative, so that the app
-works below any prefix of a proxy.
+Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`; `/pypi/<project>/json` if the mirror
+has it; `/metrics` if the server was told to. Redirects are relative, so the app works below any
+prefix of a proxy.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PAGE_NAMES = frozenset(PAGE_FILES.values())
 _PAGE_CACHE = "public, max-age=0, must-revalidate"  # a synced release must be seen at once
 _FILE_CACHE = "public, max-age=31536000, immutable"  # what a name means does not change
 
-#: Content types of what stands beside a file, by the end of the name.
+#: Content types of sidecars, by the end of the name.
 _SIDECAR_TYPES = {
     ".metadata": "text/plain; charset=utf-8",
     ".provenance": "application/vnd.pypi.integrity.v1+json",
@@ -122,7 +122,7 @@ class _App:
         if content_type is None:
             return _not_acceptable(present)
         file = open_below(self.root, *where, PAGE_FILES[content_type])
-        if file is None:  # withdrawn just now, or a symbolic link out of the tree
+        if file is None:  # withdrawn in this moment, or a symbolic link that leads out of the tree
             return _no_page(project)
         charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
         headers = _page_headers(file, content_type + charset) | {"Vary": "Accept"}
@@ -171,10 +171,10 @@ def _file_type(name: str) -> str:
 
 
 def _without_empty(path: str) -> str:
-    """Return where a path leads without its empty segments, relative to it.
+    """Return the path without its empty segments, as a relative redirect.
 
-    It is another address, and not only another name: links of a page are relative. Below a prefix,
-    Python's `urljoin` alone takes it elsewhere, since it counts no empty segments.
+    The two paths are different addresses, because links of a page are relative. Below a prefix,
+    Python's `urljoin` alone resolves the redirect differently: it ignores empty segments.
     """
     segments = [segment for segment in path.split("/") if segment]
     end = "/" if path.endswith("/") and segments else ""
@@ -195,7 +195,7 @@ def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
 
 
 def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Response:
-    """Send `file`, or the part of it asked for, or that it has not changed."""
+    """Send `file`, or the requested part of it, or 304."""
     environ = request.environ
     _drop_unusable_conditions(environ, headers)
     response = Response(
@@ -212,10 +212,10 @@ def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Respon
 
 
 def _drop_unusable_conditions(environ: WSGIEnvironment, headers: dict[str, str]) -> None:
-    """Drop conditions that werkzeug takes more loosely than is safe here.
+    """Drop conditions that werkzeug reads too loosely for this server.
 
-    A date counts only if it is the very Last-Modified that we sent: a page from a backup is older
-    than the one before it. A range that is not a single one of bytes gets the whole file.
+    A date counts only if it equals the Last-Modified that we sent: a page from a backup can be
+    older than the one before it. Only a single range of bytes is answered with a part.
     """
     if "HTTP_IF_MODIFIED_SINCE" in environ and not _is_our_date(
         environ["HTTP_IF_MODIFIED_SINCE"], headers
@@ -238,7 +238,7 @@ def _is_usable_range(environ: WSGIEnvironment, headers: dict[str, str]) -> bool:
 def _is_our_date(date: str, headers: dict[str, str]) -> bool:
     try:
         said = parse_date(date)
-    except OverflowError:  # its time zone is further away than any number
+    except OverflowError:  # its time zone is out of range
         return False
     return said is not None and said == parse_date(headers.get("Last-Modified"))
 
@@ -303,5 +303,5 @@ def _landing(request: Request) -> Response:
     if request.headers.get("X-Forwarded-Proto") == "https":  # a web server in front does TLS
         root = f"https://{root.partition('://')[2]}"
     page = landing_page(f"{root}simple/")
-    headers = {"Cache-Control": "no-store"}  # it repeats the address that it was asked for by
+    headers = {"Cache-Control": "no-store"}  # the page contains the address of this request
     return Response(page, 200, headers, content_type="text/html; charset=utf-8")

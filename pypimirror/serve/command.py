@@ -1,4 +1,4 @@
-"""How the web server is started: a program of its own, because gevent must come first in it."""
+"""The command of the web server. It is a program of its own, because gevent must load first."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""The open connections of the web server: how many there may be, and which one gives way.
+"""The open connections of the web server: how many there may be, and which one is closed.
 
-Descriptors are what a client can use up by doing nothing, so the server counts them. It raises its
-soft limit, and shares what it got: one descriptor for each connection, one for the file that is
-sent on it, and `RESERVE` for all else. So an answer always finds a descriptor.
+A client can use up file descriptors by doing nothing, so the server counts them. It raises its soft
+limit and divides the result: one descriptor for each connection, one for the file that is sent on
+it, and `RESERVE` for all else. So every answer finds a descriptor.
 
-A newcomer is never turned away for those who do nothing: where all places are taken,
+Idle clients never keep out a new one. When all places are taken, the server closes
 
-1. the connection goes that has waited longest for the head of a request, idle ones included;
-2. where none waits for long, the one whose answer has stood still longest;
-3. where none has stood still for long either, whichever of both has done nothing longest: a
-   newcomer is never that one.
+1. the connection that has waited longest for the head of a request, idle ones included;
+2. if none has waited for long, the one whose answer has made no progress for longest;
+3. if all of them made progress just now, the one of either kind that was idle longest. That is
+   never the new one.
 
-Nobody is asked who they are: behind a proxy all clients have one address.
+Addresses of clients do not count: behind a proxy, all clients have the same one.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from operator import itemgetter
 
 from pypimirror.system.machine import allow_descriptors
 
-#: Connections at a time, where the hard limit allows as many. One that is idle takes some 20 KiB.
+#: Most connections, if the hard limit allows as many. An idle one takes some 20 KiB.
 MOST = 8192
 
 #: Descriptors for everything else: the listener, the loop, the log, a process that is asked for
 #: metrics, and `LATE`.
 RESERVE = 96
 
-#: Connections that are told to go, and have not gone yet.
+#: Connections that are being closed and still hold a descriptor.
 LATE = 32
 
-#: Seconds that a connection may do nothing in before it counts as doing nothing.
+#: Seconds without progress after which a connection counts as idle.
 STILL = 1.0
 
 
@@ -44,7 +44,7 @@ def places() -> int:
 
 
 class Connections:
-    """The connections of one server, of which there are `most`, but for `LATE` that are going."""
+    """The connections of one server: at most `most`, and up to `LATE` that are being closed."""
 
     def __init__(self, most: int) -> None:
         self.most = most

@@ -1,20 +1,20 @@
-"""Opening files of the mirror root, and saying which version of a file a reader got.
+"""Open files of the mirror root, and tell readers which version they got.
 
-Nothing but regular files below `simple/`, `packages/` and `pypi/` is ever opened, whatever the path
-or a symbolic link says: what a file is, is said in `pypimirror.system.regular`. No HTTP here beyond
-the values of two headers.
+Only regular files below `simple/`, `packages/` and `pypi/` are opened, no matter what the path or a
+symbolic link says; `pypimirror.system.regular` decides what a regular file is. Of HTTP, this module
+knows the values of two headers only.
 
 **ETags.** A reader must never be told that an old page is still good.
 
-* A page's ETag is the sha256 of its bytes. Time stamps would not do: pages are replaced by new
-  files within one tick of the file system's clock, inode numbers are used again at once, and a
-  backup or rsync brings old times back. It is also the same on every replica of a mirror. Large
-  pages (the root index) are hashed once per version: see `_remembered`.
+* A page's ETag is the sha256 of its bytes. Time stamps are not enough: two versions of a page can
+  share one tick of the file system's clock, inode numbers are reused at once, and a backup or rsync
+  restores old times. A digest is also the same on every replica of a mirror. Large pages (the root
+  index) are hashed once per version: see `_remembered`.
 * A package never changes under its name (a changed digest is refused), and may have gigabytes. Its
-  ETag is time, size and inode: enough to tell a file that was repaired.
+  ETag is made of time, size and inode, which is enough to notice a repaired file.
 
-**Last-Modified** has whole seconds. It is left out for pages until the second of the change is
-over, for another change could follow within it.
+**Last-Modified** has whole seconds. A page has none until the second of its change is over, because
+another change could follow within that second.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from pathlib import Path
 from pypimirror.domain import moments
 from pypimirror.system import clock, regular
 
-#: Pages from this size on are hashed once per version; smaller ones each time, which costs less
-#: than reading them.
+#: Pages from this size on are hashed once per version. Smaller ones are hashed each time, which
+#: costs less than reading them.
 _LARGE = 256 * 1024
 
-#: Nanoseconds after which a change can be told from the one before by its time stamp.
+#: Nanoseconds after which two changes have different time stamps.
 _SETTLED = 2_000_000_000
 
 _remembered: dict[tuple[int, ...], str] = {}
@@ -61,15 +61,15 @@ class OpenedFile:
 
     @property
     def modified(self) -> datetime:
-        """When it was written, in whole seconds, as HTTP has it."""
+        """The time of the last change in whole seconds, as in HTTP."""
         return moments.dated(self.stat.st_mtime_ns // 1_000_000_000)
 
     def modified_is_past(self) -> bool:
-        """Whether it can have been written then; HTTP has no other Last-Modified."""
+        """Whether that time has passed; HTTP allows no Last-Modified in the future."""
         return clock.is_past(self.stat.st_mtime, clock.now())
 
     def modified_is_settled(self) -> bool:
-        """Whether no other change can have the same `modified`."""
+        """Whether no later change can have the same `modified`."""
         second_is_over = (self.stat.st_mtime_ns // 1_000_000_000 + 1) * 1_000_000_000
         return time.time_ns() > second_is_over + 50_000_000  # clock ticks are up to 10 ms late
 
@@ -84,7 +84,7 @@ class OpenedFile:
         if (etag := _remembered.get(key)) is None:
             etag = hashlib.file_digest(self.handle, "sha256").hexdigest()
             self.handle.seek(0)
-            # A file that was changed just now could change again and look the same.
+            # A file that has changed in this moment could change again with the same time stamp.
             if self.size >= _LARGE and time.time_ns() - state.st_ctime_ns > _SETTLED:
                 if len(_remembered) >= _REMEMBERED_MOST:
                     _remembered.clear()
@@ -92,14 +92,14 @@ class OpenedFile:
         return etag
 
     def serial(self) -> str | None:
-        """The serial that a page of ours says, read from its edge."""
+        """The serial that our page states, read from its beginning or end."""
         start, end = os.pread(fd := self.handle.fileno(), 64, 0), max(0, self.size - 64)
         found = _SERIAL_JSON.match(start) or _SERIAL_HTML.search(os.pread(fd, 64, end))
         return found[1].decode() if found else None
 
 
 def open_below(root: Path, top: str, *parts: str) -> OpenedFile | None:
-    """Open `root/top/...` for reading; None if there is no such file, or none to be served.
+    """Open `root/top/...` for reading; None if there is no such file, or it must not be served.
 
     `root` is resolved; `parts` come from a client. Raises OSError if the file cannot be read.
     """

@@ -33,7 +33,7 @@ _COMMAND = Markup("<h2>{tool}</h2>\n<pre><code>{command}</code></pre>\n")
 
 
 def install_commands(index_url: str) -> dict[str, str]:
-    """What to type to install from the index at `index_url` (it ends in `/simple/`), by tool."""
+    """Return the commands that install from `index_url` (it ends in `/simple/`), by tool."""
     parts = urlsplit(index_url)
     trust = ""
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

@@ -1,8 +1,8 @@
-"""`/metrics` of the web server: what it counted itself, and what `pypimirror metrics` says.
+"""`/metrics` of the web server: its own counters, and the output of `pypimirror metrics`.
 
-That is asked in a process of its own: the server knows no catalog, and no query may hold up an
-answer. It is asked one at a time, and what it said is good for `FRESH` seconds. The form is the one
-that the client accepts: OpenMetrics, or the older text of Prometheus.
+`pypimirror metrics` runs as a process of its own: the server knows no catalog, and a slow query
+must not hold up an answer. One such process runs at a time, and its output is used for `FRESH`
+seconds. The client gets the form that it accepts: OpenMetrics, or the older text of Prometheus.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-#: Seconds for which an answer is told again; for which one is waited.
+#: Seconds for which an output is used again, and most seconds that it may take.
 FRESH = 10.0
 PATIENCE = 20.0
 
@@ -66,7 +66,7 @@ class Metrics:
         yield answers
 
     def _ask(self) -> str:
-        """Return what `pypimirror metrics` prints; nothing where it fails."""
+        """Return the output of `pypimirror metrics`, or nothing if it fails."""
         command = [sys.executable, "-P", "-m", "pypimirror", "metrics", "--quiet"]
         command += ["--config", str(self._config)]
         try:

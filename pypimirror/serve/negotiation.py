@@ -1,13 +1,14 @@
-"""Which form of a page a client gets: the simple API's rules on `Accept` and `?format=`.
+"""Choose the form of a page for a client: the simple API's rules on `Accept` and `?format=`.
 
-Pure decisions; no request, no file. The rules:
+Pure decisions, without requests and files. The rules:
 
-1. `?format=` names one content type, and then `Accept` does not count.
-2. Else the acceptable type with the highest quality wins; the most specific range of the client
-   says the quality of a type (RFC 9110, 12.5.1).
-3. Among equals, a type that the client names goes before one that only a wildcard covers: JSON
-   first when named, since it says more; HTML first when not, since somebody may be looking.
-4. No `Accept` means anything. Nothing acceptable means no answer: the caller sends 406.
+1. If `?format=` names a content type, `Accept` does not count.
+2. Else the acceptable type with the highest quality wins. The most specific range in `Accept` gives
+   the quality of a type (RFC 9110, 12.5.1).
+3. Among equals, a type that the client names wins over one that only a wildcard covers. Of two
+   named types, JSON wins because it says more. Of two others, HTML wins because a person may be
+   reading.
+4. Without `Accept`, every type is acceptable. If no type is acceptable, the caller answers 406.
 5. Only forms that are on disk are offered.
 """
 
@@ -25,7 +26,7 @@ TEXT_HTML = "text/html"
 #: The file that holds a form of a page, by content type.
 PAGE_FILES = {JSON: "index.v1_json", HTML: "index.html", TEXT_HTML: "index.html"}
 
-#: What may be asked for, and the type that answers it; in order of preference when named.
+#: Types that a client may name, with the type of the answer; the preferred ones first.
 _ANSWERS = {
     JSON: JSON,
     "application/vnd.pypi.simple.latest+json": JSON,
@@ -38,7 +39,7 @@ _WHEN_NOT_NAMED = (TEXT_HTML, JSON, HTML)
 
 @lru_cache(maxsize=512)  # a handful of clients send a handful of headers
 def negotiate(accept: str, wanted: str | None, present: frozenset[str]) -> str | None:
-    """The content type to answer with, or None if no acceptable one is there.
+    """Return the content type of the answer, or None if no acceptable one is on disk.
 
     `accept` is the header ("" for none), `wanted` the value of `?format=`, `present` the names of
     the page files on disk.

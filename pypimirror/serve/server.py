@@ -1,14 +1,14 @@
 """A web server for a mirror root: `python -P -m pypimirror.serve.server --directory D`.
 
-It runs `pypimirror.serve.app` on gevent, in a process of its own. When it can be asked, it prints
-one line on stdout, `Serving <directory> at http://HOST:PORT/` or with `--json` a JSON document
-that says the same, then how to install on stderr. On SIGTERM or SIGINT it takes no more
-connections, lets running answers finish for `DRAIN` seconds, and ends with 0. It ends with 2 for
-wrong use and 3 if it cannot listen.
+It runs `pypimirror.serve.app` on gevent, in a process of its own. When it is ready, it prints one
+line on stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a JSON document that
+says the same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
+connections, gives running answers `DRAIN` seconds to finish, and ends with 0. It ends with 2 for
+wrong use, and with 3 if it cannot listen.
 
-No client can use it up by doing nothing: how many connections there may be, and which one goes when
-another comes, is decided in `connections`; the head of a request has to be there within `HEAD`
-seconds; what a request has behind its head is not read, since there is nothing to be sent here.
+Idle clients cannot block it. `connections` bounds the number of connections and decides which one
+is closed for a new one. The head of a request must arrive within `HEAD` seconds. The body of a
+request is not read, because no request here needs one.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from pypimirror.system import streams
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: Seconds that running answers have to finish in when the server ends.
+#: Seconds that running answers get to finish when the server ends.
 DRAIN = 5.0
 
-#: Seconds in which the next head has to come, and in which a chunk has to be taken.
+#: Seconds in which the next head must arrive, and in which a client must accept a chunk.
 HEAD = 60.0
 STALLED = 60.0
 
@@ -58,7 +58,7 @@ BACKLOG = 1024
 
 
 class _Chunks(FileWrapper):
-    """A file in chunks, letting other connections go on between two of them."""
+    """A file in chunks; other connections continue between two of them."""
 
     def __next__(self) -> bytes:
         gevent.sleep(0)
@@ -93,7 +93,7 @@ class _InFlight:
 class _Server(WSGIServer):
     """pywsgi's server, with a bound on connections."""
 
-    max_accept = LATE  # in one go, before those that have to go can
+    max_accept = LATE  # at once, before connections that must close can do so
 
     def __init__(self, address: tuple[str, int], app: WSGIApplication, **options: Any) -> None:
         self.connections = Connections(places())
@@ -147,10 +147,10 @@ class _Handler(WSGIHandler):
         return understood
 
     def _may_have_more(self) -> bool:
-        """Whether a proxy may take what is behind the head for the body of this request.
+        """Whether a proxy may read the bytes after the head as the body of this request.
 
-        Here it would be the next request, and the answer that of somebody else's. So the connection
-        ends wherever a body is announced, be it an empty one, or a head breaks HTTP.
+        This server would read it as the next request, so its answer could reach somebody else. So
+        the connection ends if a request announces a body, even an empty one, or breaks HTTP.
         """
         bodies = ("content-length", "transfer-encoding")
         return bool(self.headers.defects) or any(name in self.headers for name in bodies)

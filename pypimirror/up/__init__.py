@@ -1,5 +1,5 @@
-"""`pypimirror up`: the parts of a mirror on one machine, each a child process, kept alive.
+"""`pypimirror up`: run the parts of a mirror on one machine, each as a child process.
 
-Which parts there are is in `parts`, how one is kept alive in `supervisor`, in which order they
-start and stop in `machine`. Prefect is started here and spoken to over HTTP, and never imported.
+`parts` says which parts there are, `supervisor` keeps one of them alive, and `everything` starts
+and stops them in order. Prefect is such a part: it is asked over HTTP and never imported.
 """

@@ -1,8 +1,8 @@
 """Questions to Prefect's API and to parts of this machine, each given up after `TIMEOUT` seconds.
 
-Answers are small documents; redirects are not followed. The environment's proxies come between for
-a Prefect API elsewhere, as they do for Prefect's own clients, and never on this machine. Whoever
-waits for an answer may be cancelled at any moment.
+Answers are small documents, and redirects are not followed. A Prefect API elsewhere is asked
+through the environment's proxies, as Prefect's own clients do; this machine is asked directly. A
+task that waits for an answer can be cancelled at any moment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pypimirror.domain.addresses import basic, login_of, redacted, without_login
 #: Seconds that an answer may take.
 TIMEOUT = 5.0
 _LARGEST = 1 << 20
-#: What is packed could unpack to anything.
+#: A compressed answer could unpack to any size, so none is asked for.
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _HERE = ("127.0.0.1", "localhost", "::1")
 
@@ -35,7 +35,7 @@ class NoAnswerError(Exception):
     def __init__(self, url: str, why: str, status: int | None = None) -> None:
         super().__init__(f"{redacted(url)}: {why}")
         self.why = why
-        self.status = status  #: what was answered with in place of a success
+        self.status = status  #: the HTTP status, if there was an answer
 
 
 async def ask(url: str, document: object = None) -> Any:
@@ -64,14 +64,14 @@ async def answers(url: str) -> bool:
 
 @asynccontextmanager
 async def _exchange(url: str, document: object = None) -> AsyncIterator[httpx.Response]:
-    """Ask; within the block, the answer's head is there and its body can be read."""
+    """Ask. Within the block, the head of the answer is known and its body can be read."""
     parts = urlsplit(url)
     method = "GET" if document is None else "POST"
     content = None if document is None else json.dumps(document).encode()
     async with (
         asyncio.timeout(TIMEOUT),
         httpx.AsyncClient(
-            # httpx reads all authorities for each client, which takes longer than most answers.
+            # Without this, httpx reads all CA certificates for each client.
             verify=ssl.create_default_context() if parts.scheme == "https" else False,
             trust_env=parts.hostname not in _HERE,
             timeout=None,  # noqa: S113 - there is one for all of it
@@ -92,7 +92,7 @@ async def _content(answer: httpx.Response) -> bytes:
 
 
 def _authorization(url: str) -> dict[str, str]:
-    """Return how Prefect's clients are told to prove who they are, by the same variables."""
+    """Return the header that Prefect's own clients would send, by the same variables."""
     if login := os.environ.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
     if key := os.environ.get("PREFECT_API_KEY"):

@@ -1,7 +1,8 @@
-"""The parts of a machine together: started in order, ready together, stopped in order.
+"""Start all parts in order, and stop them in order.
 
-In: web server, Prefect server, deployments, worker. Out: flow runs, worker, web server, Prefect
-server, whatever else is below this process. How one part is kept alive is `supervisor`'s.
+They start as: web server, Prefect server, deployments, worker. They stop as: flow runs, worker, web
+server, Prefect server, and at last all other processes below this one. `supervisor` keeps a single
+part alive.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pypimirror.up.parts import Part, Parts
 from pypimirror.up.processes import adopt_orphans, children, descendants, gone, reap, send
 from pypimirror.up.supervisor import Supervisor
 
-#: When, in seconds after the signal, flow runs and parts, in this order, must have ended.
+#: Seconds after the signal by which flow runs and then each part must have ended.
 RUNS_GONE = 5.5
 STOPPED = {"worker": 6.5, "deploy": 6.5, "web": 7.5, "server": 9.0}
-#: When what is left below this process is killed.
+#: Seconds after the signal at which all processes that are left are killed.
 ALL_GONE = 9.5
-#: Seconds that a process has to end in when it is killed.
+#: Seconds that a killed process gets to end.
 KILLED = 2.0
 
 log = logging.getLogger("pypimirror.up")
@@ -47,8 +48,8 @@ class Machine:
     async def run(self, announce: Callable[[], None]) -> bool:
         """Start everything, call `announce` when it is ready, and run until a signal.
 
-        Returns whether everything ended in order: not so after a second Ctrl-C. Raises
-        `GaveUpError` when a part does not live; the others are stopped then.
+        Returns whether everything ended in order, which a second Ctrl-C prevents. Raises
+        `GaveUpError` when a part keeps failing, after it has stopped the others.
         """
         adopt_orphans()
         with self._signals():
@@ -62,7 +63,7 @@ class Machine:
         return not self._hurried.is_set()
 
     def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do something in the background; where it fails, everything is stopped."""
+        """Do some work in the background. If it fails, stop everything."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._done)
         return task
@@ -91,7 +92,7 @@ class Machine:
         reap(self._own())
 
     def _own(self) -> set[int]:
-        """Return the processes of the parts; other children of this one were adopted."""
+        """Return the processes of the parts. All other children of this process were adopted."""
         pids = (supervisor.pid for supervisor in self._supervisors.values())
         return {pid for pid in pids if pid is not None}
 
@@ -117,7 +118,7 @@ class Machine:
         return supervisor
 
     async def _first_sync(self) -> None:
-        """Have a mirror that is empty filled now: its time may come late, or never."""
+        """Start a first sync now if the mirror is empty: a schedule may be far away, or absent."""
         if (self.config.directory / "simple").is_dir():
             return
         deployments = f"{self.parts.api}/deployments"
@@ -161,8 +162,8 @@ class Machine:
         def left(until: float) -> float:
             return max(0.0, began + until - loop.time())
 
-        # Prefect's worker kills its flow runs when it ends; they are to end by themselves. Those
-        # of a worker that was killed have been adopted.
+        # Prefect's worker kills its flow runs when it ends, so they are asked to end before. Flow
+        # runs of a worker that was killed are children of this process by now.
         runs = set(children(os.getpid())) - self._own()
         worker = self._supervisors.get("worker")
         if worker and worker.pid is not None:

@@ -1,8 +1,8 @@
-"""Becomes another program that does not outlive its parent.
+"""Replace this process by a program that does not outlive its parent.
 
-`python -P -m pypimirror.up.launch PARENT PROGRAM ARGUMENT…`: PARENT is a process id. Where the
-system can do that (Linux), the program is killed as soon as that process is gone, however it went.
-It would not end in order anyhow: Prefect's programs say something first, and nobody listens.
+`python -P -m pypimirror.up.launch PARENT PROGRAM ARGUMENT…`: PARENT is a process id. On Linux, the
+system kills the program as soon as that process is gone. The program could not end in order anyway:
+Prefect's programs print something first, and nobody reads it any more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
     """Replace this process."""
     parent, *command = sys.argv[1:]
     end_with_parent(signal.SIGKILL)
-    if os.getppid() != int(parent):  # it went before that was asked for
+    if os.getppid() != int(parent):  # the parent ended before that took effect
         sys.exit(1)
     os.execv(command[0], command)  # noqa: S606
 

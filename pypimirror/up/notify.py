@@ -1,4 +1,4 @@
-"""Tells systemd what is going on, where it is systemd that started this process."""
+"""Tell systemd the state of this process, if systemd has started it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send a state, such as `READY=1`, as `sd_notify(3)` says; elsewhere do nothing."""
+    """Send a state such as `READY=1`, as in `sd_notify(3)`; do nothing without systemd."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

@@ -1,8 +1,7 @@
-"""What the parts are: their programs, their environment, and when each is ready.
+"""Define the parts: their programs, their environment, and how to tell that each is ready.
 
-All that Prefect keeps is below the mirror's private directory, and none of a person's own Prefect
-settings reach it: neither profile, nor home, nor a server that is named for other work. How a
-part is kept alive is not known here.
+Prefect keeps all its files below the mirror's private directory. A user's own Prefect settings have
+no effect on it: neither a profile, nor a home, nor the server of other work.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ from pypimirror.up.ports import Place, reserve
 #: The work pool that `prefect.yaml` names.
 POOL = "pypimirror"
 
-#: In the private directory: held by the one `pypimirror up` of a mirror, and names its Prefect API.
+#: A file in the private directory. The one `pypimirror up` of a mirror locks it, and writes the
+#: address of its Prefect API into it.
 UP_LOCK = "up.lock"
 
-#: Flow runs that the worker has at once, each a process: one works, the others wait for it or see
-#: that they are to be skipped. Many may be late at once, where the server was there and no worker.
+#: Flow runs that the worker starts at once, each a process. One works; the others wait for it, or
+#: end as skipped. Many are late at once after a time in which the server ran without a worker.
 LIMIT = 6
 
-#: Variables that would lead to a server, a profile or a home of the person's own.
+#: Variables that name a server, a profile or a home of the user's own.
 _FOREIGN = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_HOME")
 _ACCESS = ("PREFECT_API_URL", "PREFECT_API_KEY")
 _UI = ("PREFECT_UI_STATIC_DIRECTORY", "PREFECT_SERVER_UI_STATIC_DIRECTORY")
@@ -44,13 +44,13 @@ Probe = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Part:
-    """A program to be kept alive."""
+    """A program to keep alive."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    directory: Path  #: that it runs in
-    #: Asked before each start; what it gives is asked, again and again, whether the part is ready.
+    directory: Path  #: its working directory
+    #: Called before each start. It returns a probe, which tells whether the part is ready.
     watch: Callable[[], Awaitable[Probe]]
 
 
@@ -62,12 +62,12 @@ class Parts:
     web_url: str
     web: Part | None
     server: Part | None
-    deploy: Part  #: runs to its end, once
+    deploy: Part  #: runs once, to its end
     worker: Part
 
 
 class PlaceError(PypimirrorError):
-    """There is no place for what Prefect keeps; the message says where and why."""
+    """The directory for Prefect's files cannot be made; the message says where and why."""
 
 
 def prepare(config: Config) -> None:
@@ -146,7 +146,7 @@ def _environment(
         "PREFECT_API_URL": api,
         "PYPIMIRROR_CONFIG": str(file.absolute()),
         "PYTHONUNBUFFERED": "1",
-        # A proxy for the world outside must not come between the parts.
+        # The parts must not talk to each other through a proxy.
         "NO_PROXY": ",".join(filter(None, (no_proxy, _LOOPBACK))),
         "no_proxy": ",".join(filter(None, (no_proxy, _LOOPBACK))),
     }
@@ -155,7 +155,7 @@ def _environment(
             (environment[name] for name in _DATABASE if environment.get(name)),
             f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         )
-        # Two names of one setting: only one of them may speak.
+        # Both are names of one setting: only one may be set.
         environment.pop(_DATABASE[0], None)
         environment[_DATABASE[1]] = database
         if not any(environment.get(name) for name in _UI) and not _can_hold_ui():
@@ -164,9 +164,9 @@ def _environment(
 
 
 def _can_hold_ui() -> bool:
-    """Whether Prefect's server may put its UI where it does by default: in its own package.
+    """Whether Prefect's server can write its UI to its default place, in its own package.
 
-    The user of a service may not write there. Elsewhere, each mirror would have a copy.
+    The user of a service often cannot. Another place means one copy for each mirror.
     """
     spec = find_spec("prefect")
     return bool(spec and spec.origin and os.access(Path(spec.origin).parent / "server", os.W_OK))
@@ -197,7 +197,7 @@ def _prefect(*arguments: str) -> tuple[str, ...]:
 
 
 def _python(module: str) -> tuple[str, ...]:
-    """Return what runs a module; nothing is imported from the current directory."""
+    """Return the command for a module. It imports nothing from the current directory."""
     return sys.executable, "-P", "-m", module
 
 
@@ -223,7 +223,7 @@ async def _is_true(url: str) -> bool:
 
 
 async def _watch_worker(api: str, name: str) -> Probe:
-    """A worker is ready when it has told the API that it lives, since it was started."""
+    """A worker is ready once it has sent a heartbeat to the API after its start."""
     before = await _heartbeat(api, name)
 
     async def is_registered() -> bool:

@@ -1,4 +1,4 @@
-"""Ports for the parts to listen on: whether one is free, and any free one."""
+"""Find ports for the parts: check that one is free, or choose a free one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Place:
 
     host: str
     port: int
-    #: Keeps others from being given the port. It does not listen, so that a part can.
+    #: Reserves the port. It does not listen, so a part can.
     reservation: socket.socket | None = None
 
     @property
     def url(self) -> str:
-        """How a client on this machine says it."""
+        """The address for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 def reserve(host: str, port: int, remedy: str) -> Place:
-    """Find that `port` is free, or for 0 one that is; `remedy` says how to choose another.
+    """Reserve `port`, or any free one for 0; `remedy` says how to choose another.
 
     Raises `ConfigError` where it is taken, or where this machine does not have the address.
     """
@@ -46,7 +46,7 @@ def reserve(host: str, port: int, remedy: str) -> Place:
             f"cannot listen on {host} port {port}: {error.strerror}; {remedy}"
         ) from error
     port = int(listener.getsockname()[1])
-    if sys.platform != "linux":  # elsewhere nobody else could take the place
+    if sys.platform != "linux":  # elsewhere, a part could not listen beside the reservation
         listener.close()
         return Place(host, port)
     return Place(host, port, listener)

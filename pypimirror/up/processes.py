@@ -1,7 +1,6 @@
-"""Processes below this one: which there are, adopting those whose parent died, ending them.
+"""Processes below this one: list them, adopt orphans, end them.
 
-On Linux an orphan below this process becomes its child, so that none is ever lost sight of. What
-the processes do is not known here.
+On Linux, an orphan below this process becomes its child, so no process is lost.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from pathlib import Path
 _SET_DEATH_SIGNAL = 1  # of prctl(2)
 _SET_CHILD_SUBREAPER = 36
 
-#: Seconds between two looks where the system does not tell that a process has ended.
+#: Seconds between two checks on systems that do not tell when a process has ended.
 _LOOK = 0.1
 
 
 def end_with_parent(number: int) -> None:
-    """Have this process get a signal when its parent ends, where the system can do that."""
+    """Ask the system for a signal when the parent of this process ends (Linux only)."""
     _prctl(_SET_DEATH_SIGNAL, number)
 
 
 def adopt_orphans() -> None:
-    """Have processes below this one become its children when their own parent ends."""
+    """Make orphans below this process its own children (Linux only)."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
@@ -39,7 +38,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Return the ids of the processes that `pid` is the parent of; ended ones are among them."""
+    """Return the ids of the children of `pid`, also of those that have just ended."""
     return _table().get(pid, [])
 
 
@@ -77,14 +76,14 @@ def _parents() -> Iterable[tuple[int, int]]:
 
 
 def send(pids: Iterable[int], number: int) -> None:
-    """Send a signal to processes; those that have ended are passed over."""
+    """Send a signal to all processes that still exist."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def reap(own: Collection[int]) -> None:
-    """Take note that adopted children have ended, all but those in `own`, whom others wait for."""
+    """Reap adopted children that have ended. Others wait for the processes in `own`."""
     for pid in children(os.getpid()):
         if pid not in own:
             with contextlib.suppress(ChildProcessError):
@@ -102,7 +101,7 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
 
 
 async def gone(pids: Iterable[int], seconds: float) -> bool:
-    """Wait until all of `pids` have ended, but not longer than `seconds`; return whether they have.
+    """Wait at most `seconds` until all of `pids` have ended; return whether they have.
 
     They need not be children of this process.
     """

@@ -1,7 +1,7 @@
-"""Keeps one part alive: starts it, sees that it becomes ready, starts it again when it has ended.
+"""Keep one part alive: start it, wait until it is ready, and start it again when it ends.
 
-A part that does not live is given up after `TRIES` starts in a row. What the part is, and in which
-order parts start and stop, is not known here.
+A part that fails `TRIES` times in a row is given up. `parts` defines the parts, and `everything`
+knows their order.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pypimirror.domain.model import PypimirrorError
 from pypimirror.up.parts import Part, Probe
 from pypimirror.up.processes import ended, gone
 
-#: So often in a row a part may fail.
+#: Failures in a row after which a part is given up.
 TRIES = 5
-#: A part that was ready for so many seconds has lived: what ends it later is a first failure.
+#: Seconds after which a ready part counts as healthy. A later failure is then the first one again.
 STEADY = 60.0
-#: Seconds that a part has to become ready in. Prefect migrates its database before it answers.
+#: Seconds in which a part must become ready. Prefect migrates its database before it answers.
 PATIENCE = 180.0
-#: Seconds between two questions whether a part is ready.
+#: Seconds between two probes whether a part is ready.
 ASK_EVERY = 0.25
-#: Seconds before the first restart; twice as many before each one that follows, up to the last.
+#: Seconds before the first restart. Each further wait is twice as long, up to the longest.
 BACKOFF, LONGEST_BACKOFF = 1.0, 30.0
-#: Seconds for the output of a part that has ended.
+#: Seconds to wait for the last output of a part that has ended.
 LAST_WORDS = 0.5
 #: Bytes; longer lines are cut.
 _LONGEST_LINE = 1 << 16
@@ -40,7 +40,7 @@ log = logging.getLogger("pypimirror.up")
 
 
 class GaveUpError(PypimirrorError):
-    """A part does not live; the message says which one, how it ended and what it said."""
+    """A part keeps failing; the message says which one, how it ended and what it said."""
 
 
 class Supervisor:
@@ -49,7 +49,7 @@ class Supervisor:
     def __init__(self, part: Part) -> None:
         self.part = part
         self.ready = asyncio.Event()
-        self.pid: int | None = None  #: None while it is not running
+        self.pid: int | None = None  #: None unless it is running
         self._said: deque[str] = deque(maxlen=20)
         self._retired = False
 
@@ -80,11 +80,11 @@ class Supervisor:
             await asyncio.sleep(delay)
 
     def retire(self) -> None:
-        """Start the part no more."""
+        """Do not start the part again."""
         self._retired = True
 
     async def stop(self, seconds: float) -> None:
-        """End the part for good; it is killed where it takes longer than `seconds`."""
+        """End the part for good. Kill it if it takes longer than `seconds`."""
         self.retire()
         if self.pid is None:
             return
@@ -112,9 +112,9 @@ class Supervisor:
         waiting = asyncio.create_task(self._wait_until_ready(is_ready, since))
         try:
             code = await ended(process)
-            self.pid = None  # not where this is cancelled: `stop` must find it
+            self.pid = None  # but not if this is cancelled: `stop` needs it
             self.ready.clear()
-            # What the part has started may hold on to its output.
+            # Its own child processes may keep the pipe open.
             await asyncio.wait({hearing}, timeout=LAST_WORDS)
         finally:
             waiting.cancel()
@@ -132,7 +132,7 @@ class Supervisor:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,
-            process_group=0,  # a terminal's ^C is for us, who know the order
+            process_group=0,  # Ctrl-C must reach this process only, which knows the order
         )
         self.pid = process.pid
         log.info("%s started (process %d)", self.part.name, process.pid)
@@ -152,7 +152,7 @@ class Supervisor:
         self.ready.set()
 
     async def _hear(self, output: asyncio.StreamReader) -> None:
-        """Keep the last lines of what the part says, until it says no more."""
+        """Log the output of the part and keep its last lines, until the pipe ends."""
         while line := await _line(output):
             if text := line.decode("utf-8", "replace").rstrip():
                 self._said.append(text)
@@ -168,7 +168,7 @@ class Supervisor:
 
 
 async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    """Return what reads a pipe, and what closes it."""
+    """Return a reader of a pipe, and the transport that closes it."""
     reader = asyncio.StreamReader(_LONGEST_LINE)
     protocol = asyncio.StreamReaderProtocol(reader)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
@@ -176,7 +176,7 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return the next line, or the beginning of one that is too long; nothing at the end."""
+    """Return the next line, or a piece of one that is too long; b"" at the end."""
     try:
         return await reader.readuntil()
     except asyncio.IncompleteReadError as error:

@@ -1,13 +1,13 @@
-"""How well the bytes of a file are proven: the levels, and which of them claims give.
+"""Levels of proof for the bytes of a file, and which claims lead to which level.
 
 Rules:
 
-1. A claim of a strong algorithm that the bytes meet proves them: `digest` where the owning
-   upstream made it, `shared` where another source did.
-2. md5 and sha1 can be forged and catch accidents only. They count as a digest together with
-   `structure`, that is, once the archive was read to its end.
-3. With no claim at all, `structure` is what is left; `partial` where the kind of file can be
-   checked in part, or not at all.
+1. A matching digest of a strong algorithm proves the bytes: `digest` if the owning upstream gave
+   it, `shared` if another source did.
+2. md5 and sha1 can be forged, so they catch accidents only. They count as a digest once the archive
+   was also read to its end (`structure`).
+3. Without any digest, the level is `structure`. It is `partial` if the file can be checked in part
+   only, or not at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pypimirror.domain.model import ALGORITHMS, Reason
 
 WEAK = frozenset({"md5", "sha1"})
 
-#: Reasons that prove bytes bad. All others, such as a dead worker, say nothing about them.
+#: Reasons that prove bytes to be bad. Others, such as a dead worker, say nothing about the bytes.
 BAD_BYTES = frozenset(
     {
         Reason.BAD_ARCHIVE,
@@ -59,12 +59,12 @@ def strongest(algorithms: Iterable[str]) -> str | None:
 
 
 def needs_structure(algorithms: Iterable[str]) -> bool:
-    """Whether claims of these algorithms prove nothing unless the archive is read to its end."""
+    """Whether digests of these algorithms prove nothing until the archive was read to its end."""
     return WEAK.issuperset(algorithms)
 
 
 def level(algorithms: Iterable[str], *, shared: bool, structure: str) -> Proof:
-    """Return what is proven of bytes that meet claims of these algorithms.
+    """Return the level of bytes that match digests of these algorithms.
 
     `structure` says how much of the archive was checked: "structure", "partial", "none", or that
     it contradicts itself and is "released".

@@ -1,4 +1,4 @@
-"""What parent and verification worker say to each other: one JSON object a line.
+"""The messages between parent and verification worker: one JSON object a line.
 
 As in `pypimirror.download.protocol`: a `Hello`, then jobs, each answered by one result.
 """
@@ -16,20 +16,20 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
-    """Look at one file on disk. What is looked at is chosen flag by flag."""
+    """Check one file on disk. Each flag asks for one check."""
 
     id: int
     path: str
     project: str
     filename: str
-    size: int | None = None  #: bytes, as far as known; only tells how much work this is
-    root: str = ""  #: the mirror root, where the file is in its place; see `regular.status`
-    digests: tuple[str, ...] = ()  #: algorithms; none: the bytes are not hashed
+    size: int | None = None  #: bytes, if known; only to estimate the work
+    root: str = ""  #: the mirror root, if the file lies in it; see `regular.status`
+    digests: tuple[str, ...] = ()  #: algorithms; with none, the bytes are not hashed
     structure: bool = False  #: read the archive to its end
-    released: bool = False  #: the operator lets it contradict itself
-    metadata_path: str = ""  #: where a wheel's core metadata is to be written
-    sidecar: str = ""  #: where its core metadata is, to be hashed as well
-    provenance: str = ""  #: where its attestations are, to be hashed as well
+    released: bool = False  #: the operator has released these bytes
+    metadata_path: str = ""  #: where to write a wheel's core metadata
+    sidecar: str = ""  #: the path of its core metadata, to hash as well
+    provenance: str = ""  #: the path of its attestations, to hash as well
 
     @property
     def cost(self) -> int:

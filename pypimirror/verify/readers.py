@@ -1,10 +1,10 @@
 """Hashing files on all cores, in threads of this process.
 
-Hashing and reading let other threads run meanwhile, so a thread is as good as a process here, and
-costs no start, no messages and no second copy of the program. What is more than hashing (reading
-archives, which may be hostile) is for `pypimirror.verify.worker`, in processes of its own.
+Hashing and reading release Python's lock, so threads are as fast as processes here, and cost no
+start, no messages and no second copy of the program. Archives may be hostile; reading them is the
+work of `pypimirror.verify.worker`, in processes of its own.
 
-Nobody waits for a thread that a disk holds up: they are daemons, and end with the process.
+The threads are daemons and end with the process, so nobody waits for one that a disk holds up.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pypimirror.system import regular
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked
 
-#: Small jobs, or megabytes, that wait for each thread: enough that none is idle, and little that
-#: is still done when nothing more is asked for.
+#: Small jobs, or megabytes, that wait for each thread: enough to keep it busy, and few to finish
+#: when a run is stopped.
 _WAITING = 32
 
 
 class Readers:
     """Threads that hash files; they start when there is work. Safe to use from several threads.
 
-    `waiting` gives what the caller's thread enters while it waits for results.
+    `waiting` returns a context manager that the caller's thread enters while it waits for results.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Readers:
     def run(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Do `jobs` and yield their results as they come, in any order.
 
-        `jobs` is taken from lazily, in the caller's thread. Raises what `cancel` was told.
+        `jobs` is read lazily, in the caller's thread. Raises the error given to `cancel`.
         """
         inbox: SimpleQueue[Check | None] = SimpleQueue()
-        # Simple queues, since their put may be called by a signal handler at any moment.
+        # A signal handler may call `put` of a simple queue at any moment.
         outbox: SimpleQueue[_Answer] = SimpleQueue()
         self._outboxes.add(outbox)
         started = 0
@@ -91,7 +91,7 @@ class Readers:
         return answer
 
 
-#: What a thread says: a result, or the error that ended it, which is a fault of this program.
+#: The answer of a thread: a result, or the error that ended it, which is a fault of this program.
 _Answer = Checked | BaseException
 
 
@@ -104,7 +104,7 @@ def _work(inbox: SimpleQueue[Check | None], outbox: SimpleQueue[_Answer]) -> Non
 
 
 def read(job: Check) -> Checked:
-    """Hash a file and what is beside it. What is wrong with it is in the result."""
+    """Hash a file and its sidecars. Faults of the file are in the result."""
     try:
         size, digests, stamp = hash_file(job.path, job.digests, job.root)
         sidecar = _sidecar_sha256(job.sidecar, job.root)
@@ -117,7 +117,7 @@ def read(job: Check) -> Checked:
 
 
 def _sidecar_sha256(path: str, root: str) -> str:
-    """Return the digest of what is beside a file, "" where it is not; raises `OSError`."""
+    """Return the digest of a sidecar, "" if it is absent or unreadable; raises `OSError`."""
     try:
         return hash_file(path, (), root).digests["sha256"] if path else ""
     except OSError as error:
@@ -126,8 +126,8 @@ def _sidecar_sha256(path: str, root: str) -> str:
         raise
 
 
-#: Errors that are of one file, and that another file in its place would not have. All others may be
-#: of the disk, of the network that leads to it or of this process, and say nothing about a file.
+#: Errors of one file. All other errors may come from the disk, from the network that leads to it or
+#: from this process, and say nothing about the file.
 _UNREADABLE = {
     *(errno.EIO, errno.EACCES, errno.EPERM),
     *(getattr(errno, name) for name in ("EBADMSG", "EUCLEAN") if hasattr(errno, name)),
@@ -135,12 +135,12 @@ _UNREADABLE = {
 
 
 def _is_absent(error: OSError) -> bool:
-    """Whether there is no file, which may be since something on the way is no directory."""
+    """Whether the file is absent, perhaps because a part of its path is no directory."""
     return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def as_problem(job: Check, error: OSError) -> Problem:
-    """Return why a file could not be looked at."""
+    """Return the problem for a file that could not be read."""
     if isinstance(error, regular.NotAFileError):
         text = f"{error.filename or job.path}: {error.strerror}"
         return Problem(Reason.LOST, text, job.project, job.filename)

@@ -1,13 +1,12 @@
-"""Source distributions, eggs, and other archives of files that a tool unpacks as they are.
+"""Checks of sdists and eggs: the top directory, and what PKG-INFO says.
 
-Lives here: which directory is the top one, where PKG-INFO should be, and what it must say. Does
-not live here: tar, zip and compression.
+This module knows nothing of tar, zip and compression.
 
-An sdist has one directory at its top. Some have none: what is in them lies at the top, PKG-INFO
-too, and pip and uv build them as well.
+An sdist has one directory at its top. Some sdists have none, and PKG-INFO and all else lies at the
+top; pip and uv build these as well.
 
-PKG-INFO came with Python 2.1, and archives by other tools than distutils never had one. Such a
-file can be read to its end, but nothing in it says whose it is: that is told as `unchecked`.
+PKG-INFO came with Python 2.1, and only distutils and its successors write one. An archive without
+it can be read to its end, but does not name its project: `unchecked` says so.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _MAX_SCRIPT = 64 << 10
 
 
 class Contents:
-    """What is looked for in the entries of an archive, while they pass by."""
+    """Collects what matters from the entries of an archive while it is read."""
 
     def __init__(self, most: int, *, egg: bool = False) -> None:
         self._most = most
@@ -46,16 +45,16 @@ class Contents:
         self.where = ""  #: the entry that is PKG-INFO
 
     def visit(self, path: str) -> Callable[[bytes], object] | None:
-        """Note an entry; return what wants its contents."""
+        """Note an entry; return a function that takes its contents, or None."""
         top, _, rest = path.partition("/")
-        # Systems that keep their notes on a file beside it.
+        # macOS keeps notes on a file in another file beside it.
         if top not in (".", "__MACOSX") and not top.startswith("._") and len(self.tops) < 3:
             self.tops.add(top)
         wanted = path == "EGG-INFO/PKG-INFO" if self._egg else _PKG_INFO in (rest, path)
         if not wanted or (self.where == _PKG_INFO != path):
             return None
         self.where = path
-        self._parts, self._size = [], 0  # the last one of a name counts
+        self._parts, self._size = [], 0  # the last entry of a name counts
         return self._take
 
     def _take(self, piece: bytes) -> None:
@@ -65,7 +64,7 @@ class Contents:
         self._parts.append(piece)
 
     def check(self, identity: Identity, findings: Findings) -> None:
-        """Hold PKG-INFO against the file name."""
+        """Compare PKG-INFO with the file name."""
         if not self.tops:
             raise ArchiveError("is an archive without entries")
         if not self.where:

@@ -1,15 +1,15 @@
-"""The level of proof "structure": a file was read to its end, and is what its name says.
+"""Proof by structure: read a file to its end, and check that it is what its name says.
 
-This is what can be known of a file of which no index gave a digest. Lives here: which reader a
-format of `pypimirror.domain.formats` has, and the verdict. Does not live here: any format.
+This is the best proof for a file if no index gives a digest of it. This module chooses the reader
+for a format of `pypimirror.domain.formats`, and gives the verdict. It knows no format itself.
 
 The rules:
 
-* any bytes lead to a verdict; only the disk raises (`OSError`);
-* what a file claims of itself never decides how much memory or time is spent on it (`Limits`);
-* archives in archives are contents: they are not opened;
-* what could not be checked is told, never passed over: installers of systems (.exe, .msi, .rpm,
-  .deb, .dmg) are not read at all (docs/decisions/0001-no-readers-for-system-packages.md).
+* Any bytes lead to a verdict. Only the disk raises (`OSError`).
+* `Limits` decide how much memory and time a file gets, never the file itself.
+* An archive within an archive is contents, and is not opened.
+* What could not be checked is told. Installers of systems (.exe, .msi, .rpm, .deb, .dmg) are not
+  read at all: docs/decisions/0001-no-readers-for-system-packages.md.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Proof = Literal["structure", "partial", "released", "none"]
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What was found out about one file.
+    """The result of reading one file.
 
-    `proof` says what was really checked. "structure": the file was read to its end, all of its
-    contents have a checksum of the format's own that holds, and it names its project and its
-    version. "partial": as far as it goes that is so, and `unchecked` says what is missing.
-    "released": it contradicts itself, as `unchecked` says first, and the operator released it.
-    "none": nothing could be checked (`unchecked` says why), or there is a `problem`.
+    `proof` says what was really checked. "structure": the file was read to its end, checksums of
+    the format cover all of its contents, and it names its project and version. "partial": some of
+    this is missing, as `unchecked` says. "released": the file contradicts itself, as `unchecked`
+    says first, and the operator has released it. "none": nothing could be checked (`unchecked`
+    says why), or there is a `problem`.
     """
 
     proof: Proof
@@ -66,14 +66,14 @@ def check_structure(
     released: bool = False,
     clock: Clock = time.thread_time,
 ) -> Verdict:
-    """Read the file at `path` to its end as what `filename` says that it is.
+    """Read the file at `path` to its end, in the format that `filename` names.
 
-    `project` is a `ProjectName`. `released` says that the operator lets these bytes contradict
-    themselves; they must be safe, whole and of this project all the same.
+    `project` is a `ProjectName`. With `released`, the operator lets these bytes contradict
+    themselves; they must still be safe, whole and of this project.
 
-    `clock` returns seconds, of computing if nothing else is said: a slow disk is no fault of the
-    file. It is asked at least once for each entry and each buffer, so that it may also raise to
-    stop the work. Raises `OSError`.
+    `clock` returns seconds: by default CPU time, because a slow disk is no fault of the file. It is
+    asked at least once for each entry and each buffer, so it may also raise to stop the work.
+    Raises `OSError`.
 
     Reasons of the problem: BAD_ARCHIVE, WRONG_PROJECT, TOO_LARGE. Its message is the end of a
     sentence that starts with the file.
@@ -121,7 +121,7 @@ def _check(
 
 
 def reader_of(form: Format) -> Reader | None:
-    """Return what reads a format to its end; None where nothing here can."""
+    """Return the reader of a format, or None if there is none."""
     if form.container == "tar":
         return _TARS.get(form.compression)
     return _CONTAINERS.get(form.container)
@@ -142,7 +142,7 @@ _TARS = {formats.NONE: _tar(None), **{kind.compression: _tar(kind) for kind in K
 
 
 def _check_start(start: bytes, form: Format) -> None:
-    """Refuse early, and by name, what is often put in the place of a file."""
+    """Refuse common mistakes early and by name, such as an error page in place of a file."""
     if not start:
         raise ArchiveError("is empty")
     magics = form.magics

@@ -1,8 +1,8 @@
 """The verification worker: `python -P -m pypimirror.verify.worker`.
 
-Hashing, reading archives and taking core metadata out of wheels are work for a core each, so
-they are done here and not in the parent. Ends when its input ends, whatever it does then: nobody
-waits for the answer, and the next run must not meet a file that this one writes.
+Hashing, reading archives and taking core metadata out of wheels keep a core busy, so they happen
+here and not in the parent. The worker ends when its input ends, even in the middle of a job: nobody
+waits for the answer, and the next run must not find this one still writing a file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pypimirror.verify.wheels.core_metadata import read_metadata
 
 
 def check(job: Check) -> Checked:
-    """Do one job. What is wrong with the file is in the result."""
+    """Do one job. Faults of the file are in the result."""
     path = Path(job.path)
     try:
         return _check(job, path)
@@ -71,14 +71,14 @@ def main() -> NoReturn:
     decode = msgspec.json.Decoder(ToWorker).decode
     while True:
         job = decode(lines.get())
-        # That it is there at all tells a job that kills it from a worker that cannot start.
+        # After this answer, the parent knows that a worker can start: a job kills it, if anything.
         answer = Note("debug", "ready") if isinstance(job, Hello) else check(job)
         sys.stdout.buffer.write(encode(answer) + b"\n")
         sys.stdout.buffer.flush()
 
 
 def _read(lines: SimpleQueue[bytes]) -> NoReturn:
-    """Take lines in until the input ends, and the process with it."""
+    """Read lines until the input ends; then end the process."""
     for line in sys.stdin.buffer:
         lines.put(line)
     os._exit(0)

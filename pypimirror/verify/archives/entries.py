@@ -1,17 +1,17 @@
-"""Names of entries: would unpacking them write outside the directory that they are unpacked in.
+"""Names of entries: they must not lead out of the directory where an archive is unpacked.
 
-Lives here: pure rules on names and links, the same for every kind of archive.
+These are pure rules on names and links, the same for every archive format.
 
-Names are judged as any system would read them: a backslash separates and a drive is absolute, on
-Windows. Links are judged by what they say; a chain of links that climbs only together is left to
-the tools that unpack, which look at the real directories.
+A name is judged as every system may read it: on Windows, a backslash separates and a drive makes a
+path absolute. A link is judged by its own target. Several links that lead out only together are
+left to the tools that unpack, because these look at the real directories.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Bytes; no system has longer paths, so that an entry with one cannot be unpacked.
+#: Bytes. No system has longer paths, so an entry with a longer name cannot be unpacked.
 MAX_NAME = 4096
 
 _SEPARATORS = re.compile(r"[\\/]")
@@ -20,7 +20,7 @@ _UNUSUAL = re.compile(r"[\\\0:]|\.\.|\A/|\A\Z")
 
 
 def name_fault(name: str) -> str | None:
-    """Why an entry must not have this name, as the end of a sentence; None where it may."""
+    """Return why an entry must not have this name, as the end of a sentence; None if it may."""
     if len(name) <= MAX_NAME // 4 and not _UNUSUAL.search(name):
         return None  # nearly all
     if not name:
@@ -37,7 +37,7 @@ def name_fault(name: str) -> str | None:
 
 
 def link_fault(name: str, target: str) -> str | None:
-    """Why the symbolic link `name` must not point to `target`; None where it may."""
+    """Return why the symbolic link `name` must not point to `target`; None if it may."""
     if not target:
         return "is a link to nothing"
     if "\0" in target:
@@ -56,7 +56,7 @@ def link_fault(name: str, target: str) -> str | None:
 
 
 def unpacked_path(name: str) -> str:
-    """The path that an entry gets: without "." and without empty parts; "." for the top."""
+    """Return the path of an entry after unpacking: no "." and no empty parts; "." for the top."""
     if name[-1:] == "/":
         name = name[:-1]
     if name[:1] not in ("", ".", "/") and "//" not in name and "/." not in name:

@@ -1,11 +1,8 @@
-"""What reading an archive may cost, and how a reader says that an archive is not to be trusted.
+"""Bounds on what reading an archive may cost, and the error that all readers raise.
 
-Lives here: the bounds, the meter that holds a reader to them, and the one error that readers
-raise. Does not live here: any format.
-
-An archive is hostile until it was read to its end. So every reader asks the meter before it
-believes a number, works through buffers of fixed size, and keeps nothing that grows with the
-contents; what grows with the number of entries is bounded by `max_entries`.
+No format lives here. An archive counts as hostile until it was read to its end. So every reader
+asks the meter before it believes a number, and works through buffers of fixed size. Nothing that a
+reader keeps grows with the contents; `max_entries` bounds what grows with the number of entries.
 """
 
 from __future__ import annotations
@@ -22,9 +19,9 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may hold, and cost to read. All are inclusive."""
+    """How much an archive may hold, and how much reading it may cost. All bounds are inclusive."""
 
-    #: Bytes in all after unpacking. The largest wheels unpack to some 10 GB.
+    #: Bytes of all contents after unpacking. The largest wheels unpack to some 10 GB.
     max_unpacked: int = 64 << 30
     #: Unpacked bytes for each packed byte. Source code and binaries stay below 20, tables of
     #: zeros below 100; bombs start at the 1,000 that deflate can do.
@@ -41,7 +38,7 @@ class Limits:
     max_seconds: float = 3600.0
     #: Bytes of METADATA, PKG-INFO and their like; real ones stay below 1 MB.
     max_metadata: int = 16 << 20
-    #: Bytes of what is held at once to know the entries: a zip's directory, a wheel's RECORD.
+    #: Bytes that a list of entries may take in memory: a zip's directory, a wheel's RECORD.
     max_directory: int = 128 << 20
     #: Bytes of memory that a stream may demand for its window: xz -9 wants 65 MiB, zstd
     #: --ultra 128 MiB.
@@ -49,7 +46,7 @@ class Limits:
 
 
 class ArchiveError(PypimirrorError):
-    """An archive that cannot be accepted. The message is the end of a sentence on the file."""
+    """An archive is refused. The message ends a sentence that starts with the file."""
 
     def __init__(self, message: str, reason: Reason = Reason.BAD_ARCHIVE) -> None:
         super().__init__(message)
@@ -81,7 +78,7 @@ class Meter:
         self.tick()
 
     def announced(self, size: int) -> None:
-        """Refuse an archive that says itself that it unpacks to too many bytes."""
+        """Refuse an archive that announces too many bytes."""
         if size > self._most:
             self.refuse(size)
 
@@ -100,7 +97,7 @@ class Meter:
         self.tick()
 
     def member(self) -> None:
-        """Count a member of a compressed stream: an empty one unpacks to nothing, yet costs."""
+        """Count a member of a compressed stream. Even an empty one costs time."""
         self._members += 1
         if self._members > self.limits.max_entries:
             raise ArchiveError(
@@ -109,7 +106,7 @@ class Meter:
             )
 
     def tick(self) -> None:
-        """Look at the clock."""
+        """Refuse an archive that has taken too much time."""
         if self._clock() > self._deadline:
             raise ArchiveError(
                 f"takes longer than {self._seconds:.0f} seconds to read", Reason.TOO_LARGE
@@ -124,6 +121,6 @@ class Meter:
 
 
 def shown(name: str | bytes) -> str:
-    """An entry's name for a message."""
+    """Return an entry's name in a form for messages."""
     text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
     return repr(printable(text))

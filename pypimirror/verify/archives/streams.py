@@ -1,17 +1,18 @@
 """Compressed streams: unpacking them to their end in buffers of fixed size.
 
-Lives here: gzip, bzip2, xz, zstd and the old lzma, as files and as the compression of one part of
-another archive. Does not live here: what is in them.
+This module reads gzip, bzip2, xz, zstd and the old lzma, as whole files and as parts of other
+archives. It does not know what they contain.
 
-The rules, for all of them alike:
+The same rules hold for all of them:
 
-* a stream ends where it says that it ends: a missing end is truncation, and so is a missing part;
-* another stream of the same kind may follow (pigz, pbzip2 and the standards do so), nothing else
-  but zeros, where all tools pass over them: tar of macOS and FreeBSD fills what it writes to a
-  pipe up with zeros. Behind gzip and bzip2 they end the file: GNU tar and Python's bz2 do not see
-  what comes after. Between streams of xz they may stand in fours, as its specification says;
-* the checks of the format itself (CRC-32, CRC-64, SHA-256, xxHash) are made by its C library;
-* whether a format had such a check at all is told, since a changed byte may pass without.
+* A stream says where it ends. A stream without its end is truncated.
+* Another stream of the same format may follow; pigz, pbzip2 and the standards do this.
+* Zeros may follow where all tools ignore them, because tar of macOS and FreeBSD pads what it writes
+  to a pipe. After gzip and bzip2, zeros end the file: GNU tar and Python's bz2 ignore all that
+  comes later. Between streams of xz, groups of four zeros are padding, as its specification says.
+* Nothing else may follow.
+* The C library makes the checks of the format itself (CRC-32, CRC-64, SHA-256, xxHash).
+* A reader tells whether the format had such a check: without one, a changed byte goes unseen.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: Bytes that are read, and most that are unpacked, at once.
+#: Bytes that one step reads, and most bytes that it unpacks.
 READ, WRITE = 1 << 17, 1 << 18
 
-#: What the C libraries raise for bytes that they cannot read.
+#: Errors that the C libraries raise for bytes that they cannot read.
 BROKEN = (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError)
 
 
 class Source(Protocol):
-    """What bytes are read from."""
+    """Anything that gives bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most `size` bytes; fewer only at the end."""
@@ -113,9 +114,9 @@ class Kind:
         self.name = compression.name
         self.magics = compression.starts
         self.make = make
-        self.padding = padding  #: zero bytes may stand behind streams, in groups of so many
-        self.between = between  #: also where another stream follows
-        self.checked = checked  #: a stream can end with a check of its contents
+        self.padding = padding  #: zeros may follow, in groups of this size; 0: none may
+        self.between = between  #: another stream may follow the zeros
+        self.checked = checked  #: its streams can have a check of their contents
 
     def starts(self, data: bytes) -> bool:
         """Whether a stream of this kind may start with `data`."""
@@ -138,7 +139,7 @@ XZ = Kind(formats.XZ, _lzma(lzma.FORMAT_XZ), padding=4, between=True)
 ZSTD = Kind(formats.ZSTD, _zstd)
 LZMA = Kind(formats.LZMA, _lzma(lzma.FORMAT_ALONE), checked=False)
 
-#: All that can be read.
+#: All compressions with a reader.
 KINDS = (GZIP, BZIP2, XZ, ZSTD, LZMA)
 
 
@@ -204,19 +205,19 @@ class Unpacked:
         return data
 
     def _look_at_header(self, data: bytes) -> None:
-        """zstd says in its fifth byte whether a check of the contents follows them."""
+        """Note whether a zstd stream has a check of its contents, as its fifth byte says."""
         if self._kind is ZSTD and data.startswith(self._kind.magics[0]):
             self.checked = self.checked and len(data) > 4 and bool(data[4] & 4)
 
     def _look_at_decoder(self, decoder: Decoder) -> None:
-        """xz has several checks, and none."""
+        """Note whether an xz stream had a check of its contents."""
         if isinstance(decoder, lzma.LZMADecompressor) and self._kind is XZ:
             known = (lzma.CHECK_CRC32, lzma.CHECK_CRC64, lzma.CHECK_SHA256)
             self.checked = self.checked and decoder.check in known
 
 
 def broken(error: Exception, what: str) -> ArchiveError:
-    """An `ArchiveError` for what a C library says."""
+    """Translate an error of a C library into an `ArchiveError`."""
     said = str(error).rstrip(".")
     if "emory" in said:
         return ArchiveError(f"needs too much memory to unpack ({said})", Reason.TOO_LARGE)
@@ -257,14 +258,14 @@ class Reader:
 
 
 def pieces_of(source: Source, meter: Meter) -> Iterator[bytes]:
-    """The bytes of a file that is not compressed, as they come."""
+    """Yield the bytes of a file that is not compressed."""
     while piece := source.read(WRITE):
         meter.count(len(piece))
         yield piece
 
 
 class Part:
-    """The next `size` bytes of a source as a source of its own."""
+    """The next `size` bytes of another source."""
 
     def __init__(self, source: Source, size: int) -> None:
         self._source = source

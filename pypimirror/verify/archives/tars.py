@@ -1,24 +1,23 @@
 """Tar archives: walking them from the first header to the end of the file.
 
-Lives here: the formats v7, ustar, pax and GNU, as one forward pass over unpacked bytes. Does not
-live here: compression (`streams`) and what the entries mean (`sdists`).
+This module reads the formats v7, ustar, pax and GNU in one forward pass over unpacked bytes.
+`streams` unpacks them, and `sdists` knows what the entries mean.
 
-`tarfile` is not used: it takes a damaged header for the end of the archive, does not look behind
-the end, and spends ten times as long. What it and this module make of an entry is the same, and a
-test holds them against each other.
+It does not use `tarfile`, which takes a damaged header for the end of the archive, ignores what
+follows the end, and takes ten times as long. Both read an entry alike; a test compares them.
 
 The rules:
 
-* every header has a right checksum, and its numbers are numbers;
-* an archive ends with a block of zeros, and only zeros follow, of whatever number once a second
-  block is whole: all tools pass over them;
-* of what stands in front of an entry and says more of it, no kind comes twice, and no two say
-  different things: GNU tar and libarchive heed the last one, Python the first one, uv none;
-* no name and no link climbs out of the archive;
-* there are no devices and no pipes;
-* names may repeat: tar appends, and the last one counts when it is unpacked.
+* Every header has a correct checksum, and its numbers are numbers.
+* A block of zeros ends the archive. Only zeros may follow: none, or at least a second whole block.
+  All tools ignore them.
+* Extra headers before an entry (pax, GNU's long names) must not repeat or contradict each other:
+  GNU tar and libarchive use the last one, Python the first one, uv none.
+* No name and no link leads out of the archive.
+* There are no devices and no pipes.
+* Names may repeat, because tar can append. The last entry of a name counts when it is unpacked.
 
-The contents of an entry have no checksum in a tar. Only compression around it brings one.
+Tar has no checksum for the contents of an entry. Only a compression around the tar brings one.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from pypimirror.verify.archives.streams import Reader
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
 
-#: Bytes of one pax header or long name; far above any path, far below what hurts.
+#: Bytes of one pax header or long name: far more than any path needs, and still harmless.
 _MAX_EXTENSION = 1 << 20
 
 _OTHER_NUMBERS = (
@@ -69,7 +68,7 @@ class Member:
     is_file: bool
 
 
-#: Gets each entry; returns what wants its contents in pieces, or None.
+#: Called with each entry. It returns a function that takes the contents in pieces, or None.
 Visitor = Callable[[Member], Callable[[bytes], object] | None]
 
 
@@ -120,7 +119,7 @@ class _Walk:
         self._extended, self._kinds = {}, b""
 
     def _extension(self, kind: int, size: int) -> None:
-        """Read a header that says something of the next entry, or of all that follow."""
+        """Read an extra header, which describes the next entry or all entries after it."""
         if size > _MAX_EXTENSION:
             raise ArchiveError(
                 f"has a tar header of {size} bytes behind {self._last}, where {_MAX_EXTENSION}"
@@ -142,7 +141,7 @@ class _Walk:
                 self._extend(_PAX, _pax(data, self._last))
 
     def _extend(self, kind: int, said: dict[str, str]) -> None:
-        """Add what a header says of the next entry to what others said of it."""
+        """Merge an extra header into what is known about the next entry."""
         if kind in self._kinds or any(self._extended.get(k, v) != v for k, v in said.items()):
             raise ArchiveError(
                 f"has two headers for one entry behind {self._last}, which tar programs read"
@@ -192,7 +191,7 @@ class _Walk:
         self._pad(size)
 
     def _pad(self, size: int) -> None:
-        """Read on to the next block. Some writers leave anything there, so it is not looked at."""
+        """Skip to the next block. The padding is ignored: some writers leave garbage there."""
         padding = -size % BLOCK
         if padding and len(self._reader.read(padding)) < padding:
             raise ArchiveError(f"is truncated behind {self._last}")
@@ -247,7 +246,7 @@ def _number(field: bytes, what: str, where: str) -> int:
 
 
 def _check_numbers(block: bytes, where: str) -> None:
-    """Owners and times do not matter here, but `tarfile` reads no header where they are broken."""
+    """Refuse broken owners and times: `tarfile` cannot read such a header."""
     for field, what in _OTHER_NUMBERS:
         value = block[field]
         if value[0] == 0xFF:  # a negative number
@@ -277,7 +276,7 @@ def _name(block: bytes) -> str:
 
 
 def _pax(data: bytes, where: str) -> dict[str, str]:
-    """The records "length key=value newline" of a pax header; only those that matter here."""
+    """Return the records of a pax header ("length key=value newline") that matter here."""
     found: dict[str, str] = {}
     at = 0
     while at < len(data) and data[at]:

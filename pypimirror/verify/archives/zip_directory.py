@@ -1,11 +1,11 @@
 """The directory of a zip archive: finding it, and reading what it says.
 
-Lives here: the end records (zip64's too), the central directory, and extra fields. Does not live
-here: the entries themselves (`zips`).
+This module reads the end records (also of zip64), the central directory, and extra fields. `zips`
+reads the entries themselves.
 
-There must be one way to read an archive, or two tools see two archives in it. So the end record
-is the last thing in the file, the directory lies right in front of it, and the records of zip64
-say the same as those that they extend. PyPI and uv demand as much.
+There must be only one way to read an archive, or two tools see two different archives in it. So the
+end record is the last thing in the file, the directory comes right before it, and the records of
+zip64 agree with those that they extend. PyPI and uv demand the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOCATOR = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _EXTRA = struct.Struct("<HH")
 
-#: In a field of 16 or 32 bits: the number stands in a record of zip64.
+#: In a field of 16 or 32 bits, this means that the number is in a record of zip64.
 _IN_64 = (0xFFFF, 0xFFFFFFFF)
 
 # Encryption of three kinds, and patches to other archives.
@@ -219,7 +219,7 @@ def _decoded(raw_name: bytes, flags: int) -> str:
 
 
 def _check(entry: Entry) -> None:
-    """The rules that the directory alone can show."""
+    """Check the rules that need the directory only."""
     fault = name_fault(entry.name)
     if fault is None and "\\" in entry.name:
         fault = "has a backslash in its name"
@@ -249,7 +249,7 @@ def read_extra(extra: bytes, name: str) -> dict[int, bytes]:
 
 
 def wide(extra: dict[int, bytes], name: str, values: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers of 32 bits, with those that stand in the field of zip64 taken from there."""
+    """Return numbers, each from the field of zip64 where the 32 bits say so."""
     field = extra.get(1, b"")
     found = []
     for value in values:

@@ -1,21 +1,21 @@
 """Zip archives: reading every entry to its end, and every byte between them.
 
-Lives here: local headers, contents, data descriptors. Does not live here: the directory
-(`zip_directory`) and what the entries mean (`wheels`, `sdists`).
+This module reads local headers, contents and data descriptors. `zip_directory` reads the directory;
+`wheels` and `sdists` know what the entries mean.
 
-`zipfile` is not used: it reads through the directory only and does not see what else is there,
-holds no bounds, and takes half as long again.
+It does not use `zipfile`, which sees only what the directory names, has no bounds, and takes half
+as long again.
 
 The rules:
 
-* each local header says what the directory says;
-* the entries, in the order of the file, lie side by side: none over another, nothing between
-  them, nothing between them and the directory, and nothing in front but where that is allowed;
-* each entry unpacks to the size and the CRC-32 that are claimed, and its packed bytes are used up;
-* the methods are those that Python can unpack; uv takes no bzip2 and no lzma, pip no zstd before
-  Python 3.14, and a wheel is taken that one of them takes;
-* a directory has no contents, so that no method matters where there are no bytes: tools that
-  mark it as deflated leave the two bytes of an empty stream out, and nobody reads them.
+* Each local header agrees with the directory.
+* The entries fill the file in their order, without overlaps and without gaps, up to the directory.
+  Only where a caller allows it may something come before the first one.
+* Each entry unpacks to the claimed size and CRC-32, and uses all of its packed bytes.
+* Python can unpack the method. uv takes neither bzip2 nor lzma, and pip takes zstd from Python 3.14
+  on only; a wheel passes if one of the two can unpack it.
+* A directory has no contents. If it has no bytes, its method does not matter: some tools mark it as
+  deflated and leave out the two bytes of an empty stream, and nobody reads them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Method(IntEnum):
     ZSTD = 93
 
 
-#: Gets each entry; returns what wants its contents in pieces, or None.
+#: Called with each entry. It returns a function that takes the contents in pieces, or None.
 Visitor = Callable[[Entry], Callable[[bytes], object] | None]
 
 
@@ -91,7 +91,7 @@ def read_entry(stream: BinaryIO, entry: Entry, meter: Meter, most: int) -> bytes
     parts: list[bytes] = []
     unpacked = meter.unpacked
     _contents(stream, entry, meter, parts.append)
-    meter.unpacked = unpacked  # they will be counted when it is their turn
+    meter.unpacked = unpacked  # counted when the entry is read in its turn
     return b"".join(parts)
 
 
@@ -254,7 +254,7 @@ def _lzma_decoder(source: Part, entry: Entry, meter: Meter) -> Decoder:
 
 
 def _descriptor(stream: BinaryIO, entry: Entry, rest: int) -> None:
-    """What stands behind the contents: a data descriptor in one of its four forms, or a fault."""
+    """Read the data descriptor after the contents, in one of its four forms."""
     if not entry.flags & _DESCRIBED or rest > 24:
         raise ArchiveError(f"has something unaccounted for behind the entry {shown(entry.name)}")
     found = stream.read(rest)

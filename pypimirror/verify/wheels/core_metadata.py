@@ -1,7 +1,7 @@
 """Reading a wheel's core metadata, the METADATA file that PEP 658 serves beside the wheel.
 
-What the readers of `pypimirror.verify.archives.zips` can unpack, this one can too: members that are
-packed by zstd as well, which `zipfile` knows since Python 3.14.
+It can unpack all that `pypimirror.verify.archives.zips` can, such as members that are packed by
+zstd; `zipfile` knows these only from Python 3.14 on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ else:
     from backports import zstd
     from backports.zstd import zipfile
 
-#: Bytes; far beyond any real METADATA, far below what hurts.
+#: Bytes: far more than any real METADATA has, and still harmless.
 _MAX_METADATA = 16 << 20
 
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -43,10 +43,10 @@ _BROKEN = (
 
 
 def read_metadata(path: Path) -> bytes | None:
-    """Return the METADATA of the wheel at `path`; None where it cannot be told which that is.
+    """Return the METADATA of the wheel at `path`; None if the wheel does not have exactly one.
 
-    The bytes of the wheel are proven before this is asked, so that a strange wheel is the
-    publisher's doing: it is served as it is, without core metadata. Raises `OSError`.
+    The bytes of the wheel are proven before, so a strange wheel is what its publisher made. It is
+    served as it is, without core metadata. Raises `OSError`.
     """
     file = regular.stream(str(path))
     try:

@@ -1,14 +1,14 @@
-"""entry_points.txt of a wheel: what keeps installers from installing it. Pure.
+"""entry_points.txt of a wheel: could an installer install it? Pure.
 
-pip and uv read it each in its own way, and both refuse a wheel whose text they cannot read. The
-rule: refused is what neither installs (tried with pip 26.3 and uv 0.13.9). What one of them
-installs passes, though the other may refuse it, or make other scripts of it:
+pip and uv each read this file in their own way, and refuse a wheel if they cannot. A wheel is
+refused here if neither of them installs it (tried with pip 26.3 and uv 0.13.9). It passes if one of
+them does, even if the other refuses it or makes different scripts:
 
-* pip passes over what stands before the first section, a byte order mark included, takes several
-  sections and options of one name, and whatever follows `module:attribute`;
-* uv takes lines that begin with `;` for comments, and indented ones for more of a value.
+* pip ignores all text before the first section, also a byte order mark. It accepts sections and
+  options that repeat, and any text after `module:attribute`.
+* uv takes lines that begin with `;` for comments, and indented lines for more of a value.
 
-What other groups than those of scripts mean is nobody's business when a wheel is installed.
+Only groups of scripts matter: installers ignore the others.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _NAME = 255
 
 _SCRIPTS = frozenset(("console_scripts", "gui_scripts"))
 
-# How distlib reads a script, for pip: as much as it knows of the beginning.
+# How pip's distlib reads a script: it looks at the beginning only.
 _PIP_SCRIPT = re.compile(
     r"[^\[]\S*\s*=\s*(?P<reference>\w+(?:[:.]\w+)*)\s*"
     r"(?P<extras>\[\s*[\w-]+(?:=\w+)?(?:,\s*\w+(?:=\w+)?)*\s*\])?"
 )
-# What uv takes at least: all of the value, and a module of any spelling.
+# What uv accepts: the value as a whole, and any spelling of a module.
 _UV_SCRIPT = re.compile(r"[\w.-]+\s*:\s*[\w.-]+\s*(?:\[[^\]]*\])?")
 _LINES = re.compile(r"\r\n|\r|\n")
 
@@ -100,7 +100,7 @@ def _uv_faults(text: str) -> Iterator[str]:
 
 
 def _is_place(name: str) -> bool:
-    """Whether a file of this name can be made in a directory of scripts."""
+    """Whether a directory of scripts can have a file with this name."""
     path = posixpath.normpath(posixpath.join("/scripts", name))
     fits = all(len(part.encode()) <= _NAME for part in name.split("/"))
     return fits and "\0" not in name and path.startswith("/scripts/")

@@ -1,20 +1,19 @@
-"""A wheel's RECORD: does it list what the wheel holds, and nothing else.
+"""A wheel's RECORD: does it list exactly what the wheel contains?
 
-Lives here: parsing RECORD, and holding it against the entries in both directions. Does not live
-here: reading the entries (`zips`), and the other rules on wheels (`wheel_structure`).
+This module parses RECORD and compares it with the entries in both directions. `zips` reads the
+entries, and `structure` has the other rules on wheels.
 
-The rules follow the specification of binary distributions, and real installers where these agree
-that less will do: pip, uv and installer look at no hash when they install.
+The rules follow the specification of binary distributions. They are looser where real installers
+agree on less: pip, uv and installer check no hash when they install.
 
-* paths are those that entries are unpacked to: a byte order mark in front, "./", "/" and "//",
-  backslashes, and letters that are composed otherwise are spellings;
-* directories need not be listed, and hold nothing if they are;
-* what is listed is there, and has the size and the hash that are given: all else contradicts, and
-  so do lines that are no rows, and paths that lead out of the wheel: pip passes over them when it
-  installs;
-* what is not listed, or without a hash or with a weak one, was still read to its end and has the
-  CRC-32 of the zip. That is told as unchecked. RECORD cannot give a hash of itself;
-* what pip cannot parse is refused, a blank line included.
+* A path is compared as the entry is unpacked. A byte order mark in front, "./", "/", "//",
+  backslashes and letters in another Unicode form are only spellings.
+* A directory need not be listed. If it is, its row has no contents.
+* A listed file exists, with the size and the hash of its row. All else is a contradiction. So are
+  lines that are no rows, and paths that lead out of the wheel, which pip ignores.
+* A file without a row, without a hash or with a weak one was still read to its end, and has the
+  CRC-32 of the zip. It is told as unchecked. RECORD cannot have a hash of itself.
+* A RECORD that pip cannot parse is refused, for instance one with a blank line.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
 class Record:
-    """The RECORD of one wheel, being held against its contents."""
+    """The RECORD of one wheel, while it is compared with the contents."""
 
     def __init__(self, content: bytes, information: str, meter: Meter, findings: Findings) -> None:
         """Parse a RECORD of the directory `information`. Raises `ArchiveError`."""
@@ -83,7 +82,7 @@ class Record:
             )
 
     def _respell(self, absent: set[str], unlisted: set[str]) -> None:
-        """Find those whose letters are composed otherwise, as macOS does."""
+        """Match paths that differ in Unicode form only, as macOS writes them."""
         if not absent or not unlisted:
             return
         composed = {unicodedata.normalize("NFC", path): path for path in unlisted}
@@ -95,7 +94,7 @@ class Record:
                 unlisted.discard(there)
 
     def visit(self, entry: Entry) -> Callable[[bytes], object] | None:
-        """What wants the contents of an entry; for `walk_zip`, to be followed by `finish`."""
+        """Return a function that takes an entry's contents. Call `finish` after the last one."""
         self.finish()
         path = unpacked_path(entry.name)
         row = None if entry.is_directory or path == self._own else self._rows.get(path)
@@ -154,7 +153,7 @@ class Record:
         return rows
 
     def _understood(self, elements: list[str], number: int) -> RecordEntry | None:
-        """A line as a row; None, of released bytes, where it says nothing that can be held."""
+        """Parse a line; return None for one that cannot be checked, in released bytes."""
         try:
             row = RecordEntry.from_elements(elements[0].replace("\\", "/"), *elements[1:])
         except (TypeError, InvalidRecordEntry):
@@ -186,7 +185,7 @@ class Record:
 
 
 def _lines(content: bytes, meter: Meter) -> Iterator[str]:
-    """The lines, one at a time: a bomb may have a hundred million."""
+    """Yield the lines one at a time, because a bomb may have a hundred million."""
     for line in _LINE.finditer(content):
         meter.tick()
         text = line[1] if line[1] is not None else line[0]
@@ -207,7 +206,7 @@ def _directories_of(paths: set[str], files: set[str], directories: set[str]) -> 
 
 
 def _is_nothing(row: RecordEntry) -> bool:
-    """Whether a row of a directory says no more than that nothing is in it."""
+    """Whether a row of a directory claims no contents."""
     if row.hash_ is None:
         return not row.size
     if row.size or row.hash_.name not in STRONG | _WEAK:

@@ -1,7 +1,7 @@
-"""Wheels: the one directory of information, and whether everything else is as it says.
+"""Wheels: one directory of information, and contents that agree with it.
 
-Lives here: the rules on a wheel as a whole. Does not live here: zip (`zips`), RECORD
-(`wheel_record`), entry points (`entry_points`), names and versions (`identity`).
+This module has the rules on a wheel as a whole. `zips` reads zip, `record` RECORD, `entry_points`
+entry points, and `identity` checks names and versions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pypimirror.verify.wheels.record import Record
 
 _INFORMATION = ".dist-info"
 _ENTRY_POINTS = "entry_points.txt"
-#: Bytes of the largest of these that is looked into.
+#: Bytes of the largest entry_points.txt that is checked.
 _MOST_JUDGED = 64 << 10
 _WHEEL_VERSION = re.compile(rb"0*1(?:\.[0-9]+)*[ \t]*")
 # What the directory NAME-VERSION.data may hold: the schemes of sysconfig that wheels know.
@@ -79,7 +79,7 @@ def _check_entry_points(content: bytes) -> None:
 
 
 def _check_schemes(names: set[str], data: str) -> None:
-    """Refuse what stands in the directory `data` and belongs nowhere: installers stop there."""
+    """Refuse files in `data` that belong to no scheme: installers refuse them too."""
     for name in names:
         top, _, rest = name.partition("/")
         if top == data and ("/" not in rest or rest.partition("/")[0] not in _SCHEMES):
