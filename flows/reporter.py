@@ -20,7 +20,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging.loggers import LoggingAdapter, task_run_logger
 
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline.reporter import LogReporter
+from pypimirror.pipeline.context.reporter import LogReporter
 
 #: Seconds between two calls of the API for the sake of progress; shorter runs make none.
 EVERY = 5.0

@@ -78,4 +78,4 @@ def is_worth_a_retry(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any
     """
     run, _ = _at_hand.get()
     is_fault = isinstance(state.data, BaseException) and not isinstance(state.data, PypimirrorError)
-    return is_fault and not run.cancelled
+    return is_fault and not run.cancelled.is_set()

@@ -16,10 +16,12 @@ from pypimirror.catalog.states import PROVEN, WORDS, State, word
 from pypimirror.config.settings import Config, load
 from pypimirror.domain.model import Problem
 from pypimirror.pipeline import sequence
+from pypimirror.pipeline.context import pools
+from pypimirror.pipeline.context.pools import MakePools
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.preview import plan as planning
 from pypimirror.pipeline.preview.plan import Plan
-from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from tests import databases, postgresql
@@ -114,9 +116,11 @@ class Mirror:
         work: Callable[[Run], None] = sequence.sync,
         sound: bool = True,
         retry: str | None = None,
+        make_pools: MakePools | None = None,
     ) -> Summary:
         """Run a sync in this process; the tree is checked unless `sound` is off."""
-        summary = run_sync(self.config, names, work, trigger="test", retry=retry)
+        made = make_pools or pools.start
+        summary = run_sync(self.config, names, work, trigger="test", retry=retry, make_pools=made)
         if sound:
             self.check()
             assert self.known_totals() == self.counted_totals()

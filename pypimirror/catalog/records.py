@@ -97,7 +97,7 @@ class FileRecord(Record, frozen=True):
     proof_source: str | None  #: who made the claims; None where nobody did
     released: bytes | None  #: sha256 of bytes that the operator lets in as they are
     proven_at: float | None  #: last time that the bytes were seen to be right
-    stamp: int | None  #: of inode, size and mtime then; see `tree.stamp`
+    stamp: int | None  #: of inode, size and mtime then; see `storage.paths.stamp`
     metadata_claim: bytes | None  #: sha256; empty where offered without any
     metadata_sha256: bytes | None  #: of the .metadata that is held
     upload_time: str | None

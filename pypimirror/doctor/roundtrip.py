@@ -23,7 +23,9 @@ from pypimirror.doctor.scratch import scratch
 from pypimirror.domain.model import NEWEST_API, ProjectStatus
 from pypimirror.render import rendering
 from pypimirror.render.pages import Page, PageFile
-from pypimirror.storage.tree import Tree, file_path, page_paths
+from pypimirror.storage.paths import file_path, page_paths
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
 _NAME = "round trip"
@@ -51,13 +53,15 @@ def check(config: Config) -> Iterator[Finding]:
 
 def _publish(directory: Path) -> str:
     """Publish one file on one page; return its sha256."""
-    tree = Tree(directory)
-    tree.create()
+    workspace = Workspace(directory)
+    storage = PosixStorage(workspace)
+    workspace.create()
+    storage.create()
     content = os.urandom(_SIZE)
     digest = hashlib.sha256(content).hexdigest()
-    tree.staged(1).write_bytes(content)
+    workspace.staged(1).write_bytes(content)
     path = file_path(_PROJECT, _FILE, None)
-    tree.place([(tree.staged(1), path)])
+    storage.place([(workspace.staged(1), path)])
     file = PageFile(filename=_FILE, path=path, digests={"sha256": digest}, size=_SIZE)
     page = Page(
         project=_PROJECT,
@@ -69,8 +73,8 @@ def _publish(directory: Path) -> str:
         files=(file,),
     )
     forms = {"html": rendering.page_html(page), "json": rendering.page_json(page)}
-    tree.write((name, [forms[form]]) for form, name in page_paths(_PROJECT, forms).items())
-    tree.flush()
+    storage.write((name, [forms[form]]) for form, name in page_paths(_PROJECT, forms).items())
+    storage.flush()
     return digest
 
 

@@ -17,8 +17,8 @@ from pypimirror.doctor.finding import Finding, State, failed, ok, skipped, warni
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
+from pypimirror.pipeline.context.remotes import places, remotes
 from pypimirror.pipeline.discover.lists.listings import NO_LIST
-from pypimirror.pipeline.run import places, remotes
 from pypimirror.select.selection import Selection
 from pypimirror.system.workers import Cancelled, Workers
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import deadlines, runs
 from pypimirror.domain.model import Stage
-from pypimirror.pipeline.run import Run, Tally
+from pypimirror.pipeline.context.ledger import Tally
+from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
 #: Old runs, and rows of theirs, that go at the end of one run at most; the rest goes with the next.
@@ -33,14 +34,14 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
         lambda connection: runs.start_stage(connection, run.id, stage, batch)
     )
     state = runs.CANCELLED  # unless it is something else that ends the stage
-    with run.counting() as tally:
+    with run.ledger.counting() as tally:
         try:
             yield tally
             state = runs.FAILED if tally.failure(stage, whole=whole) else runs.COMPLETED
         except Cancelled:
             raise
         except Exception:
-            state, run.stage = runs.FAILED, stage
+            state, run.ledger.stage = runs.FAILED, stage
             raise
         except BaseException:  # a signal: nothing is to wait for what is under way
             run.cancel()

@@ -53,13 +53,15 @@ def note(run: Run, connection: Connection) -> None:
 
 def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
     upstreams = {upstream.name: upstream for upstream in run.config.upstream}
-    if not run.idle or run.command != "sync" or run.names is not None or run.retry is not None:
+    if not run.ledger.idle or run.command != "sync":
         return None
-    if run.counts["pages_written"] or run.counts["files_withdrawn"]:
+    if run.names is not None or run.retry is not None:
         return None
-    if upstreams.keys() != run.unchanged.keys() or not _is_whole(run.config):
+    if run.ledger.counts["pages_written"] or run.ledger.counts["files_withdrawn"]:
         return None
-    if any(run.tree.quarantine.iterdir()):
+    if upstreams.keys() != run.discovered.unchanged.keys() or not _is_whole(run.config):
+        return None
+    if any(run.workspace.quarantine.iterdir()):
         return None
     until = [
         *lists.next_rechecks(run, connection),
@@ -74,7 +76,7 @@ def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
         since=run.now,
         until=min((time for time in until if time is not None), default=run.now),
         last_run=run.id + history.spare(run, connection),
-        asked=list(run.unchanged.values()),
+        asked=list(run.discovered.unchanged.values()),
         timeout=run.config.download.timeout,
     )
 

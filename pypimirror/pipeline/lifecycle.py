@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import InvalidName, canonicalize_name
 
@@ -30,16 +31,21 @@ from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reaso
 from pypimirror.pipeline import backlog, history, idle_snapshot, ownership, waiting
 from pypimirror.pipeline import retry as retries
 from pypimirror.pipeline.audit import doubt
+from pypimirror.pipeline.context import pools
+from pypimirror.pipeline.context.ledger import Ledger
+from pypimirror.pipeline.context.pools import MakePools
+from pypimirror.pipeline.context.reporter import LogReporter, Reporter
 from pypimirror.pipeline.download import staging
-from pypimirror.pipeline.reporter import LogReporter, Reporter
-from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.run import Run, make
 from pypimirror.pipeline.summary import COUNTS, Summary
 from pypimirror.select.selection import Selection
-from pypimirror.storage import links, lock
+from pypimirror.storage import links, lock, posix
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import choose
-from pypimirror.storage.tree import Tree, told
+from pypimirror.storage.storage import MakeStorage, Storage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import abrupt, clock, interrupts
+from pypimirror.system.disk_errors import told
 from pypimirror.system.space import remedy
 from pypimirror.system.workers import Cancelled, WorkersError
 
@@ -74,13 +80,13 @@ def _catalog_errors(catalog: Catalog) -> Iterator[None]:
 
 
 @contextmanager
-def open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+def open_mirror(config: Config) -> Iterator[tuple[Catalog, Workspace]]:
     """Hold lock and lease, and open catalog and mirror root, making what is not there.
 
-    Raises `LockedError`, `CatalogError` and `TreeError`.
+    Raises `LockedError`, `CatalogError` and `StorageError`.
     """
-    with _open_mirror(_at_its_root(config)) as (catalog, tree, _, _):
-        yield catalog, tree
+    with _open_mirror(_at_its_root(config)) as opened:
+        yield opened.catalog, opened.workspace
 
 
 def _at_its_root(config: Config) -> Config:
@@ -101,23 +107,36 @@ def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
     yield
 
 
+class _Opened(NamedTuple):
+    """A mirror whose lock and lease are held."""
+
+    catalog: Catalog
+    storage: Storage
+    workspace: Workspace
+    lease: Lease
+    held: lock.HeldLock
+
+
 @contextmanager
-def _open_mirror(config: Config) -> Iterator[tuple[Catalog, Tree, Lease, lock.HeldLock]]:
+def _open_mirror(
+    config: Config, make_storage: MakeStorage = posix.open_storage
+) -> Iterator[_Opened]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
-    tree = Tree(config.directory, durability=durability)
-    tree.create()
+    workspace = Workspace(config.directory)
+    workspace.create()
+    storage = make_storage(workspace, durability)
     # The lock comes first: what a migration changes must not change under another run.
     with (
         interrupts.raised(),
-        lock.hold(tree.private / "lock") as held,
+        lock.hold(workspace.private / "lock") as held,
         _catalog_of_its_own(catalog_file),
         closing(Catalog.open(config.catalog_url)) as catalog,
         _catalog_errors(catalog),
         damage.opened(catalog),
-        ownership.hold(catalog, tree, claim=True) as lease,
+        ownership.hold(catalog, workspace, storage, claim=True) as lease,
     ):
-        yield catalog, tree, lease, held
+        yield _Opened(catalog, storage, workspace, lease, held)
 
 
 def sync(
@@ -131,46 +150,64 @@ def sync(
     retry: str | None = None,
     options: Sequence[str] = (),
     wait: float = 0.0,
+    make_pools: MakePools = pools.start,
+    make_storage: MakeStorage = posix.open_storage,
 ) -> Summary:
     """Hold the lock, record a run, let `work` do it, and say how it ended.
 
     With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
     is, there is no run, and the summary names none. `options` are recorded beside `names`.
     Where another run works on the mirror, it waits for that to end, for `wait` seconds at most.
-    Raises `ConfigError`, `LockedError`, `CatalogError` and `TreeError` before there is a run;
+    Raises `ConfigError`, `LockedError`, `CatalogError` and `StorageError` before there is a run;
     afterwards everything that goes wrong is in the summary.
     """
     selection = Selection(config)
     checked = check_names(selection, names)
     config = _at_its_root(config)
     reporter = reporter or LogReporter()
-    opened = waiting.patiently(lambda: _open_mirror(config), wait, reporter.announce)
-    with opened as (catalog, tree, lease, held):
-        run = Run(config, selection, catalog, tree, reporter, checked)
-        run.command, run.lease = command, lease
-        lease.on_lost = run.cancel
-        tree.clear_private()
+    opened = waiting.patiently(lambda: _open_mirror(config, make_storage), wait, reporter.announce)
+    with opened as (catalog, storage, workspace, lease, held):
+        now = clock.now()
+        workspace.clear_private()
         with _catalog_errors(catalog):
-            staging.sweep(catalog, tree)
+            staging.sweep(catalog, workspace)
         with _catalog_errors(catalog), catalog.write() as connection:
             runs.close_crashed(connection)
-            is_wrong = clocks.disbelieve(connection, run.now)
+            is_wrong = clocks.disbelieve(connection, now)
+            again = None
             if retry is not None:
-                run.retry = retries.plan(connection, selection, retry, command)
-                if run.retry is None:
-                    run.close()
+                again = retries.plan(connection, selection, retry, command)
+                if again is None:
                     message = f"Nothing to retry: all that {retry} left undone has been done"
                     return Summary.of_nothing(command, message)
-                run.names = run.retry.names
-            run.id, run.name = runs.start(
+                checked = again.names
+            number, name = runs.start(
                 connection,
                 command=command,
                 trigger=trigger,
                 config=config.digest(),
-                arguments=[*(run.names or ()), *options],
-                now=run.now,
-                retry_of=run.retry.of if run.retry is not None else None,
+                arguments=[*(checked or ()), *options],
+                now=now,
+                retry_of=again.of if again is not None else None,
             )
+        run = make(
+            config,
+            selection,
+            catalog,
+            storage,
+            workspace,
+            reporter,
+            Ledger(catalog, number, reporter),
+            checked,
+            make_pools=make_pools,
+            id=number,
+            name=name,
+            command=command,
+            lease=lease,
+            retry=again,
+            now=now,
+        )
+        lease.on_lost = run.cancel
         if is_wrong:
             run.reporter.note("warning", _CLOCK_WAS_AHEAD)
         if run.retry is not None:
@@ -206,10 +243,10 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
         return
     path = Path(str(publish.changes).replace("{run}", run.name))
     catalog = sqlite_file(run.config.catalog_url)
-    if why := outputs.fault(path, run.tree.directory, [catalog] if catalog else []):
+    if why := outputs.fault(path, run.workspace.directory, [catalog] if catalog else []):
         raise ConfigError(run.config.blame(f"publish.changes: {path} {why}"))
-    journal = run.tree.private / "changes"
-    with closing(Changes(path, publish.changes_format, journal)) as run.tree.changes:
+    journal = run.workspace.private / "changes"
+    with closing(Changes(path, publish.changes_format, journal)) as run.storage.changes:
         work(run)
 
 
@@ -219,12 +256,12 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
     try:
         with damage.told(run.catalog.shown, run.catalog.read):
             work(run)
-        if run.unreachable:
-            message = run.unreachable.message
-            run.failed(Stage.DISCOVER, [run.unreachable])
-        elif run.no_room:
-            message = run.no_room.message
-            run.failed(Stage.DOWNLOAD, [run.no_room])
+        if run.ledger.unreachable:
+            message = run.ledger.unreachable.message
+            run.ledger.failed(Stage.DISCOVER, [run.ledger.unreachable])
+        elif run.ledger.no_room:
+            message = run.ledger.no_room.message
+            run.ledger.failed(Stage.DOWNLOAD, [run.ledger.no_room])
         else:
             state, message = runs.COMPLETED, ""
     except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
@@ -237,7 +274,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
         raise
     finally:
         with interrupts.shield():
-            run.close()
+            run.pools.close()
             summary = _close(run, state, message)
             _forget_old_runs(run, summary.state)
             _write_metrics(run)
@@ -257,7 +294,7 @@ def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
     assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
     problem = _as_problem(error, run.catalog)
     with _catalog_errors(run.catalog):  # it may be on the same disk
-        run.failed(run.stage, [problem])
+        run.ledger.failed(run.ledger.stage, [problem])
     return runs.FAILED, problem.message
 
 
@@ -319,11 +356,11 @@ def _close(run: Run, state: str, message: str) -> Summary:
         failures = [(problem, stage) for problem, stage in told if problem not in apart]
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
-        counts = {key: run.counts[key] for key in COUNTS[run.command]}
+        counts = {key: run.ledger.counts[key] for key in COUNTS[run.command]}
         counts["files_failed"] = len({(p.project, p.file) for p, _ in failures if p.file})
         counts["files_denied"] = len({(p.project, p.file) for p in denied})
         last = statistics.last(connection)
-        moved = any(run.counts[name] for name in _MOVING)
+        moved = any(run.ledger.counts[name] for name in _MOVING)
         # Counting takes seconds where there are millions of files: not for somebody who waits.
         if state in (runs.COMPLETED, runs.INCOMPLETE) and (
             last is None or (moved and (run.command == "verify" or last.is_old(run.now)))

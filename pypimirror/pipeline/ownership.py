@@ -32,8 +32,10 @@ from pypimirror.catalog.queries import marks
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.storage import generation
 from pypimirror.storage.durability import sync_directory, sync_file
-from pypimirror.storage.tree import Tree, told
+from pypimirror.storage.storage import Storage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
+from pypimirror.system.disk_errors import told
 from pypimirror.system.workers import Cancelled
 
 #: The file in the private directory that says which mirror it is, as a mark of the catalog does.
@@ -42,11 +44,13 @@ _MOST = 4096  # bytes of that file
 
 
 @contextmanager
-def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
-    """Hold the lease; without it, neither catalog nor tree can be written from then on.
+def hold(
+    catalog: Catalog, workspace: Workspace, storage: Storage, *, claim: bool
+) -> Iterator[Lease]:
+    """Hold the lease; without it, neither catalog nor storage can be written from then on.
 
     With `claim`, a catalog that belongs to no directory yet is this one's. Raises `LockedError`,
-    `CatalogError` when the catalog is another directory's, and `TreeError`.
+    `CatalogError` when the catalog is another directory's, and `StorageError`.
     """
 
     fresh = ""
@@ -55,67 +59,67 @@ def hold(catalog: Catalog, tree: Tree, *, claim: bool) -> Iterator[Lease]:
         nonlocal fresh
         for mark in (AT_REST, ENDED):  # it may not stay so
             marks.clear(connection, mark)
-        if not _is_inside(catalog, tree):
-            _check(connection, tree, catalog.shown, claim=claim)
+        if not _is_inside(catalog, workspace):
+            _check(connection, workspace, catalog.shown, claim=claim)
         if claim:
-            fresh = _begin(connection, tree, catalog.shown)
+            fresh = _begin(connection, workspace, storage, catalog.shown)
 
     with lease.hold(catalog, check) as held:
         if claim:
-            _say(tree, fresh, catalog.shown)
-        catalog.guard = tree.guard = held.check
+            _say(workspace, fresh, catalog.shown)
+        catalog.guard = storage.guard = held.check
         try:
             yield held
         finally:
             if claim:
-                _end(catalog, tree, fresh)
-            catalog.guard = tree.guard = lambda: None
+                _end(catalog, storage, fresh)
+            catalog.guard = storage.guard = lambda: None
 
 
-def _is_inside(catalog: Catalog, tree: Tree) -> bool:
+def _is_inside(catalog: Catalog, workspace: Workspace) -> bool:
     if catalog.engine.dialect.name != "sqlite":
         return False
     file = sqlite_file(str(catalog.engine.url))
-    return file is None or tree.private in file.parents  # without a file: in memory
+    return file is None or workspace.private in file.parents  # without a file: in memory
 
 
-def _check(connection: Connection, tree: Tree, address: str, *, claim: bool) -> None:
-    known, mine = marks.read(connection, MIRROR), _identity(tree)
+def _check(connection: Connection, workspace: Workspace, address: str, *, claim: bool) -> None:
+    known, mine = marks.read(connection, MIRROR), _identity(workspace)
     if known is None and claim:
         if mine is None:
             mine = secrets.token_hex(16)
-            _identify(tree, mine)  # on disk before the catalog has it
+            _identify(workspace, mine)  # on disk before the catalog has it
         marks.write(connection, MIRROR, mine)
     if known is not None and mine != known:
         raise CatalogError(
-            f"catalog {address}: belongs to another directory than {tree.directory}. Name another "
-            "catalog in mirror.catalog: each mirror needs its own. If this directory is that very "
-            f"mirror, moved or restored, write {known} to {_file(tree, _IDENTITY)} and run "
-            "'pypimirror verify --repair'"
+            f"catalog {address}: belongs to another directory than {workspace.directory}. Name "
+            "another catalog in mirror.catalog: each mirror needs its own. If this directory is "
+            f"that very mirror, moved or restored, write {known} to "
+            f"{_file(workspace, _IDENTITY)} and run 'pypimirror verify --repair'"
         )
 
 
-def _begin(connection: Connection, tree: Tree, shown: str) -> str:
+def _begin(connection: Connection, workspace: Workspace, storage: Storage, shown: str) -> str:
     """Give the catalog a new generation, and note where it and the directory were not of one."""
-    root = str(tree.directory)
+    identity = storage.identity()
     noted = marks.read(connection, GENERATION)
     doubt = marks.read(connection, DOUBT)
-    said, by = generation.said_by(str(tree.private))
-    if doubt is None and not generation.is_of(noted, None, root):
+    said, by = generation.said_by(str(workspace.private))
+    if doubt is None and not generation.is_of(noted, None, said, identity):
         cause = _cause(noted, said, by, shown)
-        marks.write(connection, DOUBT, f"{tree.directory}: {cause}")
+        marks.write(connection, DOUBT, f"{workspace.directory}: {cause}")
     fresh = generation.after(noted, said)
-    marks.write(connection, GENERATION, generation.as_found(root, fresh))
+    marks.write(connection, GENERATION, generation.as_found(fresh, identity))
     return fresh
 
 
-def _end(catalog: Catalog, tree: Tree, fresh: str) -> None:
+def _end(catalog: Catalog, storage: Storage, fresh: str) -> None:
     """Note what the directories are that this run has changed.
 
     Where that cannot be done, as after a kill, the next run looks at everything.
     """
     with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
-        found = generation.as_found(str(tree.directory), fresh)
+        found = generation.as_found(fresh, storage.identity())
         with catalog.read() as connection:
             noted = marks.read(connection, GENERATION)
         if noted != found and (noted or "").partition(" ")[0] == fresh:
@@ -133,13 +137,13 @@ def _cause(noted: str | None, said: str, by: str, shown: str) -> str:
     )
 
 
-def _file(tree: Tree, name: str) -> Path:
-    return tree.private / name
+def _file(workspace: Workspace, name: str) -> Path:
+    return workspace.private / name
 
 
-def _identity(tree: Tree) -> str | None:
+def _identity(workspace: Workspace) -> str | None:
     """Return which mirror a directory says it is; None where it says nothing."""
-    file = _file(tree, _IDENTITY)
+    file = _file(workspace, _IDENTITY)
     with told(file):
         try:
             return regular.read(str(file), most=_MOST).decode().strip()
@@ -147,24 +151,24 @@ def _identity(tree: Tree) -> str | None:
             return None
 
 
-def _identify(tree: Tree, identity: str) -> None:
+def _identify(workspace: Workspace, identity: str) -> None:
     """Have a directory say from now on, also after a power cut, which mirror it is."""
-    fresh = _fresh(tree, _IDENTITY, f"{identity}\n")
+    fresh = _fresh(workspace, _IDENTITY, f"{identity}\n")
     with told(fresh):
         sync_file(fresh)
-        fresh.replace(_file(tree, _IDENTITY))
-        sync_directory(str(tree.private))
+        fresh.replace(_file(workspace, _IDENTITY))
+        sync_directory(str(workspace.private))
 
 
-def _say(tree: Tree, fresh: str, shown: str) -> None:
+def _say(workspace: Workspace, fresh: str, shown: str) -> None:
     """Have a directory say of which generation it is, by which catalog."""
-    new = _fresh(tree, generation.FILE, f"{fresh}\n{shown}\n")
+    new = _fresh(workspace, generation.FILE, f"{fresh}\n{shown}\n")
     with told(new):  # not flushed: what a power cut takes leads to a look at all, and no more
-        new.replace(_file(tree, generation.FILE))
+        new.replace(_file(workspace, generation.FILE))
 
 
-def _fresh(tree: Tree, name: str, text: str) -> Path:
-    new = _file(tree, f"{name}.new")
+def _fresh(workspace: Workspace, name: str, text: str) -> Path:
+    new = _file(workspace, f"{name}.new")
     with told(new):
         new.unlink(missing_ok=True)  # it may be of a copy of this directory as well: a hard link
         new.write_text(text)

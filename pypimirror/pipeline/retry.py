@@ -26,7 +26,7 @@ from pypimirror.catalog.records import FailureRecord, RunRecord
 from pypimirror.catalog.states import CUT_SHORT
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import ProjectName, Stage
-from pypimirror.pipeline.retry_plan import Retry
+from pypimirror.pipeline.context.retry_plan import Retry
 from pypimirror.pipeline.run import Run
 from pypimirror.select.selection import Selection
 
@@ -155,4 +155,4 @@ def mark(run: Run, retry: Retry) -> None:
         projects.to_look(connection, retry.look)
         projects.reopen(connection, retry.reopen)
         doubts.look_at_bad(connection, retry.reopen)
-    run.count(projects_seen=len(retry.look))
+    run.ledger.count(projects_seen=len(retry.look))

@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from dataclasses import replace
 
 from pypimirror.catalog.queries import projects
 from pypimirror.domain.model import Problem, Stage
@@ -68,12 +69,12 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
 
     The run goes on all the same. Raises `Cancelled` in a run that is cancelled.
     """
-    if run.cancelled:
+    if run.cancelled.is_set():
         raise Cancelled("cancelled")
     feeds = stage in (Stage.DISCOVER, Stage.DOWNLOAD)
     whole = not batch.projects
     with (
-        run.priority.taken(first=feeds),
+        run.lanes.priority.taken(first=feeds),
         history.stage(run, stage, batch.number, whole=whole) as tally,
     ):
         if batch.projects:
@@ -126,8 +127,9 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
     smallest = SMALLEST_BATCH if call is perform else BATCH_SIZE
     found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
     first = list(itertools.islice(found, 2))
-    run.idle = not first
-    run.most_at_once = LANES if len(first) > 1 else 1
+    run.ledger.idle = not first
+    if len(first) > 1:
+        run = replace(run, most_at_once=LANES)
     if len(first) < 2:  # most runs: no threads, and the order of all steps is certain
         for batch in first:
             _lane(run, call, stages, batch)

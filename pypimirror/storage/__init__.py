@@ -1,1 +1,1 @@
-"""Where a mirror is kept: the tree, the order of its writes, the lock, the list of changes."""
+"""Where a mirror is kept: what is served, the private directory, the lock, list of changes."""

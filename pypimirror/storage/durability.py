@@ -1,6 +1,6 @@
 """How writes become durable: a whole file system at once, or file by file.
 
-Both keep the same order, which `pypimirror.storage.tree` asks for: the bytes of a file before the
+Both keep the same order, which `pypimirror.storage.posix` asks for: the bytes of a file before the
 rename that shows it, the names in a directory after it. Nothing here writes.
 """
 
@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 
 class Durability(Protocol):
-    """What `Tree` tells of its writes. All methods raise `OSError`."""
+    """What `PosixStorage` tells of its writes. All methods raise `OSError`."""
 
     def settle(self, path: str | Path) -> None:
         """A file is about to be renamed to where it is seen; `before_renames` follows."""

@@ -41,24 +41,26 @@ def said_by(private: str) -> tuple[str, str]:
     return generation.strip(), catalog.strip()
 
 
-def as_found(root: str, generation: str) -> str:
-    """Return what a catalog notes of a generation that the mirror root at `root` is of.
-
-    Raises `OSError` where there are no such directories.
-    """
+def identity_of(root: str) -> str:
+    """Return which directories the mirror root at `root` serves; raises `OSError`."""
     found = [os.stat(f"{root}/{name}") for name in ("simple", "packages")]  # noqa: PTH116
-    return " ".join([generation, *(f"{each.st_ino}.{each.st_ctime_ns}" for each in found)])
+    return " ".join(f"{each.st_ino}.{each.st_ctime_ns}" for each in found)
 
 
-def is_of(noted: str | None, doubt: str | None, root: str) -> bool:
-    """Whether a catalog that has noted this is of one run with the mirror root. Raises `OSError`.
+def as_found(generation: str, identity: str) -> str:
+    """Return what a catalog notes of a generation that what is served is of."""
+    return f"{generation} {identity}".rstrip()
 
-    One without a note, from before there were any, is of a mirror root without one.
+
+def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> bool:
+    """Whether a catalog that has noted this is of one run with what is served.
+
+    `said` is the generation that the private directory names. A catalog without a note, from before
+    there were any, is of a mirror root without one.
     """
-    said, _ = said_by(f"{root}/.pypimirror")
     if doubt is not None:
         return False
-    return not said if noted is None else noted == as_found(root, said)
+    return not said if noted is None else noted == as_found(said, identity)
 
 
 def after(noted: str | None, said: str) -> str:

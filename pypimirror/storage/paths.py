@@ -1,13 +1,14 @@
 """Where things are below the mirror root, and whether they were touched. Writes nothing.
 
 Imports nothing that is slow: also checks that find nothing ask. What is served is written by
-`pypimirror.storage.tree` alone.
+`pypimirror.storage.posix` alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from pypimirror.system import regular
@@ -23,6 +24,9 @@ SERVED = ("simple", "packages", "pypi")
 
 #: What is this program's own there.
 OWN = (*SERVED, ".pypimirror")
+
+#: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
+_HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
 
 METADATA_SUFFIX = ".metadata"
 PROVENANCE_SUFFIX = ".provenance"
@@ -96,3 +100,9 @@ def walk(
             if on_error is None:
                 raise
             on_error(error)
+
+
+def hashed_location(url_path: str) -> str | None:
+    """Return the directory that `layout = "pypi"` takes over from an upstream's address."""
+    match = _HASHED.search(url_path)
+    return f"packages/{match[1]}" if match else None

@@ -29,7 +29,7 @@ _OF_ONE_PATH = {
 }
 
 
-class TreeError(PypimirrorError):
+class StorageError(PypimirrorError):
     """The mirror root cannot be used or written; the message names the path."""
 
     def __init__(self, path: Path | str, error: OSError, *, is_of_path: bool = False) -> None:
@@ -55,4 +55,4 @@ def told(path: Path, top: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         apart = bool(top) and is_of_path(error, top)
-        raise TreeError(path, error, is_of_path=apart) from error
+        raise StorageError(path, error, is_of_path=apart) from error

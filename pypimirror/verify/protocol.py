@@ -30,6 +30,8 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     metadata_path: str = ""  #: where to write a wheel's core metadata
     sidecar: str = ""  #: the path of its core metadata, to hash as well
     provenance: str = ""  #: the path of its attestations, to hash as well
+    #: The stamp that the result has, where what is at `path` is a copy; else the file's own.
+    stamp: int | None = None
 
     @property
     def cost(self) -> int:

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system import regular
+from pypimirror.system.workers import Cancelled
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked
 
@@ -44,7 +45,7 @@ class Readers:
     def run(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Do `jobs` and yield their results as they come, in any order.
 
-        `jobs` is read lazily, in the caller's thread. Raises the error given to `cancel`.
+        `jobs` is read lazily, in the caller's thread. Raises `Cancelled` soon after `cancel`.
         """
         inbox: SimpleQueue[Check | None] = SimpleQueue()
         # A signal handler may call `put` of a simple queue at any moment.
@@ -75,11 +76,14 @@ class Readers:
             for _ in range(started):
                 inbox.put(None)
 
-    def cancel(self, error: PypimirrorError) -> None:
-        """End all runs with `error`. Any thread or signal handler may call it."""
-        self._stopped = self._stopped or error
+    def cancel(self) -> None:
+        """End all runs with `Cancelled`. Any thread or signal handler may call it."""
+        self._stopped = self._stopped or Cancelled("The work was cancelled.")
         for outbox in list(self._outboxes):
             outbox.put(self._stopped)
+
+    def close(self) -> None:
+        """Do nothing: threads end with their run."""
 
     def _next(self, outbox: SimpleQueue[_Answer]) -> Checked:
         if self._stopped is not None:
@@ -112,7 +116,12 @@ def read(job: Check) -> Checked:
     except OSError as error:
         return Checked(job.id, problem=as_problem(job, error))
     return Checked(
-        job.id, size, digests, sidecar_sha256=sidecar, provenance_sha256=provenance, stamp=stamp
+        job.id,
+        size,
+        digests,
+        sidecar_sha256=sidecar,
+        provenance_sha256=provenance,
+        stamp=stamp if job.stamp is None else job.stamp,
     )
 
 

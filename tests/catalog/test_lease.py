@@ -21,7 +21,8 @@ from pypimirror.catalog.marks import MIRROR
 from pypimirror.catalog.queries import leases, marks
 from pypimirror.pipeline import ownership
 from pypimirror.storage.lock import LockedError
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
 from tests.postgresql import Server
 
 ELSEWHERE = Holder(Machine("far", "m", "b", "pid:[1]"), 7, 1, "t")
@@ -177,9 +178,11 @@ def test_who_was_robbed_hears_it_and_writes_no_more(
     catalog: Catalog, beats: threading.Semaphore, tmp_path: Path
 ) -> None:
     told = threading.Event()
-    tree = Tree(tmp_path / "mirror")
-    tree.create()
-    with ownership.hold(catalog, tree, claim=True) as held:
+    workspace = Workspace(tmp_path / "mirror")
+    storage = PosixStorage(workspace)
+    workspace.create()
+    storage.create()
+    with ownership.hold(catalog, workspace, storage, claim=True) as held:
         held.on_lost = told.set
         give(catalog, ELSEWHERE, 60)
         assert told.wait(30)
@@ -188,8 +191,8 @@ def test_who_was_robbed_hears_it_and_writes_no_more(
         with pytest.raises(LeaseLostError), catalog.write():
             pytest.fail("written")
         with pytest.raises(LeaseLostError):
-            tree.write([("simple/index.html", [b"page"])])
-        assert not (tree.directory / "simple" / "index.html").exists()
+            storage.write([("simple/index.html", [b"page"])])
+        assert not (workspace.directory / "simple" / "index.html").exists()
     assert held_by(catalog) == ELSEWHERE  # which is not ours to give back
 
 

@@ -10,7 +10,7 @@ import pytest
 from pypimirror.config.settings import parse
 from pypimirror.domain.addresses import basic
 from pypimirror.download.protocol import Remote
-from pypimirror.pipeline.run import remotes
+from pypimirror.pipeline.context.remotes import remotes
 
 URL = "https://index.test/simple/"
 NAMED = URL.replace("//", "//me@")

@@ -35,8 +35,9 @@ from pypimirror.domain.model import PypimirrorError
 from pypimirror.download.http import opening
 from pypimirror.pipeline import lifecycle, run, sequence
 from pypimirror.pipeline.audit import audit
+from pypimirror.pipeline.context import pools
 from tests.crash import power, steps
-from tests.crash.inline import InlineWorkers
+from tests.pools import inline
 
 
 class Fate:
@@ -66,8 +67,9 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     file = Path(job["config"])
     config = load(file)
     fate = Fate(config.directory, job.get("step"), job.get("fault"))
+    make_pools = pools.start
     if not job.get("real"):
-        run.Workers = InlineWorkers  # type: ignore[misc,assignment]
+        make_pools = inline
         recorder = None
         if target := job.get("record"):
             recorder = power.Recorder(config.directory, Path(target))
@@ -80,7 +82,9 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
             audit.audit(current, audit.Options(repair=True), sequence.repair)
 
     try:
-        result = lifecycle.sync(config, (), work, trigger="test", command=command)
+        result = lifecycle.sync(
+            config, (), work, trigger="test", command=command, make_pools=make_pools
+        )
     except PypimirrorError as error:
         ended: dict[str, Any] = {"state": "refused", "message": str(error), "failures": []}
     else:

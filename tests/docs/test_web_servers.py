@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -51,6 +52,8 @@ def root(place: Path) -> Path:
     add_project(directory, "six", *many)
     add_project(directory, "idna", wheel("idna", "3.10"))
     add_root_index(directory, "idna", "six")
+    for page in (directory / "simple").rglob("index.*"):
+        os.utime(page, (10**9, 10**9))  # a weak ETag may tell of what is a second old
     name, data = make_sdist("six", "1.5")
     (directory / "packages/six" / name).write_bytes(data)
     (directory / ".pypimirror").mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pypimirror.pipeline import run as run_module
+from pypimirror.pipeline.context import pools as pools_module
 from pypimirror.system.workers import Workers
 from tests.mirror import Mirror
 from tests.simulator import Simulator
@@ -67,7 +67,7 @@ def warm_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             pools[key] = Shared(**settings)
         return pools[key]
 
-    monkeypatch.setattr(run_module, "Workers", workers)
+    monkeypatch.setattr(pools_module, "Workers", workers)
     yield
     for pool in pools.values():
         Workers.close(pool)
@@ -87,7 +87,7 @@ def dying_workers(
     @contextmanager
     def dying() -> Iterator[None]:
         with monkeypatch.context() as patch:
-            patch.setattr(run_module, "Workers", workers)
+            patch.setattr(pools_module, "Workers", workers)
             yield
 
     return dying

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,8 +90,7 @@ def later(seconds: float) -> Callable[[Run], None]:
     """The work of a sync that begins so many seconds from now."""
 
     def work(run: Run) -> None:
-        run.now += seconds
-        sequence.sync(run)
+        sequence.sync(replace(run, now=run.now + seconds))
 
     return work
 

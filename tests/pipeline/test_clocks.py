@@ -17,7 +17,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.metrics.exposition import collect
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.storage.lock import LockedError
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock
 from tests.mirror import Mirror, offer, reasons
 from tests.pipeline.audit.test_audit import verify
@@ -232,19 +232,19 @@ def test_what_went_to_quarantine_in_the_future_goes_in_its_time(
 ) -> None:
     offer(simulator, "six", "1.0")
     mirror.sync()
-    tree = Tree(mirror.root)
+    workspace = Workspace(mirror.root)
     for name in ("7", "7.json"):
-        (tree.quarantine / name).write_bytes(report)
-        os.utime(tree.quarantine / name, (_real() + YEARS, _real() + YEARS))
-    astray = tree.quarantine / "8"  # it has a time of its own
+        (workspace.quarantine / name).write_bytes(report)
+        os.utime(workspace.quarantine / name, (_real() + YEARS, _real() + YEARS))
+    astray = workspace.quarantine / "8"  # it has a time of its own
     astray.symlink_to("nowhere")
     os.utime(astray, (_real() + YEARS, _real() + YEARS), follow_symlinks=False)
     limits = mirror.config.quarantine
     age = limits.max_age.total_seconds()
-    quarantine.trim(tree, limits, _real())
-    assert (tree.quarantine / "7").exists()
-    quarantine.trim(tree, limits, _real() + age + 60)
-    assert not (tree.quarantine / "7").exists()
+    quarantine.trim(workspace, limits, _real())
+    assert (workspace.quarantine / "7").exists()
+    quarantine.trim(workspace, limits, _real() + age + 60)
+    assert not (workspace.quarantine / "7").exists()
     assert not astray.is_symlink()
 
 

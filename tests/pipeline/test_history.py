@@ -103,7 +103,7 @@ def test_a_stage_ends_in_the_state_of_what_ended_it(
 ) -> None:
     def work(run: Run) -> None:
         with history.stage(run, Stage.VERIFY, 7):
-            run.count(files_verified=2)
+            run.ledger.count(files_verified=2)
             raise error
 
     assert mirror.sync(work=work).state == state

@@ -8,7 +8,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +21,18 @@ from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.context.pools import Pools
 from pypimirror.pipeline.download import download
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import lock
-from pypimirror.storage.tree import Tree, TreeError
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
+from pypimirror.system.disk_errors import StorageError
 from pypimirror.verify.protocol import Check, Checked
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, offer, reasons
+from tests.pools import inline
 from tests.simulator import IndexFile, Simulator
 
 
@@ -129,7 +134,7 @@ def test_a_directory_that_cannot_be_made_is_named(mirror: Mirror, place: str) ->
     path = mirror.base / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("in the way")
-    with pytest.raises(TreeError, match=str(path)):
+    with pytest.raises(StorageError, match=str(path)):
         mirror.sync(sound=False)
 
 
@@ -247,11 +252,11 @@ def test_steps_come_in_the_order_that_readers_need(
     """Promise 5. In: bytes, page, root index. Out: root index, page, bytes."""
     steps: list[tuple[str, str]] = []
 
-    class Watched(Tree):
-        def __init__(self, directory: Path, **settings: Any) -> None:
-            super().__init__(directory, lambda what, path: steps.append((what, path)), **settings)
+    class Watched(PosixStorage):
+        def __init__(self, workspace: Workspace, **settings: Any) -> None:
+            super().__init__(workspace, lambda what, path: steps.append((what, path)), **settings)
 
-    monkeypatch.setattr("pypimirror.pipeline.lifecycle.Tree", Watched)
+    monkeypatch.setattr("pypimirror.storage.posix.PosixStorage", Watched)
     (gone,) = offer(simulator, "six", "1.0")
     mirror.sync()
 
@@ -298,15 +303,15 @@ def test_the_catalog_never_says_what_a_power_cut_could_undo(
         elif what == "flush":
             unsaid.clear()
 
-    class Watched(Tree):
-        def __init__(self, directory: Path, **settings: Any) -> None:
-            super().__init__(directory, step, **settings)
+    class Watched(PosixStorage):
+        def __init__(self, workspace: Workspace, **settings: Any) -> None:
+            super().__init__(workspace, step, **settings)
 
     def commit(connection: Connection) -> None:
         if connection.get_execution_options().get("pypimirror_write") and unsaid:
             faults.append(list(unsaid))
 
-    monkeypatch.setattr("pypimirror.pipeline.lifecycle.Tree", Watched)
+    monkeypatch.setattr("pypimirror.storage.posix.PosixStorage", Watched)
     event.listen(Engine, "commit", commit)
     try:
         offer(simulator, "six", "1.0")
@@ -364,15 +369,18 @@ def test_a_wheel_is_opened_again_only_where_it_is_unusual(
     commented = content[:-2] + (5).to_bytes(2, "little") + b"hello"
     unusual = simulator.add_file("zope", filename, commented)
     opened: list[str] = []
-    check = Run.check
 
-    def watched(self: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
-        given = list(jobs)
-        opened.extend(job.filename for job in given)
-        return check(self, given)
+    def watched(*about: Any) -> Pools:
+        made = inline(*about)
 
-    monkeypatch.setattr(Run, "check", watched)
-    assert mirror.sync().state == "completed"
+        def run(jobs: Iterable[Check]) -> Iterator[Checked]:
+            given = list(jobs)
+            opened.extend(job.filename for job in given)
+            return made.checker.run(given)
+
+        return replace(made, checker=SimpleNamespace(run=run, close=made.checker.close))
+
+    assert mirror.sync(make_pools=watched).state == "completed"
     assert opened == [filename]
     for file in (usual, unusual):
         path = mirror.path(file)
@@ -382,8 +390,8 @@ def test_a_wheel_is_opened_again_only_where_it_is_unusual(
 def test_a_file_that_fails_in_two_stages_is_one_failed_file(mirror: Mirror) -> None:
     def work(run: Run) -> None:
         for stage in (Stage.DOWNLOAD, Stage.VERIFY):
-            run.failed(stage, [Problem(Reason.DISK, "bad", "six", "six-1.0.zip")])
-        run.failed(Stage.VERIFY, [Problem(Reason.DISK, "bad", "idna", "six-1.0.zip")])
+            run.ledger.failed(stage, [Problem(Reason.DISK, "bad", "six", "six-1.0.zip")])
+        run.ledger.failed(Stage.VERIFY, [Problem(Reason.DISK, "bad", "idna", "six-1.0.zip")])
 
     result = mirror.sync(work=work)
     assert (len(result.failures), result.counts["files_failed"]) == (3, 2)

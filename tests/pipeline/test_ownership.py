@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import CatalogError
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.preview.plan import plan
-from pypimirror.pipeline.reporter import LogReporter
 from tests.databases import Databases
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator

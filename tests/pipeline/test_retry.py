@@ -14,8 +14,8 @@ from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit import audit as rechecking
 from pypimirror.pipeline.audit.audit import Options
 from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.lifecycle import sync as run_sync
-from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.pipeline.retry import plan
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary

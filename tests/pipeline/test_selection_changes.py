@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -203,8 +204,7 @@ def at(days: float) -> Callable[[Run], None]:
     """A sync that takes place so many days after the first file's upload."""
 
     def work(run: Run) -> None:
-        run.now = EPOCH.timestamp() + days * DAY
-        sequence.sync(run)
+        sequence.sync(replace(run, now=EPOCH.timestamp() + days * DAY))
 
     return work
 

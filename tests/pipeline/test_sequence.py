@@ -14,7 +14,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.priority_lock import PriorityLock
+from pypimirror.pipeline.context.priority_lock import PriorityLock
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.storage import durability
 from tests.mirror import Mirror, offer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pypimirror.domain.model import Reason
-from pypimirror.pipeline import run as run_module
+from pypimirror.pipeline.context import pools as pools_module
 from pypimirror.system import space
 from pypimirror.system.workers import Workers
 from tests.corpus.build import make_sdist
@@ -69,7 +69,7 @@ def test_a_large_file_is_stopped_in_its_midst(
     mirror: Mirror, simulator: Simulator, disk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A run's workers end with it; those that tests share would go on with what was stopped.
-    monkeypatch.setattr(run_module, "Workers", Workers)
+    monkeypatch.setattr(pools_module, "Workers", Workers)
     mirror.configure(mirror={"reserve": RESERVE})
     file = simulator.add_file("six", *make_sdist("six", "1.0", padding=8_000_000))
     simulator.fault(f"*/{file.filename}", Drip(1 << 16, 0.05), times=1)

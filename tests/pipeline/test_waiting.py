@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from pypimirror.pipeline import lifecycle, sequence, waiting
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.preview import plan
-from pypimirror.pipeline.reporter import LogReporter
 from pypimirror.storage import lock
 from pypimirror.storage.lock import LockedError
 from tests.mirror import Mirror, offer

@@ -10,7 +10,7 @@ import copy
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -285,8 +285,7 @@ def test_after_each_sync_of_a_year_the_mirror_is_what_the_model_says(
         mirror.select(metadata_only=sorted(year.model.metadata_only))
 
         def work(run: Run, day: float = day) -> None:
-            run.now = EPOCH.timestamp() + day * DAY
-            sequence.sync(run)
+            sequence.sync(replace(run, now=EPOCH.timestamp() + day * DAY))
 
         result = mirror.sync(work=work)
         year.model.sync()

@@ -10,7 +10,9 @@ import pytest
 
 from pypimirror.storage import durability
 from pypimirror.storage.durability import Batch, Single, choose
-from pypimirror.storage.tree import Tree, TreeError
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system.disk_errors import StorageError
 
 Log = list[tuple[str, str]]
 
@@ -39,24 +41,27 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Log:
     return seen
 
 
-def tree_of(base: Path, how: durability.Durability) -> Tree:
-    tree = Tree(base / "m", durability=how)
-    tree.create()
+def storage_of(base: Path, how: durability.Durability) -> PosixStorage:
+    workspace = Workspace(base / "m")
+    storage = PosixStorage(workspace, durability=how)
+    workspace.create()
+    storage.create()
     for number in (1, 2):
-        tree.staged(number).write_bytes(b"bytes")
-    return tree
+        workspace.staged(number).write_bytes(b"bytes")
+    return storage
 
 
-def moves(tree: Tree) -> list[tuple[Path, str]]:
-    return [(tree.staged(1), "packages/a/1"), (tree.staged(2), "packages/b/2")]
+def moves(storage: PosixStorage) -> list[tuple[Path, str]]:
+    staging = storage.directory / ".pypimirror" / "staging"
+    return [(staging / "1.part", "packages/a/1"), (staging / "2.part", "packages/b/2")]
 
 
 def test_a_batch_is_flushed_once_before_its_renames_and_once_after(
     tmp_path: Path, log: Log
 ) -> None:
-    tree = tree_of(tmp_path, Batch(tmp_path / "m"))
-    tree.place(moves(tree))
-    tree.flush()
+    storage = storage_of(tmp_path, Batch(tmp_path / "m"))
+    storage.place(moves(storage))
+    storage.flush()
     assert log == [
         ("syncfs", "m"),
         ("rename", "m/packages/a/1"),
@@ -68,11 +73,11 @@ def test_a_batch_is_flushed_once_before_its_renames_and_once_after(
 def test_each_file_is_flushed_before_its_rename_and_each_directory_after_it(
     tmp_path: Path, log: Log
 ) -> None:
-    tree = tree_of(tmp_path, Single())
-    tree.place(moves(tree))
-    tree.write([("simple/a/index.html", [b"page"])])
+    storage = storage_of(tmp_path, Single())
+    storage.place(moves(storage))
+    storage.write([("simple/a/index.html", [b"page"])])
     before = list(log)
-    tree.flush()
+    storage.flush()
     after = {path for _, path in log[len(before) :]}
     assert before == [
         ("fsync", "m/.pypimirror/staging/1.part"),
@@ -85,18 +90,18 @@ def test_each_file_is_flushed_before_its_rename_and_each_directory_after_it(
     # The directories that were made, and those that name them.
     assert after >= {"m/packages/a", "m/packages/b", "m/packages", "m/simple/a", "m/simple", "m"}
     log.clear()
-    tree.remove("packages/a/1")
-    tree.flush()
+    storage.remove("packages/a/1")
+    storage.flush()
     assert log == [("fsync", "m/packages")]  # packages/a went with its last file
     log.clear()
-    tree.flush()
+    storage.flush()
     assert log == []
 
 
 def test_nothing_to_place_is_nothing_to_flush(tmp_path: Path, log: Log) -> None:
-    tree = tree_of(tmp_path, Batch(tmp_path / "m"))
-    tree.place([])
-    tree.write([])
+    storage = storage_of(tmp_path, Batch(tmp_path / "m"))
+    storage.place([])
+    storage.write([])
     assert log == []
 
 
@@ -151,13 +156,13 @@ def test_a_system_whose_fsync_stops_at_the_disks_cache_is_asked_for_more(
 @pytest.mark.parametrize("mode", ["batch", "file"])
 def test_both_ways_work_on_this_system(tmp_path: Path, mode: str) -> None:
     how = choose(mode, tmp_path / "m", tmp_path / "catalog.sqlite")  # type: ignore[arg-type]
-    tree = tree_of(tmp_path, how)
-    tree.place(moves(tree))
-    assert tree.write([("simple/a/index.html", [b"page"])]) == 1
-    tree.flush()
-    tree.remove("packages/a/1")
-    tree.flush()
-    assert tree.path("simple/a/index.html").read_bytes() == b"page"
+    storage = storage_of(tmp_path, how)
+    storage.place(moves(storage))
+    assert storage.write([("simple/a/index.html", [b"page"])]) == 1
+    storage.flush()
+    storage.remove("packages/a/1")
+    storage.flush()
+    assert storage.read("simple/a/index.html") == b"page"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
@@ -167,11 +172,11 @@ def test_a_flush_that_fails_is_told_and_nothing_is_shown(
     def fails(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    tree = tree_of(tmp_path, Single())
+    storage = storage_of(tmp_path, Single())
     monkeypatch.setattr(durability.os, "fsync", fails)
-    with pytest.raises(TreeError, match=os.strerror(number)):
-        tree.place(moves(tree))
-    assert not tree.has("packages/a/1") and tree.is_staged(1)
+    with pytest.raises(StorageError, match=os.strerror(number)):
+        storage.place(moves(storage))
+    assert not storage.has("packages/a/1") and moves(storage)[0][0].exists()
 
 
 def test_a_directory_that_cannot_be_flushed_on_its_file_system_is_passed_over(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,7 +48,10 @@ def is_worth_a_retry(error: Exception, *, cancelled: bool) -> bool:
         found.append(stage_module.is_worth_a_retry(anything, anything, state))
 
     plain: Any = task
-    run: Any = SimpleNamespace(cancelled=cancelled)
+    stopped = threading.Event()
+    if cancelled:
+        stopped.set()
+    run: Any = SimpleNamespace(cancelled=stopped)
     stage_module.call(plain, run, Batch(1))
     return found[0]
 

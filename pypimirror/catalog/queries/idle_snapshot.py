@@ -106,7 +106,8 @@ class Resting:
     def is_of(self, directory: str) -> bool:
         """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
         noted, doubt = self._text(marks.GENERATION), self._text(marks.DOUBT)
-        return generation.is_of(noted, doubt, directory)
+        said, _ = generation.said_by(f"{directory}/.pypimirror")
+        return generation.is_of(noted, doubt, said, generation.identity_of(directory))
 
     def is_ahead(self, now: float) -> bool:
         """Whether a clock was ahead, so that a whole run has to look at what was noted then."""

@@ -15,12 +15,12 @@ from pypimirror.domain.model import Reason
 from pypimirror.pipeline.lifecycle import open_mirror
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.pipeline.verify.quarantine import Entry
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.workspace import Workspace
 
 
 def list_entries(config: Config, *, as_json: bool) -> None:
     """List what is in quarantine."""
-    found = quarantine.entries(Tree(config.directory))
+    found = quarantine.entries(Workspace(config.directory))
     if as_json:
         print_json({"quarantine": [_document(entry) for entry in found]})
         return
@@ -54,8 +54,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def explain(config: Config, name: str, *, as_json: bool) -> None:
     """Say what was claimed of an entry, and what was seen."""
-    tree = Tree(config.directory)
-    entry = quarantine.observed(tree, quarantine.find(tree, name))
+    workspace = Workspace(config.directory)
+    entry = quarantine.observed(workspace, quarantine.find(workspace, name))
     if as_json:
         print_json(_document(entry))
         return
@@ -78,18 +78,18 @@ def release(config: Config, name: str, *, as_json: bool) -> None:
     Where the archive contradicts itself, or where a file of this name waits for a better proof,
     these very bytes are let in all the same.
     """
-    with open_mirror(config) as (catalog, tree):
+    with open_mirror(config) as (catalog, workspace):
         try:
-            entry = quarantine.find(tree, name)
+            entry = quarantine.find(workspace, name)
         except quarantine.NotInQuarantineError:
-            sha256 = quarantine.let_in(catalog, tree, name)
+            sha256 = quarantine.let_in(catalog, workspace, name)
             if sha256 is None:
                 raise
             _tell_released(name, sha256, as_json=as_json)
             return
         with catalog.read() as connection:
             last = runs.recent(connection, 1)
-        done = quarantine.release(catalog, tree, entry, last[0].id if last else 0)
+        done = quarantine.release(catalog, workspace, entry, last[0].id if last else 0)
     if as_json:
         print_json({"file": entry.file, "released": done})
     elif done and entry.reason is Reason.BAD_ARCHIVE:
@@ -113,11 +113,11 @@ def _tell_released(file: str, sha256: str, *, as_json: bool) -> None:
 
 def clear(config: Config, name: str | None, *, as_json: bool) -> None:
     """Delete one entry, or all of them."""
-    with open_mirror(config) as (_, tree):
-        found: list[Entry]
-        found = quarantine.entries(tree) if name is None else [quarantine.find(tree, name)]
+    with open_mirror(config) as (_, workspace):
+        named = None if name is None else [quarantine.find(workspace, name)]
+        found = named or quarantine.entries(workspace)
         for entry in found:
-            quarantine.discard(tree, entry)
+            quarantine.discard(workspace, entry)
     if as_json:
         print_json({"cleared": [entry.file for entry in found]})
     else:

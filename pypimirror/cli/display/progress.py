@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pypimirror.cli.display.counts import Counts
 from pypimirror.cli.display.output import err
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline.reporter import LogReporter
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.system import interrupts
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pypimirror.pipeline.publish import fingerprints, root, spellings
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
 from pypimirror.pipeline.verify.takeback import TAKEN_BACK
-from pypimirror.storage.tree import file_path
+from pypimirror.storage.paths import file_path
 from pypimirror.verify.protocol import Check, Checked
 
 #: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
@@ -105,13 +105,13 @@ def again(connection: Connection, row: RunRecord) -> Options:
 
 def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
     """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
-    run.stage = Stage.VERIFY
+    run.ledger.stage = Stage.VERIFY
     whole = options.since is None and options.max_age is None
     with run.catalog.read() as connection:
         if whole and not options.quick:
             damage.look_through(connection, run.catalog.shown)
         held = totals.held(connection) if whole else totals.Totals()
-    run.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
+    run.ledger.begin(Stage.VERIFY, held.files, 0 if options.quick else held.size)
     findings = _Findings(run, options)
     try:
         with history.stage(run, Stage.VERIFY, 0, whole=True):
@@ -120,7 +120,7 @@ def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
             doubt.settle(run)
             findings.repair(repair)
     finally:
-        run.record(Stage.VERIFY, findings.problems)
+        run.ledger.record(Stage.VERIFY, findings.problems)
 
 
 def _look(run: Run, options: Options, findings: _Findings) -> None:
@@ -164,7 +164,7 @@ def _look_at_files(
     rows: dict[int, ProjectFile] = {}
     jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[ProjectFile, Checked]] = []
-    for result in run.read(jobs):
+    for result in run.pools.reader.run(jobs):
         batch.append((rows.pop(result.id), result))
         if len(batch) == _COMMIT:
             findings.take(batch)
@@ -191,23 +191,28 @@ def _jobs(
     for row in _held(run, before, (0,) if options.quick else _BANDS):
         if is_late():
             return
-        run.count(files_checked=1)
+        run.ledger.count(files_checked=1)
         relative = file_path(row.project, row.filename, row.location)
         if options.quick and _untouched(run, relative, row):
             run.reporter.advance(Stage.VERIFY, things=1)
             continue
         rows[row.id] = row
-        beside = {k: run.tree.text(relative + end) for k, end in takeback.sidecars(row).items()}
+        local = run.storage.local(relative)
+        beside = {
+            kind: run.storage.local(relative + end).path
+            for kind, end in takeback.sidecars(row).items()
+        }
         yield Check(
             row.id,
-            run.tree.text(relative),
+            local.path,
             row.project,
             row.filename,
             row.size,
-            run.tree.root,
+            local.root,
             digests=("sha256",),
             sidecar=beside.get("sidecar", ""),
             provenance=beside.get("provenance", ""),
+            stamp=local.stamp,
         )
 
 
@@ -226,14 +231,14 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Proj
 
 
 def _untouched(run: Run, relative: str, row: ProjectFile) -> bool:
-    if None in (run.tree.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
+    if None in (run.storage.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
         return False
     return bool(_stamp(run, relative) == row.stamp)
 
 
 def _stamp(run: Run, relative: str) -> int | None:
     try:
-        return run.tree.stamp(relative)
+        return run.storage.stamp(relative)
     except OSError:
         return None
 
@@ -269,7 +274,7 @@ class _Findings:
         with run.catalog.write() as connection:
             files.change(connection, right)
         size = sum(result.size for _, result in batch)
-        run.count(bytes_checked=size)
+        run.ledger.count(bytes_checked=size)
         run.reporter.advance(Stage.VERIFY, things=len(batch), size=size)
         self.add(problem for _, _, problem in wrong)
         if self._options.repair and wrong:
@@ -310,7 +315,7 @@ class _Findings:
             said = runs.failures_of(connection, run.id)
         ours = unknown_files.ours(run, self.problems)
         still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
-        run.count(repaired=len(self.problems) - len(still))
+        run.ledger.count(repaired=len(self.problems) - len(still))
         # One failure of a file is told: what is in the way, since somebody can move that.
         blocked = {(row.project, row.file) for row in said if row.reason in _IN_THE_WAY}
         self.problems = [p for p in still if not p.file or (p.project, p.file) not in blocked]

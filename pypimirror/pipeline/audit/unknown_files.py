@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
@@ -18,14 +17,8 @@ from pypimirror.domain.filenames import fold, printable
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish.contents import is_another_form
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.paths import walk
-from pypimirror.storage.tree import (
-    METADATA_SUFFIX,
-    PROVENANCE_SUFFIX,
-    TreeError,
-    file_path,
-    page_paths,
-)
+from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
+from pypimirror.system.disk_errors import StorageError
 
 #: All forms of pages.
 FORMS = ("html", "json", "legacy")
@@ -54,9 +47,8 @@ def find(
     With `unheld`, also for those under names that it knows and is yet to hold. Ends when it is
     late.
     """
-    root = run.tree.directory
-    closed: list[OSError] = []  # directories that cannot be looked into
-    for chunk in _chunks(root, "packages", closed):
+    closed: list[StorageError] = []  # directories that cannot be looked into
+    for chunk in _chunks(run, "packages", closed):
         if is_late():
             return
         held, missing, awaited = _known_files(run, chunk)
@@ -66,7 +58,7 @@ def find(
             if path not in ours_all_the_same and (unheld or path not in awaited):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     left: dict[str, tuple[str, int]] = {}
-    for path in _unknown_pages(run, root, closed, is_late):
+    for path in _unknown_pages(run, closed, is_late):
         if found := _LEFT.fullmatch(path):
             kind = f"simple/*/{'versions/*' if found[1] else 'index.v1_html'}"
             example, number = left.get(kind, (path, 0))
@@ -75,7 +67,7 @@ def find(
             yield _foreign(path, _UNKNOWN)
     for kind, (example, number) in left.items():
         yield _left_by_bandersnatch(kind, example, number)
-    yield from (TreeError(error.filename or root, error).problem for error in closed)
+    yield from (error.problem for error in closed)
 
 
 def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
@@ -88,16 +80,15 @@ def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
     return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
 
 
-def _chunks(root: Path, directory: str, closed: list[OSError]) -> Iterator[list[str]]:
-    found = walk(str(root), directory, closed.append)
-    return projects.chunks((path for path, _ in found), _CHUNK)
+def _chunks(run: Run, prefix: str, closed: list[StorageError]) -> Iterator[list[str]]:
+    return projects.chunks(run.storage.keys(prefix, closed.append), _CHUNK)
 
 
 def _unknown_pages(
-    run: Run, root: Path, closed: list[OSError], is_late: Callable[[], bool]
+    run: Run, closed: list[StorageError], is_late: Callable[[], bool]
 ) -> Iterator[str]:
     for directory in ("simple", "pypi"):
-        for chunk in _chunks(root, directory, closed):
+        for chunk in _chunks(run, directory, closed):
             if is_late():
                 return
             known = _known_pages(run, chunk)
@@ -149,7 +140,7 @@ def _respelt(run: Run, paths: Iterable[str]) -> set[str]:
     return {
         path
         for other, path in spelt.items()
-        if other in held and run.tree.has(other) and not run.tree.lists(other)
+        if other in held and run.storage.has(other) and not run.storage.lists(other)
     }
 
 
@@ -169,7 +160,7 @@ def _owners(path: str) -> Iterable[str]:
 def _is_held(run: Run, row: NamedFile) -> bool:
     """Whether this mirror has put bytes in this file's place, and knows it."""
     if row.state == State.FETCHED:
-        return not run.tree.is_staged(row.id)
+        return not run.workspace.is_staged(row.id)
     return row.state in PROVEN or row.withdrawn_at is not None
 
 

@@ -19,9 +19,10 @@ import msgspec
 from pypimirror.catalog.records import ProjectFile, ProjectRecord
 from pypimirror.domain.model import File
 from pypimirror.download.protocol import FetchPage, PageResult
+from pypimirror.pipeline.context.remotes import further_places
 from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.discover.lists import listings
-from pypimirror.pipeline.run import Run, further_places
+from pypimirror.pipeline.run import Run
 
 
 class Answer(NamedTuple):

@@ -47,7 +47,7 @@ def ask(
     large = yield from _of_size(light, min(share, _LIGHT), answers)
     if not large:
         return
-    with run.large_pages():
+    with run.lanes.large_pages():
         while large:
             some, large = large[:_FEW], large[_FEW:]
             for job in (yield from _of_size(some, _MEDIUM, answers)):

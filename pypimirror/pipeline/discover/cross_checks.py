@@ -19,9 +19,10 @@ import msgspec
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
 from pypimirror.download.protocol import FetchPage
+from pypimirror.pipeline.context.remotes import further_places
 from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.discover.links import link_index
-from pypimirror.pipeline.run import Run, further_places
+from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import needs_structure
 
 

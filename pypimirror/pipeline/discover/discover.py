@@ -58,7 +58,7 @@ _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reas
 
 def look_for_changes(run: Run) -> None:
     """Mark the projects whose pages must be asked for."""
-    run.begin(Stage.DISCOVER, None)
+    run.ledger.begin(Stage.DISCOVER, None)
     trust.look_again(run)
     keep.follow(run)
     if run.retry is not None and not run.retry.whole:
@@ -78,7 +78,7 @@ def look_for_changes(run: Run) -> None:
         projects.choose_again(connection, run.now)
         projects.ask_again(connection)
     if run.names is not None or not run.selection.needs_list:
-        run.count(projects_seen=len(names))
+        run.ledger.count(projects_seen=len(names))
 
 
 def discover(run: Run, batch: Batch) -> None:
@@ -87,8 +87,8 @@ def discover(run: Run, batch: Batch) -> None:
         rows = [row for row in projects.get(connection, batch.projects) if row.needs_fetch]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
-    run.begin(Stage.DISCOVER, len(rows))
-    if run.is_cut_off(rows) or not rows:
+    run.ledger.begin(Stage.DISCOVER, len(rows))
+    if run.ledger.is_cut_off(rows) or not rows:
         return
     outages = []
     asked_again: set[int] = set()
@@ -101,14 +101,14 @@ def discover(run: Run, batch: Batch) -> None:
             number = len(chunk)
             problems = _take(run, chunk, missing, absent)
             outages += problems
-            run.failed(Stage.DISCOVER, problems)
+            run.ledger.failed(Stage.DISCOVER, problems)
             run.reporter.advance(Stage.DISCOVER, things=number)
         again = misses.elsewhere(run, absent, asked_again)
         found = {row.id for row, _ in again}
         misses.settle(run, [row for row in absent if row.id not in found])
         asked = missing + again
-    if outages and not run.answered:
-        run.unreachable = lists.unreachable(run, outages[0])
+    if outages and not run.ledger.answered:
+        run.ledger.unreachable = lists.unreachable(run, outages[0])
 
 
 def _take(
@@ -123,7 +123,7 @@ def _take(
     for answer in chunk:
         row, position, problem = answer.row, answer.position, answer.result.problem
         if problem is None or problem.reason not in _OUTAGE:
-            run.answered = True
+            run.ledger.answered = True
         if problem is None:
             read.append(answer)
         elif problem.reason is not Reason.MISSING:
@@ -140,11 +140,11 @@ def _take(
 def _first_upstream(run: Run, row: ProjectRecord) -> int:
     """Where to begin: at the upstream whose list has the project, else at the first."""
     owners = run.selection.owners(ProjectName(row.name))
-    if row.name not in run.listed:
+    if row.name not in run.discovered.listed:
         return owners[0]
     upstreams = run.config.upstream
     # One without a list may have it, too, and comes first where it stands first.
-    may = {row.upstream, *run.listings.without}
+    may = {row.upstream, *run.discovered.without}
     return next((i for i in owners if upstreams[i].name in may), owners[0])
 
 
@@ -190,7 +190,7 @@ def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) ->
     is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
     if not same or is_over or is_doubtful:
         return job
-    if trust.is_contradicted(row, run.listed.get(row.name)):
+    if trust.is_contradicted(row, run.discovered.listed.get(row.name)):
         return job
     return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
@@ -280,7 +280,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     for decision in decisions.values():
         for problem in decision.refused:
             run.reporter.problem(Stage.DISCOVER, problem)
-    run.failed(Stage.DISCOVER, pooled.failed.values())
+    run.ledger.failed(Stage.DISCOVER, pooled.failed.values())
     metadata.report(run, known.values())
 
 
@@ -384,7 +384,7 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
     left = (i for d in decisions.values() for i in d.left)
     files.change(connection, ({"id": i, "withdrawn_at": run.now} for i in left))
     projects.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
-    run.count(
+    run.ledger.count(
         projects_changed=sum(
             1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back
         ),

@@ -32,7 +32,7 @@ from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.run import Run
 from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
-from pypimirror.storage.tree import METADATA_SUFFIX, file_path
+from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.system import regular
 
 #: Bytes of the largest core metadata that is read; most is the description.
@@ -174,10 +174,9 @@ def _held(run: Run, release: _Release) -> bytes | None:
     """Return the core metadata that this mirror holds, where it is what the page announces."""
     wheel, offer = release.wheel, release.offer
     location = offer.locations.get(wheel.filename)
-    path = run.tree.text(file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX)
-    try:
-        document = regular.read(path, run.tree.root, most=_MAX_SIZE)
-    except OSError:
+    key = file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX
+    document = run.storage.read(key, _MAX_SIZE)
+    if document is None:
         return None
     return document if hashlib.sha256(document).hexdigest() == _key(wheel) else None
 
@@ -185,7 +184,7 @@ def _held(run: Run, release: _Release) -> bytes | None:
 def _fetch(run: Run, missing: Sequence[_Release]) -> None:
     """Ask the upstream; what it does not give is noted as well."""
     paths = [
-        run.tree.staging / f"{release.offer.id}-{number}{METADATA_SUFFIX}"
+        run.workspace.staging / f"{release.offer.id}-{number}{METADATA_SUFFIX}"
         for number, release in enumerate(missing)
     ]
     jobs = (_job(number, release, paths[number]) for number, release in enumerate(missing))
@@ -196,7 +195,7 @@ def _fetch(run: Run, missing: Sequence[_Release]) -> None:
             _note(release, metadata.read(regular.read(str(path)), release.fields))
         else:
             _tell(release, result.problem)
-        run.tree.unstage(path.name)
+        run.workspace.unstage(path.name)
 
 
 def _job(number: int, release: _Release, path: Path) -> FetchFile:
@@ -229,4 +228,4 @@ def _tell(release: _Release, problem: Problem) -> None:
 
 def report(run: Run, known: Iterable[Known]) -> None:
     """Tell of the projects with files that cannot be decided on in this run."""
-    run.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])
+    run.ledger.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])

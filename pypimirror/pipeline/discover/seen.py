@@ -72,7 +72,7 @@ def _is_behind(run: Run, row: ProjectRecord, result: PageResult) -> bool:
     """
     if result.linked is not None:
         return True
-    serial, listed = _serial(run, row, result), run.listed.get(row.name)
+    serial, listed = _serial(run, row, result), run.discovered.listed.get(row.name)
     return serial is not None and listed is not None and serial < listed
 
 
@@ -85,7 +85,7 @@ def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
         return result.page.serial
     if result.serial is not None:
         return result.serial
-    listed = run.listed.get(row.name)
+    listed = run.discovered.listed.get(row.name)
     known: int | None = row.serial
     return known if listed is None else listed
 
@@ -101,7 +101,7 @@ def note_serials(
             if asked != position or place or decision is None or row.page_digest is None:
                 continue
             told = result.serial if result.page is None else result.page.serial or result.serial
-            told = told or run.listed.get(row.name)
+            told = told or run.discovered.listed.get(row.name)
             if told is None or row.serial is None or not (decision.new or decision.gone):
                 continue
             moved, still = moved + (told != row.serial), still + (told == row.serial)

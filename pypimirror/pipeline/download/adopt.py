@@ -12,6 +12,8 @@ quarantine. Files that nobody claims a digest of cannot be told from others, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import ProjectFile
@@ -22,7 +24,7 @@ from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.tree import file_path
+from pypimirror.storage.paths import file_path
 from pypimirror.verify.digests import Claims, check
 from pypimirror.verify.protocol import Check, Checked
 
@@ -32,10 +34,10 @@ _COMMIT = 500
 
 def adopt(run: Run, sync: Callable[[Run], None]) -> None:
     """Take over all that is here and right; name what is here and nobody offers."""
-    run.fetches = False
+    run = replace(run, fetches=False)
     sync(run)
-    if not run.unreachable:
-        run.failed(Stage.VERIFY, unknown_files.find(run, unheld=False))
+    if not run.ledger.unreachable:
+        run.ledger.failed(Stage.VERIFY, unknown_files.find(run, unheld=False))
 
 
 def take_over(run: Run, batch: Batch) -> None:
@@ -43,26 +45,26 @@ def take_over(run: Run, batch: Batch) -> None:
     rows = {row.id: row for row in _due_and_there(run, batch.projects)}
     if not rows:
         return
-    run.begin(Stage.DOWNLOAD, len(rows))
+    run.ledger.begin(Stage.DOWNLOAD, len(rows))
     jobs = (job for row in rows.values() if (job := _job(run, batch, row)) is not None)
-    for chunk in projects.chunks(run.read(jobs), _COMMIT):
+    for chunk in projects.chunks(run.pools.reader.run(jobs), _COMMIT):
         _take_in(run, batch, rows, chunk)
 
 
 def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
     """Say what would have to be fetched, and leave it to the next sync."""
     wrong = [batch.in_the_way[number][2] for number in due if number in batch.in_the_way]
-    run.count(files_missing=len(due) - len(wrong))
-    run.failed(Stage.DOWNLOAD, wrong)
+    run.ledger.count(files_missing=len(due) - len(wrong))
+    run.ledger.failed(Stage.DOWNLOAD, wrong)
 
 
 def stamp_of(run: Run, row: ProjectFile) -> int | None:
-    """Return the `tree.stamp` of a fetched file, in staging or in place; None where it is not."""
-    staged = run.tree.staged_stamp(row.id)
+    """Return the `paths.stamp` of a fetched file, in staging or in place; None where it is not."""
+    staged = run.workspace.staged_stamp(row.id)
     if staged is not None:
         return staged
     try:
-        return run.tree.stamp(_place(row))
+        return run.storage.stamp(_place(row))
     except OSError:
         return None
 
@@ -70,7 +72,7 @@ def stamp_of(run: Run, row: ProjectFile) -> int | None:
 def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
     """Put aside what lies where a file belongs and is not that file; no page names it any more."""
     if (found := batch.in_the_way.pop(row.id, None)) is not None:
-        set_aside(run, row, run.tree.path(_place(row)), *found)
+        set_aside(run, row, partial(run.storage.take, _place(row)), *found)
 
 
 def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
@@ -78,23 +80,23 @@ def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
     with run.catalog.read() as connection:
         if run.config.mirror.layout == "project":  # most projects of a first sync have nothing
             found = projects.get(connection, ids)
-            ids = [row.id for row in found if run.tree.has(f"packages/{row.name}")]
+            ids = [row.id for row in found if run.storage.has(f"packages/{row.name}")]
         rows = files.in_states(connection, ids, DUE)
     for row in rows:
-        if claims_of(row).digests and run.tree.size(_place(row)) is not None:
+        if claims_of(row).digests and run.storage.size(_place(row)) is not None:
             yield row
 
 
 def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
     """Return the job that hashes what is there; None where its size says enough."""
-    claims, size = claims_of(row), run.tree.size(_place(row)) or 0
+    claims, size = claims_of(row), run.storage.size(_place(row)) or 0
     if wrong := check(Claims({}, claims.size), size, {}):
         batch.in_the_way[row.id] = {}, size, _named(row, wrong)
         run.reporter.advance(Stage.DOWNLOAD, things=1)
         return None
-    path = str(run.tree.path(_place(row)))
-    root, digests = run.tree.root, tuple(claims.digests)
-    return Check(row.id, path, row.project, row.filename, size, root, digests)
+    path, root, stamp = run.storage.local(_place(row))
+    digests = tuple(claims.digests)
+    return Check(row.id, path, row.project, row.filename, size, root, digests, stamp=stamp)
 
 
 def _take_in(
@@ -113,7 +115,7 @@ def _take_in(
             taken.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.FETCHED, taken, run.id)
-    run.count(files_reused=len(taken), bytes_checked=sum(result.size for result in results))
+    run.ledger.count(files_reused=len(taken), bytes_checked=sum(result.size for result in results))
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
 
 

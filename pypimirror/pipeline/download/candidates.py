@@ -19,9 +19,10 @@ from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.context.remotes import places
 from pypimirror.pipeline.discover import alternates
 from pypimirror.pipeline.download.claims import claims_of
-from pypimirror.pipeline.run import Run, places
+from pypimirror.pipeline.run import Run
 from pypimirror.verify import proof
 
 #: Failures that another place would share.
@@ -69,10 +70,10 @@ def job(
         id=row.id,
         remote=remote,
         urls=(url,),
-        path=run.tree.staged_text(row.id),
+        path=run.workspace.staged_text(row.id),
         digests={**(further_claims or {}), **claims.digests},
         size=claims.size,
-        metadata_path=run.tree.staged_metadata(row.id) if early else "",
+        metadata_path=run.workspace.staged_metadata(row.id) if early else "",
     )
 
 

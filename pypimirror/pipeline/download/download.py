@@ -30,7 +30,8 @@ from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import presence
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.tree import file_path
+from pypimirror.storage.paths import file_path
+from pypimirror.storage.storage import Local
 from pypimirror.verify.digests import check
 from pypimirror.verify.protocol import Check
 
@@ -58,8 +59,8 @@ def download(run: Run, batch: Batch) -> None:
     if not run.fetches:
         adopt.leave(run, batch, due)
         return
-    run.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
-    if run.is_cut_off(due) or not due:
+    run.ledger.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
+    if run.ledger.is_cut_off(due) or not due:
         return
     due = _with_room(run, due)
     if not due:
@@ -82,9 +83,9 @@ def _with_room(run: Run, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFil
     what makes room.
     """
     taken, problem = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
-    run.no_room = run.no_room or problem
+    run.ledger.no_room = run.ledger.no_room or problem
     if problem is not None and not taken:
-        run.hindered(problem)
+        run.ledger.hindered(problem)
     return {number: row for number, row in due.items() if number in taken}
 
 
@@ -97,7 +98,7 @@ def _to_come(run: Run, row: ProjectFile) -> int:
     size = row.size or 0
     if size > run.config.download.max_file_size:
         return 0
-    return size - min(size, run.tree.staged_size(row.id)) if size >= WORTH_A_NOTE else size
+    return size - min(size, run.workspace.staged_size(row.id)) if size >= WORTH_A_NOTE else size
 
 
 def fetch_elsewhere(
@@ -161,7 +162,7 @@ def _fetch(
             else:
                 failed[result.id] = result
                 if result.problem.reason in _PROVEN_BAD:
-                    staged, row = run.tree.staged(result.id), due[result.id]
+                    staged, row = run.workspace.take_staged(result.id), due[result.id]
                     problem = _problem(row, result)
                     set_aside(run, row, staged, result.digests, result.size, problem)
                 elif result.problem.reason is Reason.DISK:
@@ -171,9 +172,9 @@ def _fetch(
         for result in fetched:
             sha256 = bytes.fromhex(result.digests["sha256"])
             metadata = bytes.fromhex(result.metadata_sha256)
-            stamp = run.tree.staged_stamp(result.id)
+            stamp = run.workspace.staged_stamp(result.id)
             batch.observed[result.id] = Observed(result.size, sha256, result.url, stamp, metadata)
-        run.count(
+        run.ledger.count(
             files_downloaded=len(fetched),
             bytes_downloaded=sum(result.transferred for result in chunk),
         )
@@ -181,7 +182,7 @@ def _fetch(
         run.room.settle(result.id for result in chunk)
         if broken := broken or run.room.shortage():
             raise StoppedError(broken)
-    run.failed(Stage.DOWNLOAD, lines.problems())
+    run.ledger.failed(Stage.DOWNLOAD, lines.problems())
 
 
 def _take_room(run: Run, job: Job, size: int) -> None:
@@ -241,8 +242,8 @@ def _give_up(run: Run, due: Mapping[int, ProjectFile], results: Sequence[FileRes
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, bad, run.id)
         files.move(connection, State.FAILED, rest, run.id)
-    run.count(files_quarantined=len(bad))
-    run.failed(Stage.DOWNLOAD, problems)
+    run.ledger.count(files_quarantined=len(bad))
+    run.ledger.failed(Stage.DOWNLOAD, problems)
     run.reporter.advance(Stage.DOWNLOAD, things=len(results))
 
 
@@ -276,13 +277,13 @@ def _look_again(run: Run, batch: Batch) -> None:
         rows = files.in_states(connection, batch.projects, [State.FETCHED])
     unknown = {row.id: row for row in rows if row.id not in batch.observed}
     lost = []
-    for result in run.read(_job_to_look_again(run, row) for row in unknown.values()):
+    for result in run.pools.reader.run(_job_to_look_again(run, row) for row in unknown.values()):
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
             batch.observed[row.id] = Observed(result.size, sha256, stamp=result.stamp)
         else:
-            run.tree.discard(row.id)
+            run.workspace.discard(row.id)
             lost.append({"id": row.id})
     if lost:
         with run.catalog.write() as connection:
@@ -290,9 +291,9 @@ def _look_again(run: Run, batch: Batch) -> None:
 
 
 def _job_to_look_again(run: Run, row: ProjectFile) -> Check:
-    path, root = run.tree.staged_text(row.id), ""
-    if not run.tree.is_staged(row.id):
-        path = run.tree.text(file_path(row.project, row.filename, row.location))
-        root = run.tree.root
+    path, root, stamp = Local(run.workspace.staged_text(row.id))
+    if not run.workspace.is_staged(row.id):
+        place = file_path(row.project, row.filename, row.location)
+        path, root, stamp = run.storage.local(place)
     algorithms = tuple({*claims_of(row).digests, "sha256"})
-    return Check(row.id, path, row.project, row.filename, row.size, root, algorithms)
+    return Check(row.id, path, row.project, row.filename, row.size, root, algorithms, stamp=stamp)

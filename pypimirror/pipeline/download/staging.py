@@ -15,25 +15,26 @@ from pypimirror.catalog.queries import files
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.states import DUE, State
 from pypimirror.storage import links
-from pypimirror.storage.tree import Tree, told
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
+from pypimirror.system.disk_errors import told
 
 _PART, _NOTE = ".part", ".part.json"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
-def sweep(catalog: Catalog, tree: Tree) -> int:
+def sweep(catalog: Catalog, workspace: Workspace) -> int:
     """Remove from staging what nobody needs; return how many files. Needs the lock."""
-    names = set(tree.staged_names())
+    names = set(workspace.staged_names())
     removed = 0
     for chunk in chunks(names):
         ids = [number for name in chunk if (number := _number(name)) is not None]
         with catalog.read() as connection:
             states = files.states_of(connection, ids)
         for name in chunk:
-            path = tree.staging / name
+            path = workspace.staging / name
             if not (_is_needed(name, states, names) and os.access(path, os.R_OK | os.W_OK)):
-                tree.unstage(name)
+                workspace.unstage(name)
                 removed += 1
             elif regular.is_here(str(path)):
                 with told(path):

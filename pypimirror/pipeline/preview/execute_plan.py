@@ -56,7 +56,7 @@ def apply(run: Run, planned: Planned, call: Call = perform) -> None:
     call(run, Stage.DISCOVER, Batch(0))
     for number, ids in enumerate(sequence.batches(run), start=1):
         call(run, Stage.DISCOVER, Batch(number, ids))
-    if run.unreachable:
+    if run.ledger.unreachable:
         return
     differences = list(islice(_differences(planned, plan.rest(run)), _SHOWN + 1))
     if differences:

@@ -24,17 +24,19 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.download.protocol import PageResult
+from pypimirror.pipeline.context.ledger import KeptLedger
+from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.discover import metadata, project_pages
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.discover.decisions.decide import no_link
 from pypimirror.pipeline.discover.decisions.held import believed
 from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, misses
-from pypimirror.pipeline.reporter import LogReporter
-from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
 _OF_A_VARIANT = Verdict(
@@ -130,10 +132,12 @@ def _open(config: Config, selection: Selection) -> Iterator[Run]:
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
         stack.enter_context(damage.opened(catalog))
-        tree = Tree(config.directory, staging=Path(staging))
-        yield stack.enter_context(
-            closing(Run(config, selection, catalog, tree, LogReporter(), None))
-        )
+        workspace = Workspace(config.directory, Path(staging))
+        storage, reporter = PosixStorage(workspace), LogReporter()
+        ledger = KeptLedger(catalog, reporter)
+        run = make(config, selection, catalog, storage, workspace, reporter, ledger, None)
+        stack.enter_context(closing(run.pools))
+        yield run
 
 
 def _held(run: Run, project: ProjectName) -> list[FileRecord]:

@@ -25,14 +25,17 @@ from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backlog, ownership, sequence, waiting
 from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.context.ledger import KeptLedger
+from pypimirror.pipeline.context.reporter import LogReporter, Reporter
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.lifecycle import check_names
 from pypimirror.pipeline.publish import contents, outdated, withdraw
-from pypimirror.pipeline.reporter import LogReporter, Reporter
-from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.selection import Selection
 from pypimirror.storage import lock
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.storage import Storage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
 #: The version of the document; a change that a reader could trip over makes it another.
@@ -92,19 +95,6 @@ class Plan:
         }
 
 
-@dataclass
-class _Rehearsal(Run):
-    """A run that leaves no record: it keeps its failures to itself."""
-
-    kept: list[Problem] = field(default_factory=list)
-
-    def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
-        """Keep what failed for the plan."""
-        for problem in problems:
-            self.reporter.problem(stage, problem)
-            self.kept.append(problem)
-
-
 def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float = 0.0) -> Plan:
     """Look at the upstreams and say what a sync would do; nothing is changed.
 
@@ -114,20 +104,19 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float =
     selection = Selection(config)
     checked = check_names(selection, names)
     opened = waiting.patiently(lambda: _open(config), wait, reporter.announce)
-    with opened as (catalog, tree), catalog.rehearse():
-        run = _Rehearsal(config, selection, catalog, tree, reporter, checked)
-        try:
+    with opened as (catalog, storage, workspace), catalog.rehearse():
+        ledger = KeptLedger(catalog, reporter)
+        run = make(config, selection, catalog, storage, workspace, reporter, ledger, checked)
+        with closing(run.pools):
             discover.look_for_changes(run)
             found = Plan(checked or ())
             for number, ids in enumerate(sequence.batches(run), start=1):
                 discover.discover(run, Batch(number, ids))
                 _add_batch(run, found, ids)
-            if run.unreachable:
-                raise StoppedError(run.unreachable)
+            if run.ledger.unreachable:
+                raise StoppedError(run.ledger.unreachable)
             _add_removals(run, found)
-        finally:
-            run.close()
-    found.problems = run.kept
+    found.problems[:0] = ledger.kept
     return found
 
 
@@ -135,17 +124,21 @@ def rest(run: Run) -> Plan:
     """Say what a run that has discovered would do now, by the catalog alone; nothing is changed."""
     found = Plan(run.names or ())
     with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
-        rehearsal = _Rehearsal(
+        reporter = LogReporter()
+        workspace = Workspace(run.workspace.directory, Path(staging))
+        rehearsal = make(
             run.config,
             run.selection,
             run.catalog,
-            Tree(run.tree.directory, staging=Path(staging)),
-            LogReporter(),
+            PosixStorage(workspace),
+            workspace,
+            reporter,
+            KeptLedger(run.catalog, reporter),
             run.names,
             now=run.now,
+            retry=run.retry,
         )
-        rehearsal.retry = run.retry
-        with closing(rehearsal):
+        with closing(rehearsal.pools):
             for ids in sequence.batches(rehearsal):
                 _add_batch(rehearsal, found, ids)
             _add_removals(rehearsal, found)
@@ -153,19 +146,20 @@ def rest(run: Run) -> Plan:
 
 
 @contextmanager
-def _open(config: Config) -> Iterator[tuple[Catalog, Tree]]:
+def _open(config: Config) -> Iterator[tuple[Catalog, Storage, Workspace]]:
     """Open catalog and mirror root, and make neither where there is none."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
-        tree = Tree(config.directory, staging=Path(staging))
-        if (tree.private / "lock").exists():
+        workspace = Workspace(config.directory, Path(staging))
+        storage = PosixStorage(workspace)
+        if (workspace.private / "lock").exists():
             # The rehearsal is one long transaction, which a run would wait for in vain.
-            stack.enter_context(lock.hold(tree.private / "lock"))
+            stack.enter_context(lock.hold(workspace.private / "lock"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url)))
         stack.enter_context(damage.opened(catalog))
-        stack.enter_context(ownership.hold(catalog, tree, claim=False))
-        yield catalog, tree
+        stack.enter_context(ownership.hold(catalog, workspace, storage, claim=False))
+        yield catalog, storage, workspace
 
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
@@ -193,16 +187,16 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
         files.move(connection, State.LINKED, replaced, run.id)
 
 
-def _add_removals(run: _Rehearsal, found: Plan) -> None:
+def _add_removals(run: Run, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and note it."""
     with run.catalog.read() as connection:
-        run.kept.extend(itertools.chain(*backlog.told(run, connection).values()))
+        found.problems.extend(itertools.chain(*backlog.told(run, connection).values()))
         if contents.is_another_form(run, connection):
             _add_pages(found, entries.root_names(connection, with_gone=False))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
     refusal = withdraw.withdraw(run, as_if_complete=True)
     if refusal is not None:
-        run.kept.append(refusal)
+        found.problems.append(refusal)
     else:
         going = (row for row in leaving if row.removal_cause != Cause.KEPT)
         found.withdraw.extend(_entry(row, row.project, row.removal_cause or "") for row in going)

@@ -23,7 +23,8 @@ from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.run import Run
 from pypimirror.render import legacy, rendering
 from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
-from pypimirror.storage.tree import METADATA_SUFFIX, TreeError, file_path, page_paths
+from pypimirror.storage.paths import METADATA_SUFFIX, file_path, page_paths
+from pypimirror.system.disk_errors import StorageError
 
 #: The highest serial that the catalog holds; older releases believed upstreams that named it.
 _MOST = 2**63 - 1
@@ -114,7 +115,7 @@ def _metadata(run: Run, page: Page) -> bytes | None:
     file = legacy.newest(page)
     if file is None:
         return None
-    return run.tree.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
+    return run.storage.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
 
 
 def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
@@ -129,9 +130,9 @@ def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
     if row.serial is not None and row.serial > before:
         return int(row.serial)
     for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
-        current = run.tree.read(path)
+        current = run.storage.read(path)
         # What cannot be read may have said anything.
-        there = current is not None or run.tree.has(path)
+        there = current is not None or run.storage.has(path)
         if there and current != b"".join(chunks):
             return min(int(before) + 1, _MOST)
     return int(before)
@@ -142,8 +143,8 @@ def _serial_on_disk(run: Run, project: str) -> int | None:
     found = []
     for path in page_paths(project, run.config.publish.formats).values():
         try:
-            found.append(rendering.serial_of(run.tree.read(path) or b""))
-        except TreeError:
+            found.append(rendering.serial_of(run.storage.read(path) or b""))
+        except StorageError:
             continue
     return max((serial for serial in found if serial is not None), default=None)
 

@@ -26,7 +26,8 @@ from pypimirror.pipeline.publish.contents import (
 )
 from pypimirror.pipeline.run import Run
 from pypimirror.render import version
-from pypimirror.storage.tree import TreeError, page_paths
+from pypimirror.storage.paths import page_paths
+from pypimirror.system.disk_errors import StorageError
 
 #: Rows of projects that are looked at together.
 _AT_ONCE = 500
@@ -104,7 +105,7 @@ def _differing_old_root(run: Run, sha256: str) -> Iterator[tuple[Problem, None]]
     Of projects of which it may say something else, the catalog knows, and the next sync writes it.
     """
     paths = page_paths(None, run.config.publish.formats).values()
-    seen = run.tree.sha256_of_all(paths)
+    seen = run.storage.sha256_of_all(paths)
     if sha256 and (seen is None or seen.hex() != sha256):
         yield from ((_page_problem(path, ""), None) for path in paths)
 
@@ -114,16 +115,16 @@ def _unlike(run: Run, forms: Iterable[tuple[str, Iterable[bytes]]], project: str
     found = []
     for path, content in forms:
         try:
-            if not run.tree.says(path, content):
+            if not run.storage.says(path, content):
                 found.append(_page_problem(path, project))
-        except TreeError as error:  # it says nothing about the page, and others may be read
+        except StorageError as error:  # it says nothing about the page, and others may be read
             found.append(msgspec.structs.replace(error.problem, project=project))
     return found
 
 
 def stamp_of_page(run: Run, project: str | None) -> int | None:
     """Return the stamp of a page as it is on disk, or of the root index."""
-    return run.tree.stamp_of_all(page_paths(project, run.config.publish.formats).values())
+    return run.storage.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
 def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def root_seen(run: Run, sha256: bytes | None = None) -> str:
     paths = page_paths(None, run.config.publish.formats).values()
     stamp = stamp_of_page(run, None)  # in this order: whoever touches it in between is noticed
     if sha256 is None:
-        sha256 = run.tree.sha256_of_all(paths) or b""
+        sha256 = run.storage.sha256_of_all(paths) or b""
     return f"{stamp} {sha256.hex()}"
 
 
@@ -167,8 +168,8 @@ def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
     sha256 = hashlib.sha256()
     for form, path in page_paths(None, run.config.publish.formats).items():
         try:
-            content = run.tree.read(path)
-        except TreeError:  # a new one is about to be written: that may tell
+            content = run.storage.read(path)
+        except StorageError:  # a new one is about to be written: that may tell
             return None
         if content is None:
             return None

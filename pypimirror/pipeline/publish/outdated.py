@@ -31,7 +31,8 @@ from pypimirror.catalog.records import ProjectRecord
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering, version
 from pypimirror.render.pages import Page
-from pypimirror.storage.tree import TreeError, page_paths
+from pypimirror.storage.paths import page_paths
+from pypimirror.system.disk_errors import StorageError
 
 #: Pages that one run renders again: a minute or two of work.
 AT_ONCE = 20_000
@@ -106,7 +107,7 @@ def settle(run: Run, done: int) -> None:
 def tell(run: Run, waiting: int) -> None:
     """Count pages that a verification has seen to be of another version, and say so."""
     if waiting:
-        run.count(pages_waiting=waiting)
+        run.ledger.count(pages_waiting=waiting)
         run.reporter.announce(
             f"{waiting} pages wait to be rendered again, since another version of pypimirror wrote "
             f"them; each sync renders up to {AT_ONCE}."
@@ -123,7 +124,7 @@ def wrong(run: Run, row: ProjectRecord, page: Page) -> list[str]:
     """
     forms = page_paths(page.project, run.config.publish.formats)
     is_known = row.page_sha256 is not None
-    if is_known and run.tree.sha256_of_all(forms.values()) != row.page_sha256:
+    if is_known and run.storage.sha256_of_all(forms.values()) != row.page_sha256:
         return list(forms.values())
     allowed = _targets(run, page)
     return [path for form, path in forms.items() if not _leads_to(run, form, path, allowed)]
@@ -137,9 +138,9 @@ def _targets(run: Run, page: Page) -> set[str]:
 
 def _leads_to(run: Run, form: str, path: str, allowed: set[str]) -> bool:
     try:
-        content = run.tree.read(path)
+        content = run.storage.read(path)
         return content is not None and all(link in allowed for link in _links(form, content))
-    except (TreeError, ValueError):
+    except (StorageError, ValueError):
         return False
 
 

@@ -19,7 +19,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import Wrong
-from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 F = TypeVar("F", bound=FileRecord)
 
@@ -51,15 +51,15 @@ def _lacking(run: Run, row: FileRecord, project: str) -> Problem | None:
     if not is_withdrawn and (row.linked or row.state not in PROVEN):
         return None
     relative = file_path(project, row.filename, row.location)
-    size = run.tree.size(relative)
+    size = run.storage.size(relative)
     if size is None:
         return _problem(row, project, Reason.LOST, "is not where it was put")
     if size != row.size and not is_withdrawn:
         text = f"has {size} bytes where it was put, of {row.size}"
         return _problem(row, project, Reason.LOST, text)
-    if row.metadata_sha256 and run.tree.size(relative + METADATA_SUFFIX) is None:
+    if row.metadata_sha256 and run.storage.size(relative + METADATA_SUFFIX) is None:
         return _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is lost")
-    if row.provenance_sha256 and run.tree.size(relative + PROVENANCE_SUFFIX) is None:
+    if row.provenance_sha256 and run.storage.size(relative + PROVENANCE_SUFFIX) is None:
         return _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are lost")
     return None
 
@@ -81,7 +81,7 @@ def without_absent(
     if not wrong:
         return held
     missing.note(run, wrong)
-    run.failed(Stage.PUBLISH, [problem for _, problem in wrong])
+    run.ledger.failed(Stage.PUBLISH, [problem for _, problem in wrong])
     with run.catalog.read() as connection:
         found = [row.id for row in rows]
         left: dict[int, list[FileRecord]] = {number: [] for number in found}

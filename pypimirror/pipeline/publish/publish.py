@@ -31,7 +31,7 @@ from pypimirror.pipeline.publish import (
 )
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.storage.tree import page_paths
+from pypimirror.storage.paths import page_paths
 
 #: Pages that are written, flushed and committed together.
 _COMMIT = 500
@@ -59,7 +59,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
             for row in projects.get(connection, ids)
             if row.page_stale and (row.removal_cause is None or (with_gone and row.page_on_disk))
         ]
-    run.begin(Stage.PUBLISH, len(rows))
+    run.ledger.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
         _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
@@ -88,7 +88,7 @@ def finish(run: Run) -> None:
     outdated.settle(run, redone)
     if is_of_one_form:  # else pages that nobody knows any more may name them
         withdraw.remove_expired(run)
-    run.failed(Stage.PUBLISH, quarantine.trim(run.tree, run.config.quarantine, run.now))
+    run.ledger.failed(Stage.PUBLISH, quarantine.trim(run.workspace, run.config.quarantine, run.now))
     if refusal is not None:
         raise StoppedError(refusal)
 
@@ -117,9 +117,9 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
         forms[row.id] = list(contents.page_forms(run, page))
     owners = {path: row for row in rows for path, _ in forms[row.id]}
     blocked: dict[str, Problem] = {}
-    written = run.tree.write((form for each in forms.values() for form in each), blocked)
+    written = run.storage.write((form for each in forms.values() for form in each), blocked)
     # Also where none is new: a dead run may have placed them, and nothing made them durable.
-    run.tree.flush()
+    run.storage.flush()
     stuck = {owners[path].id for path in blocked}
     rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
@@ -128,8 +128,8 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
         for row in rows
     }
     _commit(run, rows, serials, seen, held, replaced)
-    run.count(pages_written=written, files_withdrawn=len(replaced))
-    run.failed(
+    run.ledger.count(pages_written=written, files_withdrawn=len(replaced))
+    run.ledger.failed(
         Stage.PUBLISH,
         [
             Problem(said.reason, f"{path}: {said.message}", owners[path].name)
@@ -191,7 +191,7 @@ def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
             run, Stage.PUBLISH, page_paths(row.name, contents.FORMS).values(), row.name
         )
     ]
-    run.tree.flush()
+    run.storage.flush()
     with run.catalog.write() as connection:
         done = {
             "page_on_disk": False,
@@ -226,7 +226,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
         removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
         for name in names
     ]
-    run.tree.flush()  # a page that came back would outlive the files that it names
+    run.storage.flush()  # a page that came back would outlive the files that it names
     if not all(gone):
         return False
     with run.catalog.write() as connection:

@@ -13,19 +13,19 @@ import msgspec
 
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.tree import TreeError
+from pypimirror.system.disk_errors import StorageError
 
 
 def remove(run: Run, stage: Stage, paths: Iterable[str], project: str = "", file: str = "") -> bool:
     """Remove files that are of one project or file, and tell what cannot be; whether all is gone.
 
-    Raises `TreeError` where no other could be removed either.
+    Raises `StorageError` where no other could be removed either.
     """
     done = True
     for path in paths:
         try:
-            run.tree.remove(path)
-        except TreeError as error:
+            run.storage.remove(path)
+        except StorageError as error:
             done = False
             _tell(run, stage, error, project, file)
     return done
@@ -36,12 +36,12 @@ def going_on(run: Run, stage: Stage, project: str = "", file: str = "") -> Itera
     """Tell what goes wrong with one path as the failure of one project or file, and go on."""
     try:
         yield
-    except TreeError as error:
+    except StorageError as error:
         _tell(run, stage, error, project, file)
 
 
-def _tell(run: Run, stage: Stage, error: TreeError, project: str, file: str) -> None:
+def _tell(run: Run, stage: Stage, error: StorageError, project: str, file: str) -> None:
     if not error.is_of_path:
         raise error
     problem = msgspec.structs.replace(error.problem, project=project, file=file)
-    run.failed(stage, [problem])
+    run.ledger.failed(stage, [problem])

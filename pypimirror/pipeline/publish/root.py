@@ -24,7 +24,7 @@ from pypimirror.pipeline.publish import contents, fingerprints, outdated
 from pypimirror.pipeline.run import Run
 from pypimirror.render import amend, rendering
 from pypimirror.render.pages import RootEntry
-from pypimirror.storage.tree import page_paths
+from pypimirror.storage.paths import page_paths
 
 #: Path and content of each form.
 _Forms = Iterable[tuple[str, Iterable[bytes]]]
@@ -60,12 +60,12 @@ def publish(run: Run, *, with_gone: bool) -> bool:
     with run.catalog.read() as connection:
         forms = _forms(run, connection, with_gone=with_gone)
         blocked: dict[str, Problem] = {}
-        written = run.tree.write(((path, hashed(chunks)) for path, chunks in forms), blocked)
-    run.tree.flush()
+        written = run.storage.write(((path, hashed(chunks)) for path, chunks in forms), blocked)
+    run.storage.flush()
     if blocked:
         expire(run)
         said = [Problem(p.reason, f"{path}: {p.message}") for path, p in blocked.items()]
-        run.failed(Stage.PUBLISH, said)
+        run.ledger.failed(Stage.PUBLISH, said)
         return False
     with run.catalog.write() as connection:
         entries.relisted(connection)
@@ -73,7 +73,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
         outdated.root_written(connection)
         seen = fingerprints.root_seen(run, sha256.digest())
         marks.write(connection, ROOT_INDEX_SEEN, seen)
-    run.count(pages_written=written)
+    run.ledger.count(pages_written=written)
     return True
 
 

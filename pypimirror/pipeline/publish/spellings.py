@@ -13,7 +13,7 @@ from pypimirror.catalog.queries import doubts, files
 from pypimirror.catalog.records import FileRecord, ProjectFile
 from pypimirror.pipeline.discover.decisions.collisions import families
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.tree import file_path
+from pypimirror.storage.paths import file_path
 
 
 def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:
@@ -41,4 +41,4 @@ def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:
 
 def _are_apart(run: Run, project: str, *rows: FileRecord) -> bool:
     """Whether the directory lists both of two spellings: then they are two files."""
-    return all(run.tree.lists(file_path(project, row.filename, row.location)) for row in rows)
+    return all(run.storage.lists(file_path(project, row.filename, row.location)) for row in rows)

@@ -24,7 +24,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.discover.decisions import losses
 from pypimirror.pipeline.publish import removing, spellings
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 _EXAMPLES = 3
 _OR_MARKED = " or marked as deleted"
@@ -41,7 +41,7 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
     withdrawn less; what is left was within the limits, and is so still.
     """
     if (withheld := _withheld(run)) is not None:  # it is off its pages, whatever the guard says
-        run.failed(Stage.PUBLISH, [withheld])
+        run.ledger.failed(Stage.PUBLISH, [withheld])
     refusal = guard(run)
     if refusal is None:
         for rows in all_leaving(run):
@@ -91,7 +91,7 @@ def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
     held_here = {row.id for row in rows if row.state in PROVEN or _is_in_place(run, row)}
     for row in rows:
         if row.state not in PROVEN:
-            run.tree.discard(row.id)
+            run.workspace.discard(row.id)
     kept = held_here | {row.id for row in listed}
     moved = [
         {
@@ -110,7 +110,7 @@ def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
         withdrawals.forget(connection, (row.id for row in rows if row.id not in kept))
         withdrawals.mark_kept(connection, [row.id for row in kept_back], run.now)
         projects.touch(connection, {row.project_id for row in (*listed, *kept_back)})
-    run.count(files_withdrawn=len(listed))
+    run.ledger.count(files_withdrawn=len(listed))
 
 
 def is_listed(row: LeavingFile) -> bool:
@@ -207,7 +207,7 @@ def remove_expired(run: Run) -> None:
             if row.id not in of_others
             and removing.remove(run, Stage.PUBLISH, _paths(row), row.project, row.filename)
         ]
-        run.tree.flush()  # bytes that came back would stay for ever
+        run.storage.flush()  # bytes that came back would stay for ever
         with run.catalog.write() as connection:
             files.change(connection, ({"id": row.id, **files.REMOVED} for row in rows))
             doubts.look_again(connection, {row.project_id for row in rows})
@@ -219,7 +219,7 @@ def _is_in_place(run: Run, row: LeavingFile) -> bool:
     They would never be removed otherwise; all else in its place is not this mirror's.
     """
     fetched = row.state == State.FETCHED and row.proof is not None
-    return fetched and not run.tree.is_staged(row.id) and run.tree.has(_path(row))
+    return fetched and not run.workspace.is_staged(row.id) and run.storage.has(_path(row))
 
 
 def _paths(row: ProjectFile) -> list[str]:

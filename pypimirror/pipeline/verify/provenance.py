@@ -22,7 +22,7 @@ from pypimirror.pipeline.download import candidates
 from pypimirror.pipeline.download.download import Lines
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.storage.tree import PROVENANCE_SUFFIX, file_path
+from pypimirror.storage.paths import PROVENANCE_SUFFIX, file_path
 from pypimirror.system import regular
 from pypimirror.verify import attestations
 
@@ -32,7 +32,7 @@ _COMMIT = 500
 
 def complete(run: Run, ids: Sequence[int]) -> None:
     """Bring the attestations that proven files of these projects lack."""
-    can_fetch = run.fetches and not run.unreachable and run.no_room is None
+    can_fetch = run.fetches and not run.ledger.unreachable and run.ledger.no_room is None
     if not run.config.publish.provenance or not can_fetch:
         return
     with run.catalog.read() as connection:
@@ -46,7 +46,7 @@ def complete(run: Run, ids: Sequence[int]) -> None:
         _take(run, lacking, chunk)
         if problem := run.room.shortage():
             raise StoppedError(problem)
-    run.failed(Stage.DOWNLOAD, lines.problems())
+    run.ledger.failed(Stage.DOWNLOAD, lines.problems())
 
 
 def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
@@ -60,10 +60,8 @@ def held(run: Run, row: ProjectFile, sha256: bytes) -> bytes | None:
     """Return the sha256 of the attestations in place, if they are of bytes with this `sha256`."""
     if row.provenance_sha256 is None:
         return None
-    try:
-        path = run.tree.text(_relative(row))
-        provenance = regular.read(path, run.tree.root, most=attestations.MAX_SIZE)
-    except OSError:
+    provenance = run.storage.read(_relative(row), attestations.MAX_SIZE)
+    if provenance is None:
         return None
     known: bytes = row.provenance_sha256
     if hashlib.sha256(provenance).digest() != known:
@@ -103,14 +101,14 @@ def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileRe
         if problem is None:
             right.append((row, digest))
             continue
-        run.tree.unstage(_staged(run, row).name)
+        run.workspace.unstage(_staged(run, row).name)
         if problem.reason is Reason.DISK:
             raise StoppedError(problem)
         wrong[stage].append(problem)
         failed = backoff.after_failure(row, problem, run.id, run.now)
         changes.append({"id": row.id, **failed})
     blocked: dict[str, Problem] = {}
-    run.tree.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
+    run.storage.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
     for row in [row for row, _ in right if _relative(row) in blocked]:
         said = blocked[_relative(row)]
         problem = _problem(row, said.reason, f"{row.filename}: {said.message}", 1)
@@ -118,14 +116,14 @@ def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileRe
         changes.append({"id": row.id, **backoff.after_failure(row, problem, run.id, run.now)})
     right = [(row, digest) for row, digest in right if _relative(row) not in blocked]
     if right:
-        run.tree.flush()
+        run.storage.flush()
     changes += [{"id": r.id, "provenance_sha256": d, **backoff.CLEAN} for r, d in right]
     with run.catalog.write() as connection:
         files.change(connection, changes)
         projects.touch(connection, {row.project_id for row, _ in right})
-    run.count(bytes_downloaded=sum(result.transferred for result in results))
+    run.ledger.count(bytes_downloaded=sum(result.transferred for result in results))
     for stage, problems in wrong.items():
-        run.failed(stage, problems)
+        run.ledger.failed(stage, problems)
 
 
 def _judge(run: Run, row: ProjectFile, result: FileResult) -> tuple[Stage, Problem | None, bytes]:
@@ -159,4 +157,4 @@ def _relative(row: ProjectFile) -> str:
 
 
 def _staged(run: Run, row: ProjectFile) -> Path:
-    return run.tree.staging / f"{row.id}{PROVENANCE_SUFFIX}"
+    return run.workspace.staging / f"{row.id}{PROVENANCE_SUFFIX}"

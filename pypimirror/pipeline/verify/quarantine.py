@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,8 +31,9 @@ from pypimirror.pipeline.discover.decisions.held import MAIN
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.tree import Tree, TreeError
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock, regular
+from pypimirror.system.disk_errors import StorageError
 from pypimirror.verify.digests import hash_file
 
 #: Algorithms whose digests have one length, and so can be held against a claim.
@@ -72,12 +73,15 @@ class NotInQuarantineError(ConfigError):
 def set_aside(
     run: Run,
     row: ProjectFile,
-    source: Path,
+    take: Callable[[Path], None],
     observed: Mapping[str, str],
     size: int,
     problem: Problem,
 ) -> None:
-    """Move the bytes of a file to quarantine; of several attempts the last one is kept."""
+    """Move the bytes of a file to quarantine; of several attempts the last one is kept.
+
+    `take` moves them to the path that it is given.
+    """
     claims = claims_of(row)
     entry = Entry(
         id=row.id,
@@ -95,20 +99,20 @@ def set_aside(
     )
     text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
     with removing.going_on(run, Stage.VERIFY, row.project, row.filename):
-        run.tree.set_aside(source, str(row.id), text)
+        run.workspace.set_aside(take, str(row.id), text)
     limits = run.config.quarantine
-    if run.is_time_to_trim(size, limits.max_size / _SLACK):
-        trim(run.tree, limits, run.now)
+    if run.ledger.is_time_to_trim(size, limits.max_size / _SLACK):
+        trim(run.workspace, limits, run.now)
 
 
-def entries(tree: Tree) -> list[Entry]:
+def entries(workspace: Workspace) -> list[Entry]:
     """Return what is in quarantine, the oldest first; unreadable reports are passed over."""
-    return sorted(_read(tree), key=lambda entry: (entry.at, entry.id))
+    return sorted(_read(workspace), key=lambda entry: (entry.at, entry.id))
 
 
-def _read(tree: Tree) -> Iterator[Entry]:
+def _read(workspace: Workspace) -> Iterator[Entry]:
     decode = msgspec.json.Decoder(Entry).decode
-    for path in tree.quarantine.glob(f"*{_REPORT}"):
+    for path in workspace.quarantine.glob(f"*{_REPORT}"):
         try:
             entry = decode(regular.read(str(path), most=_MOST))
         except (msgspec.DecodeError, OSError):
@@ -124,9 +128,9 @@ def _is_of(entry: Entry, name: str) -> bool:
     return str(entry.id) == name and 0 < entry.id < 1 << 63 and is_proven
 
 
-def find(tree: Tree, name: str) -> Entry:
+def find(workspace: Workspace, name: str) -> Entry:
     """Return the entry with this file name or id; raises `NotInQuarantineError`."""
-    for entry in entries(tree):
+    for entry in entries(workspace):
         if name in (entry.file, str(entry.id)):
             return entry
     raise NotInQuarantineError(
@@ -134,7 +138,7 @@ def find(tree: Tree, name: str) -> Entry:
     )
 
 
-def observed(tree: Tree, entry: Entry) -> Entry:
+def observed(workspace: Workspace, entry: Entry) -> Entry:
     """Return an entry with the digests of its bytes in all algorithms that were claimed of them.
 
     A run computes what proves most; whoever looks at an entry wants to see each claim met or not.
@@ -142,7 +146,7 @@ def observed(tree: Tree, entry: Entry) -> Entry:
     lacking = [a for a in entry.claimed if a not in entry.observed and a in _COMPUTABLE]
     hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in lacking]
     try:
-        with regular.stream(str(tree.quarantine / str(entry.id))) as stream:
+        with regular.stream(str(workspace.quarantine / str(entry.id))) as stream:
             while hashes and (chunk := stream.read(_CHUNK)):
                 for each in hashes:
                     each.update(chunk)
@@ -152,13 +156,13 @@ def observed(tree: Tree, entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, observed=entry.observed | found)
 
 
-def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
+def release(catalog: Catalog, workspace: Workspace, entry: Entry, run_id: int) -> bool:
     """Put an entry's bytes back before verification; the next sync proves them, or does not.
 
     Returns whether the file still waits for bytes: where it is proven or forgotten meanwhile,
     the entry stays as it is.
     """
-    bytes_path = tree.quarantine / str(entry.id)
+    bytes_path = workspace.quarantine / str(entry.id)
     released = None
     if entry.reason is Reason.BAD_ARCHIVE:
         released = bytes.fromhex(entry.observed[MAIN])
@@ -170,14 +174,14 @@ def release(catalog: Catalog, tree: Tree, entry: Entry, run_id: int) -> bool:
             return False
         if not regular.is_here(str(bytes_path)):
             return False
-        tree.release(str(entry.id), entry.id)
+        workspace.release(str(entry.id), entry.id)
         files.move(connection, State.FETCHED, [{"id": entry.id, "released": released}], run_id)
         projects.touch(connection, [row.project_id])
-    discard(tree, entry)
+    discard(workspace, entry)
     return True
 
 
-def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
+def let_in(catalog: Catalog, workspace: Workspace, name: str) -> str | None:
     """Release a file of this name that waits for a better proof; return its sha256 in hex.
 
     None where there is none. What is in quarantine is `release`'s.
@@ -188,8 +192,8 @@ def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
     for row in rows:
         if row.proof is not None and row.sha256 is not None:
             found.append((row, row.sha256))
-        elif tree.is_staged(row.id):
-            digests = hash_file(tree.staged(row.id), [MAIN])[1]
+        elif workspace.is_staged(row.id):
+            digests = hash_file(workspace.staged(row.id), [MAIN])[1]
             found.append((row, bytes.fromhex(digests[MAIN])))
     with catalog.write() as connection:
         files.change(connection, [{"id": row.id, "released": sha} for row, sha in found])
@@ -197,25 +201,25 @@ def let_in(catalog: Catalog, tree: Tree, name: str) -> str | None:
     return found[0][1].hex() if found else None
 
 
-def discard(tree: Tree, entry: Entry) -> None:
+def discard(workspace: Workspace, entry: Entry) -> None:
     """Delete an entry."""
-    tree.drop(str(entry.id))
+    workspace.drop(str(entry.id))
 
 
-def trim(tree: Tree, limits: QuarantineSection, now: float) -> list[Problem]:
+def trim(workspace: Workspace, limits: QuarantineSection, now: float) -> list[Problem]:
     """Delete the oldest entries, until the rest is young and small enough; return what stays.
 
     Also those whose reports cannot be read: their time is that of the file.
     """
-    times = {str(entry.id): entry.at for entry in entries(tree)}
+    times = {str(entry.id): entry.at for entry in entries(workspace)}
     sizes: dict[str, int] = {}
-    for path in tree.quarantine.iterdir():
+    for path in workspace.quarantine.iterdir():
         name = path.name.removesuffix(_REPORT)
         with contextlib.suppress(FileNotFoundError):  # another thread may trim as well
             status = path.lstat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
             if not clock.is_past(status.st_mtime, now):
-                tree.date_quarantined(path.name)  # that of the file counts from now on
+                workspace.date_quarantined(path.name)  # that of the file counts from now on
                 status = path.lstat()
             if not clock.is_past(times.setdefault(name, status.st_mtime), now):
                 times[name] = status.st_mtime
@@ -224,8 +228,8 @@ def trim(tree: Tree, limits: QuarantineSection, now: float) -> list[Problem]:
         old = now - times[name] > limits.max_age.total_seconds()
         if old or kept + sizes[name] > limits.max_size:
             try:
-                tree.drop(name)
-            except TreeError as error:
+                workspace.drop(name)
+            except StorageError as error:
                 if not error.is_of_path:
                     raise
                 stays.append(error.problem)

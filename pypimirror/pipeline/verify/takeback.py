@@ -8,6 +8,7 @@ goes to quarantine, and what belongs to a file goes with it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from pypimirror.catalog.records import FileRecord, ProjectFile
@@ -17,7 +18,7 @@ from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import is_withdrawn
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.tree import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Checked
 
@@ -42,7 +43,8 @@ def take_back(
         relative = file_path(row.project, row.filename, row.location)
         if problem.reason in BAD_BYTES:
             was = seen[row.id]
-            set_aside(run, row, run.tree.path(relative), was.digests, was.size, problem)
+            take = partial(run.storage.take, relative)
+            set_aside(run, row, take, was.digests, was.size, problem)
         beside = [relative + suffix for suffix in _without(row, problem)]
         removing.remove(run, Stage.VERIFY, beside, row.project, row.filename)
 

@@ -10,7 +10,8 @@ here. Bytes are durable before the catalog says that they are verified.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.tree import METADATA_SUFFIX, file_path
+from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -44,7 +45,7 @@ def verify(run: Run, batch: Batch) -> None:
         names = sorted({row.project for row in rows})
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
     rows = [row for row in rows if row.id in batch.observed]
-    run.begin(Stage.VERIFY, len(rows))
+    run.ledger.begin(Stage.VERIFY, len(rows))
     first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
     lost: list[tuple[ProjectFile, Problem]] = []
     while rows:
@@ -65,8 +66,8 @@ def _give_up(run: Run, lost: Sequence[tuple[ProjectFile, Problem]]) -> None:
             connection,
             [{"id": r.id, **backoff.after_failure(r, p, run.id, run.now)} for r, p in lost],
         )
-    run.count(files_quarantined=len(lost))
-    run.failed(Stage.VERIFY, [problem for _, problem in lost])
+    run.ledger.count(files_quarantined=len(lost))
+    run.ledger.failed(Stage.VERIFY, [problem for _, problem in lost])
     run.reporter.advance(Stage.VERIFY, things=len(lost))
 
 
@@ -104,7 +105,7 @@ def _prove(
     _place(run, batch, [each for each in good if not each.fetched.staged], problems)
     _put_aside(run, batch, bad.values())
     _place(run, batch, [each for each in good if each.fetched.staged], problems)
-    run.failed(Stage.VERIFY, problems)
+    run.ledger.failed(Stage.VERIFY, problems)
     run.reporter.advance(Stage.VERIFY, things=len(rows) - len(bad))
     return bad
 
@@ -134,7 +135,7 @@ def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
     return _Fetched(
         row,
         seen,
-        run.tree.is_staged(row.id),
+        run.workspace.is_staged(row.id),
         file_path(row.project, row.filename, row.location),
         algorithms_of(row),
         row.proof is not None and bool(seen.sha256 == row.sha256),
@@ -152,16 +153,18 @@ def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
             jobs.append(
                 Check(
                     row.id,
-                    run.tree.staged_text(row.id) if staged else run.tree.text(relative),
+                    run.workspace.staged_text(row.id)
+                    if staged
+                    else run.storage.local(relative).path,
                     row.project,
                     row.filename,
                     seen.size,
                     structure=structure,
                     released=_is_released(fetched),
-                    metadata_path=run.tree.staged_metadata(row.id) if wheel else "",
+                    metadata_path=run.workspace.staged_metadata(row.id) if wheel else "",
                 )
             )
-    return {result.id: result for result in run.check(jobs)} if jobs else {}
+    return {result.id: result for result in run.pools.checker.run(jobs)} if jobs else {}
 
 
 def _is_released(fetched: _Fetched) -> bool:
@@ -192,12 +195,12 @@ def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[ProjectFile, Problem]
     bad = list(bad)
     if not bad:
         return
-    _retract(run, [row for row, _ in bad if not run.tree.is_staged(row.id)])
+    _retract(run, [row for row, _ in bad if not run.workspace.is_staged(row.id)])
     moved = []
     for row, problem in bad:
         observed = batch.observed.pop(row.id)
         digests = {"sha256": observed.sha256.hex()}
-        set_aside(run, row, Path(_source(run, row)), digests, observed.size, problem)
+        set_aside(run, row, _take(run, row), digests, observed.size, problem)
         moved.append({"id": row.id})
     with run.catalog.write() as connection:
         files.move(connection, State.QUARANTINED, moved, run.id)
@@ -215,12 +218,12 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         row, seen = fetched.row, fetched.seen
         metadata = _metadata(run, fetched, result, wrong)
         if metadata:
-            staged = run.tree.staged_metadata(row.id)
+            staged = run.workspace.staged_metadata(row.id)
             moves.append((staged, fetched.relative + METADATA_SUFFIX))
         if fetched.staged:
             adopt.clear_way(run, batch, row)
             provenance.let_go(run, row, seen.sha256)
-            moves.append((run.tree.staged_text(row.id), fetched.relative))
+            moves.append((run.workspace.staged_text(row.id), fetched.relative))
         verified.append(
             {
                 "id": row.id,
@@ -238,8 +241,8 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
             }
         )
     blocked: dict[str, Problem] = {}
-    run.tree.place(moves, blocked)
-    run.tree.flush()
+    run.storage.place(moves, blocked)
+    run.storage.flush()
     stuck = _stuck(good, blocked)
     good = [each for each in good if each.fetched.row.id not in stuck]
     verified = [values for values in verified if values["id"] not in stuck]
@@ -253,7 +256,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         projects.touch(connection, {each.fetched.row.project_id for each in good})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
-    run.count(files_verified=len(good), bytes_verified=size, **levels)
+    run.ledger.count(files_verified=len(good), bytes_verified=size, **levels)
 
 
 def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, Problem]:
@@ -268,7 +271,7 @@ def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, P
 
 def _retract(run: Run, rows: Sequence[ProjectFile]) -> None:
     """Render pages first that may still name bytes in place which are about to go."""
-    going = {row.project_id for row in rows if run.tree.has(_relative(row))}
+    going = {row.project_id for row in rows if run.storage.has(_relative(row))}
     if going:
         publish.render_pages(run, sorted(going))
 
@@ -282,7 +285,7 @@ def _metadata(run: Run, fetched: _Fetched, result: Checked, problems: list[Probl
     row = fetched.row
     digest = fetched.seen.metadata or bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
-        run.tree.unstage(f"{row.id}{METADATA_SUFFIX}")
+        run.workspace.unstage(f"{row.id}{METADATA_SUFFIX}")
         message = (
             f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
             f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
@@ -296,10 +299,11 @@ def _relative(row: ProjectFile) -> str:
     return file_path(row.project, row.filename, row.location)
 
 
-def _source(run: Run, row: ProjectFile) -> str:
-    """Return where the bytes are: in staging, or in place where an earlier run put them."""
-    staged = run.tree.is_staged(row.id)
-    return run.tree.staged_text(row.id) if staged else run.tree.text(_relative(row))
+def _take(run: Run, row: ProjectFile) -> Callable[[Path], None]:
+    """Return what moves the bytes away: from staging, or from where an earlier run put them."""
+    if run.workspace.is_staged(row.id):
+        return run.workspace.take_staged(row.id)
+    return partial(run.storage.take, _relative(row))
 
 
 def _named(row: ProjectFile, problem: Problem, url: str = "") -> Problem:

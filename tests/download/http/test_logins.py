@@ -14,7 +14,7 @@ from pypimirror.config.settings import Config, ConfigError, parse
 from pypimirror.domain.addresses import basic, redacted
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import Remote
-from pypimirror.pipeline.run import remotes
+from pypimirror.pipeline.context.remotes import remotes
 from pypimirror.system.logins import Keyring
 from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab, good, problem

@@ -22,6 +22,7 @@ from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.verify.protocol import Check, Checked
+from pypimirror.verify.readers import Readers
 from tests.corpus.build import make_sdist
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, listing, offer, offer_sdist, reasons
@@ -515,14 +516,14 @@ def test_the_largest_come_first(
         simulator.add_file("six", *made)
     mirror.sync()
     order: list[str] = []
-    read = Run.read
+    read = Readers.run
 
-    def recorded(run: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
+    def recorded(pool: Readers, jobs: Iterable[Check]) -> Iterator[Checked]:
         jobs = list(jobs)
         order.extend(job.filename for job in jobs)
-        return read(run, jobs)
+        return read(pool, jobs)
 
-    monkeypatch.setattr(Run, "read", recorded)
+    monkeypatch.setattr(Readers, "run", recorded)
     verify(mirror)
     assert [name[4] for name in order] == ["3", "1", "4", "0", "2"]
 
@@ -557,10 +558,10 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
         return held_pages(*arguments)
 
     monkeypatch.setattr(recheck_module.files, "held", counted)
-    read = Run.read
+    read = Readers.run
     peak = 0
 
-    def watched(run: Run, jobs: Iterable[Check]) -> Iterator[Checked]:
+    def watched(pool: Readers, jobs: Iterable[Check]) -> Iterator[Checked]:
         under_way = 0
 
         def taken() -> Iterator[Check]:
@@ -570,11 +571,11 @@ def test_what_is_under_way_does_not_grow_with_the_mirror(
                 peak = max(peak, under_way)
                 yield job
 
-        for result in read(run, taken()):
+        for result in read(pool, taken()):
             under_way -= 1
             yield result
 
-    monkeypatch.setattr(Run, "read", watched)
+    monkeypatch.setattr(Readers, "run", watched)
     result = verify(mirror)
     assert result.counts["files_checked"] == 3004
     assert sum(pages) == 3004 and max(pages) == 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def at(seconds: float) -> Any:
     """A sync at a moment of the story."""
 
     def work(run: Run) -> None:
-        run.now = EPOCH.timestamp() + seconds
-        sequence.sync(run)
+        sequence.sync(replace(run, now=EPOCH.timestamp() + seconds))
 
     return work
 
@@ -465,7 +465,7 @@ def test_pages_are_compared_and_mended_and_nothing_is_hashed(
 
     def work(run: Run) -> None:
         audit(run, Options(repair=True), sequence.repair)
-        counts.update(run.counts)
+        counts.update(run.ledger.counts)
 
     assert mirror.sync(work=work).state == "completed"
     assert counts["repaired"] == 1 and "files_checked" not in counts

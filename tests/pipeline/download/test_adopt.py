@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pypimirror.domain.model import Reason
-from pypimirror.pipeline import lifecycle, sequence
+from pypimirror.pipeline import sequence
 from pypimirror.pipeline.download import adopt as adopt_module
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.posix import PosixStorage
 from tests.corpus.build import make_sdist, make_wheel
 from tests.corpus.shadowmire import make_tree
 from tests.integrity.watching import Watcher
@@ -150,7 +150,9 @@ def test_what_is_right_stays_on_its_page_at_every_step_of_a_sync(
         steps.append((path, len(watcher.wrong) - before))
         assert fine.filename in mirror.files("six")
 
-    monkeypatch.setattr(lifecycle, "Tree", partial(Tree, on_step=look))
+    monkeypatch.setattr(
+        "pypimirror.storage.posix.PosixStorage", partial(PosixStorage, on_step=look)
+    )
     mirror.sync()
     assert all(mirror.holds(file) for file in held)
     assert all("six-1.0" in wrong or "six-2.0" in wrong for wrong in watcher.wrong)

@@ -17,7 +17,7 @@ from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.download.staging import sweep
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.workspace import Workspace
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, reasons
@@ -140,7 +140,7 @@ def half(mirror: Mirror, simulator: Simulator) -> dict[str, Path]:
 def swept(mirror: Mirror) -> int:
     catalog = Catalog.open(mirror.config.catalog_url)
     try:
-        return sweep(catalog, Tree(mirror.root))
+        return sweep(catalog, Workspace(mirror.root))
     finally:
         catalog.close()
 

@@ -56,7 +56,7 @@ def old(mirror: Mirror, simulator: Simulator) -> list[IndexFile]:
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What runs announce."""
-    from pypimirror.pipeline.reporter import LogReporter
+    from pypimirror.pipeline.context.reporter import LogReporter
 
     heard: list[str] = []
     monkeypatch.setattr(LogReporter, "announce", lambda _, message: heard.append(message))

@@ -60,7 +60,7 @@ def check(mirror: Mirror, *, with_gone: bool = False) -> None:
     def look(run: Run) -> None:
         with run.catalog.read() as connection:
             for path, chunks in contents.root_forms(run, connection, with_gone=with_gone):
-                assert run.tree.read(path) == b"".join(chunks), path
+                assert run.storage.read(path) == b"".join(chunks), path
 
     mirror.sync(work=look)
     if not with_gone:
@@ -126,7 +126,7 @@ def rot(mirror: Mirror) -> None:
 
     def look(run: Run) -> None:
         paths = contents.page_paths(None, run.config.publish.formats).values()
-        stamp.append(run.tree.stamp_of_all(paths) or 0)
+        stamp.append(run.storage.stamp_of_all(paths) or 0)
 
     mirror.sync(work=look, sound=False)
     digest = known["value"].partition(" ")[2]

@@ -20,7 +20,7 @@ from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import quarantine
 from pypimirror.pipeline.verify.quarantine import Entry, NotInQuarantineError
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.workspace import Workspace
 from tests.corpus.build import make_sdist, make_wheel
 from tests.integrity.watching import Watcher
 from tests.mirror import Mirror, offer, reasons
@@ -41,7 +41,7 @@ def bad(mirror: Mirror, simulator: Simulator) -> IndexFile:
 
 
 def entries(mirror: Mirror) -> list[Entry]:
-    return quarantine.entries(Tree(mirror.root))
+    return quarantine.entries(Workspace(mirror.root))
 
 
 def bytes_of(mirror: Mirror, entry: Entry) -> Path:
@@ -49,9 +49,9 @@ def bytes_of(mirror: Mirror, entry: Entry) -> Path:
 
 
 def release(mirror: Mirror, name: str) -> bool:
-    catalog, tree = Catalog.open(mirror.config.catalog_url), Tree(mirror.root)
+    catalog, workspace = Catalog.open(mirror.config.catalog_url), Workspace(mirror.root)
     try:
-        return quarantine.release(catalog, tree, quarantine.find(tree, name), 1)
+        return quarantine.release(catalog, workspace, quarantine.find(workspace, name), 1)
     finally:
         catalog.close()
 
@@ -113,10 +113,10 @@ def test_each_claim_is_seen_to_be_met_or_not(mirror: Mirror, simulator: Simulato
     mirror.sync()
     (entry,) = entries(mirror)
     assert "md5" not in entry.observed
-    seen = quarantine.observed(Tree(mirror.root), entry)
+    seen = quarantine.observed(Workspace(mirror.root), entry)
     assert seen.observed["md5"] == seen.claimed["md5"]
     bytes_of(mirror, entry).unlink()
-    assert quarantine.observed(Tree(mirror.root), entry) == entry
+    assert quarantine.observed(Workspace(mirror.root), entry) == entry
 
 
 def test_of_several_attempts_the_last_is_kept(
@@ -255,7 +255,7 @@ def test_an_entry_without_bytes_is_not_released(mirror: Mirror, bad: IndexFile) 
 
 def test_what_is_not_there_is_not_found(mirror: Mirror, bad: IndexFile) -> None:
     with pytest.raises(NotInQuarantineError, match="pypimirror quarantine"):
-        quarantine.find(Tree(mirror.root), "six-9.9.tar.gz")
+        quarantine.find(Workspace(mirror.root), "six-9.9.tar.gz")
 
 
 # Caps
@@ -280,12 +280,12 @@ def many(mirror: Mirror, simulator: Simulator, sizes: list[int]) -> list[str]:
 
 def trim(mirror: Mirror) -> list[str]:
     """Trim as of now; the files that are left, the oldest first."""
-    tree = Tree(mirror.root)
+    workspace = Workspace(mirror.root)
     now = max(entry.at for entry in entries(mirror)) + 1
-    quarantine.trim(tree, mirror.config.quarantine, now)
+    quarantine.trim(workspace, mirror.config.quarantine, now)
     left = entries(mirror)
     kept = {str(entry.id) for entry in left} | {f"{entry.id}.json" for entry in left}
-    assert {path.name for path in tree.quarantine.iterdir()} == kept
+    assert {path.name for path in workspace.quarantine.iterdir()} == kept
     return [entry.file for entry in left]
 
 

@@ -15,7 +15,7 @@ import pytest
 from pypimirror.catalog.database import Catalog
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.storage.tree import Tree
+from pypimirror.storage.workspace import Workspace
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, reasons
 from tests.pipeline.audit.test_audit import verify
@@ -164,8 +164,8 @@ def test_a_file_that_is_proven_in_part_is_released_by_itself(
     assert reasons(result.failures) == {name: Reason.NO_PROOF}
     assert f"quarantine release {name}" in result.failures[0].message
     catalog = Catalog.open(mirror.config.catalog_url)
-    assert quarantine.let_in(catalog, Tree(mirror.root), "other.whl") is None
-    assert quarantine.let_in(catalog, Tree(mirror.root), name) == file.sha256
+    assert quarantine.let_in(catalog, Workspace(mirror.root), "other.whl") is None
+    assert quarantine.let_in(catalog, Workspace(mirror.root), name) == file.sha256
     catalog.close()
     assert mirror.sync().state == "completed"
     assert mirror.files("six") == [name]

@@ -51,10 +51,11 @@ def is_allowed(run: Run, connection: Connection, losses: Iterable[tuple[str, int
     new = {name: lost for name, lost in losses if lost}
     if not new:
         return True
-    together = run.replaced | {name: run.replaced.get(name, 0) + new[name] for name in new}
+    replaced = run.discovered.replaced
+    together = replaced | {name: replaced.get(name, 0) + new[name] for name in new}
     lost, limits, on_pages = sum(together.values()), run.config.delete, totals.held(connection)
     by_share = lost > limits.max_share * (on_pages.files + on_pages.linked) and len(together) > 1
     if lost > limits.max_count or by_share:
         return False
-    run.replaced = together
+    replaced.update(together)
     return True

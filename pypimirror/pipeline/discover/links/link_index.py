@@ -24,8 +24,8 @@ from pypimirror.domain.model import (
     Stage,
 )
 from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
+from pypimirror.pipeline.context.reading import Reading
 from pypimirror.pipeline.discover.links.link_following import Found, Start, follow
-from pypimirror.pipeline.discover.links.reading import Reading
 from pypimirror.pipeline.run import Run
 from pypimirror.upstream.grouping import project_of
 
@@ -36,9 +36,9 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading:
     """Read the page of links at a place, name and address, of an upstream; once in a run."""
     name, url = place
-    if name not in run.link_pages:
-        run.link_pages[name] = _read(run, upstream, name, url)
-    return run.link_pages[name]
+    if name not in run.discovered.link_pages:
+        run.discovered.link_pages[name] = _read(run, upstream, name, url)
+    return run.discovered.link_pages[name]
 
 
 def listing(
@@ -95,7 +95,7 @@ def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading
             return Reading(found.failed[0])
         # Taking a login or an error page for an empty one would withdraw everything.
         return Reading(_no_links(url, "neither it nor a page that it links to has links to files"))
-    run.failed(
+    run.ledger.failed(
         Stage.DISCOVER,
         # The file's place in the record is taken by the address: there is one line for each.
         (msgspec.structs.replace(problem, file=problem.url) for problem in found.failed),

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from pypimirror.catalog.records import FileRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import ProjectName, ProjectPage, Reason
+from pypimirror.pipeline.context.remotes import places
 from pypimirror.pipeline.discover.decisions.decide import Link
-from pypimirror.pipeline.run import Run, places
+from pypimirror.pipeline.run import Run
 
 if TYPE_CHECKING:
     from pypimirror.download.protocol import Remote

@@ -15,9 +15,10 @@ from pypimirror.domain.addresses import NONE
 from pypimirror.domain.model import ProjectList, ReadError
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.download.unchanged import is_unchanged
+from pypimirror.pipeline.context.remotes import further_places, remotes
 from pypimirror.pipeline.discover.links import link_index
 from pypimirror.pipeline.discover.lists import trust
-from pypimirror.pipeline.run import Run, further_places, remotes
+from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
@@ -50,7 +51,7 @@ def _fetch_from(
     if not upstream.has_list:
         return ListResult(0), None
     name, url = place
-    path = run.tree.staging / f"list.{upstream.name}"
+    path = run.workspace.staging / f"list.{upstream.name}"
     known = validators(run, upstream)
     if name != upstream.name:  # validators of one place are no other's
         known = dict.fromkeys(known)
@@ -68,7 +69,7 @@ def _fetch_from(
     except ReadError as error:
         return msgspec.structs.replace(result, problem=error.problem), None
     finally:
-        run.tree.unstage(path.name)
+        run.workspace.unstage(path.name)
     for warning in found.warnings:
         run.reporter.note("warning", f"{name}: {warning}")
     return result, found
@@ -100,7 +101,7 @@ def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
     if not is_unchanged(remote.url, headers, timeout, ca_file=remote.ca_file, direct=direct):
         return False
     if not direct and not remote.ca_file:  # what the next run asks knows of neither
-        run.unchanged[name] = remote.url, headers
+        run.discovered.unchanged[name] = remote.url, headers
     return True
 
 

@@ -81,7 +81,7 @@ def candidates(
 def of_row(run: Run, upstream: UpstreamSection, row: ProjectRecord) -> tuple[str, ...]:
     """Return where a project's page may be at an upstream."""
     kept = row.page_at if row.upstream == upstream.name else None
-    return candidates(upstream, row.name, kept, run.listings.places[upstream.name].get(row.name))
+    return candidates(upstream, row.name, kept, run.discovered.places[upstream.name].get(row.name))
 
 
 def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) -> str | None:
@@ -95,8 +95,8 @@ def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) 
 def note_nowhere(run: Run, rows: Iterable[ProjectRecord]) -> None:
     """Note projects that lists have and no upstream has a page of."""
     for row in rows:
-        if row.name in run.listed and row.upstream is not None:
-            run.listings.nowhere[row.upstream].append(row.name)
+        if row.name in run.discovered.listed and row.upstream is not None:
+            run.discovered.nowhere[row.upstream].append(row.name)
 
 
 def judge(run: Run) -> list[str]:
@@ -104,8 +104,8 @@ def judge(run: Run) -> list[str]:
     doubted = [
         (upstream, names)
         for upstream in run.config.upstream
-        if (names := run.listings.nowhere.get(upstream.name, ()))
-        and len(names) > _DOUBTED * run.listings.sizes[upstream.name]
+        if (names := run.discovered.nowhere.get(upstream.name, ()))
+        and len(names) > _DOUBTED * run.discovered.sizes[upstream.name]
     ]
     for upstream, names in doubted:
         tell(run, Problem(Reason.BAD_LIST, _doubt(run, upstream, names), url=upstream.url))
@@ -121,9 +121,9 @@ def tell_empty(run: Run) -> None:
 
 def tell(run: Run, problem: Problem) -> None:
     """Report what is wrong with a list, in one line of the record with what was told before."""
-    run.listings.told.append(problem.message)
-    message = "; ".join(run.listings.told)
-    run.record(Stage.DISCOVER, [msgspec.structs.replace(problem, message=message)])
+    run.discovered.told.append(problem.message)
+    message = "; ".join(run.discovered.told)
+    run.ledger.record(Stage.DISCOVER, [msgspec.structs.replace(problem, message=message)])
     run.reporter.problem(Stage.DISCOVER, problem)
 
 
@@ -131,7 +131,7 @@ def _doubt(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> str:
     shown = ", ".join(sorted(names)[:_EXAMPLES])
     more = ", …" if len(names) > _EXAMPLES else ""
     return (
-        f"upstream {upstream.name}: {len(names)} of the {run.listings.sizes[upstream.name]} "
+        f"upstream {upstream.name}: {len(names)} of the {run.discovered.sizes[upstream.name]} "
         f"projects that its list has for this mirror have no page ({shown}{more}); check the "
         f"address {upstream.url}: it is that of an index, mostly ends in /simple/, and its "
         "pages are where its list says"

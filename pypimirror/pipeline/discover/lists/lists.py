@@ -157,8 +157,8 @@ def compare(run: Run) -> None:
             read.append((position, answer, found))
         elif not answer.not_modified and answer.problem is not None:
             failed.append((upstream, answer.problem))
-        run.listings.read.add(upstream.name)
-        run.answered = run.answered or answer.problem is None or has_none
+        run.discovered.read.add(upstream.name)
+        run.ledger.answered = run.ledger.answered or answer.problem is None or has_none
         is_moved = found is not None and own and was_conditional
         asked.append(
             _Asked(upstream, position, serials, answer.not_modified, is_moved, has_none, complete)
@@ -177,15 +177,16 @@ def compare(run: Run) -> None:
             for chunk in projects.chunks(names):
                 projects.ensure(connection, chunk)
                 projects.to_look(connection, chunk, run.config.upstream[position].name)
+        number = len(run.discovered.listed) + shown.seen
         for one in asked:
             if _is_silent(one, shown):
-                projects.check_again(connection, one.upstream.name, len(run.listed) + shown.seen)
+                projects.check_again(connection, one.upstream.name, number)
         projects.to_look(connection, shown.missing)
         # With the last of the marks, not before: a list that counts as read is not read again.
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
             marks.write_once(connection, HAS_LIST.of(name), "")
-    run.count(projects_seen=shown.seen)
+    run.ledger.count(projects_seen=shown.seen)
 
 
 def _tell_unmatched(run: Run, shown: _Found) -> None:
@@ -206,7 +207,7 @@ def _note_places(
         upstream = run.config.upstream[position]
         looked_at = {*shown.changed[position], *run.selection.named}
         places = listings.odd_places(upstream, answer, found, looked_at)
-        run.listings.places[upstream.name] = places
+        run.discovered.places[upstream.name] = places
 
 
 def _is_silent(one: _Asked, shown: _Found) -> bool:
@@ -246,7 +247,7 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
             name = ProjectName(row.name)
             if _is_owned(run, asked, found, name, row):
                 found.see(name)
-                if row.upstream in run.listings.without:
+                if row.upstream in run.discovered.without:
                     found.missing.append(name)
             elif (
                 row.upstream in read or (complete and row.upstream not in configured)
@@ -283,9 +284,9 @@ def _is_owned(
             is_changed = stated is None or stated != row.serial or row.kept is not None
         else:
             owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
-        run.listings.sizes[one.upstream.name] += owned
+        run.discovered.sizes[one.upstream.name] += owned
         if is_changed:
-            run.listed[name] = stated
+            run.discovered.listed[name] = stated
             found.changed[one.position].append(name)
     return owned
 
@@ -300,20 +301,20 @@ def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) ->
             continue
         if one.may_own(run, name):
             found.see(name)
-            run.listings.sizes[one.upstream.name] += 1
-            run.listed[name] = serial
+            run.discovered.sizes[one.upstream.name] += 1
+            run.discovered.listed[name] = serial
             found.changed[one.position].append(name)
 
 
 def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
     """Whether an upstream has no list; one that had one before is broken instead."""
     if not upstream.has_list:
-        run.listings.without.add(upstream.name)
+        run.discovered.without.add(upstream.name)
     elif answer.status in listings.NO_LIST:
         with run.catalog.read() as connection:
             if not marks.is_set(connection, HAS_LIST.of(upstream.name)):
-                run.listings.without.add(upstream.name)
-    return upstream.name in run.listings.without
+                run.discovered.without.add(upstream.name)
+    return upstream.name in run.discovered.without
 
 
 def _go_on_without(
@@ -329,15 +330,15 @@ def _go_on_without(
         # Projects that are named need no list; an upstream that is away does not answer them.
         listings.tell(run, problem)
         return True
-    answered = run.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
-    run.unreachable = unreachable(run, problem, answered=answered)
-    run.hindered(run.unreachable)
+    answered = run.ledger.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
+    run.ledger.unreachable = unreachable(run, problem, answered=answered)
+    run.ledger.hindered(run.ledger.unreachable)
     return False
 
 
 def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
     said = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
-    if upstream.name not in run.listings.without:
+    if upstream.name not in run.discovered.without:
         return said
     return (
         f"{said.rstrip('.')}. Globs and an empty select.projects need a list, names do not: name "

@@ -64,7 +64,7 @@ def elsewhere(
 def listed_at(run: Run, upstream: UpstreamSection, project: str) -> str | None:
     """Return where an upstream's list says that a page is, if not where one looks."""
     _read(run, upstream)
-    return run.listings.places[upstream.name].get(project)
+    return run.discovered.places[upstream.name].get(project)
 
 
 def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
@@ -79,7 +79,7 @@ def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
         keep.deleted(run, connection, (row for row in absent if row.api_version is not None))
         projects.drop(connection, [row.id for row in absent if row.api_version is None])
     listings.note_nowhere(run, (row for row in absent if row.api_version is None))
-    run.failed(Stage.DISCOVER, problems(run, absent))
+    run.ledger.failed(Stage.DISCOVER, problems(run, absent))
 
 
 def problems(run: Run, absent: Sequence[ProjectRecord]) -> Iterator[Problem]:
@@ -115,7 +115,7 @@ def unmet(
 def _message(run: Run, row: ProjectRecord) -> str:
     owners = [run.config.upstream[n] for n in run.selection.owners(ProjectName(row.name))]
     tried = ", ".join(upstream.url for upstream in owners)
-    hints = [hint for upstream in owners if (hint := run.listings.hints.get(upstream.name))]
+    hints = [hint for upstream in owners if (hint := run.discovered.hints.get(upstream.name))]
     if row.api_version is None:
         said = f"{row.name}: no upstream has a project of this name (asked {tried}); "
         return said + ("; ".join(hints) or "check the spelling in select.projects")
@@ -127,7 +127,7 @@ def _message(run: Run, row: ProjectRecord) -> str:
 
 def _read(run: Run, upstream: UpstreamSection) -> None:
     """Read an upstream's list, once in a run; note where it has its pages, or what it is."""
-    known = run.listings
+    known = run.discovered
     if upstream.kind == "links" or not upstream.has_list or upstream.name in known.read:
         return
     known.read.add(upstream.name)
@@ -151,7 +151,7 @@ def _read(run: Run, upstream: UpstreamSection) -> None:
 def _ask(
     run: Run, upstream: UpstreamSection, url: str
 ) -> tuple[ListResult, ProjectList | None, str]:
-    path = run.tree.staging / f"list.{upstream.name}"
+    path = run.workspace.staging / f"list.{upstream.name}"
     job = FetchList(0, upstream.name, url, str(path), max_size=_LONGEST)
     (answer,) = run.fetch([job])
     assert isinstance(answer, ListResult)
@@ -162,4 +162,4 @@ def _ask(
     except ReadError as error:
         return answer, None, error.problem.message.rstrip(".")
     finally:
-        run.tree.unstage(path.name)
+        run.workspace.unstage(path.name)

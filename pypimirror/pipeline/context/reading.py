@@ -1,4 +1,4 @@
-"""What one page of links offers: a value. `links.linkpages` makes it."""
+"""What one page of links offers: a value. `discover.links.link_index` makes it."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pypimirror.pipeline.priority_lock import PriorityLock
+from pypimirror.pipeline.context.priority_lock import PriorityLock
 
 PATIENCE = 30
 

@@ -1,0 +1,49 @@
+"""The places that pages and files come from, as the download workers get to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.config.settings import Config
+from pypimirror.domain.addresses import basic, login_of, without_login
+from pypimirror.download.protocol import Remote
+
+
+def remotes(config: Config) -> tuple[Remote, ...]:
+    """Return every place that pages and files may come from: upstreams and their alternates."""
+    return tuple(
+        Remote(
+            name,
+            url,
+            upstream.hosts,
+            authorization=authorization,
+            proxy=(upstream.proxy.get_secret_value() or config.download.proxy.get_secret_value()),
+            ca_file=str(upstream.ca_file or config.download.ca_file or ""),
+            keyring=upstream.keyring if url == upstream.url else None,
+        )
+        for upstream in config.upstream
+        for (name, url), authorization in zip(
+            places(upstream), authorizations(upstream), strict=True
+        )
+    )
+
+
+def authorizations(upstream: UpstreamSection) -> Iterator[str]:
+    """Yield how this mirror logs in at an upstream and at each of its alternates."""
+    yield upstream.authorization
+    for url in upstream.alternates:
+        login = login_of(url)
+        yield basic(*login) if login else ""
+
+
+def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of an upstream and of each of its alternates, without logins."""
+    yield upstream.name, upstream.url
+    yield from further_places(upstream)
+
+
+def further_places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
+    """Yield name and address of each alternate of an upstream."""
+    for url in upstream.alternates:
+        yield without_login(url), without_login(url)

@@ -1,0 +1,320 @@
+"""The directory that a mirror is served from, and the only code that writes to it.
+
+`simple/` and `packages/` are served. Every change goes through `PosixStorage.place`, `.write` and
+`.remove`, in the order that their callers choose; `.flush` makes them durable
+(`pypimirror.storage.durability`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.storage.changes import Changes
+from pypimirror.storage.durability import Durability, choose
+from pypimirror.storage.generation import identity_of
+from pypimirror.storage.paths import sha256_of, stamp, stamp_of, walk
+from pypimirror.storage.storage import Local
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system import regular
+from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, told
+from pypimirror.system.space import free, remedy
+
+#: Directories of which it is remembered that they are there: a mirror may have one for each file.
+_REMEMBERED = 100_000
+
+
+class PosixStorage:
+    """What is served, below the mirror root of `workspace`; see `storage.storage.Storage`.
+
+    `on_step` is called before each change of what is served, with what it does and where: tests
+    count and interrupt steps through it.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        on_step: Callable[[str, str], None] = lambda *_: None,
+        durability: Durability | None = None,
+    ) -> None:
+        self.directory = workspace.directory
+        # Paths of files are put together as text: pathlib costs more than the system's calls.
+        self._root = f"{self.directory}/"
+        self._on_step = on_step
+        self.guard: Callable[[], None] = lambda: None
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self._durability = durability or choose("batch", workspace.private)
+        self._made: set[str] = set()
+        self.changes: Changes | None = None
+        self._numbers = itertools.count()
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+        return str(self.directory)
+
+    def create(self) -> None:
+        """Make the directories; raises `StorageError` where that cannot be done."""
+        try:
+            for name in ("simple", "packages"):
+                self._path(name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(error.filename or self.directory, error) from error
+
+    def identity(self) -> str:
+        """Return which directories these are. Raises `OSError`."""
+        return identity_of(str(self.directory))
+
+    def local(self, key: str) -> Local:
+        """Return where this machine reads what is at `key`."""
+        return Local(self._root + key, self._root)
+
+    def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
+        """Yield what there is below `prefix`; `unreadable` hears of what cannot be looked into."""
+
+        def closed(error: OSError) -> None:
+            unreadable(StorageError(error.filename or self.directory, error))
+
+        yield from (path for path, _ in walk(str(self.directory), prefix, closed))
+
+    def free(self) -> int | None:
+        """Return the bytes that are free; None where the system does not say."""
+        return free(self.directory)
+
+    def take(self, key: str, target: Path) -> None:
+        """Move what is at `key` out of what is served, to `target`. Raises `OSError`."""
+        self._path(key).replace(target)
+
+    def _step(self, what: str, key: str) -> None:
+        self.guard()
+        self._on_step(what, key)
+
+    def _path(self, key: str) -> Path:
+        """Return where `key` is; it is made of checked components only."""
+        return self.directory / key
+
+    def has(self, key: str) -> bool:
+        """Whether there is something at `key`."""
+        return os.path.exists(self._root + key)  # noqa: PTH110
+
+    def lists(self, key: str) -> bool:
+        """Whether the directory of a file lists it, spelt like this."""
+        directory, _, name = key.rpartition("/")
+        try:
+            return name in os.listdir(self._root + directory)  # noqa: PTH208
+        except OSError:
+            return False
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes of the file at `key`; None where there is none that can be read."""
+        try:
+            return regular.status(self._root + key, self._root).st_size
+        except (OSError, ValueError):
+            return None
+
+    def stamp(self, key: str) -> int:
+        """Return the `stamp` of the file at `key`. Raises `OSError`."""
+        return stamp(self._root + key, self._root)
+
+    def stamp_of_all(self, keys: Iterable[str]) -> int | None:
+        """Return the stamp of several files together; None where one is not there."""
+        try:
+            root = self._root
+            return stamp_of([regular.status(root + path, root) for path in keys])
+        except OSError:
+            return None
+
+    def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
+        """Return the digest of several files' bytes together; None where one cannot be read."""
+        try:
+            return sha256_of([self._root + path for path in keys], self._root)
+        except OSError:
+            return None
+
+    def place(
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+    ) -> None:
+        """Move each source, verified, to its key path in one step; its bytes are durable then.
+
+        That the move is durable too is for `flush` to say. What is in the way of one path alone
+        is put down in `blocked`, by that path, and the others are placed all the same; without
+        `blocked`, that is an error as any other.
+        """
+        if not moves:
+            return
+        key = ""  # what an error is about
+        try:
+            self._note(moves)
+            with self.waiting():
+                for source, key in moves:  # noqa: B007
+                    self._durability.settle(source)
+                key = ""
+                self._step("flush", "")
+                self._durability.before_renames()
+            for source, key in moves:
+                self._step("place", key)
+                target = self._root + key
+                try:
+                    self._make_parent(target)
+                    os.replace(source, target)  # noqa: PTH105 - paths as text cost half
+                except OSError as error:
+                    if blocked is None or not is_of_path(error, self._top(key)):
+                        raise
+                    blocked[key] = self._what_blocks(key, error)
+                    continue
+                self._durability.changed(target.rpartition("/")[0])
+        except OSError as error:
+            raise StorageError(self._path(key), error) from error
+
+    def _note(self, moves: Iterable[tuple[Path | str, str]]) -> None:
+        """Note what is about to be placed, if anybody wants to know: a run may die right after."""
+        if self.changes is not None:
+            for _, key in moves:
+                self.changes.add("changed" if self.has(key) else "added", key)
+            self.changes.flush()
+            self._durability.settle(self.changes.journal)
+
+    def _top(self, key: str) -> str:
+        """Return the directory without which nothing at all can be done there."""
+        return self._root + key.partition("/")[0]
+
+    def _what_blocks(self, key: str, error: OSError) -> Problem:
+        """Say what is in the way of a path, and what to do."""
+        if not isinstance(error, IN_THE_WAY):
+            path = self._path(key)
+            text = f"cannot be put in place: {path}: {error.strerror}. {remedy(error, path)}"
+            return Problem(Reason.DISK, text)
+        taken = self._path(key)
+        above = [path for path in reversed(taken.parents) if self.directory in path.parents]
+        for path in above[1:]:
+            if path.is_symlink() or not path.is_dir():
+                taken = path
+                break
+        return Problem(
+            Reason.FOREIGN,
+            f"cannot be put in place, since {taken} is a {regular.kind_of(str(taken))} that is not "
+            "this mirror's. Move it away; the next sync does the rest",
+        )
+
+    def write(
+        self,
+        pages: Iterable[tuple[str, Iterable[bytes]]],
+        blocked: dict[str, Problem] | None = None,
+    ) -> int:
+        """Write pages so that a reader, and a power cut, sees each old or new; count them.
+
+        Pages that already say the same are left alone. On `blocked`, see `place`.
+        """
+        ready: list[tuple[Path | str, str]] = []
+        for key, chunks in pages:
+            fresh = f"{self._root}.pypimirror/page.{next(self._numbers)}"
+            try:
+                with open(regular.create(fresh), "wb") as stream:  # noqa: PTH123
+                    stream.writelines(chunks)
+                if _same(fresh, self._root + key, self._root):
+                    os.unlink(fresh)  # noqa: PTH108
+                else:
+                    ready.append((fresh, key))
+            except OSError as error:
+                raise StorageError(self._path(key), error) from error
+        self.place(ready, blocked)
+        if not blocked:
+            return len(ready)
+        stuck = [fresh for fresh, key in ready if key in blocked]
+        for page in stuck:
+            os.unlink(page)  # noqa: PTH108
+        return len(ready) - len(stuck)
+
+    def read(self, key: str, most: int = regular.MOST) -> bytes | None:
+        """Return what is in a file; None where there is none that can be read, or it has more.
+
+        `most` are the bytes that it may have.
+        """
+        try:
+            return regular.read(self._root + key, self._root, most=most)
+        except OSError as error:
+            self._raise_unless_of_path(key, error)
+            return None
+
+    def says(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Whether the page at `key` has this content; one that cannot be read has not."""
+        try:
+            with regular.stream(self._root + key, self._root) as stream:
+                return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
+        except OSError as error:
+            self._raise_unless_of_path(key, error)
+            return False
+
+    def _raise_unless_of_path(self, key: str, error: OSError) -> None:
+        """Raise `StorageError` where it is not a file that is lacking, or cannot be read."""
+        is_absent = isinstance(error, FileNotFoundError)
+        if not is_absent and not is_of_path(error, self._top(key)):
+            raise StorageError(self._path(key), error) from error
+
+    def remove(self, key: str) -> None:
+        """Remove a file and the directory that this empties; no error where there is none."""
+        self._step("remove", key)
+        path = self._path(key)
+        with told(path, self._top(key)):
+            try:
+                regular.check_way(str(path), self._root)
+                if self.changes is not None and self.size(key) is not None:
+                    self.changes.add("removed", key)
+                    self.changes.flush()
+                path.unlink(missing_ok=True)
+                parent = path.parent
+                while parent.parent != self.directory and not any(parent.iterdir()):
+                    parent.rmdir()
+                    self._made.discard(str(parent))
+                    parent = parent.parent
+            except (FileNotFoundError, NotADirectoryError):
+                return  # also where the way leads out of this directory
+            except (IsADirectoryError, PermissionError):
+                if path.is_dir():
+                    return  # it is nothing that this mirror has made
+                raise
+            self._durability.changed(parent)
+
+    def flush(self) -> None:
+        """Return when everything that was written or renamed so far would survive a power cut."""
+        self._step("flush", "")
+        with told(self.directory), self.waiting():
+            self._durability.flush()
+
+    def _make_parent(self, target: str) -> None:
+        parent = target.rpartition("/")[0]
+        if parent not in self._made:
+            os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
+            regular.check_way(target, self._root)
+            if len(self._made) >= _REMEMBERED:
+                self._made.clear()
+            self._made.add(parent)
+            above = parent
+            while len(above) > len(self._root):
+                above = above.rpartition("/")[0]
+                self._durability.changed(above)
+
+
+def open_storage(workspace: Workspace, durability: Durability) -> PosixStorage:
+    """Return the storage of a mirror root, and make what it needs. Raises `StorageError`."""
+    storage = PosixStorage(workspace, durability=durability)
+    storage.create()
+    return storage
+
+
+def _same(fresh: str, current: str, root: str) -> bool:
+    try:
+        size = regular.status(fresh).st_size
+        with regular.stream(current, root) as old, regular.stream(fresh) as new:
+            if os.fstat(old.fileno()).st_size != size:
+                return False
+            while chunk := new.read(1 << 20):
+                if chunk != old.read(1 << 20):
+                    return False
+    except OSError:  # what cannot be read is replaced; of all else the rename tells
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""The contract of a storage, for every implementation; `storage.storage` has the rules."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.storage import Storage
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system.disk_errors import StorageError
+from tests.storages import Damaging, MemoryStorage
+
+PAGE = "simple/a/index.html"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path / "mirror")
+    made.create()
+    return made
+
+
+@pytest.fixture(params=["posix", "memory", "wrapped"])
+def storage(request: pytest.FixtureRequest, workspace: Workspace) -> Storage:
+    makers = {
+        "posix": PosixStorage,
+        "memory": MemoryStorage,
+        "wrapped": lambda w: Damaging(MemoryStorage(w)),
+    }
+    made: Storage = makers[request.param](workspace)
+    made.create()
+    return made
+
+
+def keys(storage: Storage, prefix: str) -> list[str]:
+    return sorted(storage.keys(prefix, pytest.fail))
+
+
+def put(storage: Storage, workspace: Workspace, key: str, content: bytes) -> None:
+    workspace.staged(1).write_bytes(content)
+    storage.place([(workspace.staged(1), key)])
+
+
+def test_what_is_placed_is_there_and_gone_from_staging(
+    storage: Storage, workspace: Workspace
+) -> None:
+    put(storage, workspace, "packages/six/six-1.0.zip", b"bytes")
+    assert storage.read("packages/six/six-1.0.zip") == b"bytes"
+    assert storage.size("packages/six/six-1.0.zip") == 5
+    assert storage.has("packages/six") and storage.has("packages/six/six-1.0.zip")
+    assert storage.lists("packages/six/six-1.0.zip")
+    assert not workspace.is_staged(1)
+    assert keys(storage, "packages") == ["packages/six/six-1.0.zip"]
+    assert keys(storage, "simple") == []
+
+
+def test_what_is_not_there_is_told_by_each_in_its_way(storage: Storage) -> None:
+    assert storage.read(PAGE) is None
+    assert storage.size(PAGE) is None
+    assert not storage.has(PAGE)
+    assert not storage.lists(PAGE)
+    assert not storage.says(PAGE, [b""])
+    assert storage.stamp_of_all([PAGE]) is None
+    assert storage.sha256_of_all([PAGE]) is None
+    with pytest.raises(OSError):
+        storage.stamp(PAGE)
+    storage.remove(PAGE)
+
+
+def test_a_page_is_written_only_where_it_says_something_else(storage: Storage) -> None:
+    assert storage.write([(PAGE, [b"o", b"ne"]), ("simple/b/index.html", [b"b"])]) == 2
+    before = storage.stamp(PAGE), storage.stamp("simple/b/index.html")
+    assert storage.write([(PAGE, [b"one"]), ("simple/b/index.html", [b"B"])]) == 1
+    assert storage.stamp(PAGE) == before[0]
+    assert storage.stamp("simple/b/index.html") != before[1]
+    assert storage.says(PAGE, [b"on", b"e"])
+    assert not storage.says(PAGE, [b"one", b"more"])
+    assert not storage.says(PAGE, [b"on"])
+
+
+def test_what_is_replaced_has_another_stamp_even_if_it_says_the_same(
+    storage: Storage, workspace: Workspace
+) -> None:
+    put(storage, workspace, "packages/a/1", b"same")
+    put(storage, workspace, "packages/a/2", b"other")
+    first, together = (
+        storage.stamp("packages/a/1"),
+        storage.stamp_of_all(["packages/a/1", "packages/a/2"]),
+    )
+    put(storage, workspace, "packages/a/1", b"same")
+    assert storage.stamp("packages/a/1") != first
+    assert storage.stamp_of_all(["packages/a/1", "packages/a/2"]) != together
+
+
+def test_a_reader_sees_an_old_page_or_a_new_one_and_never_part_of_one(storage: Storage) -> None:
+    old, new = b"o" * 300_000, b"n" * 200_000
+    storage.write([(PAGE, [old])])
+    seen, done = set[bytes | None](), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(storage.read(PAGE))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(30):
+        storage.write([(PAGE, [new])])
+        storage.write([(PAGE, [old])])
+    done.set()
+    reader.join()
+    assert seen <= {old, new}
+
+
+def test_pages_that_fail_half_way_show_nothing(storage: Storage) -> None:
+    storage.write([(PAGE, [b"old"])])
+
+    def chunks() -> object:
+        yield b"half"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match="No space left"):
+        storage.write([(PAGE, chunks())])  # type: ignore[list-item]
+    assert storage.read(PAGE) == b"old"
+
+
+def test_bytes_that_are_not_there_cannot_be_placed(storage: Storage, workspace: Workspace) -> None:
+    with pytest.raises(StorageError, match=r"six-1\.0\.zip"):
+        storage.place([(workspace.staged(9), "packages/six/six-1.0.zip")])
+    assert not storage.has("packages/six/six-1.0.zip")
+
+
+def test_what_is_removed_is_gone_and_what_is_beside_it_stays(storage: Storage) -> None:
+    storage.write([(PAGE, [b"1"]), ("simple/a/index.v1_json", [b"2"])])
+    storage.remove(PAGE)
+    assert keys(storage, "simple") == ["simple/a/index.v1_json"]
+    storage.remove("simple/a/index.v1_json")
+    assert keys(storage, "simple") == []
+    assert storage.write([(PAGE, [b"again"])]) == 1
+
+
+def test_what_is_taken_out_lies_at_the_path_and_is_served_no_more(
+    storage: Storage, workspace: Workspace
+) -> None:
+    put(storage, workspace, "packages/a/1", b"bad")
+    workspace.set_aside(lambda target: storage.take("packages/a/1", target), "1", b"{}")
+    assert (workspace.quarantine / "1").read_bytes() == b"bad"
+    assert not storage.has("packages/a/1")
+    workspace.set_aside(lambda target: storage.take("packages/a/1", target), "2", b"{}")
+    assert not (workspace.quarantine / "2").exists()
+
+
+def test_a_file_can_be_read_where_it_says(storage: Storage, workspace: Workspace) -> None:
+    put(storage, workspace, "packages/a/1", b"bytes")
+    path, root, stamp = storage.local("packages/a/1")
+    assert Path(path).read_bytes() == b"bytes"
+    assert path.startswith(root)
+    assert stamp in (None, storage.stamp("packages/a/1"))
+    assert not Path(storage.local("packages/a/2").path).exists()
+
+
+def test_a_file_keeps_its_stamp_when_it_is_placed(storage: Storage, workspace: Workspace) -> None:
+    workspace.staged(1).write_bytes(b"bytes")
+    before = workspace.staged_stamp(1)
+    storage.place([(workspace.staged(1), "packages/a/1")])
+    assert storage.stamp("packages/a/1") == before
+
+
+def test_more_bytes_than_were_asked_for_are_not_read(
+    storage: Storage, workspace: Workspace
+) -> None:
+    put(storage, workspace, "packages/a/1", b"12345")
+    assert storage.read("packages/a/1", 4) is None
+    assert storage.read("packages/a/1", 5) == b"12345"
+    expected = hashlib.sha256(b"1234512345").digest()
+    assert storage.sha256_of_all(["packages/a/1"] * 2) == expected
+
+
+def test_whoever_may_not_write_any_more_changes_nothing(
+    storage: Storage, workspace: Workspace
+) -> None:
+    class LostError(Exception):
+        pass
+
+    def lost() -> None:
+        raise LostError
+
+    put(storage, workspace, "packages/a/1", b"1")
+    storage.guard = lost
+    workspace.staged(1).write_bytes(b"2")
+    changes = [
+        lambda: storage.place([(workspace.staged(1), "packages/a/1")]),
+        lambda: storage.write([(PAGE, [b"page"])]),
+        lambda: storage.remove("packages/a/1"),
+        storage.flush,
+    ]
+    for change in changes:
+        with pytest.raises(LostError):
+            change()
+    assert storage.read("packages/a/1") == b"1"
+    assert not storage.has(PAGE)

@@ -1,0 +1,158 @@
+"""A mirror on a storage that damages what it keeps: what is wrong is found, said and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pypimirror.domain.model import Reason
+from pypimirror.pipeline import sequence
+from pypimirror.pipeline.audit import audit
+from pypimirror.pipeline.lifecycle import sync
+from pypimirror.pipeline.run import Run
+from pypimirror.pipeline.summary import Summary
+from pypimirror.storage.durability import Durability
+from pypimirror.storage.storage import Storage
+from pypimirror.storage.workspace import Workspace
+from tests import checker
+from tests.corpus.build import make_sdist, make_wheel
+from tests.mirror import Mirror
+from tests.pools import inline
+from tests.simulator import IndexFile, Simulator
+from tests.storages import BitRot, FailOnce, MemoryStorage
+
+
+class Elsewhere:
+    """A mirror whose storage is in memory, and stays the same from run to run."""
+
+    def __init__(self, base: Path, simulator: Simulator) -> None:
+        self.mirror = Mirror(base, simulator, delete={"grace": "0s", "max_share": 1.0})
+        self.memory = MemoryStorage(Workspace(self.mirror.root))
+        self._exports = base / "exports"
+        self._number = 0
+
+    def run(
+        self,
+        wrap: Callable[[Storage], Storage] = lambda storage: storage,
+        *,
+        work: Callable[[Run], None] = sequence.sync,
+        command: str = "sync",
+    ) -> Summary:
+        """Do one run; the storage is wrapped for it."""
+
+        def make(workspace: Workspace, _: Durability) -> Storage:
+            workspace.create()
+            return wrap(self.memory)
+
+        return sync(
+            self.mirror.config,
+            (),
+            work,
+            trigger="test",
+            command=command,
+            make_pools=inline,
+            make_storage=make,
+        )
+
+    def verify(self, *, repair: bool = False) -> Summary:
+        """Look at everything."""
+        options = audit.Options(repair=repair)
+        return self.run(
+            work=lambda run: audit.audit(run, options, sequence.repair), command="verify"
+        )
+
+    def faults(self, *, ended: bool = True) -> list[str]:
+        """What is wrong with what is served, seen from outside, once the run has `ended` well."""
+        self._number += 1
+        root = self._exports / str(self._number)
+        for name in ("simple", "packages"):
+            (root / name).mkdir(parents=True)
+        self.memory.export(root)
+        return checker.check(root, agree=ended)
+
+    def read(self, file: IndexFile) -> bytes | None:
+        """What is served under a file's name."""
+        return self.memory.read(f"packages/{file.project.normalized}/{file.filename}")
+
+
+@pytest.fixture
+def files(simulator: Simulator) -> list[IndexFile]:
+    return [
+        simulator.add_file("six", *make_sdist("six", "1.0")),
+        simulator.add_file("six", *make_wheel("six", "1.0")),
+        simulator.add_file("idna", *make_wheel("idna", "2.0")),
+    ]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, simulator: Simulator, files: list[IndexFile]) -> Elsewhere:
+    return Elsewhere(tmp_path, simulator)
+
+
+def test_a_mirror_is_kept_and_changed_where_there_is_no_directory(
+    elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    assert elsewhere.run().state == "completed"
+    assert elsewhere.faults() == []
+    assert [elsewhere.read(file) for file in files] == [bytes(file.content) for file in files]
+    assert elsewhere.verify().state == "completed"
+    simulator.forget()
+    simulator.project("six").file(files[0].filename).remove()
+    simulator.delete_project("idna")
+    assert elsewhere.run().state == "completed"
+    assert elsewhere.faults() == []
+    assert [elsewhere.read(file) is None for file in files] == [True, False, True]
+    assert not any(simulator.downloads(file.filename) for file in files)
+    assert not (elsewhere.mirror.root / "packages").exists()
+
+
+@pytest.mark.parametrize("truncated", [False, True], ids=["bit flip", "truncated"])
+def test_bytes_that_the_storage_has_damaged_are_found_and_fetched_again(
+    elsewhere: Elsewhere, files: list[IndexFile], *, truncated: bool
+) -> None:
+    hits = files[1].filename
+    elsewhere.run(lambda storage: BitRot(storage, lambda k: k.endswith(hits), truncate=truncated))
+    assert (elsewhere.faults() == []) is truncated  # what has another size is on no page
+    found = elsewhere.verify()
+    assert found.failures
+    assert all(hits in failure.file for failure in found.failures)
+    assert elsewhere.verify(repair=True).counts["files_downloaded"] == 1
+    assert elsewhere.faults() == []
+    assert elsewhere.read(files[1]) == bytes(files[1].content)
+    assert elsewhere.verify().state == "completed"
+
+
+@pytest.mark.parametrize("method", ["place", "write", "flush", "remove"])
+def test_a_storage_that_fails_once_is_told_and_the_next_run_does_the_rest(
+    elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile], method: str
+) -> None:
+    if method == "remove":
+        elsewhere.run()
+        simulator.delete_project("idna")
+    failed = elsewhere.run(lambda storage: FailOnce(storage, method))
+    assert failed.state != "completed"
+    assert {failure.reason for failure in failed.failures} == {Reason.DISK}
+    assert elsewhere.faults(ended=False) == []
+    simulator.forget()
+    assert elsewhere.run().state == "completed"
+    assert elsewhere.faults() == []
+    assert not any(simulator.downloads(file.filename) for file in files)
+    assert elsewhere.read(files[1]) == bytes(files[1].content)
+
+
+def test_what_was_not_flushed_may_be_lost_and_no_page_is_wrong_for_it(
+    elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile]
+) -> None:
+    class NeverFlushed(FailOnce):
+        def flush(self) -> None:
+            super().flush()
+            raise KeyboardInterrupt
+
+    elsewhere.run(lambda storage: NeverFlushed(storage))
+    elsewhere.memory.lose()
+    assert elsewhere.faults() == []
+    assert elsewhere.run().state == "completed"
+    assert elsewhere.faults() == []
+    assert [elsewhere.read(file) for file in files] == [bytes(file.content) for file in files]

@@ -1,0 +1,253 @@
+"""A storage in memory for tests, and wrappers that damage what one does.
+
+All of it passes the contract in `tests/storage/test_contract.py`; what is damaged does but for its
+damage.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from pypimirror.domain.model import Problem
+from pypimirror.storage.changes import Changes
+from pypimirror.storage.paths import stamp
+from pypimirror.storage.storage import Local, Storage
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system import regular
+from pypimirror.system.disk_errors import StorageError
+
+
+class MemoryStorage:
+    """Objects in a dictionary. What was not flushed is lost by `lose`."""
+
+    shown = "memory"
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.guard: Callable[[], None] = lambda: None
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.changes: Changes | None = None
+        self._workspace = workspace
+        self._objects: dict[str, tuple[bytes, int]] = {}  # bytes and stamp
+        self._flushed: dict[str, tuple[bytes, int]] = {}
+        self._stamps = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def create(self) -> None:
+        """There is nothing to make."""
+
+    def identity(self) -> str:
+        """There is but one."""
+        return ""
+
+    def free(self) -> int | None:
+        """There is no end."""
+        return None
+
+    def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
+        """Yield what there is."""
+        del unreadable
+        yield from [key for key in sorted(self._objects) if key.startswith(f"{prefix}/")]
+
+    def has(self, key: str) -> bool:
+        """Whether there is something, also if it has only something below it."""
+        return key in self._objects or any(k.startswith(f"{key}/") for k in self._objects)
+
+    def lists(self, key: str) -> bool:
+        """Whether it is spelt like this."""
+        return key in self._objects
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes of an object."""
+        return len(self._objects[key][0]) if key in self._objects else None
+
+    def stamp(self, key: str) -> int:
+        """Return a number that no other object had."""
+        if key not in self._objects:
+            raise FileNotFoundError(errno.ENOENT, "is not there", key)
+        return self._objects[key][1]
+
+    def stamp_of_all(self, keys: Iterable[str]) -> int | None:
+        """Return one stamp of several."""
+        stamps = [self._objects[key][1] if key in self._objects else None for key in keys]
+        return None if None in stamps else hash(tuple(stamps))
+
+    def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
+        """Return one digest of several."""
+        found = [self.read(key) for key in keys]
+        if any(each is None for each in found):
+            return None
+        return hashlib.sha256(b"".join(each or b"" for each in found)).digest()
+
+    def read(self, key: str, most: int = regular.MOST) -> bytes | None:
+        """Return an object's bytes."""
+        content = self._objects[key][0] if key in self._objects else None
+        return content if content is None or len(content) <= most else None
+
+    def says(self, key: str, chunks: Iterable[bytes]) -> bool:
+        """Whether it has this content."""
+        return self.read(key) == b"".join(chunks)
+
+    def local(self, key: str) -> Local:
+        """Write a copy for whoever reads files."""
+        scratch = self._workspace.private / "local"
+        scratch.mkdir(exist_ok=True)
+        copy = scratch / hashlib.sha256(key.encode()).hexdigest()
+        copy.unlink(missing_ok=True)
+        if (content := self.read(key)) is not None:
+            copy.write_bytes(content)
+        return Local(str(copy), stamp=self._objects[key][1] if key in self._objects else None)
+
+    def place(
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+    ) -> None:
+        """Take over files of the workspace."""
+        del blocked
+        for source, key in moves:
+            self.guard()
+            try:
+                content, seen = Path(source).read_bytes(), stamp(str(source))
+            except OSError as error:
+                raise StorageError(key, error) from error
+            self._put(key, content, seen)
+            Path(source).unlink()
+
+    def write(
+        self,
+        pages: Iterable[tuple[str, Iterable[bytes]]],
+        blocked: dict[str, Problem] | None = None,
+    ) -> int:
+        """Write what differs."""
+        del blocked
+        try:
+            ready = [(key, b"".join(chunks)) for key, chunks in pages]
+        except OSError as error:
+            raise StorageError(self.shown, error) from error
+        fresh = [(key, content) for key, content in ready if self.read(key) != content]
+        for key, content in fresh:
+            self.guard()
+            self._put(key, content, next(self._stamps))
+        return len(fresh)
+
+    def _put(self, key: str, content: bytes, stamp: int) -> None:
+        with self._lock:
+            self._objects[key] = content, stamp
+
+    def remove(self, key: str) -> None:
+        """Forget an object."""
+        self.guard()
+        with self._lock:
+            self._objects.pop(key, None)
+
+    def take(self, key: str, target: Path) -> None:
+        """Move an object out."""
+        self.stamp(key)
+        with self._lock:
+            target.write_bytes(self._objects.pop(key)[0])
+
+    def flush(self) -> None:
+        """Keep what is there, whatever happens."""
+        self.guard()
+        with self._lock:
+            self._flushed = dict(self._objects)
+
+    # For tests
+
+    def lose(self) -> None:
+        """Lose what was not flushed, as a power cut does."""
+        self._objects = dict(self._flushed)
+
+    def export(self, root: Path) -> None:
+        """Write all objects below a directory, for those who look at trees."""
+        for key, (content, _) in self._objects.items():
+            path = root / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+class Damaging:
+    """Does what another storage does, and damages some of it. The other is `sound`."""
+
+    def __init__(self, sound: Storage) -> None:
+        self.sound = sound
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.sound, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Hand on what the pipeline sets."""
+        target = self.sound if name in ("guard", "waiting", "changes") else None
+        object.__setattr__(self if target is None else target, name, value)
+
+
+def damage_file(path: Path | str, *, truncate: bool) -> None:
+    """Flip one bit in the middle of a file, or cut it there."""
+    content = bytearray(Path(path).read_bytes())
+    if truncate:
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    Path(path).write_bytes(content)
+
+
+class BitRot(Damaging):
+    """Flips a bit in, or cuts, each file whose key `hits` once it has been placed."""
+
+    def __init__(self, sound: Storage, hits: Callable[[str], bool], *, truncate: bool) -> None:
+        super().__init__(sound)
+        self.hits, self.truncate = hits, truncate
+
+    def place(
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+    ) -> None:
+        """Damage what is about to be placed: as if the medium had."""
+        for source, key in moves:
+            if self.hits(key):
+                damage_file(source, truncate=self.truncate)
+        self.sound.place(moves, blocked)
+
+
+class FailOnce(Damaging):
+    """Fails the first time that each method named by `methods` is called; does it the next."""
+
+    def __init__(self, sound: Storage, *methods: str) -> None:
+        super().__init__(sound)
+        self.left = set(methods)
+
+    def _fail(self, method: str) -> None:
+        if method in self.left:
+            self.left.discard(method)
+            raise StorageError(self.sound.shown, OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    def place(
+        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+    ) -> None:
+        """Place, or fail."""
+        if moves:
+            self._fail("place")
+        self.sound.place(moves, blocked)
+
+    def write(
+        self,
+        pages: Iterable[tuple[str, Iterable[bytes]]],
+        blocked: dict[str, Problem] | None = None,
+    ) -> int:
+        """Write, or fail."""
+        self._fail("write")
+        return self.sound.write(pages, blocked)
+
+    def remove(self, key: str) -> None:
+        """Remove, or fail."""
+        self._fail("remove")
+        self.sound.remove(key)
+
+    def flush(self) -> None:
+        """Flush, or fail."""
+        self._fail("flush")
+        self.sound.flush()
