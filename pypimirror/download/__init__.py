@@ -1,1 +1,1 @@
-"""The download engine: a parent's handle, child processes on gevent, the HTTP transport."""
+"""The download engine: the parent's side, child processes on gevent, and the HTTP transport."""

@@ -1,9 +1,9 @@
-"""Dates in the heads of answers: whose clock they are by, and which can be believed.
+"""Dates in the heads of answers: by whose clock they are, and when to believe them.
 
-The rule is `pypimirror.system.clock`'s. A rest that ends at a date is as long as that is after the
-date of the answer itself, so that no clock need agree with another; and nobody rests longer than
-`LONGEST` for one answer. A Last-Modified that is ahead of now names no state of anything: to ask
-whether something was modified since then is to hear for years that it was not.
+`pypimirror.system.clock` has the general rule. If an answer asks to wait until a date, the wait is
+counted from the date of that answer, so the two clocks need not agree. No answer causes a wait of
+more than `LONGEST`. A Last-Modified in the future is ignored: asking with it would give "not
+modified" for years.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from pypimirror.domain import bounded
 from pypimirror.system import clock
 
-#: Seconds of the longest rest that is believed: later runs ask again, whatever was said.
+#: Seconds of the longest wait that is believed. Later runs ask again.
 LONGEST = 86_400.0
 
 #: Seconds of the highest age that a cache can have.
@@ -30,13 +30,13 @@ def moment(value: str | None) -> float | None:
 
 
 def made(headers: Mapping[str, str]) -> float | None:
-    """Return what time it is by the clock of whoever made an answer, and a cache may have held."""
+    """Return the time now by the clock of the server that made an answer, also through a cache."""
     date = moment(headers.get("Date"))
     return None if date is None else date + (bounded.natural(headers.get("Age"), _OLDEST) or 0)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that an answer asks to wait; None where it says nothing sound.
+    """Return the seconds that an answer asks to wait; None if it gives no valid time.
 
     Source: RFC 9110, 10.2.3.
     """
@@ -50,7 +50,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def last_modified(headers: Mapping[str, str], now: float) -> str | None:
-    """Return the Last-Modified of an answer, by which to ask again; None where it is ahead."""
+    """Return the Last-Modified of an answer for the next request; None if it is in the future."""
     value = headers.get("Last-Modified")
     stated = moment(value)
     return value if stated is None or clock.is_past(stated, now) else None

@@ -15,10 +15,10 @@ from pypimirror.system.space import remedy
 
 #: HTTP statuses that another attempt may cure, besides all of 5xx.
 RETRIED_STATUSES = frozenset({408, 425, 429})
-#: HTTP statuses that ask for less: the host is left alone for a while.
+#: HTTP statuses that ask for fewer requests: the host gets a pause.
 THROTTLING_STATUSES = frozenset({429, 503})
-#: HTTP statuses with which a policy keeps a single file back, where its page may be read:
-#: forbidden, or unavailable for legal reasons.
+#: HTTP statuses by which a policy keeps back a single file of a readable page: forbidden, or
+#: unavailable for legal reasons.
 DENYING_STATUSES = frozenset({403, 451})
 #: HTTP statuses that say that the thing is not there.
 MISSING_STATUSES = frozenset({404, 410})
@@ -28,7 +28,7 @@ class Again(Enum):
     """Whether another attempt at the same address makes sense."""
 
     NEVER = "never"
-    ONCE = "once"  #: corruption on the way is possible, but a lasting fault is likelier
+    ONCE = "once"  #: perhaps the line corrupted it, but a lasting fault is likelier
     ALWAYS = "always"
 
 
@@ -49,8 +49,8 @@ class FetchError(PypimirrorError):
         self.reason = reason
         self.message = message
         self.again = again
-        self.throttled = throttled  #: the host asks to be left alone
-        self.retry_after = retry_after  #: for so many seconds
+        self.throttled = throttled  #: the host asks for a pause
+        self.retry_after = retry_after  #: seconds of that pause
         self.status = status  #: of the answer, where that is what was wrong with it
 
 
@@ -103,7 +103,7 @@ def status_failure(
 def disk_failure(error: OSError, path: str) -> FetchError:
     """Return the failure for a file that cannot be written.
 
-    Where it is not the disk but what is in that place, it is of this file alone.
+    If something in its place causes the error, and not the disk, only this file fails.
     """
     said = f"{path} cannot be written: {error.strerror or error}. {remedy(error, path)}"
     is_in_the_way = isinstance(error, IN_THE_WAY) or error.errno == errno.EPERM

@@ -1,7 +1,7 @@
 """Fetching plain pages of links, and the names of downloads. One call is one attempt.
 
-A page of links is parsed here, in the child. What is linked as a page and turns out to be a file
-is answered by its name; its body is left alone, since only a `FetchFile` fetches files.
+The child parses the page. If a link to a page leads to a file, the answer is the file's name, and
+its body is not read: only a `FetchFile` fetches files.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fetch_links(client: Client, job: FetchLinks, url: str, limit: int) -> LinksR
 
 
 def _name(client: Client, job: FetchLinks, url: str) -> LinksResult:
-    """Ask what a file is called: by HEAD, or by GET where that is refused."""
+    """Ask for the name of a file by HEAD, or by GET if HEAD is refused."""
     response = client.get(job.remote, url, _FILE_HEADERS, method="HEAD")
     if response.status_code != 200:
         discard(response)
@@ -63,7 +63,7 @@ def _name(client: Client, job: FetchLinks, url: str) -> LinksResult:
 
 
 def _stated_name(response: Response) -> str:
-    """Return what a distribution in an answer is called, "" where it seems to be none."""
+    """Return the file name of a distribution in an answer, "" if it seems to be none."""
     name = name_of(response.headers.get("Content-Disposition", ""), response.url)
     return name if is_distribution(name) else ""
 

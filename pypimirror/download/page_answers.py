@@ -1,8 +1,7 @@
 """Fetching project pages and project lists. One call is one attempt.
 
-Both are asked for conditionally where the job knows a validator, and are bounded after
-decompression. A page is parsed here, in the child, so that the parent gets it ready made; a list
-is only stored.
+Both requests are conditional if the job has a validator, and both answers are bounded after
+decompression. The child parses a page, which saves work in the parent; a list is only stored.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageR
 from pypimirror.system import clock, regular
 from pypimirror.upstream.read import page_headers, parse_page
 
-YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
+YIELD_EVERY = 512 << 10  #: bytes after which other jobs get a turn
 
 
 def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResult:
@@ -35,7 +34,7 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
     be read.
     """
     at = "" if url == job.url else url
-    if at:  # validators of one place are no other's
+    if at:  # a validator is valid at its own address only
         job = msgspec.structs.replace(job, etag=None, last_modified=None)
     response = _ask(client, job, url)
     serial = bounded.serial(response.headers.get("X-PyPI-Last-Serial"))
@@ -54,7 +53,9 @@ def fetch_page(client: Client, job: FetchPage, url: str, limit: int) -> PageResu
     page = parse_page(body, content_type=content_type, url=response.url, project=job.project)
     linked = None
     if job.links:
-        from pypimirror.upstream.links import parse_marked  # few indexes are of this kind
+        from pypimirror.upstream.links import (
+            parse_marked,
+        )  # imported here because few indexes need it
 
         linked = parse_marked(body, content_type=content_type, url=response.url)
     return PageResult(
@@ -139,7 +140,7 @@ def whole(response: Response, limit: int) -> bytes:
 
 
 def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
-    """Yield a decoded body, giving other jobs their turn."""
+    """Yield a decoded body, and let other jobs run in between."""
     raw = raw_of(response)
     announced = content_length(response)
     if announced is not None and announced > limit:

@@ -1,8 +1,8 @@
-"""Asking an upstream whether it answers, as cheaply as can be told honestly. One call, one attempt.
+"""Check that an upstream answers, at a low cost. One call is one attempt.
 
-A project's page is fetched and read, which shows that the address is that of an index. So is a
-project list that is not long: those of public indexes have 40 MB. For all else the head of the
-answer does.
+A project's page is fetched and parsed, which shows that the address is that of an index. A project
+list is parsed if it is short; those of public indexes have 40 MB. For all else, the head of the
+answer is enough.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pypimirror.system import clock
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import ACCEPT, parse_page
 
-#: Bytes beyond which a list is not read, and projects of it that are told.
+#: Most bytes of a list that is parsed, and most of its projects in the result.
 _LONG = 2 << 20
 _SHOWN = 5000
 
 
 def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
-    """Ask once. Raises `FetchError`, and `ReadError` for what is no page of this project."""
+    """Ask once. Raises `FetchError`, and `ReadError` if the answer is no page of this project."""
     headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
     started = time.monotonic()
     reads = bool(job.project or job.listing)
@@ -61,6 +61,6 @@ def _listed(response: Response) -> dict[str, str] | None:
 
 
 def _ahead(response: Response) -> float | None:
-    """Return how far the clock of whoever made this answer is ahead of ours, in seconds."""
+    """Return the seconds by which the server's clock is ahead of ours."""
     made = dates.made(response.headers)
     return None if made is None else made - clock.now()

@@ -1,10 +1,10 @@
-"""What parent and download worker say to each other: one JSON object a line.
+"""The messages between parent and download worker: one JSON object a line.
 
 The parent writes one `Hello`, then jobs; the worker answers each job with exactly one result of
-the same `id`, in any order, and may write `Progress` and `Note` lines in between. End of input
-means that the parent is gone or done: the worker ends at once.
+the same `id`, in any order, and may write `Progress` and `Note` lines in between. At the end of its
+input, the worker ends at once: the parent is done, or dead.
 
-This module is imported on both sides and must stay cheap: no gevent, no requests.
+Both sides import this module, so it must stay cheap: no gevent, no requests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pypimirror.system.workers import Note, Progress
 
 
 class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where an upstream's things may come from, and how it is asked."""
+    """An upstream: the hosts that its files may come from, and how to ask them."""
 
     name: str
     url: str
@@ -28,7 +28,7 @@ class Remote(msgspec.Struct, frozen=True, omit_defaults=True):
         ""  #: an address, `pypimirror.domain.addresses.NONE`, or empty for the environment's
     )
     ca_file: str = ""  #: a file or directory of authorities; empty for the environment's
-    keyring: Keyring | None = None  #: who is asked where the origin of `url` refuses
+    keyring: Keyring | None = None  #: asked for a login when the origin of `url` refuses
 
 
 class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
@@ -37,8 +37,8 @@ class Hello(msgspec.Struct, frozen=True, omit_defaults=True, tag="hello"):
     remotes: tuple[Remote, ...]
     connections: int = 64
     modest: int = MODEST  #: requests that a host gets at once to begin with
-    #: Seconds for connecting, for the head of an answer, and between any two bytes of a body;
-    #: `pypimirror.download.http.body` has what is too slow besides.
+    #: Seconds for connecting, for the head of an answer, and between any two bytes of a body. See
+    #: also the pace in `pypimirror.download.http.body`.
     timeout: float = 30.0
     tries: int = 5  #: attempts for a job, the first included
     user_agent: str = "pypimirror"
@@ -59,11 +59,11 @@ class FetchPage(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     remote: str
     url: str
     project: str
-    others: tuple[str, ...] = ()  #: where the page may be besides, tried in turn
+    others: tuple[str, ...] = ()  #: other addresses of the page, tried in turn
     etag: str | None = None
     last_modified: str | None = None
-    links: bool = False  #: also tell of linked pages and of downloads without a name
-    #: Bytes that the page may have in this answer, unpacked, where fewer than `Hello` allows.
+    links: bool = False  #: also return linked pages, and downloads without a name
+    #: Most bytes of the page, unpacked, if fewer than `Hello` allows.
     max_size: int | None = None
 
     @property
@@ -117,7 +117,7 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
-    """Ask whether there is an answer at all; of a page or a list, also whether it is one."""
+    """Check that an address answers, and that a page or a list is one."""
 
     id: int
     remote: str
@@ -138,18 +138,18 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
 class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     """Fetch a file to `path`, hashing while streaming.
 
-    What is already at `path` is continued where `path` + ".json" says which answer it belongs
-    to; the worker keeps that note for transfers large enough to be worth it.
+    Bytes at `path` are continued if the note `path` + ".json" names the answer that they come from.
+    The worker writes that note for large transfers.
     """
 
     id: int
     remote: str
     urls: tuple[str, ...]  #: tried in turn
     path: str
-    digests: dict[str, str]  #: every one of them is computed, and sha256 besides
+    digests: dict[str, str]  #: all of them are computed, and always sha256
     size: int | None = None  #: bytes, where the upstream says
     max_size: int | None = None  #: bytes, where fewer are allowed than `Hello.max_file_size`
-    #: Where a wheel's core metadata is to be written, if that is simple (`download.wheels`).
+    #: Where to write a wheel's core metadata, if the wheel is simple (`download.files.wheels`).
     metadata_path: str = ""
 
     @property
@@ -173,8 +173,8 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     last_modified: str | None = None
     serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
     digest: str = ""  #: sha256 of the page's decoded body, hex
-    linked: LinkPage | None = None  #: where it leads to, so far as asked for; without `files`
-    at: str = ""  #: which of the job's other addresses gave it
+    linked: LinkPage | None = None  #: the links that were asked for; without `files`
+    at: str = ""  #: the one of the job's other addresses that gave it
     large: bool = False  #: it has more bytes than the job asked for, and was not read
 
 
@@ -185,10 +185,10 @@ class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
     status: int = 0
     url: str = ""  #: after redirects
     seconds: float = 0.0  #: until the head of the answer
-    ahead: float | None = None  #: seconds that the other clock is ahead of ours; None: not told
-    #: Some projects of a list, and where it says that their pages are; None where it is long.
+    ahead: float | None = None  #: seconds that the other clock is ahead of ours; None if unknown
+    #: Some projects of a list, with the addresses of their pages; None for a long list.
     listed: dict[str, str] | None = None
-    login: str = ""  #: where the login is from that was sent, as `Client.login_source` says
+    login: str = ""  #: the source of the login that was sent, as in `Client.login_source`
     problem: Problem | None = None
 
 

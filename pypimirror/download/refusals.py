@@ -1,8 +1,8 @@
-"""What an answer that refuses something says about why, in a line. Pure.
+"""Find the reason in an answer that refuses something, as one line. Pure.
 
-A policy firewall in front of an index writes its reason into the body, in JSON, in HTML or plainly,
-or behind the status, in place of its usual phrase. It is foreign text: bounded, and without
-anything that a terminal or a log would obey.
+A policy firewall in front of an index writes its reason into the body as JSON, HTML or plain text,
+or after the status in place of the usual phrase. This is foreign text, so it is bounded, and
+cleared of anything that a terminal or a log would interpret.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 from pypimirror.domain.addresses import redacted
 
-MOST_READ = 64 << 10  #: bytes of a body that are looked at: pages for people begin with their style
-MOST_SAID = 300  #: characters of it that are told
+MOST_READ = 64 << 10  #: bytes of a body that are read: pages for people begin with styles
+MOST_SAID = 300  #: characters of the reason
 
-#: Where JSON has its message, the likeliest first.
+#: Keys of JSON that may hold the message, the likeliest first.
 _KEYS = ("message", "msg", "detail", "details", "reason", "error", "errors", "title", "description")
 _DEPTH = 5
 _UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
@@ -26,9 +26,9 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def told(status: int, phrase: str, body: bytes) -> str:
-    """Return what an answer says: the phrase behind its status, if it is its own, and its body.
+    """Return the reason: the phrase after the status if it is unusual, and the body.
 
-    What is not there is explained by most servers with a page for people; that is no reason.
+    Most servers answer 404 with a page for people, which is no reason.
     """
     usual = responses.get(status, "").lower()
     if usual in ("not found", "removal_cause") and _text(body).lstrip()[:1] == "<":
@@ -40,7 +40,7 @@ def told(status: int, phrase: str, body: bytes) -> str:
 
 
 def said(body: bytes) -> str:
-    """Return what a body says, empty where it says nothing."""
+    """Return the text of a body, "" if it has none."""
     text = _text(body)
     if text.lstrip()[:1] in ("{", "["):
         text = _of_json(text)
@@ -51,7 +51,7 @@ def said(body: bytes) -> str:
 
 
 def _text(body: bytes) -> str:
-    """Read UTF-8, UTF-16 or UTF-32, with a mark or without, or else what Windows writes."""
+    """Decode UTF-8, UTF-16 or UTF-32, with a mark or without, or else the Windows code page."""
     body = body[:MOST_READ]
     encoding = json.detect_encoding(body)
     try:

@@ -1,10 +1,10 @@
-"""Asking whether something has changed, in the parent: most runs need to know nothing else.
+"""Ask an upstream from the parent whether something has changed. Most runs need only this answer.
 
-Starting a worker for one answer without a body costs more than all the rest of a run that finds
-nothing changed. So the parent asks itself, as plainly as can be: one conditional HEAD to an
-upstream's own address. Whatever is not plainly "not modified" (another status, a redirect, an
-error, a proxy or a login that would be needed, an unusual address) counts as not known: a worker
-then asks as always, with everything that it heeds and with all its attempts.
+A run that finds nothing new takes less time than the start of a worker. So the parent itself sends
+one simple, conditional HEAD to the upstream's own address. Only a plain "not modified" counts. In
+all other cases (another status, a redirect, an error, a proxy, a login, an unusual address), the
+answer is unknown, and a worker asks as usual. docs/decisions/0003-questions-to-prefect-by-httpx.md
+says why no library does this.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import socket
 import sys
 import time
 
-#: Seconds for each of the host's addresses, for the handshake and for the head of the answer; a
-#: slow upstream is a worker's affair.
+#: Seconds for each of the host's addresses, for the handshake and for the head of the answer. A
+#: worker asks a slow upstream.
 PATIENCE = 5.0
 _MAX_HEAD = 16 << 10  #: bytes
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
@@ -33,11 +33,11 @@ def is_unchanged(
     ca_file: str = "",
     direct: bool = False,
 ) -> bool:
-    """Whether `url` plainly answers that it is unchanged, by the conditions in `headers`.
+    """Whether `url` answers "not modified" to the conditions in `headers`.
 
-    `timeout` is in seconds; no more than `PATIENCE` is waited for anything. `ca_file` names the
-    authorities that are trusted in place of the environment's; with `direct`, the environment's
-    proxies do not count. Raises nothing.
+    `timeout` is in seconds, with `PATIENCE` as its upper bound. `ca_file` names CA certificates to
+    trust in place of the environment's. With `direct`, proxies of the environment are ignored.
+    Raises nothing.
     """
     match = _URL.fullmatch(url)
     if match is None or not all(map(_HEADER_VALUE.fullmatch, headers.values())):
@@ -57,7 +57,7 @@ def is_unchanged(
 
 
 def _needs_more(direct: bool) -> bool:
-    """Whether proxies or logins are set up, which the workers heed."""
+    """Whether the environment has proxies or logins, which only workers use."""
     if not direct and (sys.platform == "darwin" or _has_proxies()):
         return True  # macOS has proxies in its settings, too
     files = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]

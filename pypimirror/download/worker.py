@@ -1,8 +1,8 @@
 """The download worker's entry: `python -P -m pypimirror.download.worker`.
 
-gevent must patch the standard library before anything else imports it, so this module imports
-nothing else first, but what imports nothing itself. The work is in
-`pypimirror.download.engine.loop`.
+gevent must patch the standard library before anything else imports it. So this module imports
+gevent first, except for modules that import nothing themselves. `pypimirror.download.engine.loop`
+does the work.
 """
 
 if __name__ == "__main__":
@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     import gevent.events
 
-    # Telling plug-ins of the patching reads the entry points of all that is installed, for 0.2 s.
+    # To tell plug-ins of the patching, gevent reads all entry points, which takes 0.2 s.
     gevent.events.notify_and_call_entry_points = gevent.events.notify  # type: ignore[attr-defined]
 
     from gevent import monkey

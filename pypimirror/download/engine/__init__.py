@@ -1,1 +1,1 @@
-"""The engine: takes requests from the parent, and decides what is asked for next."""
+"""The engine: receives jobs from the parent, and decides which request comes next."""

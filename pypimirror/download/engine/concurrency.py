@@ -1,20 +1,20 @@
-"""How many requests one host gets at once: as many as make it faster, and no more. Pure.
+"""Find how many requests at once make one host fastest. Pure.
 
-What is more than a host can do at once only waits there, and crowds out others. How many that is
-nobody says, so it is found out by the work that gets done in a span of time:
+More requests than a host can serve only wait there, and crowd out others. No host tells this
+number, so the engine measures the work done in spans of time and changes the limit in steps:
 
-* it begins with `MODEST`, and takes large steps up as long as they are worth it: as long as the
-  work grows by a fair part of what the number of requests grows by. Meanwhile it looks only as
-  long as it takes to see that; a step that seems not worth it is looked at for longer;
-* a step down is taken where hardly any work is lost, but below `MODEST` only where work is won:
-  a host that does the same with fewer is not helped by them, one that drowns is;
-* steps get smaller where neither direction is worth it, and at the smallest it rests a while,
-  unless the work changes by much: then everything begins again. It also rests at the cap, once
-  all steps up to it were worth it;
-* where the host asks for less, or cannot be reached, the number is halved at once.
+* It begins with `MODEST`, and goes up in large steps while each one is worth it: the work must grow
+  by a fair part of the growth in requests. A good step needs a short look only; a step that seems
+  useless is watched for longer.
+* It goes down if hardly any work is lost. Below `MODEST`, it goes down only if work is gained:
+  fewer requests help a host that is overloaded, and no other.
+* If neither direction is worth it, the steps get smaller. After the smallest one it rests for a
+  while, unless the work changes a lot; then all begins again. It also rests at the cap, if each
+  step up to it was worth it.
+* If the host asks for less, or cannot be reached, the limit is halved at once.
 
-A span counts only while all requests that are allowed are under way: else it is the work that is
-scarce, and not the host. Times are given by the caller, in seconds.
+A span counts only while the limit is used in full: else there is too little work to measure the
+host. The caller gives all times, in seconds.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Concurrency:
         self._work = 0.0  #: done at the base, in units a second
         self._step = _LARGEST
         self._upwards = True
-        self._in_vain = 0  #: directions that were tried with this step
+        self._in_vain = 0  #: directions tried with this step that were not worth it
         self._rest = 0  #: spans for which the base stays
-        self._forgiven = 0  #: requests whose failure says nothing new
-        self._growing = True  #: nothing has spoken against more requests yet
+        self._forgiven = 0  #: requests whose failure is already counted
+        self._growing = True  #: no step up has failed yet
         self._start(None)
 
     def received(self, count: int, now: float, running: int) -> None:
@@ -74,7 +74,7 @@ class Concurrency:
             self._start(now, settled=self.limit == running)
 
     def _is_enough(self, span: float) -> bool:
-        """Whether a span has seen enough: less will do while each step up pays."""
+        """Whether a span has seen enough work to judge it."""
         if self._units < _SAMPLE:
             return False
         if self._growing:
@@ -82,7 +82,7 @@ class Concurrency:
         return (self._units >= 2 * self.limit and span >= SPAN) or span >= LONGEST
 
     def failed(self, now: float, running: int) -> None:
-        """The host asks for less, or cannot be reached: ease off, once for what is under way."""
+        """Halve the limit, once for all open requests: the host is down, or asks for less."""
         if self._forgiven:
             self._forgiven -= 1
             return
@@ -98,7 +98,7 @@ class Concurrency:
         self._settling = not settled
 
     def _judge(self, work: float) -> None:
-        """Take in the work that was done a second, and choose the next limit."""
+        """Note the work done per second, and choose the next limit."""
         if self.limit == self._base:
             change = work / (self._work or work)
             if not _HALF <= change <= 1 / _HALF:  # another host by now, or other things are asked
@@ -136,7 +136,7 @@ class Concurrency:
             self._step = max(_SMALLEST, self._step**0.5)
 
     def _next(self) -> int:
-        """Return what to try next; the base, where there is nothing beyond it."""
+        """Return the limit to try next; the base if there is none beyond it."""
         if self._upwards:
             tried = min(self._cap, max(self._base + 1, round(self._base * self._step)))
         elif self._cap <= self._modest:  # the configuration knows better; only failures say less

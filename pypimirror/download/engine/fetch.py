@@ -1,8 +1,8 @@
-"""Doing a job to its end: attempts, waits between them, and the result that says how it went.
+"""Do a job to its end: make attempts, wait between them, and return a result.
 
-At most `Hello.connections` attempts are under way at once. A job that waits for its next attempt
-holds no place among them, so that a host that is down or wants a rest costs other jobs nothing.
-Of these, one host gets no more at once than make it faster (`concurrency`).
+At most `Hello.connections` attempts run at once. A job that waits for its next attempt does not
+count, so a host that is down or asks for a pause does not slow down other jobs. `concurrency`
+bounds the attempts at one host.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from pypimirror.download.protocol import (
 )
 
 PROGRESS_EVERY = 0.5  #: seconds
-MAX_COOLDOWNS = 10  #: times that a job waits for its host before it asks all the same
+MAX_COOLDOWNS = 10  #: pauses of its host that a job accepts before it asks anyway
 R = TypeVar("R")
 
-#: Reasons that say less than any other: what another URL of the same file says matters more.
+#: Reasons that say little: the failure of another URL of the same file is told instead.
 _WEAK = frozenset({Reason.MISSING, Reason.HOST_NOT_ALLOWED})
 
 
@@ -62,7 +62,7 @@ class Fetcher:
         self._cooldowns = Cooldowns(hello.backoff, hello.max_backoff)
 
     def do(self, job: Job) -> Result:
-        """Do `job`; whatever goes wrong is in the result."""
+        """Do `job`. A failure is in the result."""
         try:
             if isinstance(job, FetchFile):
                 return self._file(job)
@@ -145,7 +145,7 @@ class Fetcher:
         return result
 
     def _progress(self, number: int, attempts: Attempts) -> Callable[[int], None]:
-        """Return a function that takes byte counts and tells of them now and then."""
+        """Return a function that takes byte counts and reports their sum now and then."""
         pending = 0
         last = time.monotonic()
 
@@ -181,7 +181,7 @@ class Attempts:
     def run(self, attempt: Callable[[str], R]) -> R:
         """Return what `attempt` returns for the first URL that works.
 
-        Raises the `FetchError` that says most of why none did.
+        Raises the most telling `FetchError` if none of them works.
         """
         hello = self._fetcher._hello
         left: dict[str, str] = {}  # each with its host
@@ -233,9 +233,9 @@ class Attempts:
         )
 
     def _try(self, attempt: Callable[[str], R], url: str, host: str, gate: Gate) -> R:
-        """Make one attempt, in a place of ours, which is given up while the host rests."""
+        """Make one attempt, and count it among the open ones unless the host is paused."""
         cooldowns, places = self._fetcher._cooldowns, self._fetcher._places
-        # Asked again once there is a place: a neighbour may have been told to stop meanwhile.
+        # Checked again once there is a place: the host may have asked for a pause meanwhile.
         for _ in range(MAX_COOLDOWNS):
             wait = cooldowns.remaining(host)
             if wait:
@@ -270,7 +270,7 @@ class Attempts:
 
 
 def _for_later(said: str, rest: float) -> FetchError:
-    """Return the failure of what asks for a longer rest than any run waits for."""
+    """Return the failure for an answer that asks for a longer pause than a run waits."""
     return FetchError(
         Reason.HTTP_STATUS,
         f"{said} and asks to be left alone for {rest:.0f} s; a later run asks again.",

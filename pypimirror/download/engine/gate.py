@@ -1,4 +1,4 @@
-"""Where requests to one host wait for their turn. How many may pass is `concurrency`'s decision."""
+"""A queue of requests to one host. `concurrency` decides how many may pass at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.download.engine.concurrency import MODEST, Concurrency
 from pypimirror.download.failure import FetchError
 
-#: Failures that fewer requests at once may cure, besides answers that ask for less.
+#: Failures that fewer requests may cure, besides answers that ask for less.
 _OVERLOAD = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
 
@@ -53,15 +53,15 @@ class Gate:
             self._waiting.popleft().set()
 
     def went_well(self) -> None:
-        """Note that the host has answered, whatever it said."""
+        """Note that the host has given an answer of any kind."""
         self._answered = True
         self._control.done(time.monotonic(), self._running)
 
     def went_wrong(self, error: FetchError) -> None:
         """Note how a request failed.
 
-        A host that answers nothing at all is gone, and not overloaded: asking it one by one
-        would only make it take longer to find that out.
+        A host that answers nothing at all is down and not overloaded. Fewer requests at once would
+        only delay the moment when all of them have failed.
         """
         if error.throttled or (error.reason in _OVERLOAD and self._answered):
             self._answered = False

@@ -1,8 +1,8 @@
 """The download worker's life: jobs in, results out, until its input ends.
 
-Runs in a child process where gevent has patched everything (`pypimirror.download.worker`).
-Input is read whenever there is some, whatever the state of the output, so that two full pipes
-never wait for each other; the parent bounds how many jobs it sends.
+This runs in a child process where gevent has patched everything (`pypimirror.download.worker`).
+Input is read at any time, even while output is blocked, so two full pipes never wait for each
+other. The parent bounds the number of jobs that it sends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pypimirror.system.machine import allow_descriptors
 from pypimirror.system.memory import relax_collector
 
 CHUNK = 1 << 18  #: bytes
-#: Seconds for which results are gathered: waking the parent costs more than one result does.
+#: Seconds for which results are gathered, because waking the parent costs more than a result.
 GATHER = 0.001
 
 
@@ -83,7 +83,7 @@ class Worker:
         elif self._fetcher is None:
             raise ValueError("a job came before the hello")
         else:
-            gevent.spawn_raw(self._do, self._fetcher, message)  # nobody waits for its end
+            gevent.spawn_raw(self._do, self._fetcher, message)  # its end is not awaited
 
     def _do(self, fetcher: Fetcher, job: Job) -> None:
         self._outbox.put(fetcher.do(job))
@@ -102,5 +102,5 @@ def main() -> NoReturn:
     output = os.dup(1)
     os.dup2(2, 1)  # a stray print must not break the protocol
     Worker(0, output).run()
-    # Nobody reads any more: what is under way is not worth finishing, nor cleaning up.
+    # Nobody reads the results any more, so open jobs are neither finished nor cleaned up.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""When to try again: backoff, and leaving a host alone. Decides; does not wait."""
+"""Decide when to try again: backoff, and pauses of a host. Nothing waits here."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ _FIRST = 2.0
 
 
 class Cooldowns:
-    """Hosts that asked to be left alone, and until when.
+    """Pauses that hosts have asked for, and when they end.
 
-    One answer of 429 or 503 may speak of its host or of one resource alone, and does not say which.
-    The rules:
+    A 429 or 503 may concern its whole host or one resource only, and does not say which. The rules:
 
-    1. A resource is left alone for as long as its answer says; that is `Attempts`' business.
-    2. A host that has given a good answer since that request began is not overloaded: all others go
-       on.
-    3. Else all jobs of the host rest, at first for a moment at most, whatever the answer asks for.
-       The rest doubles with each such answer after it, up to what the answers ask for, and the
-       first good one ends that. Where that comes before the rest is over that was asked for, it
-       was not the host's, and the host rests for less the next time.
-    4. A host that has asked for a rest which no run waits for, and still does after rests as long
-       as a run waits, is asked no more until that is over.
+    1. `Attempts` pauses the resource for as long as the answer says.
+    2. If the host has given a good answer since that request began, it is not overloaded, and other
+       jobs go on.
+    3. Else all jobs of the host pause: at first for a moment only, even if the answer asks for
+       more. The pause doubles with each further answer of this kind, up to the time that the
+       answers ask for. The first good answer ends it. If it comes before the requested time is
+       over, the host itself did not need the pause, and the next one is shorter.
+    4. A host that asks for more time than a run waits, and still does so after pauses as long as a
+       run waits, is not asked again until its time is over.
     """
 
     def __init__(

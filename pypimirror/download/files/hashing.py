@@ -22,7 +22,7 @@ _CONSTRUCTORS = {name: _new(name) for name in ALGORITHMS}
 
 
 class Digests:
-    """The digests of a stream: those asked for, and sha256 besides."""
+    """The digests of a stream: the requested ones, and always sha256."""
 
     __slots__ = ("_hashes", "size")
 
@@ -50,7 +50,7 @@ def mismatches(computed: dict[str, str], expected: dict[str, str]) -> list[str]:
 
 
 def contradiction(computed: dict[str, str], expected: dict[str, str]) -> str:
-    """Return in words how computed digests are not the expected ones, which they are not."""
+    """Describe how computed digests differ from the expected ones."""
     wrong = mismatches(computed, expected)
     text = f"{wrong[0]} {computed[wrong[0]]}, but the index says {expected[wrong[0]]}."
     met = next((name for name in expected if name not in wrong), None)

@@ -1,9 +1,9 @@
-"""What a Content-Encoding on a file means, though none was asked for.
+"""Files with a Content-Encoding that nobody asked for.
 
-Some servers label a .tar.gz by its ending and send it as it is; others pack what they send. The
-label does not tell these apart, and installers disagree. So where the index gives a digest, it
-decides: the bytes as they were sent if they have it, else what they unpack to if that has it. Where
-it gives none, a labelled answer is refused.
+Some servers send a .tar.gz unchanged and label it by its ending; others compress what they send.
+The label is the same, and installers disagree on it. So the digest from the index decides: the file
+is the bytes as sent, or else the unpacked bytes, whichever has the digest. Without a digest, a
+labelled answer is refused.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _UNPACKED = ".unpacked"
 
 
 def encoding_of(headers: Mapping[str, str]) -> str:
-    """Return the label of an answer, empty for none and for one that says nothing."""
+    """Return the label of an answer; "" for none, and for one without a meaning."""
     return content_encoding.packing(str(headers.get("Content-Encoding", "")))[:40]
 
 
 def opens(label: str) -> bool:
-    """Whether what has this label can be unpacked."""
+    """Whether bytes with this label can be unpacked."""
     return content_encoding.opens(label)
 
 
 def room(size: int) -> int:
-    """Return how many bytes something of `size` may have when it is packed: a little more."""
+    """Return the most bytes that a packed file of `size` may have: a little more than it."""
     return size + size // 100 + (64 << 10)
 
 
@@ -49,7 +49,7 @@ def unasked(url: str, label: str, cause: str = "") -> FetchError:
 def unpack(
     path: str, label: str, expected: Mapping[str, str], limit: int, *, delimited: bool
 ) -> Digests | None:
-    """Put what the bytes at `path` unpack to in their place, if it has the expected digests.
+    """Replace the file at `path` by its unpacked bytes, if they have the expected digests.
 
     Returns its digests, or None, with the bytes as they were. Raises `OSError`, and `FetchError`
     where they end in the middle of an answer that did not say how long it is.

@@ -1,9 +1,9 @@
-"""Continuing a broken transfer: which bytes are here, and whether an answer continues them.
+"""Continue a broken transfer: which bytes are here, and does an answer continue them?
 
-Beside a large partial file lies a note that says which answer its bytes belong to. Bytes are
-continued only where the note has a validator (a strong ETag, else Last-Modified) and the length
-of the whole, and the answer agrees with all three. What was continued is hashed from its first
-byte all the same, so that a note that lies costs one more transfer and nothing else.
+A note beside a large partial file names the answer that its bytes come from. A transfer continues
+only if the note has a validator (a strong ETag, else Last-Modified) and the total length, and the
+new answer agrees with both. The whole file is hashed from its first byte anyway, so a wrong note
+costs one more transfer and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from pypimirror.download.files.labelled import encoding_of
 from pypimirror.system import regular
 
-#: Bytes below which a transfer is not worth a note, or a resumption.
+#: Smaller transfers, in bytes, get no note and start again.
 WORTH_A_NOTE = 1 << 20
 WORTH_RESUMING = 64 << 10
 
@@ -26,7 +26,7 @@ _CONTENT_RANGE = re.compile(r"bytes +(\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNOR
 
 
 class Whole(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer that the bytes of a partial file are part of."""
+    """The answer that the bytes of a partial file come from."""
 
     url: str  #: as the job gives it, before redirects
     total: int  #: bytes of the whole
@@ -36,14 +36,14 @@ class Whole(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def validator(self) -> str | None:
-        """What If-Range can name this answer by."""
+        """The validator of this answer for If-Range."""
         if self.etag is not None and self.etag.startswith('"'):
             return self.etag
         return self.last_modified
 
 
 def describe(url: str, total: int | None, headers: Mapping[str, str]) -> Whole | None:
-    """Return what is to be remembered of a whole answer; None where it cannot be continued."""
+    """Return the note for a whole answer; None if the answer cannot be continued."""
     if total is None or headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
     whole = Whole(
@@ -70,12 +70,12 @@ def continues(whole: Whole, offset: int, headers: Mapping[str, str], length: int
 
 
 def note_path(path: str) -> str:
-    """Return where the note on the partial file at `path` lies."""
+    """Return the path of the note on the partial file at `path`."""
     return path + ".json"
 
 
 def read_note(path: str) -> tuple[Whole, int] | None:
-    """Return the note on `path` and the bytes that are there; None where there is no sound note."""
+    """Return the note on `path` and the size of the file; None if there is no valid note."""
     try:
         whole = msgspec.json.decode(regular.read(note_path(path), most=1 << 16), type=Whole)
         size = regular.status(path).st_size
@@ -87,7 +87,7 @@ def read_note(path: str) -> tuple[Whole, int] | None:
 
 
 def write_note(path: str, whole: Whole) -> None:
-    """Write the note on `path`. A note that is cut off reads as none."""
+    """Write the note on `path`. A truncated note counts as none."""
     with open(regular.create(note_path(path)), "wb") as file:  # noqa: PTH123
         file.write(msgspec.json.encode(whole))
 

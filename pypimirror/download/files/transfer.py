@@ -2,16 +2,16 @@
 
 The rules:
 
-* A file is asked for as it is. Of an answer with a Content-Encoding the digest decides what it
-  means (`labelled`).
-* Where the upstream says the size, an answer that announces another is refused before a byte is
-  read, and none is read beyond it; nor beyond the largest size allowed.
-* A broken transfer is continued (`resume`) where the answer is certain to be the same one. If
-  the digest of a continued file is wrong, the file is fetched from its start at once.
-* An HTML page in place of a file is called that, unless its digest is the expected one.
-* Of a wheel that is whole and right, the core metadata is taken at once where that is simple.
-* What failed a digest stays at the path, for quarantine. Anything else that is not worth
-  continuing is removed.
+* A file is requested without compression. If an answer has a Content-Encoding anyway, the digest
+  decides what it means (`labelled`).
+* If the upstream states the size, an answer that announces another one is refused before its body
+  is read. No more bytes are read than that size, or than the largest size allowed.
+* A broken transfer continues (`resume`) if the new answer is certainly the same one. If a continued
+  file has a wrong digest, it is fetched again from its start at once.
+* An HTML page in place of a file is reported as such, unless its digest is the expected one.
+* The core metadata of a complete and correct wheel is read at once if that is simple.
+* Bytes with a wrong digest stay at the path, for quarantine. Other bytes are removed, unless a
+  later transfer can continue them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from pypimirror.system import regular
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
-#: The system's own: gevent's looks whether anybody waits for the descriptor, as nobody does here.
+#: The system's own: gevent's first checks whether anybody waits for the descriptor.
 _close = get_original("os", "close")
 
 
@@ -65,12 +65,12 @@ class FileTransfer:
         self._job = job
         self._limit = limit
         self._received = received
-        self._digests = Digests(job.digests)  # of the bytes at the path
-        self._whole: Whole | None = None  # what those bytes are part of
+        self._digests = Digests(job.digests)  # of the bytes at the path so far
+        self._whole: Whole | None = None  # the answer that those bytes come from
         self._noted = False
         self._looked = not (job.size is None or job.size >= WORTH_A_NOTE)
         self._html = False
-        self._unpacked = False  # what is at the path is not what was sent
+        self._unpacked = False  # the path has unpacked bytes, not those that were sent
         self.transferred = 0  #: bytes that crossed the network
         self.offending: FetchError | None = None  #: the path holds bytes that are proven wrong
 
@@ -84,7 +84,7 @@ class FileTransfer:
         return result
 
     def give_up(self) -> FileResult:
-        """Clean up after the last attempt and return what is left."""
+        """Clean up after the last attempt, and return the bytes that are left."""
         if self.offending is not None:
             self._forget_note()
             return FileResult(
@@ -117,7 +117,7 @@ class FileTransfer:
                     except FetchError as error:
                         if error.reason is not Reason.DIGEST_MISMATCH:
                             raise
-                    self.offending = None  # it may be the bytes that were here before
+                    self.offending = None  # the wrong bytes may be those of an earlier attempt
                     response = None
         if response is None:
             response = self._client.get(self._job.remote, url, _HEADERS)
@@ -134,7 +134,7 @@ class FileTransfer:
         return self._digests.size if self._noted or self._digests.size >= WORTH_RESUMING else 0
 
     def _load_note(self) -> None:
-        """Take up what an earlier run left at the path."""
+        """Read and hash the bytes that an earlier run left at the path."""
         found = read_note(self._job.path)
         if found is None:
             return
@@ -203,7 +203,7 @@ class FileTransfer:
                     write_note(self._job.path, self._whole)
                 self._stream(raw, fd, self._job.size, packed=labelled.opens(label))
                 result = self._check(response, raw)
-                if self._job.metadata_path and not self._unpacked:  # those lie in a new file
+                if self._job.metadata_path and not self._unpacked:  # else this file is gone
                     digest = self._write_metadata(fd)
                     msgspec.structs.force_setattr(result, "metadata_sha256", digest)
             finally:
@@ -225,7 +225,7 @@ class FileTransfer:
         return hashlib.sha256(content).hexdigest()
 
     def _check_length(self, response: Response, raw: Raw, length: int | None, label: str) -> None:
-        """Refuse an answer by its announced length."""
+        """Refuse an answer if its announced length is wrong or too large."""
         expected = self._job.size
         packed = labelled.opens(label)
         if length is None or (packed and length <= labelled.room(self._bound(expected))):
@@ -304,9 +304,9 @@ class FileTransfer:
         )
 
     def _check(self, response: Response, raw: Raw) -> FileResult:
-        """Compare what came with what was promised."""
+        """Compare the bytes that came with the expected size and digests."""
         label = encoding_of(response.headers)
-        known = raw.delimited or labelled.opens(label)  # else it may just end early
+        known = raw.delimited or labelled.opens(label)  # else the end may be a broken connection
         if label and known and mismatches(self._digests.hex(), self._job.digests):
             self._unpack(response, raw, label)
         if label and self._digests.size > self._bound(self._job.size):
@@ -342,7 +342,7 @@ class FileTransfer:
         return self._result(url, computed)
 
     def _unpack(self, response: Response, raw: Raw, label: str) -> None:
-        """Put what the bytes unpack to in their place, where that is what was promised."""
+        """Replace the bytes by what they unpack to, if that has the expected digests."""
         self._whole = None
         job, url = self._job, response.url
         if not labelled.opens(label):

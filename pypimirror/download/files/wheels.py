@@ -1,10 +1,10 @@
-"""Taking the core metadata out of a wheel that has just been fetched, where that is simple.
+"""Read the core metadata of a wheel right after its download, if the wheel is simple.
 
-Nearly every wheel is simple: a small directory at its very end, one METADATA, stored or deflated.
-For those no other process needs to open the bytes again. Whatever is unusual is left to the
-verification workers, where a file that takes memory or time harms nobody else: here at most
-`TAIL` + `LARGEST` bytes are read, by offset, and at most `LARGEST` come out, whatever the wheel
-says. So what is said here is what `pypimirror.verify.wheels.core_metadata` would say, or nothing.
+Nearly every wheel is simple: it has a small directory at its very end and one METADATA, stored or
+deflated. Then no other process has to open the file again. Verification workers read all other
+wheels, because there a file that takes memory or time harms no other job. This module reads at most
+`TAIL` + `LARGEST` bytes, by offset, and unpacks at most `LARGEST`. Its answer is that of
+`pypimirror.verify.wheels.core_metadata`, or None.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN = 0x800 | 0x8 | 0x6  # flags: a name in UTF-8, sizes behind the data, a d
 
 
 def simple_metadata(descriptor: int, size: int) -> bytes | None:
-    """Return the METADATA of the wheel of `size` bytes that is open; None where it is not simple.
+    """Return the METADATA of an open wheel of `size` bytes; None if the wheel is not simple.
 
     Raises `OSError`.
     """
@@ -58,7 +58,7 @@ def simple_metadata(descriptor: int, size: int) -> bytes | None:
 
 
 def _find(tail: bytes, size: int) -> tuple[bytes, int, int, int, int, int, int, int] | None:
-    """Return what the directory says of the only METADATA, and where the next thing begins."""
+    """Return the entry of the only METADATA, and the offset of what follows it."""
     at = len(tail) - _END.size
     if at < 0:
         return None
@@ -67,7 +67,7 @@ def _find(tail: bytes, size: int) -> tuple[bytes, int, int, int, int, int, int, 
     is_plain = signature == b"PK\5\6" and not (disk or first or comment) and here == entries
     if not is_plain or start < 0 or offset + directory != size - _END.size:
         return None
-    # A locator of zip64 in front of the end record would lead elsewhere.
+    # A locator of zip64 before the end record would name another directory.
     if tail.count(_SUFFIX, start, at) != 1 or tail.startswith(b"PK\6\7", at - 20):
         return None
     found = None

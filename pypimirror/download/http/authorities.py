@@ -1,4 +1,4 @@
-"""Which authorities are trusted to certify hosts. No gevent, no requests: both sides ask."""
+"""Choose the trusted CA certificates. Parent and child both use this: no gevent, no requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def authorities(ca_file: str = "") -> str | None:
-    """Return the file or directory of trusted authorities, None for OpenSSL's own choice.
+    """Return the file or directory of trusted CA certificates, None for OpenSSL's own choice.
 
-    What the configuration names as `ca_file`; else REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; else the
-    system's, which SSL_CERT_FILE and SSL_CERT_DIR override; else certifi's.
+    The first of: `ca_file` of the configuration; REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; those of the
+    system, unless SSL_CERT_FILE and SSL_CERT_DIR name others; those of certifi.
     """
     for trust in (ca_file, *map(os.environ.get, _BUNDLES)):
         if trust:
@@ -30,14 +30,14 @@ def authorities(ca_file: str = "") -> str | None:
 
 
 def named_by(ca_file: str = "") -> str:
-    """Return what names the authorities, for messages."""
+    """Return which setting names the CA certificates, for messages."""
     if ca_file:
         return "`ca_file`"
     return next((name for name in _BUNDLES if os.environ.get(name)), "SSL_CERT_FILE")
 
 
 def trusted(trust: str | None) -> dict[str, Any]:
-    """Return what `authorities` says as `ssl.create_default_context` takes it."""
+    """Return the result of `authorities` as arguments for `ssl.create_default_context`."""
     if trust is None:
         return {}
     return {"capath" if Path(trust).is_dir() else "cafile": trust}

@@ -1,14 +1,12 @@
-"""Reading the body of an answer: its framing, its pace, its encoding.
+"""Read the body of an answer: its framing and its pace.
 
-A body is delimited by Content-Length, by chunks or by the end of the connection, and each is
-read here, strictly. `Body.next_piece` is the fast way; `read` and `stream` are what
-`requests.Response` expects of its `raw`.
+Content-Length, chunks or the end of the connection delimit a body. All three are read strictly.
+`Body.next_piece` is the fast way; `requests.Response` needs `read` and `stream` of its `raw`.
+`pypimirror.download.http.content_encoding` undoes a Content-Encoding.
 
-What its Content-Encoding says of it is undone in `pypimirror.download.http.content_encoding`.
-
-The pace: in its k-th time-out (30 s by default) a body must bring at least min(k, 32) KiB. So a
-slow line passes, about 1 KiB/s for a large file, while a drip of single bytes ends in the first
-time-out, and no body can take much longer than its size at 1 KiB/s.
+The pace: in its k-th time-out (30 s by default), a body must bring at least min(k, 32) KiB. So a
+slow line passes, with about 1 KiB/s for a large file. A drip of single bytes ends in the first
+time-out. No body can take much longer than its size at 1 KiB/s.
 """
 
 from __future__ import annotations
@@ -63,9 +61,9 @@ class Pace:
 
 
 class Raw(Protocol):
-    """A body in pieces, whoever reads it."""
+    """A body that is read in pieces."""
 
-    excess: bool  #: bytes came behind the end
+    excess: bool  #: bytes came after the end
     delimited: bool  #: the answer said where its body ends
 
     def next_piece(self) -> bytes | memoryview:
@@ -90,7 +88,7 @@ class Body:
         self._finished: Callable[[Connection, bool], None] | None = finished
         self._pace = Pace(connection.timeout)
         self._left = b""  # taken from the network, not yet by read()
-        self.excess = False  #: bytes came behind the end
+        self.excess = False  #: bytes came after the end
 
     def next_piece(self) -> bytes | memoryview:
         """Return the next bytes, nothing at the end. A memoryview is valid until the next call."""
@@ -211,7 +209,7 @@ class LengthBody(Body):
 
 
 class ChunkedBody(Body):
-    """A body in chunks, by RFC 9112, 7.1; extensions and trailers are passed over."""
+    """A body in chunks, by RFC 9112, 7.1; extensions and trailers are ignored."""
 
     def __init__(
         self, connection: Connection, finished: Callable[[Connection, bool], None]
@@ -240,7 +238,7 @@ class ChunkedBody(Body):
             while not self._complete and (then := self._expected(data, at)) > at:
                 at = then
             self._rest = data[at:]
-            if self._complete:  # what comes behind it is not ours
+            if self._complete:  # bytes after the end belong to no answer of ours
                 self._connection.buffer = self._rest + self._connection.buffer
             elif self._came > READ_SIZE + FRAMING * self._held or len(self._rest) > LONGEST_LINE:
                 raise bad_response(f"{self._connection.origin} sent chunks that hold nothing.")

@@ -1,13 +1,13 @@
-"""Asking for one URL on behalf of an upstream: host policy, logins, proxies, redirects.
+"""Ask for one URL on behalf of an upstream: host policy, logins, proxies, redirects.
 
-One call is one attempt; `pypimirror.download.engine.fetch` tries again. What is the same for each
-request to a host (its login, its proxy) is worked out once, since reading the environment and
-netrc for each request is what makes stock requests slow.
+One call is one attempt; `pypimirror.download.engine.fetch` tries again. Login and proxy of a host
+are found once, because reading the environment and netrc for each request makes stock requests
+slow.
 
-* Redirects are followed here, at most `MAX_REDIRECTS`, never in a circle, never to anything but
+* At most `MAX_REDIRECTS` redirects are followed: never in a circle, never to another scheme than
   http and https, never from https to http, and only to hosts that the policy allows.
-* A login is sent only to the origin that it was given for, so no redirect carries it away. Which
-  one is `pypimirror.download.http.logins`'s.
+* A login is sent only to the origin that it was given for, so no redirect carries it away.
+  `pypimirror.download.http.logins` chooses it.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from pypimirror.system import clock
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: HTTP status of an answer that a proxy on the way has changed. It is one like any other: pages are
-#: read with as much doubt, and files proven.
+#: HTTP status of an answer that a proxy has changed. It counts as 200: pages and files are checked
+#: anyway.
 _TRANSFORMED = 203
 _REFUSED = 401  #: HTTP status that asks for a login, or for another one
 _MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, however few it came in
@@ -77,7 +77,7 @@ class Client:
         self._keyrings = Keyrings()
 
     def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
-        """Return the answer to a GET or HEAD, redirects followed, its body unread.
+        """Follow redirects and return the answer to a GET or HEAD, with its body unread.
 
         `headers` may not hold Authorization. Raises `FetchError`.
         """
@@ -107,7 +107,7 @@ class Client:
                 )
 
     def login_source(self, remote: str) -> str:
-        """Return where the login at an upstream's own address is from, empty for none."""
+        """Return the source of the login at an upstream's own address, "" for none."""
         own = self._remote(remote).url
         route = None if is_local(own) else self._routes.get((remote, parse_url(own).origin))
         return route.login.source if route else ""
@@ -145,7 +145,7 @@ class Client:
     def _further_login(
         self, name: str, origin: Origin, refused: Login, response: Response
     ) -> Login:
-        """Return the login to try after a refusal: the same one where there is no other."""
+        """Return the login to try after a refusal, or the refused one if there is no other."""
         remote = self._remote(name)
         if remote.keyring is None or origin != HostPolicy(remote).own:
             return refused
@@ -168,11 +168,11 @@ class Client:
         proxy = proxy_for(remote, address)
         looks_up = proxy is None or proxy.kind == "socks5"
         if not looks_up and public_only and is_spelled_private(origin.host):
-            # A proxy looks names up itself; what can be checked here is the name as such.
+            # The proxy resolves names, so only the name itself can be checked here.
             raise not_public(origin, origin.host)
         gateway = policy.gateway(origin) if public_only and proxy is None else None
         if gateway is not None and proxy_for(remote, Address(gateway, "/")) is not None:
-            gateway = None  # where it is at is the proxy's business
+            gateway = None  # the proxy resolves its name
         line = Line(origin, public_only, proxy, remote.ca_file, gateway)
         return Route(line, login_for(remote, policy, origin))
 
@@ -218,20 +218,20 @@ def raw_of(response: Response) -> Raw:
 
 
 def discard(response: Response) -> None:
-    """Be done with an answer: read a short rest, so that the connection can be kept."""
+    """Close an answer. A short rest is read first, so that the connection can be used again."""
     raw = raw_of(response)
     left = DRAINED if (content_length(response) or 0) <= DRAINED else 0
     try:
         while left > 0 and (piece := raw.next_piece()):
             left -= len(piece)
     except FetchError:
-        pass  # nobody wanted it
+        pass  # the rest is not needed
     finally:
         raw.close()
 
 
 def content_length(response: Response) -> int | None:
-    """Return the bytes that an answer announces for its body, None where it announces none."""
+    """Return the announced length of the body in bytes, or None."""
     value = response.headers.get("Content-Length")
     if value is None:
         return None
@@ -241,7 +241,7 @@ def content_length(response: Response) -> int | None:
 
 
 def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
-    """Return the failure for an answer with an unwanted status, and be done with the answer."""
+    """Return the failure for an answer with an unwanted status, and close the answer."""
     after = dates.retry_after(response.headers, clock.now())
     status = response.status_code
     said = ""
@@ -252,7 +252,7 @@ def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
 
 
 def _beginning(response: Response, most: int) -> bytes:
-    """Return the first bytes of a body, unpacked, as many as come within its bounds."""
+    """Return the first unpacked bytes of a body, within the bounds."""
     label, found = response.headers.get("Content-Encoding", ""), b""
     with contextlib.suppress(FetchError):
         for piece in decoded(raw_of(response), label, _MOST_UNPACKED):

@@ -1,11 +1,10 @@
-"""One HTTP/1.1 connection on a gevent socket: sending, and reading the head of an answer.
+"""One HTTP/1.1 connection on a gevent socket: send a request, and read the head of the answer.
 
-It is opened by `pypimirror.download.http.opening`; bodies are read by
-`pypimirror.download.http.body`, pooled and retried by `pypimirror.download.http.transport`. Every
-failure leaves here as a `FetchError`.
+`opening` opens connections, `body` reads bodies, and `transport` keeps connections and replaces
+broken ones. Each failure is a `FetchError`.
 
-Limits: the head of an answer has at most `MAX_HEAD` bytes and `MAX_HEADERS` lines, and arrives
-within the time-out as a whole, so that a header flood or a slow drip ends soon.
+Limits: the head of an answer has at most `MAX_HEAD` bytes and `MAX_HEADERS` lines, and must arrive
+within one time-out. So a flood of headers or a slow drip ends soon.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ MAX_INTERIM = 8  #: answers of 1xx before the real one
 _BEGINNING = b"HTTP/1."
 READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
 
-#: The system's own: it is asked without waiting, which gevent's would make expensive.
+#: The system's own: it is asked without waiting, for which gevent's is too expensive.
 _poll = get_original("select", "poll")
 
 
 class Line(NamedTuple):
-    """What a connection can be used for: nothing else may go over it."""
+    """What a connection is for. It is used for nothing else."""
 
     origin: Origin
-    public_only: bool = False  #: only addresses of the public internet are connected to
+    public_only: bool = False  #: connect to addresses of the public internet only
     proxy: Proxy | None = None
     ca_file: str = ""  #: as `Remote` has it
-    #: The host beside which this one may be asked, also where that is no public address: `opening`.
+    #: This host may be asked at the same address as that one, even at a private one: see `opening`.
     gateway: Origin | None = None
 
     @property
     def is_asked_of_proxy(self) -> bool:
-        """Whether it is the proxy that is asked, rather than the upstream through it."""
+        """Whether the request goes to the proxy itself, and not through it to the upstream."""
         proxy = self.proxy
         return (
             proxy is not None and proxy.kind in ("http", "https") and self.origin.scheme == "http"
@@ -100,19 +99,19 @@ class Connection:
         if not isinstance(sock, (ssl.SSLSocket, SSLTransport)):
             self._poll = _poll()
             self._poll.register(sock.fileno(), select.POLLIN | select.POLLHUP)
-        self.ragged = False  #: TLS ended without a word: cut off, perhaps by somebody else
+        self.ragged = False  #: TLS ended without its signed end, so somebody may have cut it
 
     def close(self) -> None:
         """Close the connection."""
         self.sock.close()
 
     def is_idle(self) -> bool:
-        """Whether the connection is open and nothing that nobody asked for has come in."""
+        """Whether the connection is open and no unasked bytes have come in."""
         if self.buffer:
             return False
         if self._poll is not None:
             return not self._poll.poll(0)
-        # Over TLS there may be bytes that are no data, such as session tickets.
+        # Over TLS, bytes may come in that are no data, such as session tickets.
         self.sock.settimeout(0.0)
         try:
             self.sock.recv(1)
@@ -126,7 +125,7 @@ class Connection:
         """Send a request."""
         self.sock.settimeout(self.timeout)
         try:
-            sent = self.sock.send(data)  # nearly always all of it, and for half of the cost
+            sent = self.sock.send(data)  # usually sends all, at half of the cost
             if sent < len(data):
                 self.sock.sendall(data[sent:])
         except OSError as error:
@@ -139,8 +138,7 @@ class Connection:
                 self.sock.settimeout(seconds)
                 return self.sock.recv(size)
             except TimeoutError:
-                # The time may have passed while this process did other things, and the bytes
-                # may long be there.
+                # This process may have been busy in the meantime, and the bytes may be there.
                 self.sock.settimeout(0.0)
                 return self.sock.recv(size)
         except OSError as error:
@@ -165,7 +163,7 @@ class Connection:
         raise broken(self.origin, error) from error
 
     def read_head(self) -> Head:
-        """Read the head of the next answer; what came with it of the body is in `buffer`."""
+        """Read the head of the next answer. Bytes of the body that came with it are in `buffer`."""
         deadline = time.monotonic() + self.timeout
         for _ in range(MAX_INTERIM):
             raw = self._read_raw_head(deadline)
@@ -198,14 +196,14 @@ class Connection:
 
 
 def is_cut(error: OSError) -> bool:
-    """Whether TLS ended without a word; not every Python has a class of its own for that."""
+    """Whether TLS ended without its signed end. Not every Python has an error class for it."""
     return isinstance(error, ssl.SSLEOFError) or (
         isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
     )
 
 
 def broken(origin: Origin, error: OSError | ValueError) -> FetchError:
-    """Return the failure for a connection that an error of the system ended."""
+    """Translate an error of the system that ended a connection."""
     if isinstance(error, (TimeoutError, BlockingIOError, ssl.SSLWantReadError)):
         return FetchError(
             Reason.TIMEOUT, f"{origin} sent nothing for too long.", again=Again.ALWAYS

@@ -1,7 +1,7 @@
-"""What a Content-Encoding says of a body, undone within a bound.
+"""Undo the Content-Encoding of a body, within a bound.
 
-A label that names nothing which was done to the bytes is passed over. A stream of deflate without
-the header that the standard asks for is read as well, as all clients do.
+A label that says nothing about the bytes is ignored. Like all clients, this module also reads
+deflate without the header that the standard asks for.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pypimirror.download.failure import Again, FetchError, bad_response
 from pypimirror.download.http.body import Raw
 from pypimirror.download.http.connection import READ_SIZE
 
-#: Labels that say nothing about the bytes: S3 keeps how an upload was framed, and what whoever
-#: uploaded took for an encoding, such as that of its letters.
+#: Labels that say nothing about the bytes. S3 keeps the framing of an upload, and any label that
+#: its uploader gave, such as a character encoding.
 _PLAIN = frozenset(
     (
         *("", "identity", "aws-chunked", "none", "null", "binary", "8bit", "7bit"),
@@ -26,13 +26,13 @@ _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 def packing(label: str) -> str:
-    """Return what a Content-Encoding says has to be undone, empty for nothing."""
+    """Return the encodings to undo, "" for none."""
     parts = (part.strip().lower() for part in label.split(","))
     return ", ".join(part for part in parts if part not in _PLAIN)
 
 
 def opens(encoding: str) -> bool:
-    """Whether that can be undone."""
+    """Whether this module can undo these encodings."""
     return encoding in _PACKED
 
 

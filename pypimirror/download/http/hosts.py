@@ -1,17 +1,17 @@
-"""Which hosts and addresses may be asked. Pure: no name is resolved and nothing connected here.
+"""Decide which hosts and addresses may be asked. Pure: this module resolves and connects nothing.
 
 The rules:
 
-* An address is http or https, with a host; a login in it counts for nothing.
-* A host that the configuration names is allowed: the host and port of the upstream's URL, with
-  the same scheme (or https instead of http, both on their default ports), and each entry
-  "host" (any port) or "host:port" of its `hosts`. Whatever address such a name resolves to.
-* With "*" in `hosts` every other host is allowed too, but only at addresses of the public
-  internet; that is checked on the address that is really connected to (`is_public`), not on the
-  name, which may resolve differently each time.
-* And such a host is allowed at an address at which the upstream's own host is, at the same port and
-  over TLS (`HostPolicy.gateway`), once that has proven to be there: a gateway answers for both. The
-  proof is in `pypimirror.download.http.opening`.
+* An address is http or https, with a host. A login in it is ignored.
+* A host that the configuration names is allowed, at any address that its name resolves to. These
+  are the host and port of the upstream's URL, with the same scheme (or https in place of http, both
+  on their default ports), and each "host" (any port) or "host:port" in its `hosts`.
+* With "*" in `hosts`, every other host is allowed too, but only at addresses of the public
+  internet. `is_public` checks the address of the connection and not the name, which may resolve
+  differently each time.
+* Such a host is also allowed at the private address of the upstream's own host, at the same port
+  and over TLS (`HostPolicy.gateway`), once the own host has proven to be there: a gateway answers
+  for both. `pypimirror.download.http.opening` makes that proof.
 * Nothing else is allowed.
 """
 
@@ -74,16 +74,16 @@ class Address(NamedTuple):
 
 
 def shown(url: str) -> str:
-    """Return an address as messages quote it, however odd it is: short, and without a login."""
+    """Return an address for messages: short, and without a login."""
     return repr(re.sub(r"(^[^/?#]*//)[^/?#]*@", r"\1", url)[:200])
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is that of a file of this machine."""
+    """Whether an address names a file on this machine."""
     return url.startswith("file:")
 
 
-@lru_cache(maxsize=1024)  # each URL is looked at several times within moments
+@lru_cache(maxsize=1024)  # each URL is parsed several times within moments
 def parse_url(url: str) -> Address:
     """Take `url` apart. Raises `FetchError` (UNSAFE_URL) for anything but a sound http(s) URL."""
     match = _URL.fullmatch(url) or _URL.fullmatch(_quoted(url))
@@ -106,11 +106,11 @@ def parse_url(url: str) -> Address:
 def _quoted(url: str) -> str:
     """Return `url` with the host in ASCII and everything odd percent-encoded; "" if impossible."""
     if any(character in url for character in "\t\r\n"):
-        return ""  # urlsplit would quietly drop them
+        return ""  # urlsplit would silently drop them
     try:
         parts = urlsplit(url)
         if "\\" in parts.netloc or parts.netloc.count("@") > 1:
-            return ""  # programs disagree on where the host begins
+            return ""  # programs disagree about where the host begins
         host = (parts.hostname or "").encode("idna").decode("ascii")
         netloc = parts.netloc.lower().replace(parts.hostname or "", host)
         if parts.username is not None:
@@ -125,7 +125,7 @@ def _plain_host(host: str) -> str:
 
 
 class HostError(FetchError):
-    """A host that may not be asked; the message ends with the line of TOML that allows it."""
+    """A host must not be asked. The message ends with the line of TOML that would allow it."""
 
     def __init__(self, cause: str, host: str, remote: Remote | None = None) -> None:
         remedy = f"add {host!r} to `hosts` of the [[upstream]]"
@@ -137,7 +137,7 @@ class HostError(FetchError):
         self._cause, self._host = cause, host
 
     def of(self, remote: Remote) -> HostError:
-        """Return the same failure, told of the upstream that it is about."""
+        """Return the same failure with the upstream in its message."""
         return HostError(self._cause, self._host, remote)
 
 
@@ -146,7 +146,7 @@ class HostPolicy:
 
     def __init__(self, remote: Remote) -> None:
         self.name = remote.name
-        # A directory has no host, so that each that it links to must be named.
+        # A directory has no host, so `hosts` must name each host that it links to.
         local = Address(Origin("file", "", 0), "/")
         own = local if is_local(remote.url) else parse_url(remote.url)
         self.own = own.origin
@@ -157,7 +157,7 @@ class HostPolicy:
                 self._named.add(_parse_entry(entry))
 
     def names(self, origin: Origin) -> bool:
-        """Whether the configuration names this origin, so that any address will do."""
+        """Whether the configuration names this origin, so any address is allowed."""
         scheme, host, port = origin
         if host == self.own.host:
             if port == self.own.port and scheme == self.own.scheme:
@@ -179,7 +179,7 @@ class HostPolicy:
         raise HostError(cause, origin.host)
 
     def gateway(self, origin: Origin) -> Origin | None:
-        """Return the upstream's own origin where one machine may answer for it and for `origin`.
+        """Return the upstream's own origin if one gateway may answer for it and for `origin`.
 
         Both are asked over TLS, and at one port.
         """

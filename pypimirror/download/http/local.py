@@ -1,12 +1,12 @@
-"""An upstream that is a directory: `file:///srv/index/simple/`, or one of files (find-links).
+"""An upstream that is a directory: an index (`file:///srv/index/simple/`) or files (find-links).
 
-Looks like HTTP to the rest: what is there is a 200, what is not a 404, and a validator that still
-holds a 304. A directory is the page that it has, else the list of what is in it: directories, which
-may be an index without a list of its own, and files. Of a directory of files, a project's page is
-put together where it is asked for, so that it is an index as well.
+To its callers, this looks like HTTP: 200 for an existing file, 404 for a missing one, and 304 for a
+validator that still matches. A directory answers with its page. If it has none, it answers with a
+list of its directories and files; so an index needs no list of its own. A directory of files also
+answers for the pages of its projects, as an index does.
 
-Nothing is opened outside of the upstream's own directory (of an index `simple/`: the one that this
-is in), whatever a link or a symbolic link says.
+No link and no symbolic link leads out of the upstream's own directory. For an index `simple/`, that
+is the directory around it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from pypimirror.upstream.grouping import project_of
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = "text/html; charset=utf-8"
 
-#: What a directory is shown as, best first: files that an index has for its pages.
+#: Files that are the page of a directory, the best first.
 _PAGES = {"index.v1_json": _JSON, "index.json": _JSON, "index.html": _HTML}
 
-#: Of directories of files: when they were read, and what they had then.
+#: For each directory of files: when it was read, and its files by project.
 _seen: dict[Path, tuple[int, dict[str, list[str]]]] = {}
 
 
@@ -91,7 +91,7 @@ def get(remote: Remote, url: str, headers: dict[str, str]) -> Response:
 
 
 def _path(remote: Remote, url: str) -> Path | None:
-    """Return what an address means, where that is within the upstream; None where nothing is."""
+    """Return the path of an address; None if there is nothing, or it is outside the upstream."""
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise FetchError(Reason.HOST_NOT_ALLOWED, f"{url} is a file of another machine.")
@@ -118,7 +118,7 @@ def _is_root(remote: Remote, path: Path) -> bool:
 
 
 def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) -> Response:
-    """Show a directory without a page of its own as a page of links."""
+    """Return a page of links for a directory without a page of its own."""
     directories, files = [], []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -126,13 +126,13 @@ def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) ->
                 directories.append(f"{entry.name}/")
             elif entry.is_file():
                 files.append(entry.name)
-    # Of what is a project's directory already, the files beside it are not the page.
+    # A project with a directory of its own has its page there.
     ours = {f"{project}/" for project in _by_project(path)} if is_root else set()
     return _page(request, url, sorted(ours.union(directories)), sorted(files))
 
 
 def _of_files(request: PreparedRequest, remote: Remote, url: str) -> Response:
-    """Put together the page of a project of which files lie in the upstream's directory."""
+    """Return the page of a project whose files lie in the upstream's directory."""
     root = Path(os.path.realpath(unquote(urlsplit(remote.url).path)))
     asked, slash, rest = unquote(urlsplit(url).path).rpartition("/")
     if rest or not slash or os.path.realpath(os.path.dirname(asked)) != str(root):  # noqa: PTH120
@@ -149,7 +149,7 @@ def _of_files(request: PreparedRequest, remote: Remote, url: str) -> Response:
 
 
 def _by_project(root: Path) -> dict[str, list[str]]:
-    """Return the distributions in a directory by project, as far as their names tell."""
+    """Return the distributions in a directory by project, if their names tell the project."""
     seen = root.stat().st_mtime_ns
     if _seen.get(root, (0, {}))[0] != seen:
         found: dict[str, list[str]] = {}

@@ -1,9 +1,9 @@
-"""Which login an origin is asked with.
+"""Choose the login for an origin.
 
-A login goes to the origin that it was given for, and to no other: not to another port or scheme of
-its host, to which a link or a redirect may lead. The first of these counts that has one: the
-configuration, netrc, and after a refusal (401) a keyring, where the configuration has one asked.
-That is the order of pip, which never asks a keyring before it is refused.
+A login goes only to the origin that it was given for. A link or redirect to another port or scheme
+of the same host does not get it. The first source with a login counts: the configuration, then
+netrc, then, after a refusal (401), a keyring if the configuration allows that. pip has the same
+order, and never asks a keyring before a refusal.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from pypimirror.system.logins import (
     netrc_login,
 )
 
-#: Seconds before a keyring is asked again: a login of a company's may end within an hour.
+#: Seconds before a keyring is asked again: some companies' logins end within an hour.
 AGAIN = 60.0
 
 
 class Login(NamedTuple):
-    """How a request is authorised."""
+    """The authorization of a request."""
 
     authorization: str = ""  #: the header's value, empty for no login
     source: str = ""  #: "given", "netrc" or "keyring"
 
 
 def login_for(remote: Remote, policy: HostPolicy, origin: Origin) -> Login:
-    """Return the login for an origin that has refused nothing yet.
+    """Return the login for the first request to an origin.
 
-    The upstream's own login, and that of netrc for its host, are for its own origin alone. A host
-    that `hosts` names may have an entry of its own in netrc; that is not sent unprotected where the
-    upstream is protected.
+    The upstream's own login, and that of netrc for its host, go to its own origin only. A host in
+    `hosts` may have its own entry in netrc; that login is not sent without TLS if the upstream
+    itself is asked over TLS.
     """
     if origin == policy.own:
         if remote.authorization:
@@ -62,7 +62,7 @@ def _of_netrc(origin: Origin, *, or_default: bool = False) -> Login:
 
 
 class Keyrings:
-    """Keyrings that are asked for the logins of upstreams: by one request, while others wait."""
+    """Asks keyrings for logins of upstreams. One request asks, and the others wait for it."""
 
     def __init__(self) -> None:
         self._turn = BoundedSemaphore(1)
@@ -72,8 +72,7 @@ class Keyrings:
     def after_refusal(self, remote: Remote, keyring: Keyring, refused: Login) -> Login:
         """Return the login to try, after the upstream's own origin has `refused` one.
 
-        That is the same one where a keyring is asked only if there is one, and there is none.
-        Raises `FetchError`.
+        Returns the refused one if the keyring is optional and not installed. Raises `FetchError`.
         """
         with self._turn:
             found = self._found.get(remote.name)

@@ -1,21 +1,22 @@
-"""Opening a connection: names looked up, addresses checked, proxies passed, TLS begun.
+"""Open a connection: look up names, check addresses, pass proxies, begin TLS.
 
-All of it happens within the time-out. Every failure leaves here as a `FetchError`.
+All of this happens within the time-out. Each failure is a `FetchError`.
 
-**Gateways.** A company's gateway, or a build farm's, answers for several hosts at one address that
-is not public, over TLS with their real names. So an unnamed host that may be asked at public
-addresses only (`Line.public_only`) may be asked at another one too, where all of this holds:
+**Gateways.** The gateway of a company or a build farm answers for several hosts at one private
+address, over TLS with their real names. So a host that the configuration does not name, which else
+may be asked at public addresses only (`Line.public_only`), may be asked at a private one if all of
+this holds:
 
-* the upstream's own host and the unnamed one are asked over TLS, without a proxy, at the same port
-  (`HostPolicy.gateway`);
-* the own host's name leads to that very address;
-* whoever answers there has proven to be the own host: by a certificate for its name, in a
-  handshake of this process. It already answers for the upstream, then. A name alone would prove
-  nothing, since whoever owns it may have it lead anywhere;
-* and it proves to be the unnamed host, as ever.
+* The upstream's own host and the other one are asked over TLS, without a proxy, at the same port
+  (`HostPolicy.gateway`).
+* The own host's name resolves to that address.
+* The own host has proven to be there: by a certificate for its name, in a handshake of this
+  process. So this machine already answers for the upstream. The name alone would prove nothing,
+  because its owner may let it resolve to any address.
+* The machine also has a certificate for the other host, as always.
 
-Each process sees to this by itself, so that it does not matter which of them fetches what, nor in
-which order. Nothing is sent to an address before its own host is known to be there.
+Each process makes its own proof, so it does not matter which process fetches what, and in which
+order. Nothing is sent to the address before that proof.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ class Opener:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._resolver = Resolver()
-        self._tls: dict[str, SSLContext] = {}  # by the file of authorities
-        #: Hosts and the addresses at which each has proven to be itself, by which authorities.
+        self._tls: dict[str, SSLContext] = {}  # by the file of CA certificates
+        #: Hosts, with the addresses where each has proven to be, and by which CA certificates.
         self._reached: set[tuple[Line, str]] = set()
         self._reaching: dict[tuple[Line, str], gevent.Greenlet[..., FetchError | None]] = {}
 
     def open(self, line: Line) -> Connection:
-        """Connect. Where only public addresses may be asked, another is refused.
+        """Connect. A private address is refused if only public ones are allowed.
 
         Raises `FetchError`; HOST_NOT_ALLOWED for such an address.
         """
@@ -63,9 +64,8 @@ class Opener:
             f"{origin} did not accept a connection in time{through}.",
             again=Again.ALWAYS,
         )
-        if (
-            line.needs_tls and line.ca_file not in self._tls
-        ):  # to read all authorities takes a while
+        # Outside of the time-out: to read all CA certificates takes a while.
+        if line.needs_tls and line.ca_file not in self._tls:
             self._tls[line.ca_file] = make_tls_context(line.ca_file)
         with gevent.Timeout(self._timeout, late):
             try:
@@ -99,7 +99,7 @@ class Opener:
     # Addresses that are not public
 
     def _check_addresses(self, line: Line, addresses: Sequence[str]) -> None:
-        """Refuse a host at an address that is neither public nor the own host's."""
+        """Refuse a host at a private address, unless the own host has the same one."""
         private = [address for address in addresses if not is_public(address)]
         if not private:
             return
@@ -110,7 +110,7 @@ class Opener:
                 raise not_public(line.origin, address)
 
     def _check_reached(self, line: Line, address: str) -> None:
-        """Refuse an address that is not public where the own host has not proven to be there.
+        """Refuse a private address, unless the own host has proven to be there.
 
         Raises `OSError` where it cannot be asked now.
         """
@@ -121,19 +121,19 @@ class Opener:
         if key in self._reached:
             return
         reaching = self._reaching.get(key)
-        if reaching is None:  # a greenlet of its own, as many may want to know
+        if reaching is None:  # in a greenlet of its own, because several may wait for the result
             reaching = self._reaching[key] = gevent.spawn(self._reach, *key)
         failure = reaching.get()
         if failure is None:
             return
-        if failure.again is Again.NEVER:  # somebody else is there
+        if failure.again is Again.NEVER:  # another machine answers there
             raise not_public(line.origin, address) from failure
         if failure.reason is Reason.TIMEOUT:
             raise TimeoutError from failure
         raise ConnectionError(failure.message) from failure
 
     def _reach(self, own: Line, address: str) -> FetchError | None:
-        """See whether a host is at an address; return why not."""
+        """Check that a host answers at an address; return the failure if it does not."""
         origin = own.origin
         late = FetchError(
             Reason.TIMEOUT, f"{origin} did not answer in time at {address}.", again=Again.ALWAYS
@@ -155,7 +155,7 @@ class Opener:
     # Steps
 
     def _pass(self, sock: socket.socket, proxy: Proxy, line: Line) -> None:
-        """Have the proxy connect to the origin, where it is not asked itself."""
+        """Ask the proxy to connect to the origin, unless the request goes to the proxy itself."""
         origin = line.origin
         if proxy.kind == "socks5":  # names are looked up here
             addresses = self._resolver.addresses(origin.host, origin.port)
@@ -177,9 +177,7 @@ class Opener:
         tls = self._tls.get(ca_file)
         assert tls is not None
         try:
-            if isinstance(
-                sock, ssl.SSLSocket
-            ):  # within the TLS of a proxy; it has the same methods
+            if isinstance(sock, ssl.SSLSocket):  # that of a proxy
                 return SSLTransport(sock, tls, origin.host, suppress_ragged_eofs=False)  # type: ignore[return-value]
             return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except ssl.SSLCertVerificationError as error:
@@ -199,8 +197,8 @@ class Opener:
     ) -> socket.socket:
         """Connect to the first of `addresses` that accepts, sharing the time among them.
 
-        `admit` is asked before of each: it raises `OSError` for one to pass over, and `FetchError`
-        for one at which nothing may be asked at all.
+        `admit` is called before each address. It raises `OSError` to skip one, and `FetchError` to
+        give up.
         """
         problem: OSError | None = None
         for address in addresses:

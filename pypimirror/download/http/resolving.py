@@ -1,4 +1,4 @@
-"""Names of hosts, looked up."""
+"""Look up names of hosts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Resolver:
             return known[1]
         lookup = self._pending.get((host, port))
         if lookup is None:
-            # A greenlet of its own: it goes on for the others if this one's time is up.
+            # In a greenlet of its own: it goes on for others when this caller's time is up.
             lookup = self._pending[host, port] = gevent.spawn(self._look_up, host, port)
         found = lookup.get()
         if isinstance(found, OSError):

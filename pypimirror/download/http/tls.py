@@ -1,6 +1,6 @@
-"""TLS to upstreams: whom is trusted, and what is said where that fails. On gevent's sockets.
+"""TLS to upstreams on gevent's sockets, and messages for what can go wrong.
 
-Which files are trusted is decided in `pypimirror.download.http.authorities`.
+`pypimirror.download.http.authorities` decides which CA certificates are trusted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pypimirror.download.http.authorities import authorities, named_by, trusted
 
 _CLOCK = "check this machine's clock, or have the upstream's operators renew it."
 
-#: What to do about a certificate that does not pass, by OpenSSL's number for why.
+#: What to do about a refused certificate, by OpenSSL's number of the reason.
 _REMEDIES = {
     9: f"It is not valid yet: {_CLOCK}",
     10: _CLOCK.capitalize(),
@@ -29,7 +29,7 @@ _UNKNOWN = (
     "[download], or in REQUESTS_CA_BUNDLE or SSL_CERT_FILE."
 )
 
-#: What a failed handshake means, by a part of OpenSSL's name for it.
+#: What a failed handshake means, by a part of OpenSSL's name of the error.
 _HANDSHAKES = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS at this port; is the address one of http?",
     "RECORD_LAYER_FAILURE": "it does not speak TLS at this port; is the address one of http?",

@@ -6,13 +6,13 @@ and HEAD, over TLS that is verified.
 
 What it keeps to:
 
-* a connection that was kept and turns out to be closed is replaced once, unseen by the caller;
-* a kept connection on which anything came in unasked is never used again;
-* an answer is framed by the rules of RFC 9112, and what breaks them is refused;
-* a connection is used for one `Line` alone: origin, proxy, authorities, and whether the host may
+* If a kept connection turns out to be closed, it is replaced once, unnoticed by the caller.
+* A kept connection with unasked bytes is never used again.
+* RFC 9112 says where an answer ends. An answer that breaks its rules is refused.
+* A connection is used for one `Line` only: origin, proxy, CA certificates, and whether the host may
   be asked at public addresses only.
 
-It decides nothing about hosts, redirects, logins or retries: see `client` and `fetch`.
+`client` and `fetch` decide about hosts, redirects, logins and retries.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Answer(Response):
         super().__init__()
         self.status_code = head.status
         self.reason = head.reason
-        self.headers = headers  # type: ignore[assignment]  # it is read only
+        self.headers = headers  # type: ignore[assignment]  # nobody changes it
         self.raw = raw
         self.url = request.url or ""
         self.request = request
@@ -154,7 +154,7 @@ class Transport(BaseAdapter):
                 head = connection.read_head()
             except FetchError as error:
                 connection.close()
-                # Closed while idle, or speaking out of turn: neither is this request's fault.
+                # Closed while idle, or with unasked bytes: not the fault of this request.
                 if error.reason not in (Reason.CONNECTION, Reason.BAD_RESPONSE):
                     raise
                 connection = None
@@ -249,7 +249,7 @@ def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
 
 
 def _line(request: PreparedRequest, verify: Any, proxies: Mapping[str, str] | None) -> Line:
-    """Return the line for a request of requests' own making."""
+    """Return the line for a request that requests itself has made."""
     proxy = select_proxy(request.url or "", proxies)
     return Line(
         parse_url(request.url or "").origin,

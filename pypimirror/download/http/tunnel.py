@@ -1,8 +1,8 @@
-"""Through proxies: what is said to one before the connection is the upstream's.
+"""Connect to an upstream through a proxy.
 
-HTTP proxies by CONNECT (RFC 9110, 9.3.6), SOCKS5 by RFC 1928 and 1929. A proxy is no more trusted
-than an upstream: its answers have the bounds of any other. How long all of it may take is bounded
-by who calls; a plain `http` request goes to an HTTP proxy as it is and needs nothing from here.
+This module speaks CONNECT to HTTP proxies (RFC 9110, 9.3.6) and SOCKS5 (RFC 1928 and 1929). A proxy
+is trusted no more than an upstream, so its answers have the same bounds. The caller bounds the
+time. A plain `http` request goes to an HTTP proxy unchanged, and does not need this module.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def http_connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:
             f"{head.status}.",
             again=Again.ALWAYS if head.status >= 500 or head.status == 429 else Again.NEVER,
         )
-    if connection.buffer:  # said before the other side could be asked anything
+    if connection.buffer:  # bytes that came before the upstream was asked
         raise bad_response(f"The proxy {proxy.shown} sent more than its answer.")
 
 
