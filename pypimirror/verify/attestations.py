@@ -1,10 +1,9 @@
-"""Attestations (PEP 740): are those in a file's provenance of this very file?
+"""Attestations (PEP 740): does a provenance belong to exactly this file?
 
-Checked is what can be checked without a network: that each attestation's statement names the
-file and has its sha256, and that clients in Python can read all of it. Not checked are signatures,
-certificates, the transparency log, and whether the publisher is the right one: that is for those
-who install, with the same bytes.
-Sources: https://peps.python.org/pep-0740/ and https://in-toto.io/Statement/v1
+This module makes the checks that need no network: each attestation's statement names the file and
+its sha256, and clients in Python can read all of it. Clients check signatures, certificates, the
+transparency log and the publisher when they install; they have the same bytes. Sources:
+https://peps.python.org/pep-0740/ and https://in-toto.io/Statement/v1
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from packaging.utils import (
 
 from pypimirror.domain import bounded
 
-#: Bytes of the largest provenance that is taken; PyPI's have some ten thousand.
+#: Bytes of the largest provenance that is accepted; PyPI's have some ten thousand.
 MAX_SIZE = 1 << 20
 
 #: Characters of the longest name that a file may have.
@@ -63,7 +62,7 @@ _decode_statement = msgspec.json.Decoder(_Statement).decode
 
 
 def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
-    """Return what keeps a provenance from being that of a file with this digest, or None."""
+    """Return why a provenance does not belong to a file with this digest, or None."""
     try:
         document = _decode(provenance)
         if document.version != 1:
@@ -71,7 +70,7 @@ def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
         found = [each for bundle in document.attestation_bundles for each in bundle.attestations]
         texts = [_unpacked(each.envelope.statement) for each in found]
         statements = [_decode_statement(text) for text in texts]
-        for text in (provenance, *texts):  # with all that nobody here knows
+        for text in (provenance, *texts):  # also the parts that this module does not use
             bounded.check_json(text)
     except (ValueError, RecursionError) as error:
         return f"it cannot be read: {error}"
@@ -82,10 +81,10 @@ def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
 
 
 def _unpacked(statement: str) -> bytes:
-    """What stands in base64; raises `ValueError`.
+    """Decode base64; raises `ValueError`.
 
-    Line breaks are passed over: pydantic writes one behind every 76 characters, and so do MIME's
-    encoders; verifiers of attestations read them. Anything else that is no base64 is refused.
+    Line breaks are ignored: pydantic and MIME's encoders write one after every 76 characters, and
+    verifiers of attestations accept them. All else that is not base64 is refused.
     """
     lines = statement.encode().split()
     return binascii.a2b_base64(b"".join(lines), strict_mode=True)
@@ -106,8 +105,8 @@ def _fault_of(statement: _Statement, filename: str, sha256: str) -> str | None:
 
 
 def _parsed(filename: str) -> Any:
-    """Return what a name means: attestations may spell it in the normal form."""
-    if len(filename) > _LONGEST:  # it may stand for millions of tags
+    """Return the parts of a name: attestations may have it in another spelling."""
+    if len(filename) > _LONGEST:  # its tags could multiply to millions
         return filename
     try:
         if filename.endswith(".whl"):

@@ -1,7 +1,7 @@
-"""Digests: computing them, and holding what was computed against what was claimed.
+"""Compute digests, and compare them with claims.
 
-Rules: every claimed digest must agree, and the size where one is claimed. What agreement proves
-is the business of `pypimirror.verify.proof`.
+All claimed digests must agree, and a claimed size too. `pypimirror.verify.proof` says what this
+proves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BUFFER = 1 << 20  # bytes
 
 @dataclass(frozen=True)
 class Claims:
-    """What the bytes of a file must be."""
+    """The expected digests and size of a file."""
 
     digests: Mapping[str, str]  #: algorithm to lower-case hex
     size: int | None = None  #: bytes
@@ -33,12 +33,12 @@ def new_hash(algorithm: str) -> Any:
     """Return a hash object for one of `pypimirror.domain.model.ALGORITHMS`."""
     if algorithm == "blake2b_256":
         return hashlib.blake2b(digest_size=ALGORITHMS[algorithm])
-    # md5 and sha1 are claims to be checked here, not protection: also where FIPS forbids that.
+    # Here, md5 and sha1 are claims and no protection, so they are allowed under FIPS as well.
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
 class Hashed(NamedTuple):
-    """What the bytes of a file are."""
+    """The computed digests and size of a file."""
 
     size: int  #: bytes
     digests: dict[str, str]  #: algorithm to lower-case hex
@@ -47,19 +47,19 @@ class Hashed(NamedTuple):
 
 
 class ChangedError(OSError):
-    """A file was written while it was read: what was read may never have been its bytes."""
+    """A file was changed while it was read, so the bytes read may mix two versions."""
 
 
 def hash_file(path: str | Path, algorithms: Iterable[str], root: str = "") -> Hashed:
-    """Return what the bytes of a file are, with the digests asked for, and sha256 besides.
+    """Return the size and digests of a file: the requested ones, and always sha256.
 
-    On `root`, see `regular.status`. Raises `OSError`; where it was written meanwhile,
-    `ChangedError`.
+    On `root`, see `regular.status`. Raises `OSError`, and `ChangedError` if the file was changed
+    in the meantime.
     """
     hashes = {name: new_hash(name) for name in {*algorithms, "sha256"}}
     size = 0
     with regular.opened(str(path), root) as (descriptor, found):
-        # No larger than the file: to clear a large one takes longer than to hash a small file.
+        # No larger than the file: clearing a large buffer takes longer than hashing a small file.
         buffer = memoryview(bytearray(min(_BUFFER, max(found.st_size, 1))))
         while count := os.readv(descriptor, [buffer]):
             size += count
@@ -72,7 +72,7 @@ def hash_file(path: str | Path, algorithms: Iterable[str], root: str = "") -> Ha
 
 
 def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:
-    """Return what is wrong with bytes of this size and these digests, or None."""
+    """Return the problem of bytes with this size and these digests, or None."""
     if claims.size is not None and claims.size != size:
         return Problem(Reason.SIZE_MISMATCH, f"has {size} bytes where {claims.size} were announced")
     for algorithm, claimed in claims.digests.items():

@@ -1,9 +1,9 @@
 """The fields of METADATA and WHEEL, as installers read them.
 
-Both are headers of an e-mail, and pip, uv and installer read them as such: the first line that is
-no header ends them, and what stands behind it counts nothing. So a byte order mark, an empty line
-or anything else in front hides all fields from installers, and must hide them from us.
-A test holds this module against `email.parser`.
+Both have the form of e-mail headers, and pip, uv and installer read them so: the first line that is
+not a header ends them, and the rest does not count. So a byte order mark, an empty line or anything
+else in front hides all fields from installers, and must hide them here as well. A test compares
+this module with `email.parser`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# A header, or the rest of the one before. Names are ASCII without spaces; `From ` may come first.
+# A header, or its continuation. Names are ASCII without spaces; `From ` may come first.
 _HEADER = re.compile(rb"(?:([!-9;-~]*):|[ \t])([^\r\n]*)(?:\r\n|\r|\n|\Z)")
 _MAILBOX = re.compile(rb"From [^\r\n]*(?:\r\n|\r|\n|\Z)")
 

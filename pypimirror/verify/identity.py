@@ -1,7 +1,7 @@
-"""Whose archive is it: the name and the version that stand inside against those of the file name.
+"""Compare name and version inside an archive with those of its file name.
 
-Lives here: reading the two fields out of METADATA or PKG-INFO, and comparing them as generously
-as twenty years of tools demand. Does not live here: finding that file in an archive.
+This module reads both fields from METADATA or PKG-INFO. The comparison is loose, because tools have
+spelled names and versions in many ways for twenty years. Others find that file in the archive.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.limits import ArchiveError, shown
 from pypimirror.verify.fields import fields
 
-# PKG-INFO is read generously: installers build an sdist to learn its name and its version.
+# PKG-INFO is read loosely: installers build an sdist to learn its name and version.
 _FIELD = re.compile(rb"^(Name|Version)[ \t]*:[ \t]*([^\r\n]*)", re.I | re.M)
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
-# What distutils and setuptools replace in names, beside what today's rules do.
+# Characters that distutils and setuptools replace in names, beyond today's rules.
 _ODD = re.compile(r"[^A-Za-z0-9.]+")
 _SEPARATORS = re.compile(r"[-_.+~ ]+")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose archive a file should be."""
+    """The project and the file name that an archive should belong to."""
 
     filename: str
     project: str  #: a ProjectName
 
     def check_metadata(self, content: bytes, where: str) -> None:
-        """Hold METADATA of the entry `where` against the file name, as installers read it.
+        """Compare METADATA of the entry `where` with the file name, as installers read it.
 
         Raises `ArchiveError`: BAD_ARCHIVE where the fields are missing, WRONG_PROJECT where they
         name something else.
@@ -42,7 +42,7 @@ class Identity:
         self._check_fields(fields(content), where)
 
     def check_pkg_info(self, content: bytes, where: str) -> None:
-        """Hold PKG-INFO of the entry `where` against the file name; raises as `check_metadata`."""
+        """Compare PKG-INFO of the entry `where` with the file name; raises as `check_metadata`."""
         end = _END_OF_HEADERS.search(content)
         head = content[: end.start()] if end else content
         self._check_fields(((match[1].lower(), match[2]) for match in _FIELD.finditer(head)), where)
@@ -60,7 +60,7 @@ class Identity:
         self.check(found[b"name"].pop(), found[b"version"].pop(), where)
 
     def check(self, name: str, version: str, where: str) -> None:
-        """Hold a name and a version against the file name; raises WRONG_PROJECT."""
+        """Compare a name and a version with the file name; raises WRONG_PROJECT."""
         if not self.is_named(name):
             raise ArchiveError(
                 f"names the project {shown(name)} in {shown(where)}", Reason.WRONG_PROJECT
@@ -71,11 +71,11 @@ class Identity:
             )
 
     def is_named(self, name: str) -> bool:
-        """Whether a name is that of the project."""
+        """Whether this is a spelling of the project's name."""
         return canonicalize_name(_ODD.sub("-", name)) == self.project
 
     def has_version(self, version: str) -> bool:
-        """Whether a version is that of the file name, or the file name has none."""
+        """Whether a version equals that of the file name, or the file name has none."""
         text = version_text(self.filename, self.project)
         if text is None:
             return True

@@ -103,7 +103,7 @@ def _work(inbox: SimpleQueue[Check | None], outbox: SimpleQueue[_Answer]) -> Non
     while (job := inbox.get()) is not None:
         try:
             outbox.put(read(job))
-        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+        except BaseException as error:  # noqa: BLE001 - the caller gets it
             outbox.put(error)
 
 

@@ -42,7 +42,7 @@ class Gate:
         if self._waiting or self._running >= self._control.limit:
             turn = Event()
             self._waiting.append(turn)
-            turn.wait()  # whoever sets it has counted this one in
+            turn.wait()  # `__exit__` has already counted this request
         else:
             self._running += 1
 
