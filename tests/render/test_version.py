@@ -116,8 +116,8 @@ PROJECTS: tuple[dict[str, Any], ...] = (
 def run_with(base_url: str, *, provenance: bool) -> Any:
     """What `contents` asks of a run."""
     publish = SimpleNamespace(formats=contents.FORMS, base_url=base_url, provenance=provenance)
-    tree = SimpleNamespace(read=lambda _: METADATA)
-    return SimpleNamespace(config=SimpleNamespace(publish=publish), tree=tree)
+    storage = SimpleNamespace(read=lambda _: METADATA)
+    return SimpleNamespace(config=SimpleNamespace(publish=publish), storage=storage)
 
 
 def rendered() -> Iterator[bytes]:
