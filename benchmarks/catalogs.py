@@ -30,8 +30,8 @@ from pypimirror.catalog.queries import projects as queries
 from pypimirror.catalog.queries import statistics, totals
 from pypimirror.catalog.states import State
 from pypimirror.config.settings import load
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.select.selection import Selection
-from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.verify.proof import Proof
 
 FULL = (740_000, 15_000_000)  #: projects and files of the largest public index

@@ -12,9 +12,9 @@ from prefect.exceptions import CancelledRun, FailedRun
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from pypimirror.catalog.queries import runs
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Problem, PypimirrorError
 from pypimirror.pipeline.summary import Summary
-from pypimirror.storage.lock import LockedError
 from pypimirror.system import workers
 
 

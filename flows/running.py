@@ -33,12 +33,12 @@ from flows.reporter import FlowReporter
 from flows.witness import watching
 from pypimirror.catalog.queries import runs
 from pypimirror.config import settings as configuration
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import lifecycle
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
-from pypimirror.storage.lock import LockedError
 from pypimirror.system.workers import Cancelled
 from tasks.discover import discover
 from tasks.download import download

@@ -186,8 +186,8 @@ class _Process:
 def _close_record(config: Path, run: str, message: str, *, cancelled: bool) -> None:
     from pypimirror.catalog.queries import runs
     from pypimirror.config import settings as configuration
+    from pypimirror.domain.errors import LockedError
     from pypimirror.pipeline.lifecycle import open_mirror
-    from pypimirror.storage.lock import LockedError
 
     # Another run that works meanwhile has closed the record.
     with (

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pypimirror.domain.model import Problem
 from pypimirror.storage.changes import Changes
-from pypimirror.storage.paths import stamp
+from pypimirror.storage.stamps import stamp
 from pypimirror.storage.storage import Local, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular

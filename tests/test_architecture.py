@@ -81,13 +81,13 @@ ALLOWED: dict[str, set[str]] = {
     "domain": set(),
     "system": {"domain"},
     "storage": _FIELD,
-    "config": _FIELD | {"render.version", "storage.changes", "storage.paths"},
+    "config": _FIELD | {"render.version"},
     "upstream": {"domain"},
     "render": {"domain"},
     "select": _FIELD | {"config"},
     "download": _FIELD | {"upstream"},
-    "verify": _FIELD | {"storage.paths"},
-    "catalog": _FIELD | {"storage.generation", "storage.lock", "storage.paths"},
+    "verify": _FIELD | {"storage.stamps"},
+    "catalog": _FIELD,
     "metrics": _FIELD | {"catalog", "config"},
     "pipeline.context": _LEDGER
     | {"config", "download.protocol", "upstream.checks", "verify.protocol", "verify.readers"},
@@ -144,7 +144,7 @@ ALLOWED: dict[str, set[str]] = {
         *("pipeline.publish", "select"),
     },
     "serve": _FIELD | {"config"},
-    "up": _FIELD | {"config", "serve.command", "storage.paths"},
+    "up": _FIELD | {"config", "serve.command"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER
     | {

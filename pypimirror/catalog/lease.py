@@ -29,8 +29,8 @@ from pypimirror.catalog import engines, holder
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder
 from pypimirror.catalog.queries import leases, runs
+from pypimirror.domain.errors import LockedError, refusal
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
-from pypimirror.storage.lock import LockedError, refusal
 from pypimirror.system import clock
 
 

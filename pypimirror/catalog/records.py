@@ -73,7 +73,7 @@ class ProjectRecord(Record, frozen=True):
     held_files: Medium | None  #: how many its page has; None: none, as the next
     held_bytes: int | None  #: their size
     linked_files: Medium | None  #: how many more it leads to at the upstream
-    page_stamp: int | None  #: of all its forms when it was seen right; see `paths.stamp_of`
+    page_stamp: int | None  #: of all its forms when it was seen right; see `stamps.stamp_of`
     page_sha256: bytes | None  #: of all their bytes then, in the order of `formats`
     page_renderer: Small | None  #: version of the renderer that wrote it; None: not known
 
@@ -97,7 +97,7 @@ class FileRecord(Record, frozen=True):
     proof_source: str | None  #: who made the claims; None where nobody did
     released: bytes | None  #: sha256 of bytes that the operator lets in as they are
     proven_at: float | None  #: last time that the bytes were seen to be right
-    stamp: int | None  #: of inode, size and mtime then; see `storage.paths.stamp`
+    stamp: int | None  #: of inode, size and mtime then; see `storage.stamps.stamp`
     metadata_claim: bytes | None  #: sha256; empty where offered without any
     metadata_sha256: bytes | None  #: of the .metadata that is held
     upload_time: str | None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pypimirror.catalog import states
 from pypimirror.config.settings import ConfigError
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import PypimirrorError, Reason
-from pypimirror.storage.lock import LockedError
 from pypimirror.system import abrupt
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from pypimirror.cli.api import prefect_api
 from pypimirror.config import sources
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.download.unchanged import is_unchanged
-from pypimirror.storage import lock
+from pypimirror.storage import generation, lock
 from pypimirror.system import interrupts, regular
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
     if os.stat(f"{private}/catalog.sqlite").st_nlink > 1:  # noqa: PTH116
         return None  # `cp -al` has made another mirror of this one
     with lock.hold(f"{private}/lock"), idle_snapshot.find(f"{private}/catalog.sqlite") as resting:
-        if resting is None or resting.is_ahead(now) or not resting.is_of(directory):
+        if resting is None or resting.is_ahead(now):
+            return None
+        if not generation.is_of_root(*resting.generation(), directory):
             return None
         if asked.command == "sync":
             return _sync(resting, key, now)

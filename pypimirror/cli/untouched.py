@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from stat import S_ISREG
 
 from pypimirror.catalog.queries.holdings import Holdings, Seen
-from pypimirror.storage.paths import page_paths, sha256_of, stamp_of, walk
+from pypimirror.domain.layout import page_paths
+from pypimirror.storage.stamps import sha256_of, stamp_of, walk
 
 #: More bytes than this are read by a verification that is on record meanwhile, as are those for
 #: which the disk takes more seconds than this.

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-from pypimirror.storage.paths import OWN
+from pypimirror.domain.layout import OWN
 
 
 def fault(path: Path, root: Path, kept: Iterable[Path]) -> str | None:

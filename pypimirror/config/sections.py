@@ -29,7 +29,6 @@ from pydantic import (
 from pypimirror.config.access import LoginKeys, WayKeys
 from pypimirror.domain.durations import Duration
 from pypimirror.domain.sizes import Size
-from pypimirror.storage.changes import Form
 
 
 def _index_url(value: str, info: ValidationInfo) -> str:
@@ -301,7 +300,7 @@ class PublishSection(_Section):
         "that is not there any more goes further down. `{run}` in it is the run's name; relative "
         "to the configuration file.",
     )
-    changes_format: Form = Field(
+    changes_format: Literal["lines", "nul", "json"] = Field(
         "lines",
         description="`lines`: a path to a line; `nul`: each ends with a NUL; `json`: an object "
         "with `change` and `path` to a line.",

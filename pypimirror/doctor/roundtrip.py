@@ -20,10 +20,10 @@ from urllib.request import ProxyHandler, build_opener
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped
 from pypimirror.doctor.scratch import scratch
+from pypimirror.domain.layout import file_path, page_paths
 from pypimirror.domain.model import NEWEST_API, ProjectStatus
 from pypimirror.render import rendering
 from pypimirror.render.pages import Page, PageFile
-from pypimirror.storage.paths import file_path, page_paths
 from pypimirror.storage.posix import PosixStorage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts

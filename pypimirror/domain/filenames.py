@@ -20,10 +20,11 @@ from packaging.version import Version
 
 from pypimirror.domain import bounded
 from pypimirror.domain.formats import ENDINGS, format_of
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX
 from pypimirror.domain.model import Problem, Reason
 
 #: What may stand beside a file under its name plus this; so no file may be called so.
-SIDECARS = (".metadata", ".provenance")
+SIDECARS = (METADATA_SUFFIX, PROVENANCE_SUFFIX)
 
 #: Most bytes of a name in UTF-8: 255 is the limit of common file systems, less the longest sidecar.
 MAX_BYTES = 255 - max(map(len, SIDECARS))

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 from pypimirror.domain.durations import spoken
-from pypimirror.storage.lock import LockedError
+from pypimirror.domain.errors import LockedError
 
 #: Seconds between two attempts: at first, and at most, since each opens the catalog.
 FIRST, LONGEST = 0.5, 5.0

@@ -63,6 +63,12 @@ def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> boo
     return not said if noted is None else noted == as_found(said, identity)
 
 
+def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
+    """Say the same of a mirror root that is a directory. Raises `OSError`."""
+    said, _ = said_by(f"{root}/.pypimirror")
+    return is_of(noted, doubt, said, identity_of(root))
+
+
 def after(noted: str | None, said: str) -> str:
     """Return a new generation: of a higher number than both, and with a token of its own."""
     return f"{max(_number(noted), _number(said)) + 1}-{secrets.token_hex(8)}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pypimirror.domain.errors import PypimirrorError
+from pypimirror.domain.errors import LockedError, PypimirrorError, refusal
 from pypimirror.system import regular
 
 if TYPE_CHECKING:
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 #: Bytes of the lock file that are read at most.
 _LENGTH = 200
-
-
-class LockedError(PypimirrorError):
-    """Another run holds the lock; the message says which one, `holder` only its name."""
-
-    def __init__(self, message: str, holder: str = "another run") -> None:
-        super().__init__(message)
-        self.holder = holder
 
 
 class LockError(PypimirrorError):
@@ -101,14 +93,3 @@ def _is_there(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def refusal(
-    holder: str, run: str, process: str, remedy: str = "wait for it to end, or stop it"
-) -> tuple[str, str]:
-    """Return message and holder of a `LockedError`."""
-    known = f"{run}, {process}" if run else process
-    return (
-        f"{holder} ({known}) is working on this mirror; {remedy}",
-        f"run {known}" if run else f"{holder} ({process})",
-    )

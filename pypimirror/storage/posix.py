@@ -17,7 +17,7 @@ from pypimirror.domain.model import Problem, Reason
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import Durability, choose
 from pypimirror.storage.generation import identity_of
-from pypimirror.storage.paths import sha256_of, stamp, stamp_of, walk
+from pypimirror.storage.stamps import sha256_of, stamp, stamp_of, walk
 from pypimirror.storage.storage import Local
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular

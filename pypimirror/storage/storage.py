@@ -6,7 +6,7 @@ The rules that every implementation keeps (`tests/storage/test_contract.py` hold
 2. What `place` and `write` show is durable before it is seen. That it is seen is durable after the
    next `flush`.
 3. What is in the way of one key alone stops no other; it is told by that key.
-4. A file keeps its stamp (`storage.paths.stamp`) when it is placed.
+4. A file keeps its stamp (`storage.stamps.stamp`) when it is placed.
 5. Nothing changes before `guard` has been called: whoever may not write any more is stopped there.
 
 The order of changes is the callers': bytes, pages, root index; and out the other way round.

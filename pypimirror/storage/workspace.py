@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pypimirror.storage.paths import METADATA_SUFFIX, PRIVATE, PROVENANCE_SUFFIX, stamp
+from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, PROVENANCE_SUFFIX
+from pypimirror.storage.stamps import stamp
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError, told
 

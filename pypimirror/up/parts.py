@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain.layout import PRIVATE
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.serve.command import server_command
-from pypimirror.storage.paths import PRIVATE
 from pypimirror.up.asking import NoAnswerError, answers, ask
 from pypimirror.up.ports import Place, reserve
 

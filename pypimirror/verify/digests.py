@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pypimirror.domain.model import ALGORITHMS, Problem, Reason
-from pypimirror.storage.paths import stamp_of
+from pypimirror.storage.stamps import stamp_of
 from pypimirror.system import regular
 
 _BUFFER = 1 << 20  # bytes
@@ -42,7 +42,7 @@ class Hashed(NamedTuple):
 
     size: int  #: bytes
     digests: dict[str, str]  #: algorithm to lower-case hex
-    #: Of the very file that was read, as it was before and after that; see `paths.stamp`.
+    #: Of the very file that was read, as it was before and after that; see `stamps.stamp`.
     stamp: int
 
 

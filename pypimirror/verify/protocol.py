@@ -54,7 +54,7 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     metadata_sha256: str = ""  #: of the core metadata that was written, hex
     sidecar_sha256: str = ""  #: of the core metadata that is there, hex; "" where it is not
     provenance_sha256: str = ""  #: of the attestations that are there, hex; "" where they are not
-    stamp: int | None = None  #: of the file that was hashed, while it was; see `paths.stamp`
+    stamp: int | None = None  #: of the file that was hashed, while it was; see `stamps.stamp`
     #: What is wrong with the bytes; LOST where there are none.
     problem: Problem | None = None
 

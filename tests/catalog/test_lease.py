@@ -19,8 +19,8 @@ from pypimirror.catalog.holder import Holder, Machine, this_machine, this_proces
 from pypimirror.catalog.lease import Lease, LeaseLostError, Pace
 from pypimirror.catalog.marks import MIRROR
 from pypimirror.catalog.queries import leases, marks
+from pypimirror.domain.errors import LockedError
 from pypimirror.pipeline import ownership
-from pypimirror.storage.lock import LockedError
 from pypimirror.storage.posix import PosixStorage
 from pypimirror.storage.workspace import Workspace
 from tests.postgresql import Server

@@ -17,7 +17,7 @@ import pytest
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import statistics
 from pypimirror.cli import idle
-from pypimirror.storage.paths import METADATA_SUFFIX
+from pypimirror.domain.layout import METADATA_SUFFIX
 from tests.cli.conftest import Command
 from tests.cli.test_idle import LIGHT, disturb, history, work
 from tests.environment import isolated

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pypimirror.cli.errors import Exit
-from pypimirror.storage.lock import LockedError, hold
+from pypimirror.domain.errors import LockedError
+from pypimirror.storage.lock import hold
 from tests.cli.conftest import Command, Start
 from tests.corpus.build import make_sdist
 from tests.mirror import Mirror, offer

@@ -11,9 +11,9 @@ from prefect.exceptions import CancelledRun, FailedRun
 from flows.alerts import _ENDS, _FAILURES
 from flows.ending import SkippedError, as_recorded, final_state, log_no_states, without_run
 from pypimirror.catalog.queries import runs
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.pipeline.summary import COUNTS, Summary
-from pypimirror.storage.lock import LockedError
 from pypimirror.system.workers import Cancelled
 
 

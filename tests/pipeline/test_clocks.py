@@ -13,10 +13,10 @@ from pypimirror.catalog import lease
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder, Machine
 from pypimirror.catalog.queries import leases
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Reason
 from pypimirror.metrics.exposition import collect
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.storage.lock import LockedError
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock
 from tests.mirror import Mirror, offer, reasons

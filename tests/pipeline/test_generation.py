@@ -239,12 +239,12 @@ def test_a_mirror_in_doubt_is_not_at_rest(
 
     with idle_snapshot.find(str(mirror.root / PRIVATE / "catalog.sqlite")) as at_rest:
         assert at_rest is not None
-        assert at_rest.is_of(str(mirror.root))
+        assert generation.is_of_root(*at_rest.generation(), str(mirror.root))
         (mirror.root / "packages").rename(mirror.root / "away")
         shutil.copytree(mirror.root / "away", mirror.root / "packages")
-        assert not at_rest.is_of(str(mirror.root))
+        assert not generation.is_of_root(*at_rest.generation(), str(mirror.root))
         file.write_text("1-other\n")
-        assert not at_rest.is_of(str(mirror.root))
+        assert not generation.is_of_root(*at_rest.generation(), str(mirror.root))
     assert idle.attempt(arguments) is None
 
 

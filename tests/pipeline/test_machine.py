@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from pypimirror.catalog.database import CatalogError
 from pypimirror.catalog.queries import runs
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
@@ -166,7 +167,7 @@ def test_another_run_is_locked_out_before_it_touches_the_catalog(
     from pypimirror.catalog.database import Catalog
 
     monkeypatch.setattr(Catalog, "open", lambda url: pytest.fail("opened"))
-    with lock.hold(mirror.root / ".pypimirror" / "lock"), pytest.raises(lock.LockedError):
+    with lock.hold(mirror.root / ".pypimirror" / "lock"), pytest.raises(LockedError):
         mirror.sync()
 
 

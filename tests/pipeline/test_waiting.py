@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from pypimirror.domain.errors import LockedError
 from pypimirror.pipeline import lifecycle, sequence, waiting
 from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.preview import plan
 from pypimirror.storage import lock
-from pypimirror.storage.lock import LockedError
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pypimirror.storage.lock import LockedError, LockError, hold
+from pypimirror.domain.errors import LockedError
+from pypimirror.storage.lock import LockError, hold
 
 HOLDER = (
     "import sys; from pathlib import Path; from pypimirror.storage.lock import hold\n"

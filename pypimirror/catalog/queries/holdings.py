@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STATISTICS
 from pypimirror.catalog.queries.idle_snapshot import text_of
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 #: More files than this are a verification's that is on record while it looks.
 MOST = 100_000

@@ -32,7 +32,6 @@ from pypimirror import __version__
 from pypimirror.catalog import marks
 from pypimirror.catalog.marks import Mark
 from pypimirror.catalog.mirror_totals import Totals
-from pypimirror.storage import generation
 from pypimirror.system import clock, machine
 
 _MODEL = """
@@ -103,11 +102,9 @@ class Resting:
         ended = Ended(*found) if found is not None else None
         return None if ended is None or self._newest >= ended.last_run else ended
 
-    def is_of(self, directory: str) -> bool:
-        """Whether this catalog and a mirror root are of one run. Raises `OSError` as well."""
-        noted, doubt = self._text(marks.GENERATION), self._text(marks.DOUBT)
-        said, _ = generation.said_by(f"{directory}/.pypimirror")
-        return generation.is_of(noted, doubt, said, generation.identity_of(directory))
+    def generation(self) -> tuple[str | None, str | None]:
+        """Return which generation this catalog is of, and why there is a doubt about that."""
+        return self._text(marks.GENERATION), self._text(marks.DOUBT)
 
     def is_ahead(self, now: float) -> bool:
         """Whether a clock was ahead, so that a whole run has to look at what was noted then."""

@@ -22,6 +22,7 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs, totals
 from pypimirror.catalog.records import ProjectFile, RunRecord
 from pypimirror.catalog.states import CUT_SHORT, State
+from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import history
 from pypimirror.pipeline.audit import doubt, unknown_files
@@ -29,7 +30,6 @@ from pypimirror.pipeline.publish import fingerprints, root, spellings
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
 from pypimirror.pipeline.verify.takeback import TAKEN_BACK
-from pypimirror.storage.paths import file_path
 from pypimirror.verify.protocol import Check, Checked
 
 #: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.

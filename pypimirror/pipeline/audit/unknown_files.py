@@ -14,10 +14,10 @@ from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import NamedFile
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import fold, printable
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish.contents import is_another_form
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 from pypimirror.system.disk_errors import StorageError
 
 #: All forms of pages.

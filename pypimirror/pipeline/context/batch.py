@@ -19,7 +19,7 @@ class Observed:
     size: int  #: bytes
     sha256: bytes
     url: str = ""  #: where they came from, where that is known
-    stamp: int | None = None  #: of the file in staging then; see `storage.paths.stamp`
+    stamp: int | None = None  #: of the file in staging then; see `storage.stamps.stamp`
     #: sha256 of a wheel's core metadata, where that is in staging already
     metadata: bytes = b""
 

@@ -25,6 +25,7 @@ import msgspec
 
 from pypimirror.catalog.records import FileRecord
 from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.discover import project_pages
@@ -32,7 +33,6 @@ from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.run import Run
 from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
-from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.system import regular
 
 #: Bytes of the largest core metadata that is read; most is the description.

@@ -18,13 +18,13 @@ from packaging.version import Version
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
 from pypimirror.domain.filenames import check_filename, version_of, version_text
+from pypimirror.domain.layout import hashed_location
 from pypimirror.domain.model import File, ProjectName, ProjectPage, ProjectStatus, Reason
 from pypimirror.download.protocol import FetchPage, PageResult
 from pypimirror.pipeline.context.remotes import places
 from pypimirror.pipeline.discover import amounts
 from pypimirror.pipeline.discover.links import link_following, link_index
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.paths import hashed_location
 from pypimirror.upstream.checks import Collector
 from pypimirror.upstream.grouping import project_of
 

@@ -86,8 +86,7 @@ def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
     if result.serial is not None:
         return result.serial
     listed = run.discovered.listed.get(row.name)
-    known: int | None = row.serial
-    return known if listed is None else listed
+    return row.serial if listed is None else listed
 
 
 def note_serials(

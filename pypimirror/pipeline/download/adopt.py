@@ -18,13 +18,13 @@ from functools import partial
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import DUE, State
+from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.audit import unknown_files
 from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.paths import file_path
 from pypimirror.verify.digests import Claims, check
 from pypimirror.verify.protocol import Check, Checked
 
@@ -59,7 +59,7 @@ def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
 
 
 def stamp_of(run: Run, row: ProjectFile) -> int | None:
-    """Return the `paths.stamp` of a fetched file, in staging or in place; None where it is not."""
+    """Return the `stamps.stamp` of a fetched file, in staging or in place; None where it is not."""
     staged = run.workspace.staged_stamp(row.id)
     if staged is not None:
         return staged

@@ -20,6 +20,7 @@ import msgspec
 from pypimirror.catalog.queries import files, runs
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
+from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.files.resume import WORTH_A_NOTE
 from pypimirror.download.protocol import FetchFile, FileResult, Job
@@ -30,7 +31,6 @@ from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import presence
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.paths import file_path
 from pypimirror.storage.storage import Local
 from pypimirror.verify.digests import check
 from pypimirror.verify.protocol import Check

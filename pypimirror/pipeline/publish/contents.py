@@ -18,12 +18,12 @@ from pypimirror.catalog.queries import entries, files, marks
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import version_text
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path, page_paths
 from pypimirror.domain.model import ProjectStatus, details_of
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.run import Run
 from pypimirror.render import legacy, rendering
 from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
-from pypimirror.storage.paths import METADATA_SUFFIX, file_path, page_paths
 from pypimirror.system.disk_errors import StorageError
 
 #: The highest serial that the catalog holds; older releases believed upstreams that named it.
@@ -128,14 +128,14 @@ def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
     if before is None:
         return row.serial or 1
     if row.serial is not None and row.serial > before:
-        return int(row.serial)
+        return row.serial
     for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
         current = run.storage.read(path)
         # What cannot be read may have said anything.
         there = current is not None or run.storage.has(path)
         if there and current != b"".join(chunks):
-            return min(int(before) + 1, _MOST)
-    return int(before)
+            return min(before + 1, _MOST)
+    return before
 
 
 def _serial_on_disk(run: Run, project: str) -> int | None:

@@ -15,6 +15,7 @@ import msgspec
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
 from pypimirror.catalog.queries import entries, marks, projects
+from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish import outdated
 from pypimirror.pipeline.publish.contents import (
@@ -26,7 +27,6 @@ from pypimirror.pipeline.publish.contents import (
 )
 from pypimirror.pipeline.run import Run
 from pypimirror.render import version
-from pypimirror.storage.paths import page_paths
 from pypimirror.system.disk_errors import StorageError
 
 #: Rows of projects that are looked at together.

@@ -28,10 +28,10 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import RENDERER, ROOT_RENDERER, Mark
 from pypimirror.catalog.queries import marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
+from pypimirror.domain.layout import page_paths
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering, version
 from pypimirror.render.pages import Page
-from pypimirror.storage.paths import page_paths
 from pypimirror.system.disk_errors import StorageError
 
 #: Pages that one run renders again: a minute or two of work.

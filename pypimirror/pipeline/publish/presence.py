@@ -15,11 +15,11 @@ from pypimirror.catalog import damage, schema
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import Wrong
-from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 F = TypeVar("F", bound=FileRecord)
 

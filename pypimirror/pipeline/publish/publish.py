@@ -17,6 +17,7 @@ from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE
 from pypimirror.catalog.queries import entries, files, marks, pages, projects, totals, withdrawals
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
+from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.lists import listings
@@ -31,7 +32,6 @@ from pypimirror.pipeline.publish import (
 )
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
-from pypimirror.storage.paths import page_paths
 
 #: Pages that are written, flushed and committed together.
 _COMMIT = 500

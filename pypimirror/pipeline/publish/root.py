@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
 from pypimirror.catalog.queries import entries, marks, projects
+from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.publish import contents, fingerprints, outdated
 from pypimirror.pipeline.run import Run
 from pypimirror.render import amend, rendering
 from pypimirror.render.pages import RootEntry
-from pypimirror.storage.paths import page_paths
 
 #: Path and content of each form.
 _Forms = Iterable[tuple[str, Iterable[bytes]]]

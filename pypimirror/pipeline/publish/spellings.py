@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from pypimirror.catalog.queries import doubts, files
 from pypimirror.catalog.records import FileRecord, ProjectFile
+from pypimirror.domain.layout import file_path
 from pypimirror.pipeline.discover.decisions.collisions import families
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.paths import file_path
 
 
 def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pypimirror.catalog.queries import doubts, files, projects, totals, withdrawals
 from pypimirror.catalog.records import LeavingFile, ProjectFile
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.discover.decisions import losses
 from pypimirror.pipeline.publish import removing, spellings
 from pypimirror.pipeline.run import Run
-from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 
 _EXAMPLES = 3
 _OR_MARKED = " or marked as deleted"

@@ -41,7 +41,7 @@ def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
 
 def is_withdrawn(row: FileRecord) -> bool:
     """Whether a file is no longer offered, and only kept for a while."""
-    return bool(row.state == State.WITHDRAWN)
+    return row.state == State.WITHDRAWN
 
 
 def _lost(row: FileRecord, problem: Problem) -> dict[str, Any]:

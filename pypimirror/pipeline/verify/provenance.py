@@ -15,6 +15,7 @@ from typing import Any
 
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import ProjectFile
+from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.pipeline import backoff
@@ -22,7 +23,6 @@ from pypimirror.pipeline.download import candidates
 from pypimirror.pipeline.download.download import Lines
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.storage.paths import PROVENANCE_SUFFIX, file_path
 from pypimirror.system import regular
 from pypimirror.verify import attestations
 

@@ -12,13 +12,13 @@ from functools import partial
 from types import MappingProxyType
 
 from pypimirror.catalog.records import FileRecord, ProjectFile
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.publish import publish, removing
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import is_withdrawn
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.paths import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Checked
 

@@ -20,6 +20,7 @@ import msgspec
 from pypimirror.catalog.queries import files, projects, runs
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.context.batch import Batch, Observed
@@ -30,7 +31,6 @@ from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.paths import METADATA_SUFFIX, file_path
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -173,7 +173,7 @@ def _is_released(fetched: _Fetched) -> bool:
     Nothing else is let in so: other bytes of the same name are not, and what contradicts a digest
     never gets here.
     """
-    return bool(fetched.row.released == fetched.seen.sha256)
+    return fetched.row.released == fetched.seen.sha256
 
 
 def _level(fetched: _Fetched, result: Checked) -> Proof:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror.domain.errors import LockedError
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.run import StoppedError
 from pypimirror.storage import lock
@@ -159,5 +160,5 @@ def test_a_plan_does_not_hold_up_a_run_nor_wait_for_one(
     """Its transaction lasts as long as it asks the upstream: they exclude each other at once."""
     offer(simulator, "p-a", "1.0")
     mirror.sync()
-    with lock.hold(mirror.root / ".pypimirror" / "lock"), pytest.raises(lock.LockedError):
+    with lock.hold(mirror.root / ".pypimirror" / "lock"), pytest.raises(LockedError):
         mirror.plan()

@@ -261,7 +261,7 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
 def _is_known_to_be_gone(run: Run, row: KnownProject) -> bool:
     """Whether a project that no list has was asked for already."""
     if row.kept is not None:  # it is here all the same, and another selection may not want it
-        return bool(row.selection == run.selection.digest)
+        return row.selection == run.selection.digest
     return row.removal_cause in (Cause.UPSTREAM, Cause.SELECTION)
 
 

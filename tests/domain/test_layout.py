@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.storage.paths import file_path, hashed_location, page_paths
+from pypimirror.domain.layout import file_path, hashed_location, page_paths
 
 
 def test_paths() -> None:
