@@ -57,18 +57,29 @@ class Request(PreparedRequest):
 
 
 class Answer(Response):
-    """The answer to a request."""
+    """The answer to a request.
+
+    What the constructor of `Response` sets, cookies for instance, is made when somebody reads it:
+    that would be a fifth of what a small file costs here, and the engine needs none of it.
+    """
 
     raw: Any
 
     def __init__(self, head: Head, headers: Headers, raw: Any, request: PreparedRequest) -> None:
-        super().__init__()
         self.status_code = head.status
         self.reason = head.reason
         self.headers = headers  # type: ignore[assignment]  # nobody changes it
         self.raw = raw
         self.url = request.url or ""
         self.request = request
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of `Response` that is not set yet, and set all of them."""
+        made = vars(Response())
+        if name not in made:
+            raise AttributeError(name)
+        vars(self).update((key, made[key]) for key in made.keys() - vars(self).keys())
+        return made[name]
 
 
 class Headers(Mapping[str, str]):

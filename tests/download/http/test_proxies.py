@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -119,6 +121,36 @@ def test_https_through_a_proxy_that_is_spoken_to_over_tls(
             assert "certificate" in found.message.lower()
             assert "pa:ss" not in repr(found) and "%3A" not in repr(found)
         assert len(proxy.asked) == 2
+
+
+#: As in a download worker, where TLS is gevent's; in the tests' own process it is not.
+PATCHED = """
+from gevent import monkey; monkey.patch_all()
+import sys, gevent
+from pypimirror.download.http.client import Client, raw_of
+from pypimirror.download.protocol import Hello, Remote
+
+url, proxy, ca_file = sys.argv[1:]
+remote = Remote("sim", url, proxy=proxy, ca_file=ca_file)
+client = Client(Hello(user_agent="test", timeout=30.0, remotes=(remote,)))
+
+def fetch():
+    raw = raw_of(client.get("sim", url, {}))
+    return sum(len(piece) for piece in iter(raw.next_piece, b""))
+
+print(sum(job.value for job in gevent.joinall([gevent.spawn(fetch) for _ in range(5)])), fetch())
+"""
+
+
+@pytest.mark.thorough
+def test_tls_within_tls_lets_other_transfers_go_on(secure: Simulator) -> None:
+    file = secure.add_file("six", "six-1.0.tar.gz", BODY)
+    with TestProxy({"localhost": secure.server.port}, context=secure.context) as proxy:
+        arguments = (f"https://localhost:1{file.path}", proxy.url("https"), str(secure.ca_file))
+        command = [sys.executable, "-c", PATCHED, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.stdout.split() == [str(5 * len(BODY)), str(len(BODY))], done.stderr
+        assert len(proxy.asked) == 5, "the sixth went over a kept connection"
 
 
 @pytest.mark.parametrize(

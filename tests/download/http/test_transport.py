@@ -43,6 +43,8 @@ def test_session(session: requests.Session, simulator: Simulator, six: IndexFile
     assert response.url == simulator.root + six.path
     assert session.get(simulator.root + six.path).content == BODY
     assert simulator.connections == 1
+    assert vars(requests.Response()).keys() <= vars(response).keys()
+    assert not hasattr(response, "absent")
 
 
 def test_session_json_and_redirect(
