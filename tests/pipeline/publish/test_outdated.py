@@ -106,6 +106,7 @@ def test_a_page_that_is_rendered_as_before_keeps_its_bytes_and_its_serial(
         assert statement(mirror) is not None, "none waits"
 
 
+@pytest.mark.thorough
 def test_a_mirror_that_follows_this_one_hears_of_a_page_that_is_rendered_again(
     mirror: Mirror, old: list[IndexFile]
 ) -> None:
@@ -230,6 +231,7 @@ def test_a_link_of_a_page_that_waits_must_lead_to_what_is_here(
     assert (problem.reason, problem.project) == (Reason.PAGE_DIFFERS, "six")
 
 
+@pytest.mark.thorough
 def test_a_page_that_waits_and_is_lost_is_told(mirror: Mirror, old: list[IndexFile]) -> None:
     mirror.query("UPDATE projects SET page_sha256 = NULL")
     (mirror.root / "simple/six/index.html").unlink()
@@ -237,6 +239,7 @@ def test_a_page_that_waits_and_is_lost_is_told(mirror: Mirror, old: list[IndexFi
     assert (problem.reason, problem.project) == (Reason.PAGE_DIFFERS, "six")
 
 
+@pytest.mark.thorough
 def test_links_away_and_names_with_odd_letters_are_held_for_right(
     mirror: Mirror, simulator: Simulator
 ) -> None:
@@ -261,6 +264,7 @@ def test_a_page_that_files_are_about_to_leave_is_written_once(
     assert others(mirror) == []
 
 
+@pytest.mark.thorough
 def test_a_page_that_is_held_back_by_the_guard_is_rendered_again(
     mirror: Mirror, simulator: Simulator, old: list[IndexFile]
 ) -> None:
@@ -292,6 +296,7 @@ def test_a_run_that_finds_nothing_looks_for_no_page(
     mirror.sync()
 
 
+@pytest.mark.thorough
 def test_all_new_pages_are_of_this_version(mirror: Mirror, simulator: Simulator) -> None:
     offer(simulator, "six", "1.0")
 
