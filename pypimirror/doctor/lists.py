@@ -17,6 +17,7 @@ from pypimirror.doctor.finding import Finding, failed, ok, warning
 from pypimirror.doctor.upstreams import NAME_THEM, ask
 from pypimirror.domain.model import ProjectName
 from pypimirror.download.protocol import Probe, Probed
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists.listings import NO_LIST, candidates
 from pypimirror.select.selection import Selection
 
@@ -29,7 +30,7 @@ def check(config: Config) -> Iterator[Finding]:
     selection = Selection(config)
     if not selection.needs_list:
         return
-    upstreams = [u for u in config.upstream if u.kind == "simple" and u.has_list]
+    upstreams = [u for u in config.upstream if kind_of(u).has_pages and u.has_list]
     answers = ask(config, [Probe(n, u.name, u.url, "", True) for n, u in enumerate(upstreams)])
     for number, upstream in enumerate(upstreams):
         answer = answers.get(number)

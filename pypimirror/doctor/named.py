@@ -11,6 +11,7 @@ from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, ok, warning
 from pypimirror.doctor.upstreams import ask
 from pypimirror.download.protocol import Probe, Probed
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.select.selection import Selection
 
 _NAME = "projects"
@@ -31,7 +32,7 @@ def check(config: Config) -> Iterator[Finding]:
     jobs: list[Probe] = []
     for project in named[:_LOOKED_AT]:
         upstreams = [config.upstream[position] for position in selection.owners(project)]
-        if all(upstream.kind == "simple" for upstream in upstreams):  # else it may be on a page
+        if all(kind_of(upstream).has_pages for upstream in upstreams):  # else it may be on a page
             jobs += [
                 Probe(len(jobs) + n, upstream.name, f"{upstream.url}{project}/", project)
                 for n, upstream in enumerate(upstreams)

@@ -18,6 +18,7 @@ from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.parent import DOWNLOAD_WORKER
 from pypimirror.download.protocol import FromWorker, Hello, Job, Probe, Probed, Result
 from pypimirror.pipeline.context.remotes import places, remotes
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists.listings import NO_LIST
 from pypimirror.select.selection import Selection
 from pypimirror.system.workers import Cancelled, Workers
@@ -52,7 +53,7 @@ def check(config: Config) -> Iterator[Finding]:
 
 
 def _probe(number: int, upstream: UpstreamSection, name: str, url: str, project: str) -> Probe:
-    if upstream.kind == "links" or not project:
+    if not kind_of(upstream).has_pages or not project:
         return Probe(number, name, url)
     return Probe(number, name, f"{url}{project}/", project)
 
@@ -109,7 +110,7 @@ def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | Non
     if answer.status in (401, 403, 407):
         return failed(name, f"{shown}: refuses this machine (HTTP {answer.status})", _LOGIN)
     remedy = _ADDRESS
-    if answer.status in _ABSENT and upstream.kind == "simple":
+    if answer.status in _ABSENT and kind_of(upstream).has_pages:
         remedy = f"{_ADDRESS}. {NAME_THEM}"
     return failed(name, f"{shown}: answers with HTTP {answer.status}", remedy)
 

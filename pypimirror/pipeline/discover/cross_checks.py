@@ -21,6 +21,7 @@ from pypimirror.domain.model import Claim, File, Problem, ProjectName, ProjectPa
 from pypimirror.download.protocol import FetchPage
 from pypimirror.pipeline.context.remotes import further_places
 from pypimirror.pipeline.discover import project_pages
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.links import link_index
 from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import needs_structure
@@ -53,7 +54,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
     asked: list[tuple[int, _Place, ProjectPage]] = []
     for project_id, (position, page) in read.items():
         for place in _others(run, position, page):
-            if place.upstream.kind == "links":
+            if not kind_of(place.upstream).has_pages:
                 _ask_links(run, found, project_id, place, page)
             else:
                 asked.append((project_id, place, page))

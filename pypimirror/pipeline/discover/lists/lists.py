@@ -22,6 +22,8 @@ from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, ProjectName, Reason
 from pypimirror.download.protocol import ListResult
+from pypimirror.pipeline.discover.kinds import simple
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import asking, listings, trust
 from pypimirror.pipeline.run import Run
 from pypimirror.select.entries import Entry
@@ -144,8 +146,8 @@ def compare(run: Run) -> None:
     read: list[tuple[int, ListResult, ProjectList]] = []
     complete = True  # whether all upstreams so far are known to the last project
     for position, upstream in enumerate(run.config.upstream):
-        known = asking.validators(run, upstream)
-        was_conditional = upstream.kind != "links" and any(known.values())
+        known = simple.validators(run, upstream)
+        was_conditional = kind_of(upstream).has_pages and any(known.values())
         answer, found = asking.fetch(run, upstream)
         serials = None
         own = answer.problem is None  # not an alternate's, which may lack what is new

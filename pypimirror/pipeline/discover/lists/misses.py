@@ -27,6 +27,7 @@ from pypimirror.domain.model import (
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.pipeline.discover.decisions import keep
 from pypimirror.pipeline.discover.decisions.held import as_file
+from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
@@ -128,7 +129,7 @@ def _message(run: Run, row: ProjectRecord) -> str:
 def _read(run: Run, upstream: UpstreamSection) -> None:
     """Read an upstream's list, once in a run; note where it has its pages, or what it is."""
     known = run.discovered
-    if upstream.kind == "links" or not upstream.has_list or upstream.name in known.read:
+    if not kind_of(upstream).has_pages or not upstream.has_list or upstream.name in known.read:
         return
     known.read.add(upstream.name)
     answer, found, said = _ask(run, upstream, upstream.url)

@@ -1,0 +1,42 @@
+"""The kind `links`: one page of links to files, of any number of projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.domain.model import ProjectList
+from pypimirror.download.protocol import FetchPage, ListResult, PageResult
+from pypimirror.pipeline.discover.kinds.kind import Place
+from pypimirror.pipeline.discover.links import link_index
+from pypimirror.pipeline.run import Run
+
+
+class LinkPageKind:
+    """See `kind.UpstreamKind`."""
+
+    has_pages = False
+
+    def listing(
+        self, run: Run, upstream: UpstreamSection, place: Place
+    ) -> tuple[ListResult, ProjectList | None]:
+        """Return the projects that the page has files of."""
+        return link_index.listing(run, upstream, place)
+
+    def page_job(
+        self,
+        number: int,
+        place: Place,
+        project: str,
+        candidates: Sequence[str] = (),  # noqa: ARG002 - there is but one page
+    ) -> FetchPage:
+        """Return the job that asks for what the page has of a project."""
+        name, url = place
+        return FetchPage(id=number, remote=name, url=url, project=project)
+
+    def pages(
+        self, run: Run, jobs: Sequence[tuple[UpstreamSection, FetchPage]]
+    ) -> Iterator[PageResult]:
+        """Answer from the page, which is read once in a run."""
+        for upstream, job in jobs:
+            yield link_index.answer(run, upstream, job)
