@@ -10,6 +10,7 @@ from flows import running
 from flows.sync import run_sync
 from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.download import download as stage_download
 from pypimirror.pipeline.run import Run, StoppedError
 from tasks import stage as stage_module
@@ -32,11 +33,11 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[
     attempts: list[tuple[Stage, int]] = []
     real = stage_download.download
 
-    def work(run: Run, ids: tuple[int, ...]) -> None:
-        attempts.append((Stage.DOWNLOAD, len(ids)))
+    def work(run: Run, batch: Batch) -> None:
+        attempts.append((Stage.DOWNLOAD, len(batch.projects)))
         if len(attempts) <= times:
             raise error
-        real(run, ids)
+        real(run, batch)
 
     monkeypatch.setattr(stage_download, "download", work)
     return attempts
