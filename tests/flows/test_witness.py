@@ -105,7 +105,7 @@ def test_signals_for_the_whole_session_are_not_for_the_witness(
     # All of them: one or the other may have been ignored before it was started.
     wait_for(lambda: all(ignores(witness, number) for number in signals), every=0.05)
     for number in signals:
-        subprocess.run(["kill", f"-{number.value}", str(witness)], check=True)
+        os.kill(witness, number)
     assert is_running(witness)
     process.communicate("go on\n", timeout=60)
     assert not is_running(witness)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,10 +100,10 @@ signal.pause()
         first = children(process.pid)
         orphan = int((tmp_path / "worker/child").read_text())
         worker = next(pid for pid in first if pid != orphan)
-        subprocess.run(["kill", "-KILL", str(worker)], check=True)
+        os.kill(worker, signal.SIGKILL)
         wait_for(lambda: is_gone(worker))
         assert orphan in children(process.pid)
-        subprocess.run(["kill", "-KILL", str(orphan)], check=True)
+        os.kill(orphan, signal.SIGKILL)
         wait_for(lambda: is_gone(orphan))
         process.terminate()
         assert process.wait(60) == 0
