@@ -31,6 +31,7 @@ from pypimirror.catalog.queries import statistics, totals
 from pypimirror.catalog.states import State
 from pypimirror.config.settings import load
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
+from pypimirror.render import version
 from pypimirror.select.selection import Selection
 from pypimirror.verify.proof import Proof
 
@@ -89,6 +90,7 @@ class Synthetic:
                 "last_modified": "Tue, 14 Nov 2023 22:13:20 GMT",
                 "page_digest": digest.hexdigest(),
                 "page_stamp": int.from_bytes(digest.digest()[:8], "big", signed=True),
+                "page_renderer": version.VERSION,
                 "page_sha256": digest.digest(),
                 "api_version": "1.3",
                 "versions": json.dumps([f"{i // 2}.{i % 2}" for i in range(0, self._each, 2)]),
@@ -213,13 +215,16 @@ def unlike(catalog: Catalog) -> list[str]:
     """Return what the synthetic rows leave empty and the seed's do not, or the other way round."""
     found = []
     with catalog.read() as connection:
-        seed = queries.by_name(connection, [SEED])[0]
-        other = queries.by_name(connection, [name_of(0)])[0]
+        named = (
+            select(schema.projects).where(schema.projects.c.name == name)
+            for name in (SEED, name_of(0))
+        )
+        seed, other = (connection.execute(query).one() for query in named)
         pairs = [(seed, other)]
         for suffix in (".tar.gz", ".whl"):
             query = select(schema.files).where(schema.files.c.filename.endswith(suffix)).limit(1)
             of = [query.where(schema.files.c.project_id == row.id) for row in (seed, other)]
-            pairs.append(tuple(connection.execute(one).one() for one in of))  # type: ignore[arg-type]
+            pairs.append((connection.execute(of[0]).one(), connection.execute(of[1]).one()))
         for one, two in pairs:
             for name, mine, theirs in zip(one._fields, one, two, strict=True):
                 if (mine is None) != (theirs is None):

@@ -94,8 +94,8 @@ class _Figures:
             return
         if name not in self._gauges:
             self._gauges[name] = GaugeMetricFamily(_PREFIX + name, told, labels=list(labels))
-        # What is told as yes or no is a number here.
-        self._gauges[name].add_metric(list(labels.values()), float(value))
+        # What is told as yes or no is a number here, and a damaged catalog may name anything.
+        self._gauges[name].add_metric([str(label) for label in labels.values()], float(value))
 
     def set_each(self, name: str, told: str, label: str, values: Mapping[str, float]) -> None:
         """Set a metric for each value of a label."""
