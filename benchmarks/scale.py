@@ -62,6 +62,9 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
         def beyond(
             what: str, limit: float, whole: str, part: str | None, last: Step = last
         ) -> None:
+            if part is not None and part not in last.seconds:  # as where there is no curl
+                lines.append((what, "", "not measured", "", ""))
+                return
             costs = [c[whole] - (c[part] if part else 0) for c in (last.seconds, last.cpu)]
             line(what, limit, costs[0], "s", f"{costs[1]:.2f} s")
 
