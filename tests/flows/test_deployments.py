@@ -433,7 +433,7 @@ def test_schedule(deployed: Deployed) -> None:
     minutes = [datetime.fromisoformat(run["expected_start_time"]).minute for run in planned]
     assert minutes.count(17) > 1, "of the schedule in prefect.yaml"
     done = {**of_schedule, "state": {"type": {"any_": ["COMPLETED"]}}}
-    name = wait_for(lambda: deployed.stack.flow_runs(**done), 100)[0]["name"]
+    name = wait_for(lambda: deployed.stack.flow_runs(**done))[0]["name"]
     command = ("runs", "show", name.removeprefix("sync-"), "--config", deployed.config)
     run = deployed.stack.pypimirror(*command)
     assert (run["state"], run["trigger"]) == ("completed", "schedule")
