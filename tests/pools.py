@@ -20,15 +20,13 @@ from pypimirror.download.protocol import (
     FetchList,
     FetchPage,
     FileResult,
-    Hello,
     Job,
     ListResult,
     PageResult,
     Probe,
     Result,
 )
-from pypimirror.pipeline.context.pools import MakePools, Pools
-from pypimirror.pipeline.context.remotes import remotes
+from pypimirror.pipeline.context.pools import MakePools, Pools, hello
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.system.workers import Cancelled
 from pypimirror.upstream.read import parse_page
@@ -82,18 +80,6 @@ def inline(
         InlinePool[Job, Result](engine.do, engine.close),
         InlinePool[Check, Checked](worker.check),
         InlinePool[Check, Checked](read),
-    )
-
-
-def hello(config: Config) -> Hello:
-    """Return what download workers are told first."""
-    return Hello(
-        remotes=remotes(config),
-        connections=config.download.connections,
-        timeout=config.download.timeout,
-        tries=config.download.tries,
-        user_agent=config.user_agent,
-        max_file_size=int(config.download.max_file_size),
     )
 
 

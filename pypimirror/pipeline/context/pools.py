@@ -88,6 +88,18 @@ class Pools:
 MakePools = Callable[[Config, Reporter, Callable[[], AbstractContextManager[None]]], Pools]
 
 
+def hello(config: Config) -> Hello:
+    """Return what download workers are told first."""
+    return Hello(
+        remotes=remotes(config),
+        connections=config.download.connections,
+        timeout=config.download.timeout,
+        tries=config.download.tries,
+        user_agent=config.user_agent,
+        max_file_size=int(config.download.max_file_size),
+    )
+
+
 def start(
     config: Config, reporter: Reporter, waiting: Callable[[], AbstractContextManager[None]]
 ) -> Pools:
@@ -96,18 +108,10 @@ def start(
     def on_note(note: Note) -> None:
         reporter.note(note.level, note.message)
 
-    hello = Hello(
-        remotes=remotes(config),
-        connections=config.download.connections,
-        timeout=config.download.timeout,
-        tries=config.download.tries,
-        user_agent=config.user_agent,
-        max_file_size=int(config.download.max_file_size),
-    )
     fetcher: Workers[Job, Result] = Workers(
         module="pypimirror.download.worker",
         processes=config.processes,
-        hello=hello,
+        hello=hello(config),
         decoder=msgspec.json.Decoder(FromWorker),
         on_note=on_note,
         waiting=waiting,
