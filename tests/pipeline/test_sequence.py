@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 from sqlalchemy import Connection
@@ -175,3 +176,12 @@ def test_a_lane_that_waits_for_the_disk_lets_the_others_work(
     assert many.sync().state == "completed"
     assert len(flushes) > 14
     assert not any(flushes)
+
+
+def test_no_stage_changes_what_a_run_knew_when_it_began(mirror: Mirror) -> None:
+    def work(run: Run) -> None:
+        for field in fields(run):
+            with pytest.raises(FrozenInstanceError):
+                setattr(run, field.name, None)
+
+    assert mirror.sync(work=work).state == "completed"
