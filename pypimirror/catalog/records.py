@@ -1,20 +1,20 @@
-"""Typed records: what the catalog gives to the rest of the program, in place of rows.
+"""Typed records: what queries return, and what the rest of the program uses instead of rows.
 
-One class is the mapping of one table. It is written down once: `pypimirror.catalog.schema` derives
-the table from it, queries read it by its fields, and what is written is named after them. A field
-that several rooms share is derived from here as well (`pypimirror.domain.model.FileDetails`). The
-classes at the end hold some columns only, for queries over all rows of a table.
+One class describes one table, and nothing else does: `pypimirror.catalog.schema` derives the table
+from it, queries select its fields, and written values are named after its fields. Fields that
+several rooms share come from here as well (`pypimirror.domain.model.FileDetails`). The classes at
+the end have only some columns, for queries over all rows of a table.
 
 The rules:
 
-* A field is a column of the same name. Its type says what is stored, and None where it may be null;
-  `Stored` says what a type cannot.
-* A record is what was read, and changes nothing when it changes; nothing of it is checked
-  (`pypimirror.catalog.damage` does that).
-* No record holds anything that refers to others, so the garbage collector need not look at them.
+* A field is a column of the same name. Its type is the type of the column; `| None` means that the
+  column may be null. `Stored` adds what a type cannot say.
+* A record is a copy of a row that was read. Changing it changes nothing in the catalog. Its values
+  are not checked here: `pypimirror.catalog.damage` does that.
+* No field refers to another object that has references, so the garbage collector can skip records.
 
-Structs, since they are built from a row as fast as the row itself, take less memory, and give a
-field in a thirtieth of the time that a row needs.
+Records are msgspec structs. A struct is built as fast as SQLAlchemy's row, takes less memory, and
+reads a field 30 times faster.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sqlalchemy import BigInteger, Integer, SmallInteger
 from pypimirror.catalog.mapping.addresses import Address
 from pypimirror.catalog.mapping.mapper import Record, Stored
 
-# SQLite only counts up a key of type INTEGER; on PostgreSQL 2^31 files are too near.
+# SQLite only counts up keys of the type INTEGER. On PostgreSQL, 2^31 files could be too few.
 KEY = BigInteger().with_variant(Integer, "sqlite")
 
 Id = Annotated[int, Stored(KEY, primary_key=True)]
-#: The id of a row of another table that no constraint names, since that row may be gone.
+#: The id of a row in another table, without a constraint: that row may have been deleted.
 Number = Annotated[int, Stored(KEY)]
 OfProject = Annotated[int, Stored(KEY, references="projects.id")]
 OfRun = Annotated[int, Stored(KEY, references="runs.id")]
@@ -45,37 +45,37 @@ class ProjectRecord(Record, frozen=True):
 
     id: Id
     name: Unique  #: normalised
-    upstream: str | None  #: the owner's name
-    serial: int | None  #: of the page that was read last
-    page_serial: int | None  #: of our own page: moves when, and only when, it does
+    upstream: str | None  #: the upstream that owns the project
+    serial: int | None  #: of the upstream's page that was read last
+    page_serial: int | None  #: of our own page: changes exactly when that page changes
     etag: str | None
     last_modified: str | None
     page_digest: str | None  #: of the upstream's page that was read last
-    page_at: str | None  #: where that is, from the upstream's address; None: where one looks
-    api_version: str | None  #: None until its page was read
-    status: str | None  #: None where active
+    page_at: str | None  #: address of that page, relative to the upstream's; None: the usual one
+    api_version: str | None  #: of the page; None until it was read
+    status: str | None  #: None: active
     status_reason: str | None
     versions: str | None  #: JSON list
     extra: str | None  #: JSON object
-    selection: str | None  #: digest of the selection it was read under
-    choice_until: float | None  #: when time alone changes what is selected of it
-    facts: str | None  #: JSON: core metadata that was read for the selection, by its digest
-    removal_cause: str | None  #: a `Cause`, where it is not offered any more
-    kept: float | None  #: since when it is here though the upstream has deleted it
-    checked_at: float | None  #: when its page was last asked for
-    read_at: float | None  #: when that was last read whole, and not said to be unchanged
-    needs_fetch: bool  #: its page must be asked for
-    has_work: bool  #: something is left to do for it
+    selection: str | None  #: digest of the selection when the page was read
+    choice_until: float | None  #: when the selected files change by time alone
+    facts: str | None  #: JSON: core metadata that the selection needs, by its digest
+    removal_cause: str | None  #: a `Cause`; None while it is offered
+    kept: float | None  #: when the upstream deleted it, if it is kept all the same
+    checked_at: float | None  #: when its page was last fetched
+    read_at: float | None  #: when its page was last read in full: not "not modified"
+    needs_fetch: bool  #: its page must be fetched
+    has_work: bool  #: a run has work to do for it
     page_stale: bool  #: its page must be rendered
     page_on_disk: bool  #: its page is on disk
-    #: Whether the root index on disk may say something else of it; None: not so.
+    #: Whether the root index on disk may have an old entry for it; None: no.
     root_entry_stale: bool | None
-    held_files: Medium | None  #: how many its page has; None: none, as the next
-    held_bytes: int | None  #: their size
-    linked_files: Medium | None  #: how many more it leads to at the upstream
-    page_stamp: int | None  #: of all its forms when it was seen right; see `stamps.stamp_of`
-    page_sha256: bytes | None  #: of all their bytes then, in the order of `formats`
-    page_renderer: Small | None  #: version of the renderer that wrote it; None: not known
+    held_files: Medium | None  #: number of files on its page that are held; None: 0
+    held_bytes: int | None  #: their size in bytes; None: 0
+    linked_files: Medium | None  #: number of files on its page that link to the upstream; None: 0
+    page_stamp: int | None  #: of its page files when last proven right; see `stamps.stamp_of`
+    page_sha256: bytes | None  #: of all their bytes at that time, in the order of `formats`
+    page_renderer: Small | None  #: version of the renderer that wrote its page; None: unknown
 
 
 class FileRecord(Record, frozen=True):
@@ -85,20 +85,20 @@ class FileRecord(Record, frozen=True):
     project_id: OfProject
     filename: str
     url: Annotated[str, Stored(Address())]
-    other_urls: str | None  #: JSON list of [source, address]: further links, best first
+    other_urls: str | None  #: JSON list of [source, address]: other links, the best first
     location: str | None  #: directory below the mirror root; None: packages/<project>
     state: Small  #: a `State`
-    run_id: Number  #: of the last move
+    run_id: Number  #: the run that changed the state last
     size: int | None  #: bytes
-    sha256: bytes | None  #: as claimed; once verified, of the bytes that are here
-    digests: str | None  #: JSON object: claims of other algorithms
+    sha256: bytes | None  #: as claimed; once the file is verified, of the bytes here
+    digests: str | None  #: JSON object: claimed digests of other algorithms
     proof: Small | None  #: a `verify.proof.Proof`; None until proven
-    proof_algorithm: str | None  #: the strongest claim that the bytes meet; None where none
-    proof_source: str | None  #: who made the claims; None where nobody did
-    released: bytes | None  #: sha256 of bytes that the operator lets in as they are
-    proven_at: float | None  #: last time that the bytes were seen to be right
-    stamp: int | None  #: of inode, size and mtime then; see `storage.stamps.stamp`
-    metadata_claim: bytes | None  #: sha256; empty where offered without any
+    proof_algorithm: str | None  #: of the strongest claim that the bytes match; None: no claim
+    proof_source: str | None  #: who claimed it; None: nobody
+    released: bytes | None  #: sha256 of bytes that the operator has accepted unproven
+    proven_at: float | None  #: when the bytes were last proven right
+    stamp: int | None  #: of inode, size and mtime at that time; see `storage.stamps.stamp`
+    metadata_claim: bytes | None  #: sha256; empty: offered without a digest
     metadata_sha256: bytes | None  #: of the .metadata that is held
     upload_time: str | None
     requires_python: str | None
@@ -106,24 +106,24 @@ class FileRecord(Record, frozen=True):
     provenance: str | None
     provenance_sha256: bytes | None  #: of the attestations that are held
     extra: str | None  #: JSON object
-    removal_cause: str | None  #: a `Cause`, where it is not offered any more
-    kept: float | None  #: since when it is on a page though the upstream has deleted it
-    linked: bool | None  #: its page leads, or led, to the upstream; None where not
-    withdrawn_at: float | None  #: None once the bytes are removed
-    attempts: Small | None  #: runs in a row that failed to get it; None where none
-    next_try: float | None  #: not before this; None: as soon as a run comes by
-    last_error: str | None  #: of the last attempt, where it failed
+    removal_cause: str | None  #: a `Cause`; None while it is offered
+    kept: float | None  #: when the upstream deleted it, if its page keeps it
+    linked: bool | None  #: its page links, or linked, to the upstream; None: no
+    withdrawn_at: float | None  #: when it was withdrawn; None again once the bytes are removed
+    attempts: Small | None  #: failed runs in a row; None: 0
+    next_try: float | None  #: time before which no run tries again; None: the next run tries
+    last_error: str | None  #: of the last attempt, if it failed
 
 
 class ProjectFile(FileRecord, frozen=True):
-    """A file, with what its project's row says of it."""
+    """A file together with two columns of its project."""
 
     project: str  #: the project's name
     upstream: str | None  #: the project's owner
 
 
 class RefusalRecord(Record, frozen=True):
-    """What a page offers and this mirror refuses, until the page changes."""
+    """An offer of a page that this mirror refuses. It stays until the page changes."""
 
     id: Id
     project_id: Annotated[int, Stored(KEY, references="projects.id", indexed=True)]
@@ -134,14 +134,14 @@ class RefusalRecord(Record, frozen=True):
 
 
 class ListRecord(Record, frozen=True):
-    """An upstream's project list, as far as it was read."""
+    """An upstream's project list when it was last read."""
 
     upstream: Name
     etag: str | None
     last_modified: str | None
     serial: int | None
     selection: str | None
-    read_at: float | None  #: when it was last read whole
+    read_at: float | None  #: when it was last read in full
 
 
 class MarkRecord(Record, frozen=True):
@@ -159,11 +159,11 @@ class RunRecord(Record, frozen=True):
     command: str
     trigger: str
     version: str
-    config: str  #: its digest
+    config: str  #: digest of the configuration
     arguments: str  #: JSON list of the projects that were named
     retry_of: str | None  #: the name of the run whose failures this one repeats
     host: str
-    boot: str | None  #: differs after each start of the machine; None where not known
+    boot: str | None  #: id of this boot of the machine; None: unknown
     pid: Medium
     state: str
     started_at: float
@@ -173,7 +173,7 @@ class RunRecord(Record, frozen=True):
 
 
 class LeaseRecord(Record, frozen=True):
-    """Who works on the mirror; see `pypimirror.catalog.lease`."""
+    """The holder of a lease on the mirror; see `pypimirror.catalog.lease`."""
 
     name: Name
     holder: str  #: JSON object
@@ -181,7 +181,7 @@ class LeaseRecord(Record, frozen=True):
 
 
 class StageRecord(Record, frozen=True):
-    """A batch of a run in one stage."""
+    """One batch of a run in one stage."""
 
     id: Id
     run_id: Annotated[int, Stored(KEY, references="runs.id", indexed=True)]
@@ -194,7 +194,7 @@ class StageRecord(Record, frozen=True):
 
 
 class FailureRecord(Record, frozen=True):
-    """What failed in a run: a file, a project, or a stage as a whole."""
+    """A failure in a run: of a file, of a project, or of a whole stage."""
 
     id: Id
     run_id: OfRun
@@ -207,11 +207,11 @@ class FailureRecord(Record, frozen=True):
     attempts: Medium
 
 
-# Some columns of a table
+# Records with some columns of a table
 
 
 class KnownProject(Record, frozen=True):
-    """What lists of projects are held against."""
+    """The columns that are compared with project lists."""
 
     name: str
     serial: int | None
@@ -222,7 +222,7 @@ class KnownProject(Record, frozen=True):
 
 
 class ProjectKey(Record, frozen=True):
-    """Which project it is, and whether it is offered."""
+    """The id and name of a project, and whether it is offered."""
 
     id: int
     name: str
@@ -230,14 +230,14 @@ class ProjectKey(Record, frozen=True):
 
 
 class RootIndexEntry(Record, frozen=True):
-    """What the root index says of a project."""
+    """The entry of a project in the root index."""
 
     name: str
     page_serial: int | None
 
 
 class StaleRootIndexEntry(Record, frozen=True):
-    """A project of which the root index on disk may say something else."""
+    """A project whose entry in the root index on disk may be old."""
 
     name: str
     page_serial: int | None
@@ -246,7 +246,7 @@ class StaleRootIndexEntry(Record, frozen=True):
 
 
 class LeavingFile(Record, frozen=True):
-    """A file that is not offered any more and not yet withdrawn."""
+    """A file that is no longer offered and not yet withdrawn."""
 
     id: int
     project_id: int
@@ -263,7 +263,7 @@ class LeavingFile(Record, frozen=True):
 
 
 class NamedFile(Record, frozen=True):
-    """A file as far as it tells what belongs in its place."""
+    """The columns that tell which file belongs at a path."""
 
     id: int
     filename: str

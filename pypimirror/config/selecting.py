@@ -1,4 +1,4 @@
-"""The keys of `[select]` and of `[[select.rules]]`: what they mean, what they may say."""
+"""The keys of `[select]` and `[[select.rules]]`: their meaning and their valid values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pypimirror.domain.sizes import Size
 
 
 def _midnight(value: object) -> object:
-    """Let a bare date stand for its beginning."""
+    """Turn a date into the start of that day in UTC."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return value
@@ -34,9 +34,7 @@ def _fields(values: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     for name in found:
         if name not in FIELDS:
             known = ", ".join(sorted(FIELDS))
-            raise ValueError(
-                f"{name!r} is no field of core metadata that is known; there are {known}"
-            )
+            raise ValueError(f"{name!r} is not a known field of core metadata; known are {known}")
     return found
 
 
@@ -44,104 +42,105 @@ MetadataKeys = Annotated[dict[str, tuple[str, ...]], AfterValidator(_fields)]
 
 
 class RuleKeys(BaseModel):
-    """What a file must be to be mirrored. All keys together decide."""
+    """Conditions on files. A file is mirrored only if it meets all of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     files: tuple[str, ...] = Field(
-        ("*",), description="Globs, or regular expressions (`/cp3(11|12)/`), one of which a file "
-        "name must match."
+        ("*",), description="Globs or regular expressions (`/cp3(11|12)/`). A file name must match "
+        "one of them."
     )  # fmt: skip
     exclude_files: tuple[str, ...] = Field(
-        (), description="The same; none of them may a file name match."
+        (), description="Globs or regular expressions. A file name must match none of them."
     )
     versions: tuple[str, ...] = Field(
-        (), description="One of these must match the version: specifiers (`>=2,<3`), globs (`1.*`) "
-        "or regular expressions (`/rc[0-9]+$/`)."
+        (), description="Specifiers (`>=2,<3`), globs (`1.*`) or regular expressions "
+        "(`/rc[0-9]+$/`). The version must match one of them. Empty: all."
     )  # fmt: skip
     exclude_versions: tuple[str, ...] = Field(
-        (), description="The same; none of them may match the version."
+        (), description="The same forms. The version must match none of them."
     )
     types: tuple[FileType, ...] = Field(
-        (), description="Kinds of files: `wheel`, `sdist`, `other` (eggs, installers and the "
-        "like). Empty: all."
+        (), description="Kinds of files: `wheel`, `sdist` or `other` (eggs, installers and so on). "
+        "Empty: all."
     )  # fmt: skip
     python: tuple[str, ...] = Field(
         (), description="Versions of CPython to mirror for, such as `3.12`, or `3.13t` without the "
-        "GIL: wheels that none of them can install are left out, and so is every file whose "
-        "requires-python admits none of them. Empty: all."
+        "GIL. A wheel that none of them can install is left out. So is a file whose "
+        "requires-python excludes all of them. Empty: all."
     )  # fmt: skip
     platforms: tuple[str, ...] = Field(
-        (), description="Platforms to mirror wheels for: the tag of the newest wheels that they "
-        "take (`manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, `macosx_14_0_arm64`, "
-        "`ios_18_0_arm64_iphoneos`, `android_34_arm64_v8a`), older ones are included; tags without "
-        "older ones (`win_amd64`, `pyemscripten_2026_0_wasm32`); and `any` for wheels that fit "
-        "all. Empty: all."
+        (), description="Platforms to mirror wheels for. For each platform, give the newest tag "
+        "that it accepts (`manylinux_2_28_x86_64`, `musllinux_1_2_aarch64`, `macosx_14_0_arm64`, "
+        "`ios_18_0_arm64_iphoneos`, `android_34_arm64_v8a`); older tags are included. Other tags "
+        "stand alone (`win_amd64`, `pyemscripten_2026_0_wasm32`). `any` means wheels for all "
+        "platforms. Empty: all."
     )  # fmt: skip
     abi: tuple[str, ...] = Field(
-        (), description="ABI tags of wheels, such as `cp312`, `abi3` and `none`. Empty: those of "
-        "`python`, else all."
+        (), description="ABI tags of wheels, such as `cp312`, `abi3` and `none`. Empty: the tags "
+        "that `python` implies, or all."
     )  # fmt: skip
     prereleases: bool = Field(True, description="Whether pre-releases are mirrored.")
     yanked: bool = Field(True, description="Whether yanked files are mirrored, with their mark.")
     older_than: Duration | None = Field(
-        None, description="Age that a file must have reached, as in `7d`: others may find the "
-        "malware first. A file without upload time does not pass."
+        None, description="Minimum age of a file, such as `7d`. It gives others time to find "
+        "malware. A file without upload time is left out."
     )  # fmt: skip
     younger_than: Duration | None = Field(
-        None, description="Age at which a file is dropped. A file without upload time does not "
-        "pass."
+        None, description="Age at which a file is dropped. A file without upload time is left "
+        "out."
     )  # fmt: skip
     uploaded_after: Moment | None = Field(
-        None, description="Only files uploaded at this time or later: a date, or a date and time."
+        None, description="Only files uploaded at or after this date, or date and time."
     )
     uploaded_before: Moment | None = Field(
         None, description="Only files uploaded before this time."
     )
     max_file_size: Size | None = Field(
-        None, description="No larger file, as the upstream says; one of unknown size passes."
+        None, description="Maximum size that the upstream may state. Files of unknown size pass."
     )
     metadata: MetadataKeys = Field(
-        {}, description="Core metadata of a release, by field: of each field named, one value must "
-        "match one of the globs or regular expressions, as in `{ classifier = [\"License :: OSI "
-        "Approved :: *\"] }`. `license` means License-Expression, too. Read from the wheels' "
-        "`.metadata`; a release without any does not pass."
+        {}, description="Core metadata of a release, by field. In each named field, one value must "
+        "match one of the globs or regular expressions, for example `{ classifier = [\"License :: "
+        "OSI Approved :: *\"] }`. `license` also means License-Expression. The metadata is read "
+        "from the `.metadata` files of wheels. A release without one is left out."
     )  # fmt: skip
     exclude_metadata: MetadataKeys = Field(
-        {}, description="The same; no value of these fields may match. A release without core "
-        "metadata passes."
+        {}, description="The same forms. No value of these fields may match. A release without "
+        "core metadata passes."
     )  # fmt: skip
     at_least: int = Field(
-        0, ge=0, description="With `younger_than`: where fewer releases than this are young "
-        "enough, the youngest of the others stay, so that a quiet project does not vanish."
+        0, ge=0, description="With `younger_than`: minimum number of releases to keep. If fewer "
+        "are young enough, the youngest of the older ones stay, so that a quiet project does not "
+        "vanish."
     )  # fmt: skip
     latest: int = Field(
-        0, ge=0, description="Of the releases that all else lets through, the newest N; 0 = all."
+        0, ge=0, description="Only the newest N of the releases that pass all other keys; 0 = all."
     )
     latest_by: Literal["version", "time"] = Field(
-        "version", description="What makes a release new: its version, or when its first file was "
-        "uploaded."
+        "version", description="How `latest` sorts releases: by version, or by the time when the "
+        "first file was uploaded."
     )  # fmt: skip
     min_versions: int = Field(
-        0, ge=0, description="A project of which fewer releases than this are left, before "
-        "`latest` is looked at, has no file mirrored."
+        0, ge=0, description="Minimum number of releases that pass the other keys, before `latest` "
+        "applies. If a project has fewer, none of its files is mirrored."
     )  # fmt: skip
     max_versions: int = Field(
-        0, ge=0, description="A project of which more releases than this are left has no file "
-        "mirrored; 0 = no limit."
+        0, ge=0, description="Maximum number of releases that pass the other keys. If a project "
+        "has more, none of its files is mirrored; 0 = no limit."
     )  # fmt: skip
     max_project_size: Size | None = Field(
-        None, description="A project of which more than this is left, as far as sizes are known, "
-        "has no file mirrored."
+        None, description="Maximum total size of the files that pass the other keys, as far as "
+        "sizes are known. If a project is larger, none of its files is mirrored."
     )  # fmt: skip
 
 
-#: Entries that stand for what a file has: `-r requirements.txt` and `@names.txt`.
+#: Entries that name a file with more entries: `-r requirements.txt` and `@names.txt`.
 _FILE = re.compile(r"(?P<kind>-r\s+|--requirement(?:\s+|=)|@\s*)(?P<path>\S.*)")
 
 
 def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
-    """Make the files that are named absolute."""
+    """Make the paths in entries such as `@names.txt` absolute."""
     return tuple(
         f"{found['kind']}{base / found['path']}" if (found := _FILE.fullmatch(text)) else text
         for text in entries
@@ -149,17 +148,17 @@ def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
 
 
 class SelectRule(RuleKeys):
-    """Other values for some projects: of every key of `[select]` from `files` on. Of several rules
-    for one project, the last that has a key decides on it; a key that none has is as in `[select]`.
-    A size of `0`, an age of `0s`, or an empty list lifts the limit of `[select]`.
+    """Other values for some projects, for every key of `[select]` from `files` on. If several rules
+    set a key for a project, the last one wins; if none does, the value of `[select]` applies. A
+    size of `0`, an age of `0s` or an empty list lifts the limit of `[select]`.
     """
 
     projects: tuple[str, ...] = Field(
         min_length=1, description="Names, globs and regular expressions of the projects."
     )
     metadata_only: bool | None = Field(
-        None, description="Whether the pages of these projects lead to the upstream, whatever "
-        "`metadata_only` of `[select]` says."
+        None, description="Whether the pages of these projects link to the upstream's files. "
+        "Overrides `metadata_only` of `[select]`."
     )  # fmt: skip
 
 
@@ -174,25 +173,26 @@ class Entries(BaseModel):
         "encodings that pip reads. Empty: all.",
     )
     exclude: tuple[str, ...] = Field(
-        (), description="The same forms; wins over `projects`. `!zope.interface` takes back what "
-        "the entries before it say of a project."
+        (), description="The same forms. Wins over `projects`. `!zope.interface` cancels the "
+        "earlier entries for that project."
     )  # fmt: skip
     metadata_only: tuple[str, ...] = Field(
-        (), description="The same forms. Of what is selected, these projects, or these releases of "
-        "them, have pages here, and their files stay where they are: links lead to the upstream's "
-        "own addresses, and no byte is downloaded or held."
+        (), description="The same forms. These selected projects, or these releases of them, get "
+        "pages here that link to the upstream's files. No file of theirs is downloaded or held."
     )  # fmt: skip
 
 
 class SelectSection(RuleKeys, Entries):
-    """What is mirrored. Takes effect at the next sync, both ways."""
+    """What is mirrored. A change takes effect at the next sync, also for files that are here
+    already.
+    """
 
     rules: tuple[SelectRule, ...] = Field(
         (), description="Other keys for some projects; see `[[select.rules]]`."
     )
 
     def beside(self, base: Path) -> SelectSection:
-        """Return the section with the files that it names relative to the directory `base`."""
+        """Return the section with its file paths resolved against the directory `base`."""
         rules = tuple(
             rule.model_copy(update={"projects": _beside(rule.projects, base)})
             for rule in self.rules

@@ -1,7 +1,7 @@
-"""A run from its beginning to its end, and its record in the history.
+"""The beginning and the end of a run, and its record in the history.
 
-`sync` takes the lock and the lease, opens the catalog and the mirror root, and closes the record
-whatever happens in between. What is done in between is the caller's to say.
+`sync` takes the lock and the lease, opens the catalog and the mirror root, and always closes the
+record of the run. The caller says what work is done in between.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _CLOCK_WAS_AHEAD = (
 
 
 def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName, ...] | None:
-    """Normalise the projects that a command names; raises `ConfigError` on one not selected."""
+    """Normalise the project names of a command. Raises `ConfigError` if one is not selected."""
     if not names:
         return None
     try:
@@ -72,7 +72,7 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
 
 @contextmanager
 def _catalog_errors(catalog: Catalog) -> Iterator[None]:
-    """Translate the database's errors."""
+    """Turn errors of the database into `CatalogError`."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -81,18 +81,15 @@ def _catalog_errors(catalog: Catalog) -> Iterator[None]:
 
 @contextmanager
 def open_mirror(config: Config) -> Iterator[tuple[Catalog, Workspace]]:
-    """Hold lock and lease, and open catalog and mirror root, making what is not there.
-
-    Raises `LockedError`, `CatalogError` and `StorageError`.
-    """
+    """Hold lock and lease, and open catalog and mirror root. Create them if they do not exist."""
     with _open_mirror(_at_its_root(config)) as opened:
         yield opened.catalog, opened.workspace
 
 
 def _at_its_root(config: Config) -> Config:
-    """Return a configuration whose mirror root is where a symbolic link leads now.
+    """Return the configuration with all symbolic links in the mirror root resolved.
 
-    What a run has locked is what it writes to, to its end, wherever the link leads by then.
+    The run must write to the directory that it has locked, even if somebody changes the link.
     """
     mirror = config.mirror.model_copy(update={"directory": config.directory.resolve()})
     return config.model_copy(update={"mirror": mirror})
@@ -100,7 +97,10 @@ def _at_its_root(config: Config) -> Config:
 
 @contextmanager
 def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
-    """Part a catalog from those that `cp -al` has made of it; needs the lock, which they share."""
+    """Break hard links that `cp -al` made between this catalog and a copy of it.
+
+    Call it with the lock held: copies made by `cp -al` share the lock.
+    """
     if file is not None:
         with told(file):
             links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
@@ -126,7 +126,7 @@ def _open_mirror(
     workspace = Workspace(config.directory)
     workspace.create()
     storage = make_storage(workspace, durability)
-    # The lock comes first: what a migration changes must not change under another run.
+    # Take the lock first: a migration must not change the catalog under another run.
     with (
         interrupts.raised(),
         lock.hold(workspace.private / "lock") as held,
@@ -153,13 +153,13 @@ def sync(
     make_pools: MakePools = pools.start,
     make_storage: MakeStorage = posix.open_storage,
 ) -> Summary:
-    """Hold the lock, record a run, let `work` do it, and say how it ended.
+    """Hold the lock, record a run, call `work`, and return how the run ended.
 
-    With `retry`, the name of an earlier run, only what is left of that one is done; where nothing
-    is, there is no run, and the summary names none. `options` are recorded beside `names`.
-    Where another run works on the mirror, it waits for that to end, for `wait` seconds at most.
-    Raises `ConfigError`, `LockedError`, `CatalogError` and `StorageError` before there is a run;
-    afterwards everything that goes wrong is in the summary.
+    `retry` is the name of an earlier run: then only the unfinished work of that run is done. If it
+    left nothing, no run is recorded and the summary has no run name. `options` are recorded beside
+    `names`. If another run works on the mirror, wait up to `wait` seconds for its end. Raises
+    `ConfigError`, `LockedError`, `CatalogError` and `StorageError` before the run is recorded.
+    After that, the summary holds every error.
     """
     selection = Selection(config)
     checked = check_names(selection, names)
@@ -218,13 +218,14 @@ def sync(
 
 
 def _work(run: Run, work: Callable[[Run], None]) -> None:
-    """Settle what is in doubt, and then do the work of a run."""
-    if run.command != "verify":  # it changes nothing, unless it repairs, and settles that itself
+    """Settle doubts about the mirror, then do the work of the run."""
+    if run.command != "verify":  # it settles doubts itself, and only if it repairs
         doubt.settle(run)
     work(run)
 
 
 def _warn_of_root(run: Run) -> None:
+    """Warn if root runs this command on a directory of another user."""
     directory = run.config.directory
     owner = directory.stat().st_uid
     if os.geteuid() == 0 != owner:
@@ -236,7 +237,7 @@ def _warn_of_root(run: Run) -> None:
 
 
 def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
-    """Do the work of a run; note what it changes where the configuration asks for it."""
+    """Do the work of a run. Write the list of changes if `publish.changes` asks for it."""
     publish = run.config.publish
     if publish.changes is None:
         work(run)
@@ -251,7 +252,7 @@ def _noting_changes(run: Run, work: Callable[[Run], None]) -> None:
 
 
 def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
-    """Do the work of a recorded run; close its record."""
+    """Do the work of a recorded run and close its record."""
     state, message = runs.FAILED, "ended by an error of the program"
     try:
         with damage.told(run.catalog.shown, run.catalog.read):
@@ -282,10 +283,10 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
 
 
 def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
-    """Record what has ended a run; return its state and message."""
+    """Record the error that ended a run. Return the state and the message of the run."""
     lost = run.lease.lost if run.lease is not None else None
     if lost is not None:
-        # What is left to write is this run's own record, and nobody else's business.
+        # The run lost its lease. It may only write its own record, which no other run touches.
         run.catalog.guard = lambda: None
         run.catalog.give_up()
         error = lost
@@ -293,16 +294,17 @@ def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
         return runs.CANCELLED, "cancelled"
     assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
     problem = _as_problem(error, run.catalog)
-    with _catalog_errors(run.catalog):  # it may be on the same disk
+    with _catalog_errors(run.catalog):  # the catalog may be on the same full disk
         run.ledger.failed(run.ledger.stage, [problem])
     return runs.FAILED, problem.message
 
 
-#: Counts of a run after which the figures on all files are others.
+#: If one of these counts of a run is not 0, the statistics of all files have changed.
 _MOVING = ("files_verified", "files_withdrawn", "files_found", "files_checked", "files_quarantined")
 
 
 def _write_metrics(run: Run) -> None:
+    """Write the metrics file if one is configured. A failure is only a warning."""
     if run.config.metrics.textfile is not None:
         from pypimirror.metrics.exposition import write_textfile
 
@@ -313,6 +315,7 @@ def _write_metrics(run: Run) -> None:
 
 
 def _forget_old_runs(run: Run, state: str) -> None:
+    """Delete old runs from the history. A failure is only a warning."""
     if state in (runs.COMPLETED, runs.INCOMPLETE):
         try:
             history.prune(run)
@@ -320,7 +323,7 @@ def _forget_old_runs(run: Run, state: str) -> None:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
-#: Of errors that end a run and carry no problem, whose fault they are if not this program's.
+#: The reason for each kind of error that ends a run and carries no `Problem`.
 _REASONS: dict[type[PypimirrorError], Reason] = {
     ConfigError: Reason.CONFIGURATION,
     CatalogError: Reason.CATALOG,
@@ -329,6 +332,7 @@ _REASONS: dict[type[PypimirrorError], Reason] = {
 
 
 def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
+    """Return the problem that describes an error."""
     if isinstance(error, SQLAlchemyError):
         return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")
     if isinstance(error, OSError):
@@ -341,19 +345,20 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Cat
 
 
 def _close(run: Run, state: str, message: str) -> Summary:
+    """Close the record of a run and return its summary."""
     with _catalog_errors(run.catalog), run.catalog.write() as connection:
-        said = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
+        recorded = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
         for stage, problems in backlog.told(run, connection).items():
-            news = [problem for problem in problems if (problem.project, problem.file) not in said]
-            runs.add_failures(connection, run.id, stage, news)
+            new = [p for p in problems if (p.project, p.file) not in recorded]
+            runs.add_failures(connection, run.id, stage, new)
         rows = runs.failures_of(connection, run.id)
-        told = [
+        failed = [
             (Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts), r.stage)
             for r in rows
         ]
-        denied = _denied(run, connection, [problem for problem, _ in told])
+        denied = _denied(run, connection, [problem for problem, _ in failed])
         apart = set(denied)
-        failures = [(problem, stage) for problem, stage in told if problem not in apart]
+        failures = [(problem, stage) for problem, stage in failed if problem not in apart]
         if state == runs.COMPLETED and failures:
             state = runs.INCOMPLETE
         counts = {key: run.ledger.counts[key] for key in COUNTS[run.command]}
@@ -361,7 +366,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
         counts["files_denied"] = len({(p.project, p.file) for p in denied})
         last = statistics.last(connection)
         moved = any(run.ledger.counts[name] for name in _MOVING)
-        # Counting takes seconds where there are millions of files: not for somebody who waits.
+        # With millions of files, counting takes seconds. Do it only where nobody waits for it.
         if state in (runs.COMPLETED, runs.INCOMPLETE) and (
             last is None or (moved and (run.command == "verify" or last.is_old(run.now)))
         ):
@@ -376,9 +381,9 @@ def _close(run: Run, state: str, message: str) -> Summary:
 
 
 def _denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:
-    """Return those of `problems` that are no failures: files that a policy upstream keeps back.
+    """Return the problems that are not failures: files that a policy upstream withholds.
 
-    Where more is kept back than held, that is no policy on single files: a login may be lacking.
+    If more files are withheld than held, assume that a login is missing, not a policy on files.
     """
     found = [p for p in problems if p.reason is Reason.DENIED and p.file]
     apart = run.config.download.denied == "tell" and len(found) <= totals.held(connection).files

@@ -1,11 +1,11 @@
-"""The sequence of the stages: the one place that says what a sync does, in which order.
+"""The order of the stages of a sync. No other module decides it.
 
-It runs two ways. Inline, a stage is called as a function; in a Prefect flow, the flow hands in a
-`Call` that wraps each stage in a task. Both keep the same history, through `perform`.
+The sequence runs in two ways. Inline, each stage is a function call. In a Prefect flow, the flow
+passes a `Call` that wraps each stage in a task. Both ways keep the same history, through `perform`.
 
-Where there are several batches, a few of them are under way at once, each in a lane of its own:
-while one is verified and published, another's files are fetched, and a large file at the end of
-a batch leaves no connection idle.
+Several batches are worked on at the same time, each in its own lane. While one batch is verified
+and published, the files of another are fetched. So a large file at the end of a batch leaves no
+connection idle.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from pypimirror.pipeline.run import Run
 from pypimirror.system import interrupts
 from pypimirror.system.workers import Cancelled
 
-#: Projects in a batch: enough to keep all connections busy and a flush cheap for each file, few
-#: enough that a killed run loses little and that staging stays small.
+#: Projects in a batch. That is enough to keep all connections busy and to share the cost of a flush
+#: between many files. It is few enough that a killed run loses little and staging stays small.
 BATCH_SIZE = 100
 
-#: Projects in a batch near the end of a run, where smaller ones let all lanes end at one time: the
-#: last batch is verified and published while nothing is left to be fetched.
+#: Projects in a batch near the end of a run. With smaller batches, all lanes end at about the same
+#: time. Otherwise the last batch is verified and published while nothing is fetched.
 SMALLEST_BATCH = 20
 
-#: Batches that are under way at once.
+#: Batches that are worked on at the same time.
 LANES = 6
 
 
-#: Does one stage for one batch; what it returns is nothing to the sequence.
+#: Runs one stage for one batch. The sequence ignores the return value.
 Call = Callable[[Run, Stage, Batch], object]
 
 
 def _work(stage: Stage) -> Callable[[Run, Batch], None]:
-    """Return what does a stage for the projects of a batch."""
-    # Imported when there is work: most runs find nothing changed.
+    """Return the function that runs a stage for the projects of a batch."""
+    # Import a stage only if there is work for it: most runs find no change.
     match stage:
         case Stage.DISCOVER:
             from pypimirror.pipeline.discover.discover import discover
@@ -65,9 +65,9 @@ def _work(stage: Stage) -> Callable[[Run, Batch], None]:
 
 
 def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
-    """Do one stage for one batch and record it; return why nothing of it could be done, if so.
+    """Run one stage for one batch and record it. Return the reason if the stage could do nothing.
 
-    The run goes on all the same. Raises `Cancelled` in a run that is cancelled.
+    The run continues after a failed stage. Raises `Cancelled` if the run is cancelled.
     """
     if run.cancelled.is_set():
         raise Cancelled("cancelled")
@@ -87,13 +87,13 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
 
 
 def sync(run: Run, call: Call = perform) -> None:
-    """Take every project that has something left to do through the four stages."""
+    """Take every project that has work to do through the four stages."""
     call(run, Stage.DISCOVER, Batch(0))
     _take_through(run, call, tuple(Stage))
 
 
 def batches(run: Run, smallest: int = BATCH_SIZE) -> Iterator[tuple[int, ...]]:
-    """Yield the ids of the projects that have something left to do, a batch at a time."""
+    """Yield batches of the ids of projects that have work to do."""
     ahead: list[int] = []
     last = 0
     for number in itertools.count(1):
@@ -110,27 +110,27 @@ def batches(run: Run, smallest: int = BATCH_SIZE) -> Iterator[tuple[int, ...]]:
 
 
 def size_of_batch(number: int, left: int, smallest: int) -> int:
-    """Return how many projects a batch has, by its number, of so many that are left, or more."""
+    """Return the number of projects in batch `number`, if at least `left` projects are left."""
     return max(smallest, min(BATCH_SIZE, smallest * number, left // LANES))
 
 
 def repair(run: Run, call: Call = perform) -> None:
-    """Take what is open through the stages, without looking for changes upstream."""
+    """Take open work through the stages, but do not look for changes upstream."""
     _take_through(run, call, (Stage.DOWNLOAD, Stage.VERIFY, Stage.PUBLISH))
 
 
 def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
-    """Take all batches through `stages`, and then the mirror as a whole through the last one."""
+    """Take all batches through `stages`, then run the last stage for the whole mirror."""
     with run.catalog.read() as connection:
         run.reporter.expect(projects.number_left(connection, run.names))
-    # What is wrapped around a stage in a flow run costs as much as the stage of a small batch.
+    # A Prefect task costs as much as a stage of a small batch, so a flow run uses larger batches.
     smallest = SMALLEST_BATCH if call is perform else BATCH_SIZE
     found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
     first = list(itertools.islice(found, 2))
     run.ledger.idle = not first
     if len(first) > 1:
         run = replace(run, most_at_once=LANES)
-    if len(first) < 2:  # most runs: no threads, and the order of all steps is certain
+    if len(first) < 2:  # most runs: use no threads, so the order of steps is fixed
         for batch in first:
             _lane(run, call, stages, batch)
         last = len(first)
@@ -146,14 +146,17 @@ def _lane(run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
 
 
 def _in_lanes(run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Batch]) -> int:
-    """Do batches side by side; return the number of the last. One that fails ends the others."""
+    """Run batches in parallel. Return the number of the last one.
+
+    An error in one lane cancels the others.
+    """
     number = 0
     with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
         try:
             busy: set[Future[None]] = set()
             for batch in found:
                 number = batch.number
-                # A copy of the context for each: a flow run is known by it.
+                # Each lane gets a copy of the context: Prefect finds the flow run in it.
                 busy.add(lanes.submit(copy_context().run, _lane, run, call, stages, batch))
                 if len(busy) == LANES:
                     busy = _wait_for_one(busy)
@@ -168,7 +171,7 @@ def _in_lanes(run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Bat
 
 
 def _wait_for_one(busy: set[Future[None]]) -> set[Future[None]]:
-    """Wait until a lane is free; return those that are not. Raises what a lane has raised."""
+    """Wait until a lane is free and return the busy lanes. Raises the error of a failed lane."""
     done, rest = wait(busy, return_when=FIRST_COMPLETED)
     for future in done:
         future.result()

@@ -1,8 +1,8 @@
-"""Discover: which projects may have changed, and what their pages say.
+"""Discover: find the projects that may have changed, and read their pages.
 
-`look_for_changes` marks projects whose pages must be asked for: those that are named, or those
-that the upstreams' lists show as changed. `discover` asks for the pages of a batch, in the order
-of the upstreams, and writes what `decide` makes of them into the catalog.
+`look_for_changes` marks the projects whose pages must be fetched: those named in the command, or
+those that the upstreams' lists show as changed. `discover` fetches the pages of a batch, upstream
+by upstream, and writes the decisions of `decide` into the catalog.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, lists, misses, trust
 from pypimirror.pipeline.run import Run
 
-#: Pages whose consequences go into the catalog in one transaction, and the files that all of them
-#: may have: a page of 64 MiB has a million, and takes a gigabyte in memory.
+#: Most pages, and most files on them, that go into the catalog in one transaction. A page of 64 MiB
+#: has a million files and takes a gigabyte of memory.
 _COMMIT = 200
 _FILES = 20_000
 
-#: Reasons that speak of the upstream as a whole rather than of one page.
+#: Reasons that mean that the whole upstream is down, not only one page.
 _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
 
 
 def look_for_changes(run: Run) -> None:
-    """Mark the projects whose pages must be asked for."""
+    """Mark the projects whose pages must be fetched."""
     run.ledger.begin(Stage.DISCOVER, None)
     trust.look_again(run)
     keep.follow(run)
@@ -82,7 +82,7 @@ def look_for_changes(run: Run) -> None:
 
 
 def discover(run: Run, batch: Batch) -> None:
-    """Ask for the pages of these projects that must be looked at."""
+    """Fetch the pages of the projects of a batch and write their contents into the catalog."""
     with run.catalog.write() as connection:
         rows = [row for row in projects.get(connection, batch.projects) if row.needs_fetch]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
@@ -92,7 +92,7 @@ def discover(run: Run, batch: Batch) -> None:
         return
     outages = []
     asked_again: set[int] = set()
-    # A project that an upstream does not have is asked for at the next one.
+    # If an upstream does not have a project, the next upstream is asked.
     asked: list[tuple[ProjectRecord, int]] = [(row, _first_upstream(run, row)) for row in rows]
     while asked:
         missing: list[tuple[ProjectRecord, int]] = []
@@ -117,7 +117,11 @@ def _take(
     missing: list[tuple[ProjectRecord, int]],
     absent: list[ProjectRecord],
 ) -> list[Problem]:
-    """Take in answers, and forget them; return what failed, and add what is not there."""
+    """Write the answers of a chunk into the catalog and empty the chunk. Return the problems.
+
+    A project that this upstream lacks is added to `missing` if there is a next upstream, else to
+    `absent`.
+    """
     problems = []
     read = []
     for answer in chunk:
@@ -133,23 +137,23 @@ def _take(
         else:
             absent.append(row)
     _apply(run, read)
-    chunk.clear()  # it may be large, and whoever asks for the next still has it in hand
+    chunk.clear()  # it may be large, and the generator still refers to it
     return problems
 
 
 def _first_upstream(run: Run, row: ProjectRecord) -> int:
-    """Where to begin: at the upstream whose list has the project, else at the first."""
+    """Return the upstream to ask first: the one whose list has the project, else the first."""
     owners = run.selection.owners(ProjectName(row.name))
     if row.name not in run.discovered.listed:
         return owners[0]
     upstreams = run.config.upstream
-    # One without a list may have it, too, and comes first where it stands first.
+    # An upstream without a list may have the project too. It wins if it is configured first.
     may = {row.upstream, *run.discovered.without}
     return next((i for i in owners if upstreams[i].name in may), owners[0])
 
 
 def _next_upstream(run: Run, row: ProjectRecord, position: int) -> int | None:
-    """Where to ask for a project that the upstream at `position` does not have."""
+    """Return the next upstream to ask if the one at `position` does not have the project."""
     owners = run.selection.owners(ProjectName(row.name))
     return next((further for further in owners if further > position), None)
 
@@ -157,6 +161,7 @@ def _next_upstream(run: Run, row: ProjectRecord, position: int) -> int | None:
 def _ask(
     run: Run, asked: Sequence[tuple[ProjectRecord, int]], doubtful: Collection[int]
 ) -> Iterator[Answer]:
+    """Fetch the pages, and yield the answers. Ask the alternates for pages that failed."""
     by_id = {row.id: (row, position) for row, position in asked}
     jobs = (_page_job(run, row, position, row.id in doubtful) for row, position in asked)
     failed = []
@@ -166,18 +171,18 @@ def _ask(
             yield answer
         else:
             failed.append(answer)
-        del answer, result  # not held while the next one comes
+        del answer, result  # free its memory before the next one arrives
     yield from alternates.instead(run, failed)
 
 
 def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) -> FetchPage:
-    """Return the job that asks for a page, by the validators of the one that was read last.
+    """Return the job that fetches a page, with the validators of the page that was read last.
 
-    Not where something contradicts that page, or it was read too long ago
-    (`pipeline.discover.lists.trust`).
+    The validators are left out if something contradicts that page, or if it was read too long ago
+    (see `pipeline.discover.lists.trust`).
     """
     upstream = run.config.upstream[position]
-    # Only a page that was read from this upstream, under this selection, may be "not modified".
+    # "Not modified" is valid only for a page that came from this upstream under this selection.
     same = (
         row.upstream == upstream.name
         and row.selection == run.selection.digest
@@ -196,7 +201,7 @@ def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) ->
 
 
 def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
-    """Cut what arrives into pieces that are few, and together not large."""
+    """Split the answers into chunks that are limited in pages and in files."""
     chunk: list[Answer] = []
     held = 0
     for answer in answers:
@@ -211,7 +216,7 @@ def _chunks(answers: Iterator[Answer]) -> Iterator[list[Answer]]:
 
 
 def _apply(run: Run, read: Sequence[Answer]) -> None:
-    """Write what pages say into the catalog, in one transaction."""
+    """Write the contents of pages into the catalog, in one transaction."""
     if not read:
         return
     changed = {
@@ -241,7 +246,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         lets_go = replacing.is_allowed(run, connection, replaced)
         for row, position, result, place in read:
             if row.id not in changed:
-                # Only its own upstream knows whether a page is still the newest.
+                # After a page of an alternate, ask again: it may be older than the upstream's page.
                 values.append(
                     seen.unchanged_values(run, row, position, result)
                     | ({"needs_fetch": True} if place else {})
@@ -266,7 +271,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             if place:
                 columns["needs_fetch"] = True
             if row.id in pooled.failed or (row.id in known and known[row.id].failed):
-                # What would have been said is not known: look again, whatever the page says.
+                # A source could not be read, so the decision may be wrong: fetch the page again.
                 columns |= {
                     "etag": None,
                     "last_modified": None,
@@ -285,7 +290,10 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
 
 
 def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
-    """Return by project and name what the catalog has. Nobody else changes it meanwhile."""
+    """Return the files in the catalog, by project id and file name.
+
+    Nothing changes them before the transaction: a project belongs to one batch.
+    """
     held: dict[int, dict[str, FileRecord]] = defaultdict(dict)
     if ids:
         with run.catalog.read() as connection:
@@ -295,7 +303,7 @@ def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
 
 
 def _terms(run: Run, upstream: UpstreamSection, place: str) -> Terms:
-    """Return what counts for a page of one of the upstream's places."""
+    """Return the terms for decisions on a page from `place`, an alternate, or from the upstream."""
     believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     return Terms(
         owner=place or upstream.name,
@@ -316,20 +324,23 @@ def _read_page(
     pooled: Mapping[str, Sequence[Claim]],
     known: metadata.Known | None,
 ) -> tuple[Decision, dict[str, Any]]:
-    """Decide on a page, of one of the upstream's places; return that and the new columns."""
-    about = known.files if known is not None else {}
-    choice = run.selection.choose(ProjectName(row.name), page.files, run.now, about)
+    """Decide on a page. Return the decision and the new columns of the project.
+
+    `place` is the alternate that the page came from; "" is the upstream itself.
+    """
+    metadata_of = known.files if known is not None else {}
+    choice = run.selection.choose(ProjectName(row.name), page.files, run.now, metadata_of)
     selected = project_pages.limited(page, choice.selected, upstream.newest)
-    before = metadata.before(row.facts, held, about)
+    before = metadata.before(row.facts, held, metadata_of)
     lost = losses.of_page(run, page, held, selected, before)
     unwanted = keep.unwanted(run, row.name, page.files, held, before)
     if known is not None and known.undecided:
-        # Where releases are counted, one that is not known could be in the place of any other.
-        waits = known.undecided
+        # If rules count releases, an undecided release could take the place of any other.
+        undecided = known.undecided
         if upstream.newest or run.selection.counts(ProjectName(row.name)):
-            waits = {file.filename for file in page.files}
+            undecided = {file.filename for file in page.files}
         selected = [
-            is_in if file.filename not in waits else _is_in(held.get(file.filename))
+            is_in if file.filename not in undecided else _is_in(held.get(file.filename))
             for file, is_in in zip(page.files, selected, strict=True)
         ]
     locations = project_pages.locations(page) if run.config.mirror.layout == "pypi" else {}
@@ -358,12 +369,12 @@ def _read_page(
 
 
 def _is_in(held: FileRecord | None) -> bool:
-    """Whether a file is selected so far."""
+    """Whether a file of the catalog is selected until now."""
     return held is not None and held.removal_cause is None
 
 
 def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:
-    """Write decisions, all of them in a few statements."""
+    """Write the decisions into the catalog, in a few statements."""
     new = [
         {"project_id": project_id, **row}
         for project_id, decision in decisions.items()
