@@ -1,4 +1,4 @@
-"""The command line's frame: what `pypimirror` and its groups of commands are."""
+"""The typer applications: `pypimirror` and its command groups `runs` and `quarantine`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pypimirror.cli.display.output import out
 
 
 class _Commands(TyperGroup):
-    """The commands; typer would end without a word where one of them is interrupted."""
+    """The commands. Ctrl-C becomes `typer.Abort`: typer alone would end without a message."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -54,7 +54,8 @@ def _version(value: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     pass

@@ -1,7 +1,7 @@
-"""The command line: its commands, and how each ends.
+"""The command line: it runs a command and turns errors into messages and exit codes.
 
-Heavy modules are imported by the commands that need them, so that `--help` and runs that find
-nothing to do start fast.
+Each command imports the heavy modules that it needs, so that `--help` and runs that find nothing
+to do start fast.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from pypimirror.domain.model import PypimirrorError
 from pypimirror.system import abrupt, interrupts, streams
 from pypimirror.system.space import remedy
 
-#: The groups of commands, in the order of `--help`; to import them is to have them.
+#: The modules with the commands, in the order of `--help`. Importing a module registers its
+#: commands.
 COMMANDS = (mirroring, inspecting, operating, quarantining)
 
-#: Commands whose exit code tells what became of their work. That of all others, and of any with
-#: `--json`, also tells whether the answer was heard: to answer is all that they do.
+#: Commands that do work: the exit code says how the work ended. All other commands, and any command
+#: with `--json`, exist for their output: there the exit code also says whether it could be written.
 WORKS = frozenset({"adopt", "deploy", "init", "retry", "serve", "sync", "up", "verify"})
 
-#: Wrong use of a command; which class that is depends on whether typer brings its own click.
+#: The error of wrong use. Its class depends on whether typer brings its own click.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
     """Run the command line; the process ends with one of `pypimirror.cli.errors.Exit`."""
-    # A service manager's SIGTERM ends a run as Ctrl-C does: cleanly, and recorded.
+    # SIGTERM from a service manager ends a run like Ctrl-C: cleanly, and with a record.
     interrupts.install()
     code = heard(_run())
     interrupts.ignore()
@@ -41,9 +42,9 @@ def main() -> None:
 
 
 def heard(code: int) -> int:
-    """Tell where the output was lost, and return the exit code that this leaves.
+    """Report output that could not be written; return the exit code to end with.
 
-    A reader that goes has heard what it wanted to: `runs | head -3` is no failure.
+    A reader that closes the pipe has read what it wanted: `runs | head -3` is no failure.
     """
     error = streams.lost(sys.stdout)
     if error is None or isinstance(error, BrokenPipeError):

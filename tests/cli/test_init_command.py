@@ -58,7 +58,7 @@ def test_the_index_of_this_machine_is_mirrored_and_told_in_one_line(
     outcome = run("init", "six")
     assert outcome.code == 0, outcome.err
     (line, _) = outcome.out.splitlines()
-    assert f"which {by} is configured with here ({variable})" in line
+    assert f"which {by} uses on this machine ({variable})" in line
     assert "Not taken: extra-index-url." in line
     (upstream,) = load(tmp_path / "pypimirror.toml").upstream
     assert (upstream.url, upstream.hosts, upstream.login) == (simulator.url, ("*",), "")

@@ -1,4 +1,4 @@
-"""`pypimirror init`: a configuration to begin with."""
+"""`pypimirror init`: write a first configuration."""
 
 from __future__ import annotations
 
@@ -45,25 +45,28 @@ url = {url}
 
 
 def check_extent(projects: Sequence[str], *, everything: bool) -> None:
-    """Raise `ConfigError` unless it is plain how much is to be mirrored."""
+    """Raise `ConfigError` unless either names or `--all` say how much to mirror."""
     if projects and everything:
         raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
     if not projects and not everything:
         raise ConfigError(
-            "init: say what to mirror, as in 'pypimirror init six requests'. Without names that "
-            "is everything that the index has, which has to be asked for with --all: of PyPI, or "
-            "of an index that stands in for it, more than 700,000 projects and some 30 TB"
+            "init: say what to mirror, as in 'pypimirror init six requests'. To mirror everything "
+            "that the index has, say --all: PyPI, or an index that stands in for it, has more "
+            "than 700,000 projects and some 30 TB"
         )
 
 
 def of_this_machine() -> MachineIndex:
-    """Return the index that this machine installs from; raises `ConfigError`."""
+    """Return the index that this machine installs from.
+
+    Raises `ConfigError` if pip's or uv's settings are unusable, or the index cannot be mirrored.
+    """
     try:
         found = machine_index()
         _of_machine(found)
     except InstallerError as error:
-        raise ConfigError(f"{error}. Mend that, or name the index with --upstream") from error
-    except ValueError as error:  # of an address
+        raise ConfigError(f"{error}. Fix that, or name the index with --upstream") from error
+    except ValueError as error:  # the address is not usable
         said = _cause(error)
         raise ConfigError(
             f"the index that this machine installs from cannot be mirrored: {said}. Name one with "
@@ -73,7 +76,7 @@ def of_this_machine() -> MachineIndex:
 
 
 def document(upstream: str | MachineIndex) -> dict[str, Any]:
-    """Return what `--json` tells of the upstream that was chosen."""
+    """Return what `--json` says about the chosen upstream."""
     if isinstance(upstream, str):
         return {"upstream": without_login(upstream)}
     return {
@@ -91,7 +94,7 @@ def write_configuration(
     *,
     force: bool,
 ) -> None:
-    """Write a configuration that is valid; raises `ConfigError` where it would not be."""
+    """Write a configuration for these choices; raises `ConfigError` if it would be invalid."""
     text = _TEXT.format(
         directory=_string(str(directory)),
         upstream=_upstream(upstream),
@@ -101,13 +104,18 @@ def write_configuration(
 
 
 def write(file: Path, text: str, *, force: bool) -> None:
-    """Write `text` where it is a valid configuration; raises `ConfigError` where it is not."""
+    """Write `text` to `file`; raises `ConfigError` if it is no valid configuration.
+
+    `force` replaces an existing file and keeps its content as `*.bak`.
+    """
     if file.exists() and not force:
         raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
     try:
         values, content = tomllib.loads(text), text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{file}: cannot hold this: TOML is UTF-8, a path is not") from error
+        raise ConfigError(
+            f"{file}: cannot hold this path: TOML is UTF-8, the path is not"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: cannot hold this: {error}") from error
     Selection(parse(values, file))
@@ -133,7 +141,7 @@ def _upstream(upstream: str | MachineIndex | None) -> str:
     if found.authorization:
         variable = f"PYPIMIRROR_UPSTREAM_{re.sub('[^A-Z0-9]+', '_', name.upper()).strip('_')}"
         raise ConfigError(
-            f"--upstream: a login is not written into a file; give {found.url}, and the login in "
+            f"--upstream: logins are not written into the file; give {found.url}, and the login in "
             f"{variable}_USERNAME and {variable}_PASSWORD, or in a netrc file"
         )
     return _OTHER.format(name=_string(name), url=_string(upstream))
@@ -146,8 +154,8 @@ def _of_machine(index: MachineIndex) -> str:
         lines = ["[[upstream]]", 'name = "pypi"']
     else:
         lines = [
-            f"# What {index.by} is configured with here, by {_string(index.said)[1:-1]}; as "
-            f"{index.by} does, this follows links to other hosts.",
+            f"# The index that {index.by} uses on this machine, from {_string(index.said)[1:-1]}. "
+            f"Like {index.by}, this follows links to other hosts.",
             "[[upstream]]",
             f"name = {_string(upstream_name(url))}",
             f"url = {_string(url)}",
@@ -169,9 +177,9 @@ def has_login(index: MachineIndex) -> bool:
 
 
 def may_ask_keyring(index: MachineIndex) -> bool:
-    """Whether a keyring may have the login of an index: one that is set up, or is there at least.
+    """Whether a keyring, configured or only installed, may hold the login of an index.
 
-    PyPI asks for none.
+    PyPI needs no login.
     """
     user, password = index.login or ("", None)
     if index.url.rstrip("/") in ("", pypi_address().rstrip("/")) or password is not None:
@@ -183,19 +191,19 @@ def may_ask_keyring(index: MachineIndex) -> bool:
 def told(index: MachineIndex) -> str:
     """Return the line that says which index of this machine is mirrored, and why."""
     if not index.url:
-        line = "Mirrors PyPI: neither pip nor uv has another index here."
+        line = "Mirrors PyPI: neither pip nor uv uses another index on this machine."
     else:
-        line = f"Mirrors {index.url}, which {index.by} is configured with here ({index.said})."
+        line = f"Mirrors {index.url}, which {index.by} uses on this machine ({index.said})."
     proxy = "no-proxy-env" if index.proxy == NONE else "proxy"
     way = [
         f"its `{key}`" for key, value in (("cert", index.ca_file), (proxy, index.proxy)) if value
     ]
     if way:
-        line += f" Taken from pip besides: {' and '.join(way)}."
+        line += f" Also taken from pip: {' and '.join(way)}."
     if has_login(index):
         line += " The login is not written: each run looks it up there."
     if may_ask_keyring(index):
-        line += f" Where it refuses, each run asks the keyring, as {index.by} does."
+        line += f" If the index refuses, each run asks the keyring, as {index.by} does."
     if index.left:
         line += f" Not taken: {', '.join(index.left)}."
     return line

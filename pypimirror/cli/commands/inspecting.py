@@ -1,6 +1,6 @@
-"""The commands that tell: of the mirror, of its runs, of what is selected, of its health.
+"""The commands that report: `status`, `runs`, `explain`, `metrics` and `doctor`.
 
-Heavy modules are imported by the commands that need them.
+Each command imports the heavy modules that it needs, so that all others start fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def status(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Show what the mirror holds, what is open, and how the last run ended."""
+    """Show what the mirror holds, what is still to do, and how the last run ended."""
     from pypimirror.cli.actions import history
 
     set_up_logging(verbose, quiet)
@@ -46,7 +46,7 @@ def runs(
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="Only runs since then: a date, a date with a time, or an age as in 7d.",
+            help="Show only runs since then: a date, a date with a time, or an age such as 7d.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -73,18 +73,18 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            help="A run's name or its beginning; 'last': the newest.",
+            help="A run's name, or the beginning of one; 'last' is the newest run.",
             autocompletion=completion.of_runs,
         ),
     ],
     stage: Annotated[
-        Stage | None, typer.Option(help="Only this stage and what failed in it, batch by batch.")
+        Stage | None, typer.Option(help="Show only this stage and its failures, batch by batch.")
     ] = None,
     failures: Annotated[
-        bool, typer.Option("--failures", help="Only what failed, all of it, with addresses.")
+        bool, typer.Option("--failures", help="Show only the failures: all, with addresses.")
     ] = False,
     files: Annotated[
-        bool, typer.Option("--files", help="List the files that it proved, each with its proof.")
+        bool, typer.Option("--files", help="List the files that the run proved, with their proof.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -110,13 +110,13 @@ def explain(
             help="A project's name, mirrored or not.", autocompletion=completion.of_projects
         ),
     ],
-    file: Annotated[str | None, typer.Argument(help="One of its files; none for all.")] = None,
+    file: Annotated[str | None, typer.Argument(help="One of its files; default: all.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Say of each file of a project whether it is mirrored, by which rule, until when."""
+    """Say for each file of a project whether it is mirrored, by which rule, and until when."""
     from pypimirror.cli.actions import explaining
 
     set_up_logging(verbose, quiet)
@@ -129,14 +129,14 @@ def explain(
 def metrics(
     textfile: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write them to this file, in one step."),
+        typer.Option(metavar="FILE", help="Write the metrics to this file, in one step."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Print what Prometheus is told of this mirror; changes nothing, and takes no lock."""
+    """Print the mirror's metrics for Prometheus; change nothing and take no lock."""
     from pypimirror.cli.actions import measuring
 
     set_up_logging(verbose, quiet)

@@ -1,6 +1,6 @@
 """The commands that change the mirror.
 
-Heavy modules are imported by the commands that need them.
+Each command imports the heavy modules that it needs, so that all others start fast.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def init(
         str | None,
         typer.Option(
             metavar="URL",
-            help="The simple index to mirror; default: what pip or uv installs from here, else "
-            "PyPI.",
+            help="The simple index to mirror; default: the index that pip or uv uses on this "
+            "machine, else PyPI.",
         ),
     ] = None,
     everything: Annotated[
@@ -46,14 +46,14 @@ def init(
     ] = False,
     directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
+        bool, typer.Option("--force", help="Replace a configuration, and keep it as *.bak.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Write a configuration to begin with."""
+    """Write a first configuration."""
     from pypimirror.cli.actions import initialise
 
     set_up_logging(verbose, quiet)
@@ -76,7 +76,8 @@ def sync(
     projects: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Only these of the selected projects.", autocompletion=completion.of_projects
+            help="Sync only these of the selected projects.",
+            autocompletion=completion.of_projects,
         ),
     ] = None,
     dry_run: Annotated[
@@ -86,13 +87,13 @@ def sync(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Do what the plan in FILE says, made with --dry-run --json, or say why not.",
+            help="Carry out the plan in FILE, which --dry-run --json has made, or say why not.",
         ),
     ] = None,
     changes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the paths that were added, changed and removed to FILE."
+            metavar="FILE", help="Write to FILE which paths were added, changed and removed."
         ),
     ] = None,
     inline: InlineOption = None,
@@ -110,7 +111,7 @@ def sync(
         os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
     settings = load(config)
     if plan is not None and (dry_run or projects):
-        raise ConfigError("--plan: says itself what to do; name no projects, and no --dry-run")
+        raise ConfigError("--plan: the plan says what to do; leave out projects and --dry-run")
     if dry_run:
         fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet, wait=wait)
         raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
@@ -128,8 +129,8 @@ def retry(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="A run's name or its beginning; 'last': the newest; none: the newest that left "
-            "something undone.",
+            help="A run's name, or the beginning of one; 'last' is the newest run; default: the "
+            "newest run that left something undone.",
             autocompletion=completion.of_runs,
         ),
     ] = None,
@@ -140,7 +141,7 @@ def retry(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Run again only what failed, or was not reached, in an earlier run."""
+    """Repeat only what failed, or was not reached, in an earlier run."""
     from pypimirror.cli.actions import retrying
 
     set_up_logging(verbose, quiet)
@@ -158,14 +159,14 @@ def verify(
         bool, typer.Option("--repair", help="Take bad files off their pages and fetch them again.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Read only what inode, size and mtime say was touched.")
+        bool, typer.Option("--quick", help="Read only files with another inode, size or mtime.")
     ] = False,
     max_age: Annotated[
         str | None,
-        typer.Option(metavar="AGE", help="Leave out what was seen to be right since, as in 7d."),
+        typer.Option(metavar="AGE", help="Skip what was found right within this time, as in 7d."),
     ] = None,
     max_duration: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop after this long, as in 2h.")
+        str | None, typer.Option(metavar="TIME", help="Stop after this time, as in 2h.")
     ] = None,
     wait: WaitOption = None,
     config: ConfigOption = None,
@@ -173,7 +174,7 @@ def verify(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Read everything on disk again and hold it against the catalog."""
+    """Read everything on disk again and compare it with the catalog."""
     from pypimirror.cli.actions import verifying
 
     set_up_logging(verbose, quiet)
@@ -192,8 +193,8 @@ def adopt(
         Path | None,
         typer.Option(
             metavar="CONF",
-            help="First write a configuration from this one of bandersnatch, and say of each "
-            "option what became of it; its tree is the mirror root then.",
+            help="First translate this configuration of bandersnatch, and say for each option "
+            "what became of it. The mirror root is the tree of bandersnatch.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -201,14 +202,14 @@ def adopt(
         typer.Option("--dry-run", help="With --bandersnatch: show the configuration, do nothing."),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a configuration, keeping it as *.bak.")
+        bool, typer.Option("--force", help="Replace a configuration, and keep it as *.bak.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Take over a tree, after a lost catalog or from bandersnatch: hash, match, fetch no file."""
+    """Take over files on disk, of bandersnatch or after a lost catalog; download no file."""
     from pypimirror.cli.actions import adopting
 
     set_up_logging(verbose, quiet)
@@ -225,7 +226,7 @@ def adopt(
             return
         adopting.configure(translation, config, force=force)
     elif dry_run or force:
-        raise ConfigError("--dry-run and --force: belong to --bandersnatch")
+        raise ConfigError("--dry-run and --force: work only with --bandersnatch")
     result = adopting.run(load(config), quiet=quiet)
     adopting.show_result(result, as_json=as_json, quiet=quiet, told=told)
     raise typer.Exit(of_result(result))

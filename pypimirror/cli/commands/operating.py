@@ -1,6 +1,6 @@
-"""The commands that keep running, or have others run: servers and schedules.
+"""The commands for servers and schedules: `serve`, `up` and `deploy`.
 
-Heavy modules are imported by the commands that need them.
+Each command imports the heavy modules that it needs, so that all others start fast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def serve(
 @app.command(epilog="Examples: pypimirror up; pypimirror up --host 0.0.0.0 --prefect-port 0")
 def up(
     web: Annotated[
-        bool | None, typer.Option("--web/--no-web", help="Serve the mirror, or not.")
+        bool | None,
+        typer.Option("--web/--no-web", help="Serve the mirror, or not; default: [up] web."),
     ] = None,
     server: Annotated[
         bool,
@@ -46,9 +47,10 @@ def up(
             help="Start a Prefect server, or use the one that PREFECT_API_URL names.",
         ),
     ] = True,
-    host: Annotated[str | None, typer.Option(help="Address that the mirror is served on.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve the mirror on.")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Its port; 0 for any free one.")
+        int | None,
+        typer.Option(min=0, max=65535, help="Port to serve the mirror on; 0 for any free one."),
     ] = None,
     prefect_port: Annotated[
         int | None,
@@ -59,7 +61,7 @@ def up(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Run everything on this machine until interrupted: Prefect with schedules, worker, web."""
+    """Run everything here until interrupted: Prefect server, schedules, worker, web server."""
     from pypimirror.cli.actions import operating
 
     set_up_logging(verbose, quiet)

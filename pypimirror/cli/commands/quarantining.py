@@ -1,6 +1,6 @@
-"""The commands on what failed verification.
+"""The commands for quarantine: list, explain, release and clear what failed verification.
 
-Heavy modules are imported by the commands that need them.
+Each command imports the heavy modules that it needs, so that all others start fast.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def explain_quarantined(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Say what was claimed of a file and what was seen."""
+    """Show what was claimed about a file, and what was found."""
     from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
@@ -62,8 +62,8 @@ def release(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Have the next sync verify these bytes again, and let them in as they are where nothing but
-    the archive itself, and no digest, speaks against them."""
+    """Let the next sync verify these bytes again. It accepts even a faulty archive, as long as no
+    digest contradicts it."""
     from pypimirror.cli.actions import quarantine as command
 
     set_up_logging(verbose, quiet)
@@ -75,7 +75,7 @@ def release(
 def clear(
     context: typer.Context,
     file: Annotated[
-        str | None, typer.Argument(help="A file's name, or the entry's id; none for all.")
+        str | None, typer.Argument(help="A file's name, or the entry's id; default: all.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
