@@ -143,6 +143,7 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
         *("pipeline.publish", "select"),
     },
+    "resolve": _FIELD,
     "serve": _FIELD | {"config"},
     "up": _FIELD | {"config", "serve.command"},
     "bandersnatch": _FIELD | {"config"},
@@ -265,6 +266,7 @@ WRITERS = {
     "metrics/exposition.py": "a file that the configuration or an option names, wherever it says",
     "doctor/roundtrip.py": "a scratch directory",
     "doctor/scratch.py": "a scratch directory",
+    "resolve/uv.py": "a scratch directory",
 }
 
 _CHANGES = {

@@ -1,0 +1,1 @@
+"""Asking a resolver which releases go together: uv, as a child process."""
