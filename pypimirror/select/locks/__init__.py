@@ -1,0 +1,1 @@
+"""Lock files: what each format names, read into one form (`lock`, `registry`)."""

@@ -1,0 +1,194 @@
+"""The text of a lock file, as TOML or JSON, with the lines that things stand on. Within bounds."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from pypimirror.domain.bounded import MAX_NAME
+from pypimirror.domain.filenames import check_filename, printable
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.locks.lock import LockError
+from pypimirror.system import regular
+
+#: Bytes of the largest lock that is read: ten times the largest that people have.
+MOST = 16 << 20
+
+Table = dict[str, Any]
+
+
+class Document:
+    """A lock file's text and what it says. Every error is a `LockError` with file and line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = _text(path)
+        self.values = self._parsed()
+
+    def _parsed(self) -> Table:
+        raise NotImplementedError
+
+    def at(self, line: int) -> str:
+        """Return a place as messages name it."""
+        return f"{self.path}:{line}"
+
+    def line_of(self, position: int) -> int:
+        """Return the line that a position in the text is on."""
+        return self.text.count("\n", 0, position) + 1
+
+    def line_with(self, text: object, after: int = 1) -> str:
+        """Return the place of the first line from `after` on that has a text; else `after`."""
+        for number, line in enumerate(self._lines[after - 1 :], start=after):
+            if text and str(text) in line:
+                return self.at(number)
+        return self.at(after)
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.text.split("\n")
+
+    def check_version(self, stated: object, known: tuple[str, ...], place: str) -> None:
+        """Raise `LockError` where a format's version is none of those whose meaning is known."""
+        if str(stated) not in known:
+            shown = printable(str(stated), 40)
+            cause = "names no version of its format" if stated is None else f"has version {shown}"
+            raise LockError(
+                f"{place}: {cause}, and only {' and '.join(known)} can be read; make the lock with "
+                "a tool that writes this, or look for a newer pypimirror"
+            )
+
+    def of_type(self, value: object, kind: type, place: str, what: str) -> Any:
+        """Return a value, if it has the type that the format says; else raise `LockError`."""
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            return value
+        name = {dict: "table", list: "list", str: "text", int: "whole number"}[kind]
+        raise LockError(f"{place}: {what} is no {name}; make the lock anew")
+
+    def project(self, value: object, place: str) -> ProjectName:
+        """Return the project that a name means; raises `LockError`."""
+        text = self.of_type(value, str, place, "the name of a package")
+        name = canonicalize_name(text, validate=False)
+        if not re.fullmatch(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]", name) or len(name) > MAX_NAME:
+            raise LockError(f"{place}: {printable(text, 80)!r} is no name of a project")
+        return ProjectName(name)
+
+    def filename(self, value: object, project: ProjectName, place: str) -> str:
+        """Return the name of a file of a project; raises `LockError`."""
+        text: str = self.of_type(value, str, place, "the name of a file")
+        if problem := check_filename(text, project):
+            raise LockError(f"{place}: {problem.message}")
+        return text
+
+
+class TomlDocument(Document):
+    """A lock that is written in TOML."""
+
+    def _parsed(self) -> Table:
+        try:
+            return tomllib.loads(self.text)
+        except tomllib.TOMLDecodeError as error:
+            raise LockError(_toml_fault(self, error)) from error
+        except (RecursionError, ValueError) as error:  # what Python bounds and TOML does not
+            raise LockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
+
+    def tables(self, key: str) -> Iterator[tuple[Table, int]]:
+        """Yield the tables of an array, each with the line that it is named on."""
+        if key not in self.values:
+            raise LockError(
+                f"{self.path}: names no {key!r} at all: it may be cut off; make it anew"
+            )
+        found = self.values[key]
+        found = self.of_type(found, list, self.at(1), f"{key!r}")
+        heads = [m.end() for m in re.finditer(rf"(?m)^[ \t]*\[\[[ \t]*{key}[ \t]*\]\]", self.text)]
+        if len(heads) != len(found):  # another way to write them, such as [{…}, {…}]
+            heads = [0] * len(found)
+        line, last = 1, 0
+        for table, position in zip(found, heads, strict=True):
+            line, last = line + self.text.count("\n", last, position), position
+            named = re.compile(r"[^\[]*?\n[ \t]*name[ \t]*=").match(self.text, position)
+            behind = self.text.count("\n", position, named.end()) if named else 0
+            place = self.at(line + behind)
+            yield self.of_type(table, dict, place, f"one of {key!r}"), line + behind
+
+
+class JsonDocument(Document):
+    """A lock that is written in JSON."""
+
+    def _parsed(self) -> Table:
+        def check(pairs: list[tuple[str, Any]]) -> Table:
+            table: Table = {}
+            for key, value in pairs:
+                if key in table:
+                    raise _TwiceError(key)
+                table[key] = value
+            return table
+
+        try:
+            found = json.loads(self.text, object_pairs_hook=check)
+        except json.JSONDecodeError as error:
+            raise LockError(f"{self.at(error.lineno)}: is no JSON: {error.msg}") from error
+        except _TwiceError as error:
+            key = re.escape(json.dumps(error.key))
+            places = [m.start() for m in re.finditer(rf"{key}\s*:", self.text)]
+            line = self.line_of(places[1]) if len(places) > 1 else 1
+            shown = printable(error.key, 80)
+            raise LockError(f"{self.at(line)}: has the key {shown!r} twice") from error
+        except (RecursionError, ValueError) as error:
+            raise LockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
+        return self.of_type(found, dict, self.at(1), "the document")  # type: ignore[no-any-return]
+
+    def line_of_key(self, key: str, position: int = 0) -> tuple[int, int]:
+        """Return the line of a key behind a position, and the position behind the key."""
+        found = re.compile(rf"{re.escape(json.dumps(key))}\s*:").search(self.text, position)
+        return (self.line_of(found.start()), found.end()) if found else (1, position)
+
+
+class _TwiceError(Exception):
+    """A key that an object of JSON has twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _text(path: Path) -> str:
+    try:
+        data = regular.read_written(path, MOST)
+    except regular.NotAFileError as error:
+        raise LockError(f"{path}: {error.strerror}; name the lock itself") from error
+    except FileNotFoundError:
+        raise LockError(f"{path}: there is no such file; name a lock that is there") from None
+    except OSError as error:
+        raise LockError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise LockError(
+            f"{path}:{line}: has the byte 0x{data[error.start]:02x}, which is not UTF-8; every "
+            "tool writes locks in UTF-8"
+        ) from error
+
+
+def _toml_fault(document: Document, error: tomllib.TOMLDecodeError) -> str:
+    cause = str(error)
+    found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", cause)
+    last = document.text.rstrip("\n").count("\n") + 1
+    line = int(found[1]) if found and found[1] else last
+    said = cause[: found.start()] if found else cause
+    if found and not found[1]:
+        said += " at the end: the file may be cut off"
+    return f"{document.at(line)}: is no TOML: {printable(said, 200)}"
+
+
+def _bound(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return printable(str(error), 200)

@@ -1,0 +1,94 @@
+"""`pylock.toml` and `pylock.<name>.toml` (PEP 751), read by `packaging.pylock`. Pure.
+
+`packaging` checks the document by the specification; digests it takes as they are, so these are
+checked here.
+Source: https://packaging.python.org/en/latest/specifications/pylock-toml/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.pylock import (
+    Package,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.locks import lock
+from pypimirror.select.locks.documents import TomlDocument
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
+
+_PACKAGE = re.compile(r"packages\[(\d+)\]")
+
+
+def read(path: Path) -> Lock:
+    """Read a `pylock.toml`; raises `LockError`."""
+    document = TomlDocument(path)
+    stated = document.values.get("lock-version")
+    place = document.line_with("lock-version")
+    # First: the meaning of all else hangs on it.
+    if not isinstance(stated, str) or not re.fullmatch(r"1(\.[0-9]+)?", stated):
+        document.check_version(stated, ("1.0",), place)
+    lines = [line for _, line in document.tables("packages")]
+    try:
+        found = Pylock.from_dict(document.values)
+    except PylockUnsupportedVersionError as error:
+        raise LockError(f"{place}: {error}") from error
+    except PylockValidationError as error:
+        position = _PACKAGE.search(error.context or "")
+        line = lines[int(position[1])] if position else 1
+        raise LockError(f"{document.at(line)}: {printable(str(error), 300)}") from error
+    releases, notes = [], []
+    for package, line in zip(found.packages, lines, strict=True):
+        source = document.at(line)
+        if elsewhere := _elsewhere(package):
+            notes.append(f"{source}: {package.name} is from {elsewhere}, which no index has")
+            continue
+        releases.append(
+            LockedRelease(
+                ProjectName(package.name),
+                str(package.version) if package.version is not None else None,
+                tuple(_files(document, package, line)),
+                source,
+                lock.marker(str(package.marker), source) if package.marker else None,
+            )
+        )
+    return Lock(path, "pylock.toml", tuple(releases), tuple(notes))
+
+
+def _elsewhere(package: Package) -> str:
+    """Say where a package is from that no index has; "" where one has it."""
+    if package.vcs is not None:
+        return f"a {package.vcs.type} repository"
+    if package.directory is not None:
+        return "a directory"
+    if package.archive is not None:
+        return "a direct address" if package.archive.url else "a file of the machine"
+    return "" if any(file.url for file in _distributions(package)) else "files of the machine"
+
+
+def _distributions(package: Package) -> list[PackageSdist | PackageWheel]:
+    sdist = [package.sdist] if package.sdist is not None else []
+    return [*sdist, *(package.wheels or ())]
+
+
+def _files(document: TomlDocument, package: Package, line: int) -> Iterator[LockedFile]:
+    project = ProjectName(package.name)
+    for file in _distributions(package):
+        if not file.url:
+            continue  # beside others that an index has
+        place = document.line_with(file.url, line)
+        filename = document.filename(file.filename, project, place)
+        digests = (
+            lock.digest_of(algorithm, value, document.line_with(value, line))
+            for algorithm, value in file.hashes.items()
+        )
+        yield LockedFile(filename, frozenset(filter(None, digests)), file.url, file.size)

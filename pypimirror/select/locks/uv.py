@@ -1,0 +1,151 @@
+"""`uv.lock`, also of a script (`script.py.lock`). Pure.
+
+Of a registry's packages it names files by address, digest and size. Where packages are needed is
+said on the way from the project's own packages to them, so `roots` and `needs` have the markers.
+Extras and groups are all followed.
+Source: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.locks import lock
+from pypimirror.select.locks.documents import Table, TomlDocument
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError, Need
+
+#: Versions of the format. Revisions of it add what others may pass over.
+VERSIONS = ("1",)
+
+#: Sources of packages that no index has, as messages call them.
+_ELSEWHERE = {
+    "git": "a git repository",
+    "path": "a file of the machine",
+    "url": "a direct address",
+    "directory": "a directory",
+    "editable": "an editable directory",
+    "virtual": "the project itself",
+}
+#: What stands for the project whose lock it is.
+_OWN = ("virtual", "editable")
+
+
+def read(path: Path) -> Lock:
+    """Read a `uv.lock`; raises `LockError`."""
+    document = TomlDocument(path)
+    document.check_version(document.values.get("version"), VERSIONS, document.line_with("version"))
+    releases, notes, others = [], [], []
+    named: set[tuple[str, object]] = set()
+    for table, line in document.tables("package"):
+        place = document.at(line)
+        project = document.project(table.get("name"), place)
+        source = document.of_type(table.get("source"), dict, place, f"the source of {project}")
+        needs = tuple(_needs(document, table, line))
+        named |= {(project, None), (project, table.get("version"))}
+        kind = next((kind for kind in _ELSEWHERE if kind in source), None)
+        if kind is not None:
+            others.append((project, needs))
+            if kind not in _OWN:
+                notes.append(f"{place}: {project} is from {_ELSEWHERE[kind]}, which no index has")
+            continue
+        version = document.of_type(table.get("version"), str, place, f"the version of {project}")
+        files = tuple(_files(document, table, project, line))
+        paths = [file for file in _tables(document, table, line) if "url" not in file]
+        if paths:
+            notes.append(f"{place}: {project} {version} has files by path, which no index has")
+        if not files and not paths:
+            raise LockError(
+                f"{place}: names no file of {project} {version}: it may be cut off; make it anew "
+                "with 'uv lock'"
+            )
+        if files:
+            releases.append(LockedRelease(project, version, files, place, needs=needs))
+    roots = [need for _, needs in others for need in needs]
+    roots += _manifest(document)
+    for need in (*roots, *(need for release in releases for need in release.needs)):
+        if (need.project, need.version) not in named:
+            raise LockError(
+                f"{path}: names no package {need.project}, which others of it need: it may be cut "
+                "off; make it anew with 'uv lock'"
+            )
+    return Lock(path, "uv.lock", tuple(releases), tuple(notes), tuple(roots))
+
+
+def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:
+    """Return what a package says of its files, sdist first."""
+    place = document.at(line)
+    sdist, wheels = table.get("sdist"), table.get("wheels", [])
+    found = [sdist] if sdist is not None else []
+    found += document.of_type(wheels, list, place, "'wheels'")
+    return [document.of_type(each, dict, place, "what is said of a file") for each in found]
+
+
+def _files(
+    document: TomlDocument, table: Table, project: ProjectName, line: int
+) -> Iterator[LockedFile]:
+    for file in _tables(document, table, line):
+        if "url" in file:
+            yield file_of(document, file, project, line)
+
+
+def file_of(document: TomlDocument, file: Table, project: ProjectName, line: int) -> LockedFile:
+    """Return the file that a table with `url`, `hash` and `size` names."""
+    place = document.at(line)
+    url = document.of_type(file["url"], str, place, f"an address of {project}")
+    place = document.line_with(url, line)
+    filename = document.filename(unquote(urlsplit(url).path.rpartition("/")[2]), project, place)
+    size = file.get("size")
+    if size is not None:
+        document.of_type(size, int, place, f"the size of {filename}")
+    stated = file.get("hash")
+    digests = set()
+    if stated is not None:
+        text = document.of_type(stated, str, place, f"the hash of {filename}")
+        digests = {lock.digest(text, document.line_with(text, line))}
+    return LockedFile(filename, frozenset(filter(None, digests)), url, size)
+
+
+def _needs(document: TomlDocument, table: Table, line: int) -> Iterator[Need]:
+    """Yield what a package needs, with all its extras and groups."""
+    place = document.at(line)
+    lists = [table.get("dependencies", [])]
+    for key in ("optional-dependencies", "dev-dependencies"):
+        groups = document.of_type(table.get(key, {}), dict, place, f"{key!r}")
+        lists.extend(groups.values())
+    for each in lists:
+        for need in document.of_type(each, list, place, "what a package needs"):
+            yield _need(document, need, line)
+
+
+def _need(document: TomlDocument, table: object, line: int) -> Need:
+    place = document.at(line)
+    need: Table = document.of_type(table, dict, place, "what a package needs")
+    project = document.project(need.get("name"), place)
+    marker = need.get("marker")
+    if marker is not None:
+        document.of_type(marker, str, place, f"the marker of {project}")
+    version = need.get("version")
+    return Need(
+        project,
+        version if isinstance(version, str) else None,
+        lock.marker(marker, place) if marker else None,
+    )
+
+
+def _manifest(document: TomlDocument) -> list[Need]:
+    """Return what is needed beside the packages of the project: by a script, or by all."""
+    manifest = document.of_type(
+        document.values.get("manifest", {}), dict, document.at(1), "'manifest'"
+    )
+    groups = document.of_type(
+        manifest.get("dependency-groups", {}), dict, document.at(1), "'dependency-groups'"
+    )
+    lists = [manifest.get("requirements", []), *groups.values()]
+    return [
+        _need(document, each, 1)
+        for found in lists
+        for each in document.of_type(found, list, document.at(1), "a list of requirements")
+    ]
