@@ -84,9 +84,9 @@ def test_what_ends_a_run_tells_what_it_quotes() -> None:
     rows = [
         ("discover", "six", "", "connection", away),
         ("discover", "idna", "", "connection", away),
-        ("discover", "", "", "connection", f"no upstream answered: {away[:-1]}; check the line"),
+        ("discover", "", "", "connection", f"no upstream answered: {away[:-1]}; check the network"),
         ("discover", "toml", "", "missing", "no upstream has it"),
     ]
     first, second = causes.told_once(rows)
-    assert first.text.startswith("discover: connection: ") and "check the line" in first.text
+    assert first.text.startswith("discover: connection: ") and "check the network" in first.text
     assert second.text == "discover: missing: toml: no upstream has it"

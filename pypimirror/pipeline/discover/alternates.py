@@ -1,11 +1,11 @@
-"""What an upstream's alternates are asked for: what the upstream itself failed on.
+"""Fallback to the alternates of an upstream for what the upstream itself could not deliver.
 
-Pages that cannot be had are asked for at each alternate in turn. So are files, in the download
-stage: the alternate's own page of the project says where; nothing is guessed from the upstream's
-addresses. Nobody is asked before something fails, since in most runs nothing does.
+If a page fails, each alternate is asked for it in turn. The same holds for files, in the download
+stage: the alternate's own project page gives the address; no address is guessed. No alternate is
+asked before something fails, because most runs have no failure.
 
-An alternate may lag behind. So what its page lacks is not taken for gone, that it has no such
-project says nothing, and the upstream is asked again in the next run.
+An alternate may lag behind. So files that its page lacks are not taken as deleted, a missing
+project on it proves nothing, and the next run asks the upstream again.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from pypimirror.pipeline.run import Run
 
 
 class Answer(NamedTuple):
-    """What was said of one project's page."""
+    """The answer to one request for a project page."""
 
     row: ProjectRecord  #: of the project
     position: int  #: of the upstream that was asked
     result: PageResult
-    place: str = ""  #: the alternate that the page came from, where it did
+    place: str = ""  #: the alternate that sent the page; "": the upstream itself
 
 
 def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
-    """Ask alternates for pages that their upstream cannot give; what none has stays failed."""
+    """Ask the alternates for pages that their upstream failed to deliver.
+
+    Yield the page of the first alternate that has it, or the failure if none has it.
+    """
     waiting = {answer.row.id: answer for answer in failed}
     for position, upstream in enumerate(run.config.upstream):
         for name, url in further_places(upstream):
@@ -53,12 +56,13 @@ def instead(run: Run, failed: Sequence[Answer]) -> Iterator[Answer]:
 
 
 def _taken(run: Run, failed: Answer, result: PageResult, place: str) -> Answer:
+    """Return the answer with the page of an alternate, marked as possibly incomplete."""
     assert result.page is not None
     cause = failed.result.problem
-    told = cause.message if cause is not None else ""
-    run.reporter.note("warning", f"{failed.row.name}: {told} Its page was taken from {place}")
+    why = cause.message if cause is not None else ""
+    run.reporter.note("warning", f"{failed.row.name}: {why} Its page was taken from {place}")
     page = msgspec.structs.replace(result.page, partial=True)
-    # Validators of one place mean nothing to another; nor are equal pages the same page.
+    # Validators are valid only for the server that sent them. The digest must differ too.
     digest = f"{result.digest} {place}"
     result = msgspec.structs.replace(
         result, page=page, etag=None, last_modified=None, digest=digest
@@ -69,7 +73,7 @@ def _taken(run: Run, failed: Answer, result: PageResult, place: str) -> Answer:
 def offers(
     run: Run, waiting: Callable[[], Iterable[ProjectFile]]
 ) -> Iterator[tuple[str, list[tuple[int, File]]]]:
-    """Yield each alternate with what it offers, by id, of the files that wait by then."""
+    """Yield each alternate with its offers, by id, of the files that are still `waiting`."""
     for upstream in run.config.upstream:
         for place, url in further_places(upstream):
             rows: dict[str, list[ProjectFile]] = defaultdict(list)
@@ -87,6 +91,7 @@ def offers(
 def _offered(
     run: Run, jobs: Iterable[FetchPage], rows: list[list[ProjectFile]]
 ) -> Iterator[tuple[int, File]]:
+    """Yield the file id and the alternate's offer for each row that its page lists."""
     for result in project_pages.ask(run, jobs):
         if result.page is not None:
             offered = {file.filename: file for file in result.page.files}

@@ -1,18 +1,18 @@
-"""What is held of pages at once, in this process and in the workers, is bounded in its sum.
+"""Limits for the memory that project pages take, in this process and in all workers together.
 
-A page may have `Hello.max_page_size` bytes, unpacked, and up to twenty times that as objects, where
-its entries are tiny: one of 62 MiB with a million took at most 1.0 GB in the process that parses
-it, 0.8 GB in this one, and 1.1 GB in both at once. And hundreds are asked for at once. So pages
-are asked for by their size, which nobody needs to believe:
+A page may have `Hello.max_page_size` bytes unpacked. As objects it can take up to twenty times
+that, if its entries are tiny. A page of 62 MiB with a million entries took 1.0 GB in the process
+that parsed it, 0.8 GB in this one, and 1.1 GB in both at the same time. A run fetches hundreds of
+pages at once. So pages are fetched in three rounds, by their measured size:
 
-1. All at once, each of no more than its share of `_SUM`.
-2. Those that have more, `_FEW` at once, of no more than `_MEDIUM` bytes each.
-3. Those that have still more, one at a time, in a run and whatever batches it does side by side.
+1. All pages at once, each limited to its share of `_SUM`.
+2. The pages that are larger than that: `_FEW` at once, each limited to `_MEDIUM` bytes.
+3. The pages that are still larger: one at a time in the whole run, over all its parallel batches.
 
-Where several pages are put together to one, as those that a page of links leads to, no more than
-`MOST_LINKS` links are taken from them; what is beyond that counts as what cannot be read.
+The pages behind a page of links are merged into one. At most `MOST_LINKS` links are taken from
+them; pages beyond this limit count as unreadable.
 
-So at most `_SUM` bytes of pages, and one page of any size, are out at once.
+So at most `_SUM` bytes of pages, and one page of any size, are in memory at the same time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Result = TypeVar("Result", PageResult, LinksResult)
 _SUM, _LIGHT = 32 << 20, 4 << 20  #: bytes
 _FEW, _MEDIUM = 16, 2 << 20
 
-#: Links that are held of all pages which are put together at once.
+#: Most links that are held of all pages that are merged into one.
 MOST_LINKS = 200_000
 
 
 def ask(
     run: Run, jobs: Iterable[Job], answers: Callable[[Iterable[Job]], Iterator[Result]]
 ) -> Iterator[Result]:
-    """Answer jobs for pages, in any order; `answers` does it whatever the pages' sizes are.
+    """Fetch pages in any order, in rounds by size. `answers` fetches jobs of any size.
 
-    No two large pages are held at once, if the caller does not hold one while it asks for the next.
+    Two large pages are never held at once, if the caller drops a page before it asks for the next.
     """
     light = list(jobs)
     share = _SUM // run.most_at_once // max(1, len(light))
@@ -57,7 +57,7 @@ def ask(
 def _of_size(
     jobs: Iterable[Job], size: int | None, answers: Callable[[Iterable[Job]], Iterator[Result]]
 ) -> Generator[Result, None, list[Job]]:
-    """Answer jobs for pages of no more than `size` bytes; return those whose pages have more."""
+    """Fetch the pages of at most `size` bytes. Return the jobs whose pages are larger."""
     jobs = [msgspec.structs.replace(job, max_size=size) for job in jobs]
     by_id = {job.id: job for job in jobs}
     large: list[Job] = []

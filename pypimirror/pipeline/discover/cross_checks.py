@@ -1,11 +1,11 @@
-"""Discover, the part on other sources: what they claim of the files of a page.
+"""Discover: what other sources claim about the files of a page.
 
-A digest that any source gives for a file name checks the copies from every other source. Other
-upstreams are asked whenever there are any; an upstream's alternates only for projects of which
-some file has no strong digest, since they are other addresses of the same index.
+A digest from any source checks the copies of a file from every other source. Other upstreams are
+always asked. The alternates of an upstream are asked only if some file of the project has no strong
+digest, because they are other addresses of the same index.
 
-What a source says of a file's whereabouts counts too, but never more than the owner's digests
-allow: a project is never handed over to the next upstream because the first one fails.
+A source may also add links to a file, but only if the owner states a digest for it. A project never
+moves to the next upstream because the first one fails.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from pypimirror.verify.proof import needs_structure
 
 @dataclass
 class Pool:
-    """What other sources say of projects, by id."""
+    """The claims of other sources, by project id."""
 
     claims: dict[int, dict[str, list[Claim]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
-    #: Projects of which a source that was needed could not be asked, with the reason.
+    #: Projects for which a needed source could not be asked, with the reason.
     failed: dict[int, Problem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A source, from the point of view of the upstream that owns a project."""
+    """One source of claims about a project, and its relation to the owner."""
 
     upstream: UpstreamSection
     name: str
@@ -49,7 +49,9 @@ class _Place:
 
 
 def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
-    """Ask other sources about pages, given by project id with the position of their upstream."""
+    """Ask other sources about pages. `read` maps a project id to its owner's position and its
+    page.
+    """
     found = Pool()
     asked: list[tuple[int, _Place, ProjectPage]] = []
     for project_id, (position, page) in read.items():
@@ -73,9 +75,9 @@ def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPag
 
 
 def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: ProjectPage) -> None:
-    """Ask a page of links about the very names that the project's page has.
+    """Take the claims of a page of links about the file names on a project's page.
 
-    Which project a name belongs to was said by the owner, so it need not be told from the name.
+    The owner has already said which project a name belongs to, so it is not guessed from the name.
     """
     reading = link_index.read(run, place.upstream, (place.name, place.url))
     if reading.problem is not None:
@@ -89,12 +91,13 @@ def _ask_links(run: Run, found: Pool, project_id: int, place: _Place, page: Proj
 def _add(
     found: Pool, project_id: int, place: _Place, page: ProjectPage, offered: Iterable[File]
 ) -> None:
+    """Add the claims of a source about files that are on the owner's page."""
     vouched = {file.filename: bool(file.digests) for file in page.files}
     for file in offered:
         if file.filename not in vouched:
-            continue  # what is said of it helps nobody
-        # Another upstream's bytes may stand in for the owner's only where the owner says what
-        # they must be; else whoever offers the same name there could put them in its place.
+            continue  # the owner does not offer it
+        # Another upstream may deliver the bytes only if the owner states a digest. Otherwise
+        # anybody who uploads the same name there could replace the file.
         usable = place.is_owner or place.upstream.authoritative or vouched[file.filename]
         urls = (file.url, *file.other_urls) if usable else ()
         if file.digests or urls:
@@ -103,9 +106,10 @@ def _add(
 
 
 def _others(run: Run, position: int, page: ProjectPage) -> Iterator[_Place]:
+    """Yield the other sources to ask about a page whose upstream is at `position`."""
     upstreams = run.config.upstream
     for number in run.selection.owners(ProjectName(page.project)):
-        # Upstreams before the owner were asked already and do not have the project.
+        # Upstreams before the owner were asked before and do not have the project.
         if number > position:
             upstream = upstreams[number]
             yield _Place(upstream, upstream.name, upstream.url, is_owner=False)

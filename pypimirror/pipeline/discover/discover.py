@@ -117,10 +117,9 @@ def _take(
     missing: list[tuple[ProjectRecord, int]],
     absent: list[ProjectRecord],
 ) -> list[Problem]:
-    """Write the answers of a chunk into the catalog and empty the chunk. Return the problems.
+    """Write answers into the catalog and drop them. Return the problems.
 
-    A project that this upstream lacks is added to `missing` if there is a next upstream, else to
-    `absent`.
+    A project that this upstream lacks goes into `missing` or, after the last one, into `absent`.
     """
     problems = []
     read = []
@@ -178,8 +177,7 @@ def _ask(
 def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) -> FetchPage:
     """Return the job that fetches a page, with the validators of the page that was read last.
 
-    The validators are left out if something contradicts that page, or if it was read too long ago
-    (see `pipeline.discover.lists.trust`).
+    They are left out if something contradicts that page, or if it is old (`discover.lists.trust`).
     """
     upstream = run.config.upstream[position]
     # "Not modified" is valid only for a page that came from this upstream under this selection.
@@ -290,10 +288,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
 
 
 def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
-    """Return the files in the catalog, by project id and file name.
-
-    Nothing changes them before the transaction: a project belongs to one batch.
-    """
+    """Return the files in the catalog, by project id and name. No other batch changes them."""
     held: dict[int, dict[str, FileRecord]] = defaultdict(dict)
     if ids:
         with run.catalog.read() as connection:
@@ -324,9 +319,8 @@ def _read_page(
     pooled: Mapping[str, Sequence[Claim]],
     known: metadata.Known | None,
 ) -> tuple[Decision, dict[str, Any]]:
-    """Decide on a page. Return the decision and the new columns of the project.
-
-    `place` is the alternate that the page came from; "" is the upstream itself.
+    """Decide on a page of the upstream, or of its alternate `place`. Return that and new
+    columns.
     """
     metadata_of = known.files if known is not None else {}
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, metadata_of)

@@ -1,15 +1,15 @@
-"""Discover, the part on core metadata: what the selection must know of releases to decide.
+"""Discover: the core metadata that the selection needs to decide on releases.
 
-Nothing is asked for unless `[select]` names fields of core metadata, and then only of releases
-that nothing else keeps out. The metadata of a release is that of its first wheel, by name, which
-the upstream offers with core metadata; it speaks for the release's other files, sdists included.
-It is taken from what was read for an earlier page, from what this mirror holds, or else from the
-upstream (`<file>.metadata`), bounded and held against the digest that the page has of it.
+Metadata is read only if `[select]` names fields of it, and only for releases that pass all other
+keys. The metadata of a release is that of its first wheel, by name, for which the upstream offers
+core metadata. It applies to all files of the release, also to sdists. It comes from what was read
+for an earlier page, from the files of this mirror, or from the upstream (`<file>.metadata`), with a
+size limit and checked against the digest on the page.
 
-What cannot be had for now leaves the files of its release as they are until the next run, and where
-releases are counted (`latest` and the like) those of the whole project: none may come or go because
-a line broke. What is not there, or is not what was announced, is a refusal, and
-the release one without core metadata.
+If the metadata cannot be read for now, the files of its release stay as they are until the next
+run. If releases are counted (`latest` and the like), all files of the project stay: a broken
+connection must not add or remove any. If it does not exist, or differs from its digest, it is
+refused, and the release counts as one without core metadata.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from pypimirror.select import metadata
 from pypimirror.select.metadata import Metadata
 from pypimirror.system import regular
 
-#: Bytes of the largest core metadata that is read; most is the description.
+#: Bytes of the largest core metadata that is read. Most of it is the description.
 _MAX_SIZE = 4 << 20
 
-#: Failures that the next run would meet again.
+#: Failures that would be the same in the next run.
 _LASTING = frozenset(
     {
         Reason.MISSING,
@@ -50,23 +50,23 @@ _LASTING = frozenset(
     }
 )
 
-_Facts = dict[str, dict[str, list[str]]]  # by what identifies the document: field, values
+_Facts = dict[str, dict[str, list[str]]]  # by the key of the document: field, values
 _decode = msgspec.json.Decoder(_Facts).decode
 
 
 @dataclass
 class Known:
-    """What is known of the releases of one project."""
+    """The core metadata of the releases of one project."""
 
-    files: dict[str, Metadata] = field(default_factory=dict)  #: by name
-    facts: _Facts = field(default_factory=dict)  #: to be remembered
+    files: dict[str, Metadata] = field(default_factory=dict)  #: by file name
+    facts: _Facts = field(default_factory=dict)  #: to store in the catalog
     refused: list[Problem] = field(default_factory=list)
     undecided: set[str] = field(default_factory=set)  #: files that stay as they are for now
-    failed: Problem | None = None  #: why they do
+    failed: Problem | None = None  #: the reason
 
     @property
     def column(self) -> str | None:
-        """What the catalog remembers."""
+        """The value for the catalog."""
         return msgspec.json.encode(self.facts).decode() if self.facts else None
 
 
@@ -74,7 +74,7 @@ class Offer(NamedTuple):
     """A page to decide on."""
 
     id: int  #: of the project
-    facts: str | None  #: what the catalog remembers of it
+    facts: str | None  #: the value in the catalog
     remote: str  #: the place that the page came from
     page: ProjectPage
     locations: Mapping[str, str]  #: of files that do not belong in the project's own directory
@@ -91,7 +91,7 @@ class _Release(NamedTuple):
 def of_answers(
     run: Run, answers: Iterable[Answer], changed: Mapping[int, tuple[int, ProjectPage]]
 ) -> dict[int, Known]:
-    """Read what the selection asks for of the projects whose pages have changed."""
+    """Read the core metadata that the selection needs, for projects whose pages have changed."""
     by_hash = run.config.mirror.layout == "pypi"
     offers = []
     for row, position, _, place in answers:
@@ -104,7 +104,7 @@ def of_answers(
 
 
 def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
-    """Return by project what is known where the selection asks for core metadata."""
+    """Return the core metadata by project id, for projects where the selection needs it."""
     found: dict[int, Known] = {}
     missing: list[_Release] = []
     for offer in offers:
@@ -121,9 +121,9 @@ def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
 def before(
     facts: str | None, held: Mapping[str, FileRecord], about: Mapping[str, Metadata]
 ) -> dict[str, Metadata]:
-    """Return what is known of files, with what was read earlier of those that are here.
+    """Return the metadata of files, completed with earlier values for files that are here.
 
-    `facts` is what the catalog remembers, `about` what is known by now.
+    `facts` is the value in the catalog. `about` is the metadata that this run knows.
     """
     found = dict(about)
     remembered = _decode(facts) if facts else {}
@@ -134,7 +134,7 @@ def before(
 
 
 def _missing(run: Run, known: Known, offer: Offer, fields: frozenset[str]) -> Iterator[_Release]:
-    """Note what is here of a project's releases; yield those that must be asked for."""
+    """Note the metadata that is known here. Yield the releases whose metadata must be fetched."""
     remembered = _decode(offer.facts) if offer.facts else {}
     project = ProjectName(offer.page.project)
     may_pass = run.selection.may_pass(project, offer.page.files, run.now)
@@ -166,12 +166,12 @@ def _note(release: _Release, facts: dict[str, list[str]]) -> None:
 
 
 def _key(wheel: File) -> str:
-    """Return what identifies a wheel's core metadata."""
+    """Return the key of a wheel's core metadata: its digest, else the wheel's address."""
     return (wheel.core_metadata or {}).get("sha256") or wheel.url
 
 
 def _held(run: Run, release: _Release) -> bytes | None:
-    """Return the core metadata that this mirror holds, where it is what the page announces."""
+    """Return the core metadata that this mirror holds, if it matches the digest on the page."""
     wheel, offer = release.wheel, release.offer
     location = offer.locations.get(wheel.filename)
     key = file_path(offer.page.project, wheel.filename, location) + METADATA_SUFFIX
@@ -182,7 +182,7 @@ def _held(run: Run, release: _Release) -> bytes | None:
 
 
 def _fetch(run: Run, missing: Sequence[_Release]) -> None:
-    """Ask the upstream; what it does not give is noted as well."""
+    """Fetch metadata from the upstream. Note the failures as well."""
     paths = [
         run.workspace.staging / f"{release.offer.id}-{number}{METADATA_SUFFIX}"
         for number, release in enumerate(missing)
@@ -212,10 +212,9 @@ def _job(number: int, release: _Release, path: Path) -> FetchFile:
 
 
 def _tell(release: _Release, problem: Problem) -> None:
+    """Note a failure: as a refusal if it will last, else as undecided files."""
     name = release.wheel.filename
-    message = (
-        f"{name}: its core metadata, which [select] asks for, cannot be had: {problem.message}"
-    )
+    message = f"{name}: its core metadata, which [select] needs, cannot be read: {problem.message}"
     told = msgspec.structs.replace(
         problem, message=message, project=release.offer.page.project, file=name
     )
@@ -227,5 +226,5 @@ def _tell(release: _Release, problem: Problem) -> None:
 
 
 def report(run: Run, known: Iterable[Known]) -> None:
-    """Tell of the projects with files that cannot be decided on in this run."""
+    """Report the projects with files that this run cannot decide on."""
     run.ledger.failed(Stage.DISCOVER, [each.failed for each in known if each.failed is not None])

@@ -1,6 +1,6 @@
-"""Discover, the part on project pages: asking for them, whatever kind their upstream is of.
+"""Discover: fetch project pages from an upstream of any kind.
 
-How each kind answers is in `discover.kinds`. What comes out is a `PageResult` in any case.
+`discover.kinds` has the code for each kind. The result is always a `PageResult`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pypimirror.upstream.grouping import project_of
 
 
 def by_place(config: Config) -> dict[str, UpstreamSection]:
-    """Return the upstream that each place belongs to, by the place's name."""
+    """Return the upstream of each place, by the name of the place."""
     return {name: upstream for upstream in config.upstream for name, _ in places(upstream)}
 
 
@@ -38,12 +38,12 @@ def page_job(
     project: str,
     candidates: Sequence[str] = (),
 ) -> FetchPage:
-    """Return the job that asks for a project's page at one of an upstream's places."""
+    """Return the job that fetches a project's page from one of an upstream's places."""
     return kind_of(upstream).page_job(number, place, project, candidates)
 
 
 def ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:
-    """Answer jobs for project pages, in any order; see `amounts.ask` on large ones."""
+    """Fetch project pages, in any order. `amounts.ask` explains how large ones are handled."""
     return amounts.ask(run, jobs, partial(_ask, run))
 
 
@@ -53,10 +53,11 @@ def _ask(run: Run, jobs: Iterable[FetchPage]) -> Iterator[PageResult]:
 
 
 def locations(page: ProjectPage) -> dict[str, str]:
-    """Return the upstream's own directories of files, where no other project can have the same.
+    """Return the upstream's own directories of files, if no other project can have the same file.
 
-    A name such as "foo-bar-1.zip" may stand on the pages of foo and of foo-bar, and the directory
-    is the upstream's choice: so it counts only for the one project that the name is read as.
+    A name such as "foo-bar-1.zip" may be on the pages of foo and of foo-bar, and the upstream
+    chooses the directory. So the directory is used only for the project that the file name belongs
+    to.
     """
     found = {}
     for file in page.files:
@@ -67,9 +68,9 @@ def locations(page: ProjectPage) -> dict[str, str]:
 
 
 def limited(page: ProjectPage, selected: Sequence[bool], limit: int) -> list[bool]:
-    """Return `selected`, which goes with the page's files, with `limit` external files at most.
+    """Return `selected` with at most `limit` external files; those of the newest versions stay.
 
-    Those of the newest versions stay; 0 means all.
+    `selected` has one value for each of the page's files. A limit of 0 means no limit.
     """
     external = set(page.external)
     chosen = [f for f, is_in in zip(page.files, selected, strict=True) if is_in]
@@ -85,9 +86,9 @@ def limited(page: ProjectPage, selected: Sequence[bool], limit: int) -> list[boo
 
 
 def versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
-    """Return the versions that our page lists: the upstream's, less those that are deselected.
+    """Return the versions for our page: the upstream's list without the deselected ones.
 
-    An upstream's HTML page names none, so they are read off the file names.
+    An upstream's HTML page has no such list, so the versions are read from file names.
     """
     if page.api_version < (1, 1):
         return None
@@ -105,5 +106,6 @@ def versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
 
 
 def _age(project: str, file: File) -> tuple[bool, Any, str]:
+    """Sort key for external files: newest versions last."""
     version = version_of(file.filename, project)
     return version is not None, version or Version("0"), file.filename

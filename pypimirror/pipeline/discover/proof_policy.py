@@ -1,9 +1,9 @@
-"""Discover, the part on `[verify] accept`: what was good enough for a page and is not any more.
+"""Discover: apply a changed `[verify] accept` to files that are on pages.
 
-published, verified → fetched, once after each change of the setting. From there on the stages do
-what they do with any file: the verify stage refuses it, its page is rendered without it in the
-same sync, and its bytes stay where they are, so that another change brings it back without a
-download.
+Files whose proof is now too weak move from published or verified to fetched, once after each change
+of the setting. After that they are like any other fetched file: the verify stage refuses them, and
+the same sync renders their pages without them. Their bytes stay in place, so another change of the
+setting brings them back without a download.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pypimirror.verify import proof
 
 
 def apply(run: Run) -> None:
-    """Take back what is less well proven than the configuration asks for, if that has changed."""
+    """Take back the files whose proof is weaker than required, if the setting has changed."""
     accept = run.config.verify.accept
     with run.catalog.read() as connection:
         if marks.read(connection, ACCEPT) == accept:
@@ -33,5 +33,5 @@ def apply(run: Run) -> None:
         last, _ = rows[-1]
         found += len(rows)
     if found:
-        text = f"{found} files are less well proven than [verify] accept now asks for"
+        text = f"{found} files have a weaker proof than [verify] accept now requires"
         run.reporter.note("warning", f"{text}; they leave their pages")

@@ -1,6 +1,5 @@
-"""Discover, the part on what was seen before: whether a page is the one that was read last.
-
-Which serial it stands for, and whether the next run must look again.
+"""Discover: whether a page is the one that was read last, its serial, and whether to fetch it
+again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pypimirror.pipeline.run import Run
 
 
 def identity(run: Run, row: ProjectRecord, position: int, result: PageResult) -> dict[str, Any]:
-    """Return columns that tell this page of the upstream from others."""
+    """Return the columns that identify this version of the upstream's page."""
     return {
         "etag": result.etag,
         "last_modified": result.last_modified,
@@ -37,7 +36,7 @@ def is_unchanged(run: Run, row: ProjectRecord, position: int, result: PageResult
         return True
     return (
         row.page_digest == result.digest
-        # Equal pages of two upstreams are not the same page: their links lead elsewhere.
+        # Equal pages of two upstreams are different pages: relative links differ.
         and row.upstream == run.config.upstream[position].name
         and row.selection == run.selection.digest
         and row.removal_cause is None
@@ -47,28 +46,28 @@ def is_unchanged(run: Run, row: ProjectRecord, position: int, result: PageResult
 def unchanged_values(
     run: Run, row: ProjectRecord, position: int, result: PageResult
 ) -> dict[str, Any]:
-    """Return columns of a project whose page is the one that was read last.
+    """Return the new columns of a project whose page has not changed.
 
-    Its own page must be rendered all the same where the serial has moved.
+    If the serial has changed, our page must be rendered again.
     """
     serial = _serial(run, row, result)
-    dirty = row.page_stale or serial != row.serial
-    look = _is_behind(run, row, result)
+    page_stale = row.page_stale or serial != row.serial
+    needs_fetch = _is_behind(run, row, result)
     return {
         "id": row.id,
         "page_at": listings.found_at(run.config.upstream[position], row, result),
-        "needs_fetch": look,
+        "needs_fetch": needs_fetch,
         "serial": serial,
-        "page_stale": dirty,
+        "page_stale": page_stale,
         "checked_at": run.now,
         "read_at": row.read_at if result.not_modified else run.now,
     }
 
 
 def _is_behind(run: Run, row: ProjectRecord, result: PageResult) -> bool:
-    """Whether the next run must look again, whatever the list says then.
+    """Whether the next run must fetch the page again, whatever the list says.
 
-    The page may be older than the list says; and no serial tells of the pages that it leads to.
+    This is so if the page is older than the list says, or if it links to pages that have no serial.
     """
     if result.linked is not None:
         return True
@@ -77,9 +76,9 @@ def _is_behind(run: Run, row: ProjectRecord, result: PageResult) -> bool:
 
 
 def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
-    """Which serial the page that was read stands for.
+    """Return the serial of the page that was read.
 
-    The page's own says it best: it can be older or newer than the list.
+    The page's own serial is best: the page may be older or newer than the list.
     """
     if result.page is not None and result.page.serial is not None:
         return result.page.serial
@@ -92,16 +91,18 @@ def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
 def note_serials(
     run: Run, connection: Connection, read: Sequence[Answer], decisions: Mapping[int, Decision]
 ) -> None:
-    """Note whether serials moved with the files of pages (`pipeline.discover.lists.trust`)."""
+    """Count whether serials changed together with the files of pages; see
+    `discover.lists.trust`.
+    """
     for position, upstream in enumerate(run.config.upstream):
         moved = still = 0
         for row, asked, result, place in read:
             decision = decisions.get(row.id)
             if asked != position or place or decision is None or row.page_digest is None:
                 continue
-            told = result.serial if result.page is None else result.page.serial or result.serial
-            told = told or run.discovered.listed.get(row.name)
-            if told is None or row.serial is None or not (decision.new or decision.gone):
+            serial = result.serial if result.page is None else result.page.serial or result.serial
+            serial = serial or run.discovered.listed.get(row.name)
+            if serial is None or row.serial is None or not (decision.new or decision.gone):
                 continue
-            moved, still = moved + (told != row.serial), still + (told == row.serial)
+            moved, still = moved + (serial != row.serial), still + (serial == row.serial)
         trust.note(connection, upstream.name, moved, still)

@@ -1,23 +1,24 @@
-"""Names that are one on some file systems: who of them has the place. Pure.
+"""Names that are equal on some file systems: which file gets the place. No I/O.
 
-macOS, SMB and others keep one file for names that differ only by case or Unicode form. So a mirror
-holds the bytes of at most one of such names of a project (`filenames.fold`), on every file system,
-since a mirror root may move. The rule, held against everything that the catalog has of a project,
-what is withdrawn included:
+macOS, SMB and others treat names as equal if they differ only by case or Unicode form. A mirror
+root may move to such a file system. So a mirror holds the bytes of at most one of these names in a
+project (`filenames.fold`). The rules look at all files of the project in the catalog, also at
+withdrawn ones:
 
-* Whose bytes are here has the place, until they are removed: after the grace period, if the
-  upstream offers it no more. Another spelling is refused meanwhile, and never fetched.
-* When they are gone, the refusals of that project are looked at again.
+* The file whose bytes are here keeps the place until its bytes are removed. If the upstream no
+  longer offers it, that is after the grace period. Until then another spelling is refused and never
+  fetched.
+* When its bytes are removed, the refusals of that project are decided again.
 
-What is only linked at the upstream has no place here. Of two spellings on one page the first is
-taken (`pypimirror.upstream.checks`), and this rule decides whether it may be.
+A file that is only linked at the upstream takes no place here. If one page has two spellings, the
+first is taken (`pypimirror.upstream.checks`), and these rules decide whether it may be mirrored.
 
-A mirror that an older version has made may hold two, and may have moved. So whoever removes bytes
-under one name asks here for the others that they may belong to:
+A mirror made by an older version may hold two spellings, and may have moved. Code that removes
+bytes under one name therefore asks here for the other names of the same bytes:
 
-* What the directory lists apart is apart, on whatever file system; nothing more is to be asked.
-* Else the bytes belong to the spelling that is offered; of several that are withdrawn, to the one
-  that was withdrawn last. The catalog forgets that it has any of the others, and removes nothing.
+* If the directory lists the spellings separately, they are separate files. Nothing else is checked.
+* Otherwise the bytes belong to the spelling that is offered; if all are withdrawn, to the one
+  withdrawn last. The catalog forgets the others, and no bytes are removed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Place = tuple[str | None, str]
 
 
 def places(held: Mapping[str, FileRecord]) -> dict[Place, str]:
-    """Return by its place whose bytes may be there."""
+    """Return the name of the file whose bytes may be at each place."""
     here = ((name, file) for name, file in held.items() if _is_here(file))
     return {(file.location, fold(name)): name for name, file in here}
 
@@ -42,7 +43,7 @@ def places(held: Mapping[str, FileRecord]) -> dict[Place, str]:
 def taken(
     name: str, location: str | None, old: FileRecord | None, places: Mapping[Place, str]
 ) -> str | None:
-    """Return why a file cannot have its place: a clause on it. None where it can."""
+    """Return why a file cannot have its place, as a clause about the file; None if it can."""
     other = places.get((location, fold(name)), name) if places else name
     if other == name or (old is not None and _is_here(old)):
         return None
@@ -53,9 +54,9 @@ def taken(
 
 
 def families(rows: Iterable[FileRecord]) -> list[list[FileRecord]]:
-    """Return the files that may be here under several spellings of one name, each with the others.
+    """Return groups of files that share a folded name and may all have bytes here.
 
-    Whose bytes they are comes first. `rows` are all files of some projects.
+    The first of each group owns the bytes. `rows` are all files of some projects.
     """
     found = defaultdict(list)
     for row in rows:
@@ -65,11 +66,12 @@ def families(rows: Iterable[FileRecord]) -> list[list[FileRecord]]:
 
 
 def _claim(row: FileRecord) -> tuple[bool, float, int]:
-    """Order the spellings of one name by who has its bytes."""
+    """Sort key for the spellings of one name: the owner of the bytes comes first."""
     return row.withdrawn_at is not None, -(row.withdrawn_at or 0.0), -row.id
 
 
 def _is_here(file: FileRecord) -> bool:
+    """Whether the bytes of a file may be in place."""
     state = State(file.state)
     if state in PROVEN or file.withdrawn_at is not None:
         return True

@@ -1,36 +1,38 @@
-"""What a page means for the catalog: the decisions of discovery, without I/O.
+"""The decisions of discovery: how a page changes the catalog. No I/O.
 
-Rules, in this order, for each file name:
+The rules for each file name, in this order:
 
-1. Not selected: it is gone where the catalog has it, else it is not recorded. The cause is
-   "claims" where it would be selected by what the upstream said of it before, else "selection": the
-   deletion guard looks at what is lost by the upstream's doing, whatever rule that works through. A
-   yank goes onto its page meanwhile.
-2. Offered, but refused while the page was read: a refusal. Where the catalog already has the
-   file, it stays as it is, proof and all. So is one that is only to be linked, where no page may
-   lead to its address, or nobody tells a sha256 for installers to check; but what is not on a page
-   yet is not fetched either.
-3. All sources pool what they claim of a file. Claims that contradict each other are refused, all
-   of them named, unless the configuration calls one source authoritative: then only that counts.
-4. Offered, and proven before, whatever became of the bytes: this mirror is committed to their
-   digest. A claim that contradicts it is refused (promise 9), and what was withheld till now stays
-   out; unless the configuration says to replace, or the digest was never claimed by anybody: then
-   the file is wanted anew, but not where more are on pages than may leave these at once
-   (`replacing`). A size that contradicts the bytes is such a claim, where no digest says that the
-   same bytes are meant; where one does, the size is refused alone (`held.believed`). Where nobody
-   had claimed a sha256, one that agrees is a better proof.
-   All else is taken over without a download. The digest of a file that a page has linked at the
-   upstream is such a commitment, too.
-5. Offered again while withdrawn, or while linked and now to be held: the bytes that are still here
-   are verified again, else it is wanted.
-6. Offered, new or not yet held: wanted, with the newest claims; where these are others than
-   before, the failures so far mean nothing. Where it is only to be linked, it is linked; what is on
-   a page with its own bytes becomes so when that page leads to the upstream.
-7. In the catalog and not offered any more: gone ("quarantine" where the page says that the
-   upstream withholds it, "kept" where it is on a page and the configuration keeps what is deleted,
-   else "upstream"). Applied later, after the deletion guard has seen all. What is kept stays so.
-   Where something could not be read that may offer it still, it stays.
-8. Offered under a name that is one with another's, on some file systems, whose bytes are here:
+1. Not selected: the file leaves if the catalog has it, else it is not recorded. The cause is
+   "claims" if the upstream's earlier claims would select it, else "selection". The deletion guard
+   counts every loss that the upstream causes, through whatever rule. A new yank still goes onto the
+   page.
+2. Refused while the page was read: record a refusal. A file that the catalog has stays as it is,
+   with its proof. The same holds for a file that is only to be linked, if no page may link to its
+   address, or if no source states a sha256 that installers can check. A file that is on no page yet
+   is not fetched either.
+3. Claims of all sources are merged. If claims contradict each other, the file is refused and the
+   message names both claims. If the configuration calls one source authoritative, only its claims
+   count.
+4. Offered and proven before, whatever happened to the bytes: the mirror is committed to the digest.
+   A claim that contradicts the digest is refused (promise 9), and a file that was withheld stays
+   out. There are two exceptions: the configuration says to replace, or nobody ever claimed the
+   digest. Then the file is wanted anew, unless too many files would leave their pages at once
+   (`replacing`). A size that contradicts the bytes is a contradiction as well, unless a digest
+   shows that the same bytes are meant; then only the size is refused (`held.believed`). If nobody
+   had claimed a sha256, a new one that matches is a better proof. All other claims are taken over
+   without a download. The digest of a file that a page has linked at the upstream is a commitment
+   too.
+5. Offered again after it was withdrawn, or linked before and now to be held: if its bytes are still
+   here they are verified again, else the file is wanted.
+6. Offered, and new or not yet held: the file is wanted, with the newest claims. If the claims have
+   changed, earlier failures no longer count. A file that is only to be linked becomes linked; if a
+   page has it with its own bytes, that happens when the page links to the upstream.
+7. In the catalog and no longer offered: the file leaves. The cause is "quarantine" if the page says
+   that the upstream withholds it, "kept" if it is on a page and the configuration keeps deleted
+   files, else "upstream". The loss is applied later, after the deletion guard has counted all
+   losses. A kept file stays kept. If a source that may still offer the file could not be read, the
+   file stays.
+8. Offered under a name that equals the name of a file with bytes here, on some file systems:
    refused (`pypimirror.pipeline.discover.decisions.collisions`), unless it is only to be linked.
 """
 
@@ -61,48 +63,48 @@ from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, ref
 from pypimirror.upstream.checks import rank
 from pypimirror.verify.proof import Proof, strongest
 
-#: States of files whose own bytes are on no page.
+#: States of files that no page offers with bytes of this mirror.
 _UNSEEN = DUE | {State.FETCHED}
-#: States in which a page may lead to the upstream for want of bytes.
+#: States in which a page may link to the upstream because the bytes are not here yet.
 _AWAITED = _UNSEEN | {State.LINKED}
 
 
 _UNCHECKED = (
-    "nobody tells its sha256, so installers could not check what a page of metadata_only leads to"
+    "no source states its sha256, so installers could not check what a metadata_only page links to"
 )
-#: What a digest that an upstream gives later may contradict: nobody gave one before.
+#: Proofs that a later claimed digest may contradict: nobody had claimed a digest before.
 _OWN = frozenset({Proof.STRUCTURE, Proof.PARTIAL, Proof.RELEASED})
 _TOO_MANY = (
-    "the upstream gives other digests than before for more files than [delete] lets leave their "
-    "pages at once, this among them; it stays as it is. If that is right, raise the limits for one "
-    "run: PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000"
+    "the upstream changed the digests of more files, this one among them, than [delete] allows to "
+    "leave their pages at once; the file stays as it is. If that is right, raise the limits for "
+    "one run: PYPIMIRROR_DELETE__MAX_SHARE=1 PYPIMIRROR_DELETE__MAX_COUNT=1000000000"
 )
 _OTHER_METADATA = (
-    "the upstream announces other core metadata than the wheel carries; it is served without"
+    "the upstream announces other core metadata than the wheel contains; it is served without any"
 )
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What the configuration says on trust."""
+    """What the configuration says about trust."""
 
     owner: str  #: the name of the upstream whose page is decided on
     authoritative: str | None = None  #: the source whose claims win
     replace_changed: bool = False  #: whether a changed digest replaces the file
-    keep: bool = False  #: whether what the upstream deletes stays, with a mark
-    lets_go: bool = True  #: whether what is replaced may leave its page
+    keep: bool = False  #: whether files that the upstream deletes stay, with a mark
+    lets_go: bool = True  #: whether files that are replaced may leave their pages
 
     def replaces(self, old: FileRecord) -> bool:
-        """Whether a claim that contradicts a file which was proven replaces it."""
+        """Whether a claim that contradicts a proven file replaces the file."""
         return self.replace_changed or old.proof in _OWN
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """The way to a file at the upstream, for a page."""
+    """How a page may link to a file at the upstream."""
 
-    lasts: bool = False  #: whether the configuration asks for it; else a page may until it is here
-    fault: tuple[Reason, str] | None = None  #: why no page may lead there; a clause on the file
-    provenance: bool = False  #: whether a page may lead to the upstream's attestations, too
+    lasts: bool = False  #: for good, by the configuration; else until the bytes are here
+    fault: tuple[Reason, str] | None = None  #: why no page may link there; a clause about the file
+    provenance: bool = False  #: whether a page may also link to the attestations there
 
 
 _HELD_HERE = Link()
@@ -112,23 +114,25 @@ _NOTHING_LOST: Mapping[str, Cause] = MappingProxyType({})
 
 @dataclass
 class Decision:
-    """What one page changes."""
+    """The changes that one page makes in the catalog."""
 
     new: list[dict[str, Any]] = field(default_factory=list)  #: rows for `files`
     changed: list[dict[str, Any]] = field(default_factory=list)  #: id and new column values
     moved: dict[State, list[int]] = field(default_factory=dict)  #: ids to move, by target
     gone: dict[Cause, list[int]] = field(default_factory=dict)
     back: list[int] = field(default_factory=list)  #: ids that are offered again
-    left: list[int] = field(default_factory=list)  #: ids of linked files with bytes in place, maybe
-    anew: list[int] = field(default_factory=list)  #: ids whose failures so far mean nothing now
+    left: list[int] = field(
+        default_factory=list
+    )  #: ids of linked files whose bytes may be in place
+    anew: list[int] = field(default_factory=list)  #: ids whose earlier failures no longer count
     refused: list[Problem] = field(default_factory=list)
-    found: int = 0  #: files that are selected and offered
-    reused: int = 0  #: of these, files whose verified bytes are here already
-    linked: int = 0  #: of these, files that pages lead to at the upstream
+    found: int = 0  #: selected files that are offered
+    reused: int = 0  #: among them, files whose verified bytes are here already
+    linked: int = 0  #: among them, files that pages link to at the upstream
 
 
 class ConflictError(Exception):
-    """Sources contradict each other on a digest; the message names both claims."""
+    """Sources contradict each other about a digest. The message names both claims."""
 
 
 def decide(
@@ -142,12 +146,12 @@ def decide(
     lost: Mapping[str, Cause] = _NOTHING_LOST,
     unwanted: Collection[str] = (),
 ) -> Decision:
-    """Hold a page against what the catalog has of its project.
+    """Compare a page with the files of its project in the catalog.
 
-    `selected` goes with `page.files`; `locations` holds a directory for each file that does not
-    belong in the project's own; `pooled` holds what other sources claim; `links` has an entry for
-    each file that is not to be held here; `lost` has the cause of those that are deselected for the
-    upstream's words, `unwanted` those that are not on the page and would not be selected.
+    `selected` has one value for each of `page.files`. `locations` maps a file to its directory if
+    that is not the project's own. `pooled` has the claims of other sources. `links` has an entry
+    for each file that is not to be held here. `lost` has the cause for files that the upstream's
+    claims deselect. `unwanted` names files that are not on the page and would not be selected.
     """
     decision = Decision()
     offered: set[str] = set()
@@ -185,10 +189,10 @@ def decide(
             decision.new.append({"filename": file.filename, **row})
         else:
             if old.linked and link.fault is None and State(old.state) in _AWAITED:
-                row["linked"] = True  # until it is here
+                row["linked"] = True  # until the bytes are here
             _known(decision, page, file, old, digests, row, terms, is_linked=link.lasts)
     decision.refused.extend(page.problems)
-    # Problems name files as people read them: cut short, without control characters.
+    # Problems have file names as they are shown: shortened, without control characters.
     refused_links = {problem.file for problem in page.problems}
     offered.update(name for name in held if printable(name) in refused_links)
     _missing(decision, page, held, offered, lost, unwanted if terms.keep else None)
@@ -196,9 +200,9 @@ def decide(
 
 
 def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, str], str | None]:
-    """Unite what all sources claim of a file; return it with the source that vouches for it.
+    """Merge the claims of all sources about a file. Return the digests and the source of the best.
 
-    The owner vouches where its own claims are as strong as any. Raises `ConflictError`.
+    The owner counts as the source if its own claims are as strong as any. Raises `ConflictError`.
     """
     claims = [Claim(terms.owner, file.digests), *others]
     trusted = [claim for claim in claims if claim.source == terms.authoritative and claim.digests]
@@ -228,7 +232,7 @@ def _known(
     *,
     is_linked: bool,
 ) -> None:
-    """Rules 4 to 6, for a file that the catalog has."""
+    """Apply rules 4 to 6 to a file that the catalog has."""
     state = State(old.state)
     target = _target(old, is_linked=is_linked)
     if old.proof is not None or old.linked:
@@ -236,8 +240,8 @@ def _known(
         if conflict is None and old.proof is None:
             row["sha256"] = old.sha256
         elif conflict is None:
-            # The proven digest and size stay; new claims of other algorithms were never checked
-            # against these bytes, so they are not taken over.
+            # The proven digest and size stay. New claims of other algorithms are not taken
+            # over, because nobody has checked them against these bytes.
             source = row.pop("proof_source")
             for key in ("location", "sha256", "size", "digests"):
                 del row[key]
@@ -252,12 +256,12 @@ def _known(
             if not is_linked:
                 target = None if state in DUE else State.WANTED
             row["linked"] = row["linked"] if row["sha256"] is not None else None
-            row["proof"] = None  # it was that of other bytes
+            row["proof"] = None  # the old proof is of the old bytes
         else:
-            told = (Reason.DIGEST_CHANGED, conflict)
+            answer = (Reason.DIGEST_CHANGED, conflict)
             if terms.replaces(old):
-                told = (Reason.DELETION_GUARD, _TOO_MANY)
-            decision.refused.append(refusal(told[0], page, file, told[1]))
+                answer = (Reason.DELETION_GUARD, _TOO_MANY)
+            decision.refused.append(refusal(answer[0], page, file, answer[1]))
             if old.removal_cause in (
                 Cause.QUARANTINE,
                 Cause.DROPPED,
@@ -274,7 +278,7 @@ def _known(
             decision.anew.append(old.id)
     if target is None and state in PROVEN and not is_linked and _lacks_metadata(row, old):
         if "metadata_claim" in changes:
-            target = State.FETCHED  # the new claim may be right: prove it with the wheel
+            target = State.FETCHED  # the new claim may be right: check it against the wheel
         else:
             decision.refused.append(refusal(Reason.METADATA_MISMATCH, page, file, _OTHER_METADATA))
     if old.removal_cause is not None:
@@ -286,14 +290,14 @@ def _known(
 
 
 def _target(old: FileRecord, *, is_linked: bool) -> State | None:
-    """Return the state that a file which is offered has to move to, if to any."""
+    """Return the state that an offered file must move to, or None if it stays."""
     state = State(old.state)
     if is_linked:
-        # What is on a page with its own bytes is linked once that page says so.
+        # A file that is on a page with its bytes becomes linked when the page changes.
         return None if state in PROVEN or state is State.LINKED else State.LINKED
     if state in (State.WITHDRAWN, State.LINKED):
         return State.WANTED if old.withdrawn_at is None else State.FETCHED
-    if state in PROVEN and old.proof is None:  # replaced, by one that was only to be linked
+    if state in PROVEN and old.proof is None:  # replaced by a file that was only to be linked
         return State.WANTED
     return None
 
@@ -301,7 +305,7 @@ def _target(old: FileRecord, *, is_linked: bool) -> State | None:
 def no_link(
     link: Link, digests: Mapping[str, str], old: FileRecord | None
 ) -> tuple[Reason, str] | None:
-    """Return why a page must not lead to a file at the upstream, or None."""
+    """Return why a page must not link to a file at the upstream, or None."""
     is_known = old is not None and (old.proof is not None or old.linked)
     if link.fault is None and MAIN not in digests and not is_known:
         return Reason.NO_PROOF, _UNCHECKED
@@ -309,12 +313,12 @@ def no_link(
 
 
 def of_claim(source: str | None, terms: Terms) -> Proof:
-    """Return the level of a proof by a claim of this source."""
+    """Return the level of proof that a claim of this source gives."""
     return Proof.DIGEST if source == terms.owner else Proof.SHARED
 
 
 def _lacks_metadata(row: dict[str, Any], old: FileRecord) -> bool:
-    """Whether the upstream announces core metadata, and not what the wheel carries."""
+    """Whether the upstream announces core metadata that differs from the wheel's own."""
     return bool(row["metadata_claim"]) and row["metadata_claim"] != old.metadata_sha256
 
 
@@ -326,9 +330,9 @@ def _missing(
     lost: Mapping[str, Cause],
     unwanted: Collection[str] | None,
 ) -> None:
-    """Rules 1 and 7, for what the catalog has and the page does not offer to this mirror.
+    """Apply rules 1 and 7 to files that the catalog has and the page does not offer.
 
-    `unwanted` is None where nothing that is deleted is kept.
+    `unwanted` is None if the configuration keeps no deleted files.
     """
     listed = {file.filename: file for file in page.files}
     absent = Cause.QUARANTINE if page.status is ProjectStatus.QUARANTINED else Cause.UPSTREAM
@@ -349,14 +353,14 @@ def _missing(
 
 
 def _kept(old: FileRecord) -> Cause | None:
-    """Return how a file that is deleted stays: None where it is marked so already."""
+    """Return the cause for a deleted file that stays; None if it is already marked as kept."""
     return Cause.KEPT if old.kept is None else None
 
 
 def columns(
     file: File, digests: Mapping[str, str], source: str | None, location: str | None
 ) -> dict[str, Any]:
-    """Return a file's claims as columns of `files`."""
+    """Return the claims about a file as columns of `files`."""
     main = digests.get(MAIN)
     others = {name: value for name, value in digests.items() if name != MAIN}
     claim = None
@@ -378,9 +382,10 @@ def columns(
 
 
 def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple[str, str]]:
-    """Return source and address of a file's links behind the first: the owner's, then others'.
+    """Return the other links of a file as pairs of source and address: the owner's first.
 
-    Each in turn are sorted by how well they are proven. All copies must meet all claims.
+    Links of other sources are sorted by the strength of their proof. All copies must meet all
+    claims.
     """
     links = [(owner, url) for url in file.other_urls]
     for claim in sorted(others, key=lambda claim: rank(claim.digests)):
@@ -389,5 +394,5 @@ def further_links(file: File, others: Sequence[Claim], owner: str) -> list[tuple
 
 
 def to_json(value: Iterable[Any] | None) -> str | None:
-    """Encode for a column that is null where there is nothing; the same value, the same text."""
+    """Encode a value for a nullable column. Equal values give equal text; empty ones give None."""
     return msgspec.json.encode(value, order="sorted").decode() if value else None

@@ -1,7 +1,7 @@
-"""What the catalog has of files, and how an upstream's claims go with it. No I/O.
+"""How the claims of an upstream fit the files in the catalog. No I/O.
 
-Lives here: whether claims can be about the bytes that are held, and what of a page is not believed
-or is filled in before anybody decides on it. Does not live here: the decisions
+This module answers whether claims can be about the bytes that are held. It corrects and completes a
+page before decisions are made. It does not make the decisions
 (`pypimirror.pipeline.discover.decisions.decide`).
 """
 
@@ -15,12 +15,12 @@ from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import File, Problem, ProjectPage, Reason, details_of
 
-#: The digest that the catalog has a column of its own for.
+#: The digest algorithm that has its own column in the catalog.
 MAIN = "sha256"
 
 
 def as_file(old: FileRecord) -> File:
-    """Return what its upstream said of a file last, as far as that decides on its selection."""
+    """Return the last claims of the upstream about a file, for the selection to decide on."""
     return File(
         old.filename,
         old.url,
@@ -31,9 +31,10 @@ def as_file(old: FileRecord) -> File:
 
 
 def _dated(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
-    """Return a page with the times of uploads that it does not tell and are known from before.
+    """Return the page with missing upload times filled in from the catalog.
 
-    A page in HTML, such as an alternate's, has none: rules on age would drop all files at once.
+    HTML pages, such as an alternate's, have no upload times. Without this, rules on age would drop
+    all files at once.
     """
 
     def told(file: File) -> File:
@@ -52,11 +53,10 @@ def _dated(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
 def believed(
     page: ProjectPage, held: Mapping[str, FileRecord]
 ) -> tuple[ProjectPage, list[Problem]]:
-    """Return a page as it is to be decided on, and what to tell of claims that are not believed.
+    """Return the page to decide on, and problems for the claims on it that are not believed.
 
-    Times of uploads that are known from before are filled in. Sizes that bytes proven here belie
-    are replaced: where a digest says that the same bytes are meant, they are no reason for
-    anything.
+    Missing upload times are filled in from the catalog. A size is replaced if it contradicts proven
+    bytes while a digest shows that the same bytes are meant.
     """
     refused: list[Problem] = []
 
@@ -67,8 +67,8 @@ def believed(
         if file.size == old.size or not agrees(file.digests, old):
             return file
         cause = (
-            f"the upstream says that it has {file.size} bytes; those with its digest, which this "
-            f"mirror holds or held, are {old.size}"
+            f"the upstream says that it has {file.size} bytes, but the bytes with its digest, "
+            f"which this mirror holds or held, are {old.size}"
         )
         refused.append(refusal(Reason.SIZE_MISMATCH, page, file, cause))
         return msgspec.structs.replace(file, size=old.size)
@@ -79,9 +79,10 @@ def believed(
 
 
 def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
-    """Return a page that says of each file on offer here what its upstream said before.
+    """Return the page with the earlier claims of the upstream about each file that is offered here.
 
-    A selection that takes a file by that, and leaves it out now, does so for the upstream's words.
+    If the selection takes a file by the earlier claims and not by the new ones, the upstream's new
+    claims are the cause of the loss.
     """
 
     def told(file: File) -> File:
@@ -92,7 +93,7 @@ def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
             file,
             digests=_digests_of(old),
             size=old.size,
-            # That it is yanked goes onto its page while the guard keeps it there.
+            # A new yank goes onto the page while the guard keeps the file there.
             **details_of(old)
             | {"yanked": None if old.removal_cause == Cause.CLAIMS else old.yanked},
         )
@@ -103,7 +104,7 @@ def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
 def contradiction(
     digests: Mapping[str, str], old: FileRecord, size: int | None = None
 ) -> str | None:
-    """Return how claims contradict what is held, or None."""
+    """Return how claims contradict the file that is held, or None."""
     known = _digests_of(old)
     keeps = 'the mirror keeps the file it verified, unless [verify] on_changed is "replace"'
     for algorithm, claimed in digests.items():
@@ -120,13 +121,14 @@ def contradiction(
 
 
 def agrees(digests: Mapping[str, str], old: FileRecord) -> bool:
-    """Whether a digest says that the bytes which are held are meant, and none that others are."""
+    """Whether the claims share a digest with the held file and no shared digest differs."""
     known = _digests_of(old)
     common = digests.keys() & known.keys()
     return bool(common) and all(digests[name] == known[name] for name in common)
 
 
 def _digests_of(old: FileRecord) -> dict[str, str]:
+    """Return all digests of a file in the catalog, by algorithm."""
     known = msgspec.json.decode(old.digests, type=dict[str, str]) if old.digests else {}
     if old.sha256 is not None:
         known[MAIN] = old.sha256.hex()
@@ -134,5 +136,5 @@ def _digests_of(old: FileRecord) -> dict[str, str]:
 
 
 def refusal(reason: Reason, page: ProjectPage, file: File, cause: str) -> Problem:
-    """Return the refusal of one file of a page; `cause` is a clause on the file."""
+    """Return the refusal of one file of a page. `cause` is a clause about the file."""
     return Problem(reason, f"{file.filename}: {cause}", page.project, file.filename, file.url)

@@ -1,17 +1,21 @@
-"""What the upstream deletes and `[delete] keep` has stay: which files, and with which mark.
+"""`[delete] keep`: which files stay although the upstream deleted them, and how they are marked.
 
 The rules:
 
-1. Deleted is what its upstream's page does not offer any more, or what no upstream has a page of.
-   Not what is quarantined, nor what is described so that the selection leaves it out.
-2. Only what is on a page with bytes of this mirror is kept. Where another upstream takes a project
-   over, what only the earlier one had stays with its mark, and its names stay bound to its digests.
-3. The deletion guard counts it, since every page that loses its mark of being sound is a loss.
-4. It is marked as yanked, with the reason that it was deleted: that is what installers know. Who
-   pins a version gets it, and a fresh resolution does not choose it.
-5. What the upstream offers again loses the mark. What the selection leaves out goes.
-6. Switched off, all that was kept leaves as if it had just been deleted. Switched on, it also holds
-   for what the guard has held back.
+1. A file is deleted if its upstream's page no longer offers it, or if no upstream has its project
+   page. A quarantined file is not deleted, nor is a file whose new description the selection
+   excludes.
+2. Only files on a page with bytes of this mirror are kept. If another upstream takes over a
+   project, files that only the earlier one had stay with their mark, and their names stay bound to
+   their digests.
+3. The deletion guard counts each of them, because a page that marks a sound file as deleted is a
+   loss.
+4. A kept file is marked as yanked, with its deletion as the reason, because installers understand a
+   yank. Users who pin the version get it; a fresh resolution does not choose it.
+5. If the upstream offers the file again, the mark goes. If the selection excludes the file, it
+   leaves.
+6. If the setting is switched off, all kept files leave as if they had just been deleted. If it is
+   switched on, it also applies to files that the guard has held back.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from pypimirror.select.metadata import Metadata
 
 
 def follow(run: Run) -> None:
-    """Have a changed configuration take effect on what is kept, or about to go."""
+    """Apply a changed `[delete] keep` to the files that are kept, or that are about to leave."""
     keep = run.config.delete.keep
     with run.catalog.read() as connection:
         if marks.is_set(connection, KEEP) == keep:
@@ -52,9 +56,9 @@ def unwanted(
     held: Mapping[str, FileRecord],
     about: Mapping[str, Metadata],
 ) -> set[str]:
-    """Return files that are here and not `offered`, and that the selection leaves out.
+    """Return the names of held files that are not `offered` and that the selection excludes.
 
-    They are held against what is offered, and nothing that is offered against them.
+    The held files compete with the offered ones here, but never push an offered file out.
     """
     if not run.config.delete.keep:
         return set()
@@ -68,11 +72,12 @@ def unwanted(
 
 
 def _is_here(old: FileRecord) -> bool:
+    """Whether the verified bytes of a file are here."""
     return State(old.state) in PROVEN
 
 
 def deleted(run: Run, connection: Connection, rows: Iterable[ProjectRecord]) -> None:
-    """Deal with mirrored projects that no upstream has a page of any more."""
+    """Handle mirrored projects that no upstream has a page of any more."""
     rows = list(rows)
     keep = run.config.delete.keep
     known = [row for row in rows if keep and row.kept is not None]
@@ -85,7 +90,7 @@ def deleted(run: Run, connection: Connection, rows: Iterable[ProjectRecord]) -> 
 
 
 def _still_kept(run: Run, connection: Connection, rows: Collection[ProjectRecord]) -> None:
-    """Note that projects are where they were; of their files, what the selection says now."""
+    """Update projects that were kept before: drop the files that the selection now excludes."""
     out: list[int] = []
     held: dict[int, dict[str, FileRecord]] = {row.id: {} for row in rows}
     for file in files.of_projects(connection, list(held)) if held else ():
@@ -99,8 +104,12 @@ def _still_kept(run: Run, connection: Connection, rows: Collection[ProjectRecord
 
 
 def mark(yanked: str | None, since: float | None) -> str | None:
-    """Return the reason of a yank that a page tells of a file, kept `since` a time or not."""
+    """Return the yank reason for a page: `yanked`, or a note on the deletion at the time
+    `since`.
+    """
     if since is None:
         return yanked
-    told = f"deleted upstream; kept here since {time.strftime('%Y-%m-%d', time.gmtime(since))}"
-    return f"{told}; it was yanked before: {yanked}" if yanked else told
+    deleted_on = (
+        f"deleted upstream; kept here since {time.strftime('%Y-%m-%d', time.gmtime(since))}"
+    )
+    return f"{deleted_on}; it was yanked before: {yanked}" if yanked else deleted_on

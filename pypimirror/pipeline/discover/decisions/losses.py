@@ -1,15 +1,15 @@
-"""What leaves the selection because of what the upstream says, and not of the configuration.
+"""Files that leave the selection because the upstream's claims changed, not the configuration.
 
-The rules, for a file that is here, is offered still, and is not selected:
+The rules for a file that is here, is still offered, and is not selected:
 
-1. What would be selected by what was said of it before leaves for its claims (`claims`): the
-   deletion guard counts it.
-2. What would be selected if nothing were offered that is not here yet leaves for what is new. Where
-   some of that is selected, as with `latest`, it takes the place of what leaves (`replaced`), which
-   stays until each selected release has a file here: else a release that nobody can fetch would
-   leave a page without any. Where none of it is, as with `max_versions`, what is left is nothing:
-   that is a claim as any other.
-3. All else leaves by the configuration, or in the course of time (`selection`).
+1. If the earlier claims would select it, it leaves for its claims (`claims`). The deletion guard
+   counts it.
+2. If it would be selected without the files that are new on the page, the new files push it out. If
+   the selection takes some of the new files, as with `latest`, they replace it (`replaced`). The
+   file then stays until each selected release has a file here; otherwise a release that nobody can
+   fetch would empty the page. If the selection takes none of them, as with `max_versions`, nothing
+   would be left: that counts as `claims`.
+3. Every other file leaves because of the configuration or because of time (`selection`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pypimirror.pipeline.discover.decisions.held import as_before
 from pypimirror.pipeline.run import Run
 from pypimirror.select.metadata import Metadata
 
-#: States of files that pages have.
+#: States of files that are on pages.
 _THERE = PROVEN | {State.LINKED}
 
 
@@ -37,9 +37,10 @@ def of_page(
     selected: Sequence[bool],
     about: Mapping[str, Metadata],
 ) -> dict[str, Cause]:
-    """Return the causes of files that are lost by a page; `about` is what was read of them before.
+    """Return the cause for each file that a page makes the selection lose.
 
-    `selected` goes with `page.files`.
+    `about` is the core metadata that was read before. `selected` has one value for each of
+    `page.files`.
     """
     chosen = {file.filename for file, is_in in zip(page.files, selected, strict=True) if is_in}
     out = {f.filename for f in page.files if f.filename not in chosen and f.filename in held}
@@ -61,7 +62,7 @@ def of_page(
 
 
 def waiting(run: Run, project_ids: Iterable[int]) -> set[int]:
-    """Return those of these projects of which a selected release has no file here yet."""
+    """Return the ids of those projects that have a selected release without any file here yet."""
     here: dict[int, set[str | None]] = defaultdict(set)
     due: dict[int, set[str | None]] = defaultdict(set)
     with run.catalog.read() as connection:

@@ -1,10 +1,10 @@
-"""Files that an upstream gives another digest: so many as the deletion guard would let go, no more.
+"""Files whose digest the upstream changed: how many may be replaced at once.
 
-Such a file leaves its page before the new bytes are here, and these may never come: that is a loss
-by the upstream's doing, and promise 10 holds for it. The rule: what a run has replaced so far and
-what a group of pages would replace count together, by the limits of `[delete]`. Where that is too
-much, nothing of the group is replaced: the mirror keeps what it verified, and each file is told.
-As with deletions, one project alone never trips the share.
+Such a file leaves its page before the new bytes are here, and these may never come. That is a loss
+by the upstream's doing, so promise 10 holds for it. The rule: the files that a run has replaced and
+those that a group of pages would replace are counted together, against the limits of `[delete]`. If
+they are too many, nothing of the group is replaced: the mirror keeps the files that it verified and
+reports each one. As with deletions, one project alone never exceeds the share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def number(
     pooled: Mapping[str, Sequence[Claim]],
     terms: Terms,
 ) -> int:
-    """Return how many files on its page a project would lose by digests that are others."""
+    """Return how many files on its page the project would lose because of changed digests."""
     found = 0
     for file in page.files:
         old = held.get(file.filename)
@@ -44,9 +44,10 @@ def number(
 
 
 def is_allowed(run: Run, connection: Connection, losses: Iterable[tuple[str, int]]) -> bool:
-    """Whether so many files of these projects may be replaced; then they count from now on.
+    """Whether these losses, by project, may happen. If so, count them in the run.
 
-    Call in the transaction that replaces them: others wait for it with theirs.
+    Call it in the transaction that replaces the files, so that parallel batches wait for each
+    other.
     """
     new = {name: lost for name, lost in losses if lost}
     if not new:

@@ -1,7 +1,7 @@
-"""What an upstream of any kind answers: the interface.
+"""The interface of an upstream of any kind.
 
-Everything behind it, from the decisions on, is the same for all kinds. Implementations keep the
-contract in `tests/pipeline/discover/kinds/test_contract.py`.
+All code after it, from the decisions on, is the same for all kinds. Every implementation passes the
+contract tests in `tests/pipeline/discover/kinds/test_contract.py`.
 """
 
 from __future__ import annotations
@@ -14,44 +14,46 @@ from pypimirror.domain.model import ProjectList
 from pypimirror.download.protocol import FetchPage, ListResult, PageResult
 from pypimirror.pipeline.run import Run
 
-#: One of the addresses of an upstream: its name, which is that of a `Remote`, and the address.
+#: The name and the address of a place of an upstream. The name is that of a `Remote`.
 Place = tuple[str, str]
 
 
 class UpstreamKind(Protocol):
-    """How upstreams of one kind are asked."""
+    """How to ask upstreams of one kind."""
 
-    #: Whether each project has a page at an address of its own, and the list one, too. Their
-    #: answers have validators then.
+    #: Whether each project, and the list, has its own address. Then answers have validators.
     has_pages: bool
 
     def listing(
         self, run: Run, upstream: UpstreamSection, place: Place
     ) -> tuple[ListResult, ProjectList | None]:
-        """Ask for the projects at a place.
+        """Fetch the list of projects of a place.
 
-        There is no list where the answer has a problem, says "not modified", or where the
-        upstream has none.
+        The list is None if the answer has a problem or says "not modified", or if the upstream has
+        no list.
         """
 
     def page_job(
         self, number: int, place: Place, project: str, candidates: Sequence[str] = ()
     ) -> FetchPage:
-        """Return the job that asks for a project's page at a place.
+        """Return the job that fetches a project's page at a place.
 
-        `candidates` says where the page may be, relative to the place, if not where one looks.
+        `candidates` are possible addresses of the page, relative to the place. Empty: the usual
+        address.
         """
 
     def pages(
         self, run: Run, jobs: Sequence[tuple[UpstreamSection, FetchPage]]
     ) -> Iterator[PageResult]:
-        """Answer jobs for pages, in any order; reason MISSING where there is no such project."""
+        """Answer jobs for pages, in any order. The reason is MISSING if a project does not
+        exist.
+        """
 
 
 def by_kind(
     jobs: Iterable[FetchPage], upstreams: dict[str, UpstreamSection]
 ) -> dict[str, list[tuple[UpstreamSection, FetchPage]]]:
-    """Return jobs with their upstreams, by the kind of these."""
+    """Group jobs, each with its upstream, by the kind of the upstream."""
     found: dict[str, list[tuple[UpstreamSection, FetchPage]]] = {}
     for job in jobs:
         upstream = upstreams[job.remote]

@@ -1,4 +1,4 @@
-"""The kind `links`: one page of links to files, of any number of projects."""
+"""The kind `links`: one page with links to files of any number of projects."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pypimirror.pipeline.run import Run
 
 
 class LinkPageKind:
-    """See `kind.UpstreamKind`."""
+    """Implements `kind.UpstreamKind`."""
 
     has_pages = False
 
     def listing(
         self, run: Run, upstream: UpstreamSection, place: Place
     ) -> tuple[ListResult, ProjectList | None]:
-        """Return the projects that the page has files of."""
+        """Return the projects that have files on the page."""
         return link_index.listing(run, upstream, place)
 
     def page_job(
@@ -28,15 +28,15 @@ class LinkPageKind:
         number: int,
         place: Place,
         project: str,
-        candidates: Sequence[str] = (),  # noqa: ARG002 - there is but one page
+        candidates: Sequence[str] = (),  # noqa: ARG002 - there is only one page
     ) -> FetchPage:
-        """Return the job that asks for what the page has of a project."""
+        """Return the job that finds the files of a project on the page."""
         name, url = place
         return FetchPage(id=number, remote=name, url=url, project=project)
 
     def pages(
         self, run: Run, jobs: Sequence[tuple[UpstreamSection, FetchPage]]
     ) -> Iterator[PageResult]:
-        """Answer from the page, which is read once in a run."""
+        """Answer from the page of links. It is read once in a run."""
         for upstream, job in jobs:
             yield link_index.answer(run, upstream, job)

@@ -1,4 +1,4 @@
-"""Which kinds there are, by the word in `[[upstream]] kind`."""
+"""The registry of upstream kinds, by the value of `kind` in `[[upstream]]`."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ KINDS: dict[str, UpstreamKind] = {"simple": SimpleKind(), "links": LinkPageKind(
 
 
 def kind_of(upstream: UpstreamSection) -> UpstreamKind:
-    """Return how an upstream is asked."""
+    """Return the implementation for an upstream's kind."""
     return KINDS[upstream.kind]

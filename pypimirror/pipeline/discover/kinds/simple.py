@@ -1,7 +1,6 @@
-"""The kind `simple`: an index with a list of projects, and a page of each.
+"""The kind `simple`: an index with a list of projects and one page for each project.
 
-Where its configuration says to look beyond it (`follow_external`), what its links lead to is joined
-to its pages here.
+With `follow_external`, files behind the links of a page are added to the page here.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ from pypimirror.upstream.read import page_headers
 
 
 class SimpleKind:
-    """See `kind.UpstreamKind`."""
+    """Implements `kind.UpstreamKind`."""
 
     has_pages = True
 
     def listing(
         self, run: Run, upstream: UpstreamSection, place: Place
     ) -> tuple[ListResult, ProjectList | None]:
-        """Ask for the list, conditionally where it was read before."""
+        """Fetch the list, conditionally if it was read before."""
         if not upstream.has_list:
             return ListResult(0), None
         name, url = place
         path = run.workspace.staging / f"list.{upstream.name}"
         known = validators(run, upstream)
-        if name != upstream.name:  # validators of one place are no other's
+        if name != upstream.name:  # validators are valid only for the place that sent them
             known = dict.fromkeys(known)
         job = FetchList(0, name, url, str(path), known["etag"], known["last_modified"])
         headers = page_headers(job.etag, job.last_modified) | {"User-Agent": run.config.user_agent}
@@ -68,7 +67,7 @@ class SimpleKind:
     def page_job(
         self, number: int, place: Place, project: str, candidates: Sequence[str] = ()
     ) -> FetchPage:
-        """Return the job that asks for a page, where it may be, in turn."""
+        """Return the job that fetches a page. It tries the candidate addresses in turn."""
         name, url = place
         first, *others = [urljoin(url, candidate) for candidate in candidates or (f"{project}/",)]
         return FetchPage(id=number, remote=name, url=first, project=project, others=tuple(others))
@@ -76,7 +75,7 @@ class SimpleKind:
     def pages(
         self, run: Run, jobs: Sequence[tuple[UpstreamSection, FetchPage]]
     ) -> Iterator[PageResult]:
-        """Fetch pages; what links lead to follows, where that is asked for."""
+        """Fetch pages, and follow their links if the configuration says so."""
         asked = {
             job.id: (upstream, msgspec.structs.replace(job, links=True))
             for upstream, job in jobs
@@ -100,7 +99,7 @@ class SimpleKind:
 
 
 def validators(run: Run, upstream: UpstreamSection) -> dict[str, str | None]:
-    """Return the validators by which an upstream's list may be "not modified"."""
+    """Return the validators to send with the request for an upstream's list."""
     with run.catalog.read() as connection:
         known = projects.get_list(connection, upstream.name)
     if (
@@ -113,9 +112,9 @@ def validators(run: Run, upstream: UpstreamSection) -> dict[str, str | None]:
 
 
 def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
-    """Whether a place plainly answers that it is unchanged; noted where the next run may ask, too.
+    """Whether a place answers that its list is unchanged. Note it if the next run may ask this way.
 
-    A place behind a proxy or a login that is configured is a worker's affair.
+    A place with a proxy or a login is left to a download worker.
     """
     remote = next(remote for remote in remotes(run.config) if remote.name == name)
     if remote.authorization or remote.proxy not in ("", NONE):
@@ -124,23 +123,24 @@ def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
     timeout = run.config.download.timeout
     if not is_unchanged(remote.url, headers, timeout, ca_file=remote.ca_file, direct=direct):
         return False
-    if not direct and not remote.ca_file:  # what the next run asks knows of neither
+    if not direct and not remote.ca_file:  # the next run's short check supports neither
         run.discovered.unchanged[name] = remote.url, headers
     return True
 
 
 def _leads_on(result: PageResult) -> bool:
+    """Whether links of a page must be followed."""
     if result.page is None or result.linked is None:
         return False
-    if result.page.status is ProjectStatus.QUARANTINED:  # withheld, wherever its files are
+    if result.page.status is ProjectStatus.QUARANTINED:  # no file of it may be served
         return False
     return bool(result.linked.pages or result.linked.downloads)
 
 
 def _joined(result: PageResult, found: link_following.Found) -> PageResult:
-    """Join what links led to to the page that has them.
+    """Add the files found behind the links of a page to the page.
 
-    The result has no validator, since they say nothing of the pages behind it.
+    The result has no validators: those of the page say nothing about the linked pages.
     """
     assert result.page is not None
     page = result.page
@@ -174,7 +174,7 @@ def _joined(result: PageResult, found: link_following.Found) -> PageResult:
 
 
 def _is_meant(filename: str, project: str, collected: Collector) -> bool:
-    """Whether a linked file is one of the project's; a home page has others as well."""
+    """Whether a linked file belongs to the project. A home page also links to other files."""
     problem = check_filename(filename, project)
     if problem is not None and problem.reason is Reason.UNSAFE_NAME:
         collected.refuse_for(problem)

@@ -1,10 +1,9 @@
-"""Discover, the part on links that lead further: one level of linked pages, and downloads whose
-names only their answers tell.
+"""Discover: follow links one level deep, to linked pages and to downloads without a file name.
 
-Which hosts may be asked is the engine's business: a page that `hosts` does not allow is left out
-with a note, since it is the configuration that leaves it out. A page that is not there offers
-nothing. Any other failure leaves open what the page offers, so that nothing may be taken for
-gone for its sake.
+The name of such a download is known only from the answer to a request. The download engine decides
+which hosts may be asked: a page on a host that `hosts` does not allow is left out with a note. A
+page that does not exist offers nothing. After any other failure it is unknown what the page offers,
+so no file may be taken as deleted.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Start:
-    """A page whose links are followed, by its address."""
+    """A page whose links are followed."""
 
-    remote: str  #: the place that it came from: an upstream, or one of its alternates
+    remote: str  #: the place that sent it: an upstream or one of its alternates
     upstream: UpstreamSection
     url: str
     page: LinkPage
@@ -38,15 +37,15 @@ class Start:
 
 @dataclass
 class Found:
-    """What the links of one page led to."""
+    """The results of following the links of one page."""
 
     files: list[File] = field(default_factory=list)  #: one for each link
     refused: list[Problem] = field(default_factory=list)  #: links that cannot be used
-    failed: list[Problem] = field(default_factory=list)  #: what could not be asked
+    failed: list[Problem] = field(default_factory=list)  #: links that could not be read
 
 
 def follow(run: Run, starts: Sequence[Start]) -> list[Found]:
-    """Follow the links of pages, of all of them at once; return what each led to, in order."""
+    """Follow the links of all these pages. Return the results of each page, in order."""
     found = [Found() for _ in starts]
     downloads: list[list[Download]] = []
     pages: list[tuple[int, str]] = []
@@ -81,19 +80,20 @@ def _allowed_downloads(start: Start, page: LinkPage | None = None) -> list[Downl
 
 
 def _may_follow(start: Start, url: str) -> bool:
-    """Whether the configuration asks for what is linked, hosts apart."""
+    """Whether the configuration allows to follow a link. Its host is checked elsewhere."""
     if start.upstream.follow_external:
         return True
     return urlsplit(url).netloc.lower() == urlsplit(start.url).netloc.lower()
 
 
 def _bounded(run: Run, start: Start, links: Sequence[T], what: str) -> Sequence[T]:
+    """Return at most `max_links` links, with a warning if there are more."""
     limit = start.upstream.max_links
     if len(links) > limit:
         run.reporter.note(
             "warning",
-            f"{start.upstream.name}: {start.url} links to {len(links)} {what}, and only the first "
-            f"{limit} are looked at; raise max_links of the [[upstream]] for more",
+            f"{start.upstream.name}: {start.url} links to {len(links)} {what}; only the first "
+            f"{limit} are read. For more, raise max_links of the [[upstream]]",
         )
     return links[:limit]
 
@@ -105,15 +105,15 @@ def _ask(
     *,
     name_only: bool,
 ) -> Iterator[tuple[tuple[int, str], LinksResult]]:
-    """Ask for linked things, each once; yield the answers in the order of the links."""
+    """Fetch each link once. Yield the answers in the order of the links."""
     asked = list(dict.fromkeys((starts[number].remote, url) for number, url in links))
     jobs = (FetchLinks(n, *place, name_only=name_only) for n, place in enumerate(asked))
     answers: dict[tuple[str, str], LinksResult] = {}
-    left = amounts.MOST_LINKS
+    links_left = amounts.MOST_LINKS
     for result in amounts.ask(run, jobs, partial(_fetch, run)) if asked else ():
         size = _number_of(result.page) if result.page is not None else 0
-        is_held = size <= left
-        left -= size if is_held else 0
+        is_held = size <= links_left
+        links_left -= size if is_held else 0
         place = asked[result.id]
         answers[place] = result if is_held else _too_many(result, place[1])
     for number, url in links:
@@ -127,20 +127,23 @@ def _fetch(run: Run, jobs: Iterable[FetchLinks]) -> Iterator[LinksResult]:
 
 
 def _number_of(page: LinkPage) -> int:
+    """Return the number of links and problems on a page."""
     return sum(map(len, (page.files, page.problems, page.pages, page.downloads)))
 
 
 def _too_many(result: LinksResult, url: str) -> LinksResult:
-    """Return the answer that stands for one whose links are more than are held."""
+    """Return the failure of a page whose links would exceed the limit."""
     message = (
-        f"{url} was not taken in: with it, the linked pages would have more than "
+        f"{url} was not read: with it, the linked pages would have more than "
         f"{amounts.MOST_LINKS} links. Lower max_links of the [[upstream]]."
     )
     return LinksResult(result.id, problem=Problem(Reason.TOO_LARGE, message, url=url))
 
 
 def _failed(run: Run, start: Start, result: LinksResult, found: Found) -> bool:
-    """Whether there is no answer; what that means goes into `found`."""
+    """Whether a link could not be read. Note the failure in `found`, or in the log if it is
+    harmless.
+    """
     problem = result.problem
     if problem is None:
         return False
@@ -148,8 +151,8 @@ def _failed(run: Run, start: Start, result: LinksResult, found: Found) -> bool:
         run.reporter.note("info", f"{start.upstream.name}: {start.url}: {problem.message}")
     else:
         message = (
-            f"{start.url} links to something that cannot be read: {problem.message} What it "
-            "offered before stays as it is"
+            f"{start.url} has a link that cannot be read: {problem.message} The files that it "
+            "offered before stay as they are"
         )
         found.failed.append(msgspec.structs.replace(problem, message=message))
     return True

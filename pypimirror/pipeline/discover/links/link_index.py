@@ -1,9 +1,9 @@
-"""Discover, the part on upstreams of `kind = "links"`: one page of links for many projects.
+"""Discover: upstreams of `kind = "links"`, one page of links for many projects.
 
-Such a page is read once in a run, with the pages that it links to, and its files are sorted by
-project. From there on each project has a `ProjectPage` like any other upstream's, so that the
-rules on owners, claims and removals are the same. A page that cannot be read says nothing: not
-that its projects are gone.
+The page is read once in a run, with the pages that it links to, and its files are sorted by
+project. After that each project has a `ProjectPage` as from any other upstream, so the same rules
+on owners, claims and removals apply. A page that cannot be read does not mean that its projects are
+deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading:
-    """Read the page of links at a place, name and address, of an upstream; once in a run."""
+    """Read the page of links of an upstream at a place (name, address), once in a run."""
     name, url = place
     if name not in run.discovered.link_pages:
         run.discovered.link_pages[name] = _read(run, upstream, name, url)
@@ -44,9 +44,9 @@ def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading
 def listing(
     run: Run, upstream: UpstreamSection, place: tuple[str, str]
 ) -> tuple[ListResult, ProjectList | None]:
-    """Return the projects of the page of links at a place of an upstream, as a project list.
+    """Return the projects of the page of links as a project list.
 
-    It has no serials: each project that is looked at tells by its digest whether it has changed,
+    The list has no serials. Each project shows by the digest of its page whether it has changed,
     which costs no request.
     """
     reading = read(run, upstream, place)
@@ -64,28 +64,29 @@ def answer(run: Run, upstream: UpstreamSection, job: FetchPage) -> PageResult:
     page = reading.page(job.project)
     if page is None:
         reason, message = Reason.MISSING, f"{job.url} has no files of {job.project}"
-        if reading.partial:  # it may have some all the same
+        if reading.partial:  # a linked page that failed may have some
             reason = Reason.BAD_PAGE
-            message = f"{job.url}: what it links to of {job.project} could not be read"
+            message = f"{job.url}: a page that it links to, which may have the project, failed"
         return job.failed(Problem(reason, message, job.project, url=job.url))
     return PageResult(job.id, page=page, digest=page_digest(page))
 
 
 def page_digest(page: ProjectPage) -> str:
-    """Identify what a page says, where it was put together from several."""
+    """Return a digest of the contents of a page that was merged from several pages."""
     return hashlib.sha256(_encode(page)).hexdigest()
 
 
 def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading:
+    """Read a page of links and the pages that it links to."""
     (result,) = run.fetch([FetchLinks(0, remote, url)])
     assert isinstance(result, LinksResult)
     if result.problem is not None:
         problem = result.problem
-        if problem.reason is Reason.MISSING:  # of the page itself, not of any project
+        if problem.reason is Reason.MISSING:  # the page is missing, not a project
             problem = msgspec.structs.replace(problem, reason=Reason.HTTP_STATUS)
         return Reading(problem)
     if result.page is None:
-        return Reading(_no_links(url, "it is no HTML page"))
+        return Reading(_no_links(url, "it is not an HTML page"))
     (found,) = follow(run, [Start(remote, upstream, result.url, result.page)])
     reading = Reading(partial=bool(found.failed))
     reading.own = {file.filename for file in result.page.files}
@@ -93,25 +94,27 @@ def _read(run: Run, upstream: UpstreamSection, remote: str, url: str) -> Reading
     if not reading.by_name and not reading.refused:
         if found.failed:
             return Reading(found.failed[0])
-        # Taking a login or an error page for an empty one would withdraw everything.
-        return Reading(_no_links(url, "neither it nor a page that it links to has links to files"))
+        # If a login page or an error page counted as empty, all its projects would go.
+        return Reading(
+            _no_links(url, "no links to files are on it or on the pages that it links to")
+        )
     run.ledger.failed(
         Stage.DISCOVER,
-        # The file's place in the record is taken by the address: there is one line for each.
+        # The record has one line for each file, so each address stands in place of a file.
         (msgspec.structs.replace(problem, file=problem.url) for problem in found.failed),
     )
     return reading
 
 
 def _no_links(url: str, fault: str) -> Problem:
-    message = f"{url}: {fault}; what was mirrored from it stays as it is"
+    message = f"{url}: {fault}; the files that were mirrored from it stay"
     return Problem(Reason.BAD_PAGE, message, url=url)
 
 
 def _sort(
     run: Run, reading: Reading, upstream: UpstreamSection, result: LinksResult, found: Found
 ) -> None:
-    """Put every link with its project."""
+    """Assign every link to its project."""
     assert result.page is not None
     named = frozenset(run.selection.named) | frozenset(run.names or ())
     unclear: list[str] = []
@@ -133,9 +136,10 @@ def _sort(
 
 
 def _tell_unclear(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> None:
+    """Warn about links that are left out because their project is unknown."""
     shown = ", ".join(repr(printable(name, 60)) for name in names[:_EXAMPLES])
     run.reporter.note(
         "warning",
-        f"{upstream.name}: {len(names)} links lead to files whose names do not tell their "
-        f"project, and are left out: {shown}{', …' if len(names) > _EXAMPLES else ''}",
+        f"{upstream.name}: {len(names)} links lead to files whose names do not show their "
+        f"project; they are left out: {shown}{', …' if len(names) > _EXAMPLES else ''}",
     )

@@ -1,8 +1,8 @@
-"""Discover, the part on metadata-only files: may a page lead to where the upstream has them?
+"""Discover: whether the page of a metadata-only project may link to the upstream's files.
 
-Nothing is fetched of such a file, so nothing but its address is checked here: it has to be one that
-this mirror itself would ask, and that others can. What it leads to, installers hold against the
-digest that the page names; `pipeline.discover.decisions.decide` sees to it that there is one.
+Nothing of such a file is fetched, so only its address is checked here. This mirror itself would
+have to be allowed to fetch it, and others must be able to. Installers check the file against the
+digest on the page; `pypimirror.pipeline.discover.decisions.decide` requires that digest.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def links(
     selected: Sequence[bool],
     held: Mapping[str, FileRecord],
 ) -> Mapping[str, Link]:
-    """Return the ways to those files that our page leads to at the upstream, or is to lead to.
+    """Return how to link to each file that our page links, or shall link, to the upstream.
 
-    `place` is the upstream's alternate that the page came from, if it did; `selected` goes with
+    `place` is the alternate that the page came from, or "". `selected` has one value for each of
     the page's files.
     """
     asked = run.selection.linked(ProjectName(page.project), page.files)
     if not any(asked) and not any(file.linked for file in held.values()):
-        return {}  # as of most projects
+        return {}  # the case of most projects
     found = [
         (file, verdict is not None)
         for file, verdict, is_in in zip(page.files, asked, selected, strict=True)
@@ -57,8 +57,8 @@ def links(
 
 
 def _remote(upstream: UpstreamSection, place: str) -> Remote:
-    """Return one of an upstream's places, with the hosts that its links may lead to."""
-    # Imported when there is need: it brings requests.
+    """Return a place of an upstream, with the hosts that its links may use."""
+    # Import it only if it is needed: it imports requests.
     from pypimirror.download.protocol import Remote
 
     url = next(url for name, url in places(upstream) if name == place)
@@ -66,7 +66,7 @@ def _remote(upstream: UpstreamSection, place: str) -> Remote:
 
 
 def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
-    """Return why no page may lead to an address, as a clause on the file, or None."""
+    """Return why no page may link to an address, as a clause about the file, or None."""
     from pypimirror.download.failure import FetchError
     from pypimirror.download.http.hosts import (
         HostError,
@@ -79,9 +79,12 @@ def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
     try:
         address = parse_url(url)
     except FetchError:  # its message has the address
-        return Reason.UNSAFE_URL, "its address is none of http or https, so others cannot fetch it"
+        return (
+            Reason.UNSAFE_URL,
+            "its address begins with neither http: nor https:, so others cannot fetch it",
+        )
     if "@" in urlsplit(url).netloc:
-        return Reason.UNSAFE_URL, "its address has a login in it"
+        return Reason.UNSAFE_URL, "its address contains a login"
     host = address.origin.host
     try:
         if HostPolicy(remote).public_only(address.origin) and is_spelled_private(host):

@@ -1,6 +1,6 @@
-"""Discover, the part on getting an upstream's project list: asked for conditionally, and parsed.
+"""Discover: fetch an upstream's project list, conditionally, and parse it.
 
-What it means for the catalog is decided in `pypimirror.pipeline.discover.lists.lists`.
+`pypimirror.pipeline.discover.lists.lists` decides what the list means for the catalog.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pypimirror.pipeline.run import Run
 
 
 def fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList | None]:
-    """Ask for an upstream's list; there is none where the answer says why or "not modified".
+    """Fetch an upstream's list. It is None if the answer has a problem or says "not modified".
 
-    Where it fails, the alternates are asked in turn: of a list that one of them gave, the answer
-    is still the upstream's, with its problem.
+    If the upstream fails, its alternates are asked in turn. The answer is still the upstream's,
+    with its problem, also if an alternate delivered the list.
     """
     kind = kind_of(upstream)
     first, found = kind.listing(run, upstream, (upstream.name, upstream.url))
@@ -28,17 +28,19 @@ def fetch(run: Run, upstream: UpstreamSection) -> tuple[ListResult, ProjectList 
     for name, url in further_places(upstream):
         _, found = kind.listing(run, upstream, (name, url))
         if found is not None:
-            told = f"{upstream.name}: {first.problem.message} Its project list was taken from {url}"
-            run.reporter.note("warning", told)
+            warning = (
+                f"{upstream.name}: {first.problem.message} Its project list was taken from {url}"
+            )
+            run.reporter.note("warning", warning)
             return first, found
     return first, None
 
 
 def memory(run: Run, result: ListResult, found: ProjectList, *, done: bool) -> dict[str, Any]:
-    """Return what is to be remembered of a list that was read.
+    """Return the columns to remember of a list that was read.
 
-    It must be read again, whether it changes or not, unless `done`: where names of it were passed
-    over, and where it does not tell by serials which of its projects have changed.
+    Only with `done` are its validators kept. Otherwise the next run reads the list in full: if
+    names of it were skipped, or if it has no serials that show which projects have changed.
     """
     return {
         "etag": result.etag if done else None,

@@ -1,16 +1,16 @@
-"""What upstreams' lists are worth in a run: where they say that pages are, and whether it is so.
+"""How far a run trusts the upstreams' lists: where pages are, and whether they exist.
 
-A list is a claim as any other. The rules:
+A list is only a claim. The rules:
 
-1. A page is looked for under its normalised name first, or where it was found last. Where that is
-   not there (404, 410), where the list says it is: a static index has its pages under names as
-   they were written, or as `six/index.html`. What worked is remembered.
-2. An upstream that answers, and has no list (403, 404, 405, 410, 501) nor ever had one, is asked
-   by name: for projects that are named, and for those that a later upstream lists, since it may
-   own them. That globs cannot be met there is told once, unless `has_list` is false.
-3. Names of a list whose pages are nowhere are daily life: lists lag behind. Where they are more
-   than half of what a list has for this mirror, it is no list of this index, and the run is
-   incomplete. So is one where the lists together have no project at all.
+1. A page is fetched under its normalised name first, or where it was found the last time. If it is
+   not there (404, 410), it is fetched from where the list says: a static index may have its pages
+   under names as they were written, or at `six/index.html`. The address that worked is remembered.
+2. An upstream that answers, but has no list (403, 404, 405, 410, 501) and never had one, is asked
+   by project name: for named projects, and for those that a later upstream lists, because it may
+   own them. A warning that globs cannot work there is given once, unless `has_list` is false.
+3. Names in a list without a page are normal, because lists lag behind. If they are more than half
+   of the names that the list has for this mirror, the list does not belong to this index, and the
+   run is incomplete. The run is also incomplete if all lists together are empty.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pypimirror.domain.model import Problem, ProjectList, Reason, Stage
 from pypimirror.download.protocol import ListResult, PageResult
 from pypimirror.pipeline.run import Run
 
-#: Answers of upstreams that have no list, and may have pages.
+#: Statuses of upstreams that have no list but may have pages.
 NO_LIST = frozenset({403, 404, 405, 410, 501})
 
-#: The share of a list that may be nowhere before the list is doubted.
+#: A larger share of names without a page makes a list doubtful.
 _DOUBTED = 0.5
 _EXAMPLES = 3
 
@@ -41,9 +41,9 @@ def odd_places(
     found: ProjectList,
     wanted: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """Return where a list says that pages are which are not where one looks.
+    """Return the addresses of pages that a list has at other addresses than the usual ones.
 
-    Of the `wanted` projects, since a list may have a million, or of all.
+    A list may have a million projects. With `wanted`, only these projects are looked up.
     """
     base = answer.url or upstream.url
     places: dict[str, str] = {}
@@ -61,31 +61,31 @@ def odd_places(
 
 
 def _is_odd(name: str) -> bool:
-    """Whether a name may not be normalised: most are, and asking costs more than this."""
+    """Whether a name may not be normalised. Most are, and this test is cheaper than normalising."""
     return not name.islower() or "_" in name or "." in name or "--" in name
 
 
 def candidates(
     upstream: UpstreamSection, project: str, kept: str | None, listed: str | None
 ) -> tuple[str, ...]:
-    """Return where a page may be, relative to the upstream's address: the first one first."""
+    """Return the possible addresses of a page, relative to the upstream's; the best comes first."""
     usual = f"{project}/"
     found = [kept or usual, usual]
     if listed:
         found.append(listed)
-        if listed.endswith("/"):  # the list itself may be somewhere else, by a redirect
+        if listed.endswith("/"):  # a redirect may have moved the list
             found.append(urljoin(urljoin(upstream.url, listed), f"../{usual}"))
     return tuple(dict.fromkeys(place.removeprefix(upstream.url) for place in found))
 
 
 def of_row(run: Run, upstream: UpstreamSection, row: ProjectRecord) -> tuple[str, ...]:
-    """Return where a project's page may be at an upstream."""
+    """Return the possible addresses of a project's page at an upstream."""
     kept = row.page_at if row.upstream == upstream.name else None
     return candidates(upstream, row.name, kept, run.discovered.places[upstream.name].get(row.name))
 
 
 def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) -> str | None:
-    """Return what to remember of where a page was found; None: where one looks."""
+    """Return the address of a page to remember; None if it is the usual one."""
     if not result.at:
         return row.page_at if row.upstream == upstream.name else None
     at = result.at.removeprefix(upstream.url)
@@ -93,14 +93,16 @@ def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) 
 
 
 def note_nowhere(run: Run, rows: Iterable[ProjectRecord]) -> None:
-    """Note projects that lists have and no upstream has a page of."""
+    """Note projects that are in a list but have no page at any upstream."""
     for row in rows:
         if row.name in run.discovered.listed and row.upstream is not None:
             run.discovered.nowhere[row.upstream].append(row.name)
 
 
 def judge(run: Run) -> list[str]:
-    """Report lists that their own pages do not bear out; return whose, to be read again."""
+    """Report lists with too many missing pages. Return their upstreams, whose lists are read
+    again.
+    """
     doubted = [
         (upstream, names)
         for upstream in run.config.upstream
@@ -113,14 +115,14 @@ def judge(run: Run) -> list[str]:
 
 
 def tell_empty(run: Run) -> None:
-    """Report that no list has a single project."""
+    """Report that all lists together have no project."""
     urls = ", ".join(upstream.url for upstream in run.config.upstream)
     message = f"no project list has a single project ({urls}); check the address of the index"
     tell(run, Problem(Reason.BAD_LIST, message))
 
 
 def tell(run: Run, problem: Problem) -> None:
-    """Report what is wrong with a list, in one line of the record with what was told before."""
+    """Report a problem with a list. The record keeps one line for all such problems of a run."""
     run.discovered.told.append(problem.message)
     message = "; ".join(run.discovered.told)
     run.ledger.record(Stage.DISCOVER, [msgspec.structs.replace(problem, message=message)])
@@ -128,11 +130,12 @@ def tell(run: Run, problem: Problem) -> None:
 
 
 def _doubt(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> str:
+    """Return the message about a list with too many missing pages."""
     shown = ", ".join(sorted(names)[:_EXAMPLES])
     more = ", …" if len(names) > _EXAMPLES else ""
     return (
         f"upstream {upstream.name}: {len(names)} of the {run.discovered.sizes[upstream.name]} "
         f"projects that its list has for this mirror have no page ({shown}{more}); check the "
-        f"address {upstream.url}: it is that of an index, mostly ends in /simple/, and its "
-        "pages are where its list says"
+        f"address {upstream.url}: the address of an index usually ends in /simple/, and its "
+        "pages must be where its list says"
     )

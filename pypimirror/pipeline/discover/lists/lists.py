@@ -1,7 +1,7 @@
-"""Discover, the part on whole lists: what the upstreams' project lists say has changed.
+"""Discover: compare the upstreams' project lists with the catalog and mark what has changed.
 
-A list says what to look at, never what to remove: a project that is missing from it is asked for
-by name first, because a quarantined one vanishes from the list and not from its page.
+A list says which pages to fetch, never what to remove. A project that is missing from a list is
+first fetched by name, because a quarantined project disappears from the list but keeps its page.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from pypimirror.pipeline.discover.lists import asking, listings, trust
 from pypimirror.pipeline.run import Run
 from pypimirror.select.entries import Entry
 
-#: What keeps this machine from reading a list, whatever the upstream answers.
+#: Reasons that lie in this machine, not in the upstream's answer.
 _OWN_FAULTS = frozenset({Reason.DISK, Reason.FOREIGN, Reason.WORKER})
 _ABSENT: Any = object()
 
-#: Into so many shares, at most, the rolling re-check is cut: a few projects in each run would have
-#: every run start what fetches pages.
+#: Most shares that the rolling re-check has. With very small shares, every run would have to start
+#: download workers for a few pages.
 _SHARES = 50
 
 
 def drop_deselected(run: Run) -> None:
-    """Mark as gone what a changed selection leaves out, and look again at what it lets in."""
+    """Mark the projects that a changed selection excludes, and have all lists read again."""
     with run.catalog.read() as connection:
         if marks.read(connection, SELECTION) == run.selection.digest:
             return
@@ -50,15 +50,15 @@ def drop_deselected(run: Run) -> None:
         ]
     with run.catalog.write() as connection:
         projects.deselect(connection, dropped)
-        # What it lets in is in lists that were read before: they must be read again.
+        # New projects may be in lists that were read before, so read these again.
         projects.forget_lists(connection)
         marks.write(connection, SELECTION, run.selection.digest)
 
 
 def mark_for_recheck(run: Run) -> None:
-    """Mark the share of unchanged projects whose turn it is to be asked for all the same.
+    """Mark the share of unchanged projects whose rolling re-check is due.
 
-    Some changes show in no list: archiving a project leaves its serial as it is.
+    Some changes show in no list: archiving a project does not change its serial.
     """
     for upstream in run.config.upstream:
         interval = upstream.recheck.total_seconds()
@@ -66,21 +66,21 @@ def mark_for_recheck(run: Run) -> None:
             continue
         mark = RECHECK.of(upstream.name)
         with run.catalog.read() as connection:
-            # Time counts from the first run on, which asks for all anyhow.
+            # Time counts from the first run, which fetches all pages anyhow.
             passed = run.now - _time(connection, mark, inf)
             share = int(projects.highest_id(connection) * min(1.0, max(0.0, passed / interval)))
         if 0 <= passed < interval / _SHARES:
             continue
-        if share or passed < 0:  # as it also is where the clock was set back
+        if share or passed < 0:  # also after the clock was set back
             with run.catalog.write() as connection:
                 projects.check_again(connection, upstream.name, share)
                 marks.write(connection, mark, run.now)
 
 
 def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
-    """Yield for each upstream when the next share of its projects is to be asked for.
+    """Yield the times, for each upstream, when projects are due for the re-check.
 
-    And when its list is to be read whole, whatever its validators say.
+    Yield as well when its list must be read in full again.
     """
     for upstream in run.config.upstream:
         known = projects.get_list(connection, upstream.name)
@@ -92,44 +92,45 @@ def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
 
 
 def _time(connection: Connection, mark: Mark[float], otherwise: float) -> float:
+    """Return the time that a mark holds, or `otherwise` if it is not set."""
     known = marks.read(connection, mark)
     return otherwise if known is None else known
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What came of asking an upstream for its list."""
+    """The result of asking one upstream for its list."""
 
     upstream: UpstreamSection
     position: int
-    #: The serials in its list, by project; None where it was not read.
+    #: The serials in its list, by project; None if the list was not read.
     serials: dict[ProjectName, int | None] | None
-    #: It said that the list is what it was.
+    #: It answered "not modified".
     is_unchanged: bool
-    #: It gave another list than the validators say that it had before.
+    #: It sent a list although we asked with validators: they no longer match.
     is_moved: bool
-    #: It answers, and has no list: it is asked by name.
+    #: It answers but has no list: projects are asked for by name.
     has_none: bool
-    #: A name that is new may be taken for this upstream's: not while an earlier one's list is
-    #: unknown, which may have that name.
+    #: New names may be assigned to this upstream. Not while the list of an earlier upstream is
+    #: unknown: that one may have the name too.
     new_ones: bool
 
     def may_own(self, run: Run, name: ProjectName) -> bool:
-        """Whether a name in its list is selected, and not reserved for another upstream."""
+        """Whether a name in its list is selected and not reserved for another upstream."""
         return run.selection.project(name) and self.position in run.selection.owners(name)
 
 
 @dataclass
 class _Found:
-    """What lists show."""
+    """The differences between the lists and the catalog."""
 
-    changed: dict[int, list[ProjectName]]  #: by the position of the upstream that has them
-    missing: list[ProjectName]  #: what no list has, to be asked for by name
-    unmatched: list[Entry]  #: globs for which no project was seen
+    changed: dict[int, list[ProjectName]]  #: by the position of their upstream
+    missing: list[ProjectName]  #: projects in no list, to be fetched by name
+    unmatched: list[Entry]  #: globs that matched no project so far
     seen: int = 0
 
     def see(self, name: ProjectName) -> None:
-        """Note that some upstream has a project."""
+        """Note that an upstream has a project."""
         self.seen += 1
         if self.unmatched:
             self.unmatched = [entry for entry in self.unmatched if not entry.names(name)]
@@ -138,19 +139,19 @@ class _Found:
 def compare(run: Run) -> None:
     """Read the lists of all upstreams and mark every project that may have changed.
 
-    The lists are held in memory and the catalog is not: it streams past them.
+    The lists are held in memory; the catalog is streamed past them.
     """
     asked: list[_Asked] = []
-    memories: dict[str, dict[str, Any]] = {}  # of the lists that were read now
+    memories: dict[str, dict[str, Any]] = {}  # what to remember of the lists that were read
     failed: list[tuple[UpstreamSection, Problem]] = []
     read: list[tuple[int, ListResult, ProjectList]] = []
-    complete = True  # whether all upstreams so far are known to the last project
+    complete = True  # whether the lists of all upstreams so far are complete
     for position, upstream in enumerate(run.config.upstream):
         known = simple.validators(run, upstream)
         was_conditional = kind_of(upstream).has_pages and any(known.values())
         answer, found = asking.fetch(run, upstream)
         serials = None
-        own = answer.problem is None  # not an alternate's, which may lack what is new
+        own = answer.problem is None  # an alternate's list may lack new projects
         has_none = found is None and _has_none(run, upstream, answer)
         if found is not None:
             serials = trust.believed(run, upstream.name, _serials(found))
@@ -184,7 +185,7 @@ def compare(run: Run) -> None:
             if _is_silent(one, shown):
                 projects.check_again(connection, one.upstream.name, number)
         projects.to_look(connection, shown.missing)
-        # With the last of the marks, not before: a list that counts as read is not read again.
+        # In the transaction of the last marks: a list that counts as read is not read again.
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
             marks.write_once(connection, HAS_LIST.of(name), "")
@@ -192,7 +193,7 @@ def compare(run: Run) -> None:
 
 
 def _tell_unmatched(run: Run, shown: _Found) -> None:
-    """Say which globs mean no project at all, as they do where something is misspelt."""
+    """Warn about globs that match no project, because they may be misspelt."""
     for entry in shown.unmatched:
         text = (
             f"{entry.source}: {entry.text!r} matches no project in the lists of "
@@ -204,7 +205,7 @@ def _tell_unmatched(run: Run, shown: _Found) -> None:
 def _note_places(
     run: Run, read: Sequence[tuple[int, ListResult, ProjectList]], shown: _Found
 ) -> None:
-    """Note where the lists that were read say that pages are, of projects that are looked at."""
+    """Note the unusual addresses of pages in the lists, for the projects that are fetched."""
     for position, answer, found in read:
         upstream = run.config.upstream[position]
         looked_at = {*shown.changed[position], *run.selection.named}
@@ -213,10 +214,10 @@ def _note_places(
 
 
 def _is_silent(one: _Asked, shown: _Found) -> bool:
-    """Whether a list says that something has changed, and not what: rule 3 of
-    `pipeline.discover.lists.trust`.
+    """Whether a list shows that something has changed, but not what: rule 3 of
+    `discover.lists.trust`.
 
-    What is left in `serials` are projects that nobody here selects: it may be one of them.
+    `serials` then holds only projects that are not selected. One of these may have changed.
     """
     if not one.is_moved or one.serials is None or shown.changed[one.position] or shown.missing:
         return False
@@ -224,7 +225,7 @@ def _is_silent(one: _Asked, shown: _Found) -> bool:
 
 
 def _serials(found: ProjectList) -> dict[ProjectName, int | None]:
-    """Return the serials of a list by normalised name; of two spellings, the first counts."""
+    """Return the serials of a list by normalised name. The first of two spellings counts."""
     serials = {_normalised(entry.name): entry.serial for entry in found.projects}
     if len(serials) < len(found.projects):
         serials.clear()
@@ -234,13 +235,13 @@ def _serials(found: ProjectList) -> dict[ProjectName, int | None]:
 
 
 def _normalised(name: str) -> ProjectName:
-    """Do what `canonicalize_name` does, without a regular expression for most names."""
+    """Return `canonicalize_name(name)`, without its regular expression for most names."""
     plain = name.lower().replace("_", "-").replace(".", "-")
     return ProjectName(canonicalize_name(name) if "--" in plain else plain)
 
 
 def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) -> _Found:
-    """Find what is new, changed or missing; takes the names that the catalog has out of `asked`."""
+    """Find new, changed and missing projects. Removes the names in the catalog from `asked`."""
     found = _Found({one.position: [] for one in asked}, [], run.selection.globs)
     read = {one.upstream.name for one in asked if one.serials is not None}
     configured = {one.upstream.name for one in asked}
@@ -261,8 +262,8 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
 
 
 def _is_known_to_be_gone(run: Run, row: KnownProject) -> bool:
-    """Whether a project that no list has was asked for already."""
-    if row.kept is not None:  # it is here all the same, and another selection may not want it
+    """Whether a project that is in no list was already asked for by name."""
+    if row.kept is not None:  # it is kept here, and a new selection may exclude it
         return row.selection == run.selection.digest
     return row.removal_cause in (Cause.UPSTREAM, Cause.SELECTION)
 
@@ -270,7 +271,7 @@ def _is_known_to_be_gone(run: Run, row: KnownProject) -> bool:
 def _is_owned(
     run: Run, asked: Sequence[_Asked], found: _Found, name: ProjectName, row: KnownProject
 ) -> bool:
-    """Whether an upstream has a project of the catalog; note it where its first owner's differs."""
+    """Whether an upstream's list has a project of the catalog. Note it if it may have changed."""
     owned = False
     for one in asked:
         if one.serials is None:
@@ -282,7 +283,7 @@ def _is_owned(
             continue
         same = row.upstream == one.upstream.name
         if same and row.removal_cause is None and row.selection == run.selection.digest:
-            owned = True  # as it was when its page was read
+            owned = True  # unchanged since its page was read
             is_changed = stated is None or stated != row.serial or row.kept is not None
         else:
             owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
@@ -294,7 +295,7 @@ def _is_owned(
 
 
 def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) -> None:
-    """Note what an upstream lists that neither the catalog has nor an upstream before it."""
+    """Note the projects in an upstream's list that neither the catalog nor an earlier list has."""
     if one.serials is None or not one.new_ones:
         return
     for name, serial in one.serials.items():
@@ -309,7 +310,7 @@ def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) ->
 
 
 def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
-    """Whether an upstream has no list; one that had one before is broken instead."""
+    """Whether an upstream has no list. If it had one before, the list is broken instead."""
     if not upstream.has_list:
         run.discovered.without.add(upstream.name)
     elif answer.status in listings.NO_LIST:
@@ -322,14 +323,14 @@ def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
 def _go_on_without(
     run: Run, failed: Sequence[tuple[UpstreamSection, Problem]], asked: Sequence[_Asked]
 ) -> bool:
-    """Say which lists cannot be read; where nothing can be done without them, that ends the run."""
-    said = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
-    # What is wrong here comes first: with that mended, the others may have no fault at all.
+    """Report the lists that cannot be read. Return whether the run can go on without them."""
+    message = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
+    # Faults of this machine come first: the other faults may only follow from them.
     first = min((each for _, each in failed), key=lambda each: each.reason not in _OWN_FAULTS)
-    problem = msgspec.structs.replace(first, message=said)
+    problem = msgspec.structs.replace(first, message=message)
     is_useful = any(one.serials is not None or one.is_unchanged for one in asked)
     if is_useful or run.selection.named:
-        # Projects that are named need no list; an upstream that is away does not answer them.
+        # Named projects need no list. Their own requests show whether an upstream is down.
         listings.tell(run, problem)
         return True
     answered = run.ledger.answered or any(each.reason is Reason.BAD_PAGE for _, each in failed)
@@ -339,25 +340,26 @@ def _go_on_without(
 
 
 def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
-    said = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
+    """Return the message about a list that cannot be read."""
+    message = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
     if upstream.name not in run.discovered.without:
-        return said
+        return message
     return (
-        f"{said.rstrip('.')}. Globs and an empty select.projects need a list, names do not: name "
-        "its projects in select.projects, and say has_list = false in its [[upstream]]"
+        f"{message.rstrip('.')}. Globs and an empty select.projects need a list, names do not: "
+        "name its projects in select.projects, and set has_list = false in its [[upstream]]"
     )
 
 
 def unreachable(run: Run, problem: Problem, *, answered: bool = False) -> Problem:
-    """Return `problem` as the reason why a run cannot work, with the way out."""
-    if problem.reason in _OWN_FAULTS:  # which says nothing about any upstream
+    """Return `problem` as the reason why a run cannot work, with advice."""
+    if problem.reason in _OWN_FAULTS:  # it says nothing about an upstream
         return problem
     addresses = ", ".join(upstream.url for upstream in run.config.upstream)
     what = "no upstream has a project list" if answered else "no upstream answered"
     return msgspec.structs.replace(
         problem,
         message=f"{what} ({addresses}): {problem.message.rstrip('.')}; check the "
-        f"{'address' if answered else 'line'}, or name another index in [[upstream]] url. What "
+        f"{'address' if answered else 'network'}, or name another index in [[upstream]] url. What "
         "is published stays as it is",
         project="",
         file="",

@@ -1,9 +1,9 @@
-"""Discover, the part on projects that somebody named and that no upstream has.
+"""Discover: projects that somebody named and that no upstream has.
 
-Such a project is never passed over in silence, whether it was mirrored before or not: every run
-says so until it is there or not named any more. Before that, the upstreams' lists are read, where
-this run did not, since they may have it under another spelling; and what they are instead of an
-index is said.
+Such a project is never skipped silently, whether it was mirrored before or not. Every run reports
+it until it exists or is no longer named. Before that, the upstreams' lists are read if this run has
+not read them yet: a list may have the project at another address. If an upstream is not an index,
+the report says what it is.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
 from pypimirror.upstream.listing import parse_list
 
-#: Bytes of a list that are read for the sake of a name: that of a public index has 40 MB, and its
-#: pages are where one looks.
+#: Most bytes of a list that are read to look up a name. The list of a public index has 40 MB, and
+#: its pages are at the usual addresses.
 _LONGEST = 8 << 20
 
 
 def is_named(run: Run, name: str) -> bool:
-    """Whether somebody named a project, in the configuration or for this run."""
+    """Whether the configuration, or this run's command line, names a project."""
     return name in (run.names if run.names is not None else run.selection.named)
 
 
 def elsewhere(
     run: Run, absent: Iterable[ProjectRecord], asked_again: set[int]
 ) -> list[tuple[ProjectRecord, int]]:
-    """Return the named ones of these projects that a list has somewhere else, and whose list.
+    """Return the named projects that a list has at another address, with the upstream's position.
 
-    Each is returned once: `asked_again` holds the ids of those that were.
+    Each project is returned only once: `asked_again` collects their ids.
     """
     found = []
     for row in absent:
@@ -63,16 +63,16 @@ def elsewhere(
 
 
 def listed_at(run: Run, upstream: UpstreamSection, project: str) -> str | None:
-    """Return where an upstream's list says that a page is, if not where one looks."""
+    """Return the address of a page in an upstream's list; None if it is the usual one."""
     _read(run, upstream)
     return run.discovered.places[upstream.name].get(project)
 
 
 def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
-    """Deal with projects that no upstream has.
+    """Handle projects that no upstream has.
 
-    One that was mirrored is gone upstream. One that was not is a wrong name, or a list that is
-    older than the truth.
+    A project that was mirrored is deleted upstream. Otherwise its name is wrong, or a list is out
+    of date.
     """
     if not absent:
         return
@@ -84,7 +84,7 @@ def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
 
 
 def problems(run: Run, absent: Sequence[ProjectRecord]) -> Iterator[Problem]:
-    """Yield what there is to say of projects that no upstream has."""
+    """Yield a problem for each named project that no upstream has."""
     for row in absent:
         if is_named(run, row.name) and not (row.kept is not None and run.config.delete.keep):
             yield Problem(Reason.MISSING, _message(run, row), row.name)
@@ -93,46 +93,49 @@ def problems(run: Run, absent: Sequence[ProjectRecord]) -> Iterator[Problem]:
 def unmet(
     run: Run, upstream: UpstreamSection, page: ProjectPage, held: Mapping[str, FileRecord]
 ) -> Iterator[Problem]:
-    """Yield what there is to say of releases that somebody named, and of which a page has none.
+    """Yield a problem for each release that is named in `select.projects` and not on the page.
 
-    What is kept though it is deleted counts. A page that is not whole says nothing.
+    A release that is kept after its deletion counts as present. An incomplete page proves nothing.
     """
     if page.partial or page.status is ProjectStatus.QUARANTINED:
         return
     if not page.files and not page.problems and is_named(run, page.project):
-        told = (
+        warning = (
             f"{page.project}: its page at {upstream.name} has no files; no other upstream is asked"
         )
-        run.reporter.note("warning", told)
+        run.reporter.note("warning", warning)
     kept = [as_file(old) for old in held.values() if old.kept is not None]
     for text in run.selection.unmet(ProjectName(page.project), [*page.files, *kept]):
-        said = (
-            f"{page.project}: no file on its page at {upstream.name} is of {text}; check the "
+        message = (
+            f"{page.project}: no file on its page at {upstream.name} matches {text}; check the "
             "version, and the hashes if there are any, in select.projects"
         )
-        yield Problem(Reason.MISSING, said, page.project)
+        yield Problem(Reason.MISSING, message, page.project)
 
 
 def _message(run: Run, row: ProjectRecord) -> str:
+    """Return the message about a project that no upstream has."""
     owners = [run.config.upstream[n] for n in run.selection.owners(ProjectName(row.name))]
     tried = ", ".join(upstream.url for upstream in owners)
     hints = [hint for upstream in owners if (hint := run.discovered.hints.get(upstream.name))]
     if row.api_version is None:
-        said = f"{row.name}: no upstream has a project of this name (asked {tried}); "
-        return said + ("; ".join(hints) or "check the spelling in select.projects")
-    said = f"{row.name}: no upstream has this project any more (asked {tried}); "
+        message = f"{row.name}: no upstream has a project of this name (asked {tried}); "
+        return message + ("; ".join(hints) or "check the spelling in select.projects")
+    message = f"{row.name}: no upstream has this project any more (asked {tried}); "
     if not hints and run.config.delete.keep:
-        return f"{said}what is here of it stays, marked as deleted; from now on, status tells that"
-    return said + ("; ".join(hints) or "if that is right, take it out of select.projects")
+        return f"{message}its files here stay, marked as deleted; from now on, 'status' shows that"
+    return message + ("; ".join(hints) or "if that is right, take it out of select.projects")
 
 
 def _read(run: Run, upstream: UpstreamSection) -> None:
-    """Read an upstream's list, once in a run; note where it has its pages, or what it is."""
+    """Read an upstream's list, once in a run. Note its unusual addresses, or a hint on what is
+    wrong.
+    """
     known = run.discovered
     if not kind_of(upstream).has_pages or not upstream.has_list or upstream.name in known.read:
         return
     known.read.add(upstream.name)
-    answer, found, said = _ask(run, upstream, upstream.url)
+    answer, found, hint = _ask(run, upstream, upstream.url)
     if found is not None:
         known.places[upstream.name].update(listings.odd_places(upstream, answer, found))
         return
@@ -140,18 +143,19 @@ def _read(run: Run, upstream: UpstreamSection) -> None:
         return
     further = urljoin(upstream.url, "simple/")
     if not upstream.url.endswith("/simple/") and _ask(run, upstream, further)[1] is not None:
-        said = f'there is an index at {further}: write url = "{further}" into its [[upstream]]'
+        hint = f'there is an index at {further}: write url = "{further}" into its [[upstream]]'
     elif answer.status in listings.NO_LIST:
-        said = (
+        hint = (
             f"there is no project list at {upstream.url} either (status {answer.status}): check "
-            "the address, which mostly ends in /simple/, and the spelling in select.projects"
+            "the address, which usually ends in /simple/, and the spelling in select.projects"
         )
-    known.hints[upstream.name] = said
+    known.hints[upstream.name] = hint
 
 
 def _ask(
     run: Run, upstream: UpstreamSection, url: str
 ) -> tuple[ListResult, ProjectList | None, str]:
+    """Fetch a list. Return the answer, the list if it could be read, and else the reason."""
     path = run.workspace.staging / f"list.{upstream.name}"
     job = FetchList(0, upstream.name, url, str(path), max_size=_LONGEST)
     (answer,) = run.fetch([job])

@@ -1,23 +1,25 @@
-"""How far an upstream's serials and validators are believed: by what they do, not by being there.
+"""How far the mirror trusts an upstream's serials and validators: it tests them by what they do.
 
-An index may write any number where PyPI has the serial of a project's last change: one constant for
-all (pulp), the project's own number that never moves, 0. And a cache may answer "not modified" for
-ever. Either would hide all changes from a mirror that asks only for what is said to have changed.
+On PyPI, a project's serial is the number of its last change. Another index may write any number
+there: one constant for all projects (pulp), a number that never changes, or 0. And a cache may
+answer "not modified" for ever. Either would hide every change from a mirror that fetches only what
+is reported as changed.
 
 The rules:
 
-1. A serial belongs to one change, so several projects of a list cannot have the same one. Those
-   that do have none: they are asked for in each run, as all are where there are no serials.
-2. Where the files of pages change while their own serials stand still, more often than once in
-   `_RARELY` changes, the upstream has no serials at all.
-3. A list whose validators moved while nothing that it lists did says that something has changed and
-   not what: all its projects are asked for, where they are not more than `FEW`. Larger indexes
-   have servers and caches side by side, each with validators of its own.
-4. A validator is believed for `LIST_TRUST` and `PAGE_TRUST` after the whole was read, or a share of
-   that from half of it on: each resource its own and always the same, so that not all are due at
-   once. A time in the future is not believed.
-5. What contradicts something is asked for without conditions: a page of which the list has another
-   serial, one of which files are refused or proved bad, and all that is to be decided on anew.
+1. A serial belongs to one change, so several projects in a list cannot share one. Projects that
+   share a serial count as having none: every run fetches their pages, as it does for all projects
+   of a list without serials.
+2. If the files of pages change while the pages' serials do not, more often than once in `_RARELY`
+   changes, the upstream counts as having no serials.
+3. If the validators of a list change but nothing in it does, something has changed and the list
+   does not say what. Then all its projects are fetched, if they are at most `FEW`. Larger indexes
+   have several servers and caches, each with its own validators.
+4. A validator is trusted for `LIST_TRUST` or `PAGE_TRUST` after a full read, or for a share of that
+   between a half and all of it. The share is fixed for each resource, so that they do not all
+   expire at the same time. A time in the future is not trusted.
+5. If something contradicts a page, it is fetched without conditions: if the list has another serial
+   for it, if files of it were refused or proven bad, or if it must be decided again.
 """
 
 from __future__ import annotations
@@ -37,25 +39,30 @@ if TYPE_CHECKING:
     from pypimirror.config.settings import Config
     from pypimirror.pipeline.run import Run
 
-#: Seconds after which a list, or a page, is asked for as if it had never been read.
+#: Seconds after which a list, or a page, is fetched without conditions.
 LIST_TRUST, PAGE_TRUST = 86_400.0, 7 * 86_400.0
-#: Seconds after which a page of which something is refused is asked for again.
+#: Seconds after which a page with a refused file is fetched again.
 REFUSED_TRUST = 86_400.0
 
 _RARELY = 20
-#: Projects of the largest list that rule 3 is for.
+#: Most projects of a list to which rule 3 applies.
 FEW = 1000
-#: Changes that are remembered of an upstream; beyond, the older half counts half.
+#: Most changes that are remembered for an upstream. When there are more, both counts are halved.
 _MEMORY = 1000
 
 
 def is_over(read_at: float | None, now: float, trust: float, key: str) -> bool:
-    """Whether what was read whole at a time must be read whole again; `key` names it."""
+    """Whether something must be read in full again, by the time of its last full read.
+
+    `key` names the list or page.
+    """
     return read_at is None or not read_at <= now < ends_at(read_at, trust, key)
 
 
 def ends_at(read_at: float, trust: float, key: str) -> float:
-    """Return until when a validator is believed of what was read whole at a time."""
+    """Return until when the validators of something that was read in full at `read_at` are
+    trusted.
+    """
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
     return read_at + trust * (1 + share) / 2
 
@@ -66,24 +73,24 @@ def ends_at(read_at: float, trust: float, key: str) -> float:
 def believed(
     run: Run, upstream: str, serials: dict[ProjectName, int | None]
 ) -> dict[ProjectName, int | None]:
-    """Return the serials of a list, None for those that are none by rules 1 and 2."""
+    """Return the serials of a list, with None for those that rules 1 and 2 reject."""
     with run.catalog.read() as connection:
         moved, still = _movements(connection, upstream)
     if still * _RARELY > moved:
         text = (
-            f"{upstream}: its serials stand still while its projects change, so all are asked for"
+            f"{upstream}: its serials do not change when its projects do, so all pages are fetched"
         )
         run.reporter.note("warning", text)
         return dict.fromkeys(serials)
     known = [serial for serial in serials.values() if serial is not None]
-    if len(set(known)) == len(known):  # as on PyPI, where there are many
+    if len(set(known)) == len(known):  # the case of PyPI, and fast
         return serials
     shared = {serial for serial, number in Counter(known).items() if number > 1}
     return {name: None if serial in shared else serial for name, serial in serials.items()}
 
 
 def note(connection: Connection, upstream: str, moved: int, still: int) -> None:
-    """Note of how many pages with changed files the serial has moved, and stood still."""
+    """Add the numbers of changed pages whose serial has `moved` or stood `still`."""
     if not moved and not still:
         return
     before = _movements(connection, upstream)
@@ -101,15 +108,15 @@ def _movements(connection: Connection, upstream: str) -> tuple[int, int]:
 
 
 def is_contradicted(row: ProjectRecord, listed: int | None) -> bool:
-    """Whether a list has another serial of a project than the page that was read last."""
+    """Whether the list has another serial for a project than the page that was read last."""
     return listed is not None and listed != row.serial
 
 
 def look_again(run: Run) -> None:
-    """Mark the projects of which something is refused, and may not be any more.
+    """Mark the projects with refused files whose refusal may be out of date.
 
-    All of them where what decides has changed, so that no page needs to; else, in a whole sync,
-    those whose pages were asked for long enough ago.
+    If the settings or the version that decide have changed, these are all of them. Otherwise a sync
+    of the whole mirror marks those whose pages were last fetched long enough ago.
     """
     terms = _terms(run.config)
     with run.catalog.write() as connection:
@@ -121,8 +128,8 @@ def look_again(run: Run) -> None:
 
 
 def _terms(config: Config) -> str:
-    """Identify what decides on claims that contradict others, or what was mirrored."""
+    """Return a digest of all settings that decide about contradicting claims."""
     believed = [upstream.name for upstream in config.upstream if upstream.authoritative]
     limits = f"{config.delete.max_share} {config.delete.max_count}"  # of what may be replaced
-    told = f"{__version__} {config.verify.on_changed} {believed} {limits}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    text = f"{__version__} {config.verify.on_changed} {believed} {limits}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
