@@ -1,6 +1,6 @@
 """Writes what the code knows best into the documentation: `make docs`.
 
-Whole files: `configuration.md` from the pydantic models, `commands.md` from the typer app,
+Whole files: `configuration.md` from the sections' classes, `commands.md` from the typer app,
 `schemas/` from the types of documents. In other files, the tables between
 `<!-- generated: NAME -->` and `<!-- end -->`. With `--check`
 nothing is written, and the exit code is 1 where a file is not what it should be.

@@ -1,4 +1,4 @@
-"""`configuration.md`, from the pydantic models."""
+"""`configuration.md`, from the classes of its sections."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ByteSize, SecretStr
-from pydantic.fields import FieldInfo
-
 from docs.generate.tables import NOTICE, table
+from pypimirror.config.model import Key, Model
 from pypimirror.config.scheduling import OptionalAddress, Patience, Schedule, TimeZone
 from pypimirror.config.sections import IndexUrl
 from pypimirror.config.selecting import MetadataKeys, Moment
 from pypimirror.config.settings import Config
+from pypimirror.config.values import SecretStr
 from pypimirror.domain.durations import Duration
-from pypimirror.domain.sizes import Size
+from pypimirror.domain.sizes import ByteSize, Size
 
 _SIZES = ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)
-_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most"}
 
 #: The order in which a section's keys come is that of the models; so is the sections'.
 _CONFIGURATION = """\
@@ -90,8 +89,8 @@ def configuration() -> str:
 
 
 def sections(
-    model: type[BaseModel], above: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], type[BaseModel], bool, list[str]]]:
+    model: type[Model], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[Model], bool, list[str]]]:
     """Yield the names of each section, its model, whether there may be several, and its keys.
 
     A key that the section above has as well is told there.
@@ -107,15 +106,15 @@ def sections(
             yield from sections(inner, (*above, name))
 
 
-def _section(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+def _section(field: Key) -> tuple[type[Model] | None, bool]:
     """Return the model of a section, if a field is one, and whether there may be several."""
     is_list = get_origin(field.annotation) is tuple
     model = get_args(field.annotation)[0] if is_list else field.annotation
-    is_model = isinstance(model, type) and issubclass(model, BaseModel)
+    is_model = isinstance(model, type) and issubclass(model, Model)
     return model if is_model else None, is_list
 
 
-def _keys_table(section: str, model: type[BaseModel], keys: Iterable[str], *, is_list: bool) -> str:
+def _keys_table(section: str, model: type[Model], keys: Iterable[str], *, is_list: bool) -> str:
     hints = get_type_hints(model, include_extras=True)
     rows = []
     for key in keys:
@@ -132,7 +131,7 @@ def _environment(*names: str) -> str:
     return "PYPIMIRROR_" + "__".join(names).upper()
 
 
-def _kind(hint: Any, field: FieldInfo) -> str:
+def _kind(hint: Any, field: Key) -> str:
     """Say in words what a value may be."""
     if get_origin(hint) is tuple:
         return f"list of {_kind(get_args(hint)[0], field)}"
@@ -159,18 +158,17 @@ def _kind(hint: Any, field: FieldInfo) -> str:
         str: "text",
     }
     bounds = [
-        f"{words} {getattr(item, name)}"
-        for item in field.metadata
+        f"{words} {field.bounds[name]}"
         for name, words in _BOUNDS.items()
-        if getattr(item, name, None) is not None
+        if field.bounds[name] is not None
     ]
     return ", ".join([named[hint], *bounds])
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required() or field.default is None:
+def _default(field: Key) -> str:
+    if field.is_required or field.default is None:
         return ""
-    return f"`{_toml(field.get_default(call_default_factory=True))}`"
+    return f"`{_toml(field.default)}`"
 
 
 def _toml(value: object) -> str:

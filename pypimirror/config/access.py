@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator, model_validator
-
+from pypimirror.config.model import Field, Model, field_validator, model_validator
+from pypimirror.config.values import SecretStr
 from pypimirror.domain.addresses import NONE, basic, login_of, parse_proxy, without_login
 from pypimirror.system.logins import Keyring
 
 
-class WayKeys(BaseModel):
+class WayKeys(Model):
     """The way to an upstream, or to all of them."""
 
     proxy: SecretStr = Field(
@@ -44,7 +44,7 @@ class WayKeys(BaseModel):
         return value
 
 
-class LoginKeys(BaseModel):
+class LoginKeys(Model):
     """The login at an upstream."""
 
     username: str = Field("", description="For a login by name and password.")
@@ -64,7 +64,7 @@ class LoginKeys(BaseModel):
         "when a command begins, and so is written down in no second place. Where the upstream "
         "refuses (401), the program `keyring` is asked, if pip, or uv, would ask a keyring.",
     )
-    _keyring: Keyring | None = PrivateAttr(None)
+    _keyring: Keyring | None = None
 
     @property
     def keyring(self) -> Keyring | None:

@@ -1,7 +1,6 @@
 """What is wrong in a configuration, in the words of its keys: where it stands, and what is right.
 
-pydantic says it in the words of Python and of one place, whatever the value came from. Pure, but
-that it looks at the names of variables in the environment.
+Pure, but that it looks at the names of variables in the environment.
 """
 
 from __future__ import annotations
@@ -9,48 +8,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from pypimirror.config.sources import PREFIX
-from pypimirror.domain.sizes import WORDS as _SIZE
-
-_LIST = 'must be a list, such as ["six", "idna"]'
-_WHOLE = "must be a whole number"
 
 #: Of the largest number that a database holds, but for the sign.
 _BITS = 63
 
-#: Sections of which there may be several.
-_SECTIONS = (("upstream",), ("select", "rules"))
 
-#: What pydantic calls a fault, and what to say instead.
-_WORDS = {
-    "tuple_type": _LIST,
-    "list_type": _LIST,
-    "dict_type": "must be a table, such as { license = ['MIT*'] }",
-    "model_type": "must be a section of keys",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "int_type": _WHOLE,
-    "int_parsing": _WHOLE,
-    "int_from_float": _WHOLE,
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "string_type": "must be a text, in quotes",
-    "string_pattern_mismatch": "must be of small letters, digits, dots, dashes and underscores, "
-    "and begin with one of the first two",
-    "byte_size": _SIZE,
-    "byte_size_unit": _SIZE,
-}
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a clause on what an unknown key may have meant."""
+    import difflib
 
-
-def words(fault: Mapping[str, Any]) -> str:
-    """Return what is wrong with a value, as one of pydantic's errors has it."""
-    if fault["type"] in ("tuple_type", "list_type") and fault["loc"] in _SECTIONS:
-        name = ".".join(fault["loc"])
-        return f"there may be several, so write [[{name}]] in place of [{name}]"
-    said: str = _WORDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
-    return said.replace("Input should be ", "must be ")
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
 
 
 def source_of(location: Sequence[str | int], file: str) -> str:

@@ -26,7 +26,7 @@ from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from pypimirror.domain.addresses import NONE, without_login
-from pypimirror.domain.errors import PypimirrorError
+from pypimirror.domain.errors import InstallerError as InstallerError
 from pypimirror.system import regular
 
 Installer = Literal["pip", "uv"]
@@ -37,10 +37,6 @@ Provider = Literal["auto", "import", "subprocess", "disabled"]
 _LEFT = ("extra-index-url", "find-links", "no-index", "trusted-host", "client-cert")
 _UV_KEYRING = "UV_KEYRING_PROVIDER"
 _UV_LEFT = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
-
-
-class InstallerError(PypimirrorError):
-    """A file of pip's configuration that cannot be read; pip would not work with it either."""
 
 
 @dataclass(frozen=True)

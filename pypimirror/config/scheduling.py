@@ -9,18 +9,12 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-
+from pypimirror.config.model import Field, Model
 from pypimirror.domain import cron
+from pypimirror.domain.checked import After
 from pypimirror.domain.durations import Duration, parse_duration
 
 _CRON = re.compile(r"[\w*/,?#-]+(?: [\w*/,?#-]+){4}")
-
-
-class Section(BaseModel):
-    """What is not a key of a section is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _schedule(value: str) -> str:
@@ -66,13 +60,13 @@ def _patience(value: timedelta) -> timedelta:
     return value
 
 
-Schedule = Annotated[str, AfterValidator(_schedule)]
-TimeZone = Annotated[str, AfterValidator(_timezone)]
-OptionalAddress = Annotated[str, AfterValidator(_address)]
-Patience = Annotated[Duration, AfterValidator(_patience)]
+Schedule = Annotated[str, After(_schedule)]
+TimeZone = Annotated[str, After(_timezone)]
+OptionalAddress = Annotated[str, After(_address)]
+Patience = Annotated[Duration, After(_patience)]
 
 
-class ScheduleSection(Section):
+class ScheduleSection(Model):
     """When Prefect runs what. Takes effect with the next `pypimirror up` or `pypimirror deploy`."""
 
     sync: Schedule = Field(
@@ -86,7 +80,7 @@ class ScheduleSection(Section):
     timezone: TimeZone = Field("UTC", description="The time zone of the cron fields.")
 
 
-class UpSection(Section):
+class UpSection(Model):
     """What `pypimirror up` starts beside Prefect."""
 
     web: bool = Field(True, description="Whether the mirror is served.")
@@ -94,7 +88,7 @@ class UpSection(Section):
     port: int = Field(8080, ge=0, le=65535, description="Its port; 0 for any free one.")
 
 
-class PrefectSection(Section):
+class PrefectSection(Model):
     """The Prefect server of `pypimirror up`."""
 
     host: str = Field(
@@ -111,7 +105,7 @@ class PrefectSection(Section):
     )
 
 
-class AlertsSection(Section):
+class AlertsSection(Model):
     """When Prefect tells somebody. Set up by `pypimirror up` and `pypimirror deploy`."""
 
     webhook: OptionalAddress = Field(

@@ -10,28 +10,20 @@ import ast
 import functools
 import importlib.util
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-
 from pypimirror.config.access import LoginKeys, WayKeys
+from pypimirror.config.model import Field, Model, field_validator, model_validator
+from pypimirror.domain.checked import After
 from pypimirror.domain.durations import Duration
-from pypimirror.domain.sizes import Size
+from pypimirror.domain.sizes import ByteSize, Size
 
 
-def _index_url(value: str, info: ValidationInfo) -> str:
+def _index_url(value: str, beside: Mapping[str, Any]) -> str:
     parts = urlsplit(value)
     try:
         _ = parts.port
@@ -43,7 +35,7 @@ def _index_url(value: str, info: ValidationInfo) -> str:
             "must be an http or https address such as http://127.0.0.1:8080/simple/, or a "
             "directory such as file:///srv/index/simple/"
         )
-    if info.data.get("kind") == "links":  # one page, whatever its address looks like
+    if beside.get("kind") == "links":  # one page, whatever its address looks like
         if parts.fragment:
             raise ValueError("must not have a fragment")
         return value
@@ -77,14 +69,16 @@ def upstream_name(url: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
 
 
-IndexUrl = Annotated[str, AfterValidator(_index_url)]  # behind a field `kind`, if there is one
+IndexUrl = Annotated[str, After(_index_url, beside=True)]  # behind a field `kind`, if there is one
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+_NAME = (
+    "must be of small letters, digits, dots, dashes and underscores, and begin with one of the "
+    "first two"
+)
 
 
-class MirrorSection(_Section):
+class MirrorSection(Model):
     """Where the mirror is."""
 
     directory: Path = Field(
@@ -122,11 +116,11 @@ class MirrorSection(_Section):
         return value
 
 
-class UpstreamSection(LoginKeys, WayKeys, _Section):
+class UpstreamSection(LoginKeys, WayKeys):
     """An index that is mirrored. One or more; the first that has a project owns it."""
 
     name: str = Field(
-        "pypi", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="How messages call it."
+        "pypi", pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME), description="How messages call it."
     )
     kind: Literal["simple", "links"] = Field(
         "simple",
@@ -206,7 +200,7 @@ class UpstreamSection(LoginKeys, WayKeys, _Section):
         return values
 
 
-class VerifySection(_Section):
+class VerifySection(Model):
     """What proof a file needs to be published."""
 
     accept: Literal["digest", "shared", "structure", "partial"] = Field(
@@ -223,7 +217,7 @@ class VerifySection(_Section):
     )
 
 
-class QuarantineSection(_Section):
+class QuarantineSection(Model):
     """How long bytes are kept that failed verification."""
 
     max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
@@ -232,7 +226,7 @@ class QuarantineSection(_Section):
     )
 
 
-class DownloadSection(WayKeys, _Section):
+class DownloadSection(WayKeys):
     """How files and pages are fetched."""
 
     processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")
@@ -272,7 +266,7 @@ class DownloadSection(WayKeys, _Section):
         return contact
 
 
-class PublishSection(_Section):
+class PublishSection(Model):
     """What pages are written."""
 
     formats: tuple[Literal["html", "json", "legacy"], ...] = Field(
@@ -328,7 +322,7 @@ class PublishSection(_Section):
         return value if value.endswith("/") else value + "/"
 
 
-class DeleteSection(_Section):
+class DeleteSection(Model):
     """How fast and how much is removed."""
 
     grace: Duration = Field(
@@ -350,7 +344,7 @@ class DeleteSection(_Section):
     )
 
 
-class MetricsSection(_Section):
+class MetricsSection(Model):
     """What Prometheus is told."""
 
     serve: bool = Field(
@@ -363,7 +357,7 @@ class MetricsSection(_Section):
     )
 
 
-class HistorySection(_Section):
+class HistorySection(Model):
     """How long runs are remembered."""
 
     keep_runs: int = Field(

@@ -7,26 +7,29 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
+from pypimirror.config.model import Field, Model
+from pypimirror.domain.checked import After, Before
 from pypimirror.domain.core_metadata import FIELDS
 from pypimirror.domain.durations import Duration
 from pypimirror.domain.formats import FileType
 from pypimirror.domain.sizes import Size
 
 
-def _midnight(value: object) -> object:
-    """Turn a date into the start of that day in UTC."""
+def _moment(value: object) -> datetime:
+    """Read a date, or a date and time. A date is the start of that day, and UTC is the default."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            value = None
     if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value
-
-
-def _aware(value: datetime) -> datetime:
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if not isinstance(value, datetime):
+        raise ValueError("must be a date, or a date and time, such as 2026-01-31T12:00:00Z")
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-Moment = Annotated[datetime, BeforeValidator(_midnight), AfterValidator(_aware)]
+Moment = Annotated[datetime, Before(_moment)]
 
 
 def _fields(values: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -38,13 +41,11 @@ def _fields(values: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-MetadataKeys = Annotated[dict[str, tuple[str, ...]], AfterValidator(_fields)]
+MetadataKeys = Annotated[dict[str, tuple[str, ...]], After(_fields)]
 
 
-class RuleKeys(BaseModel):
+class RuleKeys(Model):
     """Conditions on files. A file is mirrored only if it meets all of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     files: tuple[str, ...] = Field(
         ("*",), description="Globs or regular expressions (`/cp3(11|12)/`). A file name must match "
@@ -162,7 +163,7 @@ class SelectRule(RuleKeys):
     )  # fmt: skip
 
 
-class Entries(BaseModel):
+class Entries(Model):
     """Which projects are mirrored, and which of their releases."""
 
     projects: tuple[str, ...] = Field(

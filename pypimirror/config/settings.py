@@ -7,26 +7,18 @@ value.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
-
 from pypimirror import __version__
-from pypimirror.config import faults, outputs, sources
+from pypimirror.config import environment, faults, outputs, sources
 from pypimirror.config.access import logins_from_environment
-from pypimirror.config.installers import InstallerError
+from pypimirror.config.model import Field, Model, model_validator
 from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
 from pypimirror.config.sections import (
     DeleteSection,
@@ -40,8 +32,10 @@ from pypimirror.config.sections import (
     VerifySection,
 )
 from pypimirror.config.selecting import SelectSection
+from pypimirror.config.values import ValidationError
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.errors import ConfigError as ConfigError
+from pypimirror.domain.errors import InstallerError
 from pypimirror.system import regular, texts
 
 #: Where the configuration is looked for when no `--config` is given.
@@ -58,19 +52,11 @@ def seconds(text: str | None, name: str) -> float | None:
         raise ConfigError(f"{name}: {error}") from error
 
 
-class Config(BaseSettings):
+class Config(Model):
     """The whole configuration."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=sources.PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,  # it may hold a login
-    )
-
-    _key: str = PrivateAttr("")
-    _file: str = PrivateAttr("")
+    _key: str = ""
+    _file: str = ""
 
     mirror: MirrorSection = MirrorSection()
     upstream: tuple[UpstreamSection, ...] = Field(
@@ -88,18 +74,6 @@ class Config(BaseSettings):
     alerts: AlertsSection = AlertsSection()
     up: UpSection = UpSection()
     prefect: PrefectSection = PrefectSection()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, which comes in as init arguments."""
-        return env_settings, init_settings
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +150,8 @@ class Config(BaseSettings):
 
     def digest(self) -> str:
         """Identify this configuration in the run history."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        text = json.dumps(self.model_dump(mode="json"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def sqlite_url(file: Path) -> str:
@@ -221,14 +196,12 @@ def parse(values: dict[str, Any], source: Path) -> Config:
     """Validate `values`, which came from the file `source`; paths are relative to it."""
     _check_environment()
     try:
-        config = _with_logins(Config(**values))
+        values = environment.overlaid(values, Config, os.environ)
+        config = _with_logins(Config.model_validate(values))
     except ValidationError as error:
         raise ConfigError(_explain(error, source)) from error
     except InstallerError as error:
         raise ConfigError(f"{source}: upstream.login: {error}") from error
-    except SettingsError as error:  # on a variable that is not JSON
-        section = str(error).partition('"')[2].partition('"')[0]
-        raise ConfigError(faults.not_json(section)) from error
     except (RecursionError, ValueError) as error:
         raise ConfigError(f"environment: {faults.bound(error)}") from error
     base = source.absolute().parent
@@ -297,17 +270,15 @@ def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]
 
 
 def _check_environment() -> None:
-    """Raise `ConfigError` on what pydantic-settings passes over.
-
-    That is a section that does not exist, and a key behind one underscore.
-    """
+    """Raise `ConfigError` on a section that does not exist, and a key behind one underscore."""
     for name in os.environ:
         _check_underscores(name)
         section, separator, _ = name.lower().partition("__")
         section = section.removeprefix("pypimirror_")
         ours = separator and name.lower().startswith("pypimirror_")
         if ours and section not in Config.model_fields:
-            raise ConfigError(f"environment: {name}: unknown section{_nearest((section,))}")
+            near = faults.nearest(section, Config.model_fields)
+            raise ConfigError(f"environment: {name}: unknown section{near}")
 
 
 def _check_underscores(name: str) -> None:
@@ -316,7 +287,7 @@ def _check_underscores(name: str) -> None:
     if not is_ours or section == "upstream":  # whose logins have names of their own
         return
     annotation = Config.model_fields[section].annotation
-    assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    assert isinstance(annotation, type) and issubclass(annotation, Model)
     if key in annotation.model_fields:
         meant = f"{name[: -len(key) - 1]}__{name[-len(key) :]}"
         raise ConfigError(f"environment: {name}: is no key; did you mean {meant}?")
@@ -324,26 +295,9 @@ def _check_underscores(name: str) -> None:
 
 def _explain(error: ValidationError, source: Path) -> str:
     lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        told = faults.source_of(item["loc"], str(source))
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{told}: {where}: unknown key{_nearest(item['loc'])}")
-        else:
-            lines.append(f"{told}: {where + ': ' if where else ''}{faults.words(item)}")
+    for where, message, known in error.faults:
+        told = faults.source_of(where, str(source))
+        near = faults.nearest(str(where[-1]), known) if known is not None else ""
+        key = "".join(f"{part}." for part in where)[:-1]
+        lines.append(f"{told}: {key + ': ' if key else ''}{message}{near}")
     return "\n".join(lines)
-
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = Config
-    for part in location[:-1]:
-        if isinstance(part, str):
-            model = _section(model.model_fields[part].annotation)
-    known = sorted(model.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-
-
-def _section(annotation: Any) -> type[BaseModel]:
-    """Return the section behind `Section` or `tuple[Section, ...]`."""
-    return next((a for a in get_args(annotation) if a is not Ellipsis), annotation)  # type: ignore[no-any-return]

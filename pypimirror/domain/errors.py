@@ -26,3 +26,7 @@ def refusal(
         f"{holder} ({known}) is working on this mirror; {remedy}",
         f"run {known}" if run else f"{holder} ({process})",
     )
+
+
+class InstallerError(PypimirrorError):
+    """A file of pip's configuration that cannot be read; pip would not work with it either."""

@@ -5,19 +5,29 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, ByteSize
+from pypimirror.domain.checked import Before
 
-_SIZE = re.compile(r"\s*[0-9]+(?:\.[0-9]+)?\s*(?:[A-Za-z]+\s*)?")
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtpe]?)(i?)b?\s*)?", re.IGNORECASE)
 
 #: What a size has to be, in a clause.
 WORDS = 'must be a size, such as "5 GiB" or 1000000'
 
 
-def _whole(value: object) -> object:
-    """Refuse text that does not end with its unit: pydantic would take "1,5 GiB" for one byte."""
-    if isinstance(value, str) and not _SIZE.fullmatch(value):
+class ByteSize(int):
+    """A number of bytes."""
+
+
+def parse_size(value: object) -> ByteSize:
+    """Read "5 GiB", "1KB", and the like; raises `ValueError` on what is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(WORDS)
+        return ByteSize(value)
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or (match[3] and not match[2]):
         raise ValueError(WORDS)
-    return value
+    power = " kmgtpe".index((match[2] or " ").lower())
+    return ByteSize(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-Size = Annotated[ByteSize, BeforeValidator(_whole)]
+Size = Annotated[ByteSize, Before(parse_size)]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from pypimirror.bandersnatch.draft import Outcome, Translated
 from pypimirror.bandersnatch.translate import OPTIONS, translate
 from pypimirror.config.sections import pypi_address
 from pypimirror.config.settings import Config, ConfigError, parse
+from pypimirror.config.values import SecretStr
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.select.selection import Selection
 

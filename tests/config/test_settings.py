@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from pypimirror.cli.actions.initialise import write_configuration
 from pypimirror.config import settings as module
 from pypimirror.config.selecting import SelectSection
 from pypimirror.config.settings import Config, ConfigError, load, parse
+from pypimirror.config.values import SecretStr
 
 FILE = Path("/somewhere/pypimirror.toml")
 

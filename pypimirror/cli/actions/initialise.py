@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from pypimirror.config.found_logins import keyring_of
 from pypimirror.config.installers import InstallerError, MachineIndex, machine_index
 from pypimirror.config.sections import UpstreamSection, pypi_address, upstream_name
 from pypimirror.config.settings import ConfigError, parse
+from pypimirror.config.values import ValidationError
 from pypimirror.domain.addresses import NONE, parse_proxy, redacted, without_login
 from pypimirror.select.selection import Selection
 from pypimirror.system import logins, regular
@@ -215,5 +214,5 @@ def _string(text: str) -> str:
 
 def _cause(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return error.errors()[0]["msg"].removeprefix("Value error, ")
+        return error.faults[0].message
     return str(error)

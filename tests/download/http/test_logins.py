@@ -352,7 +352,9 @@ def test_a_login_in_the_environment_is_for_one_upstream(
 
 def test_a_configuration_shows_no_secret() -> None:
     config = read(BASE | {"password": "s3cret", "proxy": "http://me:s3cret@p.test"})
-    assert "s3cret" not in repr(config) + str(config.model_dump()) + config.model_dump_json()
+    assert "s3cret" not in repr(config) + str(config.model_dump()) + str(
+        config.model_dump(mode="json")
+    )
 
 
 def test_an_address_in_a_message() -> None:
