@@ -28,10 +28,10 @@ _TAG = re.compile(r"<[^<>]*>")
 def told(status: int, phrase: str, body: bytes) -> str:
     """Return the reason: the phrase after the status if it is unusual, and the body.
 
-    Most servers answer 404 with a page for people, which is no reason.
+    Most servers answer 404 and 410 with a page for people, which is no reason.
     """
     usual = responses.get(status, "").lower()
-    if usual in ("not found", "removal_cause") and _text(body).lstrip()[:1] == "<":
+    if usual in ("not found", "gone") and _text(body).lstrip()[:1] == "<":
         body = b""
     found, own = said(body), said(phrase.encode())
     if own.lower() in (usual, str(status), "") or own.lower() in found.lower():

@@ -157,6 +157,7 @@ def test_a_refusal_that_comes_packed_is_told(lab: Lab, simulator: Simulator, lab
         (403, "a" * 400, b"b" * 400, "a" * 297 + "..."),
         (404, "Not Found", b'{"detail": "blocked: malware"}', "blocked: malware"),
         (404, "Not Found", b" <html><h1>404 Not Found</h1>", ""),
+        (410, "Gone", b"<html><h1>410 Gone</h1>", ""),
     ],
 )
 def test_the_phrase_behind_the_status_may_be_the_reason(
