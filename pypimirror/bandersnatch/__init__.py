@@ -1,5 +1,5 @@
-"""What a configuration of bandersnatch 8 means here, option by option. Reads no tree, adopts none.
+"""Translates a configuration of bandersnatch 8, option by option. It does not touch the tree.
 
-`translate` reads the file and writes `pypimirror.toml`; `mirror` knows the options of `[mirror]`,
-`filters` those of its filter plug-ins, `draft` what both share.
+`translate` reads the file and makes the text of `pypimirror.toml`. `mirror` knows the options of
+`[mirror]`, `filters` those of the filter plug-ins. `draft` has what both share.
 """

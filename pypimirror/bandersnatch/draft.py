@@ -1,6 +1,6 @@
-"""What the translation of any option needs: the source, the configuration in the making, answers.
+"""What the translation of every option uses: the source, the new configuration, and outcomes.
 
-Does not know an option by name.
+It knows no option by name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Translated:
     section: str
     option: str
     outcome: Outcome
-    note: str  #: the line that it became, or why there is none and what to do
+    note: str  #: the new line; or why there is none, and what to do
 
     def __str__(self) -> str:
         return f"[{self.section}] {self.option}: {self.outcome}: {self.note}"
@@ -45,8 +45,8 @@ Answer = tuple[Outcome, str]
 class Option:
     """An option that bandersnatch 8 knows.
 
-    Without `take`, `outcome` and `meaning` are the answer whatever its value. With `plugins`, it
-    means something only where one of them is enabled.
+    `take` translates a value. Without `take`, the answer for every value is `outcome` and
+    `meaning`. With `plugins`, the option counts only if one of them is enabled.
     """
 
     section: str
@@ -59,23 +59,23 @@ class Option:
 
 @dataclass
 class Draft:
-    """The configuration in the making, and what it is made from."""
+    """The configuration that is being built, and its source."""
 
     source: ConfigParser
     tables: dict[str, Table] = field(default_factory=dict)
     rules: list[Table] = field(default_factory=list)
 
     def text(self, section: str, option: str) -> str:
-        """Return the value of an option, "" where there is none."""
+        """Return the value of an option; "" if it is not set."""
         return self.source.get(section, option, fallback="").strip()
 
     def lines(self, section: str, option: str) -> list[str]:
-        """Return the values of an option that has one to a line, without comments."""
+        """Return the values of an option with one value in each line, without comments."""
         values = self.text(section, option).splitlines()
         return [text for value in values if (text := f" {value}".split(" #")[0].strip())]
 
     def flag(self, section: str, option: str) -> bool:
-        """Return the value of a switch, off where there is none; raises `ValueError`."""
+        """Return the value of a switch; False if it is not set. Raises `ValueError`."""
         return bool(self.text(section, option)) and self.source.getboolean(section, option)
 
     def uses(self, *plugins: str) -> bool:
@@ -84,23 +84,23 @@ class Draft:
         return "all" in enabled or not set(plugins).isdisjoint(enabled)
 
     def set(self, table: str, key: str, value: Any) -> str:
-        """Set a key; return the line."""
+        """Set a key; return its line, as `line` does."""
         self.tables.setdefault(table, {})[key] = value
         return self.line(table, key)
 
     def extend(self, table: str, key: str, values: Sequence[str]) -> str:
-        """Add to a list what is not in it; return the line."""
+        """Add values to a list unless it has them; return its line, as `line` does."""
         known = self.tables.setdefault(table, {}).setdefault(key, [])
         known += [value for value in dict.fromkeys(values) if value not in known]
         return self.line(table, key)
 
     def rule(self, projects: Sequence[str], key: str, value: Any) -> str:
-        """Add a rule for some projects; return it in one line."""
+        """Add a rule for some projects; return it as one line."""
         self.rules.append({"projects": list(projects), key: value})
         return f"[[select.rules]] projects = {shown(list(projects))}, {key} = {toml(value)}"
 
     def line(self, table: str, key: str) -> str:
-        """Return a key with its table, shortened where it is long."""
+        """Return a key with its table and value, shortened if the value is long."""
         name = f"[[{table}]]" if table == "upstream" else f"[{table}]"
         return f"{name} {key} = {shown(self.tables[table][key])}"
 
@@ -125,7 +125,7 @@ def quoted(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value in TOML, on one line and shortened where it is long."""
+    """Return a value in TOML, in one line, shortened if it is a long list."""
     if isinstance(value, list) and len(value) > 3:
         first = ", ".join(toml(item) for item in value[:3])
         return f"[{first}, and {len(value) - 3} more]"

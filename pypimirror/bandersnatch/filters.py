@@ -1,8 +1,8 @@
-"""The options of bandersnatch's filter plug-ins, as `[select]`.
+"""Translates the options of bandersnatch's filter plug-ins into `[select]`.
 
-A filter limits what is mirrored, so one that is read wrong is an error and never let pass: with
-an allow list left out, everything would be mirrored. What cannot be said in `[select]` is reported
-as not possible; more is mirrored then.
+A filter limits what is mirrored. So a filter that cannot be read is an error and is never ignored:
+without its allow list, everything would be mirrored. A filter that `[select]` cannot express is
+reported as not possible; then more is mirrored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLUGINS = (
     *("version_range_release_file_metadata",),
 )
 
-#: What follows the mark of a platform in no sdist's name.
+#: What must follow the platform in a file's name: anything but the ending of an sdist.
 _SDISTS = "|".join(each[1:] for each in SDIST_ENDINGS if not each.startswith(".tar."))
 _NO_SDIST = rf"(?!.*\.(?:tar\.\w+|{_SDISTS})$)"
 _WINDOWS = (".win32", "-win32", "win_amd64", "win-amd64", "win_arm64", "win-arm64")
@@ -60,11 +60,11 @@ def _enabled(draft: Draft, _value: str) -> Answer:
         draft.set("select", "prereleases", False)
     if strangers:
         return Outcome.NOT_POSSIBLE, f"plug-ins that pypimirror does not know: {strangers}"
-    return Outcome.TAKEN, "what they leave out stands in [select]"
+    return Outcome.TAKEN, "what they leave out is in [select]"
 
 
 def _wanted(draft: Draft, _value: str) -> Answer:
-    """Translate both kinds of allow lists; a project has to be on each that is there."""
+    """Translate both kinds of allow lists. If both are there, a project must be on both."""
     listed = [Requirement(line) for line in draft.lines("allowlist", "packages")]
     if not draft.uses("allowlist_project", "allowlist_release"):
         listed = []
@@ -86,7 +86,7 @@ def _wanted(draft: Draft, _value: str) -> Answer:
         required = [Requirement(each.name) for each in required]
     names = list(map(_plain, _both(listed, required) if listed else required))
     if not names:
-        raise ValueError("no project is on all allow lists; name one at least")
+        raise ValueError("no project is on all allow lists; name at least one")
     line = draft.extend("select", "projects", names)
     return Outcome.TAKEN, f"{line}: as the files are now; write `-r FILE` to follow them"
 
@@ -101,7 +101,7 @@ def _both(first: Sequence[Requirement], second: Sequence[Requirement]) -> Iterat
 
 
 def _plain(requirement: Requirement) -> str:
-    """Return a requirement without what means nothing to a mirror."""
+    """Return a requirement without extras and markers, which mean nothing to a mirror."""
     return f"{requirement.name}{requirement.specifier}"
 
 
@@ -141,7 +141,7 @@ def _unwanted(draft: Draft, _value: str) -> Answer:
 def _regex_packages(draft: Draft, _value: str) -> Answer:
     patterns = [_expression(line) for line in draft.lines("filter_regex", "packages")]
     line = draft.extend("select", "exclude", patterns)
-    return Outcome.TAKEN, f"{line}: held against normalized names"
+    return Outcome.TAKEN, f"{line}: matched with normalized names"
 
 
 def _regex_releases(draft: Draft, _value: str) -> Answer:
@@ -150,7 +150,7 @@ def _regex_releases(draft: Draft, _value: str) -> Answer:
 
 
 def _expression(pattern: str, *, anywhere: bool = False) -> str:
-    """Return a regular expression for `[select]` that matches where theirs does."""
+    """Return a regular expression for `[select]` that matches what bandersnatch's matches."""
     flags = found[0] if (found := _FLAGS.match(pattern)) else ""
     text = pattern if anywhere else rf"{flags}\A(?:{pattern[len(flags) :]})"
     re.compile(text)
@@ -170,7 +170,7 @@ def _keep(draft: Draft, value: str) -> Answer:
     if int(value) < 1:
         return Outcome.NOT_NEEDED, "every release is kept"
     line = draft.set("select", "latest", int(value))
-    return Outcome.TAKEN, f"{line}: of those that the other keys let through"
+    return Outcome.TAKEN, f"{line}: of the releases that the other keys select"
 
 
 def _sort_by(draft: Draft, value: str) -> Answer:
@@ -200,7 +200,7 @@ def _platforms(draft: Draft, value: str) -> Answer:
     if not patterns:
         return Outcome.NOT_NEEDED, f"it names no platform{left}"
     line = draft.extend("select", "exclude_files", patterns)
-    return Outcome.TAKEN, f"{line}{left}. `platforms` and `python` say it by inclusion"
+    return Outcome.TAKEN, f"{line}{left}. `platforms` and `python` can say instead what to include"
 
 
 def _mark(pattern: str) -> str:
@@ -208,7 +208,7 @@ def _mark(pattern: str) -> str:
 
 
 def _exempt(draft: Draft) -> list[str]:
-    """Return the projects that limits of whole projects do not hold for."""
+    """Return the projects to which limits on whole projects do not apply."""
     return [Requirement(line).name for line in draft.lines("allowlist", "packages")]
 
 
@@ -238,7 +238,7 @@ def _min_versions(draft: Draft, value: str) -> Answer:
 
 
 def _search(_draft: Draft, _value: str) -> Answer:
-    return Outcome.TAKEN, "in the form of the regular expressions"
+    return Outcome.TAKEN, "it decides the form of the regular expressions"
 
 
 def release_file(draft: Draft, option: str, _value: str) -> Answer:
@@ -280,8 +280,8 @@ def version_range(draft: Draft, option: str, _value: str) -> Answer:
         return Outcome.NOT_POSSIBLE, "[select] has `python`, for requires-python and versions of it"
     pythons = [".".join(version.split(".")[:2]) for version in versions]
     line = draft.extend("select", "python", pythons)
-    missing = "; files without requires-python pass all the same" if "not-null" in tags else ""
-    return Outcome.TAKEN, f"{line}: wheels that none of them installs go as well{missing}"
+    missing = "; files without requires-python are mirrored" if "not-null" in tags else ""
+    return Outcome.TAKEN, f"{line}: also leaves out wheels that none of them installs{missing}"
 
 
 def project_metadata(draft: Draft, option: str, _value: str) -> Answer:
@@ -295,16 +295,16 @@ def project_metadata(draft: Draft, option: str, _value: str) -> Answer:
     if "none" not in tags and "not-null" not in tags:
         return (
             Outcome.NOT_POSSIBLE,
-            "[select] metadata lets no release pass without the field: write it there if you can "
-            "do without those",
+            "[select] metadata leaves out releases without the field; write it there if you do not "
+            "need those",
         )
     key = "exclude_metadata" if "none" in tags else "metadata"
     fields = dict(draft.tables.get("select", {}).get(key, {}))
     if field in fields:
-        return Outcome.NOT_POSSIBLE, f"[select] {key} has the field once"
+        return Outcome.NOT_POSSIBLE, f"[select] {key} has this field already"
     anywhere = draft.flag(section, "search")
     fields[field] = [_expression(line, anywhere=anywhere) for line in draft.lines(section, option)]
-    return Outcome.TAKEN, f"{draft.set('select', key, fields)}: held against each release"
+    return Outcome.TAKEN, f"{draft.set('select', key, fields)}: matched with each release"
 
 
 def not_read(_draft: Draft, _option: str, _value: str) -> Answer:
@@ -312,7 +312,8 @@ def not_read(_draft: Draft, _option: str, _value: str) -> Answer:
     return Outcome.NOT_NEEDED, "bandersnatch 8 documents this section and does not read it"
 
 
-#: Sections whose options are paths of metadata: what translates one, and to what.
+#: Sections whose options are paths of metadata: the function that translates an option, and what
+#: it becomes.
 PATHS = {
     "regex_project_metadata": (
         project_metadata,
@@ -337,7 +338,7 @@ _LIMITS = ("size_project_metadata", "versions_count_project_metadata")
 def _allowed(draft: Draft, value: str) -> Answer:
     if draft.uses(*_ALLOW):
         return _wanted(draft, value)
-    return Outcome.TAKEN, "in the rules that lift limits of whole projects"
+    return Outcome.TAKEN, "in the rules that lift limits on whole projects"
 
 
 OPTIONS = (

@@ -1,6 +1,6 @@
-"""The options of `[mirror]`, and of the storage that is not a directory.
+"""Translates the options of `[mirror]` and of `[s3]`.
 
-What becomes of each option is told in `OPTIONS`, in the order of bandersnatch's own examples.
+`OPTIONS` says what each option becomes, in the order of bandersnatch's own examples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FORMS = {"ALL": ["html", "json"], "HTML": ["html"], "JSON": ["json"]}
 
 
 def mirror_root(draft: Draft) -> Path | None:
-    """Return what bandersnatch's web server serves; None where that is no directory."""
+    """Return the directory that bandersnatch's web server serves; None if the tree is in none."""
     if draft.text("mirror", "storage-backend") not in ("", "filesystem"):
         return None
     home = draft.text("mirror", "directory")
@@ -47,7 +47,10 @@ def _master(draft: Draft, value: str) -> Answer:
     draft.set("upstream", "url", url)
     draft.set("upstream", "hosts", ["*"])
     note = "[[upstream]] url" if urlsplit(url).username else draft.line("upstream", "url")
-    return Outcome.TAKEN, f'{note}, hosts = ["*"]: name private hosts of files in `hosts`'
+    return (
+        Outcome.TAKEN,
+        f'{note}, hosts = ["*"]: if files are on private hosts, name these in `hosts`',
+    )
 
 
 def _proxy(draft: Draft, value: str) -> Answer:
@@ -61,7 +64,7 @@ def _proxy(draft: Draft, value: str) -> Answer:
 
 def _download_mirror(draft: Draft, value: str) -> Answer:
     line = draft.extend("upstream", "alternates", [value.rstrip("/") + "/simple/"])
-    return Outcome.TAKEN, f"{line}: asked for what the upstream fails on, not before it"
+    return Outcome.TAKEN, f"{line}: asked if the upstream fails, not before it"
 
 
 def _no_fallback(draft: Draft, _value: str) -> Answer:
@@ -82,7 +85,10 @@ def _json(draft: Draft, value: str) -> Answer:
     outcome, line = _formats(draft, value)
     if not draft.flag("mirror", "json"):
         return Outcome.NOT_NEEDED, "off unless `[publish] formats` has `legacy`"
-    return outcome, f"{line}: at pypi/<project>/json; json/<project> is written no more, remove it"
+    return (
+        outcome,
+        f"{line}: at pypi/<project>/json; json/<project> is not written any more, remove it",
+    )
 
 
 def _release_files(draft: Draft, _value: str) -> Answer:
@@ -102,8 +108,8 @@ def _hash_index(draft: Draft, _value: str) -> Answer:
         return Outcome.NOT_NEEDED, "pages are at simple/<project>/"
     return (
         Outcome.NOT_POSSIBLE,
-        "pages are at simple/<project>/: remove the rules that rewrite addresses from the web "
-        "server once pages are there, then the directories of one letter",
+        "pages are at simple/<project>/: once they are there, remove the web server's rewrite "
+        "rules, then the directories with one letter",
     )
 
 
@@ -174,17 +180,17 @@ OPTIONS = (
     _mirror("simple-format", "`[publish] formats`", _formats),
     _mirror("hash-index", "not possible where it is on", _hash_index),
     _mirror("root_uri", "`[publish] base_url`", _root_uri),
-    _mirror("keep-index-versions", "not possible but for 0", _index_versions),
+    _mirror("keep-index-versions", "not possible, except for 0", _index_versions),
     _mirror("keep_index_versions", "the same", _index_versions),
-    _mirror("digest_name", "files are held against every digest that the upstream gives"),
-    _mirror("compare-method", "no file is compared in a sync; `verify --quick` is `stat`"),
+    _mirror("digest_name", "files are checked against every digest that the upstream gives"),
+    _mirror("compare-method", "a sync compares no files; `verify --quick` does what `stat` does"),
     _mirror("cleanup", "pages are written under normalized names only; `verify` names others"),
     _mirror("cleanup_todo", "projects that are gone upstream are withdrawn"),
     _mirror("delete_missing_packages", "the same, after the grace period of `[delete]`"),
     _mirror("stop-on-error", "not possible where it is on", _stop_on_error),
     _mirror("timeout", "`[download] timeout`", _timeout),
     _mirror("global-timeout", "a transfer may last as long as bytes come"),
-    _mirror("workers", "as many connections as the upstream is faster with; "
+    _mirror("workers", "the number of connections follows the upstream's speed; "
             "`[download] connections` limits them"),
     _mirror("verifiers", "`verify` uses all cores"),
     _mirror("diff-file", "`[publish] changes`", _diff_file),

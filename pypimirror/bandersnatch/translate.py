@@ -1,4 +1,4 @@
-"""A configuration of bandersnatch becomes `pypimirror.toml`, and each option a line of a report."""
+"""Translates bandersnatch's configuration into `pypimirror.toml`, and reports on each option."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Translation:
-    """What a configuration became."""
+    """The result of a translation."""
 
     root: Path  #: the mirror root, absolute
     text: str  #: of `pypimirror.toml`
-    options: tuple[Translated, ...]  #: each option of the source, in its order
+    options: tuple[Translated, ...]  #: each option of the source, in the order of the source
 
 
 def translate(source: Path) -> Translation:
-    """Read bandersnatch's configuration; raises `ConfigError` where nothing can be made of it."""
+    """Translate bandersnatch's configuration; raises `ConfigError` if it cannot be used."""
     draft = Draft(_read(source))
     options = []
     try:
@@ -47,12 +47,12 @@ def translate(source: Path) -> Translation:
                 where = f"[{section}] {option}"
                 options.append(Translated(section, option, *_answer(draft, section, option)))
     except (ValueError, re.error, ParserError) as error:  # those of packaging, too
-        raise ConfigError(f"{source}: {where}: {error}; mend it there, then go on") from error
+        raise ConfigError(f"{source}: {where}: {error}; correct it there, then go on") from error
     root = mirror.mirror_root(draft)
     if root is None:
         raise ConfigError(
-            f"{source}: [mirror] directory: there is no tree in a directory; copy it to one, and "
-            "name that, with storage-backend = filesystem"
+            f"{source}: [mirror] directory: the tree is in no directory; copy it to one, name that "
+            "here, and set storage-backend = filesystem"
         )
     draft.set("mirror", "layout", "pypi")
     draft.tables.setdefault("upstream", {}).setdefault("name", "pypi")
@@ -60,7 +60,7 @@ def translate(source: Path) -> Translation:
 
 
 class _Parser(ConfigParser):
-    """Reads as bandersnatch does: names of options have an upper and a lower case."""
+    """Reads as bandersnatch does: names of options are case-sensitive."""
 
     def optionxform(self, optionstr: str) -> str:
         return optionstr
@@ -85,7 +85,7 @@ def _answer(draft: Draft, section: str, name: str) -> Answer:
         if not draft.uses(section):
             return Outcome.NOT_NEEDED, f"its plug-in {section} is not enabled"
         return filters.PATHS[section][0](draft, name, value)
-    if section == "s3":  # any option of its client may stand there
+    if section == "s3":  # may have any option of the S3 client
         return Outcome.NOT_POSSIBLE, "a mirror is a directory"
     what = "option" if section in _SECTIONS else "section"
     return Outcome.UNKNOWN, f"bandersnatch 8 does not know this {what} either"

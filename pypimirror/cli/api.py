@@ -1,4 +1,4 @@
-"""Which Prefect API there is, without asking Prefect."""
+"""Finds the configured Prefect API without importing Prefect, which is slow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pypimirror.system import regular
 
 
 def prefect_api() -> str | None:
-    """Return the API that the environment or the active Prefect profile names."""
+    """Return the API's URL from the environment or the active Prefect profile; None: not set."""
     if url := os.environ.get("PREFECT_API_URL"):
         return url
     home = os.environ.get("PREFECT_HOME") or os.path.join("~", ".prefect")  # noqa: PTH118

@@ -1,7 +1,7 @@
-"""What a shell is offered behind a command: runs and projects, read from the mirror itself.
+"""Shell completion of runs and projects, read from the mirror itself.
 
-A shell waits for the answer while somebody types, so nothing heavy is imported and no page is
-asked for; where there is no mirror, or it cannot be read, nothing is offered and nothing said.
+The shell waits while somebody types, so this imports nothing heavy and asks no upstream. If there
+is no mirror, or it cannot be read, completion offers nothing and stays silent.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import typer
 
-#: Runs that are offered, the newest.
+#: How many runs to offer, the newest first.
 _RUNS = 20
-#: Projects that are offered; more, nobody reads.
+#: How many projects to offer; nobody reads more.
 _PROJECTS = 200
 
 
 def of_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Return names of runs that begin so, with what each was."""
+    """Return the runs whose names begin with `incomplete`: name, and command with state."""
     query = (
         "SELECT name, command || ' ' || state FROM runs WHERE substr(name, 1, ?) = ? "
         "ORDER BY id DESC LIMIT ?"
@@ -31,7 +31,7 @@ def of_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 def of_projects(context: typer.Context, incomplete: str) -> list[str]:
-    """Return names of projects of this mirror that begin so."""
+    """Return the mirror's projects whose names begin with `incomplete`."""
     directory = _directory(context)
     try:
         names = os.listdir(directory / "simple") if directory is not None else []  # noqa: PTH208
@@ -56,7 +56,7 @@ def _ask(context: typer.Context, query: str, *parameters: object) -> list[tuple[
 
 
 def _directory(context: typer.Context) -> Path | None:
-    """Return the mirror root; None where nothing says where it is."""
+    """Return the mirror root that the configuration names; None if that cannot be read."""
     import tomllib
 
     from pypimirror.config import sources

@@ -1,4 +1,4 @@
-"""From errors and outcomes to exit codes and messages. The only place that knows the codes."""
+"""The exit codes, and which error or outcome ends with which code. Nothing else decides it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OF_STATE = {
 
 
 def of_result(result: Summary) -> Exit:
-    """Return the exit code of a run that is recorded."""
+    """Return the exit code for a run's result."""
     if result.state == states.FAILED:
-        # What ends a run is of no project.
+        # A failure without a project is what ended the run.
         causes = {problem.reason for problem in result.failures if not problem.project}
         if Reason.CONFIGURATION in causes:
             return Exit.USAGE
@@ -45,7 +45,7 @@ def of_result(result: Summary) -> Exit:
 
 
 def of_error(error: PypimirrorError) -> Exit:
-    """Return the exit code that an error stands for."""
+    """Return the exit code for an error that ended a command."""
     if isinstance(error, ConfigError):
         return Exit.USAGE
     if isinstance(error, LockedError):

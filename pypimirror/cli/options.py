@@ -15,7 +15,7 @@ InlineOption = Annotated[
     bool | None,
     typer.Option(
         "--inline/--prefect",
-        help="In this process, or as a Prefect flow run; default: as a flow run where a "
+        help="Run in this process, or as a Prefect flow run; default: as a flow run if a "
         "Prefect API is configured.",
     ),
 ]
@@ -23,14 +23,14 @@ WaitOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Where another run works on the mirror, wait so long for it, as in 30m; default: end "
-        "with 4 at once.",
+        help="If another run works on the mirror, wait this long for it, as in 30m; default: end "
+        "at once, with exit code 4.",
     ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.")
 ]
 VerboseOption = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for debugging.")
+    int, typer.Option("--verbose", "-v", count=True, help="Print more; twice for debugging.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only problems.")]

@@ -1,7 +1,7 @@
-"""`pypimirror doctor`: is everything here that a mirror needs, and does it work?
+"""`pypimirror doctor`: checks that everything that a mirror needs is there and works.
 
-`examine` does all checks in turn, one module for each group of them. They work on an installation
-that does not: a check that raises has failed, and the others go on. Nothing is changed but a
-scratch directory, which is removed; no lock is taken; a run may be under way. Knows neither
-options nor exit codes.
+`examine` runs all checks; each group of checks has a module. The checks also work on a broken
+installation: a check that raises has failed, and the others go on. They take no lock, so a run may
+be under way. They change nothing but a scratch directory, which they remove. Options and exit
+codes are known only to the command.
 """

@@ -1,4 +1,4 @@
-"""Checks of the catalog, and whether a run is under way."""
+"""Checks the catalog, and says whether a run is under way."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Check that the catalog can be used as it is."""
+    """Check that the catalog is there, is whole and has this version's schema."""
     if is_absent(config.catalog_url):
         has_files = any(config.directory.glob("packages/*"))
         seen = "is not there"
         if has_files:
             remedy = "'pypimirror adopt' makes one from what is on disk"
-            yield warning("catalog", f"{seen}, and files are", remedy)
+            yield warning("catalog", f"{seen}, though files are", remedy)
         else:
             yield skipped("catalog", f"{seen} yet; the first sync makes it")
         return
     try:
         found = inspection.look(config.catalog_url)
     except CatalogError as error:
-        yield failed("catalog", str(error), "Set right what the message says")
+        yield failed("catalog", str(error), "Correct what the message names")
         return
     yield _usable(found)
     if not found.faults:
@@ -59,6 +59,6 @@ def _run(found: inspection.Inspection) -> Finding:
     told = f"{row.command} {row.name}, process {row.pid} on {row.host}"
     if found.lease is None or not found.lease.is_in_force(this_machine()):
         return warning(
-            "run", f"{told}: was killed", "The next run closes it and goes on from there"
+            "run", f"{told}: was killed", "The next run closes it and continues its work"
         )
     return ok("run", f"{told}: is under way")

@@ -1,4 +1,4 @@
-"""Checks of the mirror root: is it there, may it be written, is it one file system?"""
+"""Checks the mirror root: does it exist, is it writable, is it on one file system?"""
 
 from __future__ import annotations
 
@@ -61,24 +61,24 @@ def _one_file_system(parts: list[Path]) -> Finding:
         return failed(
             "file system",
             f"{', '.join(other)}: on another file system than {root}",
-            "Have the whole mirror root on one file system: a file appears by a rename",
+            "Put the whole mirror root on one file system: files are renamed into place",
         )
-    return ok("file system", "one, for what is served and what is private")
+    return ok("file system", "the same for served and private files")
 
 
 def _names(config: Config) -> Finding:
     with scratch(config) as directory:
         if directory is None:
-            return skipped("names", "nothing to try it in before the first sync")
+            return skipped("names", "cannot be tried before the first sync")
         (directory / "name").touch()
         if (directory / "NAME").exists():
             return warning(
                 "names",
-                "the file system does not tell upper from lower case",
-                "Of files whose names differ by case alone, only one can be mirrored; use another "
-                "file system where that matters",
+                "the file system does not distinguish upper and lower case",
+                "If names of files differ only in case, only one of them can be mirrored; use "
+                "another file system if that matters",
             )
-    return ok("names", "upper and lower case are told apart")
+    return ok("names", "the file system distinguishes upper and lower case")
 
 
 def _me() -> str:

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are told."""
+"""Runs all checks, in the order in which they are shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pypimirror.system.space import remedy
 
 Check = Callable[[Config], Iterator[Finding]]
 
-#: By the name of the group, which a finding bears where its check could not even end.
+#: The checks by group. If a check raises, the finding has the name of the group.
 CHECKS: dict[str, Check] = {
     "directory": directory.check,
     "catalog": catalog.check,
@@ -35,9 +35,9 @@ CHECKS: dict[str, Check] = {
 
 
 def examine(config: Config, prefect_api: str | None) -> Iterator[Finding]:
-    """Do all checks; yield what they find as they find it.
+    """Run all checks; yield each finding as soon as it is there.
 
-    `prefect_api` is the address of the configured Prefect API, None where there is none.
+    `prefect_api` is the URL of the configured Prefect API; None if none is configured.
     """
     checks = CHECKS | {
         "prefect": lambda config: prefect.check(prefect_api, config),
@@ -54,10 +54,10 @@ def _guarded(name: str, check: Check, config: Config) -> Iterator[Finding]:
         where = f"{error.filename}: " if error.filename else ""
         yield failed(name, f"{where}{error.strerror or error}", remedy(error))
     except PypimirrorError as error:
-        yield failed(name, f"{error}", "Set right what the message says")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the doctor is here to say
+        yield failed(name, f"{error}", "Correct what the message names")
+    except Exception as error:  # noqa: BLE001 - any error is a finding
         text = str(error) or "no more is known"
         yield failed(name, f"the check itself failed: {type(error).__name__}: {text}", _ASK)
 
 
-_ASK = "If the message does not tell what to do, please report it"
+_ASK = "If the message does not say what to do, please report it"

@@ -11,7 +11,7 @@ class State(StrEnum):
     """How a check ended."""
 
     OK = "ok"
-    WARNING = "warning"  #: works, and will not for long, or not as well as it could
+    WARNING = "warning"  #: works, but not well, or not for long
     FAILED = "failed"
     SKIPPED = "skipped"  #: there is nothing to check
 
@@ -20,31 +20,31 @@ class State(StrEnum):
 class Finding:
     """What one check found."""
 
-    name: str  #: of the check
+    name: str  #: the name of the check
     state: State
-    seen: str
-    remedy: str = ""  #: the next step, where one is needed
+    seen: str  #: what the check saw
+    remedy: str = ""  #: the next step, if one is needed
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `doctor --json` shows it."""
+        """Return the finding as `doctor --json` shows it."""
         return asdict(self)
 
 
 def ok(name: str, seen: str) -> Finding:
-    """Return that all is well."""
+    """Return a finding: all is well."""
     return Finding(name, State.OK, seen)
 
 
 def warning(name: str, seen: str, remedy: str) -> Finding:
-    """Return that something should be looked at."""
+    """Return a finding: somebody should look at this."""
     return Finding(name, State.WARNING, seen, remedy)
 
 
 def failed(name: str, seen: str, remedy: str) -> Finding:
-    """Return that something does not work."""
+    """Return a finding: this does not work."""
     return Finding(name, State.FAILED, seen, remedy)
 
 
 def skipped(name: str, seen: str) -> Finding:
-    """Return that there is nothing to check."""
+    """Return a finding: there is nothing to check."""
     return Finding(name, State.SKIPPED, seen)

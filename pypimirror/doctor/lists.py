@@ -1,7 +1,7 @@
-"""Checks whether upstreams' project lists are worth something: can be read, and lead to pages.
+"""Checks that upstreams' project lists can be read, and lead to project pages.
 
-Only where the selection needs them. A list that is long is taken for one of a public index, and
-not read.
+It asks only if the selection needs lists. It does not read a long list, which must be that of a
+public index.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists.listings import NO_LIST, candidates
 from pypimirror.select.selection import Selection
 
-#: Pages that are looked for: one of them is enough.
+#: How many pages to look for; one of them is enough.
 _LOOKED_FOR = 3
 
 
@@ -47,7 +47,7 @@ def _judge(
     elif answer.status in NO_LIST:
         yield warning(
             name,
-            f"{upstream.url}: there is none (HTTP {answer.status})",
+            f"{upstream.url}: there is no list (HTTP {answer.status})",
             f"{_ADDRESS}. {NAME_THEM}",
         )
     elif answer.status == 200 and answer.listed is None:
@@ -68,9 +68,9 @@ def _wanted(selection: Selection, listed: dict[str, str]) -> dict[str, str]:
 def _look(
     config: Config, upstream: UpstreamSection, name: str, url: str, wanted: dict[str, str]
 ) -> Finding:
-    """Look for pages of projects that a list has."""
+    """Check that the list leads to the page of at least one wanted project."""
     if not wanted:
-        return warning(name, f"{url}: has no project that is selected", _SELECT)
+        return warning(name, f"{url}: has no selected project", _SELECT)
     jobs = [
         Probe(0, upstream.name, urljoin(upstream.url, place), project)
         for project, at in wanted.items()
@@ -82,9 +82,7 @@ def _look(
         answer = answers.get(number)
         if answer is not None and answer.problem is None and answer.status == 200:
             return ok(name, f"{url}: leads to pages, such as that of {job.project}")
-    return failed(
-        name, f"{url}: has {', '.join(wanted)}, and there is no page of any of them", _ADDRESS
-    )
+    return failed(name, f"{url}: has {', '.join(wanted)}, but none of them has a page", _ADDRESS)
 
 
 _ADDRESS = "Check the address in [[upstream]] url; it is the one that ends in /simple/"

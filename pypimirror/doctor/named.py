@@ -1,6 +1,6 @@
-"""The check of the projects that the selection names one by one: does any upstream have them?
+"""Checks that an upstream has the projects that the selection names one by one.
 
-A sync would tell of those that none has. Here it is told before.
+A sync reports a project that no upstream has. This check reports it before the sync.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pypimirror.select.selection import Selection
 
 _NAME = "projects"
 
-#: Projects that are asked for, of those that are named: a request each, or one to each upstream.
+#: How many of the named projects to ask for. Each takes a request to each upstream that may own it.
 _LOOKED_AT = 25
 
 _THERE = 200
@@ -28,7 +28,7 @@ def check(config: Config) -> Iterator[Finding]:
     selection = Selection(config)
     named = selection.named
     if len(named) == len(config.upstream) == 1:
-        return  # the check of the upstream has asked for it
+        return  # the check of the upstream has asked for this project
     jobs: list[Probe] = []
     for project in named[:_LOOKED_AT]:
         upstreams = [config.upstream[position] for position in selection.owners(project)]

@@ -1,4 +1,4 @@
-"""Checks of Prefect, where an API is configured. Asks it over HTTP and imports none of it."""
+"""Checks Prefect, if an API is configured. It asks over HTTP and imports nothing of Prefect."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FLOWS = ["sync", "verify"]
 
 
 def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
-    """Check that the API answers, is of a version that fits, and has a worker for our flows.
+    """Check that the API answers, that its version fits, and that a worker runs our deployments.
 
-    `api` is the configured one; where there is none, it is that of the `pypimirror up` that works
-    on the mirror of `config`.
+    `api` is the URL that is configured. If it is None, the API of the `pypimirror up` that works on
+    the mirror of `config` is asked.
     """
     up = lock.holder_of(config.private / UP_LOCK) if config is not None else None
     if up is not None:
@@ -42,11 +42,11 @@ def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
 
 
 def _no_answer(api: str, error: NoAnswerError, *, starts: bool) -> Finding:
-    """`starts` says that it is the server of `pypimirror up`."""
+    """Return the finding for an error; `starts`: `pypimirror up` starts this server."""
     if error.status is None:
         remedy = "Start the Prefect server, or unset PREFECT_API_URL: then syncs run inline"
         if starts:
-            remedy = "Wait until pypimirror up has started it, or see what up says of its server"
+            remedy = "Wait until pypimirror up has started it, or read what up prints of its server"
         return failed("prefect", f"{api}: does not answer: {error.why}", remedy)
     remedy = "Check PREFECT_API_URL: it ends in /api"
     if error.status in (401, 403):
@@ -60,7 +60,7 @@ def _version(api: str, theirs: str) -> Finding:
     except PackageNotFoundError:
         return failed("prefect", "is not installed here", "Install it beside pypimirror")
     if theirs.split(".")[:2] != ours.split(".")[:2]:
-        seen = f"{api}: is Prefect {theirs}, and here is {ours}"
+        seen = f"{api}: is Prefect {theirs}, and this machine has {ours}"
         return warning("prefect", seen, "Install the same release on both sides")
     return ok("prefect", f"{api}: Prefect {theirs}")
 
@@ -83,7 +83,7 @@ def _deployments(api: str) -> Iterator[Finding]:
             yield warning("prefect worker", f"none for the work pool {pool} is online", remedy)
 
 
-#: Deployments of other projects may have flows of the same names.
+#: The names of our deployments: other projects may have flows with the same names.
 _IS_OURS = {"name": {"any_": ["scheduled", "adhoc", "weekly"]}}
 
 

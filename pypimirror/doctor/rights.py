@@ -1,8 +1,8 @@
-"""Checks of who may write, read and own what is below the mirror root.
+"""Checks who owns the mirror root and what is below it, and who may read and write there.
 
-A run makes the private directory for its owner alone. All else has the permissions that the umask
-left, since that is how the operator says who may read; a umask that leaves out everybody makes a
-mirror that works for nobody else.
+A run makes the private directory for its owner alone. All else gets its permissions from the umask,
+because that is how the operator says who may read. With a umask that leaves everybody else out, a
+web server of another user cannot read the mirror.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from pypimirror.doctor.finding import Finding, ok, skipped, warning
 
-#: Directories, and files, that are looked at. A mirror has millions; a wrong umask shows at once.
+#: How many directories and files to look at. A mirror has millions; a wrong umask shows at once.
 _MOST = 20_000
 _SHOWN = 3
 
 
 def check(root: Path, parts: list[Path]) -> Iterator[Finding]:
-    """Check the rights on the mirror root and on what lies below it."""
+    """Check owners and permissions of the mirror root and of what is below it."""
     yield _writers(parts)
     yield _private(root / ".pypimirror")
     yield _readers(root)
@@ -39,8 +39,8 @@ def _writers(parts: list[Path]) -> Finding:
     if strangers and os.geteuid() == 0:
         return warning(
             "permissions",
-            f"{', '.join(strangers)}: not owned by root, which this is",
-            "Run as the owner, who otherwise cannot write what root has written",
+            f"{', '.join(strangers)}: not owned by root, and this process is root",
+            "Run as the owner: the owner cannot write what root has written",
         )
     return ok("permissions", "only its owner, or group, may write")
 
@@ -51,11 +51,11 @@ def _private(private: Path) -> Finding:
     if private.stat().st_mode & stat.S_IRWXO:
         return warning(
             "private",
-            f"{private}: every user of this machine may read it, and so may a web server: the "
+            f"{private}: every user of this machine, and so a web server, may read it: the "
             "catalog, and the bytes that were refused",
-            f"chmod 700 {private}, or 750 where its group is to read the catalog",
+            f"chmod 700 {private}, or 750 if its group must read the catalog",
         )
-    return ok("private", "other users cannot read what is in quarantine, and the catalog")
+    return ok("private", "other users can read neither the quarantine nor the catalog")
 
 
 def _readers(root: Path) -> Finding:
@@ -65,12 +65,12 @@ def _readers(root: Path) -> Finding:
         return warning(
             "readers",
             f"{_some(closed)}: only the owner may read, so a web server of another user cannot",
-            f"chmod -R go+rX {root} && chmod 700 {root / '.pypimirror'}; and have runs begin with "
+            f"chmod -R go+rX {root} && chmod 700 {root / '.pypimirror'}; and start runs with "
             "umask 022",
         )
     above = next((p for p in root.absolute().parents if not p.stat().st_mode & 0o011), None)
-    told = f"; {above} lets nobody but its owner through to it" if above is not None else ""
-    return ok("readers", f"others may read what is served, as a web server does{told}")
+    told = f"; but only the owner of {above} may pass through it" if above is not None else ""
+    return ok("readers", f"other users, such as a web server, may read what is served{told}")
 
 
 def _is_readable(mode: int) -> bool:
@@ -79,7 +79,7 @@ def _is_readable(mode: int) -> bool:
 
 
 def _owners(root: Path) -> Finding:
-    """What another user left is in the way where it is a directory, or written in place."""
+    """Report another user's directories and private files: runs cannot write them."""
     owner = root.stat()
     left = [path for path, status in _in_the_way(root) if not _shared(status, owner)]
     if left:
@@ -113,7 +113,7 @@ def _served(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _walk(waiting: list[Path]) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield what is below these, symbolic links left out; what is gone meanwhile is no matter."""
+    """Yield these paths and what is below them, but no symbolic links; ignore what vanishes."""
     seen = 0
     while waiting and seen < _MOST:
         path = waiting.pop()

@@ -1,6 +1,6 @@
-"""The round trip: publish a page and a file, fetch them over HTTP, compare.
+"""Checks the round trip: publishes a page and a file, fetches them over HTTP, and compares.
 
-All in a scratch directory, with the code and the server that the mirror itself uses.
+It uses a scratch directory, and the same code and web server as the mirror itself.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from pypimirror.system import interrupts
 _NAME = "round trip"
 _PROJECT, _FILE = "pypimirror-doctor", "pypimirror_doctor-1.0.tar.gz"
 _SIZE = 1 << 20
-#: Seconds for starting the server, and for each answer.
+#: Seconds that the server may take to start, and to give an answer.
 _PATIENCE = 30.0
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Check that what is published can be fetched as it was."""
+    """Check that a published file comes back unchanged."""
     with scratch(config) as directory:
         if directory is None:
-            yield skipped(_NAME, "nothing to try it in before the first sync")
+            yield skipped(_NAME, "cannot be tried before the first sync")
             return
         digest = _publish(directory)
         with _served(directory) as address:
             if address is None:
                 yield failed(
-                    _NAME, "the web server did not start", "See what 'pypimirror serve' says"
+                    _NAME, "the web server did not start", "Read what 'pypimirror serve' prints"
                 )
                 return
             yield _fetch(address, digest)
@@ -80,7 +80,7 @@ def _publish(directory: Path) -> str:
 
 @contextmanager
 def _served(directory: Path) -> Iterator[str | None]:
-    """Serve a directory on loopback; give the address, or None where that fails."""
+    """Serve a directory on loopback; yield the address, or None if the server does not start."""
     command = [sys.executable, "-P", "-m", "pypimirror.serve.server", "--directory", str(directory)]
     command += ["--port", "0", "--json"]
     with (
@@ -109,5 +109,5 @@ def _fetch(address: str, digest: str) -> Finding:
     with opener.open(urljoin(index, file["url"]), timeout=_PATIENCE) as answer:
         found = hashlib.sha256(answer.read()).hexdigest()
     if not found == file["hashes"]["sha256"] == digest:
-        return failed(_NAME, "other bytes came back than were published", "Check disk and memory")
+        return failed(_NAME, "the bytes that came back differ", "Check disk and memory")
     return ok(_NAME, "published a page and a file, fetched them over HTTP: the same bytes")

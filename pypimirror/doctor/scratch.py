@@ -1,4 +1,4 @@
-"""A directory to try things in: in the private part of the mirror root, gone afterwards."""
+"""A temporary directory to try things in, inside the mirror's private directory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pypimirror.config.settings import Config
 from pypimirror.system import clock, interrupts
 
 _PREFIX = "doctor."
-_OLD = 3600.0  # seconds; what a killed doctor left behind
+_OLD = 3600.0  # seconds; what is older was left by a doctor that was killed
 
 
 @contextmanager
 def scratch(config: Config) -> Iterator[Path | None]:
-    """Give an empty directory below the private one; None where that is not there yet.
+    """Yield an empty directory, removed at the end; None if there is no private directory yet.
 
-    Raises `OSError` where it cannot be made.
+    Raises `OSError` if the directory cannot be made.
     """
     if not config.private.is_dir():
         yield None

@@ -1,4 +1,4 @@
-"""Checks of the room on disk: bytes and inodes."""
+"""Checks the free space on disk: bytes and inodes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.system.space import free, readable
 
-#: What is left is little, where it is less than so many times the reserve.
+#: Warn if less than this many times the reserve is free.
 _LITTLE = 4
-#: Inodes under which it gets tight: each file, page and directory takes one.
+#: Warn if fewer inodes are free: each file, page and directory takes one.
 _FEW = 10_000
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Check the free space where the mirror root is, or will be."""
+    """Check the free space on the file system where the mirror root is, or will be."""
     root = config.directory
     where = next(path for path in (root, *root.parents) if path.exists())
     left, reserve = free(where), int(config.mirror.reserve)
     if left is None:
         yield skipped("space", f"{where}: the system does not say how much is free")
         return
-    seen = f"{readable(left)} free, of which [mirror] reserve keeps {readable(reserve)}"
+    seen = f"{readable(left)} free; [mirror] reserve keeps {readable(reserve)} of it"
     if left < reserve:
-        remedy = "Free some space or select less: syncs download nothing as it is"
+        remedy = "Free some space or select less: until then, syncs download nothing"
         yield failed("space", seen, remedy)
     elif left < _LITTLE * reserve:
         yield warning("space", seen, "Free some space, or select less")

@@ -1,7 +1,7 @@
-"""Checks of the upstreams and their alternates, and of the clock: one cheap request for each.
+"""Checks the upstreams, their alternates and the clock, with one cheap request for each address.
 
-They go through the download worker, so with the proxies, logins, certificates and host rules of a
-sync.
+The requests go through the download worker, so they use the proxies, logins, certificates and host
+rules of a sync.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pypimirror.pipeline.discover.lists.listings import NO_LIST
 from pypimirror.select.selection import Selection
 from pypimirror.system.workers import Cancelled, Workers
 
-#: Seconds that all answers together may take, and that an answer may pause.
+#: Seconds that all answers together may take, and seconds that one answer may pause.
 PATIENCE = 30.0
 _PAUSE = 10.0
 
-#: Seconds that clocks may differ before it is worth a word.
+#: Warn if the clocks differ by more seconds.
 SKEW = 120.0
 
 _ABSENT = (404, 410)
@@ -46,7 +46,8 @@ def check(config: Config) -> Iterator[Finding]:
     answers = ask(config, [job for _, _, job in asked.values()])
     for number, (upstream, url, job) in asked.items():
         finding = _judge(upstream, url, job, answers.get(number))
-        if finding.state is State.WARNING and len(config.upstream) > 1:  # another may own it
+        if finding.state is State.WARNING and len(config.upstream) > 1:
+            # Another upstream may have the project.
             finding = ok(finding.name, finding.seen)
         yield finding
     yield _clock([a.ahead for a in answers.values() if a.ahead is not None])
@@ -59,7 +60,7 @@ def _probe(number: int, upstream: UpstreamSection, name: str, url: str, project:
 
 
 def ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
-    """Return the answers that came in time, by number."""
+    """Send probes; return the answers that come in time, by the probe's number."""
     hello = Hello(
         remotes=remotes(config),
         timeout=min(config.download.timeout, _PAUSE),
@@ -78,7 +79,7 @@ def ask(config: Config, jobs: list[Probe]) -> dict[int, Probed]:
                 assert isinstance(result, Probed)
                 found[result.id] = result
         except Cancelled:
-            pass  # what has not answered is missing
+            pass  # a late answer is missing from the result
         finally:
             alarm.cancel()
     return found
@@ -116,7 +117,7 @@ def _judge(upstream: UpstreamSection, url: str, job: Probe, answer: Probed | Non
 
 
 def _login(upstream: UpstreamSection, answer: Probed) -> str:
-    """Tell where the login is from that was sent; nothing of the login itself."""
+    """Say where the login came from, and nothing of the login itself."""
     if not answer.login:
         return ""
     of = {"netrc": "of netrc", "keyring": "of the keyring", "given": "that is configured"}
@@ -129,14 +130,14 @@ def _remedy(problem: Problem) -> str:
         return _LINE
     if problem.reason is Reason.HOST_NOT_ALLOWED:
         return "Name the host in 'hosts' of the [[upstream]]"
-    if problem.reason is Reason.HTTP_STATUS:  # of a keyring, which says what to do
+    if problem.reason is Reason.HTTP_STATUS:  # a keyring failed; its message says what to do
         return _LOGIN
     return _ADDRESS
 
 
 def _clock(ahead: list[float]) -> Finding:
     if not ahead:
-        return skipped("clock", "no upstream said what time it is")
+        return skipped("clock", "no upstream says what time it is")
     least = min(ahead, key=abs)
     if abs(least) > SKEW:
         way = "behind" if least > 0 else "ahead of"
@@ -149,8 +150,8 @@ def _clock(ahead: list[float]) -> Finding:
 
 
 _LOGIN = "Give a login in the address or in ~/.netrc, or ask the upstream's operators"
-_LINE = "Check the line, the proxy (HTTPS_PROXY) and the name's resolution"
-#: What helps where an index has project pages and no list.
+_LINE = "Check the network, the proxy (HTTPS_PROXY) and the name resolution"
+#: The remedy for an index that has project pages but no list.
 NAME_THEM = (
     "If it has no list, name its projects in select.projects, and say has_list = false in its "
     "[[upstream]]: globs and an empty select.projects need a list, names do not"

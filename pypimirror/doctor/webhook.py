@@ -1,4 +1,4 @@
-"""The check of the address that gets alerts: is anybody there? It sends no alert."""
+"""Checks that the address for alerts answers. It sends no alert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFUSED = (401, 403)
 
 
 def check(config: Config) -> Iterator[Finding]:
-    """Check that the address answers; its path is a secret, and told to nobody."""
+    """Check that the address answers. Its path is a secret, so no finding shows it."""
     address = config.alerts.webhook
     if not address:
         return
@@ -30,14 +30,14 @@ def check(config: Config) -> Iterator[Finding]:
         status = error.code
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        remedy = "Set [alerts] webhook to an address that answers: alerts get lost as it is"
+        remedy = "Set [alerts] webhook to an address that answers: until then alerts are lost"
         yield failed(_NAME, f"{shown}: does not answer: {reason}", remedy)
         return
     if status in _ABSENT:
-        remedy = "Check the path in [alerts] webhook; some answer so to all but POST"
-        yield warning(_NAME, f"{shown}: answers, and has nothing there (HTTP {status})", remedy)
+        remedy = "Check the path in [alerts] webhook; some servers answer so to all but POST"
+        yield warning(_NAME, f"{shown}: answers, but has nothing there (HTTP {status})", remedy)
     elif status in _REFUSED or status >= 500:
-        remedy = "See whether it takes a POST: alerts may get lost as it is"
+        remedy = "Check that it takes a POST; if it does not, alerts are lost"
         yield warning(_NAME, f"{shown}: answers with HTTP {status}", remedy)
     else:
         yield ok(_NAME, f"{shown}: answers (HTTP {status}); no alert was sent")

@@ -22,7 +22,7 @@ _OLDEST = 10**9
 
 
 def moment(value: str | None) -> float | None:
-    """Return a date in seconds since the epoch; None where it is none."""
+    """Return a date in seconds since the epoch; None if the text is no date."""
     try:
         return parsedate_to_datetime(value).timestamp() if value else None
     except (ValueError, OverflowError):

@@ -28,7 +28,7 @@ class Again(Enum):
     """Whether another attempt at the same address makes sense."""
 
     NEVER = "never"
-    ONCE = "once"  #: perhaps the line corrupted it, but a lasting fault is likelier
+    ONCE = "once"  #: the network may have corrupted it, but a lasting fault is more likely
     ALWAYS = "always"
 
 
@@ -51,7 +51,7 @@ class FetchError(PypimirrorError):
         self.again = again
         self.throttled = throttled  #: the host asks for a pause
         self.retry_after = retry_after  #: seconds of that pause
-        self.status = status  #: of the answer, where that is what was wrong with it
+        self.status = status  #: the HTTP status of the answer, if the status is the failure
 
 
 def bad_response(message: str) -> FetchError:
@@ -67,7 +67,7 @@ def status_failure(
     said: str = "",
     of_file: bool = False,
 ) -> FetchError:
-    """Return the failure for an answer with an unwanted status; `said` is what it says of it."""
+    """Return the failure for an answer with an unwanted status; `said` is the reason in it."""
     quoted = f' The answer says: "{said}".' if said else ""
     if status in MISSING_STATUSES:
         return FetchError(
@@ -84,7 +84,7 @@ def status_failure(
             Reason.HTTP_STATUS,
             f"{url} may not be read (status {status}).{quoted} If it needs a login, give "
             "`username` and `password`, or `token`, of the [[upstream]], or put it into a netrc "
-            'file; where pip has it on this machine, `login = "pip"` is enough.',
+            'file; if pip has it on this machine, `login = "pip"` is enough.',
             status=status,
         )
     if 200 <= status < 400:

@@ -75,7 +75,7 @@ def fetch_list(
 ) -> ListResult:
     """Ask for a project list and store it at the job's path; at most `limit` bytes, decompressed.
 
-    `received` is told of bytes as they come. Raises `FetchError`.
+    `received` is called with the number of bytes as they come. Raises `FetchError`.
     """
     response = _ask(client, job, url)
     if response.status_code == 304:
@@ -109,7 +109,7 @@ def fetch_list(
 
 
 def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
-    """Return an answer of 200, or of 304 where the job allows it."""
+    """Return an answer with status 200, or 304 if the request was conditional."""
     headers = page_headers(job.etag, job.last_modified)
     response = client.get(job.remote, url, headers)
     conditional = bool(job.etag or job.last_modified)
@@ -119,7 +119,7 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
 
 
 def at_most(response: Response, wanted: int | None, limit: int) -> bytes | None:
-    """Return a decoded body of at most `limit` bytes; None where it has more than are wanted."""
+    """Return a decoded body of at most `limit` bytes; None if it has more than `wanted`."""
     try:
         return whole(response, min(limit, wanted or limit))
     except FetchError as error:

@@ -104,7 +104,7 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
     path: str
     etag: str | None = None
     last_modified: str | None = None
-    max_size: int | None = None  #: bytes, where fewer are wanted than `Hello.max_list_size`
+    max_size: int | None = None  #: bytes, if fewer are wanted than `Hello.max_list_size`
 
     @property
     def cost(self) -> int:
@@ -117,13 +117,13 @@ class FetchList(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
-    """Check that an address answers, and that a page or a list is one."""
+    """Check that an address answers, and that its answer is a page or a list."""
 
     id: int
     remote: str
     url: str
-    project: str = ""  #: whose page it is to be
-    listing: bool = False  #: whether it is to be a project list
+    project: str = ""  #: the answer must be this project's page
+    listing: bool = False  #: the answer must be a project list
 
     @property
     def cost(self) -> int:
@@ -147,8 +147,8 @@ class FetchFile(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     urls: tuple[str, ...]  #: tried in turn
     path: str
     digests: dict[str, str]  #: all of them are computed, and always sha256
-    size: int | None = None  #: bytes, where the upstream says
-    max_size: int | None = None  #: bytes, where fewer are allowed than `Hello.max_file_size`
+    size: int | None = None  #: bytes, if the upstream says
+    max_size: int | None = None  #: bytes, if fewer are allowed than `Hello.max_file_size`
     #: Where to write a wheel's core metadata, if the wheel is simple (`download.files.wheels`).
     metadata_path: str = ""
 
@@ -168,14 +168,14 @@ class PageResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="page"):
     id: int
     page: ProjectPage | None = None
     not_modified: bool = False
-    problem: Problem | None = None  #: reason MISSING where the upstream has no such project
+    problem: Problem | None = None  #: reason MISSING if the upstream has no such project
     etag: str | None = None
     last_modified: str | None = None
     serial: int | None = None  #: X-PyPI-Last-Serial, also with not_modified
     digest: str = ""  #: sha256 of the page's decoded body, hex
     linked: LinkPage | None = None  #: the links that were asked for; without `files`
-    at: str = ""  #: the one of the job's other addresses that gave it
-    large: bool = False  #: it has more bytes than the job asked for, and was not read
+    at: str = ""  #: which of the job's other addresses gave the page; "" for `url`
+    large: bool = False  #: the page has more bytes than the job wants, and was not read
 
 
 class Probed(msgspec.Struct, frozen=True, omit_defaults=True, tag="probe"):
@@ -200,7 +200,7 @@ class LinksResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="links"):
 
     id: int
     page: LinkPage | None = None
-    filename: str = ""  #: what the answer is called, unchecked
+    filename: str = ""  #: the file name that the answer states, unchecked
     url: str = ""  #: after redirects
     digest: str = ""  #: sha256 of the page's decoded body, hex
     problem: Problem | None = None
@@ -211,7 +211,7 @@ class ListResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="list"):
     """The answer to a `FetchList`."""
 
     id: int
-    status: int = 0  #: of an answer that was no list
+    status: int = 0  #: the HTTP status, if the answer was no list
     content_type: str = ""
     url: str = ""  #: after redirects
     not_modified: bool = False
@@ -225,8 +225,8 @@ class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     """The answer to a `FetchFile`.
 
     Without a problem, all bytes are at the job's path and size and digests agree with the job.
-    With DIGEST_MISMATCH the offending bytes are at the path, for quarantine; with SIZE_MISMATCH
-    those that came, `size` of them: none where the answer's headers told already.
+    With DIGEST_MISMATCH, the wrong bytes are at the path, for quarantine. With SIZE_MISMATCH, the
+    bytes that came are at the path, `size` of them: none if the headers had the wrong size already.
     """
 
     id: int
@@ -234,7 +234,7 @@ class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, tag="file"):
     transferred: int = 0  #: bytes that crossed the network for this job
     digests: dict[str, str] = {}  #: computed
     url: str = ""  #: where the bytes came from, after redirects
-    metadata_sha256: str = ""  #: of the core metadata that was written, hex; "" where none was
+    metadata_sha256: str = ""  #: of the core metadata that was written, hex; "" if none was
     attempts: int = 1
     problem: Problem | None = None
 

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, read from the catalog and from the disk. Nothing is changed.
+"""Metrics for Prometheus, read from the catalog and the disk. It changes nothing.
 
-`docs/operations.md` explains the names. Each figure is true at the moment of the question. What
-takes long to count was counted by an earlier run, and another figure says when.
+`docs/operations.md` explains the names. Most figures are computed when somebody asks. Figures that
+take long to count come from the end of an earlier run, and one figure says when that was.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PREFIX = "pypimirror_"
 
 
 def write_textfile(config: Config, path: Path) -> None:
-    """Write what `render` returns to a file, in one step. Raises `OSError`."""
+    """Write the metrics to a file, in one atomic step. Raises `OSError`."""
     content = render(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
@@ -57,7 +57,7 @@ def render(config: Config) -> bytes:
 
 
 def collect(config: Config) -> CollectorRegistry:
-    """Return all metrics. Where the catalog cannot be read, one of them says so."""
+    """Return all metrics. If the catalog cannot be read, `catalog_up` is 0."""
     from prometheus_client import CollectorRegistry
 
     figures = _Figures()
@@ -83,7 +83,7 @@ class _Figures:
         self._gauges: dict[str, GaugeMetricFamily] = {}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Return all of them."""
+        """Return all gauges."""
         return self._gauges.values()
 
     def set(self, name: str, told: str, value: float | None, **labels: str) -> None:
@@ -94,11 +94,11 @@ class _Figures:
             return
         if name not in self._gauges:
             self._gauges[name] = GaugeMetricFamily(_PREFIX + name, told, labels=list(labels))
-        # What is told as yes or no is a number here, and a damaged catalog may name anything.
+        # Booleans become numbers. Labels become text: a damaged catalog may hold any type.
         self._gauges[name].add_metric([str(label) for label in labels.values()], float(value))
 
     def set_each(self, name: str, told: str, label: str, values: Mapping[str, float]) -> None:
-        """Set a metric for each value of a label."""
+        """Set a metric for each key of `values`, which becomes the label's value."""
         for key, value in values.items():
             self.set(name, told, value, **{label: key})
 
@@ -108,9 +108,9 @@ def _disk(figures: _Figures, config: Config) -> None:
         free = space.free(config.directory)
     except OSError:
         free = None
-    figures.set("free_bytes", "Space that is free where the mirror root is.", free)
+    figures.set("free_bytes", "Free bytes on the mirror root's file system.", free)
     reserve = int(config.mirror.reserve)
-    figures.set("reserve_bytes", "Space that downloads leave free.", reserve)
+    figures.set("reserve_bytes", "Bytes that downloads leave free.", reserve)
 
 
 def _catalog(figures: _Figures, connection: Connection) -> None:
@@ -119,19 +119,19 @@ def _catalog(figures: _Figures, connection: Connection) -> None:
         started = complete.started_at
         ended = complete.ended_at or started
         name = "last_complete_sync_timestamp_seconds"
-        told = "When the last sync ended in which nothing failed; 0 where that is not known."
+        told = "When the last sync without failures ended; 0 if unknown."
         figures.set(name, told, clock.believed(ended, now))
-        told = "How long ago that was, when this was written."
+        told = "Seconds since that sync ended, when this was written."
         figures.set("last_complete_sync_age_seconds", told, clock.since(ended, now))
-        told = "Time since that sync began: what upstreams changed since may be missing here."
+        told = "Seconds since that sync began; later changes upstream may be missing here."
         figures.set("lag_seconds", told, clock.since(started, now))
-    told = "The highest serial that an upstream's project list had when it was read last."
+    told = "The highest serial in an upstream's project list when it was last read."
     figures.set_each("upstream_serial", told, "upstream", statistics.serials(connection))
     told = "The highest serial among the mirror's own pages."
     figures.set("serial", told, entries.newest_serial(connection))
     told = "Files that wait for something, by state; counted up to a million."
     figures.set_each("backlog_files", told, "state", statistics.backlog(connection))
-    told = "Projects for which something is left to do."
+    told = "Projects with work left to do."
     figures.set("backlog_projects", told, statistics.backlog_projects(connection))
     told = "Runs that have not ended."
     figures.set("runs_in_progress", told, statistics.running(connection))
@@ -147,21 +147,21 @@ def _runs(figures: _Figures, connection: Connection, now: float) -> None:
         told = "When the last run of a command ended."
         ended = clock.believed(row.ended_at, now)
         figures.set("last_run_timestamp_seconds", told, ended, command=command)
-        told = "Whether it did all that it had to do."
+        told = "Whether that run did all of its work."
         figures.set("last_run_success", told, row.state == COMPLETED, command=command)
-        told = "How long it took."
+        told = "Seconds that the run took."
         took = max(0.0, (row.ended_at or row.started_at) - row.started_at)
         figures.set("last_run_seconds", told, took, command=command)
         counts = json.loads(row.counts) if row.counts else {}
-        told = "Bytes that it downloaded."
+        told = "Bytes that the run downloaded."
         size = counts.get("bytes_downloaded", 0)
         figures.set("last_run_downloaded_bytes", told, size, command=command)
         found = statistics.failures_by_reason(connection, row.id)
         denied = counts.get("files_denied", 0)
-        told = "Files that a policy of the upstream keeps back, and that are no failures."
+        told = "Files that a policy of the upstream keeps back; they are no failures."
         figures.set("last_run_denied", told, denied, command=command)
         found[Reason.DENIED] = max(0, found.get(Reason.DENIED, 0) - denied)
-        told = "What failed in it, by reason."
+        told = "Failures in the run, by reason."
         for reason in Reason:
             number = found.get(reason.value, 0)
             figures.set("last_run_failures", told, number, command=command, reason=reason.value)
@@ -176,12 +176,12 @@ def _held(figures: _Figures, connection: Connection, now: float) -> None:
     held = statistics.last(connection)
     if held is None:
         return
-    told = "When the figures on proofs, below, were counted: at the end of a run."
+    told = "When a run counted the figures on proofs."
     figures.set("counted_timestamp_seconds", told, clock.believed(held.at, now))
-    told = "When the file that was looked at longest ago was seen to be right."
+    told = "Oldest among the times at which each file was last found right."
     oldest = held.oldest_proof
     figures.set("oldest_proof_timestamp_seconds", told, clock.believed(oldest, now))
-    told = "Share of the files that were seen to be right within so many days before."
+    told = "Share of files that were found right within this many days before that."
     shares: Iterable[tuple[int, int]] = held.proven_within.items() if held.proven else ()
     for days, number in shares:
         figures.set("proven_share", told, number / held.proven, days=str(days))

@@ -37,7 +37,7 @@ CHUNK = 256 * 1024
 
 _PAGE_NAMES = frozenset(PAGE_FILES.values())
 _PAGE_CACHE = "public, max-age=0, must-revalidate"  # a synced release must be seen at once
-_FILE_CACHE = "public, max-age=31536000, immutable"  # what a name means does not change
+_FILE_CACHE = "public, max-age=31536000, immutable"  # a file never changes under its name
 
 #: Content types of sidecars, by the end of the name.
 _SIDECAR_TYPES = {
@@ -63,7 +63,7 @@ class _App:
         request = Request(environ, populate_request=False)
         try:
             response = self.respond(request)
-        except HTTPException as error:  # what werkzeug finds wrong with a request
+        except HTTPException as error:  # werkzeug refuses the request
             response = _text(error.code or 400, error.description or error.name)
         except OSError as error:
             environ["wsgi.errors"].write(f"{request.path!r}: {error}\n")
@@ -75,7 +75,7 @@ class _App:
 
     def respond(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
-            refusal = _text(405, "A mirror can be read, and nothing else.")
+            refusal = _text(405, "A mirror can only be read.")
             refusal.headers["Allow"] = "GET, HEAD"
             return refusal
         try:
@@ -206,7 +206,10 @@ def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Respon
         response.make_conditional(environ, accept_ranges=True, complete_length=file.size)
     except RequestedRangeNotSatisfiable:
         response.close()
-        response = _text(416, f"This file has {file.size} bytes; none of them were asked for.")
+        response = _text(
+            416,
+            f"This file has {file.size} bytes; none of them are in the range that was asked for.",
+        )
         response.headers["Content-Range"] = f"bytes */{file.size}"
     return response
 
@@ -264,22 +267,22 @@ def _no_page(project: str | None) -> Response:
         return _text(404, "This mirror has no index yet. `pypimirror sync` makes one.")
     return _text(
         404,
-        "This mirror has no such project. Check its name; if it is right, the mirror does not"
-        " select it, or was last synced before it was there.",
+        "This mirror has no such project. Check its name. If it is right, the mirror does not"
+        " select the project, or the last sync was before the project was there.",
     )
 
 
 def _no_legacy(project: str) -> Response:
     return _text(
         404,
-        f"This mirror has {project}, at /simple/{project}/, but nothing in PyPI's older JSON: that"
-        " takes 'legacy' in [publish] formats of its configuration, and a sync.",
+        f"This mirror has {project} at /simple/{project}/, but not in PyPI's older JSON. For that,"
+        " its configuration needs 'legacy' in [publish] formats, and then a sync.",
     )
 
 
 def _not_acceptable(present: frozenset[str]) -> Response:
     types = ", ".join(kind for kind, name in PAGE_FILES.items() if name in present)
-    response = _text(406, f"None of the types asked for is here. There is: {types}.")
+    response = _text(406, f"None of the requested types is here. The types here are: {types}.")
     response.headers["Vary"] = "Accept"
     return response
 

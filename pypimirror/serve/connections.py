@@ -48,7 +48,7 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        # Since when; the longest comes first.
+        # Each with the time since when it is in this state; the longest comes first.
         self._waiting: dict[socket.socket, float] = {}
         self._answering: dict[socket.socket, float] = {}
 
@@ -75,8 +75,8 @@ class Connections:
         connection = self._least_useful()
         self.ended(connection)
         with contextlib.suppress(OSError):  # the client was faster
-            # Whoever reads or writes there is woken, and closes it: a descriptor that is closed
-            # from here could already be another connection's.
+            # This wakes the greenlet that reads or writes there, and the greenlet closes it. A
+            # descriptor that is closed from here could already belong to another connection.
             connection.shutdown(socket.SHUT_RDWR)
 
     def _least_useful(self) -> socket.socket:

@@ -1,8 +1,8 @@
 """Open files of the mirror root, and tell readers which version they got.
 
 Only regular files below `simple/`, `packages/` and `pypi/` are opened, no matter what the path or a
-symbolic link says; `pypimirror.system.regular` decides what a regular file is. Of HTTP, this module
-knows the values of two headers only.
+symbolic link says; `pypimirror.system.regular` decides what a regular file is. This module knows
+nothing of HTTP but the values of two headers.
 
 **ETags.** A reader must never be told that an old page is still good.
 
@@ -56,7 +56,7 @@ class OpenedFile:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes."""
         return self.stat.st_size
 
     @property
@@ -108,7 +108,7 @@ def open_below(root: Path, top: str, *parts: str) -> OpenedFile | None:
     try:
         descriptor, state = regular.open_file(str(root.joinpath(top, *parts)), str(root))
     except (FileNotFoundError, NotADirectoryError):
-        return None  # also what is no file: a symbolic link, a FIFO
+        return None  # also for something that is no file: a symbolic link, a FIFO
     except OSError as error:
         if error.errno in (ENAMETOOLONG, ELOOP):
             return None

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-#: Seconds for which an output is used again, and most seconds that it may take.
+#: Seconds for which an output is used again, and seconds that the process may take at most.
 FRESH = 10.0
 PATIENCE = 20.0
 
 
 class Metrics:
-    """The metrics of one server, whose mirror has the configuration in `config`."""
+    """The metrics of one server; `config` is the configuration file of its mirror."""
 
     def __init__(self, config: Path) -> None:
         self._config = config

@@ -13,7 +13,7 @@ request is not read, because no request here needs one.
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before anything else is imported, and never into another program
+if __name__ == "__main__":  # before all other imports, and never inside another program
     from pypimirror.system import abrupt  # itself imports nothing
 
     abrupt.install()
@@ -93,7 +93,7 @@ class _InFlight:
 class _Server(WSGIServer):
     """pywsgi's server, with a bound on connections."""
 
-    max_accept = LATE  # at once, before connections that must close can do so
+    max_accept = LATE  # connections accepted at once, before others that must close can close
 
     def __init__(self, address: tuple[str, int], app: WSGIApplication, **options: Any) -> None:
         self.connections = Connections(places())
@@ -113,8 +113,8 @@ class _Server(WSGIServer):
 class _Handler(WSGIHandler):
     """pywsgi's handler, which also closes stalled connections, without a traceback."""
 
-    #: Compared with the first argument of an OSError, which a time-out has a text in; EBADF is what
-    #: a greenlet gets that waits when its connection has to go.
+    #: Compared with the first argument of an `OSError`, which is a text for a time-out. A greenlet
+    #: gets EBADF if its connection is closed while it waits.
     ignored_socket_errors: tuple[Any, ...] = (
         *(errno.EPIPE, errno.ECONNRESET, errno.EBADF),
         "timed out",
@@ -171,7 +171,7 @@ class _QuietHandler(_Handler):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until a signal; the exit code."""
+    """Serve until a signal; return the exit code."""
     options = _parser().parse_args(arguments)
     directory = options.directory.resolve()
     if not directory.is_dir():
@@ -187,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         gevent.signal_handler(number, stop.set)
     _announce(directory, options.host, int(server.address[1]), as_json=options.json)
     stop.wait()
-    server.close()  # stop would kill the answers that run
+    server.close()  # `stop` would kill running answers
     app.idle.wait(timeout=DRAIN)
     return 0
 
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics", type=Path, metavar="CONFIG", help="answer /metrics, for this configuration"
     )
-    parser.add_argument("--json", action="store_true", help="say in JSON where it serves")
+    parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")
     return parser
 
@@ -220,7 +220,7 @@ def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSG
         backlog=BACKLOG,
         log="default" if verbose else None,
         handler_class=_Handler if verbose else _QuietHandler,
-        # With a name given, pywsgi does not ask the resolver for one.
+        # With this name, pywsgi does not ask the resolver for one.
         environ={"SERVER_NAME": host, "wsgi.file_wrapper": _Chunks},
     )
     server.start()
@@ -235,7 +235,7 @@ def _announce(directory: Path, host: str, port: int, *, as_json: bool) -> None:
     else:
         print(f"Serving {directory} at {url}", flush=True)
     if not (directory / "simple").is_dir():
-        print("There is no index here yet; `pypimirror sync` makes one.", file=sys.stderr)
+        print("There is no index here yet. `pypimirror sync` makes one.", file=sys.stderr)
     reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104
     print("Install from it with", file=sys.stderr)
     for command in install_commands(f"http://{reachable}:{port}/simple/").values():

@@ -1,4 +1,4 @@
-"""Questions to Prefect's API and to parts of this machine, each given up after `TIMEOUT` seconds.
+"""Ask Prefect's API, and parts on this machine. Each question has `TIMEOUT` seconds.
 
 Answers are small documents, and redirects are not followed. A Prefect API elsewhere is asked
 through the environment's proxies, as Prefect's own clients do; this machine is asked directly. A
@@ -30,7 +30,7 @@ _HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class NoAnswerError(Exception):
-    """Nobody answered, or not as a web server does, or not with success."""
+    """There was no answer, or an answer that is no HTTP, or one without success."""
 
     def __init__(self, url: str, why: str, status: int | None = None) -> None:
         super().__init__(f"{redacted(url)}: {why}")
@@ -74,7 +74,7 @@ async def _exchange(url: str, document: object = None) -> AsyncIterator[httpx.Re
             # Without this, httpx reads all CA certificates for each client.
             verify=ssl.create_default_context() if parts.scheme == "https" else False,
             trust_env=parts.hostname not in _HERE,
-            timeout=None,  # noqa: S113 - there is one for all of it
+            timeout=None,  # noqa: S113 - the whole exchange has one, above
             headers={**_HEADERS, **_authorization(url)},
         ) as client,
         client.stream(method, without_login(url), content=content) as answer,

@@ -39,8 +39,8 @@ class Machine:
     def __init__(self, parts: Parts, config: Config) -> None:
         self.parts = parts
         self.config = config
-        self._asked = asyncio.Event()  # by a signal, to stop
-        self._hurried = asyncio.Event()  # by another Ctrl-C
+        self._asked = asyncio.Event()  # a signal asked to stop
+        self._hurried = asyncio.Event()  # another Ctrl-C asked to hurry
         self._error: BaseException | None = None
         self._supervisors: dict[str, Supervisor] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -129,7 +129,7 @@ class Machine:
                 await ask(path, {"state": {"type": "SCHEDULED", "message": "the mirror is empty"}})
             except NoAnswerError as error:
                 if last:
-                    log.warning("the first sync waits for its time: %s", error)
+                    log.warning("the first sync waits for its schedule: %s", error)
                 else:
                     await asyncio.sleep(1)
             else:

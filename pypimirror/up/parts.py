@@ -29,10 +29,10 @@ POOL = "pypimirror"
 UP_LOCK = "up.lock"
 
 #: Flow runs that the worker starts at once, each a process. One works; the others wait for it, or
-#: end as skipped. Many are late at once after a time in which the server ran without a worker.
+#: end as skipped. If the server ran without a worker for a while, many runs are late at once.
 LIMIT = 6
 
-#: Variables that name a server, a profile or a home of the user's own.
+#: Variables that name the user's own server, profile or home of Prefect.
 _FOREIGN = ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_HOME")
 _ACCESS = ("PREFECT_API_URL", "PREFECT_API_KEY")
 _UI = ("PREFECT_UI_STATIC_DIRECTORY", "PREFECT_SERVER_UI_STATIC_DIRECTORY")
@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a machine. Those that were not wanted are None."""
+    """The parts of a machine. Unwanted parts are None."""
 
     api: str  #: the address of the Prefect API
     web_url: str
@@ -100,7 +100,7 @@ def plan(config: Config, file: Path, *, web: bool, server: bool) -> Parts:
     else:
         api = os.environ.get("PREFECT_API_URL", "").rstrip("/")
         if not api:
-            raise ConfigError("without a server of its own, PREFECT_API_URL must name another")
+            raise ConfigError("PREFECT_API_URL must name a Prefect server, since none is started")
     environment = _environment(config, file, home, api, own_server=server)
     place = None
     if web:

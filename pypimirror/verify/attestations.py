@@ -66,7 +66,7 @@ def fault(provenance: bytes, filename: str, sha256: str) -> str | None:
     try:
         document = _decode(provenance)
         if document.version != 1:
-            return f"its version is {document.version}, and 1 is the only one that is known"
+            return f"its version is {document.version}, and only version 1 is known"
         found = [each for bundle in document.attestation_bundles for each in bundle.attestations]
         texts = [_unpacked(each.envelope.statement) for each in found]
         statements = [_decode_statement(text) for text in texts]

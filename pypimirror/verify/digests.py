@@ -42,7 +42,7 @@ class Hashed(NamedTuple):
 
     size: int  #: bytes
     digests: dict[str, str]  #: algorithm to lower-case hex
-    #: Of the very file that was read, as it was before and after that; see `stamps.stamp`.
+    #: The stamp of the file, the same before and after it was read; see `stamps.stamp`.
     stamp: int
 
 

@@ -39,7 +39,7 @@ class Proof(IntEnum):
     SHARED = 2  #: another source gave one for the same project and file name
     STRUCTURE = 3  #: nobody gave one; the bytes were read to the end
     PARTIAL = 4  #: nobody gave one, and only part of the bytes can be checked
-    RELEASED = 5  #: good enough only since the operator has released these very bytes
+    RELEASED = 5  #: good enough only because the operator has released exactly these bytes
 
     @property
     def label(self) -> str:
@@ -48,12 +48,12 @@ class Proof(IntEnum):
 
 
 def weakest(accept: str) -> Proof:
-    """Return the weakest level that is good enough where `[verify] accept` is this word."""
+    """Return the weakest level that is good enough for this value of `[verify] accept`."""
     return Proof[accept.upper()]
 
 
 def strongest(algorithms: Iterable[str]) -> str | None:
-    """Return the strongest of these algorithms."""
+    """Return the strongest of these algorithms; None if none of them is known."""
     known = set(algorithms)
     return next((name for name in ALGORITHMS if name in known), None)
 

@@ -30,7 +30,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     metadata_path: str = ""  #: where to write a wheel's core metadata
     sidecar: str = ""  #: the path of its core metadata, to hash as well
     provenance: str = ""  #: the path of its attestations, to hash as well
-    #: The stamp that the result has, where what is at `path` is a copy; else the file's own.
+    #: The stamp for the result, if the file at `path` is a copy; None for the file's own.
     stamp: int | None = None
 
     @property
@@ -52,10 +52,10 @@ class Checked(msgspec.Struct, frozen=True, omit_defaults=True, tag="checked"):
     #: How much of the archive could be checked: "structure", "partial", "released" or "none".
     structure: str = "none"
     metadata_sha256: str = ""  #: of the core metadata that was written, hex
-    sidecar_sha256: str = ""  #: of the core metadata that is there, hex; "" where it is not
-    provenance_sha256: str = ""  #: of the attestations that are there, hex; "" where they are not
-    stamp: int | None = None  #: of the file that was hashed, while it was; see `stamps.stamp`
-    #: What is wrong with the bytes; LOST where there are none.
+    sidecar_sha256: str = ""  #: of the core metadata file, hex; "" if there is none
+    provenance_sha256: str = ""  #: of the attestations file, hex; "" if there is none
+    stamp: int | None = None  #: of the file while it was hashed; see `stamps.stamp`
+    #: What is wrong with the bytes; LOST if there is no file.
     problem: Problem | None = None
 
 

@@ -8,8 +8,8 @@ The rules:
 * Any bytes lead to a verdict. Only the disk raises (`OSError`).
 * `Limits` decide how much memory and time a file gets, never the file itself.
 * An archive within an archive is contents, and is not opened.
-* What could not be checked is told. Installers of systems (.exe, .msi, .rpm, .deb, .dmg) are not
-  read at all: docs/decisions/0001-no-readers-for-system-packages.md.
+* The verdict says what could not be checked. Packages of operating systems (.exe, .msi, .rpm, .deb,
+  .dmg) are not read at all: docs/decisions/0001-no-readers-for-system-packages.md.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check_structure(
     themselves; they must still be safe, whole and of this project.
 
     `clock` returns seconds: by default CPU time, because a slow disk is no fault of the file. It is
-    asked at least once for each entry and each buffer, so it may also raise to stop the work.
+    called at least once for each entry and each buffer, so it may also raise to stop the work.
     Raises `OSError`.
 
     Reasons of the problem: BAD_ARCHIVE, WRONG_PROJECT, TOO_LARGE. Its message is the end of a
@@ -88,7 +88,7 @@ def check_structure(
         except ArchiveError as error:
             message = error.message
             if isinstance(error, ContradictionError):
-                message += f"; 'pypimirror quarantine release {filename}' lets it in all the same"
+                message += f"; 'pypimirror quarantine release {filename}' accepts it nevertheless"
             problem = Problem(error.reason, message, project=project, file=filename)
             return Verdict("none", problem, entries=meter.entries, unpacked=meter.unpacked)
     return Verdict(

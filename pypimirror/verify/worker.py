@@ -71,7 +71,7 @@ def main() -> NoReturn:
     decode = msgspec.json.Decoder(ToWorker).decode
     while True:
         job = decode(lines.get())
-        # After this answer, the parent knows that a worker can start: a job kills it, if anything.
+        # This answer tells the parent that a worker can start. If it dies later, a job kills it.
         answer = Note("debug", "ready") if isinstance(job, Hello) else check(job)
         sys.stdout.buffer.write(encode(answer) + b"\n")
         sys.stdout.buffer.flush()

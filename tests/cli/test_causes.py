@@ -37,7 +37,7 @@ def test_what_differs_from_file_to_file_makes_no_other_cause() -> None:
         ]
     )
     assert [each.number for each in told] == [2, 1, 1, 2]
-    assert told[0].text.endswith("(status 404).; so the first of them")
+    assert told[0].text.endswith("(status 404). (This is the message of the first.)")
     assert told[3].names == "a.whl, b.whl"
 
 
@@ -74,7 +74,7 @@ def test_failures_of_a_run_are_told_by_cause_and_counted(
     done = run("sync")
     assert done.out.count("status 404") == 1
     assert done.out.count("digest-mismatch") == 1
-    assert "each of them: pypimirror runs show last --failures" in done.out
+    assert "all of them: pypimirror runs show last --failures" in done.out
     told = run("runs", "show", "last", "--failures").out
     assert told.count("status 404") == 2
 

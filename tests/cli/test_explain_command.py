@@ -183,7 +183,8 @@ def test_what_the_upstream_keeps_back_is_told_apart_everywhere(
     assert "1 denied" in run("status").out
     history = run("runs", "show", "last").out
     assert (
-        f"1 kept back by the upstream, which is no failure here:\n    {denied.filename}" in history
+        f"1 kept back by the upstream (not a failure of the mirror):\n    {denied.filename}"
+        in history
     )
     assert "missing: " in history and "denied: " not in history
     states = {

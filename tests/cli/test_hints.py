@@ -88,7 +88,7 @@ def test_what_a_project_lacks_is_told_where_none_can_be_installed(
     add(simulator, "ccc", "1.0", "nowhere>=2", "elsewhere")
     told = run("sync").out
     assert installs(told) == "ccc"
-    assert "what ccc needs as well: elsewhere, nowhere" in told
+    assert "once it also has what ccc needs: elsewhere, nowhere" in told
 
 
 def test_a_mirror_without_files_tells_no_way_to_install(

@@ -46,7 +46,7 @@ def test_a_run_is_summed_up_by_stage_with_bytes_and_speed(
     text = run("runs", "show", "last").out
     assert f"configuration {document['config']}" in text
     assert "files_downloaded 1" in text
-    assert f"each of them: pypimirror runs show {document['run']} --failures" in text
+    assert f"all of them: pypimirror runs show {document['run']} --failures" in text
 
 
 def test_one_stage_is_shown_batch_by_batch_with_its_failures(

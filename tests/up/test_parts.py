@@ -99,7 +99,7 @@ def test_the_database_is_the_configurations_else_the_environments(
 def test_without_a_server_the_one_that_is_named_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="PREFECT_API_URL must name another"):
+    with pytest.raises(ConfigError, match="PREFECT_API_URL must name a Prefect server"):
         planned(tmp_path, server=False)
     monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.org/api/")
     monkeypatch.setenv("PREFECT_API_KEY", "key")

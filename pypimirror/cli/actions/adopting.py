@@ -1,4 +1,4 @@
-"""`pypimirror adopt`: take over what is in the mirror root already, also a tree of bandersnatch."""
+"""`pypimirror adopt`: take over files that are in the mirror root already, also bandersnatch's."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from pypimirror.system import regular
 
 
 def configure(translation: Translation, config: Path | None, *, force: bool) -> None:
-    """Write what a configuration of bandersnatch became; raises `ConfigError`.
+    """Write the translated configuration; raises `ConfigError` if there is no tree to adopt.
 
-    What is there and the same stays, so that an adoption that was interrupted can be repeated.
+    An identical file is left alone, so that an interrupted adoption can be repeated. Another file
+    is replaced only with `force`.
     """
     file = config or DEFAULT_FILE
     if not (translation.root / "simple").is_dir():
@@ -36,14 +37,14 @@ def configure(translation: Translation, config: Path | None, *, force: bool) -> 
 
 
 def show_options(options: Iterable[Translated], *, quiet: bool) -> None:
-    """Print a line for each option; with `quiet` for those that somebody has to look at."""
+    """Print a line for each option; with `quiet`, only for options that need attention."""
     for option in options:
         if not quiet or option.outcome in (Outcome.NOT_POSSIBLE, Outcome.UNKNOWN):
             out.print(str(option), markup=False)
 
 
 def options_as_json(translation: Translation, config: Path | None) -> dict[str, Any]:
-    """Return what became of each option, and where it stands."""
+    """Return what became of each option, and the path of the configuration."""
     return {
         "config": str((config or DEFAULT_FILE).absolute()),
         "options": [
@@ -76,7 +77,7 @@ def run(config: Config, *, quiet: bool) -> Summary:
 def show_result(
     result: Summary, *, as_json: bool, quiet: bool, told: dict[str, Any] | None = None
 ) -> None:
-    """Print what was taken over and what is left; `told` goes into the JSON before it."""
+    """Print what was taken over and what is missing; in JSON, `told` comes first."""
     if as_json:
         print_json({**(told or {}), **result.as_json()})
         return

@@ -16,7 +16,7 @@ _STYLE = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red", State
 
 
 def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
-    """Do all checks, print what they find, and say how it ended."""
+    """Run all checks, print what they find, and return the exit code."""
     findings = []
     code = Exit.DONE
     for finding in _findings(file):
@@ -25,7 +25,7 @@ def run(file: Path | None, *, as_json: bool, quiet: bool) -> Exit:
             _show(finding)
     states = {finding.state for finding in findings}
     if State.FAILED in states:
-        # Without a configuration there is nothing to look at: that is wrong use.
+        # A single finding is that of the configuration, which is unusable: that is wrong use.
         code = Exit.USAGE if len(findings) == 1 else Exit.INCOMPLETE
     if as_json:
         worst = next(s for s in (State.FAILED, State.WARNING, State.OK) if s in states)
@@ -38,7 +38,7 @@ def _findings(file: Path | None) -> Iterator[Finding]:
     try:
         config = load(file)
     except ConfigError as error:
-        yield failed(name, str(error), "Set right what the message says; docs/configuration.md")
+        yield failed(name, str(error), "Correct what the message names; see docs/configuration.md")
         return
     yield ok(name, f"{file or DEFAULT_FILE}: {len(config.upstream)} upstream(s)")
     yield from examine(config, prefect_api())

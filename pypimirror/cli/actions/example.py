@@ -1,7 +1,8 @@
-"""A project that can be installed from a mirror, for the line that shows how.
+"""Finds a project that can be installed from the mirror, for the example that a sync prints.
 
-Looks at pages, as an installer on this machine would: the newest release that is not yanked, a
-wheel of it that fits, and all that this needs, here as well. Knows no catalog.
+It reads pages as an installer on this machine would: it takes the newest release that is not
+yanked and a wheel that fits, and looks whether the mirror has the dependencies. It reads no
+catalog.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from packaging.version import Version
 
 from pypimirror.system import regular
 
-#: Projects that are looked at: a large mirror has some that will do among any so many.
+#: How many projects to look at. In a large mirror, some of any fifty will do.
 _LOOKED_AT = 50
 
 
@@ -42,11 +43,11 @@ class Example:
     """What to install."""
 
     project: str
-    lacking: tuple[str, ...] = ()  #: what it needs and the mirror has not
+    lacking: tuple[str, ...] = ()  #: dependencies that the mirror does not have
 
 
 def find(simple: Path) -> Example | None:
-    """Return a project that can be installed, or one that lacks least; None: there is neither."""
+    """Return a project that can be installed, else one that lacks the fewest dependencies."""
     try:
         with os.scandir(simple) as entries:
             names = sorted(e.name for e in islice(entries, _LOOKED_AT * 2) if e.is_dir())
@@ -73,21 +74,21 @@ class _Candidate:
 
     @property
     def rank(self) -> tuple[bool, Version, bool]:
-        """What is chosen first has the greatest."""
+        """The order of candidates: installers choose the greatest."""
         return not self.version.is_prerelease, self.version, self.tags is not None
 
 
 class _Index:
-    """The pages of a mirror, read once."""
+    """The pages of a mirror; each is read once."""
 
     def __init__(self, simple: Path) -> None:
         self._simple = simple
         self._chosen: dict[str, list[_Candidate]] = {}
 
     def lacking(self, project: str) -> tuple[str, ...] | None:
-        """Return what keeps a project from being installed; None: it cannot be, whatever there is.
+        """Return the dependencies that a project lacks; None if it cannot be installed at all.
 
-        What has to be built first counts as the latter: it needs tools that nobody can foresee.
+        A project with nothing but sdists gives None: nobody can foresee what its build needs.
         """
         seen: set[str] = set()
         lacking: list[str] = []
@@ -130,7 +131,7 @@ def _candidates(page: Path) -> Iterator[_Candidate]:
             else:
                 yield _Candidate(parse_sdist_filename(name)[1], None, path)
         except (InvalidWheelFilename, InvalidSdistFilename):
-            continue  # no installer of today takes it
+            continue  # no current installer takes it
 
 
 def _runs_here(python: str | None) -> bool:
@@ -141,7 +142,7 @@ def _runs_here(python: str | None) -> bool:
 
 
 def _files(page: Path) -> Iterator[tuple[str, str, bool, str | None]]:
-    """Yield what a page offers: name, link, whether it is yanked, versions of Python."""
+    """Yield a page's files: name, link, whether it is yanked, and `requires-python`."""
     try:
         if (form := page / "index.v1_json").is_file():
             for file in json.loads(regular.read(str(form)))["files"]:
@@ -155,7 +156,7 @@ def _files(page: Path) -> Iterator[tuple[str, str, bool, str | None]]:
             parser = _Links()
             parser.feed(regular.read(str(page / "index.html")).decode())
             yield from parser.found
-    except (OSError, ValueError, KeyError):  # of a mirror that is at work, or another's
+    except (OSError, ValueError, KeyError):  # a run replaces the page, or it is not ours
         return
 
 
@@ -167,7 +168,7 @@ class _Links(HTMLParser):
         self.found: list[tuple[str, str, bool, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take a link; its name is the last part of the address."""
+        """Take a link; the file's name is the last part of its address."""
         said = dict(attrs)
         if tag == "a" and (url := said.get("href")):
             name = unquote(urlsplit(url).path.rpartition("/")[2])
@@ -176,7 +177,7 @@ class _Links(HTMLParser):
 
 
 def _needs(wheel: Path, extras: Iterable[str]) -> Iterator[Requirement]:
-    """Yield what a wheel, with extras of it, needs here, by the core metadata beside it."""
+    """Yield what a wheel with these extras requires on this machine, by its `.metadata` file."""
     try:
         raw: Any = parse_email(regular.read(f"{wheel}.metadata"))[0]
     except OSError:

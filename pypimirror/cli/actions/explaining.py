@@ -13,7 +13,7 @@ from pypimirror.select.facts import Verdict
 
 
 def explain(config: Config, project: str, file: str | None, *, as_json: bool) -> None:
-    """Ask the upstream, decide, and print why."""
+    """Ask the upstream, decide for each file, and print the decisions with their reasons."""
     found = stage.explain(config, project, file)
     if as_json:
         print_json(found.as_json())

@@ -28,20 +28,20 @@ from pypimirror.domain.model import Stage
 
 
 def check_there(config: Config) -> None:
-    """Raise `ConfigError` where there is no mirror yet, or its catalog was lost."""
+    """Raise `ConfigError` if there is no mirror yet, or its catalog is lost."""
     if not is_absent(config.catalog_url):
         return
     if any(config.directory.glob("packages/*")):
         raise ConfigError(
-            f"{config.directory}: its catalog is not there, and files are; 'pypimirror adopt' "
-            "makes one from them"
+            f"{config.directory}: has files, but no catalog; 'pypimirror adopt' makes a catalog "
+            "from them"
         )
     raise ConfigError(f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'")
 
 
 @contextmanager
 def open_catalog(config: Config) -> Iterator[Catalog]:
-    """Open the catalog of a mirror; raises `ConfigError` where there is none."""
+    """Open the catalog of a mirror for reading; raises `ConfigError` if there is none."""
     check_there(config)
     catalog = Catalog.open(config.catalog_url, reading=True)
     with closing(catalog), damage.opened(catalog):
@@ -86,8 +86,8 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         )
     if document["released"]:
         out.print(
-            f"  {document['released']} files are here since they were released, with "
-            "'pypimirror quarantine release', and not by any proof"
+            f"  {document['released']} files have no proof and are here since they were released "
+            "with 'pypimirror quarantine release'"
         )
     if document["last_run"]:
         run = document["last_run"]
@@ -140,7 +140,7 @@ def _project_document(row: ProjectRecord, held: Sequence[FileRecord]) -> documen
 
 
 def _tries(file: FileRecord) -> documents.Tries | None:
-    """Return how runs have failed to get a file, where the last of them did."""
+    """Return the failed tries to get a file; None if the last try did not fail."""
     if file.last_error is None:
         return None
     return {
@@ -186,9 +186,9 @@ def list_runs(config: Config, limit: int, since: str | None, *, as_json: bool) -
 
 
 def moment(text: str, now: float) -> float:
-    """Read a date, a date with a time, or an age; return seconds since the epoch.
+    """Parse a date, a date with a time, or an age; return seconds since the epoch.
 
-    What names no zone is in this machine's. Raises `ConfigError`.
+    A time without a zone is in this machine's zone. Raises `ConfigError` for anything else.
     """
     try:
         return now - parse_duration(text).total_seconds()
@@ -205,11 +205,11 @@ def moment(text: str, now: float) -> float:
 
 @dataclass(frozen=True)
 class Parts:
-    """What of a run to show."""
+    """Which parts of a run to show."""
 
-    stage: Stage | None = None  #: this stage alone, batch by batch
-    failures: bool = False  #: nothing but what failed, all of it
-    files: bool = False  #: also how each file that it proved is proven
+    stage: Stage | None = None  #: only this stage, batch by batch
+    failures: bool = False  #: only the failures, all of them
+    files: bool = False  #: also the files that it proved, with their proofs
     arguments: bool = False  #: all projects that it was called with, however many
 
 
@@ -249,7 +249,7 @@ def _print_run(document: documents.RunDetails, parts: Parts) -> None:
         show.stage_table(document["totals"], "batches")
     else:
         show.stage_table(document["stages"], "batch")
-    # What is denied stands among the failures, and is none where the run counted it apart.
+    # Denied files are in the list of failures. If the run counted them apart, they are none.
     is_apart = bool(document["counts"].get("files_denied"))
     denied: list[documents.Attempted] = []
     rest: list[documents.Attempted] = []

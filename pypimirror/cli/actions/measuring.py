@@ -1,4 +1,4 @@
-"""`pypimirror metrics`: print what Prometheus is told, or write it to a file."""
+"""`pypimirror metrics`: print the metrics for Prometheus, or write them to a file."""
 
 from __future__ import annotations
 

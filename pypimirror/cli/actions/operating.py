@@ -21,7 +21,7 @@ from pypimirror.up.parts import LIMIT, UP_LOCK, Parts, plan, prepare
 def with_options(
     config: Config, *, host: str | None, port: int | None, prefect_port: int | None
 ) -> Config:
-    """Return the configuration as options of the command line change it."""
+    """Return the configuration with the options of the command line; None leaves a value."""
     up = {"host": host, "port": port}
     prefect = {"port": prefect_port}
     return config.model_copy(
@@ -45,7 +45,7 @@ def run_up(
     verbose: bool,
     quiet: bool,
 ) -> Exit:
-    """Run the parts until a signal; return how that ended."""
+    """Run Prefect, worker and web server until a signal; return the exit code."""
     prepare(config)
     _set_up_logging(verbose, quiet)
     with lock.hold(config.private / UP_LOCK, "another pypimirror up") as held:
@@ -59,7 +59,7 @@ def run_up(
 
 
 def _set_up_logging(verbose: bool, quiet: bool) -> None:
-    """Send lines as they are: what becomes of the parts, and with `verbose` all that they say."""
+    """Log plain lines: the events of the parts and, with `verbose`, all of their output."""
     logger = logging.getLogger("pypimirror.up")
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     logger.addHandler(logging.StreamHandler())
@@ -83,7 +83,7 @@ def _announce(parts: Parts, config: Config, *, as_json: bool, quiet: bool) -> No
 
 
 def deploy(file: Path | None, config: Config, *, as_json: bool, quiet: bool) -> None:
-    """Make work pool, deployments, schedules and automations on the Prefect API."""
+    """Create work pool, deployments, schedules and automations on the Prefect API."""
     sys.path.insert(0, str(project_directory()))
     # Logs go to standard error: standard output belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):

@@ -53,7 +53,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 
 def explain(config: Config, name: str, *, as_json: bool) -> None:
-    """Say what was claimed of an entry, and what was seen."""
+    """Print what was claimed about an entry, and what was found."""
     workspace = Workspace(config.directory)
     entry = quarantine.observed(workspace, quarantine.find(workspace, name))
     if as_json:
@@ -73,10 +73,10 @@ def _claims(title: str, digests: dict[str, str], size: int | None) -> None:
 
 
 def release(config: Config, name: str, *, as_json: bool) -> None:
-    """Put an entry's bytes back before verification, for the next sync to prove.
+    """Put an entry's bytes back, so that the next sync verifies them again.
 
-    Where the archive contradicts itself, or where a file of this name waits for a better proof,
-    these very bytes are let in all the same.
+    The next sync accepts exactly these bytes if only the archive is faulty, or if a file of this
+    name waits for a better proof.
     """
     with open_mirror(config) as (catalog, workspace):
         try:
@@ -105,7 +105,7 @@ def _tell_released(file: str, sha256: str, *, as_json: bool) -> None:
         print_json({"file": file, "released": True})
         return
     out.print(
-        f"{file}: the next 'pypimirror sync' lets in these bytes, with sha256 {sha256}, if they "
+        f"{file}: the next 'pypimirror sync' accepts these bytes, with sha256 {sha256}, if they "
         "can be read to their end and contradict no digest.",
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""`pypimirror retry`: finds the run that is meant, and hands it to the command that made it."""
+"""`pypimirror retry`: find the run that is meant, and repeat it with its own command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(
     quiet: bool,
     wait: str | None = None,
 ) -> Summary:
-    """Do again what is left of a run, and print how that ended."""
+    """Repeat what a run left undone, print how that ended, and return it."""
     with history.open_catalog(config) as catalog, catalog.read() as connection:
         row = retry.find_run(connection, name)
         options = audit.again(connection, row) if row and row.command == "verify" else None

@@ -13,7 +13,10 @@ from pypimirror.serve.command import server_command
 def serve_mirror(
     config: Config, file: Path, host: str, port: int, *, as_json: bool, verbose: bool
 ) -> None:
-    """Become the web server; it runs on gevent, which must come before everything else."""
+    """Replace this process by the web server, since gevent must be loaded before all else.
+
+    Raises `ConfigError` if there is no mirror yet.
+    """
     if not (config.directory / "simple").is_dir():
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"

@@ -36,8 +36,8 @@ def run(
 ) -> Summary:
     """Sync inline, or as a Prefect flow run in this process.
 
-    `retry` names a run to do again, `plan` a plan to carry out, `wait` how long to wait for another
-    run.
+    `retry` is the name of a run to repeat, `plan` the file of a plan to carry out, `wait` how long
+    to wait for another run, such as `30m`.
     """
     patience = seconds(wait, "--wait") or 0.0
     if inline is False or (inline is None and prefect_api() is not None):
@@ -59,7 +59,7 @@ def run(
 
 
 def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
-    """Return what carries out a plan, and the projects that it is about."""
+    """Return the projects of a plan, and the function that carries it out."""
     from pypimirror.pipeline.preview import execute_plan
 
     planned = execute_plan.read(file)
@@ -74,7 +74,7 @@ def _run_flow(
     plan: Path | None,
     wait: str | None,
 ) -> Summary:
-    logging.getLogger().handlers.clear()  # Prefect's own say which task a line belongs to
+    logging.getLogger().handlers.clear()  # Prefect's handlers say which task a line belongs to
     if quiet:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
     sys.path.insert(0, str(project_directory()))
@@ -83,7 +83,7 @@ def _run_flow(
         from flows.sync import run_sync
 
         file, carried = file.absolute(), None if plan is None else str(plan.absolute())
-        with interrupts.raised():  # Prefect is to hear of it
+        with interrupts.raised():  # Prefect must see the signal
             return run_sync(str(file), list(projects), retry, carried, wait)
 
 

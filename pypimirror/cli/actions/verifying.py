@@ -1,4 +1,4 @@
-"""`pypimirror verify`: is what is on disk still what it should be?"""
+"""`pypimirror verify`: compare the disk with the catalog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pypimirror.system.memory import relax_collector
 
 
 def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | None) -> Options:
-    """Put the command's options together; raises `ConfigError`."""
+    """Parse the command's options; raises `ConfigError` for a wrong time."""
     return Options(
         repair=repair,
         quick=quick,
@@ -32,7 +32,7 @@ def run(
     retry: str | None = None,
     wait: str | None = None,
 ) -> Summary:
-    """Check the mirror inline; `retry` names the run whose check is done again."""
+    """Check the mirror inline; `retry` is the name of a run to repeat."""
 
     check_there(config)
 

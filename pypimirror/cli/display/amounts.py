@@ -1,4 +1,4 @@
-"""Numbers for people: bytes, times and how long something took."""
+"""Bytes, times and durations as text for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pypimirror.domain import moments
 
 
 def amount(size: float) -> str:
-    """Write a number of bytes for people."""
+    """Return a number of bytes as text, such as `1.5 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -15,12 +15,12 @@ def amount(size: float) -> str:
 
 
 def when(seconds: float | None) -> str:
-    """Write a time for people, in their zone."""
+    """Return a time, in seconds since the epoch, as text in the local zone; "" for None."""
     return "" if seconds is None else f"{moments.dated(seconds).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def took(seconds: float | None) -> str:
-    """Write for people how long something took."""
+    """Return a duration in seconds as text, such as `3 min 05 s`; "" for None."""
     if seconds is None:
         return ""
     if seconds < 100:

@@ -1,6 +1,6 @@
-"""What progress looks like at a terminal: how much is done, how fast, and how long it still takes.
+"""Progress bars at a terminal: how much is done, how fast, and how much time is left.
 
-Drawn by Rich, for `pypimirror.cli.display.progress`, which alone knows what is under way.
+Rich draws them. `pypimirror.cli.display.progress` knows what is under way and moves them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from rich.text import Text
 from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.counts import Counts
 
-#: Columns of a terminal below which there is no room for a bar.
+#: A terminal with fewer columns has no room for a bar.
 _NARROW = 60
 
 
 class Done(ProgressColumn):
-    """How much is done, and of how much: things, and bytes where they are counted."""
+    """How much is done: things, and bytes if they are counted, as in `3/10  1.0 MiB/5.0 MiB`."""
 
     def render(self, task: Task) -> Text:
-        """Return it for a task."""
+        """Return the text for a task."""
         counts: Counts = task.fields["counts"]
         text = Text(f"{counts.done}" + (f"/{counts.things}" if counts.things else ""))
         if counts.received:
@@ -33,10 +33,10 @@ class Done(ProgressColumn):
 
 
 class Pace(ProgressColumn):
-    """How fast it goes, in what the bar counts."""
+    """The speed, in bytes or things per second, as the bar counts."""
 
     def render(self, task: Task) -> Text:
-        """Return it for a task."""
+        """Return the text for a task."""
         speed = task.finished_speed or task.speed
         if not speed:
             return Text("")
@@ -44,12 +44,12 @@ class Pace(ProgressColumn):
 
 
 class Left(ProgressColumn):
-    """How long it still takes, going on as it does."""
+    """The time left at the present speed."""
 
-    max_refresh = 0.5  # faster, nobody could read it
+    max_refresh = 0.5  # seconds; nobody reads faster
 
     def render(self, task: Task) -> Text:
-        """Return it for a task."""
+        """Return the text for a task."""
         if task.finished or task.time_remaining is None:
             return Text("")
         minutes, seconds = divmod(int(task.time_remaining), 60)
@@ -58,7 +58,7 @@ class Left(ProgressColumn):
 
 
 def bars(console: Console) -> Progress:
-    """Return the bars, none of them shown yet."""
+    """Return the bars for a console. Nothing is shown before they are started."""
     whole = Column(no_wrap=True)  # numbers stay on their line; the bar gives way
     columns: list[ProgressColumn] = [TextColumn("{task.description:<9}")]
     if console.width >= _NARROW:

@@ -1,8 +1,8 @@
-"""What failed, told by cause: what failed for one cause is one thing to understand and to mend.
+"""Groups failures by cause: one cause is one thing to understand and to fix. No I/O.
 
-Two failures have one cause where stage and reason are the same, and their messages differ in
-nothing but the thing that they are about: its name, its address, numbers and digests. What is said
-of a run as a whole tells those that it quotes. Pure.
+Two failures have the same cause if stage and reason are the same, and their messages differ only
+in names, addresses, numbers and digests. A failure is left out if the message on the whole run
+quotes it.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from pypimirror.domain.model import Stage
 
 Row = tuple[str, str, str, str, str]  #: stage, project, file, reason, message
 
-#: Names that are told of many things that failed for one cause.
+#: How many names to show for one cause.
 _NAMED = 3
 
-#: What differs from thing to thing: the path of an address, digests and numbers, but for statuses.
+#: What may differ within one cause: the path of an address, digests and numbers. An HTTP status
+#: may not.
 _PATH = re.compile(r"(?<=://)([^/\s'\"]+)/[^\s'\"]*")
 _NUMBER = re.compile(r"(?<!status )(?<![\w.])(?:[0-9a-f]{32,}|\d+)(?![\w.])")
 
 
 @dataclass(frozen=True)
 class Told:
-    """One or more failures, as they are told."""
+    """The failures of one cause, as they are shown."""
 
-    text: str  #: the cause, in a line
-    number: int = 1  #: how many failures there are of it
-    names: str = ""  #: of some of the things, where there are several
+    text: str  #: the cause, in one line
+    number: int = 1  #: how many failures have this cause
+    names: str = ""  #: the first files or projects, if there are several
 
 
 def told_once(rows: Iterable[Row]) -> list[Told]:
-    """Return the failures of a run by cause, in the order of the first of each."""
+    """Group the failures of a run by cause, in the order of the first failure of each."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     rows = list(rows)
     whole = [(row[3], row[4]) for row in rows if not row[1] and not row[2]]
@@ -55,13 +56,17 @@ def _told(group: list[Row]) -> Told:
     stage, project, file, reason, message = group[0]
     things = list(dict.fromkeys(row[2] or row[1] for row in group))
     what = "files" if file else "projects"
-    # An attestation that fails leaves its file where it is.
+    # If only its attestation fails, a file is mirrored nevertheless.
     lost = stage == Stage.DOWNLOAD and "attestation" not in message
     fate = "are not mirrored" if lost else "failed"
     thing = file or project
     if thing and message.startswith(f"{thing}: "):  # the names come below
         message = message.removeprefix(f"{thing}: ")
-    example = "" if all(row[4] == group[0][4] for row in group) else "; so the first of them"
+    example = (
+        ""
+        if all(row[4] == group[0][4] for row in group)
+        else " (This is the message of the first.)"
+    )
     more = f" and {len(things) - _NAMED} more" if len(things) > _NAMED else ""
     return Told(
         f"{stage}: {reason}: {len(group)} {what} {fate}: {message}{example}",
@@ -71,6 +76,6 @@ def _told(group: list[Row]) -> Told:
 
 
 def line(stage: str, project: str, file: str, reason: str, message: str) -> str:
-    """Write a failure in a line; messages that name the thing need no other name for it."""
+    """Return a failure as one line. It gets the thing's name if the message does not have it."""
     thing = file or project
     return f"{stage}: {reason}: {'' if thing in message else f'{thing}: '}{message}"

@@ -1,4 +1,4 @@
-"""How far something has come, as a bar shows it."""
+"""The numbers behind a progress bar."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 
 @dataclass
 class Counts:
-    """How far one thing has come: a stage, or the run."""
+    """The progress of a stage, or of the whole run."""
 
     things: int = 0
     done: int = 0
     failed: int = 0
-    size: int = 0  #: bytes that are to come, where that is known
-    received: int = 0  #: bytes
+    size: int = 0  #: bytes in all, if known
+    received: int = 0  #: bytes so far
 
     def add(self, more: Mapping[str, int]) -> None:
-        """Add to these counts, by name."""
+        """Add numbers to these counts, by field name."""
         for name, number in more.items():
             setattr(self, name, getattr(self, name) + number)
 
     @property
     def total(self) -> int | None:
-        """What the bar counts to: bytes where they are known, else things; None: unknown."""
+        """The length of the bar: bytes if known, else things; None if neither is known."""
         return self.size or self.things or None
 
     @property
     def completed(self) -> int:
-        """How far the bar is. What failed brings no bytes, and is done nevertheless."""
+        """The position of the bar. A failed thing counts as done, though it brings no bytes."""
         if not self.size:
             return self.done
         return self.size if self.done >= self.things else min(self.received, self.size)

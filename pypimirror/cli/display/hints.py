@@ -1,8 +1,8 @@
-"""How this program is called here, for what a person is told to type next.
+"""Makes the commands in messages work when a person types them here.
 
-Messages name commands in quotes, as in 'pypimirror retry', and know neither the path that the
-program was called by nor the configuration that was named to it. Here, at the edge, both are put
-in, so that what is told can be typed. Documents in JSON keep the messages as they are.
+Messages name commands in quotes, such as 'pypimirror retry'. They know neither the path that the
+program was called by nor its `--config`. This module adds both when a message is printed for
+people. JSON documents keep the messages unchanged.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _COMMAND = re.compile(rf"'{NAME} ([a-z][^'\n]*)'")
 
 
 def command(arguments: str) -> str:
-    """Return the line that does what `pypimirror` does with these arguments, here and now."""
+    """Return a command line for these arguments that works here, with path and `--config`."""
     config = "" if "--config" in arguments else _config()
     return f"{_program()} {arguments}{config}"
 
 
 def typed(text: str) -> str:
-    """Return a message in which each command that it names can be typed as it stands."""
-    if f"'{NAME} " not in text:  # as in most
+    """Return a message with each quoted command replaced by one that works here."""
+    if f"'{NAME} " not in text:  # most messages name none
         return text
     return _COMMAND.sub(lambda found: f"'{command(found[1])}'", text)
 
 
 def _program() -> str:
-    """Return the program as it was called, or by its name alone where that does."""
+    """Return the program as it was called, or its bare name if the shell finds it by that."""
     called = sys.argv[0]
     if os.path.basename(called) == "__main__.py":  # noqa: PTH119
         return f"{shlex.quote(sys.executable)} -m {NAME}"
@@ -45,7 +45,7 @@ def _program() -> str:
 
 
 def _config() -> str:
-    """Return the option that names the configuration, where it was given."""
+    """Return the `--config` option of this call, with a leading space; "" if it has none."""
     given = sys.argv[1:]
     for position, argument in enumerate(given):
         option, separator, value = argument.partition("=")

@@ -1,6 +1,7 @@
-"""Showing a run at a terminal: bars while it works. Nothing else does UI.
+"""Shows the progress of a run: bars at a terminal, and messages.
 
-What fails is counted here and told once, in the summary at the end; with `-v` also as it happens.
+Failures are only counted here: the summary at the end shows them. With `-v`, the log also shows
+them as they happen.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _ALL = "projects"
 
 
 class TerminalReporter(LogReporter):
-    """A bar for the run, and one for each stage; without a terminal, nothing."""
+    """Shows a bar for the run and one for each stage; no bars without a terminal."""
 
     def __init__(self, quiet: bool) -> None:
         self._lock = threading.Lock()
@@ -39,7 +40,8 @@ class TerminalReporter(LogReporter):
 
     def __enter__(self) -> Self:
         if self._progress is not None:
-            self._at_stake.enter_context(interrupts.raised())  # the cursor
+            # A signal must not leave the cursor hidden.
+            self._at_stake.enter_context(interrupts.raised())
             self._at_stake.callback(self._progress.stop)
             self._progress.start()
         return self
@@ -53,17 +55,17 @@ class TerminalReporter(LogReporter):
         self._at_stake.close()
 
     def expect(self, projects: int) -> None:
-        """Show how far the run as a whole is, where it has more than one project to do."""
+        """Show a bar for the whole run, if it has more than one project."""
         if projects > 1:
             self._change(_ALL, things=projects)
 
     def finished(self, projects: int) -> None:
-        """Move the bar of the run."""
+        """Move the bar of the whole run."""
         if _ALL in self._tasks:
             self._change(_ALL, done=projects)
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
-        """Lengthen a stage's bar by what the next batch brings."""
+        """Lengthen a stage's bar by the things and bytes of the next batch."""
         self._change(stage.value, things=total or 0, size=size)
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
@@ -72,12 +74,12 @@ class TerminalReporter(LogReporter):
             self._change(stage.value, done=things, received=size)
 
     def announce(self, message: str) -> None:
-        """Print it."""
+        """Print a message, unless the run is quiet."""
         if not self._quiet:
             err.print(message, markup=False)
 
     def problem(self, stage: Stage, problem: Problem) -> None:
-        """Count it, at the terminal; the summary tells it."""
+        """Log a failure and count it on the bar; the summary shows it."""
         log.info("%s: %s: %s", stage.value, problem.reason.value, problem.message)
         self._change(stage.value, failed=1)
 

@@ -1,4 +1,4 @@
-"""How well files are proven, for people and programs. Looks nothing up: rows come in."""
+"""Shows how well files are proven, as text and as JSON. Rows come in; it reads no catalog."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def document(file: FileRecord) -> documents.Proof | None:
-    """Return how a file is proven: level, algorithm, source and time."""
+    """Return how a file is proven: level, algorithm, source and time; None if it is not."""
     if file.proof is None:
         return None
     return {
@@ -30,7 +30,7 @@ def document(file: FileRecord) -> documents.Proof | None:
 
 
 def text(proof: documents.Proof | None) -> str:
-    """Write a proof for people."""
+    """Return a proof as text; "" for None."""
     if proof is None:
         return ""
     by = f" {proof['algorithm']} by {proof['source']}" if proof["algorithm"] else ""
@@ -38,9 +38,9 @@ def text(proof: documents.Proof | None) -> str:
 
 
 def stream(rows: Iterable[ProjectFile], run: documents.Run, *, in_json: bool) -> None:
-    """Print files with their proofs as they come: a run may have proved millions.
+    """Print files with their proofs, one at a time: a run may have proved millions.
 
-    In JSON they are the last key of `run`, the document of the run.
+    In JSON, the files are the last key of the run's document, `run`.
     """
     if not in_json:
         for row in rows:

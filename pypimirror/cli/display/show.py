@@ -1,4 +1,4 @@
-"""Rendering for people: summaries, status, runs. What is shown comes in; nothing is looked up."""
+"""Prints summaries and runs for people. Values come in; it reads no catalog."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 _STYLE = {states.COMPLETED: "green", states.INCOMPLETE: "yellow", states.RUNNING: "cyan"}
 _SHOWN = 20
 
-#: Counts of which one is above 0 where a sync had anything to do.
+#: If a sync had anything to do, at least one of these counts is above 0.
 _DONE = (
     *("projects_changed", "files_found", "files_downloaded", "files_reused", "files_verified"),
     *("files_failed", "files_denied", "files_quarantined", "files_withdrawn", "pages_written"),
 )
-#: Projects that were named for a run: as many as are told of more than are told all.
+#: If a run was called with more than `_ALL_NAMED` projects, only the first `_NAMED` are shown.
 _NAMED, _ALL_NAMED = 3, 8
 
 
 def styled(state: str) -> str:
-    """Colour a run's state."""
+    """Return a run's state with Rich's markup for its colour."""
     return f"[{style_of(state)}]{state}[/]"
 
 
 def style_of(state: str) -> str:
-    """Return the style that a run's state is shown in."""
+    """Return Rich's style for a run's state."""
     return _STYLE.get(state, "red")
 
 
@@ -56,10 +56,10 @@ def summary(result: Summary, directory: Path) -> None:
 
 
 def counted(result: Summary) -> Iterator[str]:
-    """Yield what a sync has done, and what the mirror holds now, in lines.
+    """Yield lines that say what a sync has done, and what the mirror holds now.
 
-    What it did is counted of what had changed: where nothing had, the zeros would read as if
-    nothing were here.
+    The counts are about changed projects. If nothing changed, one sentence replaces them: a list
+    of zeros would look like an empty mirror.
     """
     counts = result.counts
     if result.state == states.COMPLETED and not any(counts[name] for name in _DONE):
@@ -90,7 +90,7 @@ def _number(number: int, thing: str) -> str:
 
 
 def _how_to_install(simple: Path) -> None:
-    """Print what installs a project from here, and what serves all of them to others."""
+    """Print how to install a project from this mirror, and how to serve the mirror to others."""
     from pypimirror.cli.actions import example
 
     found = example.find(simple)
@@ -100,7 +100,7 @@ def _how_to_install(simple: Path) -> None:
     out.print(f"\nInstall from it with\n  {install}", markup=False)
     if found.lacking:
         out.print(
-            f"once it has what {found.project} needs as well: {', '.join(found.lacking)}; add "
+            f"once it also has what {found.project} needs: {', '.join(found.lacking)}; add "
             "them to projects in [select], since dependencies are not mirrored by themselves",
             markup=False,
         )
@@ -127,16 +127,16 @@ def checked(result: Summary) -> None:
 
 
 def message(result: Summary) -> None:
-    """Print what ended a run, if none of the failures says it; `failures` tells these."""
+    """Print the message that ended a run, unless a failure has the same message."""
     if result.message and result.message not in {p.message for p in result.failures}:
         out.print(f"  [red]{escape(result.message)}[/]")
 
 
 def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:
-    """Print which files the upstream keeps back, and with which words, the first of them."""
+    """Print the first files that the upstream keeps back, with the upstream's words."""
     if not denied:
         return
-    out.print(f"  {len(denied)} kept back by the upstream, which is no failure here:")
+    out.print(f"  {len(denied)} kept back by the upstream (not a failure of the mirror):")
     for file, said in denied[:_SHOWN]:
         out.print(f"    {file}: {said}", markup=False)
     if len(denied) > _SHOWN:
@@ -145,7 +145,7 @@ def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:
 
 
 def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") -> None:
-    """Print failures of a run, the first of them; those of one cause are told once."""
+    """Print the first failures of a run, one entry for each cause."""
     told = causes.told_once(rows)
     for each in told[:_SHOWN]:
         out.print(f"  [yellow]{escape(each.text)}[/]")
@@ -155,7 +155,7 @@ def failures(rows: Iterable[tuple[str, str, str, str, str]], run: str = "last") 
     if hidden := sum(each.number for each in told[_SHOWN:]):
         out.print(f"  … and {hidden} more: {escape(everyone)}")
     elif any(each.number > 1 for each in told):
-        out.print(f"  each of them: {escape(everyone)}")
+        out.print(f"  all of them: {escape(everyone)}")
 
 
 _RUNS = (
@@ -172,7 +172,7 @@ _RUNS = (
 
 
 def run_table(rows: Iterable[documents.Run]) -> None:
-    """Print runs, a line each."""
+    """Print runs, one line each."""
     table.show(_RUNS, map(_run_row, rows))
 
 
@@ -192,7 +192,7 @@ def _run_row(row: documents.Run) -> tuple[str | Cell, ...]:
 
 
 def arguments(given: Sequence[str], *, whole: bool = False) -> str:
-    """Write what a run was called with in a line: of many names the first; all with `whole`."""
+    """Return a run's arguments as one line: only the first of many names, or all with `whole`."""
     options = [each for each in given if each.startswith("-")]
     names = [each for each in given if not each.startswith("-")]
     hidden = 0 if whole or len(names) <= _ALL_NAMED else len(names) - _NAMED
@@ -202,7 +202,7 @@ def arguments(given: Sequence[str], *, whole: bool = False) -> str:
 
 
 def run_details(document: documents.Run, *, whole: bool = False) -> None:
-    """Print what a run was; with `whole`, all that it was called with."""
+    """Print the facts on a run; with `whole`, all of its arguments."""
     out.print(
         f"Run {document['run']} {styled(document['state'])}: {document['command']} by "
         f"{document['trigger']} on {document['host']}, pypimirror {document['version']}"
@@ -218,7 +218,10 @@ def run_details(document: documents.Run, *, whole: bool = False) -> None:
 
 
 def stage_table(stages: Iterable[Mapping[str, Any]], first: str) -> None:
-    """Print stages: their totals, or the batches of one; `first` names the column that counts."""
+    """Print stages: their totals, or the batches of one stage.
+
+    `first` is the title and key of the second column: `batches` or `batch`.
+    """
     columns = (
         Column("stage"),
         Column(first, right=True),

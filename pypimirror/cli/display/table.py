@@ -1,9 +1,9 @@
-"""Rows for people, in as many columns as there are: nothing is ever cut.
+"""Tables for people, which never cut a cell.
 
-What a person copies from here, such as the name of a run, is whole or not there. A table that is
-too wide leaves out what may be left out; where the rest is too wide still, each row becomes a few
-lines: its first cell, and the others indented below it. Without a terminal there is no bound, and
-a row is a line.
+People copy cells, such as the name of a run, so a cell is whole or not there. A table that is too
+wide first loses its optional columns. If it is still too wide, each row becomes a few lines: its
+first cell, and the others indented below it. Without a terminal the width is unbounded, and a row
+is one line.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _GAP = "  "
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, and what becomes of it where there is little room."""
+    """A column: its title, and how it behaves in a narrow terminal."""
 
     title: str
-    leave: int = 0  #: left out before those with a smaller number; 0: never
-    right: bool = False  #: whether it is a number
-    plain: bool = False  #: whether its cells say by themselves what they are
+    leave: int = 0  #: the column with the largest number is left out first; 0: never left out
+    right: bool = False  #: whether cells are aligned to the right, as numbers are
+    plain: bool = False  #: whether cells need no title beside them
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Text that is shown as it is, whatever is in it; what a terminal obeys, as escapes."""
+    """Text that is shown literally: markup means nothing, control characters are escaped."""
 
     text: str
     style: str = ""
@@ -44,7 +44,7 @@ class Cell:
 
 
 def show(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
-    """Print rows under the titles of their columns."""
+    """Print a table with the titles of its columns."""
     for line in lines(columns, rows, out.width):
         out.print(line)
 
@@ -52,7 +52,7 @@ def show(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> Non
 def lines(
     columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]], width: int
 ) -> list[Text]:
-    """Return rows as lines for so many columns of a terminal."""
+    """Return a table as lines for a terminal that is `width` columns wide."""
     cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
     shown = _shown(columns, cells, width)
     if shown is None:
@@ -63,10 +63,10 @@ def lines(
 def _shown(
     columns: Sequence[Column], cells: Sequence[Sequence[Cell]], width: int
 ) -> list[int] | None:
-    """Return the numbers of the columns that there is room for; None where there is not enough."""
+    """Return the positions of the columns that fit; None if the required ones do not fit."""
     widths = _widths(columns, cells)
     shown = list(range(len(columns)))
-    # What is empty in every row is no column.
+    # An optional column that is empty in every row is left out.
     shown = [n for n in shown if columns[n].leave == 0 or any(row[n].text for row in cells)]
     while sum(widths[n] for n in shown) + len(_GAP) * (len(shown) - 1) > width:
         least = max(shown, key=lambda n: columns[n].leave)
@@ -106,7 +106,7 @@ def _row(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int]) 
 
 
 def _record(columns: Sequence[Column], row: Sequence[Cell], width: int) -> Iterable[Text]:
-    """Yield the first cell, and what belongs to it in lines below, broken between cells."""
+    """Yield a row as lines: the first cell, then the others, wrapped only between cells."""
     from rich.text import Text
 
     yield Text(row[0].text, row[0].style or "bold")

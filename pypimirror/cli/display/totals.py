@@ -1,4 +1,4 @@
-"""How much each stage of a run did and how fast, for people and programs. Looks nothing up."""
+"""Sums up how much each stage of a run did, and how fast. Rows come in; it reads no catalog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pypimirror.domain.model import Stage
 if TYPE_CHECKING:
     from pypimirror.catalog.records import StageRecord
 
-#: What a stage counts that are files, and what are bytes: the sum of these.
+#: Which counts of a stage are files, and which are bytes. The sums are shown.
 _FILES: dict[str, tuple[str, ...]] = {
     Stage.DISCOVER: ("files_found",),
     Stage.DOWNLOAD: ("files_downloaded",),
@@ -25,7 +25,7 @@ _BYTES: dict[str, tuple[str, ...]] = {
     Stage.DOWNLOAD: ("bytes_downloaded",),
     Stage.VERIFY: ("bytes_verified", "bytes_checked"),
 }
-#: Of several batches, the state to show is that of the worst.
+#: States from the worst to the best: a stage shows the worst state of its batches.
 _WORST = (
     states.CRASHED, states.FAILED, states.CANCELLED, states.RUNNING, states.COMPLETED,
 )  # fmt: skip
@@ -34,7 +34,7 @@ _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 
 
 def batch(row: StageRecord) -> StageBatch:
-    """Return the catalog's row of a stage of a batch as JSON shows it."""
+    """Return one stage of one batch as JSON shows it."""
     seconds = None if row.ended_at is None else max(0.0, row.ended_at - row.started_at)
     counts = _decode_counts(row.counts) if row.counts else {}
     return {
@@ -52,7 +52,7 @@ def batch(row: StageRecord) -> StageBatch:
 
 
 def of(batches: Sequence[StageBatch]) -> list[StageTotal]:
-    """Sum up the batches of each stage. Its seconds are those in which any batch was in it."""
+    """Sum up the batches of each stage. A second counts once if any batch was in the stage."""
     found = []
     for stage in Stage:
         own = [each for each in batches if each["stage"] == stage]
@@ -85,7 +85,7 @@ def _total(stage: Stage, batches: Sequence[StageBatch]) -> StageTotal:
 
 
 def busy(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the length of time that at least one of these spans covers."""
+    """Return the seconds that at least one of these spans, (start, end), covers."""
     covered, until = 0.0, float("-inf")
     for start, end in sorted(spans):
         covered += max(0.0, end - max(start, until))

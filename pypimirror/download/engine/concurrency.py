@@ -22,15 +22,15 @@ from __future__ import annotations
 MODEST = 16  #: requests at once, to begin with
 REST = 12  #: spans without a step, once neither direction was worth it
 SPAN = 0.2  #: seconds that a span lasts at least
-LONGEST = 5.0  #: seconds after which a span is judged by fewer answers, as of a host that drowns
+LONGEST = 5.0  #: seconds after which fewer answers are enough to judge: the host may be overloaded
 UNIT = 128 << 10  #: bytes that count as much as one request: work is measured in both
 
 _SAMPLE = 32  #: units of work that a span sees at least
 _LARGEST, _SMALLEST = 2.0, 1.25  # steps
-_FAIR = 0.3  #: of the growth in requests: by so much the work must grow
-_HALF = 0.5  #: of the work done before, or twice as much: the host has changed
-_DROWNS = 0.2  #: of the work done before: it cannot be what is asked for that has changed
-_WON = 1.15  #: work that makes fewer requests than `MODEST` worth it, against more of them
+_FAIR = 0.3  #: the work must grow by at least this share of the growth in requests
+_HALF = 0.5  #: if work falls to this share of what it was, or grows as much, the host has changed
+_DROWNS = 0.2  #: if work falls below this share, the cause is the host, not other requests
+_WON = 1.15  #: fewer requests than `MODEST` must do this many times the work to be worth it
 
 
 class Concurrency:
@@ -50,11 +50,11 @@ class Concurrency:
         self._start(None)
 
     def received(self, count: int, now: float, running: int) -> None:
-        """Count bytes that have come, with so many requests under way."""
+        """Count bytes that have come while `running` requests were under way."""
         self._count(count / UNIT, now, running)
 
     def done(self, now: float, running: int) -> None:
-        """Count a request that has ended well; `running` were under way, itself among them."""
+        """Count a request that has ended well; `running` were under way, including this one."""
         self._forgiven = max(0, self._forgiven - 1)
         self._count(1.0, now, running)
 
@@ -101,7 +101,7 @@ class Concurrency:
         """Note the work done per second, and choose the next limit."""
         if self.limit == self._base:
             change = work / (self._work or work)
-            if not _HALF <= change <= 1 / _HALF:  # another host by now, or other things are asked
+            if not _HALF <= change <= 1 / _HALF:  # the host or the requests have changed
                 self._rest, self._upwards = 0, change > 1
                 self._step = _LARGEST if change > 1 or change < _DROWNS else _LARGEST**0.5
             self._work = work
@@ -110,9 +110,9 @@ class Concurrency:
             self._base, self._work = self.limit, work
             self._step = min(_LARGEST, self._step * self._step)
             self._in_vain = 0
-            if self.limit == self._cap:  # it was worth it so far: fewer would hardly be
+            if self.limit == self._cap:  # each step up was worth it, so fewer hardly would be
                 self._step, self._rest, self._growing = _SMALLEST, REST, False
-        elif self._growing:  # it was seen only briefly: look again
+        elif self._growing:  # the look was short: look again
             self._growing = False
             return
         else:

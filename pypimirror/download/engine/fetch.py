@@ -46,7 +46,7 @@ PROGRESS_EVERY = 0.5  #: seconds
 MAX_COOLDOWNS = 10  #: pauses of its host that a job accepts before it asks anyway
 R = TypeVar("R")
 
-#: Reasons that say little: the failure of another URL of the same file is told instead.
+#: Reasons that say little: the failure of another URL of the same file is reported instead.
 _WEAK = frozenset({Reason.MISSING, Reason.HOST_NOT_ALLOWED})
 
 
@@ -75,14 +75,14 @@ class Fetcher:
             return self._list(job)
         except ReadError as error:
             return job.failed(error.problem)
-        except Exception as error:  # noqa: BLE001  (a fault of ours must not take the others along)
+        except Exception as error:  # noqa: BLE001  (a bug must not end other jobs)
             self._tell(Note("error", traceback.format_exc()))
             return job.failed(
                 Problem(Reason.INTERNAL, f"A fault of this program: {error!r}. The log has more.")
             )
 
     def gate(self, host: str) -> Gate:
-        """Return where requests to `host` wait for their turn."""
+        """Return the queue in which requests to `host` wait for their turn."""
         found = self._gates.get(host)
         if found is None:
             found = self._gates[host] = Gate(self._hello.connections, self._hello.modest)
@@ -190,8 +190,8 @@ class Attempts:
                 left[url] = "" if is_local(url) else parse_url(url).origin.host
             except FetchError as error:
                 self._errors[url] = error
-        doubtful: set[str] = set()  # failed once in a way that is worth one more attempt
-        rested: dict[str, float] = {}  # when a resource may be asked again
+        doubtful: set[str] = set()  # failed once, and worth one more attempt
+        rested: dict[str, float] = {}  # when a URL may be asked again
         for round_number in range(hello.tries):
             if round_number:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))

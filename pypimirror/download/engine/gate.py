@@ -23,7 +23,7 @@ class Gate:
         self._control = Concurrency(cap, modest)
         self._running = 0
         self._waiting: deque[Event] = deque()
-        self._answered = False  # since it was eased last
+        self._answered = False  # whether the host has answered since the limit was last halved
 
     @property
     def limit(self) -> int:

@@ -83,7 +83,7 @@ class Worker:
         elif self._fetcher is None:
             raise ValueError("a job came before the hello")
         else:
-            gevent.spawn_raw(self._do, self._fetcher, message)  # its end is not awaited
+            gevent.spawn_raw(self._do, self._fetcher, message)  # nobody waits for its end
 
     def _do(self, fetcher: Fetcher, job: Job) -> None:
         self._outbox.put(fetcher.do(job))

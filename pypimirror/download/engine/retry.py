@@ -17,7 +17,7 @@ def backoff_delay(
     return chance() * min(longest, base * 2.0 ** min(failures - 1, 32))
 
 
-#: Seconds that a host is left alone at first where an answer asks for a longer rest.
+#: Seconds of a host's first pause, even if the answer asks for a longer one.
 _FIRST = 2.0
 
 
@@ -62,13 +62,14 @@ class Cooldowns:
         return max(0.0, until[host] - self._clock()) if host in until else 0.0
 
     def throttle(self, host: str, retry_after: float | None, asked: float) -> None:
-        """Note that an answer to what was asked of `host` at a time asks for a rest.
+        """Note that `host` answered with a request for a pause.
 
-        `retry_after` says for how many seconds, if it does.
+        `retry_after` is the length of the pause in seconds, if the answer says. `asked` is the time
+        at which the request began.
         """
         now = self._clock()
         if self._good.get(host, -1.0) >= asked or self._until.get(host, 0.0) > now:
-            return  # it answers others; or a neighbour's answer to the same overload
+            return  # the host answers other requests, or this overload is noted already
         level = self._level.get(host, 0)
         self._level[host] = min(level + 1, 32)
         shortest = self._base

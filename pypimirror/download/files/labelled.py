@@ -26,7 +26,7 @@ _UNPACKED = ".unpacked"
 
 
 def encoding_of(headers: Mapping[str, str]) -> str:
-    """Return the label of an answer; "" for none, and for one without a meaning."""
+    """Return the Content-Encoding of an answer; "" if there is none, or it means nothing."""
     return content_encoding.packing(str(headers.get("Content-Encoding", "")))[:40]
 
 
@@ -36,12 +36,12 @@ def opens(label: str) -> bool:
 
 
 def room(size: int) -> int:
-    """Return the most bytes that a packed file of `size` may have: a little more than it."""
+    """Return the most bytes that a file of `size` bytes may have packed: a little more."""
     return size + size // 100 + (64 << 10)
 
 
 def unasked(url: str, label: str, cause: str = "") -> FetchError:
-    """Return the failure of a labelled answer that nothing proves."""
+    """Return the failure for a labelled answer that no digest explains."""
     cause = cause or "the index gives no digest to tell by whether that is the file or wraps it"
     return bad_response(f"{url} is sent with the Content-Encoding {label!r}, unasked, and {cause}.")
 
@@ -51,8 +51,8 @@ def unpack(
 ) -> Digests | None:
     """Replace the file at `path` by its unpacked bytes, if they have the expected digests.
 
-    Returns its digests, or None, with the bytes as they were. Raises `OSError`, and `FetchError`
-    where they end in the middle of an answer that did not say how long it is.
+    Returns its digests, or None if they differ: then the file is left alone. Raises `OSError`, and
+    `FetchError` if the bytes end early and the answer did not say its length.
     """
     digests = Digests(expected)
     try:

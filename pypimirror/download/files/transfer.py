@@ -9,7 +9,7 @@ The rules:
 * A broken transfer continues (`resume`) if the new answer is certainly the same one. If a continued
   file has a wrong digest, it is fetched again from its start at once.
 * An HTML page in place of a file is reported as such, unless its digest is the expected one.
-* The core metadata of a complete and correct wheel is read at once if that is simple.
+* The core metadata of a complete and correct wheel is read at once if the wheel is simple.
 * Bytes with a wrong digest stay at the path, for quarantine. Other bytes are removed, unless a
   later transfer can continue them.
 """
@@ -51,7 +51,7 @@ from pypimirror.system import regular
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get their turn
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
-#: The system's own: gevent's first checks whether anybody waits for the descriptor.
+#: The system's own `close`: gevent's first checks whether anybody waits for the descriptor.
 _close = get_original("os", "close")
 
 
@@ -79,7 +79,7 @@ class FileTransfer:
         try:
             result = self._attempt(url)
             self._forget_note()
-        except OSError as error:  # the network's are FetchErrors already
+        except OSError as error:  # of the disk: those of the network are FetchErrors already
             raise disk_failure(error, self._job.path) from error
         return result
 
@@ -213,7 +213,7 @@ class FileTransfer:
         return result
 
     def _write_metadata(self, descriptor: int) -> str:
-        """Write a wheel's core metadata to where the job asks for it; return its sha256."""
+        """Write a wheel's core metadata where the job wants it; return its sha256, "" for none."""
         content = simple_metadata(descriptor, self._digests.size)
         if content is None:
             return ""
@@ -342,7 +342,7 @@ class FileTransfer:
         return self._result(url, computed)
 
     def _unpack(self, response: Response, raw: Raw, label: str) -> None:
-        """Replace the bytes by what they unpack to, if that has the expected digests."""
+        """Replace the bytes by their unpacked form, if it has the expected digests."""
         self._whole = None
         job, url = self._job, response.url
         if not labelled.opens(label):

@@ -20,14 +20,15 @@ from pypimirror.domain.model import Reason
 from pypimirror.download.failure import Again, FetchError, bad_response
 from pypimirror.download.http.connection import READ_SIZE, Connection
 
-LARGE = 256 << 10  #: bytes read at once where a body has more than `READ_SIZE`
+LARGE = 256 << 10  #: bytes read at once if a body has more than `READ_SIZE`
 #: The line before a chunk, and one of the headers behind the last.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
-LONGEST_LINE = 8 << 10  #: bytes of either
-FRAMING = 16  #: bytes on the network for each of a body in chunks, at most; a chunk of one takes 6
+LONGEST_LINE = 8 << 10  #: bytes of such a line
+#: Most bytes on the network for each byte of a body in chunks. A chunk of one byte takes 6.
+FRAMING = 16
 SLOWEST = 1024  #: bytes in the first time-out, twice as many in the second, ...
-SLOWEST_STEPS = 32  #: ... up to so many times
+SLOWEST_STEPS = 32  #: ... up to this many times
 
 _buffers: list[bytearray] = []  # of LARGE bytes each, not in use
 
@@ -44,7 +45,7 @@ class Pace:
         self._windows = 1
 
     def took(self, count: int, host: object) -> None:
-        """Count bytes. Raises `FetchError` (TIMEOUT) where they are too few."""
+        """Count bytes. Raises `FetchError` (TIMEOUT) if they are too few."""
         self._bytes += count
         now = time.monotonic()
         if now - self._started < self.timeout:
@@ -67,7 +68,7 @@ class Raw(Protocol):
     delimited: bool  #: the answer said where its body ends
 
     def next_piece(self) -> bytes | memoryview:
-        """Return the next bytes as they crossed the network, nothing at the end."""
+        """Return the next bytes as they crossed the network; b"" at the end."""
 
     def close(self) -> None:
         """Stop reading."""
@@ -91,7 +92,7 @@ class Body:
         self.excess = False  #: bytes came after the end
 
     def next_piece(self) -> bytes | memoryview:
-        """Return the next bytes, nothing at the end. A memoryview is valid until the next call."""
+        """Return the next bytes; b"" at the end. A memoryview is valid until the next call."""
         if self._finished is None:
             return b""
         try:
@@ -123,11 +124,11 @@ class Body:
             finished(self._connection, reusable and not self.excess)
 
     def close(self) -> None:
-        """Stop reading; the connection is closed where the body has not ended."""
+        """Stop reading. If the body has not ended, the connection is closed."""
         self._end(reusable=False)
 
     def release_conn(self) -> None:
-        """Stop reading: what requests calls on `Response.close`."""
+        """Stop reading. requests calls this in `Response.close`."""
         self.close()
 
     def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:  # noqa: ARG002
@@ -219,9 +220,9 @@ class ChunkedBody(Body):
         self._missing = 0  # bytes of the chunk that has begun
         self._complete = False
         self._parts: list[bytes] = []
-        self._rest = b""  # of a line that has not come whole
+        self._rest = b""  # the beginning of an incomplete line
         self._came = 0  # bytes from the network
-        self._held = 0  # bytes of the body that were among them
+        self._held = 0  # those of them that belong to the body
 
     def _next(self) -> bytes:
         while not self._complete:
@@ -248,8 +249,8 @@ class ChunkedBody(Body):
                 return piece
         return b""
 
-    # What may come next. Each takes it from `data` at `at` on, and returns where it ends; `at`
-    # where it has not come whole.
+    # What may come next. Each function reads it from `data`, starting at `at`. It returns where it
+    # ends, or `at` if it is incomplete.
 
     def _size(self, data: bytes, at: int) -> int:
         match = _CHUNK_LINE.match(data, at)
@@ -283,7 +284,7 @@ class ChunkedBody(Body):
         return match.end() if match is not None else self._incomplete(data, at)
 
     def _incomplete(self, data: bytes, at: int) -> int:
-        """Return `at`: more must come. Raises `FetchError` where a whole line is there."""
+        """Return `at`: more must come. Raises `FetchError` if a whole line is there."""
         if b"\n" in data[at:] or (self._expected == self._behind and data[at:] not in b"\r"):
             raise bad_response(
                 f"{self._connection.origin} sent chunks that break HTTP: {data[at:][:40]!r}."

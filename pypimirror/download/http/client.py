@@ -55,7 +55,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: anyway.
 _TRANSFORMED = 203
 _REFUSED = 401  #: HTTP status that asks for a login, or for another one
-_MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, however few it came in
+_MOST_UNPACKED = 1 << 20  #: bytes of an unwanted body, after unpacking
 DRAINED = 64 << 10  #: bytes of an unwanted body that are read to keep its connection
 
 
@@ -178,9 +178,9 @@ class Client:
 
 
 def next_hop(address: Address, location: str) -> Address:
-    """Return where a redirect leads. Raises `FetchError` (REDIRECT) where it must not lead."""
+    """Return where a redirect leads. Raises `FetchError` (REDIRECT) if it must not lead there."""
     with contextlib.suppress(UnicodeError):
-        # Header values are Latin-1 to HTTP, but servers send UTF-8.
+        # HTTP says that header values are Latin-1, but servers send UTF-8.
         location = location.encode("latin-1").decode("utf-8")
     try:
         following = parse_url(urljoin(address.url, location))

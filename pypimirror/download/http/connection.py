@@ -30,7 +30,7 @@ MAX_INTERIM = 8  #: answers of 1xx before the real one
 _BEGINNING = b"HTTP/1."
 READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
 
-#: The system's own: it is asked without waiting, for which gevent's is too expensive.
+#: The system's own `poll`. It is asked without waiting, and gevent's is too expensive for that.
 _poll = get_original("select", "poll")
 
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
     public_only: bool = False  #: connect to addresses of the public internet only
     proxy: Proxy | None = None
     ca_file: str = ""  #: as `Remote` has it
-    #: This host may be asked at the same address as that one, even at a private one: see `opening`.
+    #: The origin may also be asked at the private address of this host; see `opening`.
     gateway: Origin | None = None
 
     @property
@@ -69,7 +69,7 @@ class Head(NamedTuple):
 
 
 class _HeadReader:
-    """What httptools calls back."""
+    """Collects what httptools finds in a head, through callbacks."""
 
     __slots__ = ("headers", "reason")
 
@@ -203,7 +203,7 @@ def is_cut(error: OSError) -> bool:
 
 
 def broken(origin: Origin, error: OSError | ValueError) -> FetchError:
-    """Translate an error of the system that ended a connection."""
+    """Translate a system error that ended a connection."""
     if isinstance(error, (TimeoutError, BlockingIOError, ssl.SSLWantReadError)):
         return FetchError(
             Reason.TIMEOUT, f"{origin} sent nothing for too long.", again=Again.ALWAYS

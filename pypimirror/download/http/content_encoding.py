@@ -39,8 +39,8 @@ def opens(encoding: str) -> bool:
 def decoded(raw: Raw, label: str, limit: int) -> Iterator[bytes | memoryview]:
     """Yield a body with its Content-Encoding undone, never more than `limit` bytes.
 
-    Raises `FetchError`: TOO_LARGE, BAD_RESPONSE, TRUNCATED. Stops early, so that a bomb costs no
-    more than the limit, nor does a body without end that holds nothing.
+    Raises `FetchError`: TOO_LARGE, BAD_RESPONSE, TRUNCATED. It stops early: neither a bomb nor an
+    endless body that unpacks to nothing costs more than the limit.
     """
     pieces = _undo(raw, packing(label), limit)
     size = 0
@@ -54,14 +54,15 @@ def decoded(raw: Raw, label: str, limit: int) -> Iterator[bytes | memoryview]:
         yield piece
 
 
-# By the header.
+# zlib tells the two apart by the header.
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 
 def _is_bare(data: bytes) -> bool:
-    """Whether deflate begins without a header: with zlib's, the first half byte is its method, 8.
+    """Whether deflate begins without zlib's header, whose first half byte is always 8.
 
-    A first block whose kind is that half byte would be stored bytes, with a bit set where none is.
+    Bare deflate cannot begin with that half byte: it would mean a block of stored bytes with a bit
+    set in its padding, which no program writes.
     """
     return data[0] & 0x0F != 8 and data[0] != 0x1F
 

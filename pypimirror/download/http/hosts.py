@@ -169,7 +169,7 @@ class HostPolicy:
     def public_only(self, origin: Origin) -> bool:
         """Whether `origin` may be asked at public addresses only; False means at any.
 
-        Raises `HostError` where it may not be asked at all.
+        Raises `HostError` if it may not be asked at all.
         """
         if self.names(origin):
             return False
@@ -191,7 +191,7 @@ def not_public(origin: Origin, address: str) -> HostError:
     """Return the failure for a host at an address that is not public."""
     return HostError(
         f"{origin.host} is at {address}, which is not a public address, and '*' in `hosts` allows "
-        "only public ones, or over TLS where the upstream's own host is",
+        "only public ones, and over TLS that of the upstream's own host",
         origin.host,
     )
 
@@ -204,8 +204,8 @@ def _parse_entry(entry: str) -> tuple[str, int | None]:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-#: Not public either, whatever this version of Python says: addresses of a site, of a protocol, for
-#: documentation, of a relay, and of a NAT64 of one's own.
+#: Networks that are not public, though some versions of Python say so: site-local, protocols,
+#: documentation, 6to4 relays, and local NAT64.
 _SPECIAL = [
     ipaddress.ip_network(text)
     for text in ("fec0::/10", "192.0.0.0/24", "3fff::/20", "192.88.99.0/24", "64:ff9b:1::/48")
@@ -238,7 +238,7 @@ def is_public(address: str) -> bool:
 def is_spelled_private(host: str) -> bool:
     """Whether a host's name alone says that it is not public, in any spelling of an address.
 
-    For where names cannot be looked up. What is an address in an odd spelling counts as private.
+    Used if names cannot be looked up here. An address in an odd spelling counts as private.
     """
     last = host.rpartition(".")[2]
     is_address = ":" in host or host[-1:].isdigit() or last.startswith("0x")

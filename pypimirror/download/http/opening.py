@@ -3,9 +3,9 @@
 All of this happens within the time-out. Each failure is a `FetchError`.
 
 **Gateways.** The gateway of a company or a build farm answers for several hosts at one private
-address, over TLS with their real names. So a host that the configuration does not name, which else
-may be asked at public addresses only (`Line.public_only`), may be asked at a private one if all of
-this holds:
+address, over TLS with their real names. A host that the configuration does not name may be asked at
+public addresses only (`Line.public_only`). Behind a gateway, it may also be asked at a private
+address, if all of this holds:
 
 * The upstream's own host and the other one are asked over TLS, without a proxy, at the same port
   (`HostPolicy.gateway`).
@@ -64,7 +64,7 @@ class Opener:
             f"{origin} did not accept a connection in time{through}.",
             again=Again.ALWAYS,
         )
-        # Outside of the time-out: to read all CA certificates takes a while.
+        # Outside of the time-out, because reading all CA certificates takes a while.
         if line.needs_tls and line.ca_file not in self._tls:
             self._tls[line.ca_file] = make_tls_context(line.ca_file)
         with gevent.Timeout(self._timeout, late):
@@ -112,7 +112,7 @@ class Opener:
     def _check_reached(self, line: Line, address: str) -> None:
         """Refuse a private address, unless the own host has proven to be there.
 
-        Raises `OSError` where it cannot be asked now.
+        Raises `OSError` if the own host cannot be asked now.
         """
         if not line.public_only or line.proxy is not None or is_public(address):
             return

@@ -39,9 +39,10 @@ _HANDSHAKES = {
 
 
 def make_tls_context(ca_file: str = "") -> SSLContext:
-    """Return a context that verifies certificates and names, by `ca_file` where it is given.
+    """Return a context that verifies certificates and names, with the authorities of `ca_file`.
 
-    Raises `FetchError` (CONNECTION) where the authorities cannot be read.
+    `authorities` chooses others if `ca_file` is empty. Raises `FetchError` (CONNECTION) if they
+    cannot be read.
     """
     trust = authorities(ca_file)
     try:
@@ -56,14 +57,14 @@ def make_tls_context(ca_file: str = "") -> SSLContext:
             f"{named_by(ca_file)} names, cannot be read: {_cause(error)}. Name a file in PEM.",
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Some builds of Python, Debian's among them, take a cut for an end unless they are told.
+    # Without this, some builds of Python, such as Debian's, take a cut connection for an end.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 def untrusted(host: object, error: ssl.SSLCertVerificationError) -> FetchError:
-    """Return the failure for a certificate that does not pass."""
+    """Return the failure for a certificate that is not trusted."""
     why = error.verify_message.rstrip(".")
     return FetchError(
         Reason.CONNECTION,

@@ -4,7 +4,7 @@ The stock adapter of requests costs eight times as much for a small file; the fi
 used of requests, are in docs/decisions/0004-our-own-transport.md. It sends what a mirror sends: GET
 and HEAD, over TLS that is verified.
 
-What it keeps to:
+The rules:
 
 * If a kept connection turns out to be closed, it is replaced once, unnoticed by the caller.
 * A kept connection with unasked bytes is never used again.
@@ -59,8 +59,8 @@ class Request(PreparedRequest):
 class Answer(Response):
     """The answer to a request.
 
-    What the constructor of `Response` sets, cookies for instance, is made when somebody reads it:
-    that would be a fifth of what a small file costs here, and the engine needs none of it.
+    The constructor of `Response` sets attributes that the engine never reads, such as cookies. That
+    takes a fifth of the time for a small file, so they are set when somebody reads one.
     """
 
     raw: Any
@@ -83,10 +83,10 @@ class Answer(Response):
 
 
 class Headers(Mapping[str, str]):
-    """The headers of an answer: names in any case, values of several with one name joined.
+    """The headers of an answer. Names have any case; values of equal names are joined by commas.
 
-    What requests has for that calls two methods for each header that is set, and raises an error
-    for each that is asked for and not there.
+    The class of requests is slower: it calls two methods to set each header, and raises an error
+    for each missing one.
     """
 
     __slots__ = ("_said",)
@@ -108,7 +108,7 @@ class Headers(Mapping[str, str]):
         return len(self._said)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value."""
+        """Return the value of a header, or `default`."""
         found = self._said.get(name.lower())
         return default if found is None else found[1]
 
@@ -184,7 +184,7 @@ class Transport(BaseAdapter):
         try:
             if line.is_asked_of_proxy and head.status == 407 and line.proxy is not None:
                 raise wants_login(line.proxy)
-            if request.method == "HEAD":  # its answer has a length and no body
+            if request.method == "HEAD":  # the answer has a length but no body
                 body: Body = EmptyBody(connection, self._finished)
             else:
                 body = self._body(connection, head, headers)

@@ -55,7 +55,7 @@ class ArchiveError(PypimirrorError):
 
 
 class Meter:
-    """Counts what one archive costs, and raises `ArchiveError` (TOO_LARGE) where it is too much."""
+    """Counts what one archive costs, and raises `ArchiveError` (TOO_LARGE) if it is too much."""
 
     def __init__(self, limits: Limits, packed: int, clock: Clock = time.thread_time) -> None:
         self.limits = limits

@@ -61,7 +61,7 @@ class Decoder(Protocol):
 
     @property
     def unused_data(self) -> bytes:
-        """What was read behind the end of the stream."""
+        """Bytes that were read beyond the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Unpack at most `max_length` bytes."""
@@ -225,7 +225,7 @@ def broken(error: Exception, what: str) -> ArchiveError:
 
 
 class Reader:
-    """Reads pieces of any size from an iterator of pieces, without joining more than it must."""
+    """Reads any number of bytes from an iterator of pieces, with as little copying as possible."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -272,7 +272,7 @@ class Part:
         self.left = size  #: bytes that were not read yet
 
     def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes; raises `ArchiveError` where the source ends early."""
+        """Return at most `size` bytes; raises `ArchiveError` if the source ends early."""
         wanted = min(size, self.left)
         data = self._source.read(wanted) if wanted else b""
         self.left -= len(data)

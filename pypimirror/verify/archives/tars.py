@@ -84,9 +84,9 @@ class _Walk:
         self._reader = Reader(pieces)
         self._meter = meter
         self._visit = visit
-        self._everywhere: dict[str, str] = {}  # of global pax headers
-        self._extended: dict[str, str] = {}  # for the next entry
-        self._kinds = b""  # of the headers that said so
+        self._everywhere: dict[str, str] = {}  # from global pax headers, for all later entries
+        self._extended: dict[str, str] = {}  # from extra headers, for the next entry
+        self._kinds = b""  # the kinds of those extra headers
         self._last = "the beginning"
 
     def run(self) -> None:

@@ -77,11 +77,11 @@ class _End:
 def read_directory(stream: BinaryIO, size: int, meter: Meter) -> Directory:
     """Read the directory of a zip archive that ends where the file of `size` bytes ends.
 
-    Raises `ArchiveError` where it breaks a rule, or an entry one that the directory can show.
+    Raises `ArchiveError` if the directory, or an entry in it, breaks a rule.
     """
     end = _read_end(stream, size)
     start = end.position - end.size
-    shift = start - end.offset  # what stands in front of the archive, if it does not know of that
+    shift = start - end.offset  # bytes in front of the archive that its offsets do not count
     if start < 0 or shift < 0:
         raise ArchiveError("has a zip directory that does not lie where the end record says")
     if end.entries > meter.limits.max_entries:
@@ -134,7 +134,7 @@ def _read_end(stream: BinaryIO, size: int) -> _End:
 
 
 def _read_end64(stream: BinaryIO, end: _End) -> _End | None:
-    """Read the records of zip64 in front of the end record; None where there are none."""
+    """Read the records of zip64 in front of the end record; None if there are none."""
     where = end.position - _LOCATOR.size - _END64.size
     if where < 0:
         return None
@@ -249,7 +249,7 @@ def read_extra(extra: bytes, name: str) -> dict[int, bytes]:
 
 
 def wide(extra: dict[int, bytes], name: str, values: tuple[int, ...]) -> tuple[int, ...]:
-    """Return numbers, each from the field of zip64 where the 32 bits say so."""
+    """Return the numbers, with those that do not fit 32 bits read from the zip64 field."""
     field = extra.get(1, b"")
     found = []
     for value in values:
@@ -262,7 +262,7 @@ def wide(extra: dict[int, bytes], name: str, values: tuple[int, ...]) -> tuple[i
 
 
 def _check_unicode_name(extra: dict[int, bytes], name: str) -> None:
-    """Info-ZIP's second name in UTF-8: some tools unpack under that one."""
+    """Check Info-ZIP's second name, in UTF-8: some tools unpack under that name."""
     field = extra.get(0x7075)
     if field is None:
         return

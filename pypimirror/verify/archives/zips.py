@@ -10,10 +10,10 @@ The rules:
 
 * Each local header agrees with the directory.
 * The entries fill the file in their order, without overlaps and without gaps, up to the directory.
-  Only where a caller allows it may something come before the first one.
+  Something may come before the first entry only if the caller allows it.
 * Each entry unpacks to the claimed size and CRC-32, and uses all of its packed bytes.
-* Python can unpack the method. uv takes neither bzip2 nor lzma, and pip takes zstd from Python 3.14
-  on only; a wheel passes if one of the two can unpack it.
+* Python can unpack the method. uv knows neither bzip2 nor lzma, and pip knows zstd only from Python
+  3.14 on. A wheel passes if one of the two can unpack it.
 * A directory has no contents. If it has no bytes, its method does not matter: some tools mark it as
   deflated and leave out the two bytes of an empty stream, and nobody reads them.
 """
@@ -96,7 +96,7 @@ def read_entry(stream: BinaryIO, entry: Entry, meter: Meter, most: int) -> bytes
 
 
 def _local_header(stream: BinaryIO, entry: Entry) -> int:
-    """Read a local header and hold it against the directory; return its length."""
+    """Read a local header and compare it with the directory; return its length."""
     header = stream.read(_LOCAL.size)
     if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
         raise ArchiveError(f"has no header where the entry {shown(entry.name)} should start")
@@ -129,7 +129,7 @@ def _local_header(stream: BinaryIO, entry: Entry) -> int:
 def _contents(
     stream: BinaryIO, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> None:
-    """Unpack the contents of an entry, which the stream is at."""
+    """Unpack the contents of an entry; the stream stands at their beginning."""
     if entry.is_directory and not entry.packed:
         crc = size = 0
     elif entry.method == Method.DEFLATED and entry.packed <= READ and entry.size <= WRITE:
@@ -147,7 +147,7 @@ def _contents(
 def _at_once(
     packed: bytes, entry: Entry, meter: Meter, take: Callable[[bytes], object] | None
 ) -> tuple[int, int]:
-    """Most entries: small and deflated."""
+    """Unpack a small, deflated entry in one step, as most entries are."""
     decoder = zlib.decompressobj(-15)
     try:
         data = decoder.decompress(packed, entry.size + 1)
@@ -209,7 +209,7 @@ def _unpack(
 
 
 def _decoder(source: Part, entry: Entry, meter: Meter) -> tuple[Decoder, bool]:
-    """What unpacks an entry, and whether its stream has an end of its own."""
+    """Return what unpacks an entry, and whether its stream marks its own end."""
     match entry.method:
         case Method.DEFLATED:
             return Inflate(-15), True
@@ -227,7 +227,7 @@ def _decoder(source: Part, entry: Entry, meter: Meter) -> tuple[Decoder, bool]:
 
 
 def _lzma_decoder(source: Part, entry: Entry, meter: Meter) -> Decoder:
-    """LZMA as zip has it: a header of its own, then the bare stream."""
+    """Return a decoder for LZMA in a zip: zip's own header, then the bare stream."""
     header = source.read(9)
     properties = header[4] if len(header) == 9 else 255
     if properties >= 9 * 5 * 5 or header[2:4] != b"\5\0":

@@ -12,7 +12,7 @@ agree on less: pip, uv and installer check no hash when they install.
 * A listed file exists, with the size and the hash of its row. All else is a contradiction. So are
   lines that are no rows, and paths that lead out of the wheel, which pip ignores.
 * A file without a row, without a hash or with a weak one was still read to its end, and has the
-  CRC-32 of the zip. It is told as unchecked. RECORD cannot have a hash of itself.
+  CRC-32 of the zip. It is reported as unchecked. RECORD cannot have a hash of itself.
 * A RECORD that pip cannot parse is refused, for instance one with a blank line.
 """
 
@@ -61,7 +61,7 @@ class Record:
         self._hash: Any = None
 
     def check_names(self, files: set[str], directories: set[str]) -> None:
-        """Hold the paths listed against those that are there.
+        """Compare the listed paths with those that are there.
 
         `files` and `directories` are the paths that entries are unpacked to.
         """
@@ -113,7 +113,7 @@ class Record:
         return update
 
     def finish(self) -> None:
-        """Hold the hash of the entry that was visited last against the one listed."""
+        """Compare the hash of the entry that was visited last with the listed one."""
         row, self._row = self._row, None
         if row is None or row.hash_ is None:
             return
@@ -173,9 +173,9 @@ class Record:
             )
 
     def _weakness(self, row: RecordEntry, path: str) -> str | None:
-        """Why the hash of a row says nothing, as the end of a sentence; None where it does."""
+        """Return why a row's hash proves nothing, as the end of a sentence; None if it does."""
         if path == self._own:
-            return None if row.hash_ is None else "that gives a hash of itself, which cannot be"
+            return None if row.hash_ is None else "that gives a hash of itself, which is impossible"
         if row.hash_ is None:
             return None if path in self._exempt else "that its RECORD lists without a hash"
         if row.hash_.name not in STRONG:
