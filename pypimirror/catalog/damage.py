@@ -131,6 +131,7 @@ _FITS: Mapping[str, _Test] = {
     "projects.name": _is_component,
     "projects.serial": _is_natural,
     "projects.page_serial": _is_natural,
+    "projects.listed_serial": _is_natural,
     "projects.api_version": _is_api,
     "projects.status": _one_of(ProjectStatus),
     "projects.versions": _TEXTS,

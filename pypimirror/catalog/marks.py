@@ -94,6 +94,46 @@ TIME: Form[float] = Form(_time, repr)
 NUMBER: Form[int] = Form(_one, str)
 #: Two numbers.
 PAIR: Form[tuple[int, int]] = Form(_two, _written)
+
+
+class Replaced(NamedTuple):
+    """How many files on pages a run has let go for files of other digests."""
+
+    run: int  #: its id
+    projects: int = 0
+    files: int = 0
+
+
+class ListRead(NamedTuple):
+    """What a run has seen of the project list of an upstream."""
+
+    run: int  #: its id
+    selected: int  #: projects in it that are for this mirror
+    without_page: int = 0  #: those of them that no upstream has a page of
+    examples: tuple[str, ...] = ()  #: names of some of these
+
+
+def _replaced(text: str) -> Replaced:
+    return Replaced(*_numbers(text, 3))
+
+
+def _list_read(text: str) -> ListRead:
+    parts = text.split()
+    run, selected, without_page = _numbers(" ".join(parts[:3]), 3)
+    return ListRead(run, selected, without_page, tuple(parts[3:]))
+
+
+def _list_read_text(value: ListRead) -> str:
+    return " ".join((*map(str, value[:3]), *value.examples))
+
+
+def _numbers(text: str, length: int) -> tuple[int, ...]:
+    found = mirror_totals.numbers(text)
+    if len(found) != length:
+        raise ValueError(f"{text[:60]!r} is not {length} numbers")
+    return found
+
+
 TOTALS: Form[Totals] = Form(mirror_totals.parse, _written)
 STATISTICS_FORM: Form[Statistics] = Form(_statistics, _statistics_text)
 
@@ -128,6 +168,10 @@ RECHECK = UpstreamMark("recheck ", TIME)
 HAS_LIST = UpstreamMark("has a list: ", TEXT)
 #: Of how many pages with changed files the serial has moved, and stood still.
 SERIALS = UpstreamMark("serials ", PAIR)
+#: How the pages of its project list bear it out, in the run that read it last.
+LIST_READ = UpstreamMark("list read ", Form(_list_read, _list_read_text))
+#: Files that changed upstream, and that the last run to let any go has let go.
+REPLACED = Mark("replaced", Form(_replaced, _written))
 
 # What is on disk
 

@@ -65,6 +65,9 @@ class ProjectRecord(Record, frozen=True):
     checked_at: float | None  #: when its page was last fetched
     read_at: float | None  #: when its page was last read in full: not "not modified"
     needs_fetch: bool  #: its page must be fetched
+    listed: bool | None  #: True if that is because of an upstream's list, else None
+    listed_serial: int | None  #: its serial in that list
+    listed_at: str | None  #: where that list says that its page is; None: the usual place
     has_work: bool  #: a run has work to do for it
     page_stale: bool  #: its page must be rendered
     page_on_disk: bool  #: its page is on disk

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import TERMS_OF_TRIES
-from pypimirror.catalog.queries import doubts, files, marks, projects
+from pypimirror.catalog.queries import doubts, files, marks
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.run import Run
@@ -33,7 +33,7 @@ def told(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:
 
     Only a sync passes over files that wait; a run over some projects makes none of them wait.
     """
-    found = {Stage.DISCOVER: projects.standing_refusals(connection, run.names)}
+    found = {Stage.DISCOVER: doubts.standing_refusals(connection, run.names)}
     if run.command == "sync":
         waiting = files.waiting(connection, run.now, run.names)
         found[Stage.DOWNLOAD] = [backoff.as_problem(row) for row in waiting]

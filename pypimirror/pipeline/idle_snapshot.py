@@ -59,7 +59,7 @@ def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
         return None
     if run.ledger.counts["pages_written"] or run.ledger.counts["files_withdrawn"]:
         return None
-    if upstreams.keys() != run.discovered.unchanged.keys() or not _is_whole(run.config):
+    if upstreams.keys() != run.cache.unchanged.keys() or not _is_whole(run.config):
         return None
     if any(run.workspace.quarantine.iterdir()):
         return None
@@ -76,7 +76,7 @@ def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
         since=run.now,
         until=min((time for time in until if time is not None), default=run.now),
         last_run=run.id + history.spare(run, connection),
-        asked=list(run.discovered.unchanged.values()),
+        asked=list(run.cache.unchanged.values()),
         timeout=run.config.download.timeout,
     )
 

@@ -120,7 +120,7 @@ def _left(connection: Connection, selection: Selection, failures: Iterable[Failu
     for names in projects.chunks(failed):
         known = {row.name: row for row in projects.by_name(connection, names)}
         still_open = files.open_names(connection, names)
-        refused = {(p.project, p.file) for p in projects.standing_refusals(connection, names)}
+        refused = {(p.project, p.file) for p in doubts.standing_refusals(connection, names)}
         for name in names:
             things = {file for file in failed[name] if file and (name, file) in still_open}
             row = known.get(name)

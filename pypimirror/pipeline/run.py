@@ -19,12 +19,12 @@ from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Job, Result
 from pypimirror.pipeline.context import pools as pooling
-from pypimirror.pipeline.context.discovered import Discovered
 from pypimirror.pipeline.context.lanes import Lanes
 from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.context.pools import MakePools, Pools
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.pipeline.context.retry_plan import Retry
+from pypimirror.pipeline.context.upstream_cache import UpstreamCache
 from pypimirror.select.selection import Selection
 from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
@@ -67,7 +67,7 @@ class Run:
     most_at_once: int = 1
     now: float = field(default_factory=clock.now)  #: seconds since the epoch
     began: float = field(default_factory=clock.steady)  #: on a clock that nobody sets
-    discovered: Discovered = field(default_factory=Discovered)
+    cache: UpstreamCache = field(default_factory=UpstreamCache)
     #: Set when nothing new may be begun.
     cancelled: threading.Event = field(default_factory=threading.Event)
 

@@ -29,6 +29,8 @@ EXAMPLES: dict[str, Any] = {
     "recheck ": 1.7e9 + 0.1,
     "time that was ahead": 1.8e9,
     "serials ": (3, 0),
+    "list read ": registry.ListRead(3, 5, 4, ("idna", "six")),
+    "replaced": registry.Replaced(3, 1, 2),
     "renderer": 2,
     "root renderer": 3,
     "held": Totals(1, 2, 3, 4),

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import Connection
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.queries import entries, files, projects, runs, withdrawals
+from pypimirror.catalog.queries import doubts, entries, files, projects, runs, withdrawals
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import StaleRootIndexEntry
 from pypimirror.catalog.states import LONGEST_WAIT, Cause, State
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 
 #: More than one statement may name.
+SIX = ProjectName("six")
 MANY = CHUNK + 5
 
 
@@ -45,7 +46,7 @@ def test_more_projects_than_one_statement_may_name(catalog: Catalog) -> None:
     with catalog.write() as connection:
         projects.ensure(connection, names)
         projects.ensure(connection, names)  # those that are there stay as they are
-        projects.to_look(connection, names, "one")
+        projects.to_look_as_listed(connection, [projects.Listed(n, None) for n in names], "one")
         rows = {row.name: row for row in projects.known(connection)}
         assert len(rows) == MANY
         assert all(row.upstream == "one" for row in rows.values())
@@ -70,8 +71,9 @@ def test_looking_at_another_upstream_forgets_what_identified_the_page(catalog: C
     page = {"etag": '"1"', "last_modified": "now", "page_digest": "d"}
     with catalog.write() as connection:
         number = add_project(connection, "six", upstream="one", **page)
-        for upstream, kept in ((None, True), ("one", True), ("two", False)):
-            projects.to_look(connection, [ProjectName("six")], upstream)
+        projects.to_look(connection, [ProjectName("six")])
+        for upstream, kept in (("one", True), ("two", False)):
+            projects.to_look_as_listed(connection, [projects.Listed(SIX, 7)], upstream)
             (row,) = projects.get(connection, [number])
             assert (row.etag == '"1"') is kept, upstream
             assert (row.page_digest == "d") is kept, upstream
@@ -167,10 +169,10 @@ def test_refusals_stand_until_they_are_replaced(catalog: Catalog) -> None:
     problem = Problem(Reason.BAD_DIGEST, "why", "six", "six-1.zip", "http://127.0.0.1/")
     with catalog.write() as connection:
         one, two = add_project(connection, "six"), add_project(connection, "idna")
-        projects.set_refusals(connection, {one: [problem], two: [problem]})
-        projects.set_refusals(connection, {two: []})
-        assert projects.standing_refusals(connection, None) == [problem]
-        assert projects.standing_refusals(connection, [ProjectName("idna")]) == []
+        doubts.set_refusals(connection, {one: [problem], two: [problem]})
+        doubts.set_refusals(connection, {two: []})
+        assert doubts.standing_refusals(connection, None) == [problem]
+        assert doubts.standing_refusals(connection, [ProjectName("idna")]) == []
 
 
 def test_the_root_index_is_in_the_order_of_the_bytes_of_names(catalog: Catalog) -> None:

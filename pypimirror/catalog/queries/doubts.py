@@ -1,15 +1,15 @@
-"""Queries on pages that say something which is refused, or which bytes did not prove to be so."""
+"""Queries on what is refused, and on projects whose pages offered it or offered bad files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
 from pypimirror.catalog.queries.projects import UNREAD, chunks
 from pypimirror.catalog.schema import files, projects, refusals
 from pypimirror.catalog.states import State
-from pypimirror.domain.model import ProjectName
+from pypimirror.domain.model import Problem, ProjectName, Reason
 
 
 def _with_refusals() -> ColumnElement[bool]:
@@ -68,3 +68,36 @@ def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
         projects.c.id.in_(ids), or_(_with_refusals(), _with_bad_files())
     )
     return set(connection.scalars(found))
+
+
+def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
+    """Replace what is refused of each of these projects."""
+    connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
+    add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
+
+
+def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
+    """Remember what is refused of projects, beside what already is."""
+    rows = [
+        {
+            "project_id": project_id,
+            "file": problem.file,
+            "reason": problem.reason.value,
+            "message": problem.message,
+            "url": problem.url,
+        }
+        for project_id, problem in refused
+    ]
+    if rows:
+        connection.execute(insert(refusals), rows)
+
+
+def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
+    """Return what is refused of all projects, or of those in `names`."""
+    query = select(refusals, projects.c.name).join(projects)
+    if names is not None:
+        query = query.where(projects.c.name.in_(names))
+    return [
+        Problem(Reason(row.reason), row.message, row.name, row.file, row.url)
+        for row in connection.execute(query.order_by(refusals.c.id))
+    ]

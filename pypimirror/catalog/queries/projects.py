@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Text,
@@ -25,7 +26,7 @@ from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
 from pypimirror.catalog.schema import files, lists, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
-from pypimirror.domain.model import Problem, ProjectName, Reason
+from pypimirror.domain.model import ProjectName
 
 #: Rows that one statement names at most: both databases limit the variables of a statement.
 CHUNK = 10_000
@@ -69,19 +70,52 @@ def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
         connection.execute(statement, rows)
 
 
-def to_look(
-    connection: Connection, names: Iterable[ProjectName], upstream: str | None = None
-) -> None:
-    """Mark projects whose pages must be asked for; `upstream` is the one whose list has them."""
-    values: dict[str, Any] = {"needs_fetch": True, "has_work": True}
-    if upstream is not None:
-        values["upstream"] = owner = bindparam("owner", type_=Text)
-        # What identifies another upstream's page says nothing about this one's.
-        for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest):
-            values[column.name] = case((projects.c.upstream == owner, column))
-    statement = update(projects).where(projects.c.name == bindparam("key")).values(**values)
+def to_look(connection: Connection, names: Iterable[ProjectName]) -> None:
+    """Mark projects whose pages must be asked for."""
+    named = projects.c.name == bindparam("key")
+    statement = update(projects).where(named).values(needs_fetch=True, has_work=True)
     for chunk in chunks(names):
-        connection.execute(statement, [{"key": name, "owner": upstream} for name in chunk])
+        connection.execute(statement, [{"key": name} for name in chunk])
+
+
+class Listed(NamedTuple):
+    """What an upstream's list says of a project."""
+
+    name: ProjectName
+    serial: int | None
+    place: str | None = None  #: of its page, if not where one looks
+
+
+def to_look_as_listed(connection: Connection, listed: Iterable[Listed], upstream: str) -> None:
+    """Mark projects whose pages must be asked for, since the list of `upstream` has them."""
+    owner = bindparam("owner", type_=Text)
+    # What identifies another upstream's page says nothing about this one's.
+    same = {
+        column.name: case((projects.c.upstream == owner, column))
+        for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest)
+    }
+    statement = (
+        update(projects)
+        .where(projects.c.name == bindparam("key"))
+        .values(
+            needs_fetch=True,
+            has_work=True,
+            upstream=owner,
+            listed=True,
+            listed_serial=bindparam("its_serial", type_=BigInteger),
+            listed_at=bindparam("its_place", type_=Text),
+            **same,
+        )
+    )
+    for chunk in chunks(listed):
+        rows = [
+            {"key": n, "its_serial": s, "its_place": at, "owner": upstream} for n, s, at in chunk
+        ]
+        connection.execute(statement, rows)
+
+
+#: Columns that say what a list had, once the page has been read.
+UNLISTED: Mapping[str, None] = {"listed": None, "listed_serial": None, "listed_at": None}
 
 
 def choose_again(connection: Connection, now: float) -> None:
@@ -185,39 +219,6 @@ def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Set columns by id; rows that set the same columns go together."""
     bulk.update_rows(connection, projects, rows)
-
-
-def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
-    """Replace what is refused of each of these projects."""
-    connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
-    add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
-
-
-def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
-    """Remember what is refused of projects, beside what already is."""
-    rows = [
-        {
-            "project_id": project_id,
-            "file": problem.file,
-            "reason": problem.reason.value,
-            "message": problem.message,
-            "url": problem.url,
-        }
-        for project_id, problem in refused
-    ]
-    if rows:
-        connection.execute(insert(refusals), rows)
-
-
-def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
-    """Return what is refused of all projects, or of those in `names`."""
-    query = select(refusals, projects.c.name).join(projects)
-    if names is not None:
-        query = query.where(projects.c.name.in_(names))
-    return [
-        Problem(Reason(row.reason), row.message, row.name, row.file, row.url)
-        for row in connection.execute(query.order_by(refusals.c.id))
-    ]
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import msgspec
+
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Problem, Stage
@@ -69,6 +71,7 @@ class Ledger:
         self.no_room: Problem | None = None
         #: Whether no project had anything left to do.
         self.idle = False
+        self._together: list[str] = []  # messages that share one line of the record
         self._set_aside = 0  # bytes that went to quarantine since it was trimmed
 
     def count(self, **changes: int) -> None:
@@ -127,6 +130,13 @@ class Ledger:
             if (tally := _tally.get()) is not None:
                 tally.failed |= {(each.project, each.file): each for each in problems}
             self._keep(stage, problems)
+
+    def record_together(self, stage: Stage, problem: Problem) -> None:
+        """Record what concerns no project, in one line with what was recorded so before."""
+        with self._lock:
+            self._together.append(problem.message)
+            message = "; ".join(self._together)
+        self.record(stage, [msgspec.structs.replace(problem, message=message)])
 
     def _keep(self, stage: Stage, problems: Sequence[Problem]) -> None:
         self._catalog.apply(

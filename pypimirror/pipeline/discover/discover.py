@@ -86,6 +86,7 @@ def discover(run: Run, batch: Batch) -> None:
     with run.catalog.write() as connection:
         rows = [row for row in projects.get(connection, batch.projects) if row.needs_fetch]
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
+        without_list = listings.without_list(run, connection)
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
     run.ledger.begin(Stage.DISCOVER, len(rows))
     if run.ledger.is_cut_off(rows) or not rows:
@@ -93,7 +94,9 @@ def discover(run: Run, batch: Batch) -> None:
     outages = []
     asked_again: set[int] = set()
     # If an upstream does not have a project, the next upstream is asked.
-    asked: list[tuple[ProjectRecord, int]] = [(row, _first_upstream(run, row)) for row in rows]
+    asked: list[tuple[ProjectRecord, int]] = [
+        (row, _first_upstream(run, row, without_list)) for row in rows
+    ]
     while asked:
         missing: list[tuple[ProjectRecord, int]] = []
         absent: list[ProjectRecord] = []
@@ -140,14 +143,14 @@ def _take(
     return problems
 
 
-def _first_upstream(run: Run, row: ProjectRecord) -> int:
+def _first_upstream(run: Run, row: ProjectRecord, without_list: Collection[str]) -> int:
     """Return the upstream to ask first: the one whose list has the project, else the first."""
     owners = run.selection.owners(ProjectName(row.name))
-    if row.name not in run.discovered.listed:
+    if not row.listed:
         return owners[0]
     upstreams = run.config.upstream
     # An upstream without a list may have the project too. It wins if it is configured first.
-    may = {row.upstream, *run.discovered.without}
+    may = {row.upstream, *without_list}
     return next((i for i in owners if upstreams[i].name in may), owners[0])
 
 
@@ -193,7 +196,7 @@ def _page_job(run: Run, row: ProjectRecord, position: int, is_doubtful: bool) ->
     is_over = trust.is_over(row.read_at, run.now, trust.PAGE_TRUST, row.name)
     if not same or is_over or is_doubtful:
         return job
-    if trust.is_contradicted(row, run.discovered.listed.get(row.name)):
+    if trust.is_contradicted(row):
         return job
     return msgspec.structs.replace(job, etag=row.etag, last_modified=row.last_modified)
 
@@ -388,7 +391,7 @@ def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> 
         files.move(connection, target, moved, run.id)
     left = (i for d in decisions.values() for i in d.left)
     files.change(connection, ({"id": i, "withdrawn_at": run.now} for i in left))
-    projects.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
+    doubts.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
     run.ledger.count(
         projects_changed=sum(
             1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pypimirror.catalog.database import Connection
+from pypimirror.catalog.queries import projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.download.protocol import PageResult
 from pypimirror.pipeline.discover.alternates import Answer
@@ -23,10 +24,11 @@ def identity(run: Run, row: ProjectRecord, position: int, result: PageResult) ->
         "last_modified": result.last_modified,
         "page_digest": result.digest,
         "page_at": listings.found_at(run.config.upstream[position], row, result),
-        "serial": _serial(run, row, result),
-        "needs_fetch": _is_behind(run, row, result),
+        "serial": _serial(row, result),
+        "needs_fetch": _is_behind(row, result),
         "checked_at": run.now,
         "read_at": run.now,
+        **projects.UNLISTED,
     }
 
 
@@ -50,9 +52,9 @@ def unchanged_values(
 
     If the serial has changed, our page must be rendered again.
     """
-    serial = _serial(run, row, result)
+    serial = _serial(row, result)
     page_stale = row.page_stale or serial != row.serial
-    needs_fetch = _is_behind(run, row, result)
+    needs_fetch = _is_behind(row, result)
     return {
         "id": row.id,
         "page_at": listings.found_at(run.config.upstream[position], row, result),
@@ -61,21 +63,22 @@ def unchanged_values(
         "page_stale": page_stale,
         "checked_at": run.now,
         "read_at": row.read_at if result.not_modified else run.now,
+        **projects.UNLISTED,
     }
 
 
-def _is_behind(run: Run, row: ProjectRecord, result: PageResult) -> bool:
+def _is_behind(row: ProjectRecord, result: PageResult) -> bool:
     """Whether the next run must fetch the page again, whatever the list says.
 
     This is so if the page is older than the list says, or if it links to pages that have no serial.
     """
     if result.linked is not None:
         return True
-    serial, listed = _serial(run, row, result), run.discovered.listed.get(row.name)
+    serial, listed = _serial(row, result), row.listed_serial
     return serial is not None and listed is not None and serial < listed
 
 
-def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
+def _serial(row: ProjectRecord, result: PageResult) -> int | None:
     """Return the serial of the page that was read.
 
     The page's own serial is best: the page may be older or newer than the list.
@@ -84,8 +87,7 @@ def _serial(run: Run, row: ProjectRecord, result: PageResult) -> int | None:
         return result.page.serial
     if result.serial is not None:
         return result.serial
-    listed = run.discovered.listed.get(row.name)
-    return row.serial if listed is None else listed
+    return row.serial if row.listed_serial is None else row.listed_serial
 
 
 def note_serials(
@@ -101,7 +103,7 @@ def note_serials(
             if asked != position or place or decision is None or row.page_digest is None:
                 continue
             serial = result.serial if result.page is None else result.page.serial or result.serial
-            serial = serial or run.discovered.listed.get(row.name)
+            serial = serial or row.listed_serial
             if serial is None or row.serial is None or not (decision.new or decision.gone):
                 continue
             moved, still = moved + (serial != row.serial), still + (serial == row.serial)

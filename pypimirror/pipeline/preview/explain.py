@@ -16,7 +16,7 @@ from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.queries import doubts, files, projects
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DENIED, DENIED_ERROR, DUE, word
 from pypimirror.config.sections import UpstreamSection
@@ -192,7 +192,7 @@ def _explain(
 def _refused(run: Run, project: ProjectName) -> dict[str, Problem]:
     """Return what the last run refused of a project, whatever the selection says, by file."""
     with run.catalog.read() as connection:
-        found = projects.standing_refusals(connection, [project])
+        found = doubts.standing_refusals(connection, [project])
     return {problem.file: problem for problem in found}
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pypimirror.catalog.queries import files, projects, runs
+from pypimirror.catalog.queries import doubts, files, projects, runs
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
@@ -252,7 +252,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         files.move(connection, State.VERIFIED, verified, run.id)
         # Said in every run, until the upstream announces something else.
         said = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
-        projects.add_refusals(connection, said)
+        doubts.add_refusals(connection, said)
         projects.touch(connection, {each.fetched.row.project_id for each in good})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import totals
+from pypimirror.catalog.marks import REPLACED, Replaced
+from pypimirror.catalog.queries import marks, totals
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.model import Claim, ProjectPage
@@ -49,14 +50,17 @@ def is_allowed(run: Run, connection: Connection, losses: Iterable[tuple[str, int
     Call it in the transaction that replaces the files, so that parallel batches wait for each
     other.
     """
-    new = {name: lost for name, lost in losses if lost}
+    new = [lost for _, lost in losses if lost]
     if not new:
         return True
-    replaced = run.discovered.replaced
-    together = replaced | {name: replaced.get(name, 0) + new[name] for name in new}
-    lost, limits, on_pages = sum(together.values()), run.config.delete, totals.held(connection)
-    by_share = lost > limits.max_share * (on_pages.files + on_pages.linked) and len(together) > 1
-    if lost > limits.max_count or by_share:
+    before = marks.read(connection, REPLACED)
+    if before is None or before.run != run.id:
+        before = Replaced(run.id)
+    together = Replaced(run.id, before.projects + len(new), before.files + sum(new))
+    limits, on_pages = run.config.delete, totals.held(connection)
+    share = limits.max_share * (on_pages.files + on_pages.linked)
+    by_share = together.files > share and together.projects > 1
+    if together.files > limits.max_count or by_share:
         return False
-    replaced.update(together)
+    marks.write(connection, REPLACED, together)
     return True

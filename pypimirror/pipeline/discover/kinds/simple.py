@@ -124,7 +124,7 @@ def _is_unchanged(run: Run, name: str, headers: dict[str, str]) -> bool:
     if not is_unchanged(remote.url, headers, timeout, ca_file=remote.ca_file, direct=direct):
         return False
     if not direct and not remote.ca_file:  # the next run's short check supports neither
-        run.discovered.unchanged[name] = remote.url, headers
+        run.cache.unchanged[name] = remote.url, headers
     return True
 
 

@@ -36,9 +36,9 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 def read(run: Run, upstream: UpstreamSection, place: tuple[str, str]) -> Reading:
     """Read the page of links of an upstream at a place (name, address), once in a run."""
     name, url = place
-    if name not in run.discovered.link_pages:
-        run.discovered.link_pages[name] = _read(run, upstream, name, url)
-    return run.discovered.link_pages[name]
+    if name not in run.cache.link_pages:
+        run.cache.link_pages[name] = _read(run, upstream, name, url)
+    return run.cache.link_pages[name]
 
 
 def listing(

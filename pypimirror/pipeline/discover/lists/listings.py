@@ -15,12 +15,15 @@ A list is only a claim. The rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from urllib.parse import quote, urljoin
 
-import msgspec
 from packaging.utils import canonicalize_name
 
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import HAS_LIST, LIST_READ, ListRead
+from pypimirror.catalog.queries import marks
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, Reason, Stage
@@ -81,7 +84,9 @@ def candidates(
 def of_row(run: Run, upstream: UpstreamSection, row: ProjectRecord) -> tuple[str, ...]:
     """Return the possible addresses of a project's page at an upstream."""
     kept = row.page_at if row.upstream == upstream.name else None
-    return candidates(upstream, row.name, kept, run.discovered.places[upstream.name].get(row.name))
+    listed = row.listed_at if row.upstream == upstream.name else None
+    place = listed or run.cache.places[upstream.name].get(row.name)
+    return candidates(upstream, row.name, kept, place)
 
 
 def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) -> str | None:
@@ -92,25 +97,47 @@ def found_at(upstream: UpstreamSection, row: ProjectRecord, result: PageResult) 
     return None if at == f"{row.name}/" else at
 
 
-def note_nowhere(run: Run, rows: Iterable[ProjectRecord]) -> None:
-    """Note projects that are in a list but have no page at any upstream."""
+def without_list(run: Run, connection: Connection) -> set[str]:
+    """Return the names of upstreams whose list was never read."""
+    return {
+        upstream.name
+        for upstream in run.config.upstream
+        if not upstream.has_list or not marks.is_set(connection, HAS_LIST.of(upstream.name))
+    }
+
+
+def note_without_page(run: Run, connection: Connection, rows: Iterable[ProjectRecord]) -> None:
+    """Count projects that are in a list but have no page at any upstream."""
+    names: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        if row.name in run.discovered.listed and row.upstream is not None:
-            run.discovered.nowhere[row.upstream].append(row.name)
+        if row.listed and row.upstream is not None:
+            names[row.upstream].append(row.name)
+    for upstream, found in names.items():
+        mark = LIST_READ.of(upstream)
+        before = marks.read(connection, mark)
+        if before is not None and before.run == run.id:
+            examples = tuple(sorted((*before.examples, *found))[:_EXAMPLES])
+            number = before.without_page + len(found)
+            marks.write(connection, mark, ListRead(run.id, before.selected, number, examples))
 
 
 def judge(run: Run) -> list[str]:
     """Report lists with too many missing pages. Return their upstreams, whose lists are read
     again.
     """
+    with run.catalog.read() as connection:
+        read = [
+            (upstream, listed)
+            for upstream in run.config.upstream
+            if (listed := marks.read(connection, LIST_READ.of(upstream.name))) is not None
+        ]
     doubted = [
-        (upstream, names)
-        for upstream in run.config.upstream
-        if (names := run.discovered.nowhere.get(upstream.name, ()))
-        and len(names) > _DOUBTED * run.discovered.sizes[upstream.name]
+        (upstream, listed)
+        for upstream, listed in read
+        if listed.run == run.id and listed.without_page > _DOUBTED * listed.selected
     ]
-    for upstream, names in doubted:
-        tell(run, Problem(Reason.BAD_LIST, _doubt(run, upstream, names), url=upstream.url))
+    for upstream, listed in doubted:
+        tell(run, Problem(Reason.BAD_LIST, _doubt(upstream, listed), url=upstream.url))
     return [upstream.name for upstream, _ in doubted]
 
 
@@ -123,18 +150,16 @@ def tell_empty(run: Run) -> None:
 
 def tell(run: Run, problem: Problem) -> None:
     """Report a problem with a list. The record keeps one line for all such problems of a run."""
-    run.discovered.told.append(problem.message)
-    message = "; ".join(run.discovered.told)
-    run.ledger.record(Stage.DISCOVER, [msgspec.structs.replace(problem, message=message)])
+    run.ledger.record_together(Stage.DISCOVER, problem)
     run.reporter.problem(Stage.DISCOVER, problem)
 
 
-def _doubt(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> str:
+def _doubt(upstream: UpstreamSection, listed: ListRead) -> str:
     """Return the message about a list with too many missing pages."""
-    shown = ", ".join(sorted(names)[:_EXAMPLES])
-    more = ", …" if len(names) > _EXAMPLES else ""
+    shown = ", ".join(listed.examples)
+    more = ", …" if listed.without_page > len(listed.examples) else ""
     return (
-        f"upstream {upstream.name}: {len(names)} of the {run.discovered.sizes[upstream.name]} "
+        f"upstream {upstream.name}: {listed.without_page} of the {listed.selected} "
         f"projects that its list has for this mirror have no page ({shown}{more}); check the "
         f"address {upstream.url}: the address of an index usually ends in /simple/, and its "
         "pages must be where its list says"

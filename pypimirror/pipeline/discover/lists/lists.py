@@ -6,8 +6,9 @@ first fetched by name, because a quarantined project disappears from the list bu
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -15,8 +16,9 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.marks import HAS_LIST, RECHECK, SELECTION, Mark
+from pypimirror.catalog.marks import HAS_LIST, LIST_READ, RECHECK, SELECTION, ListRead, Mark
 from pypimirror.catalog.queries import marks, projects
+from pypimirror.catalog.queries.projects import Listed
 from pypimirror.catalog.records import KnownProject
 from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
@@ -124,9 +126,10 @@ class _Asked:
 class _Found:
     """The differences between the lists and the catalog."""
 
-    changed: dict[int, list[ProjectName]]  #: by the position of their upstream
+    changed: dict[int, list[Listed]]  #: by the position of their upstream
     missing: list[ProjectName]  #: projects in no list, to be fetched by name
     unmatched: list[Entry]  #: globs that matched no project so far
+    selected: Counter[int] = field(default_factory=Counter)  #: number of projects in each list
     seen: int = 0
 
     def see(self, name: ProjectName) -> None:
@@ -160,7 +163,7 @@ def compare(run: Run) -> None:
             read.append((position, answer, found))
         elif not answer.not_modified and answer.problem is not None:
             failed.append((upstream, answer.problem))
-        run.discovered.read.add(upstream.name)
+        run.cache.read.add(upstream.name)
         run.ledger.answered = run.ledger.answered or answer.problem is None or has_none
         is_moved = found is not None and own and was_conditional
         asked.append(
@@ -176,11 +179,18 @@ def compare(run: Run) -> None:
         _tell_unmatched(run, shown)
     _note_places(run, read, shown)
     with run.catalog.write() as connection:
-        for position, names in shown.changed.items():
-            for chunk in projects.chunks(names):
-                projects.ensure(connection, chunk)
-                projects.to_look(connection, chunk, run.config.upstream[position].name)
-        number = len(run.discovered.listed) + shown.seen
+        for position, listed in shown.changed.items():
+            name = run.config.upstream[position].name
+            for chunk in projects.chunks(listed):
+                projects.ensure(connection, (each.name for each in chunk))
+                places = run.cache.places[name]
+                chunk = (
+                    [each._replace(place=places.get(each.name)) for each in chunk]
+                    if places
+                    else chunk
+                )
+                projects.to_look_as_listed(connection, chunk, name)
+        number = sum(map(len, shown.changed.values())) + shown.seen
         for one in asked:
             if _is_silent(one, shown):
                 projects.check_again(connection, one.upstream.name, number)
@@ -189,6 +199,9 @@ def compare(run: Run) -> None:
         for name, values in memories.items():
             projects.set_list(connection, name, **values)
             marks.write_once(connection, HAS_LIST.of(name), "")
+        for position, _, _ in read:
+            mark = LIST_READ.of(run.config.upstream[position].name)
+            marks.write(connection, mark, ListRead(run.id, shown.selected[position]))
     run.ledger.count(projects_seen=shown.seen)
 
 
@@ -208,9 +221,12 @@ def _note_places(
     """Note the unusual addresses of pages in the lists, for the projects that are fetched."""
     for position, answer, found in read:
         upstream = run.config.upstream[position]
-        looked_at = {*shown.changed[position], *run.selection.named}
+        looked_at = {*(each.name for each in shown.changed[position]), *run.selection.named}
         places = listings.odd_places(upstream, answer, found, looked_at)
-        run.discovered.places[upstream.name] = places
+        run.cache.places[upstream.name] = places
+        if places:
+            changed = shown.changed[position]
+            changed[:] = [each._replace(place=places.get(each.name)) for each in changed]
 
 
 def _is_silent(one: _Asked, shown: _Found) -> bool:
@@ -245,12 +261,13 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
     found = _Found({one.position: [] for one in asked}, [], run.selection.globs)
     read = {one.upstream.name for one in asked if one.serials is not None}
     configured = {one.upstream.name for one in asked}
+    without = {one.upstream.name for one in asked if one.has_none}
     with run.catalog.read() as connection:
         for row in projects.known(connection):
             name = ProjectName(row.name)
             if _is_owned(run, asked, found, name, row):
                 found.see(name)
-                if row.upstream in run.discovered.without:
+                if row.upstream in without:
                     found.missing.append(name)
             elif (
                 row.upstream in read or (complete and row.upstream not in configured)
@@ -287,10 +304,9 @@ def _is_owned(
             is_changed = stated is None or stated != row.serial or row.kept is not None
         else:
             owned = is_changed = (same or one.new_ones) and one.may_own(run, name)
-        run.discovered.sizes[one.upstream.name] += owned
+        found.selected[one.position] += owned
         if is_changed:
-            run.discovered.listed[name] = stated
-            found.changed[one.position].append(name)
+            found.changed[one.position].append(Listed(name, stated))
     return owned
 
 
@@ -304,27 +320,28 @@ def _take_new(run: Run, one: _Asked, before: Sequence[_Asked], found: _Found) ->
             continue
         if one.may_own(run, name):
             found.see(name)
-            run.discovered.sizes[one.upstream.name] += 1
-            run.discovered.listed[name] = serial
-            found.changed[one.position].append(name)
+            found.selected[one.position] += 1
+            found.changed[one.position].append(Listed(name, serial))
 
 
 def _has_none(run: Run, upstream: UpstreamSection, answer: ListResult) -> bool:
     """Whether an upstream has no list. If it had one before, the list is broken instead."""
     if not upstream.has_list:
-        run.discovered.without.add(upstream.name)
-    elif answer.status in listings.NO_LIST:
-        with run.catalog.read() as connection:
-            if not marks.is_set(connection, HAS_LIST.of(upstream.name)):
-                run.discovered.without.add(upstream.name)
-    return upstream.name in run.discovered.without
+        return True
+    if answer.status not in listings.NO_LIST:
+        return False
+    with run.catalog.read() as connection:
+        return not marks.is_set(connection, HAS_LIST.of(upstream.name))
 
 
 def _go_on_without(
     run: Run, failed: Sequence[tuple[UpstreamSection, Problem]], asked: Sequence[_Asked]
 ) -> bool:
     """Report the lists that cannot be read. Return whether the run can go on without them."""
-    message = "; ".join(_said(run, upstream, problem) for upstream, problem in failed)
+    without = {one.upstream.name for one in asked if one.has_none}
+    message = "; ".join(
+        _said(upstream, problem, has_none=upstream.name in without) for upstream, problem in failed
+    )
     # Faults of this machine come first: the other faults may only follow from them.
     first = min((each for _, each in failed), key=lambda each: each.reason not in _OWN_FAULTS)
     problem = msgspec.structs.replace(first, message=message)
@@ -339,10 +356,10 @@ def _go_on_without(
     return False
 
 
-def _said(run: Run, upstream: UpstreamSection, problem: Problem) -> str:
+def _said(upstream: UpstreamSection, problem: Problem, *, has_none: bool) -> str:
     """Return the message about a list that cannot be read."""
     message = f"upstream {upstream.name}: its project list cannot be read: {problem.message}"
-    if upstream.name not in run.discovered.without:
+    if not has_none:
         return message
     return (
         f"{message.rstrip('.')}. Globs and an empty select.projects need a list, names do not: "

@@ -65,7 +65,7 @@ def elsewhere(
 def listed_at(run: Run, upstream: UpstreamSection, project: str) -> str | None:
     """Return the address of a page in an upstream's list; None if it is the usual one."""
     _read(run, upstream)
-    return run.discovered.places[upstream.name].get(project)
+    return run.cache.places[upstream.name].get(project)
 
 
 def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
@@ -76,10 +76,11 @@ def settle(run: Run, absent: Sequence[ProjectRecord]) -> None:
     """
     if not absent:
         return
+    never_read = [row for row in absent if row.api_version is None]
     with run.catalog.write() as connection:
         keep.deleted(run, connection, (row for row in absent if row.api_version is not None))
-        projects.drop(connection, [row.id for row in absent if row.api_version is None])
-    listings.note_nowhere(run, (row for row in absent if row.api_version is None))
+        projects.drop(connection, [row.id for row in never_read])
+        listings.note_without_page(run, connection, never_read)
     run.ledger.failed(Stage.DISCOVER, problems(run, absent))
 
 
@@ -117,7 +118,7 @@ def _message(run: Run, row: ProjectRecord) -> str:
     """Return the message about a project that no upstream has."""
     owners = [run.config.upstream[n] for n in run.selection.owners(ProjectName(row.name))]
     tried = ", ".join(upstream.url for upstream in owners)
-    hints = [hint for upstream in owners if (hint := run.discovered.hints.get(upstream.name))]
+    hints = [hint for upstream in owners if (hint := run.cache.hints.get(upstream.name))]
     if row.api_version is None:
         message = f"{row.name}: no upstream has a project of this name (asked {tried}); "
         return message + ("; ".join(hints) or "check the spelling in select.projects")
@@ -131,7 +132,7 @@ def _read(run: Run, upstream: UpstreamSection) -> None:
     """Read an upstream's list, once in a run. Note its unusual addresses, or a hint on what is
     wrong.
     """
-    known = run.discovered
+    known = run.cache
     if not kind_of(upstream).has_pages or not upstream.has_list or upstream.name in known.read:
         return
     known.read.add(upstream.name)

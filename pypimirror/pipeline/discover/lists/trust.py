@@ -107,9 +107,9 @@ def _movements(connection: Connection, upstream: str) -> tuple[int, int]:
 # Pages
 
 
-def is_contradicted(row: ProjectRecord, listed: int | None) -> bool:
+def is_contradicted(row: ProjectRecord) -> bool:
     """Whether the list has another serial for a project than the page that was read last."""
-    return listed is not None and listed != row.serial
+    return row.listed_serial is not None and row.listed_serial != row.serial
 
 
 def look_again(run: Run) -> None:

@@ -367,10 +367,10 @@ def test_a_run_that_dies_before_it_marked_what_is_missing_reads_the_list_again(
     simulator.delete_project("idna")
     original = projects.to_look
 
-    def die(connection: object, names: list[str], upstream: str | None = None) -> None:
-        if upstream is None and names:
+    def die(connection: object, names: list[str]) -> None:
+        if names:
             raise KeyboardInterrupt
-        original(connection, names, upstream)  # type: ignore[arg-type]
+        original(connection, names)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(projects, "to_look", die)
