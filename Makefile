@@ -137,9 +137,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annot
 
 .PHONY: lock
 lock: $(DEVELOPMENT) ## Renew locks/ with the newest that pyproject.toml allows
-	$(COMPILE) --upgrade pyproject.toml --extra postgresql --group test --group lint \
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve --group test --group lint \
 		--output-file locks/development.txt
-	$(COMPILE) --upgrade pyproject.toml --extra postgresql \
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve \
 		--constraint locks/development.txt --output-file locks/runtime.txt
 	$(COMPILE) --upgrade --group build \
 		--constraint locks/development.txt --output-file locks/build.txt

@@ -94,6 +94,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": _LEDGER
     | {
         *(
+            "check",
             "config",
             "metrics",
             "select",
@@ -144,6 +145,7 @@ ALLOWED: dict[str, set[str]] = {
         *("pipeline.publish", "select"),
     },
     "resolve": _FIELD,
+    "check": _FIELD | {"config", "resolve", "select", "upstream", "verify"},
     "serve": _FIELD | {"config"},
     "up": _FIELD | {"config", "serve.command"},
     "bandersnatch": _FIELD | {"config"},
@@ -160,9 +162,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": _LEDGER
     | {
-        *("bandersnatch", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
+        *("bandersnatch", "check", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
         *("pipeline.audit", "pipeline.download.adopt", "pipeline.preview"),
         *("pipeline.verify.quarantine", "select", "serve.command", "up", "verify.proof"),
+        "resolve",
     },
     "__main__": {"cli", "system"},
 }
@@ -266,7 +269,7 @@ WRITERS = {
     "metrics/exposition.py": "a file that the configuration or an option names, wherever it says",
     "doctor/roundtrip.py": "a scratch directory",
     "doctor/scratch.py": "a scratch directory",
-    "resolve/uv.py": "a scratch directory",
+    "resolve/child.py": "a scratch directory",
 }
 
 _CHANGES = {

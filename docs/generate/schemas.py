@@ -16,6 +16,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS: dict[str, type] = {
     "adopt": documents.Adopted,
     "adopt-dry-run": documents.Translated,
+    "check": documents.Installable,
     "deploy": documents.Deployed,
     "doctor": documents.Examination,
     "error": documents.Error,

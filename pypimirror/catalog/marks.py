@@ -192,6 +192,9 @@ HELD = Mark("held", TOTALS)
 #: Figures for metrics that are not counted anew each time.
 STATISTICS = Mark("statistics", STATISTICS_FORM)
 
+#: Identifies what was found complete by `[select] check` last, and the pages of that time.
+CHECKED = Mark("checked", TEXT)
+
 # Time, and runs that find nothing to do
 
 #: The latest time that a run found ahead of now; of several runs, the first to come.

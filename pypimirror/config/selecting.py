@@ -188,6 +188,12 @@ class SelectSection(RuleKeys, Entries):
     already.
     """
 
+    check: bool = Field(
+        False, description="Whether each sync that changed anything ends with `pypimirror check` "
+        "of all that `projects` names and of all requirements files and locks, for `python` and "
+        "`platforms`. What cannot be installed from the mirror is a failure of the run "
+        "(`incomplete`). Needs uv: `pip install 'pypimirror[resolve]'`."
+    )  # fmt: skip
     rules: tuple[SelectRule, ...] = Field(
         (), description="Other keys for some projects; see `[[select.rules]]`."
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
 #: The highest serial that is believed: a number that JSON, and each float, holds exactly, and to
@@ -28,6 +29,9 @@ MAX_DIGITS = 4300
 
 #: Characters of the longest version and specifier; the longest on PyPI have less than a tenth.
 MAX_VERSION, MAX_SPECIFIER = 500, 2000
+
+#: Characters of the longest requirement, its marker included; the longest on PyPI have 2,000.
+MAX_REQUIREMENT = 8000
 
 #: Characters of the longest project name that fits as a directory beside its temporary twin.
 MAX_NAME = 240
@@ -100,3 +104,20 @@ def specifiers(text: str) -> SpecifierSet | None:
         return SpecifierSet(text)
     except InvalidSpecifier:
         return None
+
+
+def requirement(text: str) -> Requirement:
+    """Return a requirement; raises `ValueError` that says why it is none."""
+    if len(text) > MAX_REQUIREMENT:
+        raise ValueError(f"it has more than {MAX_REQUIREMENT} characters")
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        found = Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if len(found.name) > MAX_NAME or len(str(found.specifier)) > MAX_SPECIFIER:
+        raise ValueError("its name or its versions are too long")
+    return found

@@ -389,3 +389,35 @@ class Deployed(TypedDict):
     work_pools: list[str]
     deployments: dict[str, str]
     automations: list[str]
+
+
+class Missing(TypedDict):
+    """What `check` does not find on the mirror, who needs it, and what would bring it."""
+
+    project: str | None
+    requirement: str | None
+    file: str | None
+    kind: str
+    message: str
+    needed_by: list[str]
+    upstream: str | None
+    remedy: str | None
+
+
+class CheckedEnvironment(TypedDict):
+    """One thing that was checked in one environment; without one, a lock in all of them."""
+
+    subject: str
+    python: str | None
+    platform: str | None
+    state: Annotated[str, msgspec.Meta(pattern="^(complete|missing|not-checked)$")]
+    releases: int
+    missing: list[Missing]
+    notes: list[str]
+
+
+class Installable(TypedDict):
+    """`check`: whether an installer that knows only this mirror can install something."""
+
+    complete: bool
+    environments: list[CheckedEnvironment]

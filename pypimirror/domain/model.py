@@ -85,6 +85,7 @@ class Reason(StrEnum):
     FOREIGN = "foreign"  #: something in the mirror root that is not this mirror's
     PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
+    INCOMPLETE = "incomplete"  #: what `[select] check` asks for cannot be installed from here
     PLAN_DIFFERS = "plan-differs"  #: what there is to do is not what was planned
     CANCELLED = "cancelled"
     INTERNAL = "internal"  #: a fault of this program

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from pypimirror.catalog.queries import projects
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline import history
+from pypimirror.pipeline import checking, history
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.publish import publish
@@ -83,6 +83,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
             discover.look_for_changes(run)
         else:
             publish.finish(run)
+            checking.check(run)
     return tally.failure(stage, whole=whole)
 
 

@@ -21,6 +21,9 @@ _GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 #: The minor version of musl that uv's names stand for.
 _MUSL_MINOR = 2
 
+#: A patch of Python that none comes to.
+LAST_PATCH = 99
+
 _NAMED = {
     "win_amd64": "x86_64-pc-windows-msvc",
     "win_arm64": "aarch64-pc-windows-msvc",
@@ -58,4 +61,4 @@ def _linux(platform: str) -> str | None:
 
 
 def _last_patch(python: str) -> str:
-    return f"{python}.99" if python.count(".") == 1 else python
+    return f"{python}.{LAST_PATCH}" if python.count(".") == 1 else python

@@ -1,13 +1,11 @@
 """uv as a child process: a question goes in, a `pylock.toml` or the reason why not comes out.
 
-uv knows how installers choose releases, so this program has no resolver of its own
-(decision 0060). It comes with the extra `pypimirror[resolve]`; else the one
-that PATH leads to is taken, where it is new enough.
+uv knows how installers choose releases, so this program has no resolver of its own (decision 0060).
+It comes with the extra `pypimirror[resolve]`; else the one that PATH leads to is taken, where it is
+new enough.
 
-**The rule.** uv hears nothing but the question. Its environment has none of the person's or the
-machine's settings: no configuration, no login, no keyring, no cache, no other index, no proxy. It
-runs no code of a package unless `builds` allows it, and it ends when its time is over, or when
-who asked ends.
+**The rule.** uv hears nothing but the question (`pypimirror.resolve.child`), and runs no code of a
+package unless `builds` allows it.
 
 Lives here: finding it, its command line, its answers. Does not live here: which platform it means
 by which name (`pypimirror.resolve.platforms`), and what is asked.
@@ -15,12 +13,9 @@ by which name (`pypimirror.resolve.platforms`), and what is asked.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,33 +23,30 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pypimirror.domain.addresses import redacted
-from pypimirror.domain.model import PypimirrorError
+from pypimirror.resolve import child
+from pypimirror.resolve.child import PATIENCE
+from pypimirror.resolve.child import NoSolutionError as NoSolutionError
+from pypimirror.resolve.child import ResolveError as ResolveError
 
 #: The oldest that writes `pylock.toml` as it is read here.
 FLOOR = (0, 7, 0)
 
-PATIENCE = 600.0  #: seconds until an answer has to be there
-_GRACE = 5.0  #: seconds until what was killed has to be gone
-_LONGEST = 4000  #: characters of what it said that are told
+_MOMENT = 30.0  #: seconds until it has to say its version
 
-#: What it finds of this process's environment: where programs and scratch space are.
-_KEPT = ("PATH", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
+#: uv's own settings: it finds none, and keeps nothing.
+_QUIET = {
+    "UV_NO_CONFIG": "1",
+    "UV_NO_ENV_FILE": "1",
+    "UV_NO_PROGRESS": "1",
+    "UV_KEYRING_PROVIDER": "disabled",
+    "UV_PYTHON_DOWNLOADS": "never",
+}
 
 _VERSION = re.compile(r"uv (\d+)\.(\d+)\.(\d+)")
 #: What it says first where the question itself has no answer.
 _UNSOLVED = re.compile(r"no solution found|unsatisfiable", re.I)
-_PREFIX = re.compile(r"^\s*(?:error:|cause:|[\u00d7\u2500-\u257f\u25b6\s]+|Caused by:)\s*")
 
 _INSTALL = "install it with: pip install 'pypimirror[resolve]'"
-
-
-class ResolveError(PypimirrorError):
-    """uv cannot be asked, or did not answer; the message says what to do."""
-
-
-class NoSolutionError(ResolveError):
-    """uv's answer is that nothing fits; the message is its reason."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,7 @@ class Index:
     others: tuple[str, ...] = ()  #: indexes that are asked first; the first that has a project wins
     ca_file: str | None = None
     proxy: str | None = None
+    cache: str | None = None  #: a directory for what it keeps from one question to the next
 
 
 @dataclass(frozen=True)
@@ -104,13 +97,14 @@ class Uv:
         """
         with TemporaryDirectory(prefix="pypimirror-uv-") as scratch:
             command = [self.path, *_arguments(question, Path(scratch))]
-            code, out, err = _run(command, _variables(question, index, scratch), scratch, patience)
-        if code == 0:
-            return out
-        said = told(err)
-        if _UNSOLVED.search(err):
+            variables = _variables(question, index, scratch)
+            ended = child.run(command, variables, scratch, patience)
+        if ended.code == 0:
+            return ended.out
+        said = child.told(ended.err)
+        if _UNSOLVED.search(ended.err):
             raise NoSolutionError(said)
-        raise ResolveError(f"uv could not resolve this (it ended with {code}): {said}")
+        raise ResolveError(f"uv could not resolve this (it ended with {ended.code}): {said}")
 
 
 @lru_cache(maxsize=1)
@@ -140,8 +134,8 @@ def _beside() -> str | None:
 
 
 def _version_of(path: str) -> tuple[int, int, int]:
-    _, out, _ = _run([path, "--version"], _bare("."), os.curdir, _GRACE * 6)
-    found = _VERSION.match(out)
+    ended = child.run([path, "--version"], child.bare(os.curdir), os.curdir, _MOMENT)
+    found = _VERSION.match(ended.out)
     if found is None:
         raise ResolveError(f"{path} does not say that it is uv; {_INSTALL}")
     return int(found[1]), int(found[2]), int(found[3])
@@ -149,9 +143,8 @@ def _version_of(path: str) -> tuple[int, int, int]:
 
 def _arguments(question: Question, scratch: Path) -> list[str]:
     """Return the command line; requirements and constraints go into files, as they may be long."""
-    wanted, narrower = scratch / "requirements.in", scratch / "constraints.txt"
-    _write(wanted, question.requirements)
-    _write(narrower, question.constraints)
+    wanted = child.write(scratch / "requirements.in", question.requirements)
+    narrower = child.write(scratch / "constraints.txt", question.constraints)
     environment = question.environment
     command = ["pip", "compile", "--quiet", "--no-header", "--format", "pylock.toml"]
     command += ["--python", sys.executable, "--prerelease", question.prereleases]
@@ -163,32 +156,14 @@ def _arguments(question: Question, scratch: Path) -> list[str]:
         command += ["--python-platform", environment.platform]
     if not question.builds:
         command += ["--no-build"]
-    return [*command, *question.options, "--constraints", str(narrower), str(wanted)]
-
-
-def _write(file: Path, lines: tuple[str, ...]) -> None:
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _bare(scratch: str) -> dict[str, str]:
-    """Return an environment in which uv is told nothing, and keeps nothing."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return kept | {
-        "HOME": scratch,  # no netrc, no store of logins, no cache
-        "NETRC": os.devnull,
-        "NO_COLOR": "1",
-        "UV_NO_CONFIG": "1",
-        "UV_NO_CACHE": "1",
-        "UV_NO_ENV_FILE": "1",
-        "UV_NO_PROGRESS": "1",
-        "UV_KEYRING_PROVIDER": "disabled",
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
+    return [*command, *question.options, "--constraints", narrower, wanted]
 
 
 def _variables(question: Question, index: Index, scratch: str) -> dict[str, str]:
     """Return its environment. Addresses go there: a command line, all users can read."""
-    found = _bare(scratch) | {"UV_DEFAULT_INDEX": index.url, **question.environment.variables}
+    found = child.bare(scratch) | _QUIET | {"UV_DEFAULT_INDEX": index.url}
+    found |= {"UV_CACHE_DIR": index.cache} if index.cache else {"UV_NO_CACHE": "1"}
+    found |= question.environment.variables
     if index.others:
         found["UV_INDEX"] = " ".join(index.others)
     if index.ca_file:
@@ -196,44 +171,3 @@ def _variables(question: Question, index: Index, scratch: str) -> dict[str, str]
     if index.proxy:
         found |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), index.proxy)
     return found
-
-
-def _run(
-    command: list[str], variables: Mapping[str, str], directory: str, patience: float
-) -> tuple[int, str, str]:
-    """Return how uv ended and what it wrote; whatever it started ends with it."""
-    try:
-        started = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(variables),
-            cwd=directory,  # where no project and no version file is found
-            start_new_session=True,
-        )
-    except OSError as error:
-        cause = error.strerror or error
-        raise ResolveError(f"{command[0]} cannot be run: {cause}; {_INSTALL}") from error
-    try:
-        out, err = started.communicate(timeout=patience)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.killpg(started.pid, signal.SIGKILL)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            started.communicate(timeout=_GRACE)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise ResolveError(f"uv has not answered within {patience:.0f} s") from error
-        raise
-    return started.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-
-
-def told(err: str) -> str:
-    """Return what uv wrote as one text without marks, warnings, logins and broken lines."""
-    kept: list[str] = []
-    for line in err.splitlines():
-        text = _PREFIX.sub("", line).strip()
-        if not text or line.startswith("warning:"):
-            continue
-        kept.append("".join(c if c.isprintable() else " " for c in text))
-    return redacted(" ".join(kept) or "it did not say why")[:_LONGEST]

@@ -79,6 +79,20 @@ def read(path: Path) -> Iterator[Required]:
         yield replace(item, narrower=tuple(marked[name])) if name in marked else item
 
 
+def parts(path: Path) -> tuple[list[Required], list[Requirement]]:
+    """Return what a file requires, and its constraints; raises `RequirementsError`.
+
+    For a resolver, for which a constraint is about what is needed indirectly, too.
+    """
+    required, narrower = [], []
+    for item, is_constraint in _read(path, (), constraint=False):
+        if is_constraint:
+            narrower.append(item.requirement)
+        else:
+            required.append(item)
+    return required, narrower
+
+
 def _read(
     path: Path, within: tuple[Path, ...], *, constraint: bool
 ) -> Iterator[tuple[Required, bool]]:

@@ -242,7 +242,9 @@ class Selection:
         # Whether a page may lead somewhere hangs on the hosts that may be asked.
         leads_away = self._linked or any(rule.metadata_only for rule in config.select.rules)
         hosts = [upstream.hosts for upstream in config.upstream] if leads_away else []
-        told = [upstreams, config.select.model_dump(mode="json"), read, hosts]
+        keys = config.select.model_dump(mode="json")
+        del keys["check"]  # it decides on no file
+        told = [upstreams, keys, read, hosts]
         text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -83,6 +83,7 @@ def test_each_command_prints_what_its_schema_says(
         ("runs-show", "runs", "show", "last", "--failures"),
         ("runs-show", "runs", "show", "last", "--files"),
         ("explain", "explain", "six"),
+        ("check", "check", "six==7", "--offline"),
         ("quarantine", "quarantine"),
         ("quarantine-explain", "quarantine", "explain", bad),
         ("quarantine-release", "quarantine", "release", bad),

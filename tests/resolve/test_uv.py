@@ -11,15 +11,8 @@ import pytest
 from packaging.pylock import Pylock
 
 from pypimirror.resolve import platforms, uv
-from pypimirror.resolve.uv import (
-    Environment,
-    Index,
-    NoSolutionError,
-    Question,
-    ResolveError,
-    Uv,
-    told,
-)
+from pypimirror.resolve.child import NoSolutionError, ResolveError, told
+from pypimirror.resolve.uv import Environment, Index, Question, Uv
 from tests.corpus.build import make_sdist
 from tests.environment import NOWHERE
 from tests.resolve.conftest import Shelf

@@ -6,11 +6,28 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from pypimirror.catalog.schema import projects
 
+_LARGE = 2**31 - 1  #: a prime
+
 
 def redo_all(connection: Connection) -> None:
     """Mark every project that has a page, so that all pages are rendered again."""
     live = update(projects).where(projects.c.page_on_disk.is_(True))
     connection.execute(live.values(has_work=True, page_stale=True))
+
+
+def fingerprint(connection: Connection) -> list[int]:
+    """Return numbers of which one changes whenever any page changes."""
+    columns = projects.c
+    query = select(
+        func.count(),
+        # Serials may be large, and many of them more than a sum can hold.
+        func.sum(columns.page_serial % _LARGE),
+        func.sum(columns.held_files),
+        func.sum(columns.held_bytes % _LARGE),
+        func.sum(columns.linked_files),
+    )
+    found = connection.execute(query.where(columns.page_on_disk.is_(True))).one()
+    return [int(number or 0) for number in found]
 
 
 def of_other_renderers(

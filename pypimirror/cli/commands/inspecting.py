@@ -124,6 +124,72 @@ def explain(
 
 
 @app.command(
+    epilog="Examples: pypimirror check -r requirements.txt; pypimirror check --lock uv.lock "
+    "--python 3.12 --platform manylinux_2_28_aarch64; pypimirror check 'httpx[http2]' --json"
+)
+def check(
+    requirements: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REQUIREMENT]...",
+            help="What is to be installed together; "
+            "nothing, -r and --lock neither: what [select] names.",
+        ),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("-r", "--requirement", metavar="FILE", help="A requirements file."),
+    ] = None,
+    locks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--lock", metavar="FILE", help="A lock: its files have to be here, with their digests."
+        ),
+    ] = None,
+    pythons: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--python",
+            metavar="VERSION",
+            help="A Python to install on, as in 3.12; default: those that select.python declares, "
+            "else the running one (of a lock without any: every file).",
+        ),
+    ] = None,
+    platforms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--platform",
+            metavar="TAG",
+            help="A platform, as in select.platforms; default: those that are declared there, else "
+            "the running one.",
+        ),
+    ] = None,
+    build: Annotated[
+        bool,
+        typer.Option(
+            "--build",
+            help="Let uv and pip build sdists that do not say what they require. Runs their code.",
+        ),
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask an upstream for what is missing.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Say whether an installer that knows nothing but this mirror can install something."""
+    from pypimirror.cli.actions import checking
+
+    set_up_logging(verbose, quiet)
+    asked = checking.Asked(
+        requirements or [], files or [], locks or [], pythons or [], platforms or [], build, offline
+    )
+    raise typer.Exit(checking.run(load(config), asked, as_json=as_json, quiet=quiet))
+
+
+@app.command(
     epilog="Examples: pypimirror metrics; pypimirror metrics --textfile /srv/textfile/mirror.prom"
 )
 def metrics(

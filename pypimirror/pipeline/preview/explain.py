@@ -110,12 +110,12 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
         raise ConfigError(f"{error}; name projects as the index does, without a version") from error
     selection = Selection(config)
     verdict = selection.explain_project(project)
-    with _open(config, selection) as run:
-        held = _held(run, project)
+    with opened(config, selection) as run:
+        held = held_of(run, project)
         if not verdict.selected:
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
         else:
-            found = _explain(run, project, verdict, held)
+            found = explained(run, project, verdict, held)
     if file is None:
         return found
     chosen = [entry for entry in found.files if entry.file == file]
@@ -125,7 +125,7 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
 
 
 @contextmanager
-def _open(config: Config, selection: Selection) -> Iterator[Run]:
+def opened(config: Config, selection: Selection) -> Iterator[Run]:
     """Open what is asked, without making anything."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
@@ -140,16 +140,18 @@ def _open(config: Config, selection: Selection) -> Iterator[Run]:
         yield run
 
 
-def _held(run: Run, project: ProjectName) -> list[FileRecord]:
+def held_of(run: Run, project: ProjectName) -> list[FileRecord]:
+    """Return what the catalog knows of a project's files."""
     with run.catalog.read() as connection:
         ids = [row.id for row in projects.by_name(connection, [project])]
         return list(files.of_projects(connection, ids))
 
 
-def _explain(
+def explained(
     run: Run, project: ProjectName, verdict: Verdict, held: list[FileRecord]
 ) -> Explanation:
-    owner, page = _page(run, project)
+    """Ask for the page of a project that is selected, and decide; raises `StoppedError`."""
+    owner, page = page_of(run, project)
     if page is None:
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
         gone = Verdict(False, "upstream", f"no upstream has a project of this name (asked {asked})")
@@ -255,7 +257,7 @@ def _kept(held: Sequence[FileRecord], verdict: Verdict) -> Verdict:
     return Verdict(True, "delete.keep", str(keep.mark(None, min(since))))
 
 
-def _page(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
+def page_of(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
     """Return the owner of a project and its page; there is none where no upstream has it."""
     for position in run.selection.owners(project):
         upstream = run.config.upstream[position]

@@ -1,0 +1,116 @@
+"""Check sets of requirements and locks against a mirror root: the one way in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypimirror.check import index, locked, subjects, targets
+from pypimirror.check.outcome import Kind, Outcome, State
+from pypimirror.check.resolving import Checker
+from pypimirror.check.shelf import Shelf
+from pypimirror.check.subjects import PROJECTS, Wanted
+from pypimirror.check.targets import Target
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.resolve import uv
+from pypimirror.select.locks import registry
+from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.system import regular
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What is to be checked, for which environments."""
+
+    wanted: tuple[Wanted, ...]
+    locks: tuple[tuple[str, Lock], ...]  #: each with what people call it
+    targets: tuple[Target, ...]
+    is_declared: bool  #: whether somebody has named these environments
+
+
+def of_config(
+    config: Config, pythons: Sequence[str] = (), platforms: Sequence[str] = ()
+) -> Subjects:
+    """Return what the configuration names; raises `ConfigError`."""
+    return of(
+        config,
+        subjects.of_config(config),
+        [Path(path) for path in getattr(config.select, "locks", ())],
+        pythons,
+        platforms,
+    )
+
+
+def of(
+    config: Config,
+    wanted: Sequence[Wanted],
+    locks: Sequence[Path],
+    pythons: Sequence[str] = (),
+    platforms: Sequence[str] = (),
+) -> Subjects:
+    """Return these for the environments that are asked for; raises `ConfigError`."""
+    select = config.select
+    environments = targets.chosen(pythons, platforms, select.python, select.platforms)
+    is_declared = bool(pythons or platforms or select.python or select.platforms)
+    read = tuple((str(path), _read(path)) for path in locks)
+    return Subjects(tuple(wanted), read, environments, is_declared)
+
+
+def check(
+    config: Config, asked: Subjects, *, builds: bool = False, asks_pip: bool = False
+) -> Iterator[Outcome]:
+    """Yield what was found of each thing in each environment; raises `ResolveError`."""
+    shelf = Shelf(config.directory, config.publish.base_url)
+    # A lock names each file, whatever the machine: without environments, all of them are meant.
+    for name, lock in asked.locks:
+        yield from locked.check(shelf, lock, name, asked.targets if asked.is_declared else ())
+    if not asked.wanted:
+        return
+    resolver = uv.find()
+    with ExitStack() as stack:
+        served = stack.enter_context(index.served(shelf, builds=builds))
+        checker = Checker(resolver, served, builds, asks_pip)
+        for wanted in asked.wanted:
+            for target in asked.targets:
+                yield _checked(checker, wanted, target)
+
+
+def identity(asked: Subjects) -> str:
+    """Return what identifies what is asked: it changes when anything of it does."""
+    wanted = [
+        (each.name, [str(r) for r in each.requirements], [str(c) for c in each.constraints])
+        for each in asked.wanted
+    ]
+    locks = [(name, hashlib.sha256(_bytes(lock)).hexdigest()) for name, lock in asked.locks]
+    text = json.dumps([wanted, locks, [str(target) for target in asked.targets]])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _checked(checker: Checker, wanted: Wanted, target: Target) -> Outcome:
+    """Check a set. Entries of `projects` need not go together: each has to go by itself."""
+    found = checker.check(wanted, target)
+    if wanted.name != PROJECTS or not any(gap.kind is Kind.CONFLICT for gap in found.gaps):
+        return found
+    apart = [checker.check(each, target) for each in wanted.apart()]
+    gaps = tuple(dict.fromkeys(gap for outcome in apart for gap in outcome.gaps))
+    state = State.MISSING if gaps else State.COMPLETE
+    releases = sum(outcome.releases for outcome in apart)
+    return Outcome(wanted.name, target.python, target.platform, state, releases, gaps)
+
+
+def _bytes(lock: Lock) -> bytes:
+    try:
+        return regular.read_written(lock.path)
+    except OSError as error:
+        raise ConfigError(f"{lock.path}: cannot be read: {error.strerror}") from error
+
+
+def _read(path: Path) -> Lock:
+    try:
+        return registry.read(path.absolute())
+    except LockError as error:
+        raise ConfigError(str(error)) from error

@@ -1,0 +1,129 @@
+"""Why something cannot be installed from this mirror: what is missing, and who needs it.
+
+A resolver says that nothing fits. What an operator needs to know is which project, version or
+wheel to bring here. So this walks from what was asked for along the newest releases that fit, by
+their core metadata, and notes each requirement that nothing here meets. It decides nothing: that
+something is missing is the resolver's word. What no single requirement explains is a conflict.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from pypimirror.check.outcome import Gap, Kind
+from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.check.targets import Target
+from pypimirror.domain import bounded
+
+#: Steps of one walk: no application has so many.
+_MOST = 20_000
+
+_Step = tuple[Requirement, tuple[str, ...]]
+
+
+def find(
+    shelf: Shelf,
+    target: Target,
+    roots: Sequence[Requirement],
+    constraints: Mapping[str, SpecifierSet],
+    chain: tuple[str, ...] = (),
+) -> list[Gap]:
+    """Return what is missing, what is nearest to what was asked for first."""
+    waiting: deque[_Step] = deque((root, chain) for root in roots if target.meets(root.marker))
+    seen: set[tuple[str, str, frozenset[str]]] = set()
+    found: dict[tuple[str, str], Gap] = {}
+    while waiting and len(seen) < _MOST:
+        required, by = waiting.popleft()
+        project = canonicalize_name(required.name)
+        versions = required.specifier & constraints.get(project, SpecifierSet())
+        key = project, str(versions), frozenset(required.extras)
+        if key in seen:
+            continue
+        seen.add(key)
+        meant = f"{project}{versions}"
+        file, gap = choose(shelf.offer(project), target, project, versions, by)
+        if gap is not None:
+            found.setdefault((project, meant), gap)
+        if file is not None:
+            waiting.extend(_next(shelf, target, file, required, by))
+            if gap is None and (why := _unknown(shelf, file)):
+                found[project, meant] = Gap(Kind.UNKNOWN, project, meant, why, by, file.filename)
+    return list(found.values())
+
+
+def choose(
+    offer: Offer | None, target: Target, project: str, versions: SpecifierSet, by: tuple[str, ...]
+) -> tuple[Held | None, Gap | None]:
+    """Return the file that an installer would take, or why there is none."""
+    meant = f"{project}{versions}"
+
+    def gap(kind: Kind, message: str) -> tuple[None, Gap]:
+        return None, Gap(kind, project, meant, message, by)
+
+    if offer is None:
+        return gap(Kind.PROJECT, "the mirror has no such project")
+    fitting = [file for file in offer.files if _is_meant(file, versions)]
+    if not fitting and offer.away:
+        return gap(Kind.AWAY, "its files stay at the upstream (metadata_only)")
+    if not fitting:
+        here = sorted({file.version for file in offer.files})
+        told = f"the newest here is {here[-1]}" if here else "none of its files is here"
+        if here and here[-1] in versions:
+            told = f"{here[-1]} is yanked"
+        return gap(Kind.VERSION, f"no version here fits: {told}")
+    running = [f for f in fitting if target.environments.admit(f.requires_python)]
+    if not running:
+        newest = max(fitting, key=lambda file: file.version)
+        wants = f"{newest.version} wants Python {newest.requires_python}"
+        return gap(Kind.PYTHON, f"nothing that fits runs on Python {target.python}: {wants}")
+    usable = [f for f in running if not f.is_wheel or target.environments.install(f.tags)]
+    if not usable:
+        newest = max(running, key=lambda file: file.version)
+        return gap(
+            Kind.PLATFORM,
+            f"{newest.version} has no wheel here for this environment, and no sdist",
+        )
+    stable = [file for file in usable if not file.version.is_prerelease] or usable
+    return max(stable, key=lambda file: (file.version, file.is_wheel)), None
+
+
+def _is_meant(file: Held, versions: SpecifierSet) -> bool:
+    """Whether a file is of a version that is asked for; yanked ones only where they are pinned."""
+    if file.yanked is not None and not any(each.operator in ("==", "===") for each in versions):
+        return False
+    return versions.contains(file.version, prereleases=True)
+
+
+def _next(
+    shelf: Shelf, target: Target, file: Held, required: Requirement, by: tuple[str, ...]
+) -> Iterator[_Step]:
+    """Yield what a file needs to run, and to be built."""
+    known = shelf.requirements(file)
+    name = f"{file.project} {file.version}"
+    asked = ("", *sorted(required.extras))
+    for needed in parsed(known.requires):
+        if any(target.meets(needed.marker, extra) for extra in asked):
+            yield needed, (*by, name)
+    if not file.is_wheel:
+        for needed in parsed(known.build):
+            if target.meets(needed.marker):
+                yield needed, (*by, f"{name} (to build {file.filename})")
+
+
+def parsed(texts: Sequence[str]) -> Iterator[Requirement]:
+    """Yield requirements; those that nobody can read are left out."""
+    for text in texts:
+        with suppress(ValueError):
+            yield bounded.requirement(text)
+
+
+def _unknown(shelf: Shelf, file: Held) -> str:
+    """Return why it is not known what an sdist requires."""
+    why = "" if file.is_wheel else shelf.requirements(file).unknown
+    return f"it is here only as an sdist, which {why}" if why else ""

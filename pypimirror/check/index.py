@@ -1,0 +1,149 @@
+"""The mirror root as a simple index on this machine, for the time of a check.
+
+uv takes a directory of HTML pages as well, but not one of JSON pages; and whoever serves the pages
+knows what was asked for in vain, without reading the words of a resolver. An sdist that only its
+build could ask for its requirements is taken off its page once uv asks for it: uv would run code
+of the package. It is noted, and the caller asks again.
+
+Only what the shelf offers is served, to this machine, until the check is over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+from urllib.parse import quote, unquote
+
+from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.domain.layout import METADATA_SUFFIX
+from pypimirror.system import regular
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+
+
+class Served:
+    """The index while it is served."""
+
+    def __init__(self, shelf: Shelf, *, builds: bool) -> None:
+        self.shelf = shelf
+        self.url = self.cache = ""
+        self._builds = builds
+        #: Sdists whose requirements only a build can tell, and why, by path.
+        self.unknown: dict[str, tuple[Held, str]] = {}
+        self._by_path: dict[str, Held] = {}
+
+    def page(self, project: str) -> bytes | None:
+        """Return the page of a project."""
+        offer = self.shelf.offer(project)
+        return None if offer is None else self._rendered(offer)
+
+    def path_of(self, path: str) -> str | None:
+        """Return the file behind a path of an address; None where it is not to be had."""
+        held = self._by_path.get(path.removesuffix(METADATA_SUFFIX))
+        if held is None:
+            return None
+        if not held.is_wheel and not self._builds:
+            unknown = self.shelf.requirements(held).unknown
+            if unknown:
+                self.unknown[held.path] = held, unknown
+                return None
+        return f"{self.shelf.root}/{path}"
+
+    def _rendered(self, offer: Offer) -> bytes:
+        files = [file for file in offer.files if file.path not in self.unknown]
+        self._by_path.update((file.path, file) for file in files)
+        document = {
+            "meta": {"api-version": "1.0"},
+            "name": offer.project,
+            "files": [self._entry(file) for file in files],
+        }
+        return json.dumps(document).encode()
+
+    def _entry(self, file: Held) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "filename": file.filename,
+            "url": f"../../{quote(file.path)}",
+            "hashes": dict(file.digests),
+            "core-metadata": self.shelf.has_metadata(file),
+        }
+        if file.requires_python:
+            entry["requires-python"] = file.requires_python
+        if file.yanked is not None:
+            entry["yanked"] = file.yanked or True
+        return entry
+
+
+@contextmanager
+def served(shelf: Shelf, *, builds: bool = False) -> Iterator[Served]:
+    """Serve what a shelf offers."""
+    found = Served(shelf, builds=builds)
+
+    class Handler(_Handler):
+        index = found
+
+    with (
+        TemporaryDirectory(prefix="pypimirror-uv-") as found.cache,
+        _Server(("127.0.0.1", 0), Handler) as server,
+    ):
+        found.url = f"http://127.0.0.1:{server.server_address[1]}/simple/"
+        thread = Thread(target=server.serve_forever, args=(0.05,), name="index", daemon=True)
+        thread.start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves this machine alone."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Pass over a client that went: resolvers end in the middle of an answer."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one client."""
+
+    index: Served
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        """Answer with a page or a file."""
+        path = unquote(self.path.partition("?")[0]).lstrip("/")
+        if path.startswith("simple/"):
+            self._answer(self.index.page(path.removeprefix("simple/").rstrip("/")))
+            return
+        place = self.index.path_of(path)
+        try:
+            if place is None:
+                raise FileNotFoundError
+            with regular.stream(place, self.index.shelf.root) as file:
+                size = file.seek(0, 2)
+                file.seek(0)
+                self._head(200, "application/octet-stream", size)
+                shutil.copyfileobj(file, self.wfile)
+        except OSError:
+            self._answer(None)
+
+    def _answer(self, body: bytes | None) -> None:
+        self._head(404 if body is None else 200, _JSON, len(body or b""))
+        self.wfile.write(body or b"")
+
+    def _head(self, status: int, kind: str, size: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(size))
+        self.send_header("Cache-Control", "no-cache" if kind == _JSON else "max-age=3600")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: what was asked is the check's business."""

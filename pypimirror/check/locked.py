@@ -1,0 +1,145 @@
+"""Locks: is every file that an installer may take of a lock here, with the digest that it names?
+
+A lock says which files an installer may take, so nothing is resolved. With an environment, these
+are the wheels that fit it, and the sdist only where none does: which of several wheels is taken
+depends on the machine, so all of them have to be here. Without one, it is every file of the lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from pypimirror.check.outcome import Gap, Kind, Outcome, State
+from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.check.targets import Target
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease
+from pypimirror.verify.digests import hash_file
+
+
+def check(shelf: Shelf, lock: Lock, name: str, targets: Sequence[Target]) -> Iterator[Outcome]:
+    """Yield what was found of a lock in each environment; without any, in all at once."""
+    for target in targets or (None,):
+        releases = lock.releases if target is None else lock.needed(target.meets)
+        missing = [gap for each in releases for gap in _gaps(shelf, each, target)]
+        yield Outcome(
+            name,
+            target.python if target else None,
+            target.platform if target else None,
+            State.MISSING if missing else State.COMPLETE,
+            len(releases),
+            tuple(missing),
+            tuple(lock.notes),
+        )
+
+
+def _gaps(shelf: Shelf, release: LockedRelease, target: Target | None) -> Iterator[Gap]:
+    offer = shelf.offer(release.project)
+    if offer is None:
+        yield _gap(release, Kind.PROJECT, "the mirror has no such project")
+        return
+    named = [file for file in release.files if file.filename is not None]
+    for file in _meant(named, target):
+        if (gap := _file_gap(shelf, offer, release, file)) is not None:
+            yield gap
+    if named and not _meant(named, target):
+        why = f"the lock names no file of it that fits {target}"
+        yield _gap(release, Kind.PLATFORM, why)
+    unnamed = [file for file in release.files if file.filename is None]
+    if unnamed or not release.files:
+        yield from _gaps_of_version(shelf, offer, release, unnamed, target)
+
+
+def _meant(files: Sequence[LockedFile], target: Target | None) -> list[LockedFile]:
+    """Return the files that an installer may take in an environment."""
+    if target is None:
+        return list(files)
+    wheels = [file for file in files if _fits(str(file.filename), target)]
+    return wheels or [file for file in files if not str(file.filename).endswith(".whl")]
+
+
+def _fits(filename: str, target: Target) -> bool:
+    if not filename.endswith(".whl"):
+        return False
+    return target.environments.install("-".join(filename[:-4].rsplit("-", 3)[1:]))
+
+
+def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFile) -> Gap | None:
+    filename = str(file.filename)
+    held = next((each for each in offer.files if each.filename == filename), None)
+    if held is None and filename in offer.away:
+        return _gap(release, Kind.AWAY, "its page leads to the upstream for it", filename)
+    if held is None:
+        return _gap(release, Kind.FILE, "it is not on the mirror", filename)
+    if file.digests and not _is_of(shelf, held, file.digests):
+        told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
+        return _gap(
+            release,
+            Kind.DIGEST,
+            f"the mirror has other bytes than the lock names ({told})",
+            filename,
+        )
+    return None
+
+
+def _gaps_of_version(
+    shelf: Shelf,
+    offer: Offer,
+    release: LockedRelease,
+    unnamed: Sequence[LockedFile],
+    target: Target | None,
+) -> Iterator[Gap]:
+    """Yield what is missing where the lock names no files: of a version, or of digests."""
+    here = [file for file in offer.files if _is_version(file, release.version)]
+    fitting = here
+    if target is not None:
+        wheels = [file for file in here if _fits(file.filename, target)]
+        fitting = wheels or [file for file in here if not file.is_wheel]
+    if not fitting:
+        kind, of = (Kind.PLATFORM, f" that fits {target}") if here else (Kind.VERSION, "")
+        yield _gap(release, kind, f"the mirror has no file of it{of}")
+        return
+    if not unnamed:
+        return
+    asked = frozenset(pair for file in unnamed for pair in file.digests)
+    if target is not None or not asked:
+        if asked and not any(_is_of(shelf, file, asked) for file in fitting):
+            yield _gap(release, Kind.DIGEST, "no file of it here has a digest that the lock names")
+        return
+    for file in unnamed:
+        if not any(_is_of(shelf, each, file.digests) for each in here):
+            told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
+            yield _gap(release, Kind.FILE, f"the mirror has no file with its {told}")
+
+
+def _is_version(held: Held, version: str | None) -> bool:
+    if version is None:
+        return True
+    try:
+        return held.version == Version(version)
+    except InvalidVersion:
+        return False
+
+
+def _is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:
+    """Whether a file has, of each algorithm, one of these digests.
+
+    What its page does not tell is computed.
+    """
+    if not digests:
+        return True
+    told: Mapping[str, str] = held.digests
+    if not {algorithm for algorithm, _ in digests} & told.keys():
+        path = Path(shelf.root, held.path)
+        told = hash_file(path, {algorithm for algorithm, _ in digests}, shelf.root).digests
+    asked = {name: {v for a, v in digests if a == name} for name, _ in digests if name in told}
+    return bool(asked) and all(told[name] in values for name, values in asked.items())
+
+
+def _gap(release: LockedRelease, kind: Kind, message: str, filename: str | None = None) -> Gap:
+    project = ProjectName(release.project)
+    meant = f"{project}=={release.version}" if release.version else project
+    return Gap(kind, project, meant, message, (release.source,), filename)

@@ -1,0 +1,108 @@
+"""What is checked: sets of requirements, from files, from the command line, from `[select]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from pypimirror.check.targets import Target
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.select import requirements
+from pypimirror.system import texts
+
+#: What all entries together are called that name one project.
+PROJECTS = "[select] projects"
+
+_FILE = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Requirements that are installed together."""
+
+    name: str  #: what people call it: a file, or the requirements themselves
+    requirements: tuple[Requirement, ...]
+    constraints: tuple[Requirement, ...] = ()
+
+    def narrower(self, target: Target) -> dict[str, SpecifierSet]:
+        """Return the constraints that hold in an environment, by project."""
+        found: dict[str, SpecifierSet] = {}
+        for each in self.constraints:
+            if target.meets(each.marker):
+                name = canonicalize_name(each.name)
+                found[name] = found.get(name, SpecifierSet()) & each.specifier
+        return found
+
+    def apart(self) -> Iterator[Wanted]:
+        """Yield each requirement as a thing of its own."""
+        for each in self.requirements:
+            yield Wanted(str(each), (each,), self.constraints)
+
+
+def of_file(path: Path, name: str) -> Wanted:
+    """Return what a requirements file asks for; raises `ConfigError`."""
+    try:
+        wanted, narrower = requirements.parts(path)
+    except requirements.RequirementsError as error:
+        raise ConfigError(str(error)) from error
+    return Wanted(name, tuple(each.requirement for each in wanted), tuple(narrower))
+
+
+def of_texts(written: Sequence[str]) -> Wanted:
+    """Return what is asked for by requirements as they are written; raises `ConfigError`."""
+    found = []
+    for text in written:
+        try:
+            required = Requirement(text)
+        except InvalidRequirement as error:
+            cause = str(error).splitlines()[0]
+            raise ConfigError(
+                f"{text!r} is no requirement such as 'six>=1.16': {cause}; name a requirements "
+                "file with -r, and a lock with --lock"
+            ) from error
+        if required.url:
+            raise ConfigError(f"{text!r} names an address, and no mirror has one")
+        found.append(required)
+    return Wanted(" ".join(written), tuple(found))
+
+
+def of_config(config: Config) -> list[Wanted]:
+    """Return what `[select] projects` names, as sets that are installed together.
+
+    Each requirements file is a set of its own, and so are all entries that name one project. Globs
+    and regular expressions name nothing to install.
+    """
+    found, plain = [], []
+    for text in config.select.projects:
+        if file := _FILE.fullmatch(text.strip()):
+            found.append(of_file(Path(file["path"]), text))
+        elif text.startswith("@"):
+            plain += list(_listed(Path(text[1:].strip())))
+        else:
+            plain.append(text)
+    named = [required for text in plain if (required := _named(text)) is not None]
+    if named:
+        found.append(Wanted(PROJECTS, tuple(named)))
+    return found
+
+
+def _listed(path: Path) -> Iterator[str]:
+    try:
+        for line in texts.read(path).splitlines():
+            yield line.partition("#")[0].strip()
+    except texts.TextError as error:
+        raise ConfigError(f"select.projects: {path}: {error}") from error
+
+
+def _named(text: str) -> Requirement | None:
+    """Return what an entry requires; None where it names no one project."""
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None

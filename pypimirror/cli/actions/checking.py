@@ -1,0 +1,162 @@
+"""`pypimirror check`: can an installer that knows nothing but this mirror install something?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypimirror.check import check, subjects
+from pypimirror.check.check import Subjects
+from pypimirror.check.outcome import Gap, Kind, Outcome, State
+from pypimirror.check.targets import Target
+from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.errors import Exit
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import documents
+from pypimirror.domain.model import ProjectName
+from pypimirror.pipeline.preview import remedy
+from pypimirror.pipeline.preview.remedy import Remedy, Wish
+
+#: Why something is missing that no upstream can help with.
+_OWN = {
+    Kind.UNKNOWN: "--build lets uv and pip build it, which runs its code",
+    Kind.CONFLICT: None,
+    Kind.INSTALLER: None,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    requirements: Sequence[str]
+    files: Sequence[Path]
+    locks: Sequence[Path]
+    pythons: Sequence[str]
+    platforms: Sequence[str]
+    builds: bool
+    offline: bool
+
+
+def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
+    """Check, tell, and return the exit code."""
+    if not (config.directory / "simple").is_dir():
+        raise ConfigError(
+            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
+        )
+    what = _asked(config, asked)
+    if not (what.wanted or what.locks):
+        raise ConfigError(
+            "check: [select] names nothing that can be installed; name requirements, -r FILE or "
+            "--lock FILE"
+        )
+    found = list(check.check(config, what, builds=asked.builds, asks_pip=True))
+    remedies = _remedies(config, found, what.targets, offline=asked.offline)
+    if as_json:
+        print_json(_document(found, remedies))
+    else:
+        _show(found, remedies, quiet=quiet)
+    return Exit.INCOMPLETE if any(each.gaps for each in found) else Exit.DONE
+
+
+def _asked(config: Config, asked: Asked) -> Subjects:
+    if not (asked.requirements or asked.files or asked.locks):
+        return check.of_config(config, asked.pythons, asked.platforms)
+    wanted = [subjects.of_file(path, f"-r {path}") for path in asked.files]
+    if asked.requirements:
+        wanted.append(subjects.of_texts(asked.requirements))
+    return check.of(config, wanted, asked.locks, asked.pythons, asked.platforms)
+
+
+def _remedies(
+    config: Config, found: Sequence[Outcome], environments: Sequence[Target], *, offline: bool
+) -> dict[Gap, Remedy]:
+    """Return what can be done about each thing that is missing."""
+    by_name = {(target.python, target.platform): target for target in environments}
+    wishes: dict[Gap, Wish] = {}
+    remedies: dict[Gap, Remedy] = {}
+    for outcome in found:
+        target = by_name.get((outcome.python or "", outcome.platform or ""))
+        for gap in outcome.gaps:
+            if gap.kind in _OWN:
+                remedies[gap] = Remedy("", _OWN[gap.kind])
+            else:
+                wishes.setdefault(gap, _wish(gap, outcome, target))
+    if offline or not wishes:
+        return remedies | dict.fromkeys(wishes, Remedy("no upstream was asked"))
+    answers = remedy.find(config, wishes.values())
+    return remedies | dict(zip(wishes, answers, strict=True))
+
+
+def _wish(gap: Gap, outcome: Outcome, target: Target | None) -> Wish:
+    def fits(name: str) -> bool:
+        if target is None or not name.endswith(".whl"):
+            return True
+        return target.environments.install("-".join(name[:-4].rsplit("-", 3)[1:]))
+
+    is_of_lock = gap.file is not None or outcome.python is None
+    return Wish(
+        ProjectName(gap.project),
+        gap.requirement.removeprefix(gap.project),
+        fits,
+        outcome.environment,
+        gap.file,
+        is_indirect=bool(gap.chain) and not is_of_lock,
+    )
+
+
+def _document(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy]) -> documents.Installable:
+    return {
+        "complete": not any(each.gaps for each in found),
+        "environments": [
+            {
+                "subject": each.subject,
+                "python": each.python,
+                "platform": each.platform,
+                "state": each.state.value,
+                "releases": each.releases,
+                "missing": [_missing(gap, remedies.get(gap)) for gap in each.gaps],
+                "notes": list(each.notes),
+            }
+            for each in found
+        ],
+    }
+
+
+def _missing(gap: Gap, answer: Remedy | None) -> documents.Missing:
+    return {
+        "project": gap.project or None,
+        "requirement": gap.requirement or None,
+        "file": gap.file,
+        "kind": gap.kind.value,
+        "message": gap.message,
+        "needed_by": list(gap.chain),
+        "upstream": (answer.upstream or None) if answer else None,
+        "remedy": answer.line if answer else None,
+    }
+
+
+def _show(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy], *, quiet: bool) -> None:
+    for outcome in found:
+        if quiet and outcome.state is State.COMPLETE:
+            continue
+        out.print(f"{outcome.subject}, {outcome.environment}: {_word(outcome)}", markup=False)
+        for gap in outcome.gaps:
+            out.print(f"  {gap}", markup=False)
+            answer = remedies.get(gap)
+            if answer is not None and answer.upstream:
+                out.print(f"    {answer.upstream}", markup=False)
+            if answer is not None and answer.line:
+                out.print(f"    to bring it: {answer.line}", markup=False)
+        if not quiet:
+            for note in outcome.notes:
+                out.print(f"  note: {note}", markup=False)
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.state is State.COMPLETE:
+        return f"complete, {outcome.releases} releases"
+    if outcome.state is State.NOT_CHECKED:
+        return "not checked"
+    return f"{len(outcome.gaps)} missing"

@@ -1,0 +1,59 @@
+"""pip as a child process: would it install this here, from this index?
+
+Only the pip beside this program is asked, for the running environment: for any other it knows
+neither markers nor sdists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pypimirror.resolve import child
+from pypimirror.resolve.child import NoSolutionError, ResolveError
+
+#: How pip ends where it found no way; it says with the same code whatever else went wrong.
+_FAILED = 1
+
+
+def is_here() -> bool:
+    """Whether there is a pip beside this program."""
+    return find_spec("pip") is not None
+
+
+def dry_run(
+    requirements: Sequence[str],
+    constraints: Sequence[str],
+    index: str,
+    *,
+    builds: bool,
+    patience: float = child.PATIENCE,
+) -> dict[str, str]:
+    """Return name and version of all that pip would install.
+
+    Without `builds` it takes wheels alone: for the metadata of any sdist, pip runs its code.
+    Raises `NoSolutionError` where it finds no way.
+    """
+    with TemporaryDirectory(prefix="pypimirror-pip-") as scratch:
+        wanted = child.write(Path(scratch, "requirements.txt"), requirements)
+        narrower = child.write(Path(scratch, "constraints.txt"), constraints)
+        command = [sys.executable, "-m", "pip", "install", "--isolated", "--dry-run"]
+        command += ["--quiet", "--report", "-", "--ignore-installed", "--no-cache-dir"]
+        command += ["--no-input", "--disable-pip-version-check", "--index-url", index]
+        command += [] if builds else ["--only-binary", ":all:"]
+        command += ["-r", wanted, "-c", narrower]
+        variables = child.bare(scratch) | {"PIP_CONFIG_FILE": os.devnull}
+        ended = child.run(command, variables, scratch, patience)
+    if ended.code == _FAILED:
+        raise NoSolutionError(child.told(ended.err))
+    if ended.code:
+        raise ResolveError(f"pip ended with {ended.code}: {child.told(ended.err)}")
+    report = json.loads(ended.out)
+    return {
+        item["metadata"]["name"]: item["metadata"]["version"] for item in report.get("install", [])
+    }
