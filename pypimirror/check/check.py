@@ -17,6 +17,7 @@ from pypimirror.check.subjects import PROJECTS, Wanted
 from pypimirror.check.targets import Target
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.resolve import uv
+from pypimirror.select import locked as locked_files
 from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import Lock, LockError
 from pypimirror.system import regular
@@ -39,7 +40,7 @@ def of_config(
     return of(
         config,
         subjects.of_config(config),
-        [Path(path) for path in getattr(config.select, "locks", ())],
+        locked_files.paths(config.select.locks),
         pythons,
         platforms,
     )

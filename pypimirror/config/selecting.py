@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -148,6 +150,11 @@ def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
     )
 
 
+def _glob_beside(text: str, base: Path) -> str:
+    """Make a glob of paths absolute. The signs of globs in the directory's own name are none."""
+    return os.path.join(glob.escape(str(base)), text)  # noqa: PTH118 - it is no path
+
+
 class SelectRule(RuleKeys):
     """Other values for some projects, for every key of `[select]` from `files` on. If several rules
     set a key for a project, the last one wins; if none does, the value of `[select]` applies. A
@@ -188,6 +195,13 @@ class SelectSection(RuleKeys, Entries):
     already.
     """
 
+    locks: tuple[str, ...] = Field(
+        (), description="Lock files, or globs of them (`apps/*/uv.lock`), relative to this file: "
+        "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, and requirements "
+        "that are all pinned, in a `.txt` file. Exactly the files that they name are mirrored, "
+        "besides `projects`; with `python` or `platforms`, only what these need. If `projects` is "
+        "empty, nothing else is mirrored."
+    )  # fmt: skip
     check: bool = Field(
         False, description="Whether each sync that changed anything ends with `pypimirror check` "
         "of all that `projects` names and of all requirements files and locks, for `python` and "
@@ -205,4 +219,5 @@ class SelectSection(RuleKeys, Entries):
             for rule in self.rules
         )
         named = {key: _beside(getattr(self, key), base) for key in Entries.model_fields}
-        return self.model_copy(update={"rules": rules, **named})
+        locks = tuple(_glob_beside(text, base) for text in self.locks)
+        return self.model_copy(update={"rules": rules, "locks": locks, **named})

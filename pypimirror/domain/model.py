@@ -199,9 +199,10 @@ class LinkPage(msgspec.Struct, frozen=True, omit_defaults=True):
 class Claim(msgspec.Struct, frozen=True):
     """What one source says of the bytes of a file."""
 
-    source: str  #: the name of an upstream, or the address of an alternate
+    source: str  #: the name of an upstream, the address of an alternate, or a line of a lock
     digests: dict[str, str]  #: as in `File`
     urls: tuple[str, ...] = ()  #: where it has the file, so far as that place may be used
+    is_lock: bool = False  #: whether a lock says so; then no upstream can overrule it
 
 
 class ListedProject(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,6 +22,7 @@ from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select import requirements
 from pypimirror.select.environments import Environments
+from pypimirror.select.locks.lock import LockedFile
 from pypimirror.select.patterns import EntryError, Pattern, expression, glob
 from pypimirror.system import texts
 
@@ -39,6 +41,8 @@ class Entry:
     name: ProjectName | None = None
     versions: SpecifierSet | None = None  #: None for every version
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
+    files: tuple[LockedFile, ...] = ()  #: of one release, by name; empty: any file
+    is_locked: bool = False  #: whether it is a release of a lock
     takes_back: bool = False  #: whether it undoes what the entries before it say of its projects
 
     def names(self, project: ProjectName) -> bool:
@@ -48,7 +52,17 @@ class Entry:
     @property
     def is_whole(self) -> bool:
         """Whether it is about every file of its projects."""
-        return self.versions is None and not self.hashes
+        return self.versions is None and not self.hashes and not self.files
+
+    @property
+    def said(self) -> str:
+        """What it says of its project, behind its source."""
+        return f"names {self.text}" if self.is_locked else f"{self.text!r} names the project"
+
+    @cached_property
+    def filenames(self) -> frozenset[str]:
+        """The names of its files."""
+        return frozenset(file.filename for file in self.files if file.filename is not None)
 
 
 def about(entries: Iterable[Entry], project: ProjectName) -> list[Entry]:

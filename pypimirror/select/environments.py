@@ -91,7 +91,7 @@ class Environments:
 
     def meet(self, marker: Marker) -> bool:
         """Whether a marker is true in one of them, declared or, where none is, known."""
-        return any(marker.evaluate(dict(facts)) for facts in self._facts_for(str(marker)))
+        return any(marker.evaluate(dict(facts)) for facts in self.facts_for(str(marker)))
 
     def narrowed(
         self, required: Requirement, narrower: Sequence[Requirement]
@@ -102,7 +102,7 @@ class Environments:
         """
         found: dict[str, SpecifierSet] = {}
         asked = " ".join(str(each.marker) for each in (required, *narrower))
-        for facts in self._facts_for(asked):
+        for facts in self.facts_for(asked):
             if required.marker is None or required.marker.evaluate(dict(facts)):
                 versions = required.specifier
                 for each in narrower:
@@ -111,7 +111,7 @@ class Environments:
                 found.setdefault(str(versions), versions)
         yield from found.values()
 
-    def _facts_for(self, asked: str) -> Iterator[Mapping[str, str]]:
+    def facts_for(self, asked: str) -> Iterator[Mapping[str, str]]:
         """Yield what markers find: of what nobody declares, all that they tell apart.
 
         `asked` is their text. A version of Python stands for all its patches, a platform for all

@@ -4,7 +4,8 @@ The format is pip's, encodings included: comments, continued lines, `-r` and `-c
 shell would take them (`-rbase.txt`, quotes, behind other options, names of options cut short),
 `--hash`, environment variables.
 What has no meaning for a mirror (addresses, paths, options on how to install) is passed over, and
-said once; what another server has is not fetched, and refused.
+told once. So are lines that name an index: what is asked is for `[[upstream]]` to say. What another
+server has is not fetched, and refused.
 
 A constraint narrows the requirements of its project. One with a marker does so where the marker is
 met: that is for the environments to say (`pypimirror.select.entries`).
@@ -18,7 +19,7 @@ import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -29,6 +30,8 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.domain.filenames import is_distribution
 from pypimirror.domain.model import PypimirrorError
+from pypimirror.select.locks import lock
+from pypimirror.select.locks.lock import Digest
 from pypimirror.system import texts
 
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
@@ -37,8 +40,22 @@ _INCLUDE = re.compile(r"(?:-(?P<short>[rc])|--(?P<long>[a-z]+)(?:=|\Z))(?P<path>
 #: The options that include a file, each with the other option of pip's that begins like it.
 _INCLUDING = {"requirement": "require-hashes", "constraint": "config-settings"}
 _ADDRESS = re.compile(r"(?:https?|ftp|file):", re.I)
-_HASH = re.compile(r"\s+--hash(?:=|\s+)(?P<algorithm>[a-z0-9]+):(?P<digest>[0-9a-fA-F]+)")
+_HASH = re.compile(r"\s+--hash(?:=|\s+)(?P<digest>\S+)")
 _OPTIONS = re.compile(r"\s--?[a-zA-Z].*$")
+_LOGIN = re.compile(r"//[^/@\s]*@")
+# The name of an option; a short one may have its value right behind it.
+_OPTION = re.compile(r"--[a-z-]+|-[a-zA-Z]")
+#: The options that say where packages are, and those that name one that no index has.
+_PLACES = (
+    "-i",
+    "-f",
+    "--index-url",
+    "--pypi-url",
+    "--extra-index-url",
+    "--find-links",
+    "--no-index",
+)
+_EDITABLE = ("-e", "--editable")
 
 log = logging.getLogger("pypimirror")
 
@@ -53,16 +70,19 @@ class Required:
 
     requirement: Requirement
     source: str  #: file and line
-    hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and lower-case hex
+    hashes: frozenset[Digest] = frozenset()
     narrower: tuple[Requirement, ...] = ()  #: constraints that hold where their marker is met
 
 
-def read(path: Path) -> Iterator[Required]:
-    """Yield what a file requires, with its constraints applied; raises `RequirementsError`."""
+def read(path: Path, tell: Callable[[str], object] = log.warning) -> Iterator[Required]:
+    """Yield what a file requires, with its constraints applied; raises `RequirementsError`.
+
+    `tell` is called with what is passed over, a sentence each.
+    """
     constraints: dict[str, SpecifierSet] = defaultdict(SpecifierSet)
     marked: dict[str, list[Requirement]] = defaultdict(list)
     required = []
-    for item, is_constraint in _read(path, (), constraint=False):
+    for item, is_constraint in _read(path, (), tell, constraint=False):
         name = canonicalize_name(item.requirement.name)
         if not is_constraint:
             required.append(item)
@@ -85,7 +105,7 @@ def parts(path: Path) -> tuple[list[Required], list[Requirement]]:
     For a resolver, for which a constraint is about what is needed indirectly, too.
     """
     required, narrower = [], []
-    for item, is_constraint in _read(path, (), constraint=False):
+    for item, is_constraint in _read(path, (), log.debug, constraint=False):
         if is_constraint:
             narrower.append(item.requirement)
         else:
@@ -94,7 +114,7 @@ def parts(path: Path) -> tuple[list[Required], list[Requirement]]:
 
 
 def _read(
-    path: Path, within: tuple[Path, ...], *, constraint: bool
+    path: Path, within: tuple[Path, ...], tell: Callable[[str], object], *, constraint: bool
 ) -> Iterator[tuple[Required, bool]]:
     """Yield requirements, and whether each is only a constraint."""
     path = Path(os.path.normpath(path.absolute()))
@@ -105,14 +125,26 @@ def _read(
         if line.startswith("-"):
             found = _included(line, source)
             if found is None:
-                log.info("%s: %s: has no meaning for a mirror", source, line.split()[0])
+                _pass_over(line, source, tell)
                 continue
             included, is_constraint = path.parent / found[0], constraint or found[1]
-            yield from _read(included, (*within, path), constraint=is_constraint)
+            yield from _read(included, (*within, path), tell, constraint=is_constraint)
         else:
-            item = _required(line, source)
+            item = _required(line, source, tell)
             if item is not None:
                 yield item, constraint
+
+
+def _pass_over(line: str, source: str, tell: Callable[[str], object]) -> None:
+    """Tell of a line of options, if it says where something is. Its value may have a password."""
+    found = _OPTION.match(line)
+    option = found[0] if found else line.split()[0]
+    if any(known.startswith(option) for known in _PLACES) and option != "--":
+        tell(f"{source}: {option} is ignored: a mirror asks what [[upstream]] names")
+    elif option in _EDITABLE:
+        tell(f"{source}: {option}: no index has a directory or a repository; it is passed over")
+    else:
+        log.info("%s: %s: has no meaning for a mirror", source, option)
 
 
 def _included(line: str, source: str) -> tuple[str, bool] | None:
@@ -157,24 +189,37 @@ def _local(place: str, source: str) -> str:
     )
 
 
-def _required(line: str, source: str) -> Required | None:
-    hashes = frozenset((h["algorithm"], h["digest"].lower()) for h in _HASH.finditer(line))
+def _required(line: str, source: str, tell: Callable[[str], object]) -> Required | None:
+    hashes = frozenset(_hash(found["digest"], source) for found in _HASH.finditer(line))
     text = _OPTIONS.sub("", _HASH.sub("", line)).strip()
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         if "/" in text or text.startswith(".") or is_distribution(text):
-            log.warning("%s: %s: no index has a path; it is passed over", source, text)
+            shown = _LOGIN.sub("//", text)
+            tell(f"{source}: {shown}: no index has a path; it is passed over")
             return None
         cause = str(error).splitlines()[0]
         raise RequirementsError(f"{source}: {text!r} is no requirement: {cause}") from error
     if requirement.name == text and is_distribution(text):  # which may be a name as well
-        log.warning("%s: %s: no index has a path; it is passed over", source, text)
+        tell(f"{source}: {text}: no index has a path; it is passed over")
         return None
     if requirement.url:
-        log.warning("%s: %s: no index has an address; it is passed over", source, text)
+        shown = _LOGIN.sub("//", text)
+        tell(f"{source}: {shown}: no index has an address; it is passed over")
         return None
     return Required(requirement, source, hashes)
+
+
+def _hash(text: str, source: str) -> Digest:
+    """Read what is behind `--hash`. To pass over one would allow other bytes than are meant."""
+    try:
+        found = lock.digest(text, source)
+    except lock.LockError as error:
+        raise RequirementsError(str(error)) from error
+    if found is None:
+        raise RequirementsError(f"{source}: --hash {text}: pip knows no such algorithm; use sha256")
+    return found
 
 
 def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:

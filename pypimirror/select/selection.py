@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 
 from pypimirror.config.selecting import RuleKeys, SelectSection
 from pypimirror.config.settings import Config, ConfigError
-from pypimirror.domain.model import File, ProjectName
+from pypimirror.domain.model import Claim, File, ProjectName
 from pypimirror.select import entries
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.facts import Facts, Verdict
+from pypimirror.select.matching import Unmet, asked_for, leads_away, matches, unmet_by
 from pypimirror.select.metadata import Metadata
 from pypimirror.select.patterns import EntryError
 from pypimirror.select.rules import Rules
 
-_SELECTED = Verdict(True)
+#: Releases that one explanation names besides the first.
+_MOST = 5
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
 
 
@@ -50,6 +54,7 @@ class Selection:
         try:
             environments = Environments(select.python, select.platforms, select.abi)
             self._projects = entries.read(select.projects, "select.projects", environments)
+            self._projects += _locked(select.locks, environments)
             self._exclude = entries.read(select.exclude, "select.exclude", environments)
             self._linked = entries.read(select.metadata_only, "select.metadata_only", environments)
             self._reserved = [
@@ -68,14 +73,18 @@ class Selection:
             raise ConfigError(config.blame(f"{error}")) from error
         except EnvironmentKeyError as error:
             raise ConfigError(config.blame(f"select.{error}")) from error
-        if select.projects and not self._projects:
+        if (select.projects or select.locks) and not self._projects:
             # None at all would mean every project; and to select nothing would drop the mirror.
+            key = "projects" if select.projects else "locks"
+            given = ", ".join(getattr(select, key))
             raise ConfigError(
                 config.blame(
-                    f"select.projects: {', '.join(select.projects)}: names no project. Write names "
-                    "into it, or leave select.projects empty to mirror every project"
+                    f"select.{key}: {given}: names no project. Write names into it, or leave "
+                    f"select.{key} empty to mirror every project"
                 )
             )
+        self._by_name = _by_name(self._projects)
+        self._globs = [(n, e) for n, e in enumerate(self._projects) if e.pattern is not None]
         for entry in self._linked:
             is_ours = entry.source == "select.metadata_only"  # not of a list with other purposes
             if is_ours and entry.name and not self.project(entry.name):
@@ -91,36 +100,41 @@ class Selection:
     @cached_property
     def needs_list(self) -> bool:
         """Whether only the upstream's whole list can tell which projects are meant."""
-        return not self._projects or any(entry.pattern for entry in self._projects)
+        return not self._projects or bool(self._globs)
 
     @property
     def globs(self) -> list[Entry]:
         """The entries of `projects` that are globs or regular expressions."""
-        return [entry for entry in self._projects if entry.pattern is not None]
+        return [entry for _, entry in self._globs]
 
     @cached_property
     def named(self) -> tuple[ProjectName, ...]:
         """The projects that are named one by one and not excluded, in the order of `projects`."""
-        names = dict.fromkeys(entry.name for entry in self._projects if entry.name is not None)
-        return tuple(name for name in names if self.project(name))
+        return tuple(name for name in self._by_name if self.project(name))
+
+    def _asked(self, project: ProjectName) -> list[Entry]:
+        """Return the entries of `projects` and `locks` that name a project, in their order."""
+        found = [*self._by_name.get(project, ())]
+        found += [(n, entry) for n, entry in self._globs if entry.names(project)]
+        return [entry for _, entry in sorted(found, key=itemgetter(0))]
 
     def project(self, project: ProjectName) -> bool:
         """Whether anything of `project` is mirrored."""
-        if self._projects and not any(entry.names(project) for entry in self._projects):
+        if self._projects and not self._asked(project):
             return False
         return not any(entry.is_whole for entry in entries.about(self._exclude, project))
 
     def explain_project(self, project: ProjectName) -> Verdict:
         """Say whether anything of `project` is mirrored, and why."""
-        wanted = next((e for e in self._projects if e.names(project)), None)
-        if self._projects and wanted is None:
+        wanted = self._asked(project)
+        if self._projects and not wanted:
             return Verdict(False, "select.projects", "no entry names the project")
         for entry in entries.about(self._exclude, project):
             if entry.is_whole:
-                return Verdict(False, entry.source, f"{entry.text!r} names the project")
-        if wanted is None:
+                return Verdict(False, entry.source, entry.said)
+        if not wanted:
             return Verdict(True, "select.projects", "is empty: every project is meant")
-        return Verdict(True, wanted.source, f"{wanted.text!r} names the project")
+        return Verdict(True, wanted[0].source, _said(wanted))
 
     def owners(self, project: ProjectName) -> list[int]:
         """Return the positions of the upstreams that may own a project, in their order."""
@@ -161,11 +175,33 @@ class Selection:
         changes = (verdict.until for verdict in verdicts if verdict.until is not None)
         return Choice([verdict.selected for verdict in verdicts], min(changes, default=None))
 
-    def unmet(self, project: ProjectName, files: Sequence[File]) -> list[str]:
-        """Return the entries that ask for some releases of a project, and find none here."""
-        asked = [e for e in self._projects if e.name == project and not e.is_whole]
+    def claims(self, project: ProjectName) -> dict[str, list[Claim]]:
+        """Return what locks claim of a project's files, by their names."""
+        found: dict[str, list[Claim]] = defaultdict(list)
+        for entry in self._asked(project):
+            for file in entry.files:
+                if file.filename is not None and file.digests:
+                    found[file.filename].append(
+                        Claim(entry.source, dict(file.digests), is_lock=True)
+                    )
+        return found
+
+    def unmet(self, project: ProjectName, files: Sequence[File], now: float) -> list[Unmet]:
+        """Return what entries ask for of a project's releases and files, and do not find here."""
+        asked = [e for e in self._asked(project) if e.name is not None and not e.is_whole]
         facts = [Facts(project, file) for file in files] if asked else []
-        return [e.text for e in asked if not any(_matches(e, each) for each in facts)]
+        return [
+            each
+            for entry in asked
+            for each in unmet_by(entry, facts)
+            if not each.filename or self._is_wanted(project, each.filename, now)
+        ]
+
+    def _is_wanted(self, project: ProjectName, filename: str, now: float) -> bool:
+        """Whether no rule leaves a file out by its name alone."""
+        facts = Facts(project, File(filename, ""))
+        refused = [e for e in entries.about(self._exclude, project) if matches(e, facts)]
+        return not refused and self._rules_of(project).may_pass(facts, now)
 
     def explain(
         self,
@@ -175,12 +211,12 @@ class Selection:
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> list[Verdict]:
         """Say of each file whether it is mirrored, by which rule, until when."""
-        wanted = [e for e in self._projects if e.names(project)]
+        wanted = self._asked(project)
         if any(entry.is_whole for entry in wanted):
             wanted = []  # one that means every file, whatever the others say
         refused = [e for e in entries.about(self._exclude, project) if not e.is_whole]
         facts = [Facts(project, file, metadata.get(file.filename)) for file in files]
-        verdicts = [_asked_for(each, wanted, refused) for each in facts]
+        verdicts = [asked_for(each, wanted, refused) for each in facts]
         left = [each for each, v in zip(facts, verdicts, strict=True) if v.selected]
         ruled = iter(self._rules_of(project).decide(left, now))
         return [next(ruled) if verdict.selected else verdict for verdict in verdicts]
@@ -199,7 +235,7 @@ class Selection:
         about = [entry for entry in self._linked if entry.names(project)]
         if not about:
             return [None] * len(files)
-        return [_leads_away(Facts(project, file), about) for file in files]
+        return [leads_away(Facts(project, file), about) for file in files]
 
     def _decides(self, number: int) -> bool:
         """Whether one of `[[select.rules]]` says if only pages are mirrored."""
@@ -211,7 +247,7 @@ class Selection:
             return False
         if any(not entry.is_whole for entry in entries.about(self._exclude, project)):
             return False
-        wanted = [e for e in self._projects if e.names(project)]
+        wanted = self._asked(project)
         return not wanted or any(entry.is_whole for entry in wanted)
 
     def _rules_of(self, project: ProjectName) -> Rules:
@@ -237,7 +273,12 @@ class Selection:
             for u in config.upstream
         ]
         read = [
-            (e.text, sorted(e.hashes)) for e in (*self._projects, *self._exclude, *self._linked)
+            (
+                e.text,
+                sorted(e.hashes),
+                sorted((f.filename or "", *sorted(f.digests)) for f in e.files),
+            )
+            for e in (*self._projects, *self._exclude, *self._linked)
         ]  # what is in the files that are named
         # Whether a page may lead somewhere hangs on the hosts that may be asked.
         leads_away = self._linked or any(rule.metadata_only for rule in config.select.rules)
@@ -261,57 +302,29 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
     return RuleKeys.model_construct(**values), source
 
 
-def _asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -> Verdict:
-    """Hold a file against the entries that are about some files of its project."""
-    if wanted and not any(_matches(entry, facts) for entry in wanted):
-        return Verdict(False, wanted[0].source, _why_not(wanted, facts))
-    for entry in refused:
-        if _matches(entry, facts):
-            return Verdict(False, entry.source, _named(entry, facts))
-    return _SELECTED
+def _locked(patterns: Sequence[str], environments: Environments) -> list[Entry]:
+    """Return the entries of locks; raises `EntryError`."""
+    if not patterns:
+        return []
+    from pypimirror.select import locked  # few configurations have any
+
+    locks = locked.read(patterns)
+    locked.tell(locks)
+    return list(locked.entries(locks, environments))
 
 
-def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
-    """Say what keeps a file from being one that the entries ask for."""
-    texts = ", ".join(entry.text for entry in wanted)
-    if not any(_is_of_version(entry, facts) for entry in wanted):
-        if facts.version is None:
-            return f"its name tells no version, and what is asked for is {texts}"
-        return f"version {facts.version} is none of {texts}"
-    asked = {pair for e in wanted if _is_of_version(e, facts) for pair in e.hashes}
-    told = ", ".join(
-        f"{a} {d}" for a, d in sorted(facts.file.digests.items()) if (a, d) not in asked
-    )
-    return f"none of the digests that are asked for of {texts} is its own ({told}, by the upstream)"
+def _by_name(projects: Sequence[Entry]) -> dict[ProjectName, list[tuple[int, Entry]]]:
+    """Return the entries of single projects by their names, with their positions."""
+    found: dict[ProjectName, list[tuple[int, Entry]]] = defaultdict(list)
+    for position, entry in enumerate(projects):
+        if entry.name is not None:
+            found[entry.name].append((position, entry))
+    return dict(found)
 
 
-def _named(entry: Entry, facts: Facts) -> str:
-    """Say by what an entry is about a file."""
-    what = "the project" if entry.is_whole else "its digest"
-    return f"{entry.text!r} names {what if entry.versions is None else f'version {facts.version}'}"
-
-
-def _leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
-    """Hold a file against the entries of `metadata_only` that are about its project."""
-    for entry in about:
-        if _matches(entry, facts):
-            return Verdict(True, entry.source, _named(entry, facts))
-    return None
-
-
-def _matches(entry: Entry, facts: Facts) -> bool:
-    """Whether an entry asks for a file."""
-    if not _is_of_version(entry, facts):
-        return False
-    # Which bytes are meant can be told where the upstream names a digest of the same algorithm.
-    algorithms = {algorithm for algorithm, _ in entry.hashes}
-    digests = {pair for pair in facts.file.digests.items() if pair[0] in algorithms}
-    return not digests or not digests.isdisjoint(entry.hashes)
-
-
-def _is_of_version(entry: Entry, facts: Facts) -> bool:
-    """Whether a file is of a version that an entry asks for; one without meets no requirement."""
-    if entry.versions is None:
-        return True
-    # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
-    return facts.version is not None and entry.versions.contains(facts.version, prereleases=True)
+def _said(wanted: Sequence[Entry]) -> str:
+    """Say what names a project; locks often name several releases of it."""
+    first, *others = wanted
+    further = [f"{e.source} {e.said}" for e in others if e.is_locked]
+    left = f"; and {len(further) - _MOST} more" if len(further) > _MOST else ""
+    return "; ".join([first.said, *further[:_MOST]]) + left

@@ -6,6 +6,8 @@ digest, because they are other addresses of the same index.
 
 A source may also add links to a file, but only if the owner states a digest for it. A project never
 moves to the next upstream because the first one fails.
+
+A lock of `[select] locks` is a source, too. It tells no place to fetch from.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
     found = Pool()
     asked: list[tuple[int, _Place, ProjectPage]] = []
     for project_id, (position, page) in read.items():
+        _add_locks(run, found, project_id, page)
         for place in _others(run, position, page):
             if not kind_of(place.upstream).has_pages:
                 _ask_links(run, found, project_id, place, page)
@@ -67,6 +70,14 @@ def pool(run: Run, read: Mapping[int, tuple[int, ProjectPage]]) -> Pool:
         elif result.problem is not None and result.problem.reason is not Reason.MISSING:
             found.failed[project_id] = result.problem
     return found
+
+
+def _add_locks(run: Run, found: Pool, project_id: int, page: ProjectPage) -> None:
+    """Add what locks claim of the files of a page."""
+    claims = run.selection.claims(ProjectName(page.project))
+    for file in page.files if claims else ():
+        if file.filename in claims:
+            found.claims[project_id][file.filename].extend(claims[file.filename])
 
 
 def _jobs(asked: Sequence[tuple[int, _Place, ProjectPage]]) -> Iterator[FetchPage]:

@@ -9,19 +9,22 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain.bounded import MAX_NAME
 from pypimirror.domain.filenames import check_filename, printable
 from pypimirror.domain.model import ProjectName
-from pypimirror.select.locks.lock import LockError
+from pypimirror.select.locks.lock import LockedFile, LockError, digest
 from pypimirror.system import regular
 
 #: Bytes of the largest lock that is read: ten times the largest that people have.
 MOST = 16 << 20
 
 Table = dict[str, Any]
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 class Document:
@@ -64,6 +67,17 @@ class Document:
                 "a tool that writes this, or look for a newer pypimirror"
             )
 
+    def check_major(self, stated: object, known: tuple[int, ...], key: str) -> None:
+        """The same, for a format of which every version below the next whole number can be read."""
+        major = str(stated).partition(".")[0]
+        if stated is None or major not in map(str, known):
+            versions = tuple(f"{number}.x" for number in known)
+            self.check_version(stated, versions, self.line_with(key))
+
+    def table(self, values: Table, key: str, line: int) -> Table:
+        """Return the table that a key has, an empty one where there is none."""
+        return self.of_type(values.get(key, {}), dict, self.at(line), f"{key!r}")  # type: ignore[no-any-return]
+
     def of_type(self, value: object, kind: type, place: str, what: str) -> Any:
         """Return a value, if it has the type that the format says; else raise `LockError`."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
@@ -73,11 +87,7 @@ class Document:
 
     def project(self, value: object, place: str) -> ProjectName:
         """Return the project that a name means; raises `LockError`."""
-        text = self.of_type(value, str, place, "the name of a package")
-        name = canonicalize_name(text, validate=False)
-        if not re.fullmatch(r"[a-z0-9]|[a-z0-9][a-z0-9-]*[a-z0-9]", name) or len(name) > MAX_NAME:
-            raise LockError(f"{place}: {printable(text, 80)!r} is no name of a project")
-        return ProjectName(name)
+        return project_name(self.of_type(value, str, place, "the name of a package"), place)
 
     def filename(self, value: object, project: ProjectName, place: str) -> str:
         """Return the name of a file of a project; raises `LockError`."""
@@ -117,6 +127,33 @@ class TomlDocument(Document):
             place = self.at(line + behind)
             yield self.of_type(table, dict, place, f"one of {key!r}"), line + behind
 
+    def files(self, listed: object, project: ProjectName, line: int) -> tuple[LockedFile, ...]:
+        """Return files that are named by `file` or `url`, with their `hash` and `size`."""
+        place = self.at(line)
+        return tuple(
+            self.file(self.of_type(each, dict, place, "what is said of a file"), project, line)
+            for each in self.of_type(listed, list, place, f"the list of the files of {project}")
+        )
+
+    def file(self, table: Table, project: ProjectName, line: int) -> LockedFile:
+        """Return the file that a table names by `file` or `url`, with its `hash` and `size`."""
+        place = self.at(line)
+        url, name = table.get("url"), table.get("file")
+        if url is not None:
+            self.of_type(url, str, place, f"an address of {project}")
+            name = unquote(urlsplit(url).path.rpartition("/")[2]) if name is None else name
+        place = self.line_with(url or name, line)
+        filename = self.filename(name, project, place)
+        size = table.get("size")
+        if size is not None:
+            self.of_type(size, int, place, f"the size of {filename}")
+        stated = table.get("hash")
+        digests = set()
+        if stated is not None:
+            text = self.of_type(stated, str, place, f"the hash of {filename}")
+            digests = {digest(text, self.line_with(text, line))}
+        return LockedFile(filename, frozenset(filter(None, digests)), url, size)
+
 
 class JsonDocument(Document):
     """A lock that is written in JSON."""
@@ -148,6 +185,14 @@ class JsonDocument(Document):
         """Return the line of a key behind a position, and the position behind the key."""
         found = re.compile(rf"{re.escape(json.dumps(key))}\s*:").search(self.text, position)
         return (self.line_of(found.start()), found.end()) if found else (1, position)
+
+
+def project_name(text: str, place: str) -> ProjectName:
+    """Return the project that a name means; raises `LockError`."""
+    name = canonicalize_name(text, validate=False)
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise LockError(f"{place}: {printable(text, 80)!r} is no name of a project")
+    return ProjectName(name)
 
 
 class _TwiceError(Exception):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -159,3 +159,12 @@ def marker(text: str, source: str) -> Marker | None:
         raise LockError(f"{source}: {printable(text, 80)!r} is no marker: {cause}") from error
     chosen = _CHOICE.sub(_ALWAYS, written)
     return None if chosen == _ALWAYS else Marker(chosen)
+
+
+def any_marker(texts: Sequence[str], source: str) -> Marker | None:
+    """Read markers of which one is enough, in the same way; None where one is always met."""
+    found = [marker(text, source) for text in texts]
+    met = [str(each) for each in found if each is not None]
+    if len(met) < len(found) or not met:
+        return None
+    return Marker(" or ".join(f"({text})" for text in met))

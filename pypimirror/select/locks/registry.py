@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from pypimirror.select.locks import pylock, uv
+from pypimirror.select.locks import pdm, pins, pipfile, poetry, pylock, uv
 from pypimirror.select.locks.lock import Lock, LockError
 
 #: By the name of the file: who reads it. The first that matches counts; a word may stand in
@@ -14,6 +14,10 @@ from pypimirror.select.locks.lock import Lock, LockError
 FORMATS: tuple[tuple[re.Pattern[str], Callable[[Path], Lock]], ...] = (
     (re.compile(r"(?:.*[^A-Za-z0-9])?uv\.lock|.*\.py\.lock"), uv.read),
     (re.compile(r"(?:.*[^A-Za-z0-9])?pylock(?:\.[^.]+)?\.toml"), pylock.read),
+    (re.compile(r"(?:.*[^A-Za-z0-9])?poetry\.lock"), poetry.read),
+    (re.compile(r"(?:.*[^A-Za-z0-9])?pdm\.lock"), pdm.read),
+    (re.compile(r"(?:.*[^A-Za-z0-9])?Pipfile\.lock"), pipfile.read),
+    (re.compile(r".*\.(?:txt|in|pip)|[^.]*"), pins.read),
 )
 
 
@@ -22,4 +26,7 @@ def read(path: Path) -> Lock:
     for names, reader in FORMATS:
         if names.fullmatch(path.name):
             return reader(path)
-    raise LockError(f"{path}: is no lock that is known by its name, such as uv.lock")
+    raise LockError(
+        f"{path}: is none of the locks that are known by their names: uv.lock, pylock.toml, "
+        "poetry.lock, pdm.lock, Pipfile.lock, and requirements in a .txt file"
+    )

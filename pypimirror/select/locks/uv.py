@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import Table, TomlDocument
-from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError, Need
+from pypimirror.select.locks.lock import Lock, LockedRelease, LockError, Need
 
 #: Versions of the format. Revisions of it add what others may pass over.
 VERSIONS = ("1",)
@@ -52,9 +50,9 @@ def read(path: Path) -> Lock:
                 notes.append(f"{place}: {project} is from {_ELSEWHERE[kind]}, which no index has")
             continue
         version = document.of_type(table.get("version"), str, place, f"the version of {project}")
-        files = tuple(_files(document, table, project, line))
-        paths = [file for file in _tables(document, table, line) if "url" not in file]
-        if paths:
+        listed = _tables(document, table, line)
+        files = document.files([each for each in listed if "url" in each], project, line)
+        if paths := len(files) < len(listed):
             notes.append(f"{place}: {project} {version} has files by path, which no index has")
         if not files and not paths:
             raise LockError(
@@ -81,31 +79,6 @@ def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:
     found = [sdist] if sdist is not None else []
     found += document.of_type(wheels, list, place, "'wheels'")
     return [document.of_type(each, dict, place, "what is said of a file") for each in found]
-
-
-def _files(
-    document: TomlDocument, table: Table, project: ProjectName, line: int
-) -> Iterator[LockedFile]:
-    for file in _tables(document, table, line):
-        if "url" in file:
-            yield file_of(document, file, project, line)
-
-
-def file_of(document: TomlDocument, file: Table, project: ProjectName, line: int) -> LockedFile:
-    """Return the file that a table with `url`, `hash` and `size` names."""
-    place = document.at(line)
-    url = document.of_type(file["url"], str, place, f"an address of {project}")
-    place = document.line_with(url, line)
-    filename = document.filename(unquote(urlsplit(url).path.rpartition("/")[2]), project, place)
-    size = file.get("size")
-    if size is not None:
-        document.of_type(size, int, place, f"the size of {filename}")
-    stated = file.get("hash")
-    digests = set()
-    if stated is not None:
-        text = document.of_type(stated, str, place, f"the hash of {filename}")
-        digests = {lock.digest(text, document.line_with(text, line))}
-    return LockedFile(filename, frozenset(filter(None, digests)), url, size)
 
 
 def _needs(document: TomlDocument, table: Table, line: int) -> Iterator[Need]:

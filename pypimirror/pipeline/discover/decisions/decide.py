@@ -69,9 +69,11 @@ _UNSEEN = DUE | {State.FETCHED}
 _AWAITED = _UNSEEN | {State.LINKED}
 
 
-_UNCHECKED = (
-    "no source states its sha256, so installers could not check what a metadata_only page links to"
-)
+_REMEDIES = {
+    False: "name the one to believe with 'authoritative = true' in its [[upstream]]",
+    True: "make the lock anew, if the other is right",
+}
+_UNCHECKED = "no source states its sha256, so installers could not check what its page links to"
 #: Proofs that a later claimed digest may contradict: nobody had claimed a digest before.
 _OWN = frozenset({Proof.STRUCTURE, Proof.PARTIAL, Proof.RELEASED})
 _TOO_MANY = (
@@ -206,6 +208,7 @@ def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, s
     """
     claims = [Claim(terms.owner, file.digests), *others]
     trusted = [claim for claim in claims if claim.source == terms.authoritative and claim.digests]
+    trusted += [claim for claim in others if trusted and claim.is_lock]
     digests: dict[str, tuple[str, str]] = {}
     for claim in trusted or claims:
         for algorithm, value in claim.digests.items():
@@ -213,8 +216,7 @@ def pool(file: File, others: Sequence[Claim], terms: Terms) -> tuple[dict[str, s
             if before[0] != value:
                 raise ConflictError(
                     f"{before[1]} says that its {algorithm} is {before[0]}, and {claim.source} "
-                    f"says {value}; name the one to believe with 'authoritative = true' in its "
-                    "[[upstream]]"
+                    f"says {value}; {_REMEDIES[claim.is_lock]}"
                 )
     best = strongest(digests)
     source = digests[best][1] if best else None

@@ -30,6 +30,7 @@ from pypimirror.pipeline.discover.decisions.held import as_file
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.run import Run
+from pypimirror.select.matching import Unmet
 from pypimirror.system import regular
 from pypimirror.upstream.listing import parse_list
 
@@ -94,7 +95,7 @@ def problems(run: Run, absent: Sequence[ProjectRecord]) -> Iterator[Problem]:
 def unmet(
     run: Run, upstream: UpstreamSection, page: ProjectPage, held: Mapping[str, FileRecord]
 ) -> Iterator[Problem]:
-    """Yield a problem for each release that is named in `select.projects` and not on the page.
+    """Yield a problem for each release or file that the configuration names and the page lacks.
 
     A release that is kept after its deletion counts as present. An incomplete page proves nothing.
     """
@@ -106,26 +107,43 @@ def unmet(
         )
         run.reporter.note("warning", warning)
     kept = [as_file(old) for old in held.values() if old.kept is not None]
-    for text in run.selection.unmet(ProjectName(page.project), [*page.files, *kept]):
-        message = (
-            f"{page.project}: no file on its page at {upstream.name} matches {text}; check the "
-            "version, and the hashes if there are any, in select.projects"
+    offered = [*page.files, *kept]
+    for found in run.selection.unmet(ProjectName(page.project), offered, run.now):
+        message = f"{page.project}: {_of_unmet(found, upstream.name)}"
+        yield Problem(Reason.MISSING, message, page.project, found.filename)
+
+
+def _of_unmet(found: Unmet, upstream: str) -> str:
+    """Return the message about what an entry names and a page lacks."""
+    entry = found.entry
+    if found.filename:
+        text = f"{entry.source} names {found.filename}, and its page at {upstream} lacks it"
+    elif found.digest is not None:
+        text = (
+            f"{entry.source} names a file of {entry.text} with the {found.digest[0]} "
+            f"{found.digest[1]}, and its page at {upstream} lacks it"
         )
-        yield Problem(Reason.MISSING, message, page.project)
+    else:
+        return (
+            f"no file on its page at {upstream} matches {entry.text}; check the version, and the "
+            f"hashes if there are any, in {entry.source}"
+        )
+    return f"{text}; make the lock anew, or add the upstream that has it"
 
 
 def _message(run: Run, row: ProjectRecord) -> str:
     """Return the message about a project that no upstream has."""
     owners = [run.config.upstream[n] for n in run.selection.owners(ProjectName(row.name))]
     tried = ", ".join(upstream.url for upstream in owners)
+    place = run.selection.explain_project(ProjectName(row.name)).rule
     hints = [hint for upstream in owners if (hint := run.cache.hints.get(upstream.name))]
     if row.api_version is None:
         message = f"{row.name}: no upstream has a project of this name (asked {tried}); "
-        return message + ("; ".join(hints) or "check the spelling in select.projects")
+        return message + ("; ".join(hints) or f"check the spelling in {place}")
     message = f"{row.name}: no upstream has this project any more (asked {tried}); "
     if not hints and run.config.delete.keep:
         return f"{message}its files here stay, marked as deleted; from now on, 'status' shows that"
-    return message + ("; ".join(hints) or "if that is right, take it out of select.projects")
+    return message + ("; ".join(hints) or f"if that is right, take it out of {place}")
 
 
 def _read(run: Run, upstream: UpstreamSection) -> None:

@@ -1,0 +1,55 @@
+"""`pdm.lock`, of PDM 1 and 2. Pure.
+
+Versions of the format: up to 4.2 it has the files of all packages in `[metadata.files]`, by project
+and version; later ones have them with each package. With the strategy `inherit_metadata`, which is
+PDM's own choice since 4.4.1, it says where each package is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pypimirror.select.locks import lock
+from pypimirror.select.locks.documents import TomlDocument
+from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
+
+#: Keys of packages that no index has, as messages call these.
+_ELSEWHERE = {
+    "git": "a git repository",
+    "hg": "a Mercurial repository",
+    "svn": "a Subversion repository",
+    "bzr": "a Bazaar repository",
+    "path": "a path of the machine",
+    "url": "a direct address",
+}
+
+
+def read(path: Path) -> Lock:
+    """Read a `pdm.lock`; raises `LockError`."""
+    document = TomlDocument(path)
+    metadata = document.table(document.values, "metadata", 1)
+    document.check_major(metadata.get("lock_version"), (3, 4), "lock_version")
+    by_release = document.table(metadata, "files", 1)
+    releases, notes = [], []
+    for table, line in document.tables("package"):
+        place = document.at(line)
+        project = document.project(table.get("name"), place)
+        kind = next((kind for kind in _ELSEWHERE if kind in table), None)
+        if kind is not None:
+            notes.append(f"{place}: {project} is from {_ELSEWHERE[kind]}, which no index has")
+            continue
+        version = document.of_type(table.get("version"), str, place, f"the version of {project}")
+        listed = by_release.get(f"{table['name']} {version}", [])
+        files = document.files(table.get("files", listed), project, line)
+        if not files:
+            raise LockError(
+                f"{place}: names no file of {project} {version}: it may be cut off; make it anew "
+                "with 'pdm lock'"
+            )
+        stated = table.get("marker")
+        marker = None
+        if stated is not None:
+            text = document.of_type(stated, str, place, f"the marker of {project}")
+            marker = lock.marker(text, place)
+        releases.append(LockedRelease(project, version, files, place, marker))
+    return Lock(path, "pdm.lock", tuple(releases), tuple(notes))

@@ -1,0 +1,100 @@
+"""Entries about some files of a project, held against files: by version, name and digest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pypimirror.select.entries import Entry
+from pypimirror.select.facts import Facts, Verdict
+
+_SELECTED = Verdict(True)
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """What an entry asks for, and is not offered."""
+
+    entry: Entry
+    filename: str = ""  #: the file that a lock names; "" for any file of a release
+    digest: tuple[str, str] | None = None  #: the digest that no file of the release has
+
+
+def asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -> Verdict:
+    """Hold a file against the entries that are about some files of its project."""
+    if wanted and not any(matches(entry, facts) for entry in wanted):
+        return Verdict(False, wanted[0].source, _why_not(wanted, facts))
+    for entry in refused:
+        if matches(entry, facts):
+            return Verdict(False, entry.source, _named(entry, facts))
+    return _SELECTED
+
+
+def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
+    """Say what keeps a file from being one that the entries ask for."""
+    texts = ", ".join(entry.text for entry in wanted)
+    if not any(_is_of_version(entry, facts) for entry in wanted):
+        if facts.version is None:
+            return f"its name tells no version, and what is asked for is {texts}"
+        return f"version {facts.version} is none of {texts}"
+    locked = [entry for entry in wanted if entry.files and _is_of_version(entry, facts)]
+    if locked:
+        return f"{locked[0].text} is locked with other files than this"
+    asked = {pair for e in wanted if _is_of_version(e, facts) for pair in e.hashes}
+    told = ", ".join(
+        f"{a} {d}" for a, d in sorted(facts.file.digests.items()) if (a, d) not in asked
+    )
+    return f"none of the digests that are asked for of {texts} is its own ({told}, by the upstream)"
+
+
+def _named(entry: Entry, facts: Facts) -> str:
+    """Say by what an entry is about a file."""
+    what = "the project" if entry.is_whole else "its digest"
+    return f"{entry.text!r} names {what if entry.versions is None else f'version {facts.version}'}"
+
+
+def leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
+    """Hold a file against the entries of `metadata_only` that are about its project."""
+    for entry in about:
+        if matches(entry, facts):
+            return Verdict(True, entry.source, _named(entry, facts))
+    return None
+
+
+def matches(entry: Entry, facts: Facts) -> bool:
+    """Whether an entry asks for a file."""
+    if entry.files:
+        return facts.file.filename in entry.filenames  # whose digests are claims
+    if not _is_of_version(entry, facts):
+        return False
+    # Which bytes are meant can be told where the upstream names a digest of the same algorithm.
+    algorithms = {algorithm for algorithm, _ in entry.hashes}
+    digests = {pair for pair in facts.file.digests.items() if pair[0] in algorithms}
+    return not digests or not digests.isdisjoint(entry.hashes)
+
+
+def unmet_by(entry: Entry, facts: Sequence[Facts]) -> Iterator[Unmet]:
+    """Yield what an entry asks for that none of its project's files is.
+
+    Of a lock it is each file, and each digest where the files of the release all tell theirs.
+    """
+    if entry.files:
+        here = {each.file.filename for each in facts}
+        yield from (Unmet(entry, filename) for filename in sorted(entry.filenames - here))
+        return
+    if not any(matches(entry, each) for each in facts):
+        yield Unmet(entry)
+    elif entry.is_locked:
+        digests = [each.file.digests for each in facts if _is_of_version(entry, each)]
+        for algorithm, value in sorted(entry.hashes):
+            known = [each.get(algorithm) for each in digests]
+            if None not in known and value not in known:
+                yield Unmet(entry, digest=(algorithm, value))
+
+
+def _is_of_version(entry: Entry, facts: Facts) -> bool:
+    """Whether a file is of a version that an entry asks for; one without meets no requirement."""
+    if entry.versions is None:
+        return True
+    # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
+    return facts.version is not None and entry.versions.contains(facts.version, prereleases=True)
