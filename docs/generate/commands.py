@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from docs.generate.tables import NOTICE, exit_codes, table
-from pypimirror.cli.main import app
+from pypimirror.cli.commands import app
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.summary import COUNTS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,14 @@ class Exit(IntEnum):
     STOPPED = abrupt.STOPPED  #: could not work
     LOCKED = 4  #: another run holds the lock
     INTERRUPTED = abrupt.INTERRUPTED
+
+
+class WrongUse(Exception):  # noqa: N818 - it is a person's, and no fault of the program
+    """A command was used in a wrong way; `show` tells what is right."""
+
+    def __init__(self, message: str, show: Callable[[], None]) -> None:
+        super().__init__(message)
+        self.show = show
 
 
 OF_STATE = {

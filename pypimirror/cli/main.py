@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from errno import EDQUOT, ENOSPC
 
-import typer
-
-from pypimirror.cli.app import app as app
-from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
+from pypimirror.cli import plain
 from pypimirror.cli.display.output import err, print_json
-from pypimirror.cli.errors import Exit, of_error
-from pypimirror.domain.model import PypimirrorError
+from pypimirror.cli.errors import Exit, WrongUse, of_error
+from pypimirror.domain.errors import PypimirrorError
 from pypimirror.system import abrupt, interrupts, streams
 from pypimirror.system.space import remedy
-
-#: The modules with the commands, in the order of `--help`. Importing a module registers its
-#: commands.
-COMMANDS = (mirroring, inspecting, operating, quarantining)
 
 #: Commands that do work: the exit code says how the work ended. All other commands, and any command
 #: with `--json`, exist for their output: there the exit code also says whether it could be written.
 WORKS = frozenset({"adopt", "deploy", "init", "retry", "serve", "sync", "up", "verify"})
-
-#: The error of wrong use. Its class depends on whether typer brings its own click.
-UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
@@ -60,16 +51,17 @@ def heard(code: int) -> int:
 def _run() -> int:
     as_json = "--json" in sys.argv
     try:
-        result = app(standalone_mode=False)
+        work = plain.command(sys.argv[1:]) or _typed()
+        result = work()
     except PypimirrorError as error:
         code = of_error(error)
         return _failed(str(error), code, as_json=as_json)
-    except UsageError as error:
+    except WrongUse as error:
         if as_json:
             return _failed(str(error), Exit.USAGE, as_json=True)
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return Exit.USAGE
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         abrupt.say("interrupted", Exit.INTERRUPTED)
         return Exit.INTERRUPTED
     except OSError as error:
@@ -81,6 +73,12 @@ def _run() -> int:
     except Exception as error:  # noqa: BLE001 - a fault of this program must not look like code 1
         return _fault(error, as_json=as_json)
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _typed() -> Callable[[], object]:
+    from pypimirror.cli import commands  # typer takes longer to import than some commands work
+
+    return commands.run
 
 
 def _fault(error: Exception, *, as_json: bool) -> int:

@@ -17,7 +17,7 @@ from prefect.settings.legacy import _get_settings_fields
 from prefect.settings.models.root import Settings
 from typer.testing import CliRunner
 
-from pypimirror.cli.main import app
+from pypimirror.cli.commands import app
 from pypimirror.config.settings import Config, load
 from pypimirror.metrics import exposition
 from pypimirror.serve.connections import MOST, RESERVE

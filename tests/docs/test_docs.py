@@ -23,8 +23,8 @@ from docs.generate.configuration import sections
 from docs.generate.schemas import DOCUMENTS
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import MOVES, State
+from pypimirror.cli.commands import app
 from pypimirror.cli.errors import OF_STATE, Exit
-from pypimirror.cli.main import app
 from pypimirror.config.settings import Config, ConfigError, parse
 from pypimirror.domain.model import Reason
 

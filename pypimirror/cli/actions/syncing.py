@@ -12,15 +12,44 @@ from pathlib import Path
 from pypimirror.cli.api import prefect_api
 from pypimirror.cli.display import show as rendering
 from pypimirror.cli.display.amounts import amount
-from pypimirror.cli.display.output import out, print_json
+from pypimirror.cli.display.output import out, print_json, set_up_logging
 from pypimirror.cli.display.progress import TerminalReporter
-from pypimirror.config.settings import DEFAULT_FILE, Config, seconds
+from pypimirror.cli.errors import Exit, of_result
+from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError, load, seconds
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system import interrupts
 from pypimirror.system.memory import relax_collector
 from pypimirror.system.project import project_directory
+
+
+def perform(
+    projects: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+    plan: Path | None = None,
+    changes: Path | None = None,
+    inline: bool | None = None,
+    wait: str | None = None,
+    config: Path | None = None,
+    as_json: bool = False,
+    verbose: int = 0,
+    quiet: bool = False,
+) -> Exit:
+    """Do what `pypimirror sync` is asked for; return its exit code."""
+    set_up_logging(verbose, quiet)
+    if changes is not None:  # in the environment: a flow run reads the configuration itself
+        os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
+    settings = load(config)
+    if plan is not None and (dry_run or projects):
+        raise ConfigError("--plan: the plan says what to do; leave out projects and --dry-run")
+    if dry_run:
+        fine = show_plan(settings, projects, as_json=as_json, quiet=quiet, wait=wait)
+        return Exit.DONE if fine else Exit.INCOMPLETE
+    result = run(config, settings, projects, inline=inline, quiet=quiet, plan=plan, wait=wait)
+    show(result, settings, as_json=as_json, quiet=quiet)
+    return of_result(result)
 
 
 def run(

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pypimirror.cli.actions.history import check_there
 from pypimirror.cli.display import show
-from pypimirror.cli.display.output import print_json
+from pypimirror.cli.display.output import print_json, set_up_logging
 from pypimirror.cli.display.progress import TerminalReporter
-from pypimirror.config.settings import Config, seconds
+from pypimirror.cli.errors import Exit, of_result
+from pypimirror.config.settings import Config, load, seconds
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system.memory import relax_collector
+
+
+def perform(
+    *,
+    repair: bool = False,
+    quick: bool = False,
+    max_age: str | None = None,
+    max_duration: str | None = None,
+    wait: str | None = None,
+    config: Path | None = None,
+    as_json: bool = False,
+    verbose: int = 0,
+    quiet: bool = False,
+) -> Exit:
+    """Do what `pypimirror verify` is asked for; return its exit code."""
+    set_up_logging(verbose, quiet)
+    chosen = options(repair, quick, max_age, max_duration)
+    result = run(load(config), chosen, quiet=quiet, wait=wait)
+    show_result(result, as_json=as_json, quiet=quiet)
+    return of_result(result)
 
 
 def options(repair: bool, quick: bool, max_age: str | None, max_duration: str | None) -> Options:

@@ -5,7 +5,6 @@ Each command imports the heavy modules that it needs, so that all others start f
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from pypimirror.cli import completion
 from pypimirror.cli.app import app
 from pypimirror.cli.display.hints import command
 from pypimirror.cli.display.output import out, print_json, set_up_logging
-from pypimirror.cli.errors import Exit, of_result
+from pypimirror.cli.errors import of_result
 from pypimirror.cli.options import (
     ConfigOption,
     InlineOption,
@@ -106,20 +105,20 @@ def sync(
     """Bring the mirror up to date: discover, download, verify, publish."""
     from pypimirror.cli.actions import syncing
 
-    set_up_logging(verbose, quiet)
-    if changes is not None:  # in the environment: a flow run reads the configuration itself
-        os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
-    settings = load(config)
-    if plan is not None and (dry_run or projects):
-        raise ConfigError("--plan: the plan says what to do; leave out projects and --dry-run")
-    if dry_run:
-        fine = syncing.show_plan(settings, projects or [], as_json=as_json, quiet=quiet, wait=wait)
-        raise typer.Exit(Exit.DONE if fine else Exit.INCOMPLETE)
-    result = syncing.run(
-        config, settings, projects or [], inline=inline, quiet=quiet, plan=plan, wait=wait
+    raise typer.Exit(
+        syncing.perform(
+            projects or (),
+            dry_run=dry_run,
+            plan=plan,
+            changes=changes,
+            inline=inline,
+            wait=wait,
+            config=config,
+            as_json=as_json,
+            verbose=verbose,
+            quiet=quiet,
+        )
     )
-    syncing.show(result, settings, as_json=as_json, quiet=quiet)
-    raise typer.Exit(of_result(result))
 
 
 @app.command(
@@ -177,11 +176,19 @@ def verify(
     """Read everything on disk again and compare it with the catalog."""
     from pypimirror.cli.actions import verifying
 
-    set_up_logging(verbose, quiet)
-    options = verifying.options(repair, quick, max_age, max_duration)
-    result = verifying.run(load(config), options, quiet=quiet, wait=wait)
-    verifying.show_result(result, as_json=as_json, quiet=quiet)
-    raise typer.Exit(of_result(result))
+    raise typer.Exit(
+        verifying.perform(
+            repair=repair,
+            quick=quick,
+            max_age=max_age,
+            max_duration=max_duration,
+            wait=wait,
+            config=config,
+            as_json=as_json,
+            verbose=verbose,
+            quiet=quiet,
+        )
+    )
 
 
 @app.command(
