@@ -90,7 +90,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": _FIELD,
     "metrics": _FIELD | {"catalog", "config"},
     "pipeline.context": _LEDGER
-    | {"config", "download.protocol", "upstream.checks", "verify.protocol", "verify.readers"},
+    | {"config", "download.protocol", "upstream.collecting", "verify.protocol", "verify.readers"},
     "pipeline": _LEDGER
     | {
         *(

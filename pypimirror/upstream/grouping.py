@@ -1,18 +1,18 @@
-"""Whose a file is, where nothing but its name can tell: on pages of links.
+"""Find the project of a file on a page of links, where only its name can tell.
 
 The rules:
 
-1. A wheel and an egg name their project without doubt: what stands before the first dash.
-2. Everything else is a project, a dash and a version, and both may have dashes in them. Of the
-   places where it can be cut so that a version is left, the one counts that leaves a project
-   which somebody asked for by name (the longest of several), else the first:
-   "foo-1.0-1.tar.gz" is release 1.0-1 of foo, unless foo-1.0 was asked for.
-3. Without such a place, an underscore may stand for the dash, as old tools had it. In packages
-   of Debian it always does.
-4. Without any version ("foo-latest.zip", "foo1.0.zip"), it is the longest project of those asked
-   for that it can belong to, else what stands before the last dash.
+1. The project of a wheel or an egg is the part of the name before the first dash.
+2. Every other name is a project, a dash and a version, and both may contain dashes. So there may be
+   several places where the rest is a version. If one of them gives a project that somebody asked
+   for by name, it counts (the longest of several); otherwise the first place counts:
+   "foo-1.0-1.tar.gz" is release 1.0-1 of foo, unless somebody asked for foo-1.0.
+3. If there is no such place, an underscore may be used instead of the dash, as old tools did. In
+   Debian packages it always is.
+4. If there is no version ("foo-latest.zip", "foo1.0.zip"), it is the longest possible project among
+   those that somebody asked for, else the part before the last dash.
 
-Pure functions on strings; whether a name is safe is decided in `pypimirror.domain.filenames`.
+These are pure functions on strings. `pypimirror.domain.filenames` decides whether a name is safe.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _VERSION_START = re.compile(r"v?[0-9]", re.I)
 
 
 def project_of(filename: str, named: Collection[ProjectName] = ()) -> ProjectName | None:
-    """The project that a file belongs to, None where its name does not tell.
+    """Return the project that a file belongs to; None if its name does not tell.
 
-    `named` are the projects that somebody asked for: they decide where a name is ambiguous.
+    `named` are the projects that somebody asked for by name. They decide ambiguous names.
     """
     if len(filename) > MAX_BYTES:
         return None
@@ -51,7 +51,7 @@ def project_of(filename: str, named: Collection[ProjectName] = ()) -> ProjectNam
 
 
 def _prefixes(name: str, separator: str) -> Iterator[ProjectName]:
-    """The projects that a name can begin with, so that what follows may be a version."""
+    """Yield the projects that a name may begin with, if the rest may be a version."""
     position = name.find(separator)
     while position > 0:
         if _VERSION_START.match(name, position + 1) and (project := _valid(name[:position])):

@@ -1,28 +1,27 @@
 """Project pages in HTML (PEP 503 and its additions), and older pages of links like them.
 
-Lives here: bytes of such a page to a `ProjectPage`. Does not live here: HTML as such
+This module turns the bytes of such a page into a `ProjectPage`. Not here: the parsing of HTML
 (`pypimirror.upstream.markup`), and the rules that all forms share (`pypimirror.upstream.checks`).
 
-Which links count: those whose path ends with the name of a distribution; where the path does not
-(links like "/get?id=1"), those whose text is such a name. All others, such as "../", help pages
-and signatures, are passed over in silence.
+A link counts if its path ends with the name of a distribution. If the path does not (links like
+"/get?id=1"), it counts if its text is such a name. All other links, such as "../", help pages and
+signatures, are skipped silently.
 
-What becomes of what a link and the page's meta tags say. "Refused" and "told" are as in
+The treatment of each attribute and meta tag. "Refused" and "told" are explained in
 `pypimirror.upstream.json`.
 
 ========================  ==============================================================
-attribute, or meta tag    what happens to it
+attribute or meta tag     treatment
 ========================  ==============================================================
 href                      used; refused where unsafe. Digests in its fragment are claims; unknown
                           algorithms are told
 data-requires-python      used; refused where too long
 data-yanked               used: whatever it says, it is a mark
-data-core-metadata        used: "true", or a digest; told where it is neither and not "false"
-data-dist-info-metadata   the same, where there is no data-core-metadata; told where that says
-                          otherwise
+data-core-metadata        used: "true", or a digest; told if it is neither and not "false"
+data-dist-info-metadata   the same, if there is no data-core-metadata; told if the two differ
 data-gpg-sig              not used: signatures are not mirrored
 data-provenance           used; refused where unsafe
-any other data-*          told; HTML has no place to pass it on, as it is frozen (PEP 833)
+any other data-*          told; not passed on, because the HTML form is frozen (PEP 833)
 pypi:repository-version   used; another major version is refused with the page
 pypi:project-status       used; an unknown one is told
 pypi:project-status-reason  used
@@ -30,9 +29,9 @@ any other pypi:*          told
 SERIAL                    the comment at the end of a page: `bounded.serial`
 ========================  ==============================================================
 
-Which pages count: a page without such a link is that of a project without files only where its
-title or its meta tags show it to be an index, and nothing that it is for people
-(`pypimirror.upstream.people`). Taking an error page for one would withdraw the project.
+A page without such links is a project without files only if its title or its meta tags show that
+it is an index, and nothing shows that it is for people (`pypimirror.upstream.people`). Otherwise an
+error page would withdraw the project.
 """
 
 from __future__ import annotations
@@ -44,25 +43,27 @@ from pypimirror.domain import bounded
 from pypimirror.domain.filenames import check_filename, is_distribution, printable
 from pypimirror.domain.model import File, ProjectPage, ProjectStatus, Reason
 from pypimirror.upstream.checks import (
-    BAD_METADATA,
-    OTHER_METADATA,
     UNKNOWN_KEYS,
-    Collector,
     RefusedError,
     Unused,
     api_version,
-    fragment_digests,
-    metadata_digests,
-    requires_python,
     resolve,
     status_of,
     unusable,
     without_credentials,
 )
+from pypimirror.upstream.claims import (
+    BAD_METADATA,
+    OTHER_METADATA,
+    fragment_digests,
+    metadata_digests,
+    requires_python,
+)
+from pypimirror.upstream.collecting import Collector
 from pypimirror.upstream.markup import Tag, decode, link_text, tags
 from pypimirror.upstream.people import Signs
 
-# Beside a distribution under its name: the link's text may still be the distribution's.
+# Files beside a distribution. The text of their link may be the name of the distribution.
 _BESIDE = (".asc", ".sig", ".metadata", ".provenance", ".attestation", ".md5", ".sha256", ".sha512")
 _SPACE = " \t\n\r\f"
 _DIGEST = re.compile(r"(\w+)=(.+)")
@@ -73,7 +74,7 @@ _KNOWN_DATA = frozenset(
     | {"data-gpg-sig", "data-provenance"}
 )
 _KNOWN_META = frozenset({"repository-version", "project-status", "project-status-reason"})
-# What servers call a list of files: `_INDEX_TITLE` says it by itself, `_INDEX_WORD` beside the
+# Titles of lists of files: `_INDEX_TITLE` is enough alone, `_INDEX_WORD` only together with the
 # project's name.
 _INDEX_TITLE = re.compile(
     r"\blinks? (?:for|to)\b|\bindex (?:of|for)\b|\b(?:simple|package|file|directory) index\b"
@@ -85,11 +86,11 @@ _INDEX_WORD = re.compile(r"\b(?:links?|index|directory|simple|files|packages)\b"
 
 
 def parse_page(body: bytes, *, url: str, project: str, charset: str | None = None) -> ProjectPage:
-    """Read a project page.
+    """Parse a project page.
 
-    `url` is where the page was found, after redirects. `project` is the `ProjectName` that was
-    asked for; HTML does not name it. `charset` is what the answer's content type says. Raises
-    `ReadError` where the page cannot be used; a link that cannot is a problem of the page.
+    `url` is the address of the page after redirects. `project` is the requested `ProjectName`,
+    because HTML does not name it. `charset` comes from the content type of the answer. Raises
+    `ReadError` if the page cannot be used. A link that cannot be used is a problem of the page.
     """
     text = decode(body, charset)
     if "<" not in text:
@@ -124,9 +125,9 @@ def parse_page(body: bytes, *, url: str, project: str, charset: str | None = Non
 
 
 def _check_index(reader: _Page, url: str, project: str) -> None:
-    """Refuse a page without files that nothing shows to be an index.
+    """Refuse a page without files if nothing shows that it is an index.
 
-    An error page of status 200 would otherwise take all files of the project away.
+    Otherwise an error page with status 200 would remove all files of the project.
     """
     if reader.meta:
         return
@@ -146,7 +147,7 @@ class _Page:
     def __init__(self, text: str, url: str, project: str) -> None:
         self.unused = Unused()
         self.collected = Collector(project, self.unused)
-        self.meta: dict[str, str] = {}  #: without "pypi:"; of equal ones the first
+        self.meta: dict[str, str] = {}  #: names without "pypi:"; the first of equal ones counts
         self.signs = Signs(text)
         self.links = 0  #: to distributions, usable or not
         self.warnings: list[str] = []
@@ -156,13 +157,13 @@ class _Page:
         self._project = project
 
     def read(self, tag: Tag) -> None:
-        """Take one tag."""
+        """Read one tag."""
         self.signs.read(tag)
         match tag.name:
             case "a":
                 self._read_link(tag)
             case "meta":
-                name = tag.attributes.get("name", "").lower()  # as HTML has it
+                name = tag.attributes.get("name", "").lower()  # HTML ignores case
                 if name.startswith("pypi:") and "content" in tag.attributes:
                     self.meta.setdefault(name[5:], tag.attributes["content"].strip())
             case "base" if "href" in tag.attributes and not self._has_base:
@@ -170,8 +171,8 @@ class _Page:
                 self._set_base(tag.attributes["href"].strip(_SPACE))
 
     def _set_base(self, href: str) -> None:
-        # Only the first counts, and it must stand before all links (HTML standard).
-        # It is checked like a link, or a base of "file:" would make files of this machine local.
+        # Only the first base counts, and it must come before all links (HTML standard). It is
+        # checked like a link: otherwise a base of "file:" would allow links to local files.
         try:
             self._base = resolve(href, self._base)
         except RefusedError as error:
@@ -210,11 +211,11 @@ class _Page:
             self.collected.refuse(error.reason, error.message, file=filename, url=location)
 
     def _filename(self, location: str, tag: Tag) -> str:
-        """The name of the distribution that a link leads to; "" where it leads to none."""
+        """Return the name of the distribution that a link leads to; "" if there is none."""
         path, asks, _ = location.partition("?")
         name = path.rpartition("/")[2]
         if "%" in name:
-            name = unquote(name)  # the one decoding; a second would let "%252e" through
+            name = unquote(name)  # decode only once: a second time would let "%252e" through
         if is_distribution(name):
             return name
         if (not name and not asks) or name.lower().endswith(_BESIDE):
@@ -230,7 +231,7 @@ class _Page:
 def core_metadata(
     attributes: dict[str, str], unused: Unused, filename: str
 ) -> dict[str, str] | None:
-    """What PEP 714 says: the newer spelling counts, where both are there."""
+    """Return the core metadata of a link by PEP 714: the newer attribute counts if both exist."""
     newer, older = attributes.get("data-core-metadata"), attributes.get("data-dist-info-metadata")
     stated = older if newer is None else newer
     if stated is None:
@@ -239,7 +240,7 @@ def core_metadata(
         unused.add(OTHER_METADATA, filename)
     if found := _DIGEST.fullmatch(stated.strip()):
         return metadata_digests({found[1]: found[2]}, unused, filename)
-    said = stated.strip().lower()
-    if said not in ("true", "false", ""):
+    value = stated.strip().lower()
+    if value not in ("true", "false", ""):
         unused.add(BAD_METADATA, filename)
-    return {} if said == "true" else None
+    return {} if value == "true" else None

@@ -1,52 +1,53 @@
 """Project pages in JSON (the simple repository API, PEP 691 and its successors).
 
-Lives here: bytes of such a page to a `ProjectPage`. Does not live here: which form a page has
-(`pypimirror.upstream.read`), and the rules that all forms share (`pypimirror.upstream.checks`).
+This module turns the bytes of such a page into a `ProjectPage`. Not here: how its form is detected
+(`pypimirror.upstream.read`), and the rules for all forms (`pypimirror.upstream.checks`).
 
-The page is decoded once, without types, as it may hold keys that nobody here knows; types are
-then demanded of the page and of each file apart, so that one bad file costs only itself.
+The page is decoded once, without types, because it may have unknown keys. Then the page and each
+file are checked against their types separately, so that one bad file does not affect the others.
 
-What becomes of each key. "Refused" costs the file, and is told as a problem in every run; "told" is
-a warning. What is left out is never taken for its absence without a word.
+The treatment of each key. "Refused": the file is not used, and every run reports it as a problem.
+"Told": a warning. A value that is left out never counts silently as missing.
 
 =====================  =================================================================
-of the page            what happens to it
+of the page            treatment
 =====================  =================================================================
 meta                   api-version: used; another major version is refused with the page, and a
-                       number is told. Without one it is 1.0, and told: pip takes such a page.
-                       Where there is no file either, nothing says that it is a page: refused
-                       _last-serial: `bounded.serial`; told where it is none. Others are told.
-name                   must be the project's, else the page is refused. Told where there is none,
-                       and refused where there is no file either
-files                  used; what is no list is refused with the page
-versions               passed on; those too long for one are told. No list of texts: the page
-                       is refused
-project-status         used: an unknown status is told, unknown keys are told. No object with
-                       texts: refused with the page, as it may withhold all of it
+                       number is told. Without one it is 1.0, and told: pip accepts such pages.
+                       Without files too, nothing shows that it is a page: refused
+                       _last-serial: `bounded.serial`; told if it is not valid. Others are told.
+name                   must be the project's, else the page is refused. Told if it is missing,
+                       and refused if there are no files either
+files                  used; the page is refused if it is not a list
+versions               passed on; too long ones are told. The page is refused if it is not a
+                       list of texts
+project-status         used: an unknown status and unknown keys are told. The page is refused if
+                       it is not an object with texts, because it may withhold all files
 _*                     the server's own: neither used nor passed on
-any other              passed on; told where it cannot be
+any other              passed on; told if that is not possible
 =====================  =================================================================
 
 =====================  =================================================================
-of a file              what happens to it
+of a file              treatment
 =====================  =================================================================
-filename               used; refused where unsafe, another project's, or no text. Wheels of
+filename               used; refused if unsafe, of another project, or not a text. Wheels of
                        variants and their variants.json are left out (`filenames.is_variant`)
-url                    used; refused where unsafe or no text. Digests in its fragment are
-                       claims like those in hashes: both must be met
-hashes                 used; refused where a digest is none of its algorithm, or the types are
+url                    used; refused if unsafe or not a text. Digests in its fragment are
+                       claims like those in hashes: the file must match both
+hashes                 used; refused if a digest does not fit its algorithm, or a type is
                        wrong. Unknown algorithms are told
-requires-python        used; refused where it is no text, or too long
+requires-python        used; refused if it is not a text, or too long
 core-metadata          used; wrong digests are told, wrong types refused
-dist-info-metadata     the same, where there is no core-metadata; told where that says otherwise
-data-dist-info-metadata  the same, where there is neither
+dist-info-metadata     the same, if there is no core-metadata; told if the two differ
+data-dist-info-metadata  the same, if there is neither
 gpg-sig                not used: signatures are not mirrored
-yanked                 used: true and any text, the empty one too, are a mark. Other types: refused
-size                   used; refused where it is no number of bytes that a file can have
-upload-time            used, in UTC; told where it is no moment
-provenance             used; refused where unsafe or no text
+yanked                 used: true and any text, even an empty one, mean yanked. Other types:
+                       refused
+size                   used; refused if it is not a possible size in bytes
+upload-time            used, in UTC; told if it is not a time
+provenance             used; refused if unsafe or not a text
 _*                     the server's own: neither used nor passed on
-any other              passed on; told where it cannot be
+any other              passed on; told if that is not possible
 =====================  =================================================================
 """
 
@@ -71,31 +72,33 @@ from pypimirror.domain.model import (
 )
 from pypimirror.upstream.checks import (
     BAD_TIMES,
-    OTHER_METADATA,
     UNKNOWN_KEYS,
-    Collector,
     RefusedError,
     Unused,
     api_version,
+    resolve,
+    status_of,
+    unusable,
+    without_credentials,
+)
+from pypimirror.upstream.claims import (
+    OTHER_METADATA,
     digests_of,
     fragment_digests,
     metadata_digests,
     requires_python,
-    resolve,
-    status_of,
     united,
-    unusable,
-    without_credentials,
 )
+from pypimirror.upstream.collecting import Collector
 
-#: Most commas in a page, and so values: ten times more than the largest project has. Without
-#: it, 64 MB of "[],[],[]" would take gigabytes of memory.
+#: Most commas, and so values, in a page: ten times more than in the largest project. Without this
+#: limit, 64 MB of "[],[],[]" would take gigabytes of memory.
 MAX_COMMAS = 8_000_000
 
-#: Deepest nesting of a key that is only passed on.
+#: Deepest nesting of a value that is only passed on.
 MAX_DEPTH = 16
 
-#: Sizes in bytes; as a float, as some languages write any number, it must be a whole one.
+#: Sizes in bytes. Some languages write every number as a float: then it must be a whole number.
 _Size = Annotated[int, msgspec.Meta(ge=0, le=bounded.MAX_SIZE)]
 _Float = Annotated[float, msgspec.Meta(ge=0, le=bounded.MAX_SIZE, multiple_of=1)]
 
@@ -125,7 +128,7 @@ class _File(FileDetails, frozen=True, kw_only=True):
     core_metadata: _Metadata = None
     dist_info_metadata: _Metadata = None
     data_dist_info_metadata: _Metadata = None
-    yanked: bool | str | None = None  # type: ignore[assignment]  # true is a mark, too
+    yanked: bool | str | None = None  # type: ignore[assignment]  # true means yanked, too
     size: _Size | _Float | None = None
     upload_time: Any = None
     provenance: str | None = None
@@ -134,18 +137,18 @@ class _File(FileDetails, frozen=True, kw_only=True):
 _RULED = {"upload_time", "requires_python", "yanked"}
 # Signatures are known and not passed on: they are not mirrored.
 _FILE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_File)), "gpg-sig"}
-#: Details that are passed on as they are: the others have a rule here.
+#: Details that are passed on unchanged. The others have a rule here.
 _AS_THEY_ARE = [name for name in DETAILS if name not in _RULED]
 _PAGE_KEYS = {*(field.encode_name for field in msgspec.structs.fields(_Page)), "meta"}
 _META_KEYS, _STATUS_KEYS = {"api-version"}, {"status", "reason"}
 
 
 def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
-    """Read a project page.
+    """Parse a project page.
 
-    `url` is where the page was found, after redirects; links are relative to it. `project` is
-    the `ProjectName` that was asked for. Raises `ReadError` where the page cannot be used; a file
-    that cannot be used is a problem of the page.
+    `url` is the address of the page after redirects; links are relative to it. `project` is the
+    requested `ProjectName`. Raises `ReadError` if the page cannot be used. A file that cannot be
+    used is a problem of the page.
     """
     document = decode(body, url=url, project=project)
     version, warned, serial = read_meta(document, "files", url=url, project=project)
@@ -196,7 +199,7 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
 
 
 def decode(body: bytes, *, url: str, project: str = "") -> dict[str, Any]:
-    """The object that a body holds. Raises `ReadError` with BAD_PAGE."""
+    """Return the JSON object in a body. Raises `ReadError` with BAD_PAGE."""
     if len(body) > MAX_COMMAS and body.count(b",") > MAX_COMMAS:
         message = f"it has more than {MAX_COMMAS} values"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
@@ -212,9 +215,9 @@ def decode(body: bytes, *, url: str, project: str = "") -> dict[str, Any]:
 
 
 def _with_endless_numbers(text: bytes) -> dict[str, Any]:
-    """Decode what has a number in it that is beyond all use: it must cost only what it stands in.
+    """Decode JSON with a number that is too large: only the value with this number must suffer.
 
-    Such a number is infinite here. Raises `ValueError`.
+    Such a number becomes infinite. Raises `ValueError`.
     """
 
     def refuse(name: str) -> None:
@@ -230,7 +233,7 @@ def _with_endless_numbers(text: bytes) -> dict[str, Any]:
 
 
 def _versions(stated: list[str], unused: Unused) -> tuple[str, ...]:
-    """Return the versions that can be any; whoever parses the others may fail at them."""
+    """Return the versions that are not too long: other programs may fail on longer ones."""
     kept = tuple(version for version in stated if len(version) <= bounded.MAX_VERSION)
     for version in stated if len(kept) < len(stated) else ():
         if len(version) > bounded.MAX_VERSION:
@@ -239,7 +242,7 @@ def _versions(stated: list[str], unused: Unused) -> tuple[str, ...]:
 
 
 def tell_unknown(item: Any, known: set[str], unused: Unused) -> None:
-    """Note the keys of an object that nobody here knows, and that cannot be passed on."""
+    """Note the unknown keys of an object that cannot be passed on."""
     if isinstance(item, dict):
         for key in item.keys() - known:
             if not key.startswith("_"):
@@ -249,10 +252,10 @@ def tell_unknown(item: Any, known: set[str], unused: Unused) -> None:
 def read_meta(
     document: dict[str, Any], content: str, *, url: str, project: str = ""
 ) -> tuple[tuple[int, int], tuple[str, ...], int | None]:
-    """API version, warnings and serial of a page or a list. Raises `ReadError`.
+    """Return API version, warnings and serial of a page or a list. Raises `ReadError`.
 
-    `content` is the key of what it is there for. What states no version and has nothing of that
-    either may be anything: taking it for an empty page would mean that all files are gone.
+    `content` is the key of the main content. A document with neither a version nor content may be
+    anything: if it counted as an empty page, all files would be removed.
     """
     meta = document.get("meta")
     try:
@@ -262,7 +265,7 @@ def read_meta(
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
     text = "1.0" if stated.api_version is None else stated.api_version
     told = []
-    if not isinstance(text, str):  # as a server writes it that is careless, and pip takes
+    if not isinstance(text, str):  # some servers write it so, and pip accepts it
         text = str(float(text) if abs(text) < 100 else text)
         told.append("its API version is a number, not text")
     version, warnings = api_version(text or "1.0", url=url, project=project)
@@ -293,7 +296,7 @@ class _Files:
         self._has_nul = has_nul
 
     def read(self, item: Any) -> None:
-        """Take one entry of `files`, or note why not."""
+        """Read one entry of `files`, or note why it cannot be used."""
         try:
             stated = msgspec.convert(item, _File)
         except msgspec.ValidationError as error:
@@ -337,7 +340,9 @@ class _Files:
         )
 
     def _core_metadata(self, stated: _File) -> dict[str, str] | None:
-        """Core metadata as `File` has it: digests, {} where offered without, None where not."""
+        """Return the core metadata for `File`: its digests, {} without a digest, None if not
+        offered.
+        """
         spelled = (
             stated.core_metadata,
             stated.dist_info_metadata,
@@ -348,7 +353,7 @@ class _Files:
             return None
         first = claims[0]
         for other in claims[1:]:
-            # Older spellings may say less, as a server that knows of no digests does.
+            # Older keys may have no digest, because an older server wrote them.
             if isinstance(first, dict) and isinstance(other, dict) and other != first:
                 self._unused.add(OTHER_METADATA, stated.filename)
         if isinstance(first, dict):
@@ -356,7 +361,7 @@ class _Files:
         return {} if first else None
 
     def unknown(self, item: dict[str, Any], known: set[str]) -> dict[str, Any]:
-        """The keys of an object that are not known, but can be passed on."""
+        """Return the unknown keys of an object that can be passed on."""
         extra = {}
         for key, value in item.items():
             if key in known or key.startswith("_"):
@@ -369,17 +374,16 @@ class _Files:
 
 
 def _yank(stated: bool | str | None) -> str | None:
-    """A yank as `File` has it. Every text is one: devpi writes "" for a yank without a reason."""
+    """Return a yank for `File`. Any text is one: devpi writes "" for a yank without a reason."""
     if isinstance(stated, str):
         return stated
     return "" if stated else None
 
 
 def _can_be_kept(value: Any, depth: int = 0) -> bool:
-    """Whether a value survives storing and writing it.
+    """Whether a value can be stored and written again.
 
-    PostgreSQL holds no NUL characters, and nesting beyond all use may end in a RecursionError
-    in whoever writes or reads it next.
+    PostgreSQL stores no NUL, and extreme nesting causes a RecursionError in the next reader.
     """
     if isinstance(value, str):
         return "\0" not in value

@@ -1,23 +1,23 @@
-"""Plain pages of links: any HTML whose links lead to files of any number of projects.
+"""Plain pages of links: any HTML with links to files of any number of projects.
 
-Lives here: bytes of such a page to a `LinkPage`, and the name that an answer gives to its file.
-Does not live here: HTML as such (`pypimirror.upstream.markup`), whose a file is
+This module turns the bytes of such a page into a `LinkPage`, and finds the name of a file in an
+answer. Not here: the parsing of HTML (`pypimirror.upstream.markup`), the project of a file
 (`pypimirror.upstream.grouping`), and which hosts may be asked (the download engine).
 
-What a link is:
+A link is
 
-* a file, where its path ends with the name of a distribution. Digests in its fragment, and the
-  attributes that project pages have, count as they do there.
-* a download without a name, where its path does not, and its query or its text speak of one
-  ("?download=3", "/get?id=1" with the text "foo-1.0.zip", "/foo-1.0.zip/download"). Only the
-  answer tells what it is called.
-* a page that may hold more links, where it is http and its path looks like a page's. Not the
-  page itself in another order ("?C=M;O=A"), nor a directory that it lies in.
-* nothing, else.
+* a file, if its path ends with the name of a distribution. Digests in its fragment, and the
+  attributes of links on project pages, count here too.
+* a download without a name, if the path does not end so, but the query or the text refers to a file
+  ("?download=3", "/get?id=1" with the text "foo-1.0.zip", "/foo-1.0.zip/download"). Its name is
+  known only from the answer.
+* a page that may have more links, if it is http and its path looks like a page. The page itself in
+  another order ("?C=M;O=A") and the directories above it do not count.
+* ignored otherwise.
 
-On project pages, whose own links to files `pypimirror.upstream.html` reads, `parse_marked` finds
-what PEP 438 called external: the pages that `rel="homepage"` and `rel="download"` mark, and
-downloads without a name.
+`pypimirror.upstream.html` reads the links to files on project pages. For these pages,
+`parse_marked` finds the links that PEP 438 called external: pages marked with `rel="homepage"` and
+`rel="download"`, and downloads without a name.
 """
 
 from __future__ import annotations
@@ -27,14 +27,8 @@ from urllib.parse import unquote, urlsplit
 
 from pypimirror.domain.filenames import is_distribution, printable
 from pypimirror.domain.model import Download, File, LinkPage, Problem
-from pypimirror.upstream.checks import (
-    RefusedError,
-    Unused,
-    fragment_digests,
-    requires_python,
-    resolve,
-    without_credentials,
-)
+from pypimirror.upstream.checks import RefusedError, Unused, resolve, without_credentials
+from pypimirror.upstream.claims import fragment_digests, requires_python
 from pypimirror.upstream.html import core_metadata
 from pypimirror.upstream.markup import Tag, decode, link_text, tags
 from pypimirror.upstream.read import Form, charset_of, detect
@@ -45,7 +39,7 @@ _PAGE_ENDINGS = frozenset(
     {"htm", "html", "xhtml", "shtml", "php", "asp", "aspx", "jsp", "cgi", "pl", "py"}
 )
 
-# How a web server's listing links to itself in another order.
+# The query of links with which a server's listing sorts itself in another order.
 _ORDER = re.compile(r"(?:C=[NMSD](?:[;&]O=[AD])?|[NMSD]=[AD])")
 # One parameter of Content-Disposition; the value is a quoted string or a token (RFC 6266).
 _PARAMETER = re.compile(
@@ -56,33 +50,33 @@ _CHARSETS = {"utf-8": "utf-8", "iso-8859-1": "iso-8859-1"}
 
 
 def parse_links(body: bytes, *, url: str, charset: str | None = None) -> LinkPage:
-    """Read a plain page of links, found at `url` after redirects.
+    """Parse a plain page of links, found at `url` after redirects.
 
-    Never fails: what has no links in it is a page without any.
+    It never fails: a page without links has an empty result.
     """
     return _read(decode(body, charset), url, marked_only=False)
 
 
 def parse_marked(body: bytes, *, content_type: str, url: str) -> LinkPage | None:
-    """Where a project page in HTML leads to, besides files with a name; None for one in JSON."""
+    """Return the external links of a project page in HTML; None for a page in JSON."""
     if detect(content_type, body, url=url).form is Form.JSON:
         return None
     return _read(decode(body, charset_of(content_type)), url, marked_only=True)
 
 
 def name_of(disposition: str, url: str) -> str:
-    """The name of the file in an answer: as Content-Disposition has it, else the address.
+    """Return the name of the file in an answer: from Content-Disposition, else from the address.
 
-    Unchecked; "" where there is none.
+    It is not checked. "" if there is none.
     """
     return disposition_name(disposition) or unquote(urlsplit(url).path.rpartition("/")[2])
 
 
 def disposition_name(header: str) -> str:
-    """The file name in a Content-Disposition header, "" where it has none that can be read.
+    """Return the file name in a Content-Disposition header; "" if there is none that can be read.
 
-    `header` is decoded as Latin-1, as HTTP has it. Of both forms the extended one counts
-    (RFC 6266, 4.3). A path in it is not cut off: such a name is refused when it is checked.
+    `header` is decoded as Latin-1, as HTTP says. If both forms exist, the extended one counts (RFC
+    6266, 4.3). A path in the name is not cut off: such a name is refused later.
     """
     _, semicolon, rest = header.partition(";")
     found: dict[str, str] = {}
@@ -93,7 +87,7 @@ def disposition_name(header: str) -> str:
 
 
 def _extended(value: str) -> str:
-    """A value as in "UTF-8''na%C3%AFve.zip" (RFC 8187)."""
+    """Decode a value such as "UTF-8''na%C3%AFve.zip" (RFC 8187)."""
     charset, _, rest = value.partition("'")
     _, quote, encoded = rest.partition("'")
     encoding = _CHARSETS.get(charset.strip().lower())
@@ -106,7 +100,7 @@ def _extended(value: str) -> str:
 
 
 def _plain(value: str) -> str:
-    try:  # header values are Latin-1 to HTTP, but servers send UTF-8
+    try:  # HTTP says that headers are Latin-1, but servers send UTF-8
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         return value
@@ -139,10 +133,10 @@ class _Reader:
         self._url = self._base = url
         self._has_base = False
         self._marked_only = marked_only
-        self._unused = Unused()  # pages of links are full of what is none of their files
+        self._unused = Unused()  # never reported: most links of such pages are not files
 
     def set_base(self, href: str) -> None:
-        """Take a base; the first counts, unless it leads to where links must not."""
+        """Set the base. Only the first one counts, and only if links may lead there."""
         if self._has_base:
             return
         self._has_base = True
@@ -152,7 +146,7 @@ class _Reader:
             return
 
     def take(self, tag: Tag) -> None:
-        """Take one link."""
+        """Read one link."""
         location, _, fragment = tag.attributes["href"].strip(_SPACE).partition("#")
         if not location:
             return
@@ -163,7 +157,7 @@ class _Reader:
             return
         try:
             address = resolve(location, self._base)
-        except RefusedError:  # mailto:, javascript: and the like
+        except RefusedError:  # mailto:, javascript: and so on
             return
         if self._is_download(address, tag):
             self._take_download(address, fragment)
@@ -208,7 +202,7 @@ class _Reader:
     def _is_download(self, address: str, tag: Tag) -> bool:
         parts = urlsplit(address)
         if self._marked_only and is_distribution(link_text(self._text, tag)):
-            return False  # the project page has its name already
+            return False  # the project page already has it as a file
         if "download" in parts.query.lower():
             return True
         before, _, last = parts.path.rpartition("/")

@@ -1,36 +1,35 @@
 """Project lists (the root of a simple index), in JSON and in HTML.
 
-Lives here: bytes of such a list to a `ProjectList`. Does not live here: project pages
+This module turns the bytes of such a list into a `ProjectList`. Not here: project pages
 (`pypimirror.upstream.read`), and what a missing project means (the discover stage).
 
-A list of PyPI has 740,000 entries, so JSON is decoded straight into `ListedProject`, and its
-names are checked all at once. What comes out are valid project names as the upstream writes them,
-not normalised; entries that cannot be used are left out with a warning that counts them, as they
-name no project that could be asked for.
+PyPI's list has 740,000 entries, so JSON is decoded directly into `ListedProject`, and all names are
+checked at once. The result has valid project names as the upstream writes them, not normalised.
+Entries that cannot be used are left out, with a warning that counts them.
 
 =====================  =================================================================
-of a list              what happens to it
+of a list              treatment
 =====================  =================================================================
 meta                   as on a page: `pypimirror.upstream.json`
-projects               used; what is no list is refused with the list
-name                   used; an entry without a valid one is told
-_last-serial           `bounded.serial`; told where it is none, and never a reason to drop a
-                       project: it is an index's own key
-any other              not used: our list says what our pages say
+projects               used; if it is not a list, the whole document is refused
+name                   used; an entry without a valid name is told
+_last-serial           `bounded.serial`; told if it is not valid. It is never a reason to drop a
+                       project, because it is a key of the index itself
+any other              not used: our list is made from our pages
 =====================  =================================================================
 
-What a list in HTML is taken for:
+The kinds of HTML pages:
 
-* one of projects, where a link leads to a directory, or to the `index.html` in it, that is called
-  as its text says. Where a link leads is kept: a static index may have its pages under names that
-  are not normalised, or somewhere else.
-* one of projects all the same where a web server lists a directory: neither the trail of links to
-  what is above it counts, nor files such as README.txt beside directories.
-* a flat page of files, where all that it leads to are files. That is no index: it is refused, with
-  the line that mends it. Files beside projects are left out with a warning.
-* no list, where it is for people (`pypimirror.upstream.people`) and leads to nothing below itself.
-* nothing that is known, else: taking an error page for an empty list would mean that all projects
-  are gone.
+* A list of projects has links to directories, or to the `index.html` in them, with the name of the
+  directory as text. The address of each link is kept: a static index may have its pages under names
+  that are not normalised, or at another place.
+* A directory listing of a web server is a list of projects too. The links to the directories above
+  it do not count, nor do files such as README.txt beside directories.
+* A flat page links only to files. It is not an index, so it is refused with the setting that helps.
+  If there are projects too, the files are left out with a warning.
+* A page for people (`pypimirror.upstream.people`) that links to nothing below itself is not a list.
+* Everything else is refused: if an error page counted as an empty list, all projects would be
+  removed.
 """
 
 from __future__ import annotations
@@ -55,14 +54,13 @@ from pypimirror.upstream.checks import (
 )
 from pypimirror.upstream.read import Form, detect
 
-#: A project's name as PyPI allows it; no longer than fits as a directory beside its temporary
-#: twin.
+#: A project name as PyPI allows it. It and its temporary twin must fit as names of directories.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,238}[A-Za-z0-9])?")
 _INDEX_FILE = re.compile(r"/index\.html?\Z", re.I)
 
 _ODD_SERIALS = "{} serials in the list are no numbers that can be one, and were left out"
 
-#: What is said of a page of files that was taken for an index. It ends without a stop.
+#: The message about a page of files instead of an index, without a full stop.
 FLAT = (
     "it leads to {} files and to no project, so it is a plain page of links and not an index; "
     'write kind = "links" into its [[upstream]]'
@@ -75,7 +73,7 @@ class _List(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_List)
-# Serials in text, or as floats that are whole numbers.
+# It also accepts serials as text, or as floats that are whole numbers.
 _lax_decoder = msgspec.json.Decoder(_List, strict=False)
 
 
@@ -85,10 +83,10 @@ class _Entry(msgspec.Struct):
 
 
 def parse_list(body: bytes, content_type: str, url: str) -> ProjectList:
-    """Read a project list of either form.
+    """Parse a project list in JSON or HTML.
 
-    `content_type` is the header of the answer, "" where it had none; `url` is where the list was
-    found, after redirects. Raises `ReadError` where it cannot be used.
+    `content_type` is the header of the answer, or "". `url` is the address of the list after
+    redirects. Raises `ReadError` if the list cannot be used.
     """
     detected = detect(content_type, body, url=url)
     if detected.form is Form.JSON:
@@ -119,10 +117,12 @@ def _parse_json(body: bytes, url: str) -> ProjectList:
 
 
 def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[str, ...]]:
-    """A list that is not as it should be: what can be used of it."""
+    """Return the usable entries of a malformed list."""
     document = json.decode(body, url=url)
     meta = document.get("meta")
-    json.read_meta(document, "projects", url=url)  # another major version says better what is wrong
+    json.read_meta(
+        document, "projects", url=url
+    )  # another major version is the better error message
     entries = document.get("projects")
     if not isinstance(entries, list):
         raise unusable(Reason.BAD_PAGE, "it has no list of projects", url=url)
@@ -146,7 +146,7 @@ def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[
 
 
 def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[str, ...]]:
-    """The projects with a valid name, and a warning on the others."""
+    """Return the projects with valid names, and warnings about the others."""
     if all(map(_NAME.fullmatch, [project.name for project in projects])) and all(
         serial is None or 0 < serial <= bounded.MAX_SERIAL
         for serial in [project.serial for project in projects]
@@ -172,7 +172,7 @@ def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[s
 
 
 def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
-    # Only here: most runs never meet HTML.
+    # Imported here: most runs read no HTML.
     from pypimirror.upstream import markup, people
 
     text = markup.decode(body, charset)
@@ -186,7 +186,7 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     projects: dict[str, ListedProject] = {}
     links: dict[str, str] = {}
     is_directory = False
-    bare: set[str] = set()  # with an ending, and not linked as directories are
+    bare: set[str] = set()  # names with an ending whose links are not those of directories
     signs = people.Signs(text)
     leads_below = False
     for tag in markup.tags(text):
@@ -215,7 +215,7 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
             version, warnings = api_version(tag.attributes.get("content", ""), url=url)
         elif tag.name == "base" and not links:
             base = urljoin(base, tag.attributes.get("href", "").strip())
-    if is_directory:  # with files such as README.txt in it
+    if is_directory:  # a directory may contain files such as README.txt
         for name in bare:
             del projects[name]
         files += len(bare)
@@ -225,7 +225,7 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
         raise unusable(Reason.BAD_PAGE, fault, url=url)
     if not projects and not is_index:
         raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
-    if files and not url.startswith("file:"):  # of a directory, these are what makes the projects
+    if files and not url.startswith("file:"):  # in a local directory, files make up the projects
         warnings = (*warnings, f"{files} links to files beside the projects were left out")
     return ProjectList(list(projects.values()), version, None, warnings, links)
 
@@ -236,7 +236,7 @@ def _leads_to_directory(href: str) -> bool:
 
 
 def _leads_up(href: str, base: str, url: str) -> bool:
-    """Whether a link leads to the list itself or to what is above it, as the trail of one does."""
+    """Whether a link leads to the list itself or to a directory above it."""
     try:
         link = resolve(href.partition("#")[0].partition("?")[0].strip(), base)
     except RefusedError:
@@ -245,7 +245,7 @@ def _leads_up(href: str, base: str, url: str) -> bool:
 
 
 def _leads_below(href: str, base: str, url: str) -> bool:
-    """Whether a link leads to what is below the list, as those of nearly all lists do."""
+    """Whether a link leads below the list, as in nearly all lists."""
     try:
         link = resolve(href.partition("#")[0].partition("?")[0].strip(), base)
     except RefusedError:
@@ -254,13 +254,13 @@ def _leads_below(href: str, base: str, url: str) -> bool:
 
 
 def _is_file(href: str) -> bool:
-    """Whether a link leads to a distribution, and so not to a project of that name."""
+    """Whether a link leads to a distribution, not to a project with that name."""
     path = href.partition("#")[0].partition("?")[0].strip()
     return is_distribution(unquote(path.rpartition("/")[2]))
 
 
 def _elsewhere(href: str, base: str, name: str, url: str) -> str:
-    """Where a list's link leads; "" where that is the page's own place, or nowhere."""
+    """Return the address of a project's page in a list; "" if it is the usual one or not valid."""
     try:
         link = resolve(href.partition("#")[0].strip(), base)
     except RefusedError:
@@ -269,12 +269,13 @@ def _elsewhere(href: str, base: str, name: str, url: str) -> str:
 
 
 def _linked_project(href: str, text: str) -> str | None:
-    """The project that a link of a list leads to, as the list writes it; None for other links.
+    """Return the project that a link of a list leads to, as the list writes it; None for other
+    links.
 
-    A link counts where its text and the last part of its path are spellings of one name, as they
-    are in every index and every directory that a web server lists; "../" and help pages are not.
-    The path is what counts where a listing cuts long texts short ("very-long-na..>"). Generators
-    of static indexes link the file in the directory: "six/index.html", with the text "six".
+    A link counts if its text and the last part of its path are spellings of the same name. That is
+    so in every index and in every directory listing, but not for "../" and help pages. If a listing
+    shortens long texts ("very-long-na..>"), the path counts. Generators of static indexes may link
+    to the file in the directory: "six/index.html" with the text "six".
     """
     if _is_file(href):
         return None

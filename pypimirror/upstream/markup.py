@@ -1,14 +1,14 @@
-"""The tags of an HTML page, in time that grows with its length and not faster.
+"""The tags of an HTML page, in time that is linear in its length.
 
-Lives here: the tokenising of HTML as far as indexes of links need it: which tags are there, with
-which attributes, by the rules of the HTML standard (section "Tokenization"). Does not live here:
-what links mean (`pypimirror.upstream.html`, `pypimirror.upstream.listing`).
+This module tokenises HTML as far as indexes of links need it: which tags there are, with which
+attributes, by the rules of the HTML standard (section "Tokenization"). Not here: the meaning of
+links (`pypimirror.upstream.html`, `pypimirror.upstream.listing`).
 
-Why not a library: a tree is of no use for a flat page of links, and building it is what hurts.
-On ordinary pages a soup takes ten times as long as this; worse, 100 KB of "<!--<!--" or
-"<a <a " from a hostile or broken upstream occupy the parsers of the standard library (and what is
-built on them) for minutes, and nested tags do that to the fast HTML5 parser in C. Here, every
-pattern is possessive: no character is looked at again, and what cannot be matched is the end.
+Why not a library: a flat page of links needs no tree, and building a tree is the expensive part. A
+parser that builds one takes ten times longer for ordinary pages. Worse, 100 KB of "<!--<!--" or "<a
+<a " from a hostile or broken upstream keep the parsers of the standard library (and those built on
+them) busy for minutes, and nested tags do the same to the fast HTML5 parser in C. Here, every
+pattern is possessive: no character is read twice, and parsing ends where nothing matches.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _ATTRIBUTE = (
     r"(=?[^ \t\n\r\f/>=]++|=)"
     rf"(?:{_SPACE}*+={_SPACE}*+(?:\"([^\"]*+)\"|'([^']*+)'|([^ \t\n\r\f>\"'][^ \t\n\r\f>]*+))?+)?+"
 )
-# The same without groups, up to the end of the tag. It fails only where the page ends first.
+# The same without groups, up to the end of the tag. It fails only if the page ends before that.
 _ATTRIBUTES = rf"(?:[ \t\n\r\f/]++|{re.sub(r'[(](?=[^?])', '(?:', _ATTRIBUTE)})*+>"
-# Elements whose content is text, whatever stands in it.
+# Elements whose content is always text.
 _TEXT_ELEMENTS = "title|textarea|style|script|xmp|iframe|noembed|noframes"
 _WANTED = rf"(?i:a|base|meta|form|input|plaintext|{_TEXT_ELEMENTS})(?=[ \t\n\r\f/>])"
 _SKIPPED = (
@@ -46,14 +46,14 @@ _TEXT_END = {
 }
 _LINK_END = re.compile(r"</?a[ \t\n\r\f/>]", re.I)
 _ANY_TAG = re.compile(r"<[^>]*+>?")
-# Numbers are bounded: int() refuses thousands of digits. A name without its semicolon is only a
-# reference where no letter, digit or "=" follows, so that "?a=1&copy=2" is left alone.
+# Numbers have a limit, because int() refuses thousands of digits. A name without a semicolon is a
+# reference only if no letter, digit or "=" follows, so that "?a=1&copy=2" stays unchanged.
 _REFERENCE = re.compile(
     r"&(?:#[0-9]{1,8}+;?|#[xX][0-9a-fA-F]{1,8}+;?|[A-Za-z][A-Za-z0-9]{1,31}+(?:;|(?!=)))"
 )
 
-# What a page may say of its encoding; all of these are supersets of ASCII or unmistakable.
-# Others that Python knows are not for the web ("idna", "unicode_escape"), and some are slow.
+# Encodings that a page may name. All are supersets of ASCII or cannot be confused with them. Other
+# codecs of Python are not for the web ("idna", "unicode_escape"), and some are slow.
 _ENCODINGS = re.compile(r"(?:utf-?(?:8|16)|(?:iso-?8859-|windows-|cp)[0-9]{1,4}|latin-?1)", re.I)
 
 _MARKS = (
@@ -62,22 +62,22 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-#: Longest text of a link that is looked at, in characters with its tags.
+#: Most characters of a link's text that are read, including its tags.
 MAX_LINK_TEXT = 4096
 
 
 class Tag(NamedTuple):
-    """An opening tag: its name in lower case, its attributes, and where it ends in the text."""
+    """An opening tag: its name in lower case, its attributes, and its end in the text."""
 
     name: str
-    attributes: dict[str, str]  #: names in lower case; of equal ones the first
+    attributes: dict[str, str]  #: names in lower case; the first of equal ones counts
     end: int
 
 
 def decode(body: bytes, charset: str | None = None) -> str:
-    """The text of a page: by its mark, by what its answer said, else as UTF-8.
+    """Decode a page: by its byte order mark, else by `charset`, else as UTF-8.
 
-    Bytes that are wrong in the encoding become U+FFFD, which no file name may have.
+    Invalid bytes become U+FFFD, which no file name may contain.
     """
     mark, encoding = next((each for each in _MARKS if body.startswith(each[0])), (b"", ""))
     if not mark:
@@ -86,14 +86,14 @@ def decode(body: bytes, charset: str | None = None) -> str:
         text = body[len(mark) :].decode(encoding, "replace")
     except LookupError:
         text = body.decode("utf-8", "replace")
-    # As the HTML standard has it; a NUL could not be stored.
+    # The HTML standard says so, and the database could not store a NUL.
     return text.replace("\0", "\ufffd")
 
 
 def tags(text: str) -> Iterator[Tag]:
-    """The opening tags of links, of `base`, `meta`, `form`, `input` and of elements of text.
+    """Yield the opening tags of links, of `base`, `meta`, `form`, `input` and of text elements.
 
-    A tag, comment or element of text that is open at the end of the page is not part of it.
+    A tag, comment or text element that is still open at the end of the page is ignored.
     """
     position = 0
     while found := _NEXT_TAG.match(text, position):
@@ -110,20 +110,22 @@ def tags(text: str) -> Iterator[Tag]:
 
 
 def link_text(text: str, tag: Tag) -> str:
-    """The text of a link, without tags in it and space around it."""
+    """Return the text of a link, without tags and surrounding space."""
     end = _LINK_END.search(text, tag.end, tag.end + MAX_LINK_TEXT)
     inner = text[tag.end : end.start() if end else tag.end + MAX_LINK_TEXT]
     return unescaped(_ANY_TAG.sub("", inner)).strip()
 
 
 def element_text(text: str, tag: Tag) -> str:
-    """The text of an element of mere text, such as `title`; cut at `MAX_LINK_TEXT`."""
+    """Return the text of an element that has only text, such as `title`; at most
+    `MAX_LINK_TEXT`.
+    """
     end = text.find("<", tag.end, tag.end + MAX_LINK_TEXT)
     return unescaped(text[tag.end : end if end >= 0 else tag.end + MAX_LINK_TEXT]).strip()
 
 
 def unescaped(value: str) -> str:
-    """A value with its character references replaced."""
+    """Return a value with its character references replaced."""
     if "&" not in value:
         return value
     return _REFERENCE.sub(_referenced, value)

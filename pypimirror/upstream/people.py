@@ -1,12 +1,13 @@
-"""Pages for people that a server gives where an index is asked for, with status 200. Pure.
+"""Detect pages for people that a server sends instead of an index, with status 200. No I/O.
 
-A sign-in page, an error page, an application that draws itself in a browser: whoever takes one for
-an empty project takes the project away, and whoever takes its links for a list mirrors "help".
+A sign-in page, an error page or a web application must not count as an empty project, because that
+would remove the project. Its links must not count as a list either, or the mirror would have
+projects such as "help".
 
-Only pages in HTML that do not say by a tag `pypi:repository-version` that they are an index are
-held against this, and only where they have nothing that an index has: a project page no link to a
-file, a list no link to what is below it. Real indexes have forms to search, scripts and even fields
-for a password beside such links (file managers that list a directory).
+This check is only for HTML pages without the tag `pypi:repository-version`, and only if they lack
+what an index has: a project page without links to files, a list without links to anything below it.
+Real indexes may have search forms, scripts and even password fields beside such links (file
+managers that list a directory).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LOGIN = (
 
 
 class Signs:
-    """What the tags of a page say of whom it is for."""
+    """What the tags of a page show about its purpose."""
 
     def __init__(self, text: str) -> None:
         self.title = ""
@@ -39,7 +40,7 @@ class Signs:
         self._has_link = False
 
     def read(self, tag: Tag) -> None:
-        """Take one tag."""
+        """Read one tag."""
         match tag.name:
             case "title":
                 self.title = self.title or element_text(self._text, tag)
@@ -54,9 +55,9 @@ class Signs:
                 self._has_link = self._has_link or "href" in tag.attributes
 
     def fault(self, project: str = "") -> str:
-        """Return what shows the page to be for people, "" where nothing does. Ends without stop.
+        """Return why the page is for people, without a full stop; "" if nothing shows that.
 
-        The name of the project whose page it is to be says nothing ("Links for login").
+        The name of the project in the title does not count ("Links for login").
         """
         called = f"with the title {printable(self.title, 60)!r}"
         spelled = project.replace("-", "[-_.]+")
@@ -70,6 +71,6 @@ class Signs:
         if self._has_script and not self._has_link:
             return (
                 f"it is no index, but a page of scripts for a browser, {called}; check `url` of "
-                "the [[upstream]], which mostly ends in /simple/"
+                "the [[upstream]], which usually ends in /simple/"
             )
         return ""

@@ -1,7 +1,7 @@
-"""Reading an index's answers, whatever form they have.
+"""Read the answers of an index in any form.
 
-Lives here: what to ask for, which form an answer has, and the way to the reader of that form.
-Does not live here: the forms themselves (`pypimirror.upstream.json`, `.html`, `.listing`).
+This module knows what to ask for, detects the form of an answer, and calls the parser for it. The
+parsers are in `pypimirror.upstream.json`, `.html` and `.listing`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pypimirror.domain.model import ProjectPage, Reason
 from pypimirror.upstream import json
 from pypimirror.upstream.checks import unusable
 
-#: What to ask an index for: JSON where it has that, as only JSON tells sizes and times.
+#: The Accept header for an index. JSON is preferred, because only JSON has sizes and times.
 ACCEPT = (
     "application/vnd.pypi.simple.v1+json, "
     "application/vnd.pypi.simple.v1+html;q=0.2, "
@@ -37,7 +37,7 @@ class Form(StrEnum):
 
 
 class Detected(NamedTuple):
-    """The form of an answer, and what was odd about finding it out."""
+    """The form of an answer, with warnings if it was hard to detect."""
 
     form: Form
     charset: str | None = None
@@ -45,7 +45,7 @@ class Detected(NamedTuple):
 
 
 def page_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
-    """Return what to ask a page or a list with, conditionally where it was read before."""
+    """Return the request headers for a page or a list, conditional if it was read before."""
     headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
     if etag:
         headers["If-None-Match"] = etag
@@ -55,17 +55,17 @@ def page_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
 
 
 def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:
-    """Read a project page of either form.
+    """Parse a project page in any form.
 
-    `content_type` is the header of the answer, "" where it had none; `url` is where the page was
-    found, after redirects; `project` is the `ProjectName` that was asked for. Raises `ReadError`
-    where the page cannot be used; a file that cannot be used is a problem of the page.
+    `content_type` is the header of the answer, or "". `url` is the address of the page after
+    redirects. `project` is the requested `ProjectName`. Raises `ReadError` if the page cannot be
+    used. A file that cannot be used is a problem of the page.
     """
     detected = detect(content_type, body, url=url, project=project)
     if detected.form is Form.JSON:
         page = json.parse_page(body, url=url, project=project)
     else:
-        # Most workers never meet HTML.
+        # Imported here: most workers read no HTML.
         from pypimirror.upstream import html
 
         page = html.parse_page(body, url=url, project=project, charset=detected.charset)
@@ -75,11 +75,11 @@ def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> Pro
 
 
 def detect(content_type: str, body: bytes, *, url: str, project: str = "") -> Detected:
-    """The form of an answer.
+    """Return the form of an answer.
 
-    The content type decides, unless it is missing, says nothing about an index, or is belied by
-    the first byte: then that byte decides, with a warning. Raises `ReadError`: with API_VERSION
-    for the content type of another major version, with BAD_PAGE where there is no telling.
+    The content type decides, unless it is missing, does not fit an index, or contradicts the first
+    byte. Then the first byte decides, with a warning. Raises `ReadError`: with API_VERSION for the
+    content type of another major version, with BAD_PAGE if the form cannot be detected.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     charset = charset_of(content_type)
@@ -106,11 +106,11 @@ def detect(content_type: str, body: bytes, *, url: str, project: str = "") -> De
 
 
 def charset_of(content_type: str) -> str | None:
-    """The charset that a content type names."""
+    """Return the charset in a content type, or None."""
     return found[1] if (found := _CHARSET.search(content_type)) else None
 
 
 def fallback(body: bytes) -> Form | None:
-    """The form that the first byte of an answer speaks for, None where it speaks for neither."""
+    """Return the form that the first byte of an answer shows, or None."""
     start = body[:4096].removeprefix(b"\xef\xbb\xbf").lstrip(_SPACE)[:1]
     return {b"{": Form.JSON, b"[": Form.JSON, b"<": Form.HTML}.get(start)

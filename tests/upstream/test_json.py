@@ -504,7 +504,7 @@ def test_an_upload_time_that_is_none_is_left_out() -> None:
     parsed = read(page(*(entry(n, upload_time=t) for n, t in zip(names, times, strict=True))))
     assert [file.upload_time for file in parsed.files] == [None] * 4
     (warning,) = parsed.warnings
-    assert warning.startswith("upload times are no moments and were left out (4): six-0.zip, ")
+    assert warning.startswith("upload times are not valid and were left out (4): six-0.zip, ")
 
 
 def test_upload_times_are_in_utc() -> None:

@@ -1,4 +1,4 @@
-"""What one page of links offers: a value. `discover.links.link_index` makes it."""
+"""The contents of a page of links, as a value. `discover.links.link_index` makes it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import msgspec
 
 from pypimirror.domain.filenames import check_filename
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage
-from pypimirror.upstream.checks import Collector
+from pypimirror.upstream.collecting import Collector
 
 
 @dataclass
 class Reading:
-    """What a page of links offers, or why that is not known."""
+    """The files on a page of links, or the problem that kept it from being read."""
 
     problem: Problem | None = None
     partial: bool = False  #: a linked page could not be read
     by_project: dict[ProjectName, list[File]] = field(default_factory=lambda: defaultdict(list))
     by_name: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
-    own: set[str] = field(default_factory=set)  #: names that the page itself links
+    own: set[str] = field(default_factory=set)  #: names that the page itself links to
     refused: dict[ProjectName, list[Problem]] = field(default_factory=lambda: defaultdict(list))
 
     def page(self, project: str) -> ProjectPage | None:
-        """Return what is offered of a project; None for nothing."""
+        """Return the page of a project, or None if it has no files."""
         name = ProjectName(project)
         if name not in self.by_project and name not in self.refused:
             return None
@@ -47,7 +47,7 @@ class Reading:
         )
 
     def offer(self, project: str, filename: str) -> File | None:
-        """Return what is offered under one name that is known to be a project's."""
+        """Return the offer of a file that is known to belong to the project, by its name."""
         collected = Collector(project)
         for file in self.by_name.get(filename, ()):
             collected.add(file)

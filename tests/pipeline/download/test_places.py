@@ -10,7 +10,7 @@ import pytest
 
 from pypimirror.domain.model import Claim, File, Reason
 from pypimirror.pipeline.discover.decisions.decide import further_links
-from pypimirror.upstream.checks import MAX_LINKS, Collector
+from pypimirror.upstream.collecting import MAX_LINKS, Collector
 from tests.corpus.build import make_sdist
 from tests.links import LinkMirror, page, put, with_digest
 from tests.mirror import reasons

@@ -11,7 +11,7 @@ withdrawn ones:
 * When its bytes are removed, the refusals of that project are decided again.
 
 A file that is only linked at the upstream takes no place here. If one page has two spellings, the
-first is taken (`pypimirror.upstream.checks`), and these rules decide whether it may be mirrored.
+first is taken (`upstream.collecting`), and these rules decide whether it may be mirrored.
 
 A mirror made by an older version may hold two spellings, and may have moved. Code that removes
 bytes under one name therefore asks here for the other names of the same bytes:

@@ -60,7 +60,7 @@ from pypimirror.domain.model import (
 from pypimirror.pipeline.backoff import MEANINGFUL
 from pypimirror.pipeline.discover.decisions import collisions
 from pypimirror.pipeline.discover.decisions.held import MAIN, contradiction, refusal
-from pypimirror.upstream.checks import rank
+from pypimirror.upstream.claims import rank
 from pypimirror.verify.proof import Proof, strongest
 
 #: States of files that no page offers with bytes of this mirror.

@@ -23,7 +23,7 @@ from pypimirror.pipeline.discover.links import link_following, link_index
 from pypimirror.pipeline.discover.lists import trust
 from pypimirror.pipeline.run import Run
 from pypimirror.system import regular
-from pypimirror.upstream.checks import Collector
+from pypimirror.upstream.collecting import Collector
 from pypimirror.upstream.grouping import project_of
 from pypimirror.upstream.listing import parse_list
 from pypimirror.upstream.read import page_headers
