@@ -1,8 +1,8 @@
-"""A run, as its stages see it: what is known when it begins, and what it works with.
+"""A run as its stages see it: what it knows at its beginning, and the objects that it works with.
 
-Nothing of it changes while the run goes on. What stages learn goes into the catalog, or along
-with their batch (`context.batch`); what becomes of the run stands in its ledger
-(`context.ledger`). How a run begins and ends is `pypimirror.pipeline.lifecycle`'s.
+A `Run` never changes. What stages learn goes into the catalog or along with their batch
+(`context.batch`). Counts and failures go into the ledger (`context.ledger`).
+`pypimirror.pipeline.lifecycle` begins and ends a run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict, Unpack
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.lease import Lease
@@ -33,7 +33,7 @@ from pypimirror.system.space import Room
 
 
 class StoppedError(PypimirrorError):
-    """The run could not work: nothing answered, the disk is full, the guard stepped in."""
+    """The run could not work: no upstream answered, the disk is full, or the guard refused."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -53,27 +53,27 @@ class Run:
     ledger: Ledger
     pools: Pools
     lanes: Lanes
-    room: Room  #: on disk, and what of it downloads under way will take
+    room: Room  #: free space on disk, less what running downloads will take
     names: tuple[ProjectName, ...] | None  #: the projects that the run is limited to
     id: int = 0
     name: str = ""
     command: str = "sync"
     lease: Lease | None = None  #: None in a rehearsal
-    #: What it does again of an earlier run, where that is all that it does.
+    #: What it repeats of an earlier run; None if it is not a retry.
     retry: Retry | None = None
-    #: Whether files may be fetched; else only what is here already is taken over.
+    #: Whether files may be fetched; else only bytes that are here are taken over.
     fetches: bool = True
-    #: Batches that may be under way at once.
+    #: Most batches that are worked on at the same time.
     most_at_once: int = 1
     now: float = field(default_factory=clock.now)  #: seconds since the epoch
     began: float = field(default_factory=clock.steady)  #: on a clock that nobody sets
     cache: UpstreamCache = field(default_factory=UpstreamCache)
-    #: Set when nothing new may be begun.
+    #: Set when no new work may begin.
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property
     def due_at(self) -> float | None:
-        """When files must be due for this run to try them; None: it makes none of them wait."""
+        """Time until which files must be due to be tried; None if no file has to wait."""
         waits = self.names is None and self.retry is None and self.fetches
         return self.now if waits else None
 
@@ -82,30 +82,41 @@ class Run:
         jobs: Iterable[Job],
         on_progress: Callable[[Job, int], None] = lambda *_: None,
     ) -> Iterator[Result]:
-        """Let the fetcher do `jobs`, and report its progress; yield the answers as they come.
+        """Do `jobs` and report their progress. Yield the results as they come.
 
-        `on_progress` hears of bytes that came in for a job, since the last time.
+        `on_progress` gets a job and the bytes that arrived for it since the last call.
         """
 
-        told: Counter[int] = Counter()  # bytes, by job
+        reported: Counter[int] = Counter()  # bytes, by job
 
         def progress(job: Job, size: int) -> None:
             stage = Stage.DOWNLOAD if isinstance(job, FetchFile) else Stage.DISCOVER
             self.reporter.advance(stage, size=size)
-            told[job.id] += size
+            reported[job.id] += size
             on_progress(job, size)
 
         for result in self.pools.fetcher.run(jobs, on_progress=progress):
             if isinstance(result, FileResult):
-                rest = result.transferred - told.pop(result.id, 0)
-                self.reporter.advance(Stage.DOWNLOAD, size=max(0, rest))
+                unreported = result.transferred - reported.pop(result.id, 0)
+                self.reporter.advance(Stage.DOWNLOAD, size=max(0, unreported))
             yield result
 
     def cancel(self) -> None:
-        """End what is under way, in any thread, with `Cancelled`."""
+        """Cancel all work in progress, in any thread: it ends with `Cancelled`."""
         self.cancelled.set()
         self.catalog.give_up()
         self.pools.cancel()
+
+
+class FurtherFields(TypedDict, total=False):
+    """The fields of a `Run` that its maker may set; without them, the defaults of `Run` apply."""
+
+    id: int
+    name: str
+    command: str
+    lease: Lease | None
+    retry: Retry | None
+    now: float
 
 
 def make(
@@ -119,9 +130,9 @@ def make(
     names: tuple[ProjectName, ...] | None,
     *,
     make_pools: MakePools = pooling.start,
-    **known: Any,
+    **fields: Unpack[FurtherFields],
 ) -> Run:
-    """Return a run with pools of its own, which the caller closes; `known` are further fields."""
+    """Return a run with its own pools. The caller must close them."""
     lanes = Lanes()
     storage.waiting = lanes.priority.given_up
     return Run(
@@ -136,5 +147,5 @@ def make(
         lanes,
         Room(workspace.directory, int(config.mirror.reserve)),
         names,
-        **known,
+        **fields,
     )

@@ -1,6 +1,6 @@
-"""`pypimirror verify`, the part on strangers: files in the mirror root that nobody put there.
+"""`pypimirror verify`: find files in the mirror root that the catalog does not know.
 
-They are reported and left alone: this program deletes nothing that it does not understand.
+They are reported and not touched: this program deletes nothing that it does not know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import NamedFile
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.domain.filenames import fold, printable
+from pypimirror.domain.filenames import fold, printable, system_prefix
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish.contents import is_another_form
@@ -24,38 +24,35 @@ from pypimirror.system.disk_errors import StorageError
 FORMS = ("html", "json", "legacy")
 
 _UNKNOWN = "is in the mirror root and not in the catalog"
-_NOT_HELD = "stands where the catalog says that nothing is held"
+_NOT_HELD = "is at a path where the catalog says that nothing is held"
 
 _CHUNK = 1000  # paths that are looked up at once
 _SHOWN = 1000  # characters of a path
 
-#: Pages that bandersnatch writes and nobody else: as many as there are projects, so that they are
-#: told as one.
+#: Pages that only bandersnatch writes. There may be one for each project, so they are reported as
+#: one.
 _LEFT = re.compile(r"simple/(?:[^/]+/)?(?:index\.v1_html|(versions)/index_[^/]+)")
 
-#: Where the name of a project may end in that of a file.
+#: Separators after which the name of a project may end in a file name.
 _ENDS = re.compile(r"(?<!^)(?:[-_.]+|(?<![-_.0-9])(?=v?[0-9]+\.[0-9]))", re.I)
-# Linux distributions call the package of "six" "python3-six".
-_SYSTEM = re.compile(r"python[0-9.]*-", re.I)
 
 
 def find(
     run: Run, is_late: Callable[[], bool] = lambda: False, *, unheld: bool = True
 ) -> Iterator[Problem]:
-    """Yield a problem for each file below the mirror root that the catalog does not know.
+    """Yield a problem for each file in the mirror root that the catalog does not know.
 
-    With `unheld`, also for those under names that it knows and is yet to hold. Ends when it is
-    late.
+    With `unheld`, also for files that it knows but does not hold yet. Stops when `is_late` says so.
     """
-    closed: list[StorageError] = []  # directories that cannot be looked into
+    closed: list[StorageError] = []  # directories that cannot be read
     for chunk in _chunks(run, "packages", closed):
         if is_late():
             return
         held, missing, awaited = _known_files(run, chunk)
-        strangers = [path for path in chunk if path not in held]
-        ours_all_the_same = _respelt(run, strangers)
-        for path in strangers:
-            if path not in ours_all_the_same and (unheld or path not in awaited):
+        unknown = [path for path in chunk if path not in held]
+        respelt = _respelt(run, unknown)
+        for path in unknown:
+            if path not in respelt and (unheld or path not in awaited):
                 yield _foreign(path, _NOT_HELD if path in missing else _UNKNOWN)
     left: dict[str, tuple[str, int]] = {}
     for path in _unknown_pages(run, closed, is_late):
@@ -71,10 +68,10 @@ def find(
 
 
 def ours(run: Run, problems: Iterable[Problem]) -> set[str]:
-    """Return of the files that `find` named the paths of those that are held by now.
+    """Return the paths that `find` reported as unknown and that are held by now.
 
-    A repair that was killed leaves bad bytes in the place of a file which it took back; the next
-    one fetches the file and puts it there.
+    A repair that was killed leaves bad bytes in the place of a file that it took back. The next
+    repair fetches the file and puts it there.
     """
     found = [problem.file for problem in problems if problem.reason is Reason.FOREIGN]
     return _known_files(run, [path for path in found if path.startswith("packages/")])[0]
@@ -87,6 +84,7 @@ def _chunks(run: Run, prefix: str, closed: list[StorageError]) -> Iterator[list[
 def _unknown_pages(
     run: Run, closed: list[StorageError], is_late: Callable[[], bool]
 ) -> Iterator[str]:
+    """Yield the paths of pages that the catalog does not know."""
     for directory in ("simple", "pypi"):
         for chunk in _chunks(run, directory, closed):
             if is_late():
@@ -96,13 +94,14 @@ def _unknown_pages(
 
 
 def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[str]]:
-    """Return the paths of what the catalog says is held, and of what it knows and is not held.
+    """Sort the possible files of the catalog at these paths into held and missing ones.
 
-    Last come those of the latter that may be held one day: not what pages lead to at the upstream.
+    Return the paths of held files, of known files that are not held, and of those of the latter
+    that may be held one day: files that pages only link to at the upstream are not among them.
     """
     wanted: dict[str, set[str]] = {}
     for path in paths:
-        if path.isprintable():  # else not the catalog's; and no text at all, where undecodable
+        if path.isprintable():  # the catalog has no other names; some are not even valid text
             wanted.setdefault(_filename(path), set()).update(_owners(path))
     held: set[str] = set()
     missing: set[str] = set()
@@ -122,11 +121,11 @@ def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[st
 
 
 def _respelt(run: Run, paths: Iterable[str]) -> set[str]:
-    """Return which of these are held under another spelling of their names.
+    """Return the paths that are held under another spelling of their names.
 
-    A file system that ignores case may list what the catalog has as "foo-1.0.zip" as "Foo-1.0.zip".
+    A file system that ignores case may list "foo-1.0.zip" of the catalog as "Foo-1.0.zip".
     """
-    spelt: dict[str, str] = {}  # the paths by what they may be in the catalog
+    spelt: dict[str, str] = {}  # the paths, by their possible spelling in the catalog
     for path in paths:
         directory, _, name = path.rpartition("/")
         end = name.removeprefix(_filename(path))
@@ -145,20 +144,20 @@ def _respelt(run: Run, paths: Iterable[str]) -> set[str]:
 
 
 def _filename(path: str) -> str:
-    """Return the name of the file that something is, or stands beside."""
+    """Return the name of the file at a path, or of the file that a sidecar belongs to."""
     name = path.rpartition("/")[2]
     return name.removesuffix(METADATA_SUFFIX).removesuffix(PROVENANCE_SUFFIX)
 
 
 def _owners(path: str) -> Iterable[str]:
-    """Return the projects that a file may belong to."""
+    """Return the projects that the file at a path may belong to."""
     directories = path.split("/")[:-1]
-    by_project = len(directories) == 2  # else the layout is the upstream's
+    by_project = len(directories) == 2  # else the path is in the upstream's layout
     return directories[1:] if by_project else _projects_of(_filename(path))
 
 
 def _is_held(run: Run, row: NamedFile) -> bool:
-    """Whether this mirror has put bytes in this file's place, and knows it."""
+    """Whether this mirror has put bytes in the place of this file."""
     if row.state == State.FETCHED:
         return not run.workspace.is_staged(row.id)
     return row.state in PROVEN or row.withdrawn_at is not None
@@ -167,18 +166,19 @@ def _is_held(run: Run, row: NamedFile) -> bool:
 def _projects_of(filename: str) -> Iterator[str]:
     """Yield the names of the projects that a file of this name may belong to.
 
-    The project's name is what comes before one of the separators, or before a version without
-    one; which, nobody can tell. See `filenames.belongs`.
+    The project's name ends before one of the separators, or before a version without a separator.
+    Nobody can tell before which one. See `filenames.belongs`.
     """
-    if filename.lower().endswith((".rpm", ".deb")) and (system := _SYSTEM.match(filename)):
-        yield from _projects_of(filename[system.end() :])
+    if start := system_prefix(filename):
+        yield from _projects_of(filename[start:])
     for end in _ENDS.finditer(filename):
         yield canonicalize_name(filename[: end.start()])
 
 
 def _known_pages(run: Run, paths: list[str]) -> set[str]:
+    """Return the paths of all pages that the catalog says are on disk."""
     with run.catalog.read() as connection:
-        # Those of forms that the configuration has no more are ours until the next sync.
+        # Pages of a form that the configuration no longer has stay until the next sync.
         formats = FORMS if is_another_form(run, connection) else run.config.publish.formats
     known = set(page_paths(None, formats).values())
     names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
@@ -192,7 +192,7 @@ def _known_pages(run: Run, paths: list[str]) -> set[str]:
 def _foreign(path: str, cause: str) -> Problem:
     path = printable(path, _SHOWN)
     message = (
-        f"{path}: {cause}; it is served to whoever knows its address. Remove it by hand if you do "
+        f"{path}: {cause}; anybody who knows its address can fetch it. Remove it by hand if you do "
         "not know it either"
     )
     return Problem(Reason.FOREIGN, message, file=path)
@@ -200,7 +200,7 @@ def _foreign(path: str, cause: str) -> Problem:
 
 def _left_by_bandersnatch(kind: str, example: str, number: int) -> Problem:
     message = (
-        f"{kind}: {number} old pages that bandersnatch has left, such as {printable(example)}; "
-        "nobody brings them up to date. Remove them by hand, once no web server names them"
+        f"{kind}: {number} old pages of bandersnatch, such as {printable(example)}; nothing keeps "
+        "them up to date. Remove them by hand when no web server uses them any more"
     )
     return Problem(Reason.FOREIGN, message, file=kind)
