@@ -1,1 +1,1 @@
-"""Prefect flows: which stages run, in which order. The order itself is `pypimirror.pipeline`'."""
+"""Prefect flows. The order of the stages is defined in `pypimirror.pipeline`."""

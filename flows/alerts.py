@@ -1,7 +1,7 @@
 """Automations: what Prefect does by itself when a run fails, is late, is stuck or was killed.
 
-The first three tell the webhook that `[alerts]` names. The last one needs none: a run whose
-process is gone sends no heartbeats, and becomes Crashed, as in the catalog.
+The first three call the webhook of `[alerts]`. The last one needs no webhook: if the process of a
+run is gone, it sends no heartbeats, and the flow run becomes Crashed, as in the catalog.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from prefect.exceptions import ObjectNotFound
 
 from pypimirror.config.settings import Config
 
-#: The flows whose runs are watched, also those without a deployment.
+#: The flows whose runs are watched, with or without a deployment.
 FLOWS = ("sync", "verify")
 
-#: A process that is alive sends a heartbeat every three minutes, unless PREFECT_FLOWS_HEARTBEAT_
-#: FREQUENCY says otherwise. The server may be away for a while, too.
+#: A running process sends a heartbeat every three minutes, unless PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+#: is set. The server may also be away for a while.
 SILENCE = timedelta(minutes=10)
 
 FAILED, LATE, STUCK, CRASHED = names = tuple(
     f"pypimirror: {what}" for what in ("run failed", "run late", "run stuck", "run crashed")
 )
 
-#: State names: an event is called by the name of a state, and not by its type.
+#: State names: the name of an event contains the name of a state, not its type.
 _FAILURES = {"Failed", "Incomplete", "Crashed", "TimedOut"}
 _ENDS = _FAILURES | {"Completed", "Cancelled", "Skipped"}
 _BLOCK = "pypimirror-alerts"
 
 
 def apply(client: SyncPrefectClient, config: Config) -> tuple[str, ...]:
-    """Make the automations that `config` asks for, and remove the others; return their names."""
+    """Create or update the automations for `config`, and delete the others. Return their names."""
     wanted = {automation.name: automation for automation in _automations(config)}
     if not config.alerts.webhook:
         _forget_webhook(client)
@@ -56,7 +56,9 @@ def apply(client: SyncPrefectClient, config: Config) -> tuple[str, ...]:
 
 
 def _forget_webhook(client: SyncPrefectClient) -> None:
-    """Remove what an earlier configuration left in Prefect: the address may hold a secret."""
+    """Delete the webhook of an earlier configuration from Prefect: its address may contain a
+    secret.
+    """
     with suppress(ObjectNotFound):
         client.delete_block_document(client.read_block_document_by_name(_BLOCK, "webhook").id)
 
@@ -87,9 +89,9 @@ def _automations(config: Config) -> Iterator[AutomationCore]:
 
 
 def _payload(alert: str, config: Config) -> str:
-    """Return the template of the document: values that are JSON, whatever is in them.
+    """Return the template of the JSON document. Any value in it stays valid JSON.
 
-    `text` is for those who only look at that, such as chat servers.
+    `text` is for receivers that only show text, such as chat servers.
     """
     run = "flow_run.name"
     values = {
@@ -103,7 +105,7 @@ def _payload(alert: str, config: Config) -> str:
         "url": "flow_run | ui_url",
     }
     rendered = [f'"{name}": {{{{ ({value}) | tojson }}}}' for name, value in values.items()]
-    # A brace of ours must not be read as the template's: the name of a directory may hold some.
+    # The directory's name may contain braces, which the template engine must not interpret.
     mirror = json.dumps(str(config.directory)).replace("{", "\\u007b").replace("%", "\\u0025")
     return "{" + ", ".join([f'"alert": "{alert}"', f'"mirror": {mirror}', *rendered]) + "}"
 
@@ -120,7 +122,7 @@ def _presence(states: set[str]) -> EventTrigger:
 
 
 def _absence(after: str, states: set[str], within: timedelta) -> EventTrigger:
-    """Return what fires where none of `states` follows `after` in time, for each run."""
+    """Return a trigger that fires for each run if none of `states` follows `after` in time."""
     return EventTrigger(
         after=_events({after}),
         expect=_events(states),

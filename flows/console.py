@@ -1,10 +1,9 @@
-"""The console of a flow run that outlives the worker that reads it.
+"""Let a flow run outlive the worker that reads its output.
 
-A worker that was killed leaves its flow runs behind, which are then told to end (`flows.witness`).
-But what they print has no reader any more, and Rich, which prints Prefect's log, ends the process
-for that, in the middle of whatever it does. Where it does not, what is still in a buffer of Python
-turns the exit code into 120. So what these processes print goes nowhere from then on, and a flow
-run ends by its own codes, however it is buffered.
+A killed worker leaves its flow runs behind, and `flows.witness` tells them to end. But their output
+has no reader any more. Rich, which prints Prefect's log, then ends the process, wherever it is.
+Otherwise, output that is still in a buffer of Python changes the exit code to 120. So the output of
+these processes is redirected to /dev/null, and a flow run ends with its own exit code.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ _OUTPUTS = (1, 2)
 
 
 def outlive_reader() -> None:
-    """From the moment on when nobody reads what this process prints, let it go nowhere."""
-    # A line may be printed before the thread has seen that the reader is gone.
+    """Redirect output to /dev/null once its reader is gone."""
+    # A line may be printed before the thread notices that the reader is gone.
     Console.on_broken_pipe = _lead_nowhere  # type: ignore[method-assign, assignment]
     threading.Thread(target=_lead_nowhere_then, name="console", daemon=True).start()
 
@@ -28,7 +27,7 @@ def outlive_reader() -> None:
 def _lead_nowhere_then() -> None:
     poll = select.poll()
     for descriptor in _OUTPUTS:
-        poll.register(descriptor, 0)  # that the other end is gone is told without being asked for
+        poll.register(descriptor, 0)  # poll always reports that the other end is closed
     poll.poll()
     _lead_nowhere()
 

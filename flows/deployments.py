@@ -1,8 +1,7 @@
-"""Work pool, deployments, schedules and automations, made as `prefect.yaml` and the configuration
-say, on the Prefect API that is configured.
+"""Create the work pool, deployments, schedules and automations on the configured Prefect API.
 
-`prefect.yaml` says which deployments there are; `[schedule]` of the configuration says when they
-run. What is made twice is the same as what is made once: `pypimirror up` does it at every start.
+`prefect.yaml` defines the deployments, and `[schedule]` of the configuration their times. Repeating
+this changes nothing: `pypimirror up` does it at every start.
 """
 
 from __future__ import annotations
@@ -32,29 +31,29 @@ from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.system.project import project_directory
 
-#: What `prefect.yaml` writes for the configuration file.
+#: The placeholder for the configuration file in `prefect.yaml`.
 _CONFIG = "{{ $PYPIMIRROR_CONFIG }}"
 
-#: The keys of a deployment that are understood here.
+#: The known keys of a deployment.
 _KEYS = {
     "name", "description", "entrypoint", "parameters", "tags", "work_pool", "schedules",
 }  # fmt: skip
 
 
 class DeployError(PypimirrorError):
-    """The Prefect API does not answer, or refuses; the message says what."""
+    """The Prefect API does not answer, or refuses. The message says what."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What was made, or was as it should be already."""
+    """What now exists on the Prefect API."""
 
     work_pools: tuple[str, ...]
-    deployments: dict[str, str]  #: by name (`sync/scheduled`), when they run; empty: on demand
+    deployments: dict[str, str]  #: schedule by name (`sync/scheduled`); "": on demand
     automations: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return this for `--json`."""
+        """Return the document for `--json`."""
         return {
             "api": redacted(PREFECT_API_URL.value() or ""),
             "work_pools": list(self.work_pools),
@@ -64,10 +63,10 @@ class Applied:
 
 
 def apply(file: Path, config: Config) -> Applied:
-    """Make everything for the configuration `config`, read from `file`.
+    """Create everything for the configuration `config`, which was read from `file`.
 
-    Raises `ConfigError` where a schedule cannot be used, `DeployError` where the API does not
-    answer or refuses.
+    Raises `ConfigError` if a schedule is not valid, and `DeployError` if the API does not answer or
+    refuses.
     """
     wanted = _deployments(file)
     if not PREFECT_API_URL.value():
@@ -83,13 +82,13 @@ def apply(file: Path, config: Config) -> Applied:
             made = dict(_make(client, entry, config) for entry in wanted)
             automations = alerts.apply(client, config)
     except (httpx.HTTPError, PrefectException) as error:
-        said = redacted(f"the Prefect API {PREFECT_API_URL.value()}: {error}")
-        raise DeployError(said) from error
+        message = redacted(f"the Prefect API {PREFECT_API_URL.value()}: {error}")
+        raise DeployError(message) from error
     return Applied(pools, made, automations)
 
 
 def _deployments(file: Path) -> list[dict[str, Any]]:
-    """Return what `prefect.yaml` says of each deployment, for this configuration file."""
+    """Return the deployments in `prefect.yaml`, for this configuration file."""
     text = (project_directory() / "prefect.yaml").read_text("utf-8")
     found: list[dict[str, Any]] = yaml.safe_load(text)["deployments"]
     for entry in found:
@@ -110,10 +109,10 @@ def _make_work_pool(client: SyncPrefectClient, name: str) -> None:
 
 
 def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> tuple[str, str]:
-    """Make one deployment; return its name and when it runs."""
+    """Create one deployment. Return its name and its schedule."""
     flow = _flow(entry["entrypoint"])
     when = ""
-    if entry.get("schedules"):  # which of them has one is for prefect.yaml to say
+    if entry.get("schedules"):  # prefect.yaml decides which deployments have a schedule
         when = config.schedule.verify if flow.name == "verify" else config.schedule.sync
     client.create_deployment(
         flow_id=client.create_flow_from_name(flow.name),
@@ -124,11 +123,10 @@ def _make(client: SyncPrefectClient, entry: dict[str, Any], config: Config) -> t
         parameter_openapi_schema=parameter_schema(flow).model_dump(),
         tags=entry.get("tags"),
         work_pool_name=entry["work_pool"]["name"],
-        # Names of files are UTF-8 on disk, whatever the worker's locale
-        # (`pypimirror.system.streams`).
+        # File names are UTF-8 on disk, whatever the worker's locale (`pypimirror.system.streams`).
         job_variables={"env": {"PYTHONUTF8": "1"}},
         schedules=list(_schedules(flow.name, when, config.schedule.timezone)),
-        # Named, so that a limit that an earlier version has set goes; `prefect.yaml` says why.
+        # These remove a limit that an earlier version has set; `prefect.yaml` explains why.
         concurrency_limit=None,
         concurrency_options=None,
         pull_steps=[
@@ -153,7 +151,7 @@ def _flow(entrypoint: str) -> Any:
 
 
 def _schedules(flow: str, when: str, timezone: str) -> Iterator[DeploymentScheduleCreate]:
-    """Yield the schedule that `when` says: cron fields, a time, or nothing."""
+    """Yield the schedule for `when`: cron fields, an interval, or "" for none."""
     if not when:
         return
     try:

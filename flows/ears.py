@@ -1,12 +1,12 @@
-"""Hears what somebody has asked of a flow run at the API: to be cancelled, or to be suspended.
+"""Watch at the API whether somebody wants a flow run to be cancelled or suspended.
 
-Prefect's worker cancels its flow runs, but not any more once its server was away for half a minute:
-what it listens with has given up then, for good (3.9.1). A flow run without a worker is cancelled
-by nobody. So each flow run asks for its own state now and then, and ends as by SIGTERM:
+Prefect's worker cancels its flow runs, but no longer after its server was away for half a minute:
+then its listener gives up for good (3.9.1). Nobody cancels a flow run without a worker. So each
+flow run regularly asks for its own state, and ends as if it got SIGTERM:
 
-* One that is to be cancelled: when it was so asked twice in a row, since the worker is quicker.
-* One of a deployment that is suspended, or paused: at once. It leaves the mirror to others, as a
-  cancelled run does, and its process ends; resumed, it is a new process that goes on from there.
+* If it is to be cancelled: after two such answers in a row, because the worker is faster.
+* If it belongs to a deployment and is suspended or paused: at once. It leaves the mirror to others
+  like a cancelled run, and its process ends. If it is resumed, a new process continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from prefect.exceptions import Pause, PrefectException
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Suspended
 
-#: Seconds between two questions.
+#: Seconds between two requests.
 EVERY = 5.0
 
 #: Seconds that the end of a run waits for the last answer.
@@ -33,11 +33,11 @@ _PATIENCE = 2.0
 
 
 class Ears:
-    """Asks for the state of a flow run, in a thread of its own, and ends it by a signal."""
+    """Asks for the state of a flow run in its own thread, and ends the process by a signal."""
 
     def __init__(self, flow_run: FlowRun) -> None:
         self._flow_run = flow_run
-        #: The state in which the flow run waits to be resumed, where somebody asked for that.
+        #: The state in which the flow run waits to be resumed, if somebody suspended it.
         self._suspended: State[Any] | None = None
         self._was_cancelling = False
         self._ended = threading.Event()
@@ -59,16 +59,16 @@ class Ears:
         self._thread.join(_PATIENCE)
 
     def note(self, pause: Pause) -> None:
-        """Note that Prefect's own engine has heard first that the run is suspended."""
+        """Note that Prefect's own engine was the first to see that the run is suspended."""
         self._suspended = self._suspended or pause.state
 
     def raise_if_suspended(self) -> None:
-        """Raise what ends a flow run that is to be resumed."""
+        """Raise the exception that ends a flow run that is to be resumed."""
         if self._suspended is not None:
             raise Pause(state=self._suspended)
 
     def _listen(self) -> None:
-        # A server that is away is asked again soon, and not after a pause that grows.
+        # If the server is away, ask again soon, without a growing pause.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             while not self._ended.wait(EVERY):
                 try:
@@ -91,9 +91,9 @@ class Ears:
 
 
 def _to_be_resumed(client: SyncPrefectClient, flow_run: FlowRun, state: State[Any]) -> State[Any]:
-    """Return the state that a flow run waits in without a process.
+    """Return the state in which a flow run waits without a process.
 
-    Resuming what is only paused would not start one.
+    If it were only paused, resuming would start no new process.
     """
     if state.state_details.pause_reschedule:
         return state

@@ -1,4 +1,4 @@
-"""How a flow run ends: the state that says what the catalog's record and the exit code say."""
+"""The final state of a flow run. It says the same as the catalog's record and the exit code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pypimirror.system import workers
 
 
 class SkippedError(LockedError):
-    """Another run works on the mirror, and this flow run is not one to wait for that."""
+    """Another run works on the mirror, and this flow run does not wait for it."""
 
 
 def final_state(summary: Summary) -> State[Any]:
-    """Return the state that a flow run ends in.
+    """Return the final state of a flow run.
 
-    A run that left something undone is of the type Failed, under the name Incomplete: whoever
-    watches for failures, in the UI or by an automation, must not miss it.
+    A run that left something undone has the type Failed and the name Incomplete, so that nobody who
+    watches for failures misses it, in the UI or by an automation.
     """
     if summary.state == runs.COMPLETED:
         return Completed(message=_done(summary) if summary.run else summary.message)
@@ -38,22 +38,22 @@ def final_state(summary: Summary) -> State[Any]:
 
 
 def as_recorded(state: str, message: str) -> State[Any]:
-    """Return the state of a flow run of which only the catalog knows how it ended."""
+    """Return the final state of a flow run of which only the catalog knows the end."""
     if state == runs.CRASHED:
-        return Crashed(message="Its process ended without a word")
-    said = f"Prefect was not there when it ended. {message}".rstrip()
+        return Crashed(message="Its process died without closing its run")
+    text = f"Prefect was away when it ended. {message}".rstrip()
     if state == runs.COMPLETED:
-        return Completed(message=said)
+        return Completed(message=text)
     if state == runs.INCOMPLETE:
-        return Failed(name="Incomplete", message=said)
-    return Cancelled(message=said) if state == runs.CANCELLED else Failed(message=said)
+        return Failed(name="Incomplete", message=text)
+    return Cancelled(message=text) if state == runs.CANCELLED else Failed(message=text)
 
 
 def without_run(error: PypimirrorError) -> State[Any]:
-    """Return the state of a flow run that ended before it had a run in the catalog.
+    """Return the final state of a flow run that ended before it had a run in the catalog.
 
-    One that found another run at work and was not to wait is Skipped, which is no failure: nothing
-    is wrong with the mirror, and the next run comes.
+    If another run was at work and this one does not wait, it is Skipped. That is not a failure:
+    nothing is wrong with the mirror, and the next run comes.
     """
     if isinstance(error, SkippedError):
         return Cancelled(name="Skipped", message=f"Skipped: {error.holder} is at work")
@@ -63,10 +63,10 @@ def without_run(error: PypimirrorError) -> State[Any]:
 
 
 def log_no_states() -> None:
-    """Keep final states from being logged as errors of the program, with a traceback.
+    """Keep final states from being logged as program errors with a traceback.
 
-    Prefect's engine turns the state that a flow returns into an exception, and logs that. The state
-    itself is in the log already.
+    Prefect's engine turns the state that a flow returns into an exception and logs it. The log has
+    the state already.
     """
     logging.getLogger("prefect.flow_runs").addFilter(_is_no_state)
 
@@ -86,13 +86,13 @@ def _done(summary: Summary) -> str:
 
 
 def _left(summary: Summary) -> str:
-    """Say what failed, in the words of `3 of 5,214 files failed (2 timeouts, …)`."""
+    """Describe the failures, in the form `3 of 5,214 files failed (2 timeouts, …)`."""
     files = [problem for problem in summary.failures if problem.file]
     projects = [problem for problem in summary.failures if problem.project and not problem.file]
     others = [problem for problem in summary.failures if not problem.project and not problem.file]
     parts = []
     if files:
-        # What stands refused is named by every run, also by one that found no file anew.
+        # Every run reports standing refusals, also a run that found no files.
         of = summary.counts["files_found"]
         count = f"{len(files):,} of {of:,} files" if of >= len(files) else _number(files, "file")
         parts.append(f"{count} failed ({_reasons(files)})")
@@ -108,7 +108,7 @@ def _reasons(problems: Sequence[Problem]) -> str:
 
 
 def _number(things: int | Sequence[Any], noun: str) -> str:
-    """Write a count; only words that are nouns get a plural."""
+    """Format a count. Only known nouns get a plural."""
     number = things if isinstance(things, int) else len(things)
     plural = {"mismatch": "es", "timeout": "s", "conflict": "s", "file": "s", "page": "s"}
     plural |= {"project": "s", "url": "s", "name": "s", "digest": "s", "archive": "s"}

@@ -1,7 +1,7 @@
-"""What a flow run tells Prefect while it works: log lines, and a progress bar for a long run.
+"""The progress of a flow run for Prefect: log lines, and a progress bar for a long run.
 
-What a stage says is a line of its task run; what child processes say, in threads of their own, is
-one of the flow run.
+Messages of a stage go to the log of its task run. Messages of child processes, which come from
+other threads, go to the log of the flow run.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from prefect.logging.loggers import LoggingAdapter, task_run_logger
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import LogReporter
 
-#: Seconds between two calls of the API for the sake of progress; shorter runs make none.
+#: Seconds between two API calls about progress. Shorter runs make none.
 EVERY = 5.0
 
 #: Seconds that the end of a run waits for the last of these calls.
 _PATIENCE = 2.0
 
-#: Problems that go to the log one by one; all of them are in the run's record.
+#: Most problems that are logged one by one. The run's record has all of them.
 SHOWN = 200
 
 
 class FlowReporter(LogReporter):
-    """Tells the flow run's log, and a progress artifact once a run has lasted a while.
+    """Writes to the flow run's log, and after a while to a progress artifact.
 
-    The artifact is kept by a thread of its own: no stage waits for an API that is slow or away.
-    To be entered in the context of the flow run.
+    A separate thread updates the artifact, so no stage waits for a slow API. Enter it in the
+    context of the flow run.
     """
 
     def __init__(self, log: logging.Logger | LoggingAdapter) -> None:
@@ -47,7 +47,7 @@ class FlowReporter(LogReporter):
         self._done = 0
         self._ended = threading.Event()
         self._artifact: UUID | None = None
-        # In another context, an artifact would not know its flow run.
+        # The artifact finds its flow run through this context.
         self._telling = threading.Thread(
             target=copy_context().run, args=(self._tell,), daemon=True, name="progress"
         )
@@ -66,19 +66,19 @@ class FlowReporter(LogReporter):
         self._telling.join(_PATIENCE)
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:  # noqa: ARG002
-        """Log what a stage has to do."""
+        """Log the number of things that a stage has to do."""
         if total:
             self._logger().info("%s: %d to do", stage.value, total)
         with self._lock:
             self._total += total or 0
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:  # noqa: ARG002
-        """Move the bar, to be seen a little later."""
+        """Move the progress bar. The artifact follows a little later."""
         with self._lock:
             self._done += things
 
     def problem(self, stage: Stage, problem: Problem) -> None:
-        """Log what failed."""
+        """Log a failure."""
         with self._lock:
             self._shown += 1
             shown = self._shown
@@ -90,17 +90,17 @@ class FlowReporter(LogReporter):
             self._log.warning("More failed; 'pypimirror runs show last' lists all of it")
 
     def note(self, level: str, message: str) -> None:
-        """Log it."""
+        """Log the line."""
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         self._logger().log(number, "%s", message)
 
     def _logger(self) -> logging.Logger | LoggingAdapter:
-        """Return the log of the stage that this thread is in, else the flow run's."""
+        """Return the log of this thread's stage, else the flow run's."""
         context = TaskRunContext.get()
         return self._log if context is None else task_run_logger(context.task_run)
 
     def _tell(self) -> None:
-        """Keep the artifact, until the run has ended."""
+        """Update the artifact until the run has ended."""
         while not self._ended.wait(EVERY):
             self._show()
         if self._artifact is not None:
@@ -116,6 +116,6 @@ class FlowReporter(LogReporter):
                 self._artifact = cast(UUID, created)
             else:
                 update_progress_artifact(self._artifact, percent)
-        # A RuntimeError: the client was closed, since the run has ended meanwhile.
+        # RuntimeError: the client was closed, because the run has ended.
         except (httpx.HTTPError, PrefectException, RuntimeError) as error:
             self._log.debug("no progress shown: %s", error)

@@ -1,7 +1,7 @@
-"""What the flows share: a run of the catalog within a flow run.
+"""Code that the flows share: a run of the catalog within a flow run.
 
-A flow run and its run in the catalog have one name and tell the same story; which state a flow
-run ends in is said in `flows.ending`, what it shows meanwhile in `flows.reporter`.
+A flow run and its run in the catalog have the same name and the same result. `flows.ending` chooses
+the final state, and `flows.reporter` shows the progress.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ TASKS: dict[Stage, StageTask] = {
 }
 
 
-#: How long a run that somebody asked for waits for another one, unless that says otherwise.
+#: How long a run that a user started waits for another run, by default.
 AD_HOC = "6h"
 
 
@@ -68,16 +68,17 @@ def perform(
     options: Sequence[str] = (),
     wait: str | None = None,
 ) -> Summary:
-    """Do a run of the catalog in the flow run of this context, and show how it ended.
+    """Do a run of the catalog in the flow run of this context, and show its result.
 
-    `config` is the file that a flow was given; empty means the one that PYPIMIRROR_CONFIG names
+    `config` is the file that the flow was given. "" means the file that PYPIMIRROR_CONFIG names
     where the flow runs, else `pypimirror.toml` in the project directory. A flow run that is retried
-    does what its last run left undone, else what is left of the run that `retry` names. Raises what
-    `pypimirror.pipeline.lifecycle.sync` does; a signal that ends the flow run cancels its run.
+    does the work that its last run left; otherwise `retry` may name a run whose rest is done.
+    Raises the errors of `pypimirror.pipeline.lifecycle.sync`. A signal that ends the flow run
+    cancels its run.
 
-    Where another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError`
-    where it was not to wait, or was made by a schedule: the next one comes. Raises `Pause` where
-    the flow run was suspended.
+    If another run works on the mirror, it waits as long as `wait` says. Raises `SkippedError` if it
+    should not wait, or if a schedule made it: the next one comes. Raises `Pause` if the flow run
+    was suspended.
     """
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
@@ -87,7 +88,7 @@ def perform(
     trigger = trigger_of(flow_run)
     patience = configuration.seconds(_patience(wait, trigger), "wait") or 0.0
     worker = None
-    if flow_run.deployment_id is not None:  # a process of a worker's own
+    if flow_run.deployment_id is not None:  # a worker started this process
         worker = os.getppid()
         outlive_reader()
         ending.log_no_states()
@@ -102,7 +103,7 @@ def perform(
             _introduce(context, run, trigger)
             try:
                 work(run)
-            # Rich exits where nobody reads the log any more: the worker is gone.
+            # Rich exits if nobody reads the log any more: the worker is gone.
             except (TerminationSignal, SystemExit) as end:
                 witness.stays()
                 raise Cancelled("cancelled") from end
@@ -136,19 +137,19 @@ def perform(
 
 
 def _patience(wait: str | None, trigger: str) -> str | None:
-    """Return how long a flow run waits for another one: as it was told, else by what started it."""
+    """Return how long a flow run waits for another one: `wait`, else a default by its trigger."""
     if wait is not None:
         return wait
     return AD_HOC if trigger in ("deployment", "retry") else None
 
 
 def call_stage(run: Run, stage: Stage, batch: Batch) -> None:
-    """Do one stage for one batch, as a task run."""
+    """Run one stage for one batch, as a task run."""
     call(TASKS[stage], run, batch)
 
 
 def trigger_of(flow_run: FlowRun) -> str:
-    """What started a flow run, for the run history."""
+    """Return what started a flow run, for the history."""
     if _is_named_after_a_run(flow_run) or flow_run.run_count > 1:
         return "retry"
     if flow_run.deployment_id is None:
@@ -157,10 +158,10 @@ def trigger_of(flow_run: FlowRun) -> str:
 
 
 def last_run_of(flow_run: FlowRun, command: str) -> str | None:
-    """Return the run in the catalog that a flow run has made before it was retried or resumed.
+    """Return the run in the catalog that a flow run made before it was retried or resumed.
 
-    That gave it its name; a flow run that never got so far has another, and begins anew. Prefect
-    counts how often a flow run was started, but not that it was resumed.
+    The flow run has its name. A flow run that never had a run has another name, and starts anew.
+    Prefect counts how often a flow run was started, but not how often it was resumed.
     """
     found = _is_named_after_a_run(flow_run)
     return found["run"] if found and found["command"] == command else None
@@ -177,7 +178,7 @@ def _configuration_file(config: str) -> Path:
 
 
 def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:
-    """Give a flow run the name of its run in the catalog, and tags to filter by."""
+    """Give a flow run the name of its run in the catalog, and tags for filters."""
     assert context.flow_run is not None
     name = f"{run.command}-{run.name}"
     mirror = f"mirror:{run.config.directory}"
@@ -187,14 +188,14 @@ def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:
         context.flow_run.name, context.flow_run.tags = name, tags
         _close_left(context, run, mirror)
     except (httpx.HTTPError, PrefectException) as error:
-        get_logger("pypimirror").warning("Prefect does not hear of the run: %s", error)
+        get_logger("pypimirror").warning("Prefect was not told of the run: %s", error)
 
 
 def _close_left(context: FlowRunContext, run: Run, mirror: str) -> None:
-    """Close flow runs that nobody else does, as the catalog has them.
+    """Close flow runs that nobody else closes, with the result in the catalog.
 
-    Their processes were killed, or Prefect's server was away when they ended. One that was retried
-    has begun after its run ended: it waits for this one.
+    Their processes were killed, or Prefect's server was away when they ended. A flow run that was
+    retried has started after its run ended: it waits for this one and is not closed.
     """
     which = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[mirror]),

@@ -1,4 +1,4 @@
-"""The table that a flow run leaves: what it counted, and what failed."""
+"""The table that a flow run leaves in Prefect: its counts and its failures."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pypimirror.catalog.queries import runs
 from pypimirror.pipeline.summary import Summary
 
-#: Failures that the table has at most; the catalog has all of them.
+#: Most failures in the table. The catalog has all of them.
 ROWS = 200
 
-#: Characters of a message that the table has at most.
+#: Most characters of a message in the table.
 _LENGTH = 500
 
 
 def show(summary: Summary, command: str, directory: Path) -> None:
-    """Leave the table with the flow run of this context, under a key that stays the mirror's."""
-    if summary.state == runs.CANCELLED:  # somebody waits for the end of it
+    """Create the table in the flow run of this context. Its key is the same for all runs of a
+    mirror.
+    """
+    if summary.state == runs.CANCELLED:  # somebody waits for its end
         return
     try:
-        # Where the API is away, its patience is for the state that the flow run ends in.
+        # If the API is away, retry only once here: the final state of the flow run matters more.
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
             create_table_artifact(
                 rows(summary), key=key(command, directory), description=description(summary)
@@ -38,14 +40,14 @@ def show(summary: Summary, command: str, directory: Path) -> None:
 
 
 def key(command: str, directory: Path) -> str:
-    """Name the table; Prefect allows lower-case letters, digits and dashes."""
+    """Return the key of the table. Prefect allows lower-case letters, digits and dashes."""
     name = re.sub(r"[^a-z0-9]+", "-", directory.name.lower()).strip("-")
     digest = hashlib.sha256(str(directory).encode()).hexdigest()[:8]
     return "-".join(part for part in ("pypimirror", command, name[:40], digest) if part)
 
 
 def rows(summary: Summary) -> list[dict[str, Any]]:
-    """Return what failed, a row each."""
+    """Return one row for each failure."""
     failed = zip(summary.stages[:ROWS], summary.failures[:ROWS], strict=True)
     return [
         {
@@ -61,7 +63,7 @@ def rows(summary: Summary) -> list[dict[str, Any]]:
 
 
 def description(summary: Summary) -> str:
-    """Return what the run did, in Markdown. Holds nothing that an upstream has said."""
+    """Return a Markdown summary of the run. It contains no text of an upstream."""
     lines = [
         f"Run `{summary.run}`: **{summary.state}** after {summary.seconds:.0f} s.",
         "",

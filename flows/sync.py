@@ -1,7 +1,8 @@
-"""The flow `sync`: the sequence of `pypimirror.pipeline`, each stage of each batch a task run.
+"""The flow `sync`: the sequence of `pypimirror.pipeline`, with a task run for each stage of each
+batch.
 
-This is the entrypoint of the deployments in `prefect.yaml`. `run_sync` runs the same flow in this
-process, for `pypimirror sync --prefect`. The order of the stages is not written here.
+It is the entrypoint of the deployments in `prefect.yaml`. `run_sync` runs the same flow in this
+process, for `pypimirror sync --prefect`. The order of the stages is defined elsewhere.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system.workers import Cancelled
 
-#: Where a flow run leaves how it ended, for `run_sync`.
+#: The result of a flow run, for `run_sync`.
 _ended: ContextVar[list[Summary | PypimirrorError]] = ContextVar("ended")
 
 
 class PrefectUnreachableError(PypimirrorError):
-    """The Prefect API does not answer; the message says where it was looked for."""
+    """The Prefect API does not answer. The message has its address."""
 
 
 @flow(name="sync", persist_result=False, result_serializer="json")
@@ -46,13 +47,13 @@ def sync(
 ) -> State[Any]:
     """Bring the mirror up to date: discover, download, verify, publish.
 
-    `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
-    where the flow runs, else `pypimirror.toml` in the project directory. `projects` limits the
-    run to some of the projects that it selects. `retry` names an earlier run: only what failed or
-    was not reached in that one is done, as by `pypimirror retry`. `plan` is a file that
-    `pypimirror sync --dry-run --json` wrote: exactly that is done, or nothing. `wait` says how
-    long to wait where another run works on the mirror, as in "30m"; by default 6 hours for a run of
-    a deployment, and not at all for one that a schedule made: that one is skipped.
+    `config` is the mirror's configuration file. "" means the file that PYPIMIRROR_CONFIG names
+    where the flow runs, else `pypimirror.toml` in the project directory. `projects` limits the run
+    to some of the selected projects. `retry` names an earlier run: only its failures and unfinished
+    work are done, as by `pypimirror retry`. `plan` is a file written by `pypimirror sync --dry-run
+    --json`: exactly this plan is done, or nothing. `wait` says how long to wait for another run on
+    the mirror, such as "30m". By default, a run of a deployment waits 6 hours, and a scheduled run
+    is skipped.
     """
     ended = _ended.get([])
     try:
@@ -83,9 +84,9 @@ def run_sync(
     plan: str | None = None,
     wait: str | None = None,
 ) -> Summary:
-    """Run the flow in this process; raises what `pypimirror.pipeline.lifecycle.sync` does.
+    """Run the flow in this process. Raises the errors of `pypimirror.pipeline.lifecycle.sync`.
 
-    Raises `PrefectUnreachableError` where there is no Prefect API to keep the flow run.
+    Raises `PrefectUnreachableError` if there is no Prefect API for the flow run.
     """
     ended: list[Summary | PypimirrorError] = []
     token = _ended.set(ended)
@@ -94,14 +95,16 @@ def run_sync(
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         if not ended:
             api = PREFECT_API_URL.value() or "(temporary)"
-            said = f"the Prefect API {api} cannot be used: {error}; start it, or sync with --inline"
-            raise PrefectUnreachableError(redacted(said)) from error
+            message = (
+                f"the Prefect API {api} cannot be used: {error}; start it, or sync with --inline"
+            )
+            raise PrefectUnreachableError(redacted(message)) from error
         get_logger("pypimirror").warning(
-            "Prefect did not hear how the run ended: %s", redacted(str(error))
+            "Prefect was not told how the run ended: %s", redacted(str(error))
         )
     else:
         if not ended:
-            state.result()  # raises the fault of the program that ended the flow
+            state.result()  # raises the program error that ended the flow
     finally:
         _ended.reset(token)
     if isinstance(ended[0], Cancelled):

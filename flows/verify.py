@@ -1,8 +1,7 @@
-"""The flow `verify`: `pypimirror.pipeline.audit.audit`; what it repairs goes through the stages'
-tasks.
+"""The flow `verify`: `pypimirror.pipeline.audit.audit`. Repairs use the tasks of the stages.
 
-This is the entrypoint of the deployment `verify/weekly` in `prefect.yaml`. Its runs are in the
-same history as those of `pypimirror verify`, and end in the states that `flows.sync` ends in.
+It is the entrypoint of the deployment `verify/weekly` in `prefect.yaml`. Its runs are in the same
+history as those of `pypimirror verify`, and have the same final states as those of `flows.sync`.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ def verify(
     max_duration: str | None = None,
     wait: str | None = None,
 ) -> State[Any]:
-    """Read everything on disk again and hold it against the catalog.
+    """Read all files on disk again and compare them with the catalog.
 
-    `config` is the mirror's configuration file; empty means the one that PYPIMIRROR_CONFIG names
-    where the flow runs, else `pypimirror.toml` in the project directory. The others are those of
-    `pypimirror verify`; `max_age` and `max_duration` are written as in "7d" and "2h". `wait` is as
-    in the flow `sync`.
+    `config` is the mirror's configuration file. "" means the file that PYPIMIRROR_CONFIG names
+    where the flow runs, else `pypimirror.toml` in the project directory. The other parameters are
+    those of `pypimirror verify`; `max_age` and `max_duration` are written as "7d" and "2h". `wait`
+    is as in the flow `sync`.
     """
     try:
         options = Options(
@@ -57,12 +56,12 @@ def verify(
 
 
 def final_state(summary: Summary) -> State[Any]:
-    """Return the state that a flow run ends in."""
+    """Return the final state of a flow run."""
     counts = summary.counts
     if summary.state == runs.COMPLETED and summary.run:
         done = f"{counts['files_checked']:,} files checked, {counts['repaired']:,} repaired"
         return Completed(message=done)
-    # What a check finds is what it looks at.
+    # For a verification, the files found are the files checked.
     counts = {**counts, "files_found": counts["files_checked"]}
     return ending.final_state(replace(summary, counts=counts))
 

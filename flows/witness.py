@@ -1,14 +1,13 @@
-"""A process that says how a flow run ended where the flow run itself cannot: it was killed.
+"""A process that reports the end of a flow run that was killed and cannot report it itself.
 
-A worker that is stopped kills its flow runs, without a word to Prefect. So each flow run has a
-witness, in a session of its own, which knows by the end of its input that the flow run's process
-is gone: it closes the record in the catalog, where there is one already, and the flow run in
-Prefect, as cancelled where the worker ended too, else as crashed. It imports nothing heavy before
-that, and outlives nobody by more than seconds. Where the witness is killed as well, the next run
-closes the record.
+A worker that is stopped kills its flow runs without telling Prefect. So each flow run has a witness
+in its own session. The end of its input tells the witness that the flow run's process is gone. Then
+it closes the record in the catalog, if there is one, and the flow run in Prefect: as cancelled if
+the worker ended too, else as crashed. It imports nothing large before that, and ends seconds after
+the process that it watches. If the witness is killed as well, the next run closes the record.
 
-Where the worker is gone and the flow run is not, nobody could cancel it any more: it is told to
-end.
+If the worker is gone but the flow run is not, nobody could cancel the flow run any more. So the
+witness tells it to end.
 
     python -P flows/witness.py FLOW-RUN-ID CONFIGURATION WORKER-PID
 """
@@ -30,18 +29,18 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-#: What a flow run says: which run it is, that it has ended by itself, that it ends early.
+#: Words of a flow run: its run, that it has ended by itself, and that it ends early.
 _RUN, _DONE, _ENDING = "run", "done", "ending"
 
-#: Seconds between two attempts to say it.
+#: Seconds between two attempts to report the end.
 _PAUSES = (1, 2, 4, 8, 15, 30, 60)
 
 T = TypeVar("T")
 
-#: The inputs of the witnesses that stay; closed by the end of this process.
+#: The inputs of witnesses that stay. They are closed when this process ends.
 _open: list[IO[bytes]] = []
 
-#: Seconds after the end of a flow run's process within which a worker that is being stopped ends.
+#: A worker that is being stopped ends within this many seconds after its flow run's process.
 _PATIENCE = 10.0
 
 
@@ -50,7 +49,7 @@ class Witness:
 
     def __init__(self, flow_run: str, config: Path, worker: int) -> None:
         command = [sys.executable, "-P", __file__, flow_run, str(config), str(worker)]
-        # Its output is nobody's: a worker waits until all have let go of what it reads from.
+        # It must not inherit the output: a worker waits until all processes have closed it.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -62,13 +61,13 @@ class Witness:
         self._stays = False
 
     def knows(self, run: str) -> None:
-        """Tell it which run of the catalog this process does, now that there is one."""
+        """Tell the witness which run of the catalog this process does."""
         self._say(f"{_RUN} {run}")
 
     def stays(self) -> None:
-        """Let it watch until this process is gone, which somebody has told to end.
+        """Let the witness watch until this process is gone, because somebody has told it to end.
 
-        They may kill it before Prefect has heard how it ended.
+        It may be killed before it has told Prefect how it ended.
         """
         if self._has_worker and not self._stays:
             self._stays = True
@@ -77,7 +76,7 @@ class Witness:
             _open.append(self._process.stdin)
 
     def leaves(self) -> None:
-        """Tell it that all is said, unless it stays."""
+        """Tell the witness that everything is reported, unless it stays."""
         if not self._stays:
             with contextlib.suppress(OSError):
                 self._process.communicate(f"{_DONE}\n".encode())
@@ -91,9 +90,9 @@ class Witness:
 
 @contextmanager
 def watching(flow_run: str, config: Path, worker: int | None) -> Iterator[Witness]:
-    """Have this process watched; `worker` is the process that stops it by killing it.
+    """Start a witness for this process. `worker` is the process that may kill it.
 
-    The witness leaves at the end, and stays where an error ends this, or where it was told to.
+    The witness ends at the end, except after an error or if it was told to stay.
     """
     witness = Witness(flow_run, config, worker or 0)
     try:
@@ -106,46 +105,48 @@ def watching(flow_run: str, config: Path, worker: int | None) -> Iterator[Witnes
 
 
 def main(flow_run: str, config: str, worker: str) -> None:
-    """Wait for the end of the input, and close what it leaves open."""
+    """Wait for the end of the input, then close what the flow run left open."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     stopping = _Process(int(worker))
-    said = _listen(stopping)
-    if _DONE in said:
+    words = _listen(stopping)
+    if _DONE in words:
         return
     sys.path.insert(0, str(Path(__file__).parents[1]))
     cancelled = stopping.ends(_PATIENCE)
-    if _ENDING in said and _insist(lambda: _is_closed(flow_run)):
-        return  # and the record before it; the mirror may be another run's by now
+    if _ENDING in words and _insist(lambda: _is_closed(flow_run)):
+        return  # the record was closed before that; another run may be at work now
     message = "Cancelled: its worker was stopped" if cancelled else "Its process was killed"
-    run = said[said.index(_RUN) + 1] if _RUN in said else None
+    run = words[words.index(_RUN) + 1] if _RUN in words else None
     if run is not None:
         _insist(lambda: _close_record(Path(config), run, message, cancelled=cancelled))
     _insist(lambda: _close_flow_run(flow_run, message, cancelled=cancelled))
 
 
 def _listen(worker: _Process) -> list[str]:
-    """Return the words that the flow run says until it is gone; without a worker it is told to end.
+    """Return the words of the flow run after it is gone. Tell it to end if its worker is gone.
 
-    That is done once, and not where it is ending anyhow.
+    It is told only once, and not if it is ending anyway.
     """
     watched, entrance = os.getppid(), sys.stdin.fileno()
-    said = b""
+    heard = b""
     alone = False
     while True:
-        if not alone and worker.is_gone and _ENDING.encode() not in said:
+        if not alone and worker.is_gone and _ENDING.encode() not in heard:
             alone = True
             if os.getppid() == watched:
                 os.kill(watched, signal.SIGTERM)
         if worker.lets_hear(entrance):
             chunk = os.read(entrance, 4096)
             if not chunk:
-                return said.decode(errors="replace").split()
-            said += chunk
+                return heard.decode(errors="replace").split()
+            heard += chunk
 
 
 def _insist(action: Callable[[], T]) -> T | None:
-    """Do what may fail for now, such as where Prefect's database is busy; None: in vain."""
+    """Retry with pauses, for example while Prefect's database is busy. None: every attempt
+    failed.
+    """
     for pause in _PAUSES:
         try:
             return action()
@@ -155,7 +156,7 @@ def _insist(action: Callable[[], T]) -> T | None:
 
 
 class _Process:
-    """A process of which only is asked whether it ends."""
+    """A process that is only watched for its end."""
 
     def __init__(self, pid: int) -> None:
         self._descriptor: int | None = None
@@ -166,18 +167,20 @@ class _Process:
             self._descriptor = os.pidfd_open(pid)
         except ProcessLookupError:
             self.is_gone = True
-        except OSError:  # nothing can be known of it
+        except OSError:  # it cannot be watched
             return
 
     def lets_hear(self, entrance: int) -> bool:
-        """Wait for input at `entrance`, or for the end of this process; whether it was input."""
+        """Wait for input at `entrance`, or for the end of this process. Return whether there is
+        input.
+        """
         watched = [] if self.is_gone or self._descriptor is None else [self._descriptor]
         ready, _, _ = select.select([*watched, entrance], [], [])
         self.is_gone = self.is_gone or self._descriptor in ready
         return entrance in ready
 
     def ends(self, seconds: float) -> bool:
-        """Whether it ends within this time; never, where that cannot be known."""
+        """Whether the process ends within this time. False if that cannot be known."""
         if self._descriptor is None:
             return self.is_gone
         return bool(select.select([self._descriptor], [], [], seconds)[0])
@@ -189,7 +192,7 @@ def _close_record(config: Path, run: str, message: str, *, cancelled: bool) -> N
     from pypimirror.domain.errors import LockedError
     from pypimirror.pipeline.lifecycle import open_mirror
 
-    # Another run that works meanwhile has closed the record.
+    # If another run is at work, it has closed the record.
     with (
         contextlib.suppress(LockedError),
         open_mirror(configuration.load(config)) as (catalog, _),
@@ -210,7 +213,7 @@ def _is_closed(flow_run: str) -> bool:
 
 
 def _is_settled(state: State[Any] | None) -> bool:
-    """Whether nobody waits for the process: the flow run has ended, or waits to be resumed."""
+    """Whether the flow run has ended or waits to be resumed, so nobody waits for its process."""
     return state is not None and (state.is_final() or state.is_paused())
 
 

@@ -1,1 +1,1 @@
-"""Prefect tasks: one thin module a stage, around `pypimirror.pipeline`."""
+"""Prefect tasks: one small module for each stage, around `pypimirror.pipeline`."""

@@ -10,5 +10,5 @@ from tasks.stage import perform, stage_task
 
 @stage_task(Stage.DISCOVER)
 def discover(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
-    """Ask which projects have changed, and what the pages of a batch say."""
+    """Find the projects that have changed, and read the pages of a batch."""
     return perform(Stage.DISCOVER)

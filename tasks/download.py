@@ -10,5 +10,5 @@ from tasks.stage import perform, stage_task
 
 @stage_task(Stage.DOWNLOAD)
 def download(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
-    """Fetch the files of a batch that are wanted, in child processes."""
+    """Fetch the wanted files of a batch, in child processes."""
     return perform(Stage.DOWNLOAD)

@@ -10,5 +10,5 @@ from tasks.stage import perform, stage_task
 
 @stage_task(Stage.PUBLISH)
 def publish(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
-    """Write the pages of a batch; at the end, what concerns the mirror as a whole."""
+    """Write the pages of a batch; at the end, finish the mirror as a whole."""
     return perform(Stage.PUBLISH)

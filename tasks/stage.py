@@ -1,8 +1,8 @@
-"""What the tasks of all stages share: their options, and how they get at the run.
+"""Code that the tasks of all stages share: their options, and how they get the run.
 
-A task's parameters are what Prefect shows and hashes: small JSON values. The run itself (an open
-catalog, child processes) must not go through them, so it is handed over beside them; a task is
-called directly, in the thread of the flow, and so sees it.
+Prefect shows and hashes the parameters of a task, so they must be small JSON values. The run itself
+(with an open catalog and child processes) is passed in a context variable. A task is called
+directly, in the thread of the flow, so it sees this variable.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from pypimirror.pipeline.run import Run
 
 StageTask = Task[[int, int], State[Any] | None]
 
-#: How often a stage is tried again after a fault that nobody foresaw.
+#: How often a stage is retried after an unexpected error.
 RETRIES = 3
 
-#: Seconds before the first of these tries; each further one waits twice as long. The longest wait
-#: is one that a cancelled run may have to sit out, where batches are side by side.
+#: Seconds before the first retry. Each further retry waits twice as long. If batches run in
+#: parallel, a cancelled run may have to wait for the longest pause.
 BACKOFF = 0.5
 
 _at_hand: ContextVar[tuple[Run, Batch]] = ContextVar("at_hand")
 
 
 def call(stage_task: StageTask, run: Run, batch: Batch) -> None:
-    """Run a stage's task for a batch. Directly: a submitted task would not hear a signal."""
+    """Run a stage's task for a batch. It is called directly: a submitted task would get no
+    signal.
+    """
     token = _at_hand.set((run, batch))
     try:
         stage_task(batch.number, len(batch.projects))
@@ -44,10 +46,10 @@ def call(stage_task: StageTask, run: Run, batch: Batch) -> None:
 
 
 def perform(stage: Stage) -> State[Any] | None:
-    """Do the stage for the run and the batch at hand; the body of each task.
+    """Run the stage for the current run and batch. This is the body of each task.
 
-    Returns the state Failed where nothing of it could be done. That is for those who look at the
-    task runs: what becomes of the flow run is decided by all that its run has done.
+    Return the state Failed if the stage could do nothing. This is only for people who look at task
+    runs: the whole run decides the state of the flow run.
     """
     run, batch = _at_hand.get()
     problem = sequence.perform(run, stage, batch)
@@ -55,7 +57,7 @@ def perform(stage: Stage) -> State[Any] | None:
 
 
 def stage_task(stage: Stage) -> Callable[[Callable[[int, int], State[Any] | None]], StageTask]:
-    """Make a function the task of a stage."""
+    """Turn a function into the task of a stage."""
     return task(
         name=stage.value,
         task_run_name=f"{stage.value}-{{batch}}",
@@ -63,18 +65,18 @@ def stage_task(stage: Stage) -> Callable[[Callable[[int, int], State[Any] | None
         retry_delay_seconds=exponential_backoff(backoff_factor=BACKOFF),
         retry_jitter_factor=0.5,
         retry_condition_fn=is_worth_a_retry,
-        # A stage reads from the catalog what is left to do: it is that memory, not a cache's.
+        # A stage reads its open work from the catalog, so it needs no cache.
         cache_policy=NO_CACHE,
         persist_result=False,
-        # Should anybody switch results on: nothing of ours is ever a pickle.
+        # If somebody switches results on, they must never be pickles.
         result_serializer="json",
     )
 
 
 def is_worth_a_retry(_task: Task[Any, Any], _task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether a fault may go away: not where the program itself has decided to stop.
+    """Whether a retry may help: not if the program itself has decided to stop.
 
-    Files and projects that fail are no faults of a stage; they have retries of their own.
+    Failures of files and projects are not errors of a stage; they are retried separately.
     """
     run, _ = _at_hand.get()
     is_fault = isinstance(state.data, BaseException) and not isinstance(state.data, PypimirrorError)

@@ -10,5 +10,5 @@ from tasks.stage import perform, stage_task
 
 @stage_task(Stage.VERIFY)
 def verify(batch: int, projects: int) -> State[Any] | None:  # noqa: ARG001 - parameters are for the UI
-    """Put the proven files of a batch in their places."""
+    """Move the proven files of a batch to their places."""
     return perform(Stage.VERIFY)

@@ -1,4 +1,4 @@
-"""Leases, tries across runs, and what a run repeats."""
+"""Add leases, the attempts of earlier runs for each file, and the run that a retry repeats."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# Added with plain statements: a batch would copy a table of millions of rows.
+# Plain statements: Alembic's batch mode would copy a table of millions of rows.
 COLUMNS = {
     "files": (
         ("attempts", sa.SmallInteger),

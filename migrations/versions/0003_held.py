@@ -1,4 +1,4 @@
-"""What pages hold or link, with their stamps; indexes on what is about to go and what is gone."""
+"""Add the totals and stamps of pages, and indexes on files that leave or have left."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# Added with plain statements: a batch would copy a table of millions of rows.
+# Plain statements: Alembic's batch mode would copy a table of millions of rows.
 COLUMNS = {
     "projects": (
         ("held_files", sa.Integer),

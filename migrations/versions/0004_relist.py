@@ -1,4 +1,4 @@
-"""Which projects the root index must list anew, and indexes on what it says of itself."""
+"""Add the marks of stale entries in the root index, and indexes for its head."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ INDEXES = {"ix_projects_api": "api_version", "ix_projects_page_serial": "page_se
 
 
 def upgrade() -> None:
-    # Added with a plain statement: a batch would copy a large table.
+    # A plain statement: Alembic's batch mode would copy a large table.
     op.add_column("projects", sa.Column("relist", sa.Boolean(), nullable=True))
     op.create_index(
         "ix_projects_relist",
@@ -24,7 +24,7 @@ def upgrade() -> None:
     for name, column in INDEXES.items():
         op.create_index(name, "projects", [column])
     op.execute("UPDATE projects SET relist = true WHERE live AND gone IS NOT NULL")
-    # Nobody has noted what it must list anew, and it may be in the order of another collation.
+    # Stale entries were not marked so far, and the index may be sorted by another collation.
     op.execute("UPDATE marks SET value = 'stale' WHERE name = 'root index'")
 
 

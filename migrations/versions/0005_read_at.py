@@ -1,4 +1,6 @@
-"""When pages and lists were last read whole, beyond which no validator is believed."""
+"""Add the time when pages and lists were last read in full, which limits the trust in
+validators.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Added with plain statements: a batch would copy a large table.
+    # Plain statements: Alembic's batch mode would copy a large table.
     for table in ("projects", "lists"):
         op.add_column(table, sa.Column("read_at", sa.Float(), nullable=True))
 

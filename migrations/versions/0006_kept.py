@@ -1,4 +1,6 @@
-"""Where an upstream has a project's page, and since when its deletions are not followed."""
+"""Add the address of a project's page at its upstream, and the time since deleted files are
+kept.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +18,7 @@ COLUMNS = (
 
 
 def upgrade() -> None:
-    # Added with plain statements: a batch would copy large tables.
+    # Plain statements: Alembic's batch mode would copy large tables.
     for table, name, kind in COLUMNS:
         op.add_column(table, sa.Column(name, kind(), nullable=True))
     kept = sa.text("kept IS NOT NULL")

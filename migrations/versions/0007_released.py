@@ -1,4 +1,4 @@
-"""Which bytes the operator lets in as they are."""
+"""Add the digest of bytes that the operator has released."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Added with a plain statement: a batch would copy a large table.
+    # A plain statement: Alembic's batch mode would copy a large table.
     op.add_column("files", sa.Column("released", sa.LargeBinary(), nullable=True))
     released = sa.text("released IS NOT NULL")
     op.create_index(

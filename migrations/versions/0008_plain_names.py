@@ -1,4 +1,4 @@
-"""Columns of projects and files under names that say what they hold."""
+"""Rename columns of projects and files to names that say what they contain."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,7 @@ NAMES = {
     "files": {"gone": "removal_cause"},
 }
 
-#: Indexes that are named after such a column, which is true in all that they hold.
+#: Partial indexes that are named after such a column: it is true in all their rows.
 INDEXES = ("todo", "relist")
 
 
@@ -41,7 +41,7 @@ def downgrade() -> None:
 
 
 def _rename(table: str, old: str, new: str) -> None:
-    # Indexes follow by themselves; a batch would copy a large table.
+    # Indexes follow by themselves. Alembic's batch mode would copy a large table.
     op.execute(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}")
 
 

@@ -1,4 +1,4 @@
-"""With which version of the renderer each page was written."""
+"""Add the renderer version that wrote each page."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Added with a plain statement: a batch would copy a large table.
+    # A plain statement: Alembic's batch mode would copy a large table.
     op.add_column("projects", sa.Column("page_renderer", sa.SmallInteger(), nullable=True))
 
 

@@ -1,9 +1,9 @@
-"""One statement for many rows: what a sync writes for each file.
+"""One statement for many rows: the writes of a sync for each file.
 
-SQLAlchemy puts the parameters of each row together anew, which takes several times as long as the
-database needs for them. Here it only writes the statement, once for each set of columns, and the
-rows go to the driver as they are. So no column with a type of its own may be written this way:
-values must be what the driver takes.
+SQLAlchemy builds the parameters of each row anew, which takes several times longer than the
+database needs for the rows. Here SQLAlchemy only compiles the statement, once for each set of
+columns, and the rows go to the driver unchanged. So columns with a type of their own cannot be
+written this way: the values must be those that the driver takes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, insert, literal_co
 
 from pypimirror.catalog.states import State
 
-_MARK = "_"  # what stands before the names of parameters: they may not be those of columns
+_MARK = "_"  # prefix of parameter names, so that they differ from column names
 
 
 class _Statement(NamedTuple):
     text: str
-    arrange: Callable[[Mapping[str, Any]], Any]  #: a row as the driver wants its parameters
+    arrange: Callable[[Mapping[str, Any]], Any]  #: turns a row into the driver's parameters
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that name the same columns."""
+    """Insert rows that all have the same columns."""
     if rows:
         _execute(connection, _insert(connection.dialect, table, tuple(rows[0])), rows)
 
 
 def update_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Set columns by id, as many rows to a statement as set the same columns."""
+    """Set columns by id. Rows with the same columns share a statement."""
     shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         shapes.setdefault(tuple(row), []).append(row)
@@ -48,9 +48,9 @@ def move_rows(
     target: State,
     sources: frozenset[State],
 ) -> int:
-    """Set columns and the state by id, of rows that name the same columns; return how many.
+    """Set the state and other columns by id. All rows have the same columns. Return their number.
 
-    Those that are in none of the states `sources` stay as they are.
+    Rows whose state is not in `sources` stay unchanged and are not counted.
     """
     statement = _update(connection.dialect, table, tuple(rows[0]), target, sources)
     return _execute(connection, statement, rows)
@@ -67,7 +67,7 @@ def _execute(
 @lru_cache(maxsize=256)
 def _insert(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Statement:
     values: dict[str, Any] = {name: bindparam(_MARK + name) for name in columns}
-    return _written(insert(table).inline().values(values), dialect)  # nobody asks for the ids
+    return _written(insert(table).inline().values(values), dialect)  # the ids are not needed
 
 
 @lru_cache(maxsize=256)
@@ -91,7 +91,7 @@ def _written(statement: Any, dialect: Dialect) -> _Statement:
     compiled = statement.compile(dialect=dialect)
     if not compiled.positiontup:
         return _Statement(str(compiled), _by_name)
-    # Two columns or more, so that it gives a tuple.
+    # There are at least two columns, so `itemgetter` returns a tuple.
     names = [name.removeprefix(_MARK) for name in compiled.positiontup]
     return _Statement(str(compiled), itemgetter(*names))
 

@@ -1,7 +1,8 @@
-"""Times in the catalog that are ahead of now, or too early: noted while a clock was wrong.
+"""Times in the catalog that are in the future, or too early: they were noted by a wrong clock.
 
-`pypimirror.system.clock` has the rule. A run begins with this, so that no query need ask. Each run
-notes times of its own, so the history, which is short, tells whether there is anything to do.
+`pypimirror.system.clock` has the rule. Each run corrects these times at its beginning, so that no
+query has to check them. Every run notes times in the history, which is short; so the history shows
+cheaply whether there is anything to do.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from pypimirror.catalog.queries import marks
 from pypimirror.catalog.schema import files, lists, projects, runs, stages
 from pypimirror.system.clock import FIRST, SLACK
 
-#: Of whom nobody knows when it was: long ago.
+#: The value for an unknown time: long ago.
 _LONG_AGO = 0.0
 
 
 def disbelieve(connection: Connection, now: float) -> bool:
-    """Forget the times that are ahead of now; return whether there were any.
+    """Correct times in the future. Return whether there were any.
 
-    And those so early that bytes would go which have their grace yet.
+    Withdrawal times that are impossibly early are corrected as well, because the bytes of these
+    files would be removed too soon.
     """
     early = update(files).where(files.c.withdrawn_at < min(FIRST, now))
     connection.execute(early.values(withdrawn_at=now))
@@ -33,7 +35,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
         return False
     known = marks.read(connection, AHEAD) or latest
     marks.write(connection, AHEAD, min(latest, known))
-    # Who says what happened then: at what time is not known, but that it was before now is.
+    # Their real times are unknown, but they were before now.
     _put(connection, runs, ahead, {runs.c.started_at: now, runs.c.ended_at: now})
     _put(connection, stages, ahead, {stages.c.started_at: now, stages.c.ended_at: now})
     _put(connection, lists, ahead, {lists.c.read_at: None})
@@ -42,7 +44,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
         projects,
         ahead,
         {projects.c.checked_at: _LONG_AGO, projects.c.read_at: None},
-        # The selection was made by a time that is still to come.
+        # The selection was decided for a time in the future.
         needs_fetch=True,
         has_work=True,
         etag=None,
@@ -58,7 +60,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
 
 
 def _latest(connection: Connection, ahead: float) -> float | None:
-    """Return the latest time that was noted ahead of now; None where there is none."""
+    """Return the latest time in the future that was noted; None if there is none."""
     queries = (
         select(func.max(runs.c.started_at)).where(runs.c.started_at > ahead),
         select(func.max(runs.c.ended_at)).where(runs.c.ended_at > ahead),
@@ -72,10 +74,10 @@ def _latest(connection: Connection, ahead: float) -> float | None:
 
 
 def _begin_grace_anew(connection: Connection, now: float) -> None:
-    """Have every grace begin now where a time has come that was ahead once.
+    """Restart every grace period if a time that once was in the future has passed.
 
-    Then it was that run's clock which was wrong: it was behind, and so is what it noted. Else no
-    more is lost than a while on disk.
+    Then the other clock was wrong: it was behind, and noted times that are too early. If that guess
+    is wrong, files only stay on disk a little longer.
     """
     known = marks.read(connection, AHEAD)
     if known is None or known > now + SLACK:
@@ -92,6 +94,6 @@ def _put(
     columns: Mapping[Column[float], float | None],
     **more: object,
 ) -> None:
-    """Put something in the place of times that are ahead, and `more` into those rows."""
+    """Replace times in the future by other values, and set the columns `more` in those rows."""
     for column, value in columns.items():
         connection.execute(update(table).where(column > ahead).values({column: value, **more}))

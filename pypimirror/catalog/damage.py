@@ -1,20 +1,20 @@
-"""Whether the rows of a catalog hold what this program writes; what a damaged one is told by.
+"""Detect damaged rows in a catalog: values that no version of this program has ever written.
 
-A disk, a bad restore or a hand at the database leaves values that a database does not mind and
-this program never writes: text in place of a number, JSON that is none, a state that no file has.
-The rule: **what no release has written is damage of the catalog, and is told as that**: table, row,
-column and value, and the next step. It is no fault of the program, and nothing is made of it.
+A bad disk, a bad restore or a manual change can leave values that the database accepts and this
+program never writes: text instead of a number, invalid JSON, an unknown state. The rule: **a value
+that no release has written is damage of the catalog, and is reported as that**, with table, row,
+column, value and the next step. It is not an error of the program, and nothing is done with the
+value.
 
-Looking at each row takes some microseconds, and there are catalogs of 15 million. So
+Checking a row takes some microseconds, and a catalog may have 15 million rows. So
 
-* whoever opens a catalog to work with it (`opened`) looks through its small tables first, which
-  takes no time that anybody notices;
-* rows that become a page are looked at before they do, in a catalog of any size (`check`);
-* an error of another kind than those that this program raises itself has all rows looked through:
-  where none is wrong, the error stays what it is;
-* `pypimirror doctor` and a whole `verify` look through all of them (`find`).
+* when a catalog is opened for work (`opened`), its small tables are checked, which takes no
+  noticeable time;
+* rows that become a page are checked before that, in a catalog of any size (`check`);
+* after an unexpected error, all rows are checked. If none is damaged, the error stays as it is;
+* `pypimirror doctor` and a full `verify` check all rows (`find`).
 
-Free text is not judged: any text may be an upstream's.
+Free text is not checked: an upstream may send any text.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from pypimirror.domain import moments
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.model import ProjectStatus, Reason, Stage
 
-#: What to do about it.
+#: The next step for the user.
 REMEDY = (
     "Restore it from a backup, or move it away and run 'pypimirror adopt', which makes a new one "
     "from what is on disk"
 )
 
-#: Rows of a table that is looked through whenever the catalog is opened: 0.2 s, as measured.
+#: Most rows of a table that is checked when the catalog is opened: 0.2 s, as measured.
 SMALL = 20_000
 
 _Test = Callable[[Any], bool]
@@ -57,11 +57,11 @@ _HEX = re.compile(r"[0-9A-Fa-f]*")
 
 
 class _Rule(NamedTuple):
-    """What one column may hold."""
+    """The valid values of one column."""
 
     column: str
     kinds: frozenset[type]
-    fits: _Test | None  #: what values of these kinds have to meet; not asked of NULL
+    fits: _Test | None  #: a further test of values of these types, except NULL
 
     def allows(self, value: Any) -> bool:
         """Whether this program may have written `value`."""
@@ -98,12 +98,12 @@ def _is_natural(value: int) -> bool:
 
 
 def _is_component(text: str) -> bool:
-    """Whether it is one component of a path, and leads nowhere else."""
+    """Whether a text is a single component of a path."""
     return text not in ("", ".", "..") and "/" not in text and "\0" not in text
 
 
 def _is_below(text: str) -> bool:
-    """Whether it is a path below the mirror root."""
+    """Whether a text is a path below the mirror root."""
     return all(map(_is_component, text.split("/")))
 
 
@@ -126,7 +126,7 @@ def _is_moment(text: str) -> bool:
 _OBJECT, _TEXTS = _decodes(dict[str, Any]), _decodes(list[str])
 _COUNTS = _decodes(dict[str, int])
 
-#: What values have to meet that are of their column's type.
+#: The tests of columns, besides the type of the column.
 _FITS: Mapping[str, _Test] = {
     "projects.name": _is_component,
     "projects.serial": _is_natural,
@@ -150,7 +150,7 @@ _FITS: Mapping[str, _Test] = {
     "files.size": _is_natural,
     "files.sha256": _long(32),
     "files.digests": _are_digests,
-    "files.proof": range(1, 6).__contains__,  # verify.proof.Proof; a test holds them together
+    "files.proof": range(1, 6).__contains__,  # verify.proof.Proof; a test compares both
     "files.released": _long(32),
     "files.metadata_claim": _long(0, 32),
     "files.metadata_sha256": _long(32),
@@ -202,7 +202,7 @@ RULES: Mapping[str, tuple[_Rule, ...]] = {
 
 @contextmanager
 def opened(catalog: Catalog) -> Iterator[None]:
-    """Look through the small tables of a catalog; then do as `told` does."""
+    """Check the small tables of a catalog, then act as `told`."""
     with told(catalog.shown, catalog.read):
         with catalog.read() as connection:
             look_through(connection, catalog.shown, at_most=SMALL)
@@ -210,16 +210,16 @@ def opened(catalog: Catalog) -> Iterator[None]:
 
 
 def look_through(connection: Connection, shown: str, *, at_most: int | None = None) -> None:
-    """Raise `CatalogError` where a row is wrong; with `at_most`, as `find` does."""
+    """Raise `CatalogError` if a row is damaged. `at_most` is as for `find`."""
     if (fault := find(connection, at_most=at_most)) is not None:
         raise as_error(shown, fault)
 
 
 @contextmanager
 def told(shown: str, read: Callable[[], AbstractContextManager[Connection]]) -> Iterator[None]:
-    """Raise `CatalogError` in place of an error that a wrong row of a catalog explains.
+    """Turn an error into `CatalogError` if a damaged row explains it.
 
-    `shown` is what messages call the catalog, and `read` gives a connection that reads it.
+    `shown` is the name of the catalog in messages. `read` opens a connection for reading.
     """
     try:
         yield
@@ -237,27 +237,27 @@ def told(shown: str, read: Callable[[], AbstractContextManager[Connection]]) -> 
 
 
 def _may_be_damage(error: Exception) -> bool:
-    """Whether a value that nobody has written may be behind an error."""
+    """Whether a damaged value may be the cause of an error."""
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, IntegrityError) or _undecodable(error) is not None
     return isinstance(error, IllegalMoveError) or not isinstance(error, PypimirrorError | OSError)
 
 
 def _undecodable(error: SQLAlchemyError) -> str | None:
-    """What SQLite's driver says of text that is none; None where it says something else."""
+    """Return the message of SQLite's driver about text that is not UTF-8; None for other errors."""
     cause = error.orig if isinstance(error, DatabaseError) else None
     return str(cause) if "decode to UTF-8" in str(cause) else None
 
 
 def as_error(shown: str, fault: str) -> CatalogError:
-    """Return the error that tells of a `fault` of the catalog that messages call `shown`."""
+    """Return the error that reports a `fault` of the catalog that messages call `shown`."""
     return CatalogError(f"catalog {shown}: is damaged: {fault}. {REMEDY}")
 
 
 def check(table: Table, records: Iterable[Record], shown: str) -> None:
-    """Raise `CatalogError` where one of these records of a table holds what nobody has written.
+    """Raise `CatalogError` if one of these records of a table has a damaged value.
 
-    They begin with the table's columns, in its order.
+    The fields of a record begin with the table's columns, in the same order.
     """
     rules = RULES[table.name]
     for record in records:
@@ -267,9 +267,9 @@ def check(table: Table, records: Iterable[Record], shown: str) -> None:
 
 
 def find(connection: Connection, *, at_most: int | None = None) -> str | None:
-    """Return what is wrong with the first wrong row, or None.
+    """Return what is wrong with the first damaged row, or None.
 
-    With `at_most`, tables of more rows than that are left out.
+    With `at_most`, tables with more rows are skipped.
     """
     for name, rules in RULES.items():
         if at_most is not None and _has_more(connection, name, at_most):
@@ -294,7 +294,7 @@ def _has_more(connection: Connection, name: str, number: int) -> bool:
 def _fault_in(connection: Connection, name: str, rules: tuple[_Rule, ...]) -> str | None:
     columns = ", ".join(f'"{rule.column}"' for rule in rules)
     statement = f'SELECT {columns} FROM "{name}"'  # noqa: S608 - our own words
-    # As the driver gives them: SQLAlchemy would make a value of the column's type of them.
+    # Take the driver's values: SQLAlchemy would convert them to the type of the column.
     found = connection.exec_driver_sql(statement, execution_options={"yield_per": 1000})
     with closing(found) as rows:
         faults = (_fault_of(name, rules, row) for row in rows)

@@ -1,8 +1,8 @@
-"""Opening the catalog, bringing its schema up to date, and its transactions.
+"""Open the catalog, bring its schema up to date, and run its transactions.
 
-What is special about each kind of database is in `engines`. Where a database is away for a while,
-a transaction waits for it before it begins; one that is cut off in the middle fails, unless it
-was given to `Catalog.apply`, which repeats it.
+`engines` has what is special about each kind of database. If a database is away for a while, a
+transaction waits for it before it begins. A transaction that is interrupted fails, except in
+`Catalog.apply`, which repeats it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection as Connection  # the type of what `read` and `write` give
+from sqlalchemy import Connection as Connection  # the type that `read` and `write` yield
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # what a database answers with
+from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # the errors of a database
 
 from pypimirror.catalog import engines
 from pypimirror.catalog.schema import metadata
@@ -30,19 +30,19 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: The newest migration; a test holds it against `migrations/versions`.
+#: The newest migration. A test compares it with `migrations/versions`.
 SCHEMA_REVISION = "0010"
 
-#: Seconds that a run waits for a database which is away: less than its lease would last.
+#: Seconds that a run waits for a database that is away: less than its lease lasts.
 PATIENCE = 40.0
-#: Seconds that opening waits, before there is anything to lose.
+#: Seconds that opening waits: no work is lost yet.
 _OPENING = 10.0
-#: Seconds between two attempts: in the beginning, and at most.
+#: Seconds between two attempts: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
 
 
 class CatalogError(PypimirrorError):
-    """The catalog cannot be used; the message says why and what to do."""
+    """The catalog cannot be used. The message says why and what to do."""
 
 
 class Catalog:
@@ -50,32 +50,31 @@ class Catalog:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        #: How messages call it: its URL, without a password.
+        #: The name of the catalog in messages: its URL without a password.
         self.shown = engine.url.render_as_string(hide_password=True)
-        #: Called when a transaction that writes begins, and before it commits: whoever may not
-        #: write any more is stopped here, by the error that it raises.
+        #: Called when a writing transaction begins and before it commits. It raises an error if
+        #: this process may no longer write.
         self.guard: Callable[[], None] = lambda: None
         self._patience = _OPENING
         self._given_up = threading.Event()
         self._reading = engines.for_reading(engine)
         self._rehearsal: Connection | None = None
         self._rehearsal_lock = threading.RLock()
-        # A database polls, or keeps a connection waiting, for a lock that another thread holds;
-        # this one is told.
+        # Without this lock, a thread would wait for another one inside the database, which polls or
+        # blocks a connection. This lock wakes it up at once.
         self._writing = threading.Lock()
 
     @classmethod
     def open(cls, url: str, *, reading: bool = False) -> Catalog:
-        """Open the catalog at `url`, creating or migrating it when that is due.
+        """Open the catalog at `url`. Create or migrate it if necessary.
 
-        With `reading`, one that this user, or the disk, does not let anybody write is opened all
-        the same, as it is. Raises `CatalogError` when it cannot be opened, is damaged, or belongs
-        to a newer version.
+        With `reading`, a catalog that cannot be written is opened as it is. Raises `CatalogError`
+        if it cannot be opened, is damaged, or belongs to a newer version.
         """
         try:
             shown = make_url(url).render_as_string(hide_password=True)
         except SQLAlchemyError as error:  # its message would show a password
-            raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
+            raise CatalogError("mirror.catalog: is not an SQLAlchemy URL") from error
         try:
             catalog = cls(engines.make(url))
             catalog._migrate(shown)
@@ -109,12 +108,12 @@ class Catalog:
         self.engine.dispose()
 
     def give_up(self) -> None:
-        """Wait no more for a database that is away; any thread or signal handler may call it."""
+        """Stop waiting for a database that is away. Any thread or signal handler may call it."""
         self._given_up.set()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection for reading; what it reads is one state of the catalog."""
+        """Open a connection for reading. All its queries see the same state of the catalog."""
         if self._rehearsal is not None:
             with self._rehearsal_lock:
                 yield self._rehearsal
@@ -124,7 +123,7 @@ class Catalog:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Give a connection whose changes are committed at the end, or not at all."""
+        """Open a connection whose changes are all committed at the end, or none of them."""
         if self._rehearsal is not None:
             with self._rehearsal_lock, self._rehearsal.begin_nested():
                 yield self._rehearsal
@@ -136,10 +135,10 @@ class Catalog:
                 self.guard()
 
     def apply(self, change: Callable[[Connection], T]) -> T:
-        """Commit what `change` does with a connection, and return what it returns.
+        """Call `change` in a writing transaction, commit, and return its result.
 
-        It is called again when the database is lost in the middle: it must do no harm where the
-        first time was committed after all.
+        If the database is lost in between, `change` is called again. So it must do no harm if the
+        first transaction was committed after all.
         """
         for _ in range(2):
             try:
@@ -154,9 +153,9 @@ class Catalog:
 
     @contextmanager
     def aside(self) -> Iterator[Connection]:
-        """Give a connection for a small change that waits for no writer, where that can be.
+        """Open a connection for a small change that does not wait for other writers, if possible.
 
-        Nor does it wait for a database that is away.
+        It does not wait for a database that is away either.
         """
         alone = self.engine.dialect.name == "sqlite"
         options = {"pypimirror_write": True} if alone else {}
@@ -166,7 +165,7 @@ class Catalog:
 
     @contextmanager
     def rehearse(self) -> Iterator[None]:
-        """Roll back, at the end, everything that is written meanwhile: how a dry run works."""
+        """Roll back at the end everything that is written in between. Dry runs use this."""
         with self._writing, self._connect(self._patience, {"pypimirror_write": True}) as connection:
             self._rehearsal = connection
             try:
@@ -179,12 +178,12 @@ class Catalog:
     def _transaction(self, patience: float | None = None, **options: Any) -> Iterator[Connection]:
         patience = self._patience if patience is None else patience
         with self._connect(patience, options) as connection:
-            # Closing the connection rolls back what is not committed.
+            # Closing the connection rolls back uncommitted changes.
             yield connection
             connection.commit()
 
     def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
-        """Return a connection in a transaction that has begun; wait for a database that is away."""
+        """Return a connection with a begun transaction. Wait for a database that is away."""
         last = time.monotonic() + patience
         pause = _FIRST_PAUSE
         while True:
@@ -210,7 +209,7 @@ class Catalog:
         return connection
 
     def _revision(self, shown: str) -> tuple[str | None, bool]:
-        """Return the revision of the schema, and whether there are any tables."""
+        """Return the revision of the schema, and whether any tables exist."""
         current: str | None = None
         with self._transaction() as connection:
             tables = inspect(connection).get_table_names()
@@ -232,29 +231,29 @@ class Catalog:
 
 
 def is_absent(url: str) -> bool:
-    """Whether `url` names an SQLite file that is not there, and that opening it would make."""
+    """Whether `url` names an SQLite file that does not exist and that opening would create."""
     file = sqlite_file(url)
     try:
         return file is not None and not file.exists()
     except PermissionError:
-        return False  # who cannot look cannot tell; opening it says why
+        return False  # unknown; opening it reports the error
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite catalog; None where the catalog is no file."""
+    """Return the file of an SQLite catalog; None if the catalog is not a file."""
     try:
         parsed = make_url(url)
     except SQLAlchemyError:
-        return None  # for `Catalog.open` to say
+        return None  # `Catalog.open` reports the error
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
 
 
 def create(connection: Connection) -> None:
-    """Make in an empty SQLite file what the migrations would make, for a tenth of their time."""
+    """Create the tables of all migrations in an empty SQLite file, in a tenth of their time."""
     if inspect(connection).get_table_names():
-        return  # somebody else was faster
+        return  # another process was faster
     metadata.create_all(connection, checkfirst=False)
     connection.exec_driver_sql(
         "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
@@ -264,9 +263,10 @@ def create(connection: Connection) -> None:
 
 
 def upgrade(connection: Connection, current: str | None, shown: str) -> None:
-    """Apply the migrations that the installed program carries, from revision `current`.
+    """Apply the migrations of this version, beginning after revision `current`.
 
-    They are all applied or none is, and those that somebody else applied meanwhile not again.
+    Either all are applied or none. Migrations that another process has applied meanwhile are
+    skipped.
     """
     from alembic import command
     from alembic.config import Config

@@ -1,8 +1,8 @@
-"""How each kind of database is opened: settings, what begins a transaction, what errors mean.
+"""How each kind of database is opened: settings, how a transaction begins, and its errors.
 
-One writer at a time on both kinds: a transaction that writes takes a lock when it begins, so that
-it never fails half-way because of another, and nothing that it has read changes under it. SQLite
-has such a lock; on PostgreSQL it is an advisory one, which readers need not wait for.
+There is one writer at a time on both kinds. A writing transaction takes a lock when it begins, so
+it never fails half-way because of another one, and no data that it has read changes. SQLite has
+such a lock. On PostgreSQL it is an advisory lock, for which readers need not wait.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool, StaticPool
 
-#: Seconds that a transaction waits for another program's; longer than any transaction of ours.
+#: Seconds that a transaction waits for another program's. No transaction of ours takes so long.
 BUSY_TIMEOUT = 60.0
 
-#: The number of our advisory lock: "pypimirr" in ASCII. Locks are a database's own.
+#: The number of our advisory lock: "pypimirr" in ASCII. Each database has its own locks.
 _WRITER = 0x707970696D697272
 
-#: What libpq is told: a server that is gone without a word is noticed in half a minute.
+#: Settings for libpq: it notices within half a minute that a server has disappeared.
 _PATIENCE = {
     "connect_timeout": "10",  # seconds, as the next three
     "keepalives_idle": "10",
@@ -39,27 +39,27 @@ _PATIENCE = {
     "application_name": "pypimirror",
 }
 
-#: What the server is told: when this machine is gone, its transactions end before its lease does.
+#: Settings for the server: if this machine disappears, its transactions end before its lease.
 _SETTINGS = f"""
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}; SET client_encoding = 'UTF8'
 """
 
-#: What a server answers that will be there again: it starts, stops, or has no connection left.
+#: SQL states of a server that will be back: it starts, stops, or has no free connection.
 _PASSING = ("57P01", "57P02", "57P03", "53300", "08")
 
-#: Answers to a connection that no waiting changes. They may be in the server's own language: then
-#: they are taken for passing ones, which costs time and nothing else.
+#: Messages of connection errors that waiting does not solve. In another language they are not
+#: recognised: then the program waits in vain, which only costs time.
 _LASTING = ("authentication failed", "does not exist", "pg_hba.conf", "no password supplied")
 
 
 def make(url: str) -> Engine:
-    """Return an engine for the database at `url`; it connects later. Raises `SQLAlchemyError`."""
+    """Return an engine for the database at `url`. It connects later. Raises `SQLAlchemyError`."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed)
     if parsed.get_backend_name() in ("postgresql", "postgres"):
-        # Whatever driver it names: the settings below are libpq's, and it is what is tested.
+        # Ignore the driver in the URL: the settings below are for libpq, and only it is tested.
         return _postgresql(parsed.set(drivername="postgresql+psycopg"))
     return create_engine(parsed, pool_pre_ping=True)
 
@@ -73,9 +73,9 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions begin where SQLAlchemy says, see below
-        # With WAL and NORMAL a power cut may lose the last commits, never consistency; the
-        # work they recorded is then found on disk again (see stages.verify).
+        connection.isolation_level = None  # SQLAlchemy begins transactions, see below
+        # With WAL and NORMAL, a power cut may lose the last commits but never consistency. The
+        # files of the lost commits are then found on disk again (see `pipeline.download.adopt`).
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -88,11 +88,11 @@ def _sqlite(url: URL) -> Engine:
 
 
 def read_only(file: Path, timeout: float = BUSY_TIMEOUT) -> Engine:
-    """Return an engine for an SQLite file that is only read: also where nothing can be written.
+    """Return an engine that only reads an SQLite file, also if nothing can be written.
 
-    SQLite needs a file beside a database in WAL mode, and makes it where it is not there. Where it
-    cannot, for want of permission or of space, nobody is at work either as long as there is no log:
-    then the database is read as a file that does not change.
+    For a database in WAL mode, SQLite needs a file beside it and creates it if it is missing. If
+    SQLite cannot create it, for lack of permission or space, and there is no log, then nobody is
+    writing either: the database is opened as a file that does not change.
     """
 
     def connect() -> sqlite3.Connection:
@@ -120,15 +120,15 @@ def read_only(file: Path, timeout: float = BUSY_TIMEOUT) -> Engine:
 
 
 def cannot_write(error: Exception) -> bool:
-    """Whether a file of SQLite cannot be written, or nothing beside it."""
+    """Whether an SQLite file, or files beside it, cannot be written."""
     return isinstance(error, OperationalError) and any(
         sign in str(error.orig) for sign in _OF_THE_DISK
     )
 
 
 def _postgresql(url: URL) -> Engine:
-    told = {key: value for key, value in _PATIENCE.items() if key not in url.query}
-    engine = create_engine(url, pool_pre_ping=True, connect_args=told)
+    settings = {key: value for key, value in _PATIENCE.items() if key not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=settings)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -149,18 +149,18 @@ def _writes(connection: Connection) -> bool:
 
 
 def for_reading(engine: Engine) -> dict[str, Any]:
-    """Return the options of a connection that reads: what it sees is one state."""
+    """Return the options of a connection that reads: all its queries see one state."""
     if engine.dialect.name != "postgresql":
-        return {}  # SQLite's transactions are so
+        return {}  # SQLite's transactions do this anyway
     return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
-#: What SQLite says where its disk is full, broken or not to be written.
+#: Messages of SQLite if its disk is full, broken or read-only.
 _OF_THE_DISK = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
 
 
 def is_passing(error: SQLAlchemyError) -> bool:
-    """Whether the database is away for a while, as during a restart."""
+    """Whether the database is away only for a while, as during a restart."""
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated:
@@ -175,7 +175,9 @@ def is_passing(error: SQLAlchemyError) -> bool:
 
 
 def message(error: Exception) -> str:
-    """Return what went wrong and, where there is one, the way out; without any password."""
+    """Return the message of a database error, with advice if there is some, and without
+    passwords.
+    """
     origin = getattr(error, "orig", None) or error
     cause = str(origin).strip()
     if isinstance(error, ImportError):
@@ -188,7 +190,7 @@ def message(error: Exception) -> str:
             "program, and run this again"
         )
     if isinstance(error, OperationalError) and cannot_write(error):
-        return f"{cause}; check the disk that it is on, its space and who may write there"
+        return f"{cause}; check its disk, the free space and the permissions there"
     if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
         return (
             f"{cause}; if it is damaged, restore it from a backup, or move it away and run "

@@ -1,6 +1,6 @@
-"""What a mirror held at a moment, as a mark of the catalog keeps it for metrics.
+"""Statistics on what a mirror held at one time, as a mark of the catalog stores them for metrics.
 
-Figures are counted in `pypimirror.catalog.queries.statistics`. Knows no SQL.
+`pypimirror.catalog.queries.statistics` counts them. This module knows no SQL.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ import msgspec
 from pypimirror.catalog.states import PROVEN
 
 DAY = 86400.0
-#: Where counting took longer than this, in seconds, a sync does it again only after a day.
+#: If counting took longer than this, in seconds, a sync repeats it only after a day.
 _QUICK = 0.2
-#: Ages of proofs that are told apart, in days.
+#: Limits for the age of proofs, in days.
 AGES = (1, 7, 30)
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """What a mirror held at a moment."""
+    """What a mirror held at one time."""
 
     at: float  #: seconds since the epoch
-    files: dict[str, int]  #: how many, by the word for their state
-    oldest_proof: float | None  #: when the file that was looked at longest ago was seen to be right
-    proven_within: dict[int, int]  #: files that were seen to be right in the last so many days
+    files: dict[str, int]  #: number of files, by the word for their state
+    oldest_proof: float | None  #: the oldest time at which a held file was last proven right
+    proven_within: dict[int, int]  #: number of files proven right within this many days
     took: float = 0.0  #: seconds that counting took
 
     def is_old(self, now: float) -> bool:
-        """Whether it is time to count again; also where the clock was set back."""
+        """Whether it is time to count again, also after the clock was set back."""
         return self.took < _QUICK or not 0 <= now - self.at < DAY
 
     @property
     def proven(self) -> int:
-        """How many files are proven."""
+        """The number of proven files."""
         return sum(self.files[state.label] for state in PROVEN)
 
 
-#: Reads what `text` has written; raises `ValueError`.
+#: Decodes the output of `text`. Raises `ValueError`.
 parse = msgspec.json.Decoder(Statistics, strict=False).decode
 
 
 def text(figures: Statistics) -> str:
-    """Write figures."""
+    """Encode statistics."""
     return msgspec.json.encode(figures).decode()

@@ -1,14 +1,14 @@
-"""Who works on a mirror: a process, told apart from every other one on any machine, ever.
+"""The holder of a lease: a process that can be told apart from any other, on any machine, at any
+time.
 
-The rules by which a holder is known to be alive or dead, as seen from another process:
+These rules tell whether a holder is alive or dead, as seen from another process:
 
-* Its kernel still runs, and its numbers of processes are ours (same boot id, same namespace): it
-  lives as long as there is a process of its number that started when it did. Numbers are used
-  again, times of a start are not.
-* Its machine is ours and has been started again since: it is dead. A machine is known by its host
-  name and its machine id together; each alone is shared by containers and copies.
-* Everything else, such as another machine or another container on this one, cannot be told: there
-  it counts how long nothing has been heard of it.
+* It has the same boot id and the same namespace of process ids as we have: it is alive if a process
+  with its id exists that started at the same time. Process ids are used again, start times are not.
+* It was on our machine, and the machine was restarted since: it is dead. Host name and machine id
+  together identify a machine. Each alone may be shared by containers and copies.
+* In all other cases, such as another machine or another container on this one, nobody can tell.
+  Then the time since its last heartbeat counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pypimirror.system import machine
 
 
 class Fate(Enum):
-    """What is known of a holder."""
+    """Whether a holder is alive."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -32,24 +32,24 @@ class Fate(Enum):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where processes run; what is not known is empty."""
+    """Where processes run. Unknown values are empty."""
 
     host: str
-    id: str = ""  #: of the installed system
-    boot: str = ""  #: of the running kernel: all of its containers have the same
-    namespace: str = ""  #: in which numbers of processes are unique
+    id: str = ""  #: machine id of the installed system
+    boot: str = ""  #: boot id of the kernel; all its containers have the same
+    namespace: str = ""  #: namespace of process ids
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A process that holds, or has held, a lease."""
+    """A process that holds, or held, a lease."""
 
     machine: Machine
     pid: int
-    started: int  #: clock ticks after the start of the kernel; 0 where not known
-    token: str  #: differs each time that a process takes the lease
+    started: int  #: start time, in clock ticks after the kernel's; 0: unknown
+    token: str  #: new each time that a process takes the lease
 
     def fate(self, here: Machine) -> Fate:
-        """Say whether it lives, as far as that can be told from a process on `here`."""
+        """Return whether it is alive, as far as a process on `here` can tell."""
         there = self.machine
         if there.boot and there.boot == here.boot:
             if not there.namespace or there.namespace != here.namespace:
@@ -59,7 +59,7 @@ class Holder(msgspec.Struct, frozen=True):
             return Fate.UNKNOWN
         if there.boot and here.boot:
             return Fate.DEAD if there.id and there.id == here.id else Fate.UNKNOWN
-        # No /proc, and so no containers either: a system of its own kind.
+        # No /proc, so there are no containers either, and process ids are unique.
         return Fate.UNKNOWN if _is_running(self.pid) else Fate.DEAD
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def this_machine() -> Machine:
-    """Describe the machine that this process runs on."""
+    """Return the machine that this process runs on."""
     return Machine(
         host=machine.host(),
         id=machine.installed(),
@@ -77,18 +77,18 @@ def this_machine() -> Machine:
 
 
 def this_process(machine: Machine) -> Holder:
-    """Describe this process, as a holder of its own each time."""
+    """Return this process as a holder, with a new token each time."""
     pid = os.getpid()
     return Holder(machine, pid, _start(pid), secrets.token_hex(8))
 
 
 def _start(pid: int) -> int:
-    """Return when a process started; 0 where there is none, or where that is not told."""
+    """Return the start time of a process; 0 if there is none or it is unknown."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    fields = status.rpartition(")")[2].split()  # behind the name, which may hold anything
+    fields = status.rpartition(")")[2].split()  # after the name, which may contain anything
     return 0 if fields[0] in "ZX" else int(fields[19])
 
 

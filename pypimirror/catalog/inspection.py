@@ -1,4 +1,4 @@
-"""Looking at a catalog without touching it: nothing is created, migrated, locked or written."""
+"""Inspect a catalog without changing it: nothing is created, migrated, locked or written."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _LARGE = 1 << 30
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a look at a catalog shows."""
+    """The result of inspecting a catalog."""
 
-    revision: str | None  #: of its schema; None where there is none
-    faults: tuple[str, ...]  #: what the database says is wrong with it, else which row is
-    running: tuple[RunRecord, ...]  #: runs that have not ended, so far as it knows
-    lease: TakenLease | None  #: who works on the mirror, or did when it was killed
+    revision: str | None  #: of its schema; None: no schema
+    faults: tuple[str, ...]  #: faults that the database reports, else the first damaged row
+    running: tuple[RunRecord, ...]  #: runs that have not ended, as far as it knows
+    lease: TakenLease | None  #: the lease of a process that works on the mirror, or was killed
 
     @property
     def is_current(self) -> bool:
-        """Whether this version of the program can use it as it is."""
+        """Whether this version can use the catalog without a migration."""
         return self.revision == SCHEMA_REVISION
 
 
 @contextmanager
 def reading(url: str) -> Iterator[Connection]:
-    """Give a connection that can only read. Raises `CatalogError`."""
+    """Open a connection that can only read. Raises `CatalogError`."""
     shown = _shown(url)
     if is_absent(url):
-        raise CatalogError(f"catalog {shown}: is not there yet")
+        raise CatalogError(f"catalog {shown}: does not exist yet")
     try:
         engine = _reader(url)
         try:
@@ -61,7 +61,7 @@ def reading(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def reading_rows(url: str) -> Iterator[Connection]:
-    """Do the same for whoever reads rows. Raises `CatalogError` where those are damaged, too."""
+    """Like `reading`, and raise `CatalogError` if rows are damaged."""
     shown = _shown(url)
     with reading(url) as connection, damage.told(shown, lambda: nullcontext(connection)):
         damage.look_through(connection, shown, at_most=damage.SMALL)
@@ -72,7 +72,7 @@ def _shown(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError as error:  # its message would show a password
-        raise CatalogError("mirror.catalog: is no SQLAlchemy URL") from error
+        raise CatalogError("mirror.catalog: is not an SQLAlchemy URL") from error
 
 
 def _reader(url: str) -> Engine:
@@ -84,7 +84,7 @@ def _reader(url: str) -> Engine:
 
 
 def look(url: str) -> Inspection:
-    """Look at the catalog at `url`. Raises `CatalogError`."""
+    """Inspect the catalog at `url`. Raises `CatalogError`."""
     with reading(url) as connection:
         tables = inspect(connection).get_table_names()
         revision = None

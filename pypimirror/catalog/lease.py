@@ -1,17 +1,19 @@
-"""One run at a time on any number of machines: a lease in the catalog, kept by a heartbeat.
+"""One run at a time on any number of machines: a lease in the catalog, renewed by a heartbeat.
 
-The lock of `pypimirror.storage.lock` guards one machine and dies with its holder. Where machines
-share a catalog, the lease guards the mirror. Its rules:
+The lock of `pypimirror.storage.lock` protects one machine and dies with its holder. If machines
+share a catalog, the lease protects the mirror. Its rules:
 
-* It is taken when nobody has it, when its holder is known to be dead (`pypimirror.catalog.holder`),
-  or when nothing was heard of a holder for `Pace.lifetime`, of whom no more is known.
-* Its holder renews it every `Pace.heartbeat`. When that has failed for too long, the holder stops
-  itself, `Pace.margin` before anybody else may take over; it writes neither to the catalog nor
-  to what is served from then on, because both ask `Lease.check` first.
-* Time that passes while a machine sleeps counts, where the system has a clock that counts it.
-* What the clock of a dead holder that was ahead has noted is bounded: whoever is refused by a lease
-  that ends later than any can has it end as those do that are renewed just now.
-* On SQLite, who wants the lease waits for the writer, so a late heartbeat loses nothing there.
+* A process takes it if nobody has it, if its holder is known to be dead
+  (`pypimirror.catalog.holder`), or if the holder's fate is unknown and it sent no heartbeat for
+  `Pace.lifetime`.
+* The holder renews it every `Pace.heartbeat`. If that fails for too long, the holder stops itself,
+  `Pace.margin` before anybody else may take over. From then on it writes neither to the catalog nor
+  to served files, because both ask `Lease.check` first.
+* The time while a machine sleeps counts, if the system has a clock that counts it.
+* A dead holder whose clock was ahead may have noted an end that is too late. A process that is
+  refused by such a lease shortens it to a normal lifetime.
+* On SQLite, a process that wants the lease waits for the writer, so a late heartbeat is harmless
+  there.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ from pypimirror.system import clock
 class Pace:
     """The times of a lease, in seconds."""
 
-    lifetime: float = 60.0  #: after which a holder of whom nothing is heard counts as dead
+    lifetime: float = 60.0  #: a holder without a heartbeat for so long counts as dead
     heartbeat: float = 10.0  #: between two renewals
-    again: float = 1.0  #: between two attempts at one
-    margin: float = 15.0  #: before the end, when a holder stops itself
+    again: float = 1.0  #: between two attempts at a renewal
+    margin: float = 15.0  #: a holder stops itself so long before the end
 
 
 PACE = Pace()
@@ -53,7 +55,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaseLostError(PypimirrorError):
-    """This process may not go on: another one may work on the mirror soon, or does."""
+    """This process must stop: another one works on the mirror, or may do so soon."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -61,11 +63,11 @@ class LeaseLostError(PypimirrorError):
 
 
 class Lease:
-    """The lease, held by this process. Safe to use from several threads."""
+    """The lease that this process holds. Safe to use from several threads."""
 
     def __init__(self, catalog: Catalog, me: Holder, pace: Pace) -> None:
         self.lost: LeaseLostError | None = None
-        #: Called once, in any thread, when it is lost.
+        #: Called once, in any thread, when the lease is lost.
         self.on_lost: Callable[[], None] = lambda: None
         self._catalog = catalog
         self._me = me
@@ -76,11 +78,11 @@ class Lease:
         self._losing = threading.Lock()
 
     def take(self, claim: Callable[[Connection], None]) -> None:
-        """Take it, if `claim` does not object in the same transaction.
+        """Take the lease, unless `claim` raises an error in the same transaction.
 
-        Raises `LockedError` at once when another process has it.
+        Raises `LockedError` at once if another process has it.
         """
-        # Its holder may be in a long transaction, which nobody is to wait for in vain.
+        # Read first: the holder may be in a long transaction, and waiting for it would be useless.
         with self._catalog.read() as connection:
             found = leases.find(connection, change=False)
             is_ahead = found is not None and found.left > self._pace.lifetime + clock.SLACK
@@ -98,23 +100,24 @@ class Lease:
         _holding.add(self._me.token)
 
     def _refuse(self, connection: Connection, held: leases.TakenLease | None) -> None:
+        """Raise `LockedError` if another process holds the lease."""
         if held is None or not held.is_in_force(self._me.machine):
             return
         ours = (held.holder.pid, held.holder.started) == (self._me.pid, self._me.started)
         if ours and held.holder.machine == self._me.machine and held.holder.token not in _holding:
-            return  # an earlier run of this process could not give it back
+            return  # it belongs to an earlier run of this process that could not give it back
         run = runs.under_way(connection, held.holder.pid, held.holder.machine.host)
         raise LockedError(*_refusal(held, run))
 
     def check(self) -> None:
-        """Raise `LeaseLostError` when this process may not go on."""
+        """Raise `LeaseLostError` if this process must stop."""
         if self.lost is None and self._is_late():
             self._lose("the catalog could not be reached for too long")
         if self.lost is not None:
             raise self.lost
 
     def keep(self) -> None:
-        """Renew it until it is given back or lost."""
+        """Renew the lease until it is given back or lost."""
         pause = self._pace.heartbeat
         while not self._ended.wait(pause):
             asked = clock.steady()
@@ -129,7 +132,7 @@ class Lease:
                 pause = self._pace.again
                 continue
             if not kept:
-                if self._ended.is_set():  # given back, while this waited for the catalog
+                if self._ended.is_set():  # it was given back in the meantime
                     return
                 self._lose("another run has taken the mirror over")
                 return
@@ -137,7 +140,7 @@ class Lease:
             pause = self._pace.heartbeat
 
     def give_back(self) -> None:
-        """End the heartbeat, and leave the lease to whoever comes."""
+        """Stop the heartbeat and release the lease."""
         self._ended.set()
         _holding.discard(self._me.token)
         if self.lost is None:
@@ -155,8 +158,8 @@ class Lease:
             if self.lost is not None:
                 return
             self.lost = LeaseLostError(
-                f"this run has lost its lease on the mirror and stopped: {cause}. What it has done "
-                "is kept; the next sync goes on from there"
+                f"this run has lost its lease on the mirror and stopped: {cause}. Its work so far "
+                "is kept; the next sync continues from there"
             )
         log.error("%s", self.lost)
         self.on_lost()
@@ -164,9 +167,9 @@ class Lease:
 
 @contextmanager
 def hold(catalog: Catalog, claim: Callable[[Connection], None]) -> Iterator[Lease]:
-    """Hold the catalog's lease and keep it; what `claim` raises keeps it from being taken.
+    """Hold the catalog's lease and renew it. If `claim` raises an error, it is not taken.
 
-    Raises `LockedError` at once when another process has it.
+    Raises `LockedError` at once if another process has it.
     """
     lease = Lease(catalog, holder.this_process(holder.this_machine()), PACE)
     lease.take(claim)
@@ -184,5 +187,5 @@ def _refusal(held: leases.TakenLease, run: str) -> tuple[str, str]:
     if held.left > 0:
         remedy += f". If it is dead already, try again in {held.left:.0f} s"
     else:
-        remedy += ": nothing was heard of it for long, but its process is there"
+        remedy += ": it has sent no heartbeat for long, but its process exists"
     return refusal("another run", run, str(held.holder), remedy)

@@ -1,13 +1,12 @@
-"""The marks: facts about the mirror as a whole, each with its name, its type and what it means.
+"""The marks: facts about the mirror as a whole, each with a name, a type and a meaning.
 
-This is the only place that knows their names. `pypimirror.catalog.queries.marks` reads and writes
-them; `pypimirror.catalog.damage` holds all of them against what they must be. A new mark is a line
-here, with its meaning.
+Only this module knows their names. `pypimirror.catalog.queries.marks` reads and writes them, and
+`pypimirror.catalog.damage` checks their values. To add a mark, add a line here with its meaning.
 
-A mark that is not there is None. Names and forms are in the catalogs of earlier releases: they stay
-as they are, or are brought up to date by a migration.
+A mark that is not set is None. Catalogs of earlier releases have these names and forms, so they
+must not change without a migration.
 
-Knows no SQL, and imports nothing that is slow: runs that find nothing to do read marks, too.
+This module knows no SQL and imports nothing slow, because runs without work read marks too.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 
 class Form(NamedTuple, Generic[T]):
-    """How values of one type are written in the catalog."""
+    """How values of one type are written as text."""
 
     parse: Callable[[str], T]  #: raises `ValueError`
     write: Callable[[T], str]
@@ -41,7 +40,7 @@ class Mark(Generic[T]):
 
 
 class UpstreamMark(Generic[T]):
-    """A mark that each upstream has one of."""
+    """A mark that exists once for each upstream."""
 
     def __init__(self, prefix: str, form: Form[T]) -> None:
         self.prefix = prefix
@@ -52,13 +51,13 @@ class UpstreamMark(Generic[T]):
         return Mark(self.prefix + upstream, self.form)
 
 
-# How they are written
+# Forms of values
 
 
 def _time(text: str) -> float:
     seconds = float(text)
     if not isfinite(seconds):
-        raise ValueError("it is no time")
+        raise ValueError("it is not a time")
     return seconds
 
 
@@ -138,81 +137,81 @@ TOTALS: Form[Totals] = Form(mirror_totals.parse, _written)
 STATISTICS_FORM: Form[Statistics] = Form(_statistics, _statistics_text)
 
 
-# Which directory the catalog is of
+# The directory that the catalog belongs to
 
-#: Which mirror this is: the same as in the file `identity` of the private directory.
+#: The identity of the mirror: the same as in the file `identity` of the private directory.
 MIRROR = Mark("mirror", TEXT)
-#: Which generation the mirror root was of when this catalog saw it last; see `storage.generation`.
+#: The generation of the mirror root when this catalog saw it last; see `storage.generation`.
 GENERATION = Mark("generation", TEXT)
-#: Why catalog and mirror root may not be of one run, until every file was looked for.
+#: Why catalog and mirror root may not be from the same run. Cleared after all files were checked.
 DOUBT = Mark("in doubt", TEXT)
 
-# What the configuration was, so that a change of it is noticed
+# Earlier settings, so that a change is noticed
 
-#: Digest of the selection that was applied to the whole catalog last.
+#: Digest of the selection that was last applied to the whole catalog.
 SELECTION = Mark("selection", TEXT)
-#: `[verify] accept`, as what is held was last compared with it.
+#: The value of `[verify] accept` that held files were last compared with.
 ACCEPT = Mark("accept", TEXT)
-#: There, and empty, while what is deleted upstream stays (`[delete] keep`).
+#: Set, and empty, while files that are deleted upstream stay (`[delete] keep`).
 KEEP = Mark("keep", TEXT)
-#: Identifies what of the configuration decided on the tries of files so far.
+#: Digest of the settings that decide whether a file can be fetched.
 TERMS_OF_TRIES = Mark("terms of tries", TEXT)
-#: Identifies what of the configuration decided on files that are refused.
+#: Digest of the settings that decide which files are refused.
 TERMS_OF_REFUSALS = Mark("terms of refusals", TEXT)
 
-# What upstreams have shown of themselves
+# Observations of upstreams
 
-#: When a share of its projects was last asked for though nothing said that they had changed.
+#: When a share of its unchanged projects was last checked again.
 RECHECK = UpstreamMark("recheck ", TIME)
-#: There, and empty, where its project list was read once.
+#: Set, and empty, if its project list was ever read.
 HAS_LIST = UpstreamMark("has a list: ", TEXT)
-#: Of how many pages with changed files the serial has moved, and stood still.
+#: Number of changed pages whose serial changed, and of those whose serial did not.
 SERIALS = UpstreamMark("serials ", PAIR)
 #: How the pages of its project list bear it out, in the run that read it last.
 LIST_READ = UpstreamMark("list read ", Form(_list_read, _list_read_text))
 #: Files that changed upstream, and that the last run to let any go has let go.
 REPLACED = Mark("replaced", Form(_replaced, _written))
 
-# What is on disk
+# The state of the disk
 
-#: In which forms all pages were written.
+#: The forms in which all pages were written.
 FORMATS = Mark("formats", TEXT)
-#: With which version of the renderer all pages were written, where it is one.
+#: The renderer version of all pages, if they have the same one.
 RENDERER = Mark("renderer", NUMBER)
-#: With which version of the renderer the root index was written.
+#: The renderer version of the root index.
 ROOT_RENDERER = Mark("root renderer", NUMBER)
-#: Empty where the root index is whole, `STALE` where it must be written whole, as it must be where
-#: there is no such mark. Of single projects, `projects.root_entry_stale` says it.
+#: Empty: only entries with `projects.root_entry_stale` may be old. `STALE`, or not set: the whole
+#: root index must be written again.
 ROOT_INDEX = Mark("root index", TEXT)
 STALE = "stale"
-#: Stamp and digest of the root index when it was seen to be right.
+#: Stamp and digest of the root index when it was last right.
 ROOT_INDEX_SEEN = Mark("root index seen", TEXT)
-#: What is on all pages.
+#: Totals of all pages.
 HELD = Mark("held", TOTALS)
-#: Figures for metrics that are not counted anew each time.
+#: Statistics for metrics that are too slow to count each time.
 STATISTICS = Mark("statistics", STATISTICS_FORM)
 
-#: Identifies what was found complete by `[select] check` last, and the pages of that time.
+#: Digest of what `[select] check` last found complete, and of the pages at that time.
 CHECKED = Mark("checked", TEXT)
 
-# Time, and runs that find nothing to do
+# Time, and runs without work
 
-#: The latest time that a run found ahead of now; of several runs, the first to come.
+#: The latest time in the future that a run found; of several runs, the earliest of these.
 AHEAD = Mark("time that was ahead", TIME)
-#: What a run that found nothing to do says of the next one; see `queries.idle_snapshot`.
+#: What a run without work leaves for the next one; see `queries.idle_snapshot`.
 AT_REST = Mark("at rest", TEXT)
-#: What a run that completed says of the mirror until the next one.
+#: What a completed run leaves about the mirror for the next one.
 ENDED = Mark("ended under", TEXT)
 
 _ALL = tuple(each for each in list(globals().values()) if isinstance(each, Mark | UpstreamMark))
-#: Names of the marks, and how the names of those begin that each upstream has.
+#: Names of the marks, and prefixes of the names of upstream marks.
 NAMES = frozenset(each.name for each in _ALL if isinstance(each, Mark))
 PREFIXES = tuple(each.prefix for each in _ALL if isinstance(each, UpstreamMark))
 _FORMS: dict[str, Form[Any]] = {each.name: each.form for each in _ALL if isinstance(each, Mark)}
 
 
 def is_fit(name: str, value: str) -> bool:
-    """Whether a mark has a value that this program may have written; one that is unknown has."""
+    """Whether this program may have written a value of a mark. Unknown marks may have any text."""
     form = _FORMS.get(name) or next(
         (m.form for m in _ALL if isinstance(m, UpstreamMark) and name.startswith(m.prefix)), TEXT
     )

@@ -1,11 +1,11 @@
-"""The tables, each derived from its record, with their indexes.
+"""The tables, each derived from its record, and their indexes.
 
-Their columns are the fields of `pypimirror.catalog.records`. Written to be small: a whole public
-index is 15 million rows of `files`.
+The columns are the fields of `pypimirror.catalog.records`. The tables are kept small: a whole
+public index has 15 million rows of `files`.
 
-Times are seconds since the epoch, UTC. Digests are bytes. JSON is text, absent where empty.
-Changes need a migration in `migrations/versions`; a test holds both against each other.
-What only PostgreSQL heeds stands in the migrations alone: to name it here loads that dialect.
+Times are seconds since the epoch, UTC. Digests are bytes. JSON is text; empty values are NULL. A
+change needs a migration in `migrations/versions`; a test compares both. Settings for PostgreSQL
+only are in the migrations alone, because naming them here would import that dialect.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ metadata = MetaData(
 )
 
 projects = table("projects", metadata, ProjectRecord)
-# Queries must say `is_(True)` in the same words, or SQLite does not see that the index fits.
+# Queries must use `is_(True)` in the same form, or SQLite does not use the index.
 _has_work = projects.c.has_work.is_(True)
 Index("ix_projects_has_work", projects.c.id, sqlite_where=_has_work)
 _root_entry_stale = projects.c.root_entry_stale.is_(True)
 Index("ix_projects_root_entry_stale", projects.c.id, sqlite_where=_root_entry_stale)
-# What the root index says of itself: the highest of each.
+# The root index needs the highest value of each.
 Index("ix_projects_api", projects.c.api_version)
 Index("ix_projects_page_serial", projects.c.page_serial)
 _timed = projects.c.choice_until.is_not(None)
@@ -58,12 +58,12 @@ Index("ix_projects_checked", projects.c.upstream, projects.c.checked_at)
 
 
 files = table("files", metadata, FileRecord, UniqueConstraint("project_id", "filename"))
-# Conditions that queries must say in these words, or no database sees that the index fits.
+# Queries must use exactly these conditions, or no database uses the index.
 _withdrawn: ColumnElement[int] = literal_column(str(int(State.WITHDRAWN)))
 IS_LEAVING = and_(files.c.removal_cause.is_not(None), files.c.state != _withdrawn)
 Index("ix_files_leaving", files.c.id, sqlite_where=IS_LEAVING)
 IS_WITHDRAWN = files.c.state == _withdrawn
-#: Whether `states.word` is that of what the upstream keeps back: 1 or 0.
+#: 1 if `states.word` is "denied", because the upstream withholds the file; else 0.
 IS_DENIED = case(
     (and_(files.c.state == State.FAILED, files.c.last_error.startswith(DENIED_ERROR)), 1), else_=0
 )

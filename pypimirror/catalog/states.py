@@ -1,4 +1,4 @@
-"""The states of files, with the only table of allowed moves, and those of runs. Knows no SQL."""
+"""The states of files with the only table of allowed moves, and the states of runs. No SQL."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED = (
     "running", "completed", "incomplete", "failed", "cancelled", "crashed",
 )  # fmt: skip
 RUN_STATES = frozenset({RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASHED})
-#: States of a run that was not through with its work.
+#: States of a run that did not finish its work.
 CUT_SHORT = frozenset({RUNNING, FAILED, CANCELLED, CRASHED})
 
 
 class State(IntEnum):
-    """Where a file stands. Stored as its number; never renumber."""
+    """The state of a file. Stored as its number: never change a number."""
 
     WANTED = 0  #: selected and offered; nothing is here
     FETCHED = 1  #: bytes are here, not yet proven
@@ -33,7 +33,7 @@ class State(IntEnum):
         return self.name.lower()
 
 
-#: From each state, the states that a file may move to.
+#: For each state, the states that a file may move to.
 MOVES: dict[State, frozenset[State]] = {
     State.WANTED: frozenset({State.FETCHED, State.FAILED, State.QUARANTINED, State.LINKED}),
     State.FETCHED: frozenset(
@@ -54,53 +54,53 @@ MOVES: dict[State, frozenset[State]] = {
 
 #: States in which a download is due.
 DUE = frozenset({State.WANTED, State.FAILED, State.QUARANTINED})
-#: Seconds. No file waits longer for its next try; a time that is further away comes from a clock
-#: that was wrong, and does not count.
+#: Seconds. No file waits longer for its next try. A later time comes from a wrong clock and is
+#: ignored.
 LONGEST_WAIT = 86_400.0
 
-#: The word for what failed since a policy of the upstream keeps it back: its `model.Reason`.
+#: The word for a file that a policy of the upstream withholds: its `model.Reason`.
 DENIED = "denied"
-#: How the last error of such a file begins.
+#: The beginning of the last error of such a file.
 DENIED_ERROR = f"{DENIED}: "
 
 
 def word(state: int, last_error: str | None) -> str:
-    """Return the word for where a file stands, for people and JSON.
+    """Return the word for the state of a file, for people and JSON.
 
-    What the upstream keeps back is no failure of the mirror's, and has a word of its own.
+    A file that the upstream withholds is not a failure of the mirror and has its own word.
     """
     is_denied = state == State.FAILED and (last_error or "").startswith(DENIED_ERROR)
     return DENIED if is_denied else State(state).label
 
 
-#: All that `word` returns.
+#: All words that `word` returns.
 WORDS = (*(state.label for state in State), DENIED)
 
-#: States in which something is left to do.
+#: States in which a file still has work.
 OPEN = DUE | {State.FETCHED, State.VERIFIED}
 #: States in which verified bytes are in place.
 PROVEN = frozenset({State.VERIFIED, State.PUBLISHED})
 
 
 class Cause(StrEnum):
-    """Why a project or file is not offered any more; null in the catalog while it is."""
+    """Why a project or file is no longer offered; NULL in the catalog while it is offered."""
 
     UPSTREAM = "upstream"  #: the upstream dropped it
-    #: What the upstream says of it has changed, so that the configuration does not select it.
+    #: The upstream changed its claims, and the selection excludes it now.
     CLAIMS = "claims"
-    #: What the upstream offers besides, and is not here yet, takes its place in the selection.
+    #: New files of the upstream, which are not here yet, take its place in the selection.
     REPLACED = "replaced"
-    SELECTION = "selection"  #: the configuration does not select it
-    #: The upstream dropped it, and the configuration keeps it: it is to stay, with a mark.
+    SELECTION = "selection"  #: the configuration excludes it
+    #: The upstream dropped it, and the configuration keeps it here with a mark.
     KEPT = "kept"
     QUARANTINE = "quarantine"  #: the upstream withholds it for now; its bytes stay here
-    #: The upstream withheld it, so that it is on no page, and offers it no more: its bytes stay
-    #: until the deletion guard has let go of them.
+    #: The upstream first withheld it, so it is on no page, and then dropped it. Its bytes stay
+    #: until the deletion guard accepts the loss.
     DROPPED = "dropped"
 
 
 class IllegalMoveError(PypimirrorError):
-    """A file was to be moved to a state that its state does not lead to."""
+    """A file must not move from its state to the target state."""
 
 
 def sources(target: State) -> frozenset[State]:

@@ -1,1 +1,1 @@
-"""`pypimirror.toml`: its sections and keys, how it is read, and how indexes are reached."""
+"""`pypimirror.toml`: its sections and keys, how it is read, and how upstreams are reached."""

@@ -1,7 +1,7 @@
-"""How upstreams are reached: keys of `pypimirror.toml` on proxies, authorities and logins.
+"""How upstreams are reached: the keys of `pypimirror.toml` on proxies, certificates and logins.
 
-What they mean on the line is `pypimirror.download.http.client`'s. A login is held apart from the
-address that it came with, so that addresses can be told and kept everywhere.
+`pypimirror.download.http.client` uses them. A login is kept apart from its address, so that
+addresses can be shown and stored everywhere.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from pypimirror.system.logins import Keyring
 
 
 class WayKeys(Model):
-    """The way to an upstream, or to all of them."""
+    """The way to one upstream, or to all of them."""
 
     proxy: SecretStr = Field(
         SecretStr(""),
-        description="A proxy for everything that is asked for: `http://host:3128`, `https://…`, "
-        "`socks5://…`, or `socks5h://…`, which looks names up itself; it may hold a login. `none`: "
-        "no proxy. Empty: of an upstream that of `[download]`, and there what `HTTPS_PROXY`, "
-        "`HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, which do not count otherwise.",
+        description="The proxy for all requests: `http://host:3128`, `https://…`, `socks5://…`, or "
+        "`socks5h://…`, which resolves host names itself. It may contain a login. `none`: no "
+        "proxy. Empty, for an upstream: the proxy of `[download]`. Empty in `[download]`: the "
+        "variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, which are ignored "
+        "otherwise.",
     )
     ca_file: Path | None = Field(
         None,
-        description="A file, or a directory, with the certificates of the authorities that are "
-        "trusted, in PEM; no others are then. Relative to the configuration file. Empty: of an "
-        "upstream that of `[download]`, and there what `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, "
-        "`SSL_CERT_FILE` and `SSL_CERT_DIR` say, else the system's.",
+        description="A file or directory with the certificates of trusted authorities, in PEM. "
+        "Then no others are trusted. Relative to the configuration file. Empty, for an upstream: "
+        "that of `[download]`. Empty in `[download]`: the variables `REQUESTS_CA_BUNDLE`, "
+        "`CURL_CA_BUNDLE`, `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's certificates.",
     )
 
     @field_validator("proxy")
@@ -50,25 +51,25 @@ class LoginKeys(Model):
     username: str = Field("", description="For a login by name and password.")
     password: SecretStr = Field(
         SecretStr(""),
-        description="Better in the environment, as `PYPIMIRROR_UPSTREAM_<NAME>_PASSWORD`, where "
-        "`_USERNAME` and `_TOKEN` can be, too; or in netrc. The name is the upstream's in "
-        "capitals, with `_` for all that is neither letter nor digit.",
+        description="Better put it into the environment, as `PYPIMIRROR_UPSTREAM_<NAME>_PASSWORD`, "
+        "or into netrc. `_USERNAME` and `_TOKEN` work in the same way. `<NAME>` is the upstream's "
+        "name in capitals, with `_` for each character that is neither letter nor digit.",
     )
     token: SecretStr = Field(
         SecretStr(""), description="For a login by bearer token, instead of name and password."
     )
     login: Literal["", "pip", "uv"] = Field(
         "",
-        description="Where no login is given here: use that with which pip, or uv, is configured "
-        "for the same address on this machine, and pip's for the same `proxy`. It is looked up "
-        "when a command begins, and so is written down in no second place. Where the upstream "
-        "refuses (401), the program `keyring` is asked, if pip, or uv, would ask a keyring.",
+        description="Use the login that pip, or uv, has on this machine for the same address, if "
+        "no login is given here; also pip's login for the same `proxy`. It is read when a command "
+        "begins, so it is stored nowhere else. If the upstream refuses (401), the program "
+        "`keyring` is asked, provided that pip, or uv, would ask it.",
     )
     _keyring: Keyring | None = None
 
     @property
     def keyring(self) -> Keyring | None:
-        """The keyring that is asked for the login where the upstream refuses."""
+        """The keyring that is asked for the login if the upstream refuses."""
         return self._keyring
 
     @field_validator("password", "token")
@@ -81,17 +82,17 @@ class LoginKeys(Model):
     @model_validator(mode="before")
     @classmethod
     def _split_address(cls, values: Any) -> Any:
-        """Take the login out of the address."""
+        """Move a login out of the address."""
         if not isinstance(values, dict) or not isinstance(values.get("url"), str):
             return values
         try:
             login = login_of(values["url"])
-        except ValueError:  # no address at all, which is told by the field's own check
+        except ValueError:  # not an address; the check of the field reports it
             return values
         if login is None:
             return values
         if {"username", "password", "token"} & values.keys():
-            raise ValueError("url: holds a login, and there is another beside it; keep one of them")
+            raise ValueError("url: contains a login, and there is another one; keep one of them")
         values = values | {"url": without_login(values["url"])}
         return values | {"username": login[0], "password": login[1]}
 
@@ -99,19 +100,19 @@ class LoginKeys(Model):
     def _has_one_login(self) -> LoginKeys:
         has_token = bool(self.token.get_secret_value())
         if has_token and (self.username or self.password.get_secret_value()):
-            raise ValueError("token: there is a username or password, too; keep one of them")
+            raise ValueError("token: there is also a username or password; keep one of them")
         if not self.username.isprintable() or ":" in self.username:
             raise ValueError("username: must be printable, without a colon")
         return self
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is a login that lacks no password."""
+        """Whether there is a login with a password or token."""
         return bool(self.token.get_secret_value() or self.password.get_secret_value())
 
     @property
     def authorization(self) -> str:
-        """The value of the Authorization header; empty where there is no login."""
+        """The value of the Authorization header; "" without a login."""
         if token := self.token.get_secret_value():
             return f"Bearer {token}"
         if self.username or self.password.get_secret_value():
@@ -123,9 +124,9 @@ _VARIABLE = re.compile(r"PYPIMIRROR_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD|TOK
 
 
 def logins_from_environment(names: list[str]) -> dict[str, dict[str, str]]:
-    """Return what `PYPIMIRROR_UPSTREAM_<NAME>_<KEY>` says, by name and key.
+    """Return the values of `PYPIMIRROR_UPSTREAM_<NAME>_<KEY>`, by name and key.
 
-    Raises `ValueError` where a variable is for nobody, or for two.
+    Raises `ValueError` if a variable matches no upstream or several.
     """
     return _logins(names, os.environ)
 
@@ -139,10 +140,11 @@ def _logins(names: list[str], environment: Mapping[str, str]) -> dict[str, dict[
         meant = [name for name in names if _spelled(name) == match[1]]
         if len(meant) != 1:
             of = " and ".join(meant) if meant else "no upstream"
-            raise ValueError(f"{variable}: is for {of}; rename it, or one of them")
+            raise ValueError(f"{variable}: matches {of}; rename it, or one of them")
         found.setdefault(meant[0], {})[match[2].lower()] = value
     return found
 
 
 def _spelled(name: str) -> str:
+    """Return the name of an upstream as it is written in a variable."""
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")

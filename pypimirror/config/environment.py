@@ -1,4 +1,4 @@
-"""Configuration from the environment: `PYPIMIRROR_<SECTION>__<KEY>`, and whole sections as JSON."""
+"""Configuration in the environment: `PYPIMIRROR_<SECTION>__<KEY>`, and whole sections as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pypimirror.domain.errors import ConfigError
 def overlaid(
     values: Mapping[str, Any], model: type[Model], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return `values` with what the environment says over them; raises `ConfigError`."""
+    """Return `values` overridden by the environment. Raises `ConfigError`."""
     found: dict[str, Any] = {}
     names = {n.lower(): n for n in sorted(environment) if n.upper().startswith(PREFIX)}
     # A whole section comes before its keys, which win.
@@ -27,7 +27,7 @@ def overlaid(
 
 
 def _value(model: type[Model], path: list[str], text: str, section: str) -> Any:
-    """Return what a variable says: text, or JSON where only that can be meant."""
+    """Return the value of a variable: text, or parsed JSON if the key needs a list or a table."""
     inner: Any = model
     for name in path:
         if is_section(inner) and name in inner.model_fields:

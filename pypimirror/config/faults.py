@@ -1,6 +1,6 @@
-"""What is wrong in a configuration, in the words of its keys: where it stands, and what is right.
+"""Explain faults of the configuration: which key, where it is set, and what is valid.
 
-Pure, but that it looks at the names of variables in the environment.
+No I/O, except that this module reads the names of environment variables.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pypimirror.config.sources import PREFIX
 
-#: Of the largest number that a database holds, but for the sign.
+#: Bits of the largest number that a database stores, without the sign.
 _BITS = 63
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a clause on what an unknown key may have meant."""
+    """Return a clause with the known key that is nearest to an unknown one."""
     import difflib
 
     names = sorted(known)
@@ -25,9 +25,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def source_of(location: Sequence[str | int], file: str) -> str:
-    """Return where the value of a key comes from: a variable of the environment, or the file.
+    """Return the source of a key's value: an environment variable, or the file.
 
-    The longest name that is set counts: a variable may hold a whole section, as JSON.
+    The variable with the longest name counts, because a variable may hold a whole section as JSON.
     """
     names = [str(part) for part in location]
     variables = {name.upper(): name for name in os.environ}
@@ -39,7 +39,7 @@ def source_of(location: Sequence[str | int], file: str) -> str:
 
 
 def not_json(section: str) -> str:
-    """Return which variable of a section holds no JSON where only that can be meant."""
+    """Return the message about the variables of a section that should hold JSON and do not."""
     found = []
     for name, value in sorted(os.environ.items()):
         if f"{name.upper()}__".startswith(f"{PREFIX}{section}__".upper()):
@@ -52,7 +52,7 @@ def not_json(section: str) -> str:
 
 
 def bound(error: Exception) -> str:
-    """Return what is wrong with a value that is beyond a bound of Python's own."""
+    """Return the message about a value that exceeds a limit of Python."""
     if isinstance(error, RecursionError):
         return "lists or tables are nested too deeply; no key needs more than three levels"
     if "integer string conversion" in str(error):
@@ -61,10 +61,10 @@ def bound(error: Exception) -> str:
 
 
 def unusable(values: object) -> str | None:
-    """Return what is wrong with a value that TOML can have and nothing here can use, or None.
+    """Return what is wrong with a value that TOML allows and nothing here can use, or None.
 
-    That is a text or a name with a NUL, which no system has in a path, and a whole number that no
-    database holds. Whatever is given one raises an error that names no key.
+    These are texts and names with a NUL, which no path can contain, and whole numbers that no
+    database can store. They would raise errors later that name no key.
     """
     waiting = [("", values)]
     while waiting:

@@ -1,7 +1,7 @@
-"""Logins that pip, or uv, has on this machine for an upstream, as its key `login` wants them.
+"""Logins that pip, or uv, has on this machine for an upstream, for its key `login`.
 
-The order is pip's: the address, netrc, and where the upstream refuses all the same, a keyring.
-Nobody is asked here: what a keyring is asked for, when it has to be, is all that is found out.
+The order is pip's: the address, netrc, and a keyring if the upstream refuses all the same. No
+keyring is asked here: this module only finds out what it has to be asked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pypimirror.system.logins import Keyring, netrc_login
 
 
 def with_found_login(upstream: UpstreamSection) -> UpstreamSection:
-    """Return an upstream with the logins, of itself and its proxy, that its `login` leads to.
+    """Return the upstream with the logins for itself and its proxy that `login` refers to.
 
     Raises `InstallerError`.
     """
@@ -42,24 +42,24 @@ def with_found_login(upstream: UpstreamSection) -> UpstreamSection:
 
 
 def keyring_of(index: MachineIndex, user: str) -> Keyring | None:
-    """Return what pip, or uv, asks a keyring for, with the user name that the address has.
+    """Return what pip, or uv, would ask a keyring for, with the user name in the address.
 
-    pip asks by the address with one slash at its end, and needs no name. uv asks by the address as
-    it is written, and only for a name.
+    pip asks for the address with exactly one slash at its end, and needs no user name. uv asks for
+    the address as it is written, and only if there is a user name.
     """
     url = urlsplit(index.url)
     if index.provider == "disabled" or url.scheme not in ("http", "https"):
         return None
     is_set = index.provider != "auto"
-    said = f"that {index.by} is set to ask ({index.provider_said})" if is_set else ""
+    reason = f"that {index.by} is set to ask ({index.provider_said})" if is_set else ""
     if index.by == "pip":
-        return Keyring((index.url.rstrip("/") + "/", url.netloc), user or None, said)
+        return Keyring((index.url.rstrip("/") + "/", url.netloc), user or None, reason)
     services = (index.url, url.netloc, f"{url.scheme}://{url.netloc}")
-    return Keyring(services, user, said) if user else None
+    return Keyring(services, user, reason) if user else None
 
 
 def _same(found: MachineIndex, url: str) -> tuple[str, Login | None]:
-    """Return an address as pip, or uv, spells it, and the login that it has there."""
+    """Return the address as pip, or uv, writes it, and its login there."""
     for other, login in ((found.url, found.login), *found.others):
         if other.rstrip("/") == url.rstrip("/"):
             return other, login

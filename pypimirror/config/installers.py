@@ -1,14 +1,15 @@
-"""The index that this machine installs from: what pip is configured with, else what uv is.
+"""The index that this machine installs from: the one in pip's configuration, else in uv's.
 
-Read from files and variables in pip's own order, without pip, which may not be there:
+This module reads files and variables in pip's own order, without pip, which may be missing:
 
 * the files of the system, of the user, of the virtual environment that runs this, and the one that
-  PIP_CONFIG_FILE names, which keeps those of the user out and as /dev/null all; then variables. A
-  later one wins, and an empty value says nothing, but hides what came before.
-* section [install] wins over [global], and variables over both.
+  PIP_CONFIG_FILE names. That variable switches the user's files off, and with /dev/null all files.
+  Then come the variables. A later source wins. An empty value means nothing, but it hides earlier
+  ones.
+* section [install] wins over [global], and variables win over both.
 
-Asks nobody and decides nothing about upstreams. What holds a login never leaves without being asked
-for it: `MachineIndex.url` has none.
+It asks no server and decides nothing about upstreams. A login is only returned in its own field:
+`MachineIndex.url` never contains one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Installer = Literal["pip", "uv"]
 Login = tuple[str, str | None]  #: name and password
 Provider = Literal["auto", "import", "subprocess", "disabled"]
 
-#: Options of pip that say where else it looks, or how: they are not taken, and that is told.
+#: Options of pip on other indexes, or on how to ask them. They are not used, and this is reported.
 _LEFT = ("extra-index-url", "find-links", "no-index", "trusted-host", "client-cert")
 _UV_KEYRING = "UV_KEYRING_PROVIDER"
 _UV_LEFT = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
@@ -41,26 +42,26 @@ _UV_LEFT = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
 
 @dataclass(frozen=True)
 class MachineIndex:
-    """An index, and the way to it. Everything is empty that is not configured."""
+    """An index and the way to it. Values that are not configured are empty."""
 
     by: Installer
     url: str = ""  #: without a login
-    said: str = ""  #: what names the index: a variable, or a file
+    said: str = ""  #: where the index is configured: a variable or a file
     login: Login | None = field(default=None, repr=False)
     ca_file: str = ""
-    #: With its login, if it has one; `NONE` where the environment's do not count either.
+    #: With its login, if it has one; `NONE` if the environment's proxies are ignored too.
     proxy: str = field(default="", repr=False)
-    provider: Provider = "disabled"  #: who asks a keyring, after a refusal
-    provider_said: str = ""  #: what sets it, empty where nothing does
-    left: tuple[str, ...] = ()  #: what is configured besides and not taken
-    #: Indexes that are asked besides, without logins, and the login of each.
+    provider: Provider = "disabled"  #: how a keyring is asked after a refusal
+    provider_said: str = ""  #: where that is configured; "": nowhere
+    left: tuple[str, ...] = ()  #: configured options that are not used
+    #: Further indexes without their logins, and the login of each.
     others: tuple[tuple[str, Login | None], ...] = field(default=(), repr=False)
 
 
 def machine_index(
     environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix
 ) -> MachineIndex:
-    """Return the index that this machine installs from, without `url` where none is configured.
+    """Return the index that this machine installs from. Its `url` is "" if none is configured.
 
     Raises `InstallerError`.
     """
@@ -74,9 +75,9 @@ def machine_index(
 def pip_index(
     environment: Mapping[str, str] = os.environ, prefix: str = sys.prefix
 ) -> MachineIndex:
-    """Return what pip is configured with. Raises `InstallerError`."""
+    """Return the index of pip's configuration. Raises `InstallerError`."""
     values = _merged(environment, prefix)
-    # pip has two names for this option; the one that comes last counts.
+    # pip has two names for this option. The last one counts.
     spelled = [values[key] for key in values if key in ("index-url", "pypi-url")]
     url, said = spelled[-1] if spelled else ("", "")
     left = [key for key in _LEFT if _is_set(key, values)]
@@ -97,7 +98,7 @@ def pip_index(
 
 
 def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
-    """Return what uv's variables say. Raises `InstallerError`."""
+    """Return the index of uv's variables. Raises `InstallerError`."""
     is_asked = environment.get(_UV_KEYRING) == "subprocess"
     index = MachineIndex(
         "uv",
@@ -120,21 +121,21 @@ def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
 
 
 def _address(url: str, said: str) -> tuple[str, str]:
-    """Return an index's address without its login, and what said it."""
-    if url and "://" not in url and Path(url).exists():  # pip takes a directory, too
+    """Return an index's address without its login, and where it is configured."""
+    if url and "://" not in url and Path(url).exists():  # pip accepts a directory as well
         url = Path(url).absolute().as_uri()
     try:
         return without_login(url), said
     except ValueError as error:
-        raise InstallerError(f"{said}: the index has no sound address: {error}") from error
+        raise InstallerError(f"{said}: the address of the index is not valid: {error}") from error
 
 
 def _others(
     text: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, Login | None]]:
-    """Yield indexes that are named besides, and their logins; with the environment, by uv's rules.
+    """Yield further indexes and their logins. With the environment, uv's rules apply.
 
-    One that is unsound is not taken, and so does no harm.
+    Invalid ones are skipped.
     """
     for entry in text.split():
         name, url = ("", entry) if environment is None else _named(entry)
@@ -143,7 +144,7 @@ def _others(
 
 
 def _login(url: str) -> Login | None:
-    """Return the login in an address, as pip sees it: a name may be there without a password."""
+    """Return the login in an address as pip reads it: the password may be missing."""
     login, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
         return None
@@ -152,7 +153,7 @@ def _login(url: str) -> Login | None:
 
 
 def _named(text: str) -> tuple[str, str]:
-    """Split what uv takes for an index: an address, or a name and an address."""
+    """Split an index of uv's variables: an address, or a name and an address."""
     name, equals, url = text.partition("=")
     if equals and "://" in url and not any(character in name for character in ":/?#"):
         return name, url
@@ -180,18 +181,18 @@ def _is_set(key: str, values: _Values) -> bool:
 
 
 def _provider(values: _Values) -> tuple[Provider, str]:
-    """Return who asks a keyring, and what says so. "auto", the default, might prompt."""
+    """Return how a keyring is asked, and where that is set. "auto", the default, might prompt."""
     value, said = values.get("keyring-provider", ("auto", ""))
     if value not in _PROVIDERS:
         known = ", ".join(_PROVIDERS)
-        raise InstallerError(f"{said}: pip knows no keyring-provider {value!r}, but {known}")
+        raise InstallerError(f"{said}: pip has no keyring-provider {value!r}; it has {known}")
     if value == "auto" and _is_set("no-input", values):
         value = "disabled"
     return _PROVIDERS[value], said
 
 
 def _merged(environment: Mapping[str, str], prefix: str) -> _Values:
-    """Return what pip's options say for `pip install`, each with what says so; the last wins."""
+    """Return pip's options for `pip install`, each with its source. The last source wins."""
     sections: dict[str, _Values] = {"global": {}, "install": {}}
     for file in _files(environment, prefix):
         for section, key, value in _read(file):
@@ -238,7 +239,7 @@ def _files(environment: Mapping[str, str], prefix: str) -> Iterator[Path]:
 
 
 def _read(file: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield section, key and value. A file that is not there, or not for us, says nothing."""
+    """Yield section, key and value. A file that is missing or not readable is skipped."""
     parser = configparser.RawConfigParser()
     try:
         content = BytesIO(regular.read_written(file))

@@ -1,12 +1,12 @@
-"""Sections of the configuration as classes: keys, defaults, bounds, checks.
+"""Sections of the configuration as classes: keys, defaults, limits, checks.
 
-A class that inherits from `Model` is a section. To add a key is to add one annotated attribute:
+A subclass of `Model` is a section. To add a key, add one annotated attribute:
 
     port: int = Field(8080, ge=0, le=65535, description="The port; 0 for any free one.")
 
-The names are those of pydantic, which everybody knows. pydantic itself builds a validator for
-each key at each start, for which a run that finds nothing to do would wait longer than for all
-its work. Here a key that the file does not have costs nothing.
+The names are those of pydantic, because they are well known. pydantic itself builds a validator for
+each key at each start. For a run without work, that would take longer than all its work. Here a key
+that is not in the file costs nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Key:
         self._name = ""
 
     def belongs_to(self, owner: type[Model], name: str) -> None:
-        """Tell a key where it stands."""
+        """Set the section and the name of the key."""
         self._owner, self._name = owner, name
 
     @property
@@ -53,16 +53,16 @@ class Key:
 
     @property
     def is_required(self) -> bool:
-        """Whether there is no default."""
+        """Whether the key has no default."""
         return self._default is _MISSING and self._factory is None
 
     @property
     def default(self) -> Any:
-        """The value of a key that is not given."""
+        """The value of a key that is not set."""
         return self._factory() if self._factory is not None else self._default
 
     def checked(self, value: Any) -> Any:
-        """Return a value that is within the bounds; raise `ValueError` on another."""
+        """Return a value that is within the limits. Raise `ValueError` if it is not."""
         for name, words, is_within in _BOUNDS:
             bound = self.bounds[name]
             if bound is not None and not is_within(value, bound):
@@ -85,7 +85,7 @@ _BOUNDS: tuple[tuple[str, str, Callable[[Any, Any], bool]], ...] = (
 
 
 def Field(default: Any = _MISSING, **known: Any) -> Any:  # noqa: N802 - as in pydantic
-    """Return a key with these `Key` arguments, for an attribute of a section."""
+    """Return a key with these arguments of `Key`, for an attribute of a section."""
     return Key(default, **known)
 
 
@@ -93,12 +93,16 @@ Mode = Literal["before", "after"]
 
 
 def field_validator(*names: str, mode: Mode = "after") -> Callable[[Any], Any]:
-    """Have a class method check these keys: their values before or after they have their type."""
+    """Register a class method that checks these keys, before or after their values have their
+    type.
+    """
     return _marked(names, mode)
 
 
 def model_validator(*, mode: Mode) -> Callable[[Any], Any]:
-    """Have a method check a whole section: a class method its values, or a method an instance."""
+    """Register a method that checks a whole section: a class method its values, a method the
+    instance.
+    """
     return _marked((), mode)
 
 
@@ -111,7 +115,7 @@ def _marked(names: tuple[str, ...], mode: Mode) -> Callable[[Any], Any]:
 
 
 def hints_of(model: type[Model]) -> dict[str, Any]:
-    """Return the type of each key of a section. They are looked up once they are needed."""
+    """Return the type of each key of a section. Types are resolved when they are first needed."""
     found: dict[str, Any] | None = vars(model).get("_hints")
     if found is None:
         found = get_type_hints(model, include_extras=True)
@@ -120,7 +124,7 @@ def hints_of(model: type[Model]) -> dict[str, Any]:
 
 
 class Model:
-    """A section: immutable, and strict on what it has no key for."""
+    """A section. It is immutable, and an unknown key is an error."""
 
     model_fields: ClassVar[dict[str, Key]] = {}
     _checks: ClassVar[list[tuple[str, tuple[str, ...], Mode]]] = []
@@ -150,9 +154,9 @@ class Model:
 
     @classmethod
     def validated(cls, values: object, where: Where) -> Self:
-        """Return a section of these values, which stands at `where`.
+        """Return a section with these values. `where` is its place in the configuration.
 
-        Raises `ValidationError`, which has all that is wrong.
+        Raises `ValidationError` with all faults.
         """
         if isinstance(values, cls):
             return values
@@ -209,31 +213,31 @@ class Model:
 
     @classmethod
     def model_validate(cls, values: object) -> Self:
-        """Return a section of these values; raises `ValidationError`."""
+        """Return a section with these values. Raises `ValidationError`."""
         return cls.validated(values, ())
 
     @classmethod
     def model_construct(cls, **values: Any) -> Self:
-        """Return a section of values that are known to be right."""
+        """Return a section with values that are known to be valid."""
         self = object.__new__(cls)
         rest = {n: key.default for n, key in cls.model_fields.items() if n not in values}
         vars(self).update(values | rest, _given=frozenset(values))
         return self
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Return a section with other values for some keys, which are not checked."""
+        """Return a section with other values for some keys. They are not checked."""
         other = object.__new__(type(self))
         vars(other).update({**vars(self), **update}, _given=self.model_fields_set | update.keys())
         return other
 
     def model_dump(self, *, mode: Literal["python", "json"] = "python") -> dict[str, Any]:
-        """Return the keys and their values as a table; as JSON has them with `mode` "json"."""
+        """Return the keys and their values as a dictionary; with `mode` "json", as JSON values."""
         found = {name: _dumped(value, mode) for name, value in self}
         return plain(found) if mode == "json" else found
 
     @property
     def model_fields_set(self) -> frozenset[str]:
-        """The keys that were given."""
+        """The keys that were set."""
         given: frozenset[str] = vars(self)["_given"]
         return given
 

@@ -1,10 +1,10 @@
-"""Files that the configuration has a run write: never over what the mirror needs.
+"""Files that a run writes because the configuration says so. They must not overwrite the mirror.
 
-`[publish] changes` and `[metrics] textfile` name any path. The rule: neither the configuration nor
-the catalog, and nothing in the directories of the mirror root that are this program's own,
-whichever way a path leads there. `[mirror] catalog` may name no file in the mirror root: web
-servers serve all of it but the private directory, and follow links that lead out of it. There a
-catalog may be, but not among the bytes that each run sweeps.
+`[publish] changes` and `[metrics] textfile` may name any path, with these exceptions: the
+configuration, the catalog, and everything in this program's own directories of the mirror root,
+through any link. `[mirror] catalog` must not be in the mirror root, because web servers serve
+everything in it except the private directory, and follow links out of it. It may be in the private
+directory, but not in the directories that each run sweeps.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pypimirror.domain.layout import OWN
 
 
 def fault(path: Path, root: Path, kept: Iterable[Path]) -> str | None:
-    """Return why this file is not to be written: a clause on it. None where it may be.
+    """Return why this file must not be written, as a clause about it; None if it may be.
 
-    `kept` are the files that stay as they are.
+    `kept` are files that must not be overwritten.
     """
     real, base = _real(path), _real(root)
     if real == base or real in base.parents:
-        return "is a directory that holds the mirror"
+        return "is a directory that contains the mirror"
     if (own := _holding(real, root, OWN)) is not None:
-        return f"is in {own}, which is the mirror's own; name a file outside of it"
+        return f"is in {own}, which belongs to the mirror; name a file outside of it"
     for each in kept:
         if real in (_real(each), *(_real(Path(f"{each}{end}")) for end in ("-wal", "-shm"))):
             return f"is {each}, which a run must not overwrite; name another file"
@@ -34,7 +34,7 @@ def fault(path: Path, root: Path, kept: Iterable[Path]) -> str | None:
 
 
 def fault_of_catalog(url: str, root: Path) -> str | None:
-    """Return why the catalog is not to be in the file that this URL names, or None."""
+    """Return why the catalog must not be in the file of this URL, or None."""
     scheme, _, rest = url.partition(":///")
     path = unquote(rest.partition("?")[0]).removeprefix("file:")
     if scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
@@ -50,7 +50,9 @@ def fault_of_catalog(url: str, root: Path) -> str | None:
 
 
 def _holding(real: Path, root: Path, names: Iterable[str]) -> Path | None:
-    """Return which of these directories below `root` a file is in, if in any."""
+    """Return the directory below `root`, one of `names`, that contains a file; None if there is
+    none.
+    """
     for name in names:
         for own in (_real(root / name), Path(os.path.abspath(root / name))):  # noqa: PTH100
             if real == own or own in real.parents:

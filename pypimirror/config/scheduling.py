@@ -1,5 +1,6 @@
-"""The sections of `pypimirror.toml` on operation: when Prefect runs what, whom it tells, and what
-`pypimirror up` starts. `docs/configuration.md` is generated from these models.
+"""The sections of `pypimirror.toml` on schedules, alerts, and `pypimirror up`.
+
+`docs/configuration.md` is generated from these models.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _CRON = re.compile(r"[\w*/,?#-]+(?: [\w*/,?#-]+){4}")
 
 
 def _schedule(value: str) -> str:
-    """A cron expression, a duration, or nothing; its calendar is Prefect's to judge."""
+    """Check a cron expression, a duration, or "". Prefect judges the calendar."""
     value = " ".join(value.split())
     if not value:
         return value
@@ -32,18 +33,18 @@ def _schedule(value: str) -> str:
             'must be five cron fields such as "17 * * * *", a time such as "10m", or "" for never'
         ) from None
     if not every:
-        raise ValueError("must be longer than no time at all")
+        raise ValueError("must be longer than 0s")
     return value
 
 
 def _timezone(value: str) -> str:
     if value != "UTC":
-        from zoneinfo import ZoneInfo  # reads files, which most configurations need not
+        from zoneinfo import ZoneInfo  # it reads files, and most configurations do not need it
 
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):
-            raise ValueError("is no time zone known here, such as UTC or Europe/Paris") from None
+            raise ValueError("is not a known time zone, such as UTC or Europe/Paris") from None
     return value
 
 
@@ -71,21 +72,21 @@ class ScheduleSection(Model):
 
     sync: Schedule = Field(
         "17 * * * *",
-        description="When to bring the mirror up to date: five cron fields, a time between two "
-        'runs such as "10m", or "" for never.',
+        description='When to sync: five cron fields, a time between two runs such as "10m", or "" '
+        "for never.",
     )
     verify: Schedule = Field(
-        "47 3 * * 0", description="When to verify, and repair, what is on disk. The same forms."
+        "47 3 * * 0", description="When to verify and repair the files on disk. The same forms."
     )
     timezone: TimeZone = Field("UTC", description="The time zone of the cron fields.")
 
 
 class UpSection(Model):
-    """What `pypimirror up` starts beside Prefect."""
+    """What `pypimirror up` starts besides Prefect."""
 
     web: bool = Field(True, description="Whether the mirror is served.")
-    host: str = Field("127.0.0.1", min_length=1, description="Address that the web server has.")
-    port: int = Field(8080, ge=0, le=65535, description="Its port; 0 for any free one.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address of the web server.")
+    port: int = Field(8080, ge=0, le=65535, description="Its port; 0 means any free one.")
 
 
 class PrefectSection(Model):
@@ -94,29 +95,29 @@ class PrefectSection(Model):
     host: str = Field(
         "127.0.0.1",
         min_length=1,
-        description="Address that its API and UI have. Neither asks for a login.",
+        description="Address of its API and UI. Neither asks for a login.",
     )
-    port: int = Field(4200, ge=0, le=65535, description="Their port; 0 for any free one.")
+    port: int = Field(4200, ge=0, le=65535, description="Their port; 0 means any free one.")
     database: str = Field(
         "",
         description="Its database, as an SQLAlchemy URL with an asynchronous driver, such as "
-        "`postgresql+asyncpg://…`. Empty: what `PREFECT_SERVER_DATABASE_CONNECTION_URL` names, "
+        "`postgresql+asyncpg://…`. Empty: the variable `PREFECT_SERVER_DATABASE_CONNECTION_URL`, "
         "else an SQLite file in the mirror's private directory.",
     )
 
 
 class AlertsSection(Model):
-    """When Prefect tells somebody. Set up by `pypimirror up` and `pypimirror deploy`."""
+    """When Prefect sends alerts. `pypimirror up` and `pypimirror deploy` set them up."""
 
     webhook: OptionalAddress = Field(
         "",
-        description="Address that gets a JSON document by POST when a run fails, is late or is "
-        "stuck; empty: none.",
+        description="Address that receives a JSON document by POST when a run fails, is late or is "
+        "stuck. Empty: no alerts.",
     )
     late: Patience = Field(
         timedelta(minutes=15),
-        description="So long after its time a run that has not begun is late.",
+        description="A run is late if it has not begun so long after its scheduled time.",
     )
     stuck: Patience = Field(
-        timedelta(hours=12), description="A run that works for longer than this is stuck."
+        timedelta(hours=12), description="A run is stuck if it works for longer than this."
     )

@@ -1,7 +1,6 @@
-"""The sections of `pypimirror.toml`: which keys there are, what they mean, what they may say.
+"""The sections of `pypimirror.toml`: their keys, with meaning and valid values.
 
-`docs/configuration.md` is generated from these models. How they are read is
-`pypimirror.config.settings`'s.
+`docs/configuration.md` is generated from these models. `pypimirror.config.settings` reads them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def _index_url(value: str, beside: Mapping[str, Any]) -> str:
     try:
         _ = parts.port
     except ValueError:
-        raise ValueError("has a port that is no number up to 65535") from None
+        raise ValueError("has a port that is not a number up to 65535") from None
     is_directory = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
     if not is_directory and (parts.scheme not in ("http", "https") or not parts.hostname):
         raise ValueError(
@@ -48,8 +47,8 @@ def _index_url(value: str, beside: Mapping[str, Any]) -> str:
 def pypi_address() -> str:
     """Return PyPI's address, as the pypi-simple library exports it.
 
-    Read off its source where that can be: importing it imports requests, which costs a run that
-    finds nothing changed more than all its work.
+    It is read from the library's source if possible. Importing the library imports requests, which
+    takes longer than all the work of a run that finds no change.
     """
     name = "PYPI_SIMPLE_ENDPOINT"
     spec = importlib.util.find_spec("pypi_simple")
@@ -64,17 +63,17 @@ def pypi_address() -> str:
 
 
 def upstream_name(url: str) -> str:
-    """Return how an upstream may be called: by its host."""
+    """Return a name for an upstream, made from its host."""
     host = urlsplit(url).netloc.rpartition("@")[2].lower()
     return re.sub(r"[^a-z0-9._-]+", "-", host).strip("._-") or "upstream"
 
 
-IndexUrl = Annotated[str, After(_index_url, beside=True)]  # behind a field `kind`, if there is one
+IndexUrl = Annotated[str, After(_index_url, beside=True)]  # a field `kind` must come before it
 
 
 _NAME = (
-    "must be of small letters, digits, dots, dashes and underscores, and begin with one of the "
-    "first two"
+    "may have only small letters, digits, dots, dashes and underscores, and must begin with a "
+    "letter or digit"
 )
 
 
@@ -82,30 +81,30 @@ class MirrorSection(Model):
     """Where the mirror is."""
 
     directory: Path = Field(
-        Path("mirror"), description="The mirror root; relative to the configuration file."
+        Path("mirror"), description="The mirror root. Relative to the configuration file."
     )
     catalog: str = Field(
         "sqlite",
         description="`sqlite` for a file in the mirror's private directory, or any SQLAlchemy URL. "
-        "A file of SQLite may not be elsewhere in the mirror root, which is served.",
+        "An SQLite file must not be anywhere else in the mirror root, because that is served.",
     )
     layout: Literal["project", "pypi"] = Field(
         "project",
-        description="Paths of files: `packages/<project>/<file>`, or upstream's own "
-        "`packages/<2>/<2>/<60>/<file>`.",
+        description="Paths of files. `project`: `packages/<project>/<file>`; `pypi`: the "
+        "upstream's own `packages/<2>/<2>/<60>/<file>`.",
     )
     durability: Literal["batch", "file"] = Field(
         "batch",
-        description="How writes are made to survive a power cut: one flush of the file system "
-        "(`syncfs`) for all that a batch writes, or a flush for each file and directory, for file "
-        "systems that do not do the former (some network file systems) and disks that others "
-        "write to without a pause. Systems without `syncfs`, such as macOS, always do the latter.",
+        description="How writes survive a power cut. `batch`: one flush of the whole file system "
+        "(`syncfs`) for each batch. `file`: a flush for each file and directory; use it for file "
+        "systems without `syncfs` (some network file systems), and for disks on which other "
+        "programs write all the time. Systems without `syncfs`, such as macOS, always use `file`.",
     )
     reserve: Size = Field(
         ByteSize(256 << 20),
         ge=0,
-        description="Space on disk that downloads leave free, for the catalog and for pages. A "
-        "sync that would need it downloads nothing more and ends with exit code 3.",
+        description="Disk space that downloads leave free for the catalog and for pages. A sync "
+        "that would need it downloads nothing more and ends with exit code 3.",
     )
 
     @field_validator("directory", mode="before")
@@ -117,61 +116,61 @@ class MirrorSection(Model):
 
 
 class UpstreamSection(LoginKeys, WayKeys):
-    """An index that is mirrored. One or more; the first that has a project owns it."""
+    """An index that is mirrored. There may be several; the first that has a project owns it."""
 
     name: str = Field(
-        "pypi", pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME), description="How messages call it."
+        "pypi", pattern=(r"[a-z0-9][a-z0-9._-]*", _NAME), description="Its name in messages."
     )
     kind: Literal["simple", "links"] = Field(
         "simple",
-        description="`simple`: a simple index; `links`: a plain page of links, to files of any "
-        "number of projects, and to further such pages on its own host.",
+        description="`simple`: a simple index. `links`: a plain page of links to files of any "
+        "number of projects, and to further pages of this kind on its own host.",
     )
     url: IndexUrl = Field(
-        description="The address of the index, or of the page of links; `file:///…/` for a "
-        "directory that holds one, or just files: these are taken for an index of the projects "
-        "that their names tell. Default: PyPI, as the pypi-simple library has it."
+        description="The address of the index, or of the page of links. `file:///…/` is a "
+        "directory with an index, or only with files: then the file names show which projects it "
+        "has. Default: PyPI, as the pypi-simple library has it."
     )
     follow_external: bool = Field(
         False,
-        description="Look for files beyond the upstream's own pages, one level deep: on the pages "
-        "that a simple index marks with `rel` homepage or download, on pages of other hosts that "
-        "a page of links names, and behind links that do not tell the name of their file. Only "
-        "hosts that `hosts` allows are asked. Links to files with a name need this not: for them "
-        "`hosts` alone decides.",
+        description="Follow links one level deep to find files outside of the upstream's own "
+        "pages: to pages that a simple index marks with `rel` homepage or download, to pages on "
+        "other hosts that a page of links has, and to files whose link does not show their name. "
+        "Only hosts in `hosts` are asked. Links that show a file name do not need this key: for "
+        "them only `hosts` decides.",
     )
     has_list: bool = Field(
         True,
-        description="Whether it has a list of its projects, which globs and an empty "
-        "`select.projects` need. `false`: it is asked by name alone, for projects that are named, "
-        "or that another upstream lists.",
+        description="Whether it has a list of its projects. Globs and an empty `select.projects` "
+        "need one. `false`: it is only asked for single projects: those that are named, and those "
+        "that another upstream lists.",
     )
     hosts: tuple[str, ...] = Field(
         (),
-        description="Other hosts that may be asked, for files, linked pages and redirects alike: "
-        "`host`, `host:port`, or `*` for any public one. Addresses that are private or of this "
-        "machine must be named here; `*` means none of them but that of the upstream's own host, "
-        "where a gateway answers for both over TLS. PyPI has `*` unless set, because its files "
-        "have a host of their own.",
+        description="Other hosts that may be asked for files, linked pages and redirects: `host`, "
+        "`host:port`, or `*` for any public host. Private addresses, and those of this machine, "
+        "must be named here. `*` does not include them, except the address of the upstream's own "
+        "host, if a gateway answers for both over TLS. PyPI has `*` unless set, because its files "
+        "are on another host.",
     )
     newest: int = Field(
         20,
         ge=0,
-        description="Of the files that only linked pages and downloads without a name offer, so "
-        "many are mirrored for each project, those of the newest versions; 0 = all. Files that "
-        "the upstream's own pages name are not counted.",
+        description="Number of files that are mirrored for each project from "
+        "linked pages and from links without a file name. Those of the newest versions are "
+        "taken; 0 = all. Files on the upstream's own pages are not counted.",
     )
     max_links: int = Field(
         100,
         ge=0,
-        description="So many linked pages, and so many downloads without a name, are looked at: "
-        "for each page of links, or for each project of a simple index.",
+        description="Maximum number of linked pages, and of links without a file name, that are "
+        "followed for each page of links, or for each project of a simple index.",
     )
     recheck: Duration = Field(
         timedelta(days=7),
-        description="Time within which every project is asked for once, a share of them in each "
-        "run, though nothing says that it changed: a status such as `archived` moves no serial. "
-        "`0s`: never.",
+        description="Time within which the page of every project is fetched once, even if nothing "
+        "shows a change: a new status such as `archived` changes no serial. Each run fetches a "
+        "share of them. `0s`: never.",
     )
     alternates: tuple[IndexUrl, ...] = Field(
         (), description="Other addresses of the same upstream, tried in turn."
@@ -179,12 +178,12 @@ class UpstreamSection(LoginKeys, WayKeys):
     reserved: tuple[str, ...] = Field(
         (),
         description="Projects that only this upstream may own: names, globs and regular "
-        "expressions, such as `acme-*`. No other upstream is asked for them, so nobody can slip in "
-        "a project of that name there (dependency confusion), or learn the names.",
+        "expressions, such as `acme-*`. No other upstream is asked for them. So nobody can inject "
+        "a project with such a name there (dependency confusion), or learn the names.",
     )
     authoritative: bool = Field(
         False,
-        description="Believe this upstream where sources contradict each other on a digest.",
+        description="Trust this upstream if sources contradict each other about a digest.",
     )
 
     @model_validator(mode="before")
@@ -201,28 +200,28 @@ class UpstreamSection(LoginKeys, WayKeys):
 
 
 class VerifySection(Model):
-    """What proof a file needs to be published."""
+    """Which proof a file needs to be published."""
 
     accept: Literal["digest", "shared", "structure", "partial"] = Field(
         "structure",
-        description="The weakest proof that is good enough: `digest` (the owning upstream gave "
-        "one), `shared` (another source did), `structure` (nobody did; the archive was read to "
-        "its end), `partial` (nobody did, and the archive can be checked in part or, as "
-        "`.exe`, `.msi`, `.rpm` and `.deb`, not at all). "
-        "Applies to what is published already, both ways, without a download.",
+        description="The weakest proof that is accepted. `digest`: the owning upstream states a "
+        "digest. `shared`: another source states one. `structure`: no source does, and the archive "
+        "was read to its end. `partial`: no source does, and the archive can only be checked in "
+        "part or, like `.exe`, `.msi`, `.rpm` and `.deb`, not at all. A change also applies to "
+        "published files, in both directions, without a download.",
     )
     on_changed: Literal["refuse", "replace"] = Field(
         "refuse",
-        description="What to do when the upstream changes the digest of a file that is mirrored.",
+        description="What to do if the upstream changes the digest of a mirrored file.",
     )
 
 
 class QuarantineSection(Model):
-    """How long bytes are kept that failed verification."""
+    """How long bytes that failed verification are kept."""
 
     max_age: Duration = Field(timedelta(days=30), description="Older entries are deleted.")
     max_size: Size = Field(
-        ByteSize(10 << 30), description="The oldest entries are deleted beyond this size in all."
+        ByteSize(10 << 30), description="Maximum total size. The oldest entries are deleted first."
     )
 
 
@@ -234,24 +233,26 @@ class DownloadSection(WayKeys):
         64,
         ge=1,
         le=4096,
-        description="Connections per process, at most: one host gets fewer to begin with, and more "
-        "as long as that makes it faster.",
+        description="Maximum number of connections per process. One host first gets fewer, and "
+        "then more as long as that makes it faster.",
     )
     timeout: float = Field(
-        30, gt=0, le=86_400, description="Seconds without a byte before giving up, a day at most."
+        30,
+        gt=0,
+        le=86_400,
+        description="Seconds without a byte before an attempt fails; at most a day.",
     )
     tries: int = Field(5, ge=1, le=100, description="Attempts for each page and file.")
-    max_file_size: Size = Field(
-        ByteSize(5 << 30), description="No file larger than this is fetched."
-    )
+    max_file_size: Size = Field(ByteSize(5 << 30), description="Larger files are not fetched.")
     denied: Literal["tell", "fail"] = Field(
         "tell",
-        description="Single files that the upstream keeps back by a policy (403 or 451), as a "
-        "firewall for packages does: `tell` counts and tells them apart, and the run completes; "
-        "with `fail`, or where more is kept back than held, they count as failures.",
+        description="How to treat files that the upstream withholds by a policy (403 or 451), like "
+        "a package firewall. `tell`: they are counted and reported separately, and the run "
+        "completes. `fail`: they are failures. They are always failures if more files are withheld "
+        "than held.",
     )
     contact: str = Field(
-        "", description="Address or URL that the User-Agent names, for the upstream's operators."
+        "", description="Mail address or URL in the User-Agent, for the operators of the upstream."
     )
 
     @field_validator("contact")
@@ -260,44 +261,44 @@ class DownloadSection(WayKeys):
         wrong = next((c for c in contact if not c.isprintable() or ord(c) > 0xFF), None)
         if wrong is not None:
             raise ValueError(
-                f"{wrong!r} cannot be in a header of HTTP, which this becomes a part of; letters "
-                "of ISO 8859-1 can, and a host or an address can be spelled in ASCII"
+                f"{wrong!r} cannot be in an HTTP header, and this becomes a part of one; use "
+                "ISO 8859-1, or the ASCII form of a host or an address"
             )
         return contact
 
 
 class PublishSection(Model):
-    """What pages are written."""
+    """Which pages are written."""
 
     formats: tuple[Literal["html", "json", "legacy"], ...] = Field(
         ("html", "json"),
-        description="Forms of each page and of the root index: the simple API in HTML and in "
-        "JSON, one of them at least; `legacy` adds PyPI's older JSON (`/pypi/<project>/json`) for "
+        description="Forms of each page and of the root index: the simple API as HTML and JSON. At "
+        "least one of them is needed. `legacy` adds PyPI's older JSON (`/pypi/<project>/json`) for "
         "tools that still need it.",
     )
     base_url: str = Field(
         "",
-        description="What links to files begin with, where `packages/` is not served beside the "
-        "pages: an address of a CDN, or a path such as `/mirror/`. Empty: links are relative.",
+        description="Prefix of links to files, if `packages/` is not served beside the pages: the "
+        "address of a CDN, or a path such as `/mirror/`. Empty: links are relative.",
     )
 
     provenance: bool = Field(
         True,
-        description="Mirror attestations (PEP 740) beside their files and have pages lead to them. "
-        "`false`: none are fetched, and pages name none.",
+        description="Mirror attestations (PEP 740) beside their files, and link to them on pages. "
+        "`false`: none are fetched, and pages have no such links.",
     )
     changes: Path | None = Field(
         None,
-        description="A file that each run writes: the paths below the mirror root that it added, "
-        "changed and removed, in that order of events, for rsync, a CDN or an air gap. Empty until "
-        "the run ends; what a run that was killed did is in the next list, so read each. A path "
-        "that is not there any more goes further down. `{run}` in it is the run's name; relative "
-        "to the configuration file.",
+        description="A file with the list of changes, for rsync, a CDN or an air gap. Each run "
+        "writes the paths below the mirror root that it added, changed and removed, in the order "
+        "of these events. It is empty until the run ends. The changes of a killed run are in the "
+        "next list, so read every list. Remove a listed path that no longer exists. `{run}` in the "
+        "file name is the name of the run. Relative to the configuration file.",
     )
     changes_format: Literal["lines", "nul", "json"] = Field(
         "lines",
-        description="`lines`: a path to a line; `nul`: each ends with a NUL; `json`: an object "
-        "with `change` and `path` to a line.",
+        description="`lines`: one path per line; `nul`: a NUL after each path; `json`: one object "
+        "with `change` and `path` per line.",
     )
 
     @field_validator("formats")
@@ -326,44 +327,45 @@ class DeleteSection(Model):
     """How fast and how much is removed."""
 
     grace: Duration = Field(
-        timedelta(hours=24), description="How long bytes stay after their links have gone."
+        timedelta(hours=24),
+        description="How long bytes stay after the last link to them was removed.",
     )
     max_share: float = Field(
         0.1,
         ge=0,
         le=1,
         description="A sync stops before it withdraws more than this share of the published "
-        "files because the upstream dropped them. One project alone never trips it.",
+        "files because the upstream dropped them. A single project never exceeds it.",
     )
-    max_count: int = Field(1000, ge=0, description="The same as a number of files.")
+    max_count: int = Field(1000, ge=0, description="The same limit as a number of files.")
     keep: bool = Field(
         False,
-        description="Whether files stay that the upstream deletes, each marked as yanked, with the "
-        "reason that it was deleted: who pins it gets it, and nobody else does. What the upstream "
-        "quarantines, or describes so that `[select]` leaves it out, goes all the same.",
+        description="Whether files that the upstream deletes stay. Each is marked as yanked, with "
+        "its deletion as the reason: only users who pin the version get it. Files that the "
+        "upstream quarantines, or that `[select]` excludes after a change upstream, are still "
+        "removed.",
     )
 
 
 class MetricsSection(Model):
-    """What Prometheus is told."""
+    """Metrics for Prometheus."""
 
-    serve: bool = Field(
-        True, description="Whether `pypimirror serve` tells it at `/metrics`, to whoever asks."
-    )
+    serve: bool = Field(True, description="Whether `pypimirror serve` has `/metrics`, for anybody.")
     textfile: Path | None = Field(
         None,
-        description="A file that each run writes it to at its end, for the textfile collector of "
-        "a node exporter; relative to the configuration file. Its name must end in `.prom`.",
+        description="A file to which each run writes the metrics at its end, for the textfile "
+        "collector of a node exporter. Its name must end in `.prom`. Relative to the configuration "
+        "file.",
     )
 
 
 class HistorySection(Model):
-    """How long runs are remembered."""
+    """How long the history of runs is kept."""
 
     keep_runs: int = Field(
         2000,
         ge=1,
-        description="So many runs are kept, the newest; the last is always, and so is of each "
-        "command the last that completed.",
+        description="Number of newest runs that are kept. The last run, and the last completed run "
+        "of each command, are always kept.",
     )
-    keep_for: Duration = Field(timedelta(days=90), description="Older runs are forgotten as well.")
+    keep_for: Duration = Field(timedelta(days=90), description="Runs older than this are deleted.")

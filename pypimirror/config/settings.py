@@ -1,8 +1,8 @@
-"""`pypimirror.toml`, strictly validated: the whole of it, and how it is read.
+"""The whole of `pypimirror.toml`: how it is read and strictly validated.
 
 Sources, strongest first: `PYPIMIRROR_<SECTION>__<KEY>` in the environment, the file, defaults.
-What a key means stands in `pypimirror.config.sections`. Does not know what the program does with a
-value.
+`pypimirror.config.sections` explains each key. This module does not know what the program does with
+a value.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pypimirror.domain.errors import ConfigError as ConfigError
 from pypimirror.domain.errors import InstallerError
 from pypimirror.system import regular, texts
 
-#: Where the configuration is looked for when no `--config` is given.
+#: The configuration file that is read without `--config`.
 DEFAULT_FILE = Path(sources.DEFAULT_FILE)
 
 
 def seconds(text: str | None, name: str) -> float | None:
-    """Read a duration that was given as `name`, in seconds; None where none was given."""
+    """Parse the duration of the option `name` and return seconds; None if it was not given."""
     if not text:
         return None
     try:
@@ -98,7 +98,7 @@ class Config(Model):
         is_asked = self.select.metadata_only or any(r.metadata_only for r in self.select.rules)
         if is_asked and all(u.url.startswith("file:") and not u.hosts for u in self.upstream):
             raise ValueError(
-                "select: metadata_only has pages lead to the upstream, which is a directory of "
+                "select: metadata_only makes pages link to the upstream, which is a directory of "
                 "this machine: others cannot fetch from it"
             )
         return self
@@ -115,7 +115,7 @@ class Config(Model):
 
     @property
     def catalog_url(self) -> str:
-        """The catalog's SQLAlchemy URL."""
+        """The SQLAlchemy URL of the catalog."""
         if self.mirror.catalog == "sqlite":
             return sqlite_url(self.private / "catalog.sqlite")
         return self.mirror.catalog
@@ -127,35 +127,36 @@ class Config(Model):
 
     @property
     def user_agent(self) -> str:
-        """Product, version and contact, as index operators ask of mirrors."""
+        """Product, version and contact, which index operators ask mirrors to send."""
         contact = f" ({self.download.contact})" if self.download.contact else ""
         return f"pypimirror/{__version__}{contact}"
 
     @property
     def key(self) -> str:
-        """What it was read from, as `sources.key` names it; "" where it is from no file."""
+        """The key of `sources.key`; "" if it was not read from a file."""
         return self._key
 
     def blame(self, fault: str) -> str:
-        """Return a fault that begins with its key, led by what has the key: file or variable.
+        """Return a fault that begins with a key, preceded by where the key is set: file or
+        variable.
 
-        A fault of a file that the configuration names begins with that file, and says enough.
+        If the fault begins with a file that the configuration names, it is returned unchanged.
         """
         key = fault.partition(":")[0].replace("[", ".").replace("]", "")
         section, *rest = key.split(".")
-        section = section.partition(" ")[0]  # an upstream has its name behind that
+        section = section.partition(" ")[0]  # the name of an upstream follows a space
         if section not in type(self).model_fields:
             return fault
         return f"{faults.source_of((section, *rest), self._file)}: {fault}"
 
     def digest(self) -> str:
-        """Identify this configuration in the run history."""
+        """Return a short digest of this configuration for the history of runs."""
         text = json.dumps(self.model_dump(mode="json"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def sqlite_url(file: Path) -> str:
-    """Return the SQLAlchemy URL of an SQLite file, whatever signs its path has."""
+    """Return the SQLAlchemy URL of an SQLite file. Special characters in its path are quoted."""
     return f"sqlite:///{quote(str(file)) if any(s in str(file) for s in '?#%') else file}"
 
 
@@ -167,9 +168,9 @@ def available_cores() -> int:
 
 
 def load(path: Path | None = None) -> Config:
-    """Read the configuration from `path`, else `./pypimirror.toml`.
+    """Read the configuration from `path`, else from `./pypimirror.toml`.
 
-    Raises `ConfigError` when there is none, or when it cannot be used.
+    Raises `ConfigError` if there is none or if it is not valid.
     """
     file = DEFAULT_FILE if path is None else path
     try:
@@ -185,7 +186,7 @@ def load(path: Path | None = None) -> Config:
         values = tomllib.loads(texts.decode(content))
     except (tomllib.TOMLDecodeError, texts.TextError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
-    except (RecursionError, ValueError) as error:  # what Python bounds and TOML does not
+    except (RecursionError, ValueError) as error:  # a limit of Python that TOML does not have
         raise ConfigError(f"{file}: cannot be read: {faults.bound(error)}") from error
     config = parse(values, source=file)
     config._key = sources.key(file, content)
@@ -193,7 +194,7 @@ def load(path: Path | None = None) -> Config:
 
 
 def parse(values: dict[str, Any], source: Path) -> Config:
-    """Validate `values`, which came from the file `source`; paths are relative to it."""
+    """Validate the values of the file `source`. Relative paths start at its directory."""
     _check_environment()
     try:
         values = environment.overlaid(values, Config, os.environ)
@@ -236,15 +237,15 @@ def parse(values: dict[str, Any], source: Path) -> Config:
 
 
 def _of_home(path: Path) -> Path:
-    """Return a path with the `~` in front meant as shells do; else a directory is called so."""
+    """Return a path with a leading `~` expanded as shells do."""
     try:
         return path.expanduser()
-    except RuntimeError:  # of a user whom nobody knows
+    except RuntimeError:  # an unknown user: take it as the name of a directory
         return path
 
 
 def _with_logins(config: Config) -> Config:
-    """Return the configuration with the logins that the environment and installers have."""
+    """Return the configuration with the logins of the environment and of installers."""
     logins = logins_from_environment([upstream.name for upstream in config.upstream])
     upstreams = tuple(_logged_in(each, logins.get(each.name, {})) for each in config.upstream)
     return config.model_copy(update={"upstream": upstreams})
@@ -256,13 +257,13 @@ def _logged_in(upstream: UpstreamSection, login: dict[str, str]) -> UpstreamSect
         upstream = UpstreamSection.model_validate(values)
     if not upstream.login:
         return upstream
-    from pypimirror.config.found_logins import with_found_login  # few configurations have it
+    from pypimirror.config.found_logins import with_found_login  # few configurations need it
 
     return with_found_login(upstream)
 
 
 def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]:
-    if "token" in login:  # of the other kind, the file's does not count
+    if "token" in login:  # a login of the other kind in the file is ignored
         values |= {"username": "", "password": ""}
     else:
         values |= {"token": ""}
@@ -270,7 +271,10 @@ def _with_login(values: dict[str, Any], login: dict[str, str]) -> dict[str, Any]
 
 
 def _check_environment() -> None:
-    """Raise `ConfigError` on a section that does not exist, and a key behind one underscore."""
+    """Raise `ConfigError` for variables that pydantic-settings ignores.
+
+    These are unknown sections, and keys after a single underscore.
+    """
     for name in os.environ:
         _check_underscores(name)
         section, separator, _ = name.lower().partition("__")
@@ -284,20 +288,20 @@ def _check_environment() -> None:
 def _check_underscores(name: str) -> None:
     section, _, key = name.lower().removeprefix("pypimirror_").partition("_")
     is_ours = name.lower().startswith("pypimirror_") and section in Config.model_fields
-    if not is_ours or section == "upstream":  # whose logins have names of their own
+    if not is_ours or section == "upstream":  # its variables for logins have other names
         return
     annotation = Config.model_fields[section].annotation
     assert isinstance(annotation, type) and issubclass(annotation, Model)
     if key in annotation.model_fields:
         meant = f"{name[: -len(key) - 1]}__{name[-len(key) :]}"
-        raise ConfigError(f"environment: {name}: is no key; did you mean {meant}?")
+        raise ConfigError(f"environment: {name}: is not a key; did you mean {meant}?")
 
 
 def _explain(error: ValidationError, source: Path) -> str:
     lines = []
     for where, message, known in error.faults:
-        told = faults.source_of(where, str(source))
+        source_of_key = faults.source_of(where, str(source))
         near = faults.nearest(str(where[-1]), known) if known is not None else ""
         key = "".join(f"{part}." for part in where)[:-1]
-        lines.append(f"{told}: {key + ': ' if key else ''}{message}{near}")
+        lines.append(f"{source_of_key}: {key + ': ' if key else ''}{message}{near}")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Turn what TOML, JSON or a variable says into the type that a key has.
+"""Convert values of TOML, JSON or a variable to the type of a key.
 
-A `Fault` has the words of the configuration. `pypimirror.config.model` knows sections and keys.
+A `Fault` uses the words of the configuration. `pypimirror.config.model` knows sections and keys.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Where = tuple[str | int, ...]
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong, and the key that has it."""
+    """One fault, and the key that has it."""
 
     where: Where
     message: str
-    #: The keys that are known there, if the fault is an unknown key.
+    #: The known keys of the section, if the fault is an unknown key.
     known: tuple[str, ...] | None = None
 
 
 class ValidationError(ValueError):
-    """What is wrong with values. The message has no value: a value may be a secret."""
+    """The faults of values. The message contains no value, because a value may be a secret."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("; ".join(fault.message for fault in faults))
@@ -77,9 +77,9 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+(\.0*)?\s*")
 
 
 def convert(hint: Any, value: object, where: Where, beside: Mapping[str, Any]) -> Any:
-    """Return a value as the type `hint`; raise `ValidationError` on what is wrong.
+    """Return a value as the type `hint`. Raises `ValidationError`.
 
-    `beside` has the keys of the same section that are valid already.
+    `beside` has the earlier keys of the same section, which are valid.
     """
     origin = get_origin(hint)
     if origin is Annotated:
@@ -104,7 +104,7 @@ def convert(hint: Any, value: object, where: Where, beside: Mapping[str, Any]) -
 
 
 def check(function: Callable[[Any], Any], value: object, where: Where) -> Any:
-    """Return what a check makes of a value; raise what it says as a `ValidationError`."""
+    """Return the result of a check. Its `ValueError` becomes a `ValidationError`."""
     try:
         return function(value)
     except ValidationError:
@@ -212,7 +212,7 @@ def _path(value: object) -> Path:
 
 
 def _made(value: object) -> Any:
-    """Return what a `Before` has made already."""
+    """Return a value that a `Before` has parsed already."""
     return value
 
 
@@ -230,7 +230,7 @@ _PLAIN: dict[Any, Callable[[object], Any]] = {
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; a secret is not told."""
+    """Return a value for JSON. Secrets are hidden."""
     if isinstance(value, SecretStr | Path):
         return str(value)
     if isinstance(value, timedelta):
@@ -247,7 +247,9 @@ def plain(value: Any) -> Any:
 
 
 def _iso(value: timedelta) -> str:
-    """Return a duration as ISO 8601 has it, years of 365 days included: digests are made of it."""
+    """Return a duration in ISO 8601, with years of 365 days, because digests depend on this
+    form.
+    """
     years, days = divmod(value.days, 365)
     minutes, seconds = divmod(value.seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,1 +1,1 @@
-"""The types of the field: what indexes, files and messages are. No I/O, no SQL, no HTTP."""
+"""The types of the field: indexes, files and messages. No I/O, no SQL, no HTTP."""

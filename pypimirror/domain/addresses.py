@@ -1,6 +1,6 @@
-"""Addresses that may hold a login: of upstreams and of proxies. Pure; connects to nothing.
+"""Addresses of upstreams and proxies, which may contain a login. No I/O.
 
-Knows neither the environment nor the configuration, and is cheap to import.
+This module knows neither the environment nor the configuration, and is fast to import.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-#: What stands in the place of an address where no proxy is wanted, whatever the environment says.
+#: The value of `proxy` that means: no proxy, even if the environment names one.
 NONE = "none"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -22,18 +22,18 @@ _ADDRESS = re.compile(
 
 
 def without_login(url: str) -> str:
-    """Return an address as it may be told and kept: without the login that it may hold."""
+    """Return an address without its login, so that it can be shown and stored."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def redacted(text: str) -> str:
-    """Return a message without the logins that addresses in it hold."""
+    """Return a message without the logins in its addresses."""
     return re.sub(r"://[^/\s'\"]*@", "://", text)
 
 
 def login_of(url: str) -> tuple[str, str] | None:
-    """Return the user name and password that an address holds."""
+    """Return the user name and password in an address; None if it has none."""
     login, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
         return None
@@ -47,24 +47,24 @@ def basic(user: str, password: str) -> str:
 
 
 class Proxy(NamedTuple):
-    """A proxy, taken apart."""
+    """The parts of a proxy's address."""
 
-    kind: str  #: http, https (TLS up to the proxy), socks5, or socks5h (it looks names up)
+    kind: str  #: http, https (TLS to the proxy), socks5, or socks5h (the proxy resolves host names)
     host: str
     port: int
     login: tuple[str, str] | None = None
 
     @property
     def shown(self) -> str:
-        """The address, as messages tell it: without any login."""
+        """The address for messages, without any login."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.kind}://{host}:{self.port}"
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Take the address of a proxy apart; without a scheme it is an HTTP proxy.
+    """Parse the address of a proxy. Without a scheme, it is an HTTP proxy.
 
-    Raises `ValueError`, whose message does not tell a login.
+    Raises `ValueError`. The message never contains a login.
     """
     match = _ADDRESS.fullmatch(text)
     if match is None:
@@ -73,7 +73,7 @@ def parse_proxy(text: str) -> Proxy:
     if kind == "socks":
         kind = "socks5"
     if kind not in _DEFAULT_PORTS:
-        raise ValueError(f"no proxy of the kind {kind!r} can be used: {', '.join(_DEFAULT_PORTS)}")
+        raise ValueError(f"{kind!r} is not a kind of proxy; known are {', '.join(_DEFAULT_PORTS)}")
     port = int(match["port"] or _DEFAULT_PORTS[kind])
     if not 0 < port < 65536:
         raise ValueError(f"a proxy cannot have the port {port}")

@@ -1,9 +1,9 @@
-"""Numbers, versions and specifiers in what others wrote: parsed within bounds, or not at all.
+"""Parse foreign numbers, versions and specifiers within limits. No I/O.
 
-Python's `int` raises `ValueError` for text of more than 4,300 digits, which `packaging` passes on
-though it documents other errors; and whatever is added to or summed later must still fit a column
-of 64 bits. So foreign text goes through here, and nothing else gives it to `int` or `packaging`:
-`tests/domain/test_bounded.py` holds all modules that read what others wrote against this. Pure.
+Python's `int` raises `ValueError` for text of more than 4,300 digits, and `packaging` passes it on
+although it documents other errors. Numbers that are added or summed later must also fit a column of
+64 bits. So all foreign text goes through this module, and no other code gives it to `int` or
+`packaging`: `tests/domain/test_bounded.py` checks all modules that read foreign text.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-#: The highest serial that is believed: a number that JSON, and each float, holds exactly, and to
-#: which one can be added for each change of a page without an end.
+#: The highest serial that is accepted. JSON and floats store it exactly, and our page serials can
+#: count up from it practically for ever.
 MAX_SERIAL = 2**53 - 1
 
-#: Bytes of the largest file that an index can mean. Sums of such sizes fit all columns.
+#: The largest size of a file, in bytes, that is accepted. Sums of such sizes fit all columns.
 MAX_SIZE = 2**43 - 1
 
-#: Digits of the longest whole number that Python reads from text.
+#: Most digits of a whole number that Python reads from text.
 MAX_DIGITS = 4300
 
-#: Characters of the longest version and specifier; the longest on PyPI have less than a tenth.
+#: Most characters of a version and of a specifier. The longest on PyPI have less than a tenth.
 MAX_VERSION, MAX_SPECIFIER = 500, 2000
 
-#: Characters of the longest requirement, its marker included; the longest on PyPI have 2,000.
+#: Most characters of a requirement with its marker. The longest on PyPI have 2,000.
 MAX_REQUIREMENT = 8000
 
-#: Characters of the longest project name that fits as a directory beside its temporary twin.
+#: Most characters of a project name: it and its temporary twin must fit as names of directories.
 MAX_NAME = 240
 
 # Digits of a number below 2^63.
@@ -41,9 +41,9 @@ _MOST_DIGITS = 19
 
 
 def natural(text: str | bytes | None, most: int = 2**63 - 1) -> int | None:
-    """Return a number that is written in decimal digits and nothing else.
+    """Return a number that is written in decimal digits only.
 
-    None where it is none, or more than `most`.
+    None if it is not such a number, or greater than `most`.
     """
     if not text or not text.isascii() or not text.isdigit():
         return None
@@ -55,10 +55,10 @@ def natural(text: str | bytes | None, most: int = 2**63 - 1) -> int | None:
 
 
 def check_json(document: bytes) -> None:
-    """Raise `ValueError` or `RecursionError` on a document that clients in Python cannot read.
+    """Raise `ValueError` or `RecursionError` if clients in Python cannot read a document.
 
-    For documents that are passed on as they are. A decoder with types passes over what it does not
-    know, and so over numbers of too many digits, nesting without end and text that is no UTF-8.
+    For documents that are passed on unchanged. A typed decoder skips unknown keys, so it does not
+    notice numbers with too many digits, endless nesting or invalid UTF-8 there.
     """
 
     def check(digits: str) -> int:
@@ -70,9 +70,9 @@ def check_json(document: bytes) -> None:
 
 
 def serial(value: object) -> int | None:
-    """Return a change number as an upstream states it: a whole number, digits in text, 5.0.
+    """Return a serial in any form that an upstream may use: a whole number, digits in text, 5.0.
 
-    None for all else, and for 0: where nothing was counted yet, nothing tells of changes.
+    None for everything else, and for 0: an index that never counts cannot show changes.
     """
     if isinstance(value, str):
         value = natural(value)
@@ -84,7 +84,7 @@ def serial(value: object) -> int | None:
 
 
 def version(text: str) -> Version | None:
-    """Return a version, None where it is none."""
+    """Return a version, or None if it is not valid."""
     if len(text) > MAX_VERSION:
         return None
     try:
@@ -94,10 +94,10 @@ def version(text: str) -> Version | None:
 
 
 def specifiers(text: str) -> SpecifierSet | None:
-    """Return a set of version specifiers, None where it is none."""
+    """Return a set of version specifiers, or None if it is not valid."""
     if len(text) > MAX_SPECIFIER:
         return None
-    # Here: most who read numbers need no specifiers.
+    # Imported here: most users of this module need no specifiers.
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:

@@ -1,4 +1,4 @@
-"""Marks for types of configuration keys: what reads a value, and what checks it afterwards."""
+"""Annotations for types of configuration keys: functions that parse or check a value."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 
 class Before(NamedTuple):
-    """A function that makes the type out of what was written; raises `ValueError`."""
+    """A function that parses a value into the type. It raises `ValueError`."""
 
     function: Callable[[Any], Any]
 
 
 class After(NamedTuple):
-    """A function that checks a value of the type and returns it; raises `ValueError`."""
+    """A function that checks a value of the type and returns it. It raises `ValueError`."""
 
     function: Callable[..., Any]
-    #: Whether the function also gets the keys of the section that stand before this one.
+    #: Whether the function also gets the earlier keys of the section.
     beside: bool = False

@@ -3,7 +3,7 @@
 Source: https://packaging.python.org/en/latest/specifications/core-metadata/
 """
 
-#: Fields that rules may name, without the description and what pages say better.
+#: Fields that rules may name. The description is missing, and fields that pages state better.
 FIELDS = frozenset(
     {
         *("author", "author-email", "classifier", "download-url", "dynamic", "home-page"),

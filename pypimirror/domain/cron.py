@@ -1,8 +1,8 @@
-"""Cron expressions, as far as they can be seen to be wrong without a calendar.
+"""Check cron expressions for errors that are visible without a calendar.
 
-Five fields: minute, hour, day of the month, month, day of the week. What a field may say is what
-the scheduler takes: `*`, numbers, names, ranges, steps and lists of these, `L` for the last day and
-`#` for the how many-eth of a weekday.
+An expression has five fields: minute, hour, day of the month, month, day of the week. A field may
+have what the scheduler accepts: `*`, numbers, names, ranges, steps and lists of these, `L` for the
+last day, and `#` for the n-th weekday of a month.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
-#: Name, least and greatest number, and names of numbers, from the least on.
+#: Name of the field, smallest and largest number, and names of the numbers from the smallest on.
 _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("minute", 0, 59, []),
     ("hour", 0, 23, []),
@@ -24,7 +24,7 @@ _PART = re.compile(r"(?P<what>\*|\?|[^/#-]+(?:-[^/#-]+)?)(?:/(?P<step>\d+)|#(?P<
 
 
 def check(text: str) -> None:
-    """Raise `ValueError` with what is wrong in an expression of five fields."""
+    """Raise `ValueError` if an expression of five fields is wrong. The message says why."""
     fields = text.split()
     for field, (name, least, most, names) in zip(fields, _FIELDS, strict=True):
         for part in field.lower().split(","):
@@ -32,7 +32,7 @@ def check(text: str) -> None:
 
 
 def _check(part: str, name: str, least: int, most: int, names: list[str]) -> None:
-    bad = f"{part!r} is no {name}: {least} to {most}, in cron's way"
+    bad = f"{part!r} is not a valid {name} of cron: {least} to {most}"
     found = _PART.fullmatch(part)
     if found is None or found["step"] == "0" or (found["nth"] and most != 7):
         raise ValueError(bad)

@@ -1,8 +1,9 @@
-"""The documents that commands print with `--json`: what is in them, and of which kind.
+"""The JSON documents that commands print with `--json`, as types.
 
-Those who make the documents are checked against these types, and `docs/schemas/` is made from them.
-A reader passes over keys that it does not know: keys are added, and none changes its meaning. Times
-are told twice: in seconds since the epoch, and with `_iso` behind the name in ISO 8601, in UTC.
+The code that makes the documents is checked against these types, and `docs/schemas/` is generated
+from them. Readers must ignore unknown keys: keys may be added, but no key changes its meaning.
+Times are given twice: in seconds since the epoch, and in UTC as ISO 8601 under the same key with
+`_iso`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ RunState = Annotated[
 
 
 def iso(seconds: float | None) -> str | None:
-    """Write a time in ISO 8601, in UTC; what no calendar has as the nearest that it has."""
+    """Format a time as ISO 8601 in UTC. A time outside of the calendar becomes the nearest valid
+    one.
+    """
     if seconds is None:
         return None
     moment = moments.dated(seconds)
@@ -27,20 +30,20 @@ def iso(seconds: float | None) -> str | None:
 
 
 class ErrorText(TypedDict):
-    """The exit code, and what is wrong."""
+    """The exit code and the error message."""
 
     exit: int
     message: str
 
 
 class Error(TypedDict):
-    """What any command prints that ended before there was a result."""
+    """The document of a command that ended without a result."""
 
     error: ErrorText
 
 
 class Failure(TypedDict):
-    """What failed, in which stage and why."""
+    """A failure, with its stage and reason."""
 
     project: str
     file: str
@@ -50,7 +53,7 @@ class Failure(TypedDict):
 
 
 class RunResult(TypedDict):
-    """How a run ended: `sync`, `retry`, `verify`. Without a run there was nothing to do."""
+    """The result of a run: `sync`, `retry`, `verify`. `run` is null if there was nothing to do."""
 
     run: str | None
     state: RunState
@@ -61,7 +64,7 @@ class RunResult(TypedDict):
 
 
 class PlannedFile(TypedDict):
-    """A file that something would be done with."""
+    """A file in a plan."""
 
     project: str
     file: str
@@ -86,7 +89,7 @@ class Plan(TypedDict):
 
 
 class TranslatedOption(TypedDict):
-    """What became of an option of bandersnatch."""
+    """The outcome for one option of bandersnatch."""
 
     section: str
     option: str
@@ -95,7 +98,7 @@ class TranslatedOption(TypedDict):
 
 
 class Adopted(RunResult):
-    """`adopt`; with `--bandersnatch`, also what became of each option."""
+    """`adopt`; with `--bandersnatch`, also the outcome for each option."""
 
     config: NotRequired[str]
     options: NotRequired[list[TranslatedOption]]
@@ -110,7 +113,7 @@ class Translated(TypedDict):
 
 
 class Initialised(TypedDict):
-    """`init`: where the configuration is, and which upstream it names, from where."""
+    """`init`: the configuration file, the upstream in it, and where the upstream was found."""
 
     config: str
     upstream: str
@@ -119,7 +122,7 @@ class Initialised(TypedDict):
 
 
 class Run(TypedDict):
-    """A run of the history."""
+    """A run in the history."""
 
     run: str
     command: str
@@ -141,13 +144,13 @@ class Run(TypedDict):
 
 
 class Runs(TypedDict):
-    """`runs`: the newest first."""
+    """`runs`: the newest run first."""
 
     runs: list[Run]
 
 
 class Speed(TypedDict):
-    """How much a stage did, and how fast."""
+    """The amount of work of a stage, and its speed."""
 
     files: int
     bytes: int
@@ -156,7 +159,7 @@ class Speed(TypedDict):
 
 
 class StageTotal(Speed):
-    """A stage, summed up over its batches."""
+    """A stage, summed over its batches."""
 
     stage: str
     batches: int
@@ -170,7 +173,7 @@ class StageTotal(Speed):
 
 
 class StageBatch(Speed):
-    """A stage of one batch."""
+    """One batch in one stage."""
 
     stage: str
     batch: int
@@ -184,14 +187,14 @@ class StageBatch(Speed):
 
 
 class Attempted(Failure):
-    """What failed, with its address and how often it was tried."""
+    """A failure with its address and the number of attempts."""
 
     url: str
     attempts: int
 
 
 class Proof(TypedDict):
-    """How well a file is proven."""
+    """The proof of a file: level, algorithm, source and time."""
 
     level: str
     algorithm: str | None
@@ -210,7 +213,7 @@ class ProvenFile(TypedDict):
 
 
 class RunDetails(Run):
-    """`runs show RUN`: with `--failures` nothing of stages, with `--files` what it proved."""
+    """`runs show RUN`: without stages with `--failures`, with proven files with `--files`."""
 
     totals: NotRequired[list[StageTotal]]
     stages: NotRequired[list[StageBatch]]
@@ -231,7 +234,7 @@ class Status(TypedDict):
 
 
 class Tries(TypedDict):
-    """How runs have failed to get a file."""
+    """Failed attempts to get a file."""
 
     failed: int
     next: float | None
@@ -240,7 +243,7 @@ class Tries(TypedDict):
 
 
 class HeldFile(TypedDict):
-    """A file of a project, as the catalog has it."""
+    """A file of a project in the catalog."""
 
     file: str
     state: str
@@ -255,7 +258,7 @@ class HeldFile(TypedDict):
 
 
 class HeldProject(TypedDict):
-    """A project, as the catalog has it."""
+    """A project in the catalog."""
 
     project: str
     upstream: str | None
@@ -268,13 +271,13 @@ class HeldProject(TypedDict):
 
 
 class ProjectStatus(TypedDict):
-    """`status PROJECT…`: file by file."""
+    """`status PROJECT…`: each file of the projects."""
 
     projects: list[HeldProject]
 
 
 class Verdict(TypedDict):
-    """In or out, by which rule, from which fact, until when."""
+    """Whether something is selected, by which rule and fact, and until when."""
 
     selected: bool
     rule: str | None
@@ -293,7 +296,7 @@ class ExplainedFile(Verdict):
 
 
 class Explanation(Verdict):
-    """`explain PROJECT [FILE]`: what is mirrored, by which rule, until when."""
+    """`explain PROJECT [FILE]`: the verdict for the project and for each file."""
 
     project: str
     upstream: str | None
@@ -301,7 +304,7 @@ class Explanation(Verdict):
 
 
 class QuarantineEntry(TypedDict):
-    """`quarantine explain FILE`: what was claimed, and what was seen."""
+    """`quarantine explain FILE`: the claimed and the observed values."""
 
     id: int
     project: str
@@ -319,7 +322,7 @@ class QuarantineEntry(TypedDict):
 
 
 class Quarantine(TypedDict):
-    """`quarantine`: what failed verification, the oldest first."""
+    """`quarantine`: the files that failed verification, the oldest first."""
 
     quarantine: list[QuarantineEntry]
 
@@ -338,7 +341,7 @@ class Cleared(TypedDict):
 
 
 class Sample(TypedDict):
-    """One figure."""
+    """One value of a metric."""
 
     name: str
     labels: dict[str, str]
@@ -346,13 +349,13 @@ class Sample(TypedDict):
 
 
 class Metrics(TypedDict):
-    """`metrics`: what Prometheus is told."""
+    """`metrics`: the metrics for Prometheus."""
 
     metrics: list[Sample]
 
 
 class Check(TypedDict):
-    """What a check found, and the next step where one is needed."""
+    """The result of a check, and the next step if one is needed."""
 
     name: str
     state: str
@@ -361,21 +364,21 @@ class Check(TypedDict):
 
 
 class Examination(TypedDict):
-    """`doctor`: the worst state, and each check."""
+    """`doctor`: the worst state, and the result of each check."""
 
     state: str
     checks: list[Check]
 
 
 class Served(TypedDict):
-    """`serve`: where, once it can be asked."""
+    """`serve`: the directory and the address, once the server answers."""
 
     directory: str
     url: str
 
 
 class Up(TypedDict):
-    """`up`: where, once all parts are ready."""
+    """`up`: the addresses, once all parts are ready."""
 
     directory: str
     prefect: str
@@ -383,7 +386,7 @@ class Up(TypedDict):
 
 
 class Deployed(TypedDict):
-    """`deploy`: what there is on the Prefect server now."""
+    """`deploy`: the work pools, deployments and automations on the Prefect server."""
 
     api: str
     work_pools: list[str]

@@ -1,4 +1,4 @@
-"""Durations as people write them, such as "24h"."""
+"""Durations in text form, such as "24h"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read "24h", "1.5d" and the like; a bare number is refused because its unit is a guess."""
+    """Parse "24h", "1.5d" and so on. A number without a unit is refused, because it is
+    ambiguous.
+    """
     if isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -22,11 +24,11 @@ def parse_duration(value: object) -> timedelta:
     try:
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
     except OverflowError:
-        raise ValueError("is longer than any time that can be counted") from None
+        raise ValueError("is too long") from None
 
 
 def spoken(seconds: float) -> str:
-    """Write a duration as people do, in its largest whole unit: 7200 is "2h"."""
+    """Format a duration in its largest whole unit: 7200 seconds are "2h"."""
     for unit, size in (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:.0f}{unit}"

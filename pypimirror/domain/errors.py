@@ -1,4 +1,4 @@
-"""The roots of this program's own errors. Imports nothing: what starts fast needs it too."""
+"""The base classes of this program's errors. It imports nothing, so that commands start fast."""
 
 
 class PypimirrorError(Exception):
@@ -6,11 +6,11 @@ class PypimirrorError(Exception):
 
 
 class ConfigError(PypimirrorError):
-    """The configuration cannot be used; the message names the key and what is right."""
+    """The configuration is not valid. The message names the key and what is valid."""
 
 
 class LockedError(PypimirrorError):
-    """Another run holds the lock; the message says which one, `holder` only its name."""
+    """Another run holds the lock. The message explains it; `holder` is only the name of the run."""
 
     def __init__(self, message: str, holder: str = "another run") -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class LockedError(PypimirrorError):
 def refusal(
     holder: str, run: str, process: str, remedy: str = "wait for it to end, or stop it"
 ) -> tuple[str, str]:
-    """Return message and holder of a `LockedError`."""
+    """Return the message and the holder for a `LockedError`."""
     known = f"{run}, {process}" if run else process
     return (
         f"{holder} ({known}) is working on this mirror; {remedy}",

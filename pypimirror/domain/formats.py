@@ -1,12 +1,12 @@
-"""Formats of distributions: the one table of the kinds of files that indexes offer.
+"""Formats of distributions: the only table of the kinds of files that indexes offer.
 
-File names, selection, pages, the web server and the verification all read it. Does not live here:
-the readers. `pypimirror/verify/structure.py` finds the reader of a container, and `KINDS` in
-`pypimirror/verify/archives/streams.py` has that of a compression.
+File names, selection, pages, the web server and verification all use it. The readers are not here:
+`pypimirror/verify/structure.py` finds the reader of a container, and `KINDS` in
+`pypimirror/verify/archives/streams.py` has the reader of a compression.
 
-To add a format, add a line to `FORMATS` here. Where its container or its compression is new, add
-the reader there; without one, the format is known and cannot be checked. CONTRIBUTING.md has the
-whole recipe.
+To add a format, add a line to `FORMATS` here. If its container or compression is new, add the
+reader there; without a reader, the format is known but cannot be checked. CONTRIBUTING.md has the
+full recipe.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: What a file is to those who select: the words of `[select] types`.
+#: The type of a file for the selection: the words of `[select] types`.
 FileType = Literal["wheel", "sdist", "other"]
 
-#: What a file is made of, without its compression. "opaque": nothing here knows its inside.
+#: The container of a file, without its compression. "opaque": this program cannot read it.
 Container = Literal["wheel", "egg", "zip", "tar", "opaque"]
 
-#: How the name of a file is made.
-#: "sdist": NAME-VERSION, with a platform or a Python behind, which old tools wrote in many ways.
+#: The form of a file's name.
+#: "sdist": NAME-VERSION, maybe with a platform or a Python, which old tools wrote in many ways.
 #: "dashes": NAME-VERSION-MORE, with no dash in any part.
 #: "rpm": NAME-VERSION-RELEASE, "deb": NAME_VERSION-REVISION; both may put "python3-" in front.
 Naming = Literal["sdist", "dashes", "rpm", "deb"]
@@ -33,10 +33,10 @@ class Compression:
 
     name: str
     media_type: str
-    starts: tuple[bytes, ...] = ()  #: what a stream starts with; none where nothing is certain
+    starts: tuple[bytes, ...] = ()  #: possible first bytes of a stream; empty: unknown
 
 
-# A frame of zstd is skippable where it starts with one of sixteen numbers.
+# Skippable frames of zstd start with one of sixteen numbers.
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + i, 0x2A, 0x4D, 0x18]) for i in range(16)))
 
 NONE = Compression("none", "application/x-tar")
@@ -47,7 +47,7 @@ ZSTD = Compression("zstd", "application/zstd", _ZSTD)
 LZMA = Compression("lzma", "application/x-lzma")
 LZIP = Compression("lzip", "application/x-lzip", (b"LZIP",))
 COMPRESS = Compression("compress", "application/x-compress", (b"\x1f\x9d",))
-#: The ending .tlz stood for lzip and for lzma.
+#: The ending .tlz was used for lzip and for lzma.
 LZIP_OR_LZMA = Compression("lzip or lzma", "application/octet-stream")
 
 _ZIP = (b"PK\3\4", b"PK\5\6")
@@ -56,14 +56,14 @@ _MEDIA_TYPES = dict.fromkeys(("wheel", "egg", "zip"), "application/zip")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One kind of file, known by the ending of its name. By default an sdist that is a tar."""
+    """One kind of file, known by the ending of its name. The defaults are those of a tar sdist."""
 
     ending: str  #: lower case, of one or two parts; no ending ends with another
     compression: Compression = NONE
     container: Container = "tar"
-    starts: tuple[bytes, ...] = ()  #: what a file that is not compressed starts with, if certain
+    starts: tuple[bytes, ...] = ()  #: possible first bytes of an uncompressed file, if known
     type: FileType = "sdist"
-    packagetype: str = "sdist"  #: as PyPI's JSON has it
+    packagetype: str = "sdist"  #: as in PyPI's JSON
     naming: Naming = "sdist"
 
     @property
@@ -75,17 +75,17 @@ class Format:
 
     @property
     def magics(self) -> tuple[bytes, ...]:
-        """What the bytes start with; none where nothing is certain."""
+        """The possible first bytes of a file; empty if they are unknown."""
         return self.compression.starts or self.starts
 
 
 def _system(ending: str, packagetype: str, naming: Naming, *starts: bytes) -> Format:
-    """Return an installer or a package of an operating system."""
+    """Return the format of an installer or a package of an operating system."""
     return Format(ending, NONE, "opaque", starts, "other", packagetype, naming)
 
 
-#: The most frequent first. A platform's name before the ending of an sdist makes it a dumb binary,
-#: which few ever made and nobody can tell for certain.
+#: The most frequent comes first. With a platform before its ending, an sdist may be a dumb binary.
+#: These are rare and cannot be recognised with certainty.
 FORMATS = (
     Format(".tar.gz", GZIP),
     Format(".zip", NONE, "zip", _ZIP),
@@ -102,7 +102,7 @@ FORMATS = (
     Format(".tar.z", COMPRESS),
     Format(".tar"),
     Format(".whl", NONE, "wheel", _ZIP, "wheel", "bdist_wheel", "dashes"),
-    # An egg may be a script with a zip behind it.
+    # An egg may be a script followed by a zip.
     Format(".egg", NONE, "egg", (*_ZIP, b"#!"), "other", "bdist_egg", "dashes"),
     _system(".exe", "bdist_wininst", "sdist", b"MZ"),
     _system(".msi", "bdist_msi", "sdist", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
@@ -113,13 +113,13 @@ FORMATS = (
 
 _BY_ENDING = {each.ending: each for each in FORMATS}
 
-#: Endings of all formats, and of those of sdists. All lower case.
+#: Endings of all formats, and of sdists. All lower case.
 ENDINGS = tuple(_BY_ENDING)
 SDIST_ENDINGS = tuple(each.ending for each in FORMATS if each.type == "sdist")
 
 
 def format_of(filename: str) -> Format | None:
-    """Return the format of a file by the ending of its name, in capitals or not."""
+    """Return the format of a file by the ending of its name, in any case."""
     lower = filename.lower()
     end = lower.rfind(".")
     before = lower.rfind(".", 0, max(end, 0))

@@ -1,21 +1,21 @@
-"""Where things belong below the mirror root: names alone, whatever the mirror is kept on. Pure."""
+"""The layout of the mirror root: paths only, independent of the storage. No I/O."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-#: The permissions of the private directory: it has bytes that were refused, and the catalog. An
-#: operator may widen them afterwards; no run does, or narrows them.
+#: The permissions of the private directory, which holds refused bytes and the catalog. An operator
+#: may change them afterwards; runs never change them.
 PRIVATE = 0o700
 
-#: What is served of the mirror root.
+#: The served directories of the mirror root.
 SERVED = ("simple", "packages", "pypi")
 
-#: What is this program's own there.
+#: All directories of this program in the mirror root.
 OWN = (*SERVED, ".pypimirror")
 
-#: What upstream's own path of a file must look like to be taken over with `layout = "pypi"`.
+#: The form of an upstream's path that `layout = "pypi"` takes over.
 _HASHED = re.compile(r"/packages/([0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60})/[^/]+")
 
 METADATA_SUFFIX = ".metadata"
@@ -33,11 +33,13 @@ def page_paths(project: str | None, formats: Collection[str]) -> dict[str, str]:
 
 
 def file_path(project: str, filename: str, location: str | None) -> str:
-    """Return where a file belongs, below the mirror root."""
+    """Return the path of a file below the mirror root."""
     return f"{location or 'packages/' + project}/{filename}"
 
 
 def hashed_location(url_path: str) -> str | None:
-    """Return the directory that `layout = "pypi"` takes over from an upstream's address."""
+    """Return the directory that `layout = "pypi"` takes over from an upstream's address, or
+    None.
+    """
     match = _HASHED.search(url_path)
     return f"packages/{match[1]}" if match else None

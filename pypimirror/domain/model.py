@@ -1,13 +1,13 @@
-"""The domain: what an upstream says, in types. No I/O, no SQL, no HTTP.
+"""The domain: what an upstream says, as types. No I/O, no SQL, no HTTP.
 
-Upstream data is parsed into these once, at the edge (`pypimirror.upstream`); everything behind
-the edge may trust their invariants:
+Data of an upstream is parsed into these types once, in `pypimirror.upstream`. All other code may
+rely on their invariants:
 
 * a `File.filename` is safe as one component of a path, and belongs to its project;
-* a `File.digests` holds only known algorithms, lower-case hex of the right length;
-* an URL is absolute and http, https or file.
+* `File.digests` has only known algorithms, with lower-case hex of the right length;
+* a URL is absolute, and http, https or file.
 
-Keys that this program does not know are kept in `extra` and passed on.
+Unknown keys are kept in `extra` and passed on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 
 from pypimirror.domain.errors import PypimirrorError as PypimirrorError
 
-#: A project name as `packaging.utils.canonicalize_name` returns it, and never otherwise.
+#: A project name that `packaging.utils.canonicalize_name` has returned.
 ProjectName = NewType("ProjectName", str)
 
 #: Highest version of the simple API that this program writes (PEP 792).
@@ -47,46 +47,46 @@ class Reason(StrEnum):
     # Transport
     CONNECTION = "connection"  #: refused, reset, name not found, TLS
     TIMEOUT = "timeout"  #: no byte, or too few, for too long
-    HTTP_STATUS = "http-status"  #: an answer that is neither the thing nor its absence
+    HTTP_STATUS = "http-status"  #: a status that means neither success nor absence
     MISSING = "missing"  #: 404 or 410: the upstream does not have it
-    DENIED = "denied"  #: 403 or 451 for a single file: a policy of the upstream keeps it back
+    DENIED = "denied"  #: 403 or 451 for a single file: a policy of the upstream withholds it
     TRUNCATED = "truncated"  #: fewer bytes than the answer announced
     TOO_LARGE = "too-large"  #: more bytes than allowed or announced
     BAD_RESPONSE = "bad-response"  #: breaks HTTP: headers, chunks, ranges, encodings
     REDIRECT = "redirect"  #: a loop, too many, or to a scheme that is not allowed
     HOST_NOT_ALLOWED = "host-not-allowed"  #: a host or address that the configuration does not name
     # Index
-    BAD_PAGE = "bad-page"  #: a page that cannot be read as what it says it is
-    BAD_LIST = "bad-list"  #: a project list that the upstream's pages do not bear out, or none
+    BAD_PAGE = "bad-page"  #: a page that cannot be read as a page of an index
+    BAD_LIST = "bad-list"  #: an empty project list, or one whose projects mostly have no page
     API_VERSION = "api-version"  #: an unknown major version of the simple API
     WRONG_PROJECT = "wrong-project"  #: a page or file that names another project
     UNSAFE_NAME = "unsafe-name"  #: a file name that cannot be one component of a path
     DUPLICATE_NAME = "duplicate-name"  #: two names that differ only by case or Unicode form
     UNSAFE_URL = "unsafe-url"  #: a link that is not http or https
     BAD_DIGEST = "bad-digest"  #: a digest of the wrong length, or not hex
-    NO_PROOF = "no-proof"  #: cannot be proven as well as the configuration asks for
+    NO_PROOF = "no-proof"  #: the proof is weaker than the configuration requires
     DIGEST_CONFLICT = "digest-conflict"  #: claims that contradict each other
-    DIGEST_CHANGED = "digest-changed"  #: another digest than the one this file was mirrored with
-    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds very much at once
+    DIGEST_CHANGED = "digest-changed"  #: not the digest that this file was mirrored with
+    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds too many files at once
     # Verification
     DIGEST_MISMATCH = "digest-mismatch"
     SIZE_MISMATCH = "size-mismatch"
-    METADATA_MISMATCH = "metadata-mismatch"  #: core metadata is not what the upstream announced
-    PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations that are not of this file
+    METADATA_MISMATCH = "metadata-mismatch"  #: core metadata differs from the announced one
+    PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations of another file
     BAD_ARCHIVE = "bad-archive"
     # This machine
-    CONFIGURATION = "configuration"  #: something in the configuration that cannot be applied
+    CONFIGURATION = "configuration"  #: a setting that cannot be applied
     DISK = "disk"  #: no space, no permission, an I/O error
     CATALOG = "catalog"  #: the database cannot be read or written
     LOCK = "lock"  #: another run may have taken the mirror over
     WORKER = "worker"  #: a child process died
-    LOST = "lost"  #: bytes that should be here are not
+    LOST = "lost"  #: bytes that should be here are missing
     UNREADABLE = "unreadable"  #: bytes that are here cannot be read: a bad sector, no permission
-    FOREIGN = "foreign"  #: something in the mirror root that is not this mirror's
-    PAGE_DIFFERS = "page-differs"  #: a page is not what the catalog says
+    FOREIGN = "foreign"  #: a file in the mirror root that does not belong to the mirror
+    PAGE_DIFFERS = "page-differs"  #: a page differs from the catalog
     DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
-    INCOMPLETE = "incomplete"  #: what `[select] check` asks for cannot be installed from here
-    PLAN_DIFFERS = "plan-differs"  #: what there is to do is not what was planned
+    INCOMPLETE = "incomplete"  #: a project of `[select] check` cannot be installed from here
+    PLAN_DIFFERS = "plan-differs"  #: the work to do differs from the plan
     CANCELLED = "cancelled"
     INTERNAL = "internal"  #: a fault of this program
 
@@ -110,10 +110,10 @@ class ProjectStatus(StrEnum):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that failed, with everything that an operator needs to act on it."""
+    """A failure, with everything that an operator needs to act on it."""
 
     reason: Reason
-    message: str  #: the thing, the cause and the next step, in one sentence or two
+    message: str  #: the thing, the cause and the next step, in one or two sentences
     project: str = ""
     file: str = ""
     url: str = ""
@@ -121,20 +121,20 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class FileDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, rename="kebab"):
-    """What a page says of a file and our page says again, word for word.
+    """Details of a file that an upstream's page states and our page repeats word for word.
 
-    A field here is all that the domain needs of it. From `DETAILS` follow: its key in JSON, that a
-    page is read for it, that it is a column of the catalog, held against what was said before, and
-    that it is written on our JSON page. The column is `catalog.records.FileRecord`'s, of the same
-    name, with a migration. What is read otherwise than as text says `upstream.json`.
+    To add a detail, add a field here. `DETAILS` is derived from the fields, and from it follow: the
+    key in JSON, reading it from pages, the comparison with earlier claims, and writing it on JSON
+    pages. The column is the field of the same name in `catalog.records.FileRecord`; it needs a
+    migration. If the value is not read as text, `upstream.json` says how.
     """
 
-    upload_time: str | None = None  #: as `moments.in_utc` has it
+    upload_time: str | None = None  #: in the form of `moments.in_utc`
     requires_python: str | None = None
-    yanked: str | None = None  #: the reason, "" where none is given; None where not yanked
+    yanked: str | None = None  #: the reason, or "" without a reason; None: not yanked
 
 
-#: Their names, with their keys on JSON pages.
+#: The names of the details, with their keys on JSON pages.
 DETAILS: dict[str, str] = dict(
     zip(FileDetails.__struct_fields__, FileDetails.__struct_encode_fields__, strict=True)
 )
@@ -144,7 +144,7 @@ _get_details = attrgetter(*DETAILS)
 
 
 def details_of(source: object) -> dict[str, Any]:
-    """Return the details of a file that an object has as attributes, by their names."""
+    """Return the details of a file from the attributes of an object."""
     return dict(zip(DETAILS, _get_details(source), strict=True))
 
 
@@ -155,14 +155,14 @@ class File(FileDetails, frozen=True, omit_defaults=True):
     url: str
     digests: dict[str, str] = {}  #: algorithm to lower-case hex; only those in `ALGORITHMS`
     size: int | None = None  #: bytes
-    core_metadata: dict[str, str] | None = None  #: its digests; {} where offered without any
+    core_metadata: dict[str, str] | None = None  #: its digests; {}: offered without a digest
     provenance: str | None = None
     extra: dict[str, Any] = {}
-    other_urls: tuple[str, ...] = ()  #: further links to it, best proof first
+    other_urls: tuple[str, ...] = ()  #: other links to it, the best proven first
 
 
 class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an upstream says of one project."""
+    """An upstream's page of one project."""
 
     project: str  #: a ProjectName
     name: str  #: as the upstream writes it
@@ -176,33 +176,33 @@ class ProjectPage(msgspec.Struct, frozen=True, omit_defaults=True):
     problems: tuple[Problem, ...] = ()  #: links of this page that were refused
     warnings: tuple[str, ...] = ()
     external: tuple[str, ...] = ()  #: names of files that only linked pages or downloads offer
-    partial: bool = False  #: something could not be read: what is not here may still be offered
-    left_out: tuple[str, ...] = ()  #: names of files of variants, which no mirror needs
+    partial: bool = False  #: a part could not be read: missing files may still be offered
+    left_out: tuple[str, ...] = ()  #: names of files of variants, which are never mirrored
 
 
 class Download(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A link to a file whose name only the answer tells."""
+    """A link to a file whose name is known only from the answer."""
 
     url: str
     digests: dict[str, str] = {}  #: as in `File`
 
 
 class LinkPage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a plain page of links offers, whatever projects its files belong to."""
+    """The links on a plain page of links, for files of any project."""
 
-    files: tuple[File, ...] = ()  #: one for each link: a name may come several times
-    pages: tuple[str, ...] = ()  #: addresses of pages that may hold more links
+    files: tuple[File, ...] = ()  #: one for each link: a name may appear several times
+    pages: tuple[str, ...] = ()  #: addresses of pages that may have more links
     downloads: tuple[Download, ...] = ()
     problems: tuple[Problem, ...] = ()  #: links to files that were refused, `project` unknown
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What one source says of the bytes of a file."""
+    """The claims of one source about the bytes of a file."""
 
     source: str  #: the name of an upstream, the address of an alternate, or a line of a lock
     digests: dict[str, str]  #: as in `File`
-    urls: tuple[str, ...] = ()  #: where it has the file, so far as that place may be used
-    is_lock: bool = False  #: whether a lock says so; then no upstream can overrule it
+    urls: tuple[str, ...] = ()  #: its links to the file, if they may be used
+    is_lock: bool = False  #: whether a lock has it; then no upstream can overrule it
 
 
 class ListedProject(msgspec.Struct, frozen=True, gc=False):
@@ -219,11 +219,11 @@ class ProjectList(msgspec.Struct, frozen=True):
     api_version: tuple[int, int] = (1, 0)
     serial: int | None = None
     warnings: tuple[str, ...] = ()
-    links: dict[str, str] = {}  #: by name, where its page is said to be, if not where one looks
+    links: dict[str, str] = {}  #: addresses of pages by name, if they are not the usual ones
 
 
 class ReadError(PypimirrorError):
-    """An answer of an upstream that cannot be used. Carries the `Problem`."""
+    """An answer of an upstream cannot be used. Carries the `Problem`."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)

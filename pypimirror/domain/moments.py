@@ -1,17 +1,17 @@
-"""Moments as upstreams write them, as pages must have them, and as people read them. Pure.
+"""Times as upstreams write them, and as pages must have them. No I/O.
 
-Pages need times in UTC with a `Z` and at most six digits of a second (PEP 700): uv refuses a whole
-project for one time without a zone, and pip crashes when it compares that with another. What is
-written otherwise, and is a moment all the same, is written anew:
+On pages, times must be in UTC with a `Z` and at most six digits of a second (PEP 700). uv refuses a
+whole project if one time has no zone, and pip crashes when it compares such a time with another. A
+time in another form is rewritten:
 
-* another offset is subtracted; without one, the time is taken for UTC;
-* a space or a small `t` in the place of `T`, a comma in the place of the dot, no seconds;
-* of more than six digits of a second, the rest is cut off;
-* a leap second is the last microsecond before it is over: no library knows which ones there were.
+* an offset is subtracted; without an offset, the time is taken as UTC;
+* a space or a `t` instead of `T`, a comma instead of the dot, and missing seconds are corrected;
+* digits after the sixth of a second are cut off;
+* a leap second becomes the last microsecond before its end, because no library knows leap seconds.
 
-All else is no moment: dates that no calendar has, years before 1 in UTC, a date without a time, a
-number, and what is later than 22:00 on the 30th of December 9999: uv, which leaves room for every
-offset, refuses the project of a later one.
+Everything else is not a time: impossible dates, years before 1 in UTC, a date without a time, a
+number, and any time after 22:00 on 30 December 9999. uv leaves room for every offset, so it would
+refuse a project with a later time.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ _ANY = re.compile(
     r"\ ?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2})?)?",
     re.ASCII,
 )
-#: Characters of the longest text that is looked at.
+#: Most characters of a text that is parsed.
 _LONGEST = 64
 
 _LAST_DAY = "9999-12-30"
 _LAST = datetime(9999, 12, 30, 22, 0, 0, 999_999, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Years 1 to 9999, less a day for those who write times in a zone of theirs.
+# Years 1 to 9999, minus a day, so that the time can be written in any zone.
 _EARLIEST, _LATEST = -62_135_510_400, 253_402_214_400
 
 
 def in_utc(stated: object) -> str | None:
-    """Return a moment as pages have it: as it is written, where it is so already.
-
-    None where it is no moment.
+    """Return a time in the form for pages; unchanged if it has that form. None if it is not a
+    time.
     """
     if not isinstance(stated, str) or len(stated) > _LONGEST:
         return None
@@ -50,7 +49,7 @@ def in_utc(stated: object) -> str | None:
         try:
             datetime.fromisoformat(stated[:19])
         except ValueError:
-            pass  # a leap second's minute, or no date at all
+            pass  # a leap second, or an impossible date
         else:
             if stated < _LAST_DAY:
                 return stated
@@ -63,18 +62,18 @@ def in_utc(stated: object) -> str | None:
 
 
 def seconds(stated: str | None) -> float | None:
-    """Return a moment in seconds since the epoch; None where it is none."""
+    """Return a time in seconds since the epoch; None if it is not a time."""
     found = _parsed(stated) if stated and len(stated) <= _LONGEST else None
     return None if found is None else found[0].timestamp()
 
 
 def dated(seconds: float) -> datetime:
-    """Return seconds since the epoch as a date in UTC; what no calendar has as the nearest one."""
+    """Return seconds since the epoch as a date in UTC, limited to the range of the calendar."""
     return _EPOCH + timedelta(seconds=min(max(seconds, _EARLIEST), _LATEST))
 
 
 def _parsed(text: str) -> tuple[datetime, bool] | None:
-    """Return a moment in UTC, and whether a fraction of a second is told."""
+    """Return a time in UTC, and whether it has a fraction of a second."""
     match = _ANY.fullmatch(text)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Sizes as people write them, such as "5 GiB"."""
+"""Sizes in text form, such as "5 GiB"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pypimirror.domain.checked import Before
 
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtpe]?)(i?)b?\s*)?", re.IGNORECASE)
 
-#: What a size has to be, in a clause.
+#: The form of a size, as a clause for messages.
 WORDS = 'must be a size, such as "5 GiB" or 1000000'
 
 
@@ -18,7 +18,7 @@ class ByteSize(int):
 
 
 def parse_size(value: object) -> ByteSize:
-    """Read "5 GiB", "1KB", and the like; raises `ValueError` on what is none."""
+    """Parse "5 GiB", "1KB" and so on. Raises `ValueError`."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError(WORDS)

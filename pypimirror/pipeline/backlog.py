@@ -1,8 +1,7 @@
-"""What is open before a run has done anything, and what stands when it has done all it can.
+"""Open work at the beginning of a run, and what is still open when it ends.
 
-Files that wait for their next try are woken here, and told of where they are not: what pages offer
-and the mirror refuses, and what waits, is said by every run. Whether a file waits is decided in
-`pipeline.backoff`.
+At the beginning, files whose waiting time is over are marked. At the end, every run reports the
+refused offers and the files that still wait. `pipeline.backoff` decides whether a file waits.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pypimirror.pipeline.run import Run
 
 
 def wake(run: Run) -> None:
-    """Mark the projects of files that may be tried again now."""
+    """Mark the projects with files that may be tried again now."""
     terms = backoff.terms(run.config)
     with run.catalog.write() as connection:
         if marks.read(connection, TERMS_OF_TRIES) != terms:
@@ -29,9 +28,9 @@ def wake(run: Run) -> None:
 
 
 def told(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:
-    """Return what stands, by the stage that would otherwise have come upon it.
+    """Return what is still open as problems, by the stage that would find them.
 
-    Only a sync passes over files that wait; a run over some projects makes none of them wait.
+    Only a sync skips waiting files. A run that is limited to some projects makes no file wait.
     """
     found = {Stage.DISCOVER: doubts.standing_refusals(connection, run.names)}
     if run.command == "sync":

@@ -1,16 +1,16 @@
-"""When a later run tries a file again that could not be had. The rules, without I/O or a clock:
+"""When a later run tries a failed file again. The rules, without I/O or a clock:
 
-1. Only what speaks of the file or of where it comes from makes a file wait. A full disk, a worker
-   that died or a host that the configuration does not allow says nothing about it.
-2. The first failure makes nobody wait: the next run tries again, whenever it is. A fault that is
-   over by then has cost nothing.
-3. From the second run in a row on, the wait doubles, from `FIRST` up to `LONGEST_WAIT`. Each file
-   waits its own share of that, half to all of it and always the same, so that files which failed
-   together do not all come back together.
-4. A success forgets it, and so does another address, digest or size upstream. Another `terms` of
-   the configuration lets everything be tried at once.
+1. A file waits only after a failure of the file itself or of its server. A full disk, a dead worker
+   or a host that the configuration forbids says nothing about the file.
+2. The first failure causes no wait: the next run tries again at once. So a short fault costs
+   nothing.
+3. From the second failed run in a row on, the wait doubles, from `FIRST` up to `LONGEST_WAIT`. Each
+   file waits between half and all of that time, always the same share for the same file. So files
+   that failed together do not all come back at the same time.
+4. A success resets the count, and so does a new address, digest or size upstream. A change of the
+   configured `terms` lets every file be tried at once.
 
-A file that waits is not forgotten: each run tells of it what is known, as a failure.
+Every run reports each waiting file as a failure, with its last error.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pypimirror.catalog.states import LONGEST_WAIT, PROVEN, State
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, Reason
 
-#: Seconds that nobody waits longer than after two failures.
+#: Longest wait after two failures, in seconds.
 FIRST = 3600.0
 
-#: More failures than this in a row are not counted.
+#: The count of failures stops at this number.
 MOST = 1000
 
 #: Reasons that make a file wait.
@@ -53,15 +53,15 @@ WAITING = frozenset(
     }
 )
 
-#: Columns of `files` that say how earlier runs failed, as they are where none did.
+#: The values of the columns of `files` about failed attempts, if there was none.
 CLEAN: Mapping[str, None] = {"attempts": None, "next_try": None, "last_error": None}
 
-#: Columns of `files` whose change makes a failure that came before it mean nothing.
+#: Columns of `files`. If one of them changes, earlier failures no longer count.
 MEANINGFUL = frozenset({"url", "other_urls", "size", "sha256", "digests"})
 
 
 def wait(failures: int, key: str) -> float:
-    """Return the seconds to wait after so many runs in a row failed to get the file `key`."""
+    """Return how many seconds the file `key` waits after this many failed runs in a row."""
     if failures < 2:
         return 0.0
     longest = min(LONGEST_WAIT, FIRST * 2.0 ** min(failures - 2, 32))
@@ -70,20 +70,20 @@ def wait(failures: int, key: str) -> float:
 
 
 def after_failure(file: ProjectFile, problem: Problem, run_id: int, now: float) -> dict[str, Any]:
-    """Return the columns of a file that a run could not get, `now` being the time of the run."""
+    """Return the new columns of a file that a run failed to get. `now` is the time of the run."""
     before = file.attempts or 0
-    told = {"last_error": f"{problem.reason}: {problem.message}"}
+    error = {"last_error": f"{problem.reason}: {problem.message}"}
     if problem.reason not in WAITING:
-        return {"attempts": file.attempts, "next_try": None, **told}
-    # A stage that is repeated within a run is not another run.
+        return {"attempts": file.attempts, "next_try": None, **error}
+    # A stage may be repeated within a run: that counts as one failure.
     repeated = before and file.run_id == run_id and file.state in (State.FAILED, State.QUARANTINED)
     failures = before if repeated else min(before + 1, MOST)
     seconds = wait(failures, f"{problem.project}/{file.filename}")
-    return {"attempts": failures, "next_try": now + seconds if seconds else None, **told}
+    return {"attempts": failures, "next_try": now + seconds if seconds else None, **error}
 
 
 def as_problem(file: ProjectFile) -> Problem:
-    """Return what there is to tell of a file that waits. Not one attempt was made."""
+    """Return the problem that reports a waiting file. No attempt was made in this run."""
     reason, _, message = (file.last_error or "").partition(": ")
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(file.next_try))
     message = (
@@ -95,7 +95,7 @@ def as_problem(file: ProjectFile) -> Problem:
 
 
 def terms(config: Config) -> str:
-    """Identify what in a configuration decides whether a file can be had."""
+    """Return a digest of the settings that decide whether a file can be fetched."""
     deciding = [upstream.model_dump(mode="json") for upstream in config.upstream]
     parts = [deciding, config.download.model_dump(mode="json"), config.verify.model_dump()]
     parts.append({"provenance": config.publish.provenance})

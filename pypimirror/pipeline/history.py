@@ -1,6 +1,6 @@
-"""What a run leaves in the history: the record of each of its stages, and how long runs are kept.
+"""The history of runs: the record of each stage, and the removal of old runs.
 
-The record of the run itself is opened and closed in `pipeline.record`.
+`pipeline.lifecycle` opens and closes the record of the run itself.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pypimirror.pipeline.context.ledger import Tally
 from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
-#: Old runs, and rows of theirs, that go at the end of one run at most; the rest goes with the next.
+#: Most old runs, and most of their rows, that one run deletes. The next run deletes more.
 _RUNS, _ROWS = 50, 200_000
-#: Rows that go in one transaction.
+#: Most rows that are deleted in one transaction.
 _CHUNK = 10_000
-#: The share of runs, or of their time, by which more may be kept while nothing else happens.
+#: How much more is kept, as a share of the limits, while runs find nothing to do.
 _SLACK = 0.02
 
 
 @contextmanager
 def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterator[Tally]:
-    """Record a stage of a batch, with what is counted meanwhile and how it ended.
+    """Record a stage of a batch: what is counted in it, and how it ended.
 
-    One of which nothing could be done has failed, though no error ended it; so says the tally that
-    is yielded. `whole`: it concerns the mirror as a whole.
+    A stage has failed also if it could do nothing, without an error; the yielded tally says so.
+    `whole` means that the stage works on the mirror as a whole.
     """
     record = run.catalog.apply(
         lambda connection: runs.start_stage(connection, run.id, stage, batch)
     )
-    state = runs.CANCELLED  # unless it is something else that ends the stage
+    state = runs.CANCELLED  # unless the stage ends in another way
     with run.ledger.counting() as tally:
         try:
             yield tally
@@ -43,7 +43,7 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
         except Exception:
             state, run.ledger.stage = runs.FAILED, stage
             raise
-        except BaseException:  # a signal: nothing is to wait for what is under way
+        except BaseException:  # a signal: do not wait for work in progress
             run.cancel()
             raise
         finally:
@@ -53,9 +53,9 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
 
 
 def next_to_forget(run: Run, connection: Connection) -> float | None:
-    """Return when a run is next to be forgotten by its age, at the latest; None: never.
+    """Return the latest time at which the next run must be deleted by age; None if there is none.
 
-    It may be a fiftieth late: runs that find nothing to do are to forget none.
+    It may be late by `_SLACK`, so that runs without work need not delete anything.
     """
     keep_for = run.config.history.keep_for.total_seconds()
     oldest = deadlines.oldest_run(connection, run.now - keep_for)
@@ -63,27 +63,27 @@ def next_to_forget(run: Run, connection: Connection) -> float | None:
 
 
 def spare(run: Run, connection: Connection) -> int:
-    """Return how many more runs there may be before one is to be forgotten; 0 or less: none."""
+    """Return how many more runs fit before one must be deleted. 0 or less means none."""
     keep = run.config.history.keep_runs
     return int(keep * (1 + _SLACK)) - deadlines.count_runs(connection)
 
 
 def prune(run: Run) -> int:
-    """Forget old runs as `[history]` says, so many of them at once; return how many.
+    """Delete old runs according to `[history]`, up to a limit. Return the number of deleted runs.
 
-    The last run is kept, and of each command the last that completed.
+    The last run is always kept, and so is the last completed run of each command.
     """
     limits = run.config.history
     before = run.now - limits.keep_for.total_seconds()
     with run.catalog.read() as connection:
         old = runs.outlived(connection, limits.keep_runs, before, _RUNS)
-    left = _ROWS
+    rows_left = _ROWS
     for forgotten, run_id in enumerate(old):
-        gone = _CHUNK
-        while gone == _CHUNK:
-            if left <= 0:
+        deleted = _CHUNK
+        while deleted == _CHUNK:
+            if rows_left <= 0:
                 return forgotten
             with run.catalog.write() as connection:
-                gone = runs.forget_some(connection, run_id, _CHUNK)
-            left -= gone
+                deleted = runs.forget_some(connection, run_id, _CHUNK)
+            rows_left -= deleted
     return len(old)

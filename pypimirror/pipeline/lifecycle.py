@@ -50,8 +50,8 @@ from pypimirror.system.space import remedy
 from pypimirror.system.workers import Cancelled, WorkersError
 
 _CLOCK_WAS_AHEAD = (
-    "earlier runs noted times that are still to come, so a clock was ahead, or is behind now; they "
-    "are not believed: what was proven then is read again by the next verification"
+    "earlier runs noted times in the future, so a clock was ahead, or is behind now; these times "
+    "are ignored, and the next verification reads the files of that time again"
 )
 
 
@@ -178,7 +178,7 @@ def sync(
             if retry is not None:
                 again = retries.plan(connection, selection, retry, command)
                 if again is None:
-                    message = f"Nothing to retry: all that {retry} left undone has been done"
+                    message = f"Nothing to retry: no work of {retry} is left"
                     return Summary.of_nothing(command, message)
                 checked = again.names
             number, name = runs.start(

@@ -1,13 +1,13 @@
-"""Who may work on a mirror: the process with the lease, on the directory of the catalog.
+"""Who may work on a mirror: the process that holds the lease, on the catalog's own directory.
 
-A catalog says what one directory holds; with another one, pages would link to files that are not
-there. So catalog and directory carry the same mark. A catalog in the directory itself needs none.
+A catalog describes one directory. With another directory, pages would link to missing files. So
+catalog and directory carry the same identity. A catalog inside the directory needs none.
 
-That they are of one mirror does not say that they are of one run: either may have been put back, or
-another catalog may have worked on the directory meanwhile. For that, both carry a generation
-(`pypimirror.storage.generation`), which moves here with each run, before it can change anything.
-Where they differ nobody is locked out: the doubt is noted, and settled by
-`pypimirror.pipeline.audit.doubt`.
+The same identity does not mean that both are from the same run: one of them may have been restored,
+or another catalog may have worked on the directory. So both also carry a generation
+(`pypimirror.storage.generation`), which each run changes before it changes anything else. If the
+generations differ, nobody is locked out. The doubt is noted, and `pypimirror.pipeline.audit.doubt`
+settles it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pypimirror.system import regular
 from pypimirror.system.disk_errors import told
 from pypimirror.system.workers import Cancelled
 
-#: The file in the private directory that says which mirror it is, as a mark of the catalog does.
+#: The file in the private directory with the identity of the mirror. The catalog has it as a mark.
 _IDENTITY = "identity"
 _MOST = 4096  # bytes of that file
 
@@ -47,17 +47,17 @@ _MOST = 4096  # bytes of that file
 def hold(
     catalog: Catalog, workspace: Workspace, storage: Storage, *, claim: bool
 ) -> Iterator[Lease]:
-    """Hold the lease; without it, neither catalog nor storage can be written from then on.
+    """Hold the lease. Without it, nothing can be written to the catalog or the storage.
 
-    With `claim`, a catalog that belongs to no directory yet is this one's. Raises `LockedError`,
-    `CatalogError` when the catalog is another directory's, and `StorageError`.
+    With `claim`, a catalog that has no directory yet is bound to this one. Raises `LockedError`,
+    `CatalogError` if the catalog belongs to another directory, and `StorageError`.
     """
 
     fresh = ""
 
     def check(connection: Connection) -> None:
         nonlocal fresh
-        for mark in (AT_REST, ENDED):  # it may not stay so
+        for mark in (AT_REST, ENDED):  # this run may change the mirror
             marks.clear(connection, mark)
         if not _is_inside(catalog, workspace):
             _check(connection, workspace, catalog.shown, claim=claim)
@@ -77,18 +77,22 @@ def hold(
 
 
 def _is_inside(catalog: Catalog, workspace: Workspace) -> bool:
+    """Whether the catalog is a file in the private directory, or in memory."""
     if catalog.engine.dialect.name != "sqlite":
         return False
     file = sqlite_file(str(catalog.engine.url))
-    return file is None or workspace.private in file.parents  # without a file: in memory
+    return file is None or workspace.private in file.parents  # None: in memory
 
 
 def _check(connection: Connection, workspace: Workspace, address: str, *, claim: bool) -> None:
+    """Compare the identities of catalog and directory. Bind them if `claim` is set and both are
+    new.
+    """
     known, mine = marks.read(connection, MIRROR), _identity(workspace)
     if known is None and claim:
         if mine is None:
             mine = secrets.token_hex(16)
-            _identify(workspace, mine)  # on disk before the catalog has it
+            _identify(workspace, mine)  # on disk first, then in the catalog
         marks.write(connection, MIRROR, mine)
     if known is not None and mine != known:
         raise CatalogError(
@@ -100,23 +104,23 @@ def _check(connection: Connection, workspace: Workspace, address: str, *, claim:
 
 
 def _begin(connection: Connection, workspace: Workspace, storage: Storage, shown: str) -> str:
-    """Give the catalog a new generation, and note where it and the directory were not of one."""
+    """Give the catalog a new generation. Note a doubt if it did not match that of the directory."""
     identity = storage.identity()
     noted = marks.read(connection, GENERATION)
     doubt = marks.read(connection, DOUBT)
-    said, by = generation.said_by(str(workspace.private))
-    if doubt is None and not generation.is_of(noted, None, said, identity):
-        cause = _cause(noted, said, by, shown)
+    on_disk, by = generation.said_by(str(workspace.private))
+    if doubt is None and not generation.is_of(noted, None, on_disk, identity):
+        cause = _cause(noted, on_disk, by, shown)
         marks.write(connection, DOUBT, f"{workspace.directory}: {cause}")
-    fresh = generation.after(noted, said)
+    fresh = generation.after(noted, on_disk)
     marks.write(connection, GENERATION, generation.as_found(fresh, identity))
     return fresh
 
 
 def _end(catalog: Catalog, storage: Storage, fresh: str) -> None:
-    """Note what the directories are that this run has changed.
+    """Note the stamps of the directories that this run has changed.
 
-    Where that cannot be done, as after a kill, the next run looks at everything.
+    If that fails, for example after a kill, the next run checks everything.
     """
     with contextlib.suppress(OSError, SQLAlchemyError, PypimirrorError, Cancelled):
         found = generation.as_found(fresh, storage.identity())
@@ -128,12 +132,13 @@ def _end(catalog: Catalog, storage: Storage, fresh: str) -> None:
 
 
 def _cause(noted: str | None, said: str, by: str, shown: str) -> str:
+    """Return why catalog and directory do not match."""
     if said and by != shown:
-        return f"the catalog {by} was used with this directory last, and it is {shown} now"
+        return f"this directory was last used with the catalog {by}, and now with {shown}"
     if noted is None or not said:
         return "the catalog and this directory do not know each other"
     return (
-        "a run was killed, or the catalog or this directory was put back or moved, in part or whole"
+        "a run was killed, or the catalog or this directory was restored or moved, in part or whole"
     )
 
 
@@ -142,7 +147,7 @@ def _file(workspace: Workspace, name: str) -> Path:
 
 
 def _identity(workspace: Workspace) -> str | None:
-    """Return which mirror a directory says it is; None where it says nothing."""
+    """Return the identity in the directory; None if there is none."""
     file = _file(workspace, _IDENTITY)
     with told(file):
         try:
@@ -152,7 +157,7 @@ def _identity(workspace: Workspace) -> str | None:
 
 
 def _identify(workspace: Workspace, identity: str) -> None:
-    """Have a directory say from now on, also after a power cut, which mirror it is."""
+    """Write the identity into the directory, durably."""
     fresh = _fresh(workspace, _IDENTITY, f"{identity}\n")
     with told(fresh):
         sync_file(fresh)
@@ -161,15 +166,16 @@ def _identify(workspace: Workspace, identity: str) -> None:
 
 
 def _say(workspace: Workspace, fresh: str, shown: str) -> None:
-    """Have a directory say of which generation it is, by which catalog."""
+    """Write the generation and the name of the catalog into the directory."""
     new = _fresh(workspace, generation.FILE, f"{fresh}\n{shown}\n")
-    with told(new):  # not flushed: what a power cut takes leads to a look at all, and no more
+    with told(new):  # not flushed: if a power cut loses it, the next run only checks everything
         new.replace(_file(workspace, generation.FILE))
 
 
 def _fresh(workspace: Workspace, name: str, text: str) -> Path:
+    """Write a new file beside the final one."""
     new = _file(workspace, f"{name}.new")
     with told(new):
-        new.unlink(missing_ok=True)  # it may be of a copy of this directory as well: a hard link
+        new.unlink(missing_ok=True)  # it may be a hard link that a copy of this directory shares
         new.write_text(text)
     return new

@@ -1,16 +1,17 @@
-"""Running again only what failed, or was not reached, in an earlier run. The rules:
+"""Retry: repeat only what failed, or was not reached, in an earlier run. The rules:
 
-1. A later run of the same kind that completed has done everything: nothing is left to retry.
+1. If a later run of the same kind completed, it has done everything: nothing is left to retry.
 2. A run that ended before it knew what had changed, or that could not read an upstream's list, is
    repeated as a whole.
-3. Of a run that ended before it was through, what is open now is done: of the projects that it
-   named, or of all. Pages that were read are not asked for again.
-4. Of a run that was through, each failure is looked up. A file that is still open is tried again,
-   no other of its project; where its bytes proved bad, its page is asked for, too, since that may
-   be what is wrong. A page that could not be read, or offers what the mirror refuses, is
-   asked for again; what was mended meanwhile is left alone.
-5. Nothing waits for its next try (`pipeline.backoff`).
-6. The retry of a verification reads what that run did not see to be right, with its options.
+3. If a run ended early for another reason, the retry does all open work: of the projects that the
+   run named, or of all projects. Pages that were read are not fetched again.
+4. If a run reached its end, each failure is looked up. A file that is still open is tried again,
+   and no other file of its project. If its bytes were bad, its page is fetched too, because the
+   page may be wrong. A page is fetched again if it could not be read or offers something that the
+   mirror refuses. Failures that were solved meanwhile are left alone.
+5. No file waits for its next try (`pipeline.backoff`).
+6. The retry of a verification checks the files that the earlier run did not prove right, with the
+   same options.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ _decode_names = msgspec.json.Decoder(tuple[ProjectName, ...]).decode
 
 
 def find_run(connection: Connection, name: str | None) -> RunRecord | None:
-    """Return the run to retry: by name as in `runs.find`; None: the last that is not complete.
+    """Return the run to retry, by name as in `runs.find`; without a name, the last incomplete one.
 
-    Raises `ConfigError` where there is no run of that name.
+    Raises `ConfigError` if there is no run with that name.
     """
     if name is None:
         return runs.last_undone(connection)
@@ -47,19 +48,19 @@ def find_run(connection: Connection, name: str | None) -> RunRecord | None:
 
 
 def plan(connection: Connection, selection: Selection, name: str, command: str) -> Retry | None:
-    """Decide what to do again of a run; None: nothing. Call with the lock held.
+    """Decide what to repeat of a run; None if nothing is left. Call it with the lock held.
 
-    Raises `ConfigError` where there is no such run of `command`.
+    Raises `ConfigError` if there is no such run of `command`.
     """
     row = find_run(connection, name)
     assert row is not None
     if row.command != command:
-        raise ConfigError(f"{row.name}: is a run of {row.command}, and not of {command}")
+        raise ConfigError(f"{row.name}: is a run of {row.command}, not of {command}")
     if runs.is_made_good(connection, row, is_timed="--max-duration=" in row.arguments):
         return None
     if command == "verify":
-        said = f"Verifying again what {row.name} did not see to be right"
-        return Retry(row.name, said, whole=True)
+        summary = f"Verifying again what {row.name} did not prove right"
+        return Retry(row.name, summary, whole=True)
     named = _decode_names(row.arguments)
     asked = tuple(n for n in named if selection.project(n)) or None
     if named and asked is None:
@@ -67,51 +68,53 @@ def plan(connection: Connection, selection: Selection, name: str, command: str) 
     failures = runs.failures_of(connection, row.id)
     without_project = {failure.stage for failure in failures if not failure.project}
     if not runs.has_looked(connection, row.id) or Stage.DISCOVER in without_project:
-        said = f"Retrying all of {row.name}, which did not learn what has changed"
-        return Retry(row.name, said, whole=True, names=asked)
-    left = _left(connection, selection, failures)
-    if row.state in CUT_SHORT or Stage.DOWNLOAD in without_project or len(left) > projects.CHUNK:
-        return _finish(connection, row, asked, left)
-    if not left:
+        summary = f"Retrying all of {row.name}, which did not find out what has changed"
+        return Retry(row.name, summary, whole=True, names=asked)
+    failed = _left(connection, selection, failures)
+    if row.state in CUT_SHORT or Stage.DOWNLOAD in without_project or len(failed) > projects.CHUNK:
+        return _finish(connection, row, asked, failed)
+    if not failed:
         return None
     return Retry(
         row.name,
-        f"Retrying {_said(left)} that failed in {row.name}",
-        names=tuple(sorted(left)),
-        look=left.look,
-        reopen=left.with_files,
-        only={name: frozenset(left[name]) for name in left.with_files if name not in left.look},
+        f"Retrying {_said(failed)} that failed in {row.name}",
+        names=tuple(sorted(failed)),
+        look=failed.look,
+        reopen=failed.with_files,
+        only={
+            name: frozenset(failed[name]) for name in failed.with_files if name not in failed.look
+        },
     )
 
 
 def _finish(
     connection: Connection, row: RunRecord, asked: tuple[ProjectName, ...] | None, left: _Left
 ) -> Retry:
-    """Rule 3."""
+    """Rule 3: return the plan that does all open work."""
     unfinished = _count(projects.number_left(connection, asked), "project")
     if left:
-        said = f"Retrying {_said(left)} that failed in {row.name}, and {unfinished} left by it"
+        summary = f"Retrying {_said(left)} that failed in {row.name}, and {unfinished} not finished"
     else:
-        said = f"Retrying {unfinished} that {row.name} did not finish"
-    return Retry(row.name, said, names=asked, look=left.look, reopen=left.with_files)
+        summary = f"Retrying {unfinished} that {row.name} did not finish"
+    return Retry(row.name, summary, names=asked, look=left.look, reopen=left.with_files)
 
 
 class _Left(dict[ProjectName, set[str]]):
-    """What is left of failures: by project the names of files; "" is its page."""
+    """The failures that still stand: by project, the names of its files; "" is its page."""
 
     @property
     def look(self) -> tuple[ProjectName, ...]:
-        """The projects whose pages must be asked for."""
+        """The projects whose pages must be fetched."""
         return tuple(sorted(name for name, things in self.items() if "" in things))
 
     @property
     def with_files(self) -> tuple[ProjectName, ...]:
-        """The projects with files that must be tried."""
+        """The projects with files that must be tried again."""
         return tuple(sorted(name for name, things in self.items() if things - {""}))
 
 
 def _left(connection: Connection, selection: Selection, failures: Iterable[FailureRecord]) -> _Left:
-    """Rule 4: what of these failures still stands."""
+    """Rule 4: return the failures that still stand."""
     failed: dict[ProjectName, set[str]] = defaultdict(set)
     for failure in failures:
         if failure.project and selection.project(ProjectName(failure.project)):
@@ -134,7 +137,7 @@ def _left(connection: Connection, selection: Selection, failures: Iterable[Failu
 
 
 def _said(left: _Left) -> str:
-    """Write what failed for people."""
+    """Describe the failures for people."""
     number = sum(len(things - {""}) for things in left.values())
     parts = []
     if number:
@@ -149,7 +152,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def mark(run: Run, retry: Retry) -> None:
-    """Mark the projects that a retry is about, in place of looking for changes."""
+    """Mark the projects of a retry, instead of looking for changes."""
     with run.catalog.write() as connection:
         projects.ensure(connection, retry.look)
         projects.to_look(connection, retry.look)

@@ -1,4 +1,4 @@
-"""How a run ended, and what is counted in it."""
+"""The result of a run: how it ended and what it counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 
-#: What a run counts, by command; the keys of `counts` in JSON.
+#: The counts of a run by command: the keys of `counts` in JSON.
 COUNTS = {
     "sync": (
         "projects_seen",
@@ -57,22 +57,22 @@ COUNTS = {
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended."""
+    """The result of a run."""
 
-    run: str  #: its name; "" where nothing was left to do, and so no run was needed
+    run: str  #: its name; "" if there was nothing to do and no run
     state: str
     counts: dict[str, int]
     seconds: float
     failures: list[Problem]
-    stages: list[str]  #: in which stage each of `failures` happened
+    stages: list[str]  #: the stage of each of `failures`
     message: str
-    #: Files that the upstream keeps back, where that is no failure.
+    #: Files that the upstream withholds, if that is not a failure.
     denied: list[Problem] = field(default_factory=list)
-    held: Totals | None = None  #: what the mirror holds at the end; None where nobody looked
+    held: Totals | None = None  #: what the mirror holds at the end; None: not counted
 
     @classmethod
     def of_nothing(cls, command: str, message: str) -> Summary:
-        """Say that there was nothing to do, and so no run."""
+        """Return the summary if there was nothing to do, and so no run."""
         return cls("", states.COMPLETED, dict.fromkeys(COUNTS[command], 0), 0.0, [], [], message)
 
     def as_json(self) -> documents.RunResult:

@@ -1,10 +1,4 @@
-"""Waiting for a mirror that another run works on. The rules:
-
-* Whoever is to wait says for how long; nobody waits without a bound.
-* It is said at once for which run, and again when that gave way to another one.
-* Nothing is held meanwhile, neither lock nor catalog, and a signal ends the waiting at once.
-* There is no queue: of several that wait, any may be the next.
-"""
+"""Wait for another run on the same mirror to end."""
 
 from __future__ import annotations
 
@@ -16,7 +10,7 @@ from typing import TypeVar
 from pypimirror.domain.durations import spoken
 from pypimirror.domain.errors import LockedError
 
-#: Seconds between two attempts: at first, and at most, since each opens the catalog.
+#: Seconds between two attempts: first and longest pause. Each attempt opens the catalog.
 FIRST, LONGEST = 0.5, 5.0
 
 T = TypeVar("T")
@@ -26,30 +20,31 @@ T = TypeVar("T")
 def patiently(
     open_: Callable[[], AbstractContextManager[T]], wait: float, announce: Callable[[str], None]
 ) -> Iterator[T]:
-    """Enter what `open_` makes, again and again while that raises `LockedError`.
+    """Enter `open_()`. If it raises `LockedError`, try again until `wait` seconds are over.
 
-    Raises it when `wait` seconds are over. Of what it waits for, `announce` is told.
+    Then raise the error. `announce` is told which run it waits for.
     """
     until = time.monotonic() + wait
-    pause, said = FIRST, ""
+    pause, holder = FIRST, ""
     with ExitStack() as stack:
         while True:
             try:
                 opened = stack.enter_context(open_())
                 break
             except LockedError as error:
-                left = until - time.monotonic()
-                if left <= 0:
+                seconds_left = until - time.monotonic()
+                if seconds_left <= 0:
                     raise _in_vain(error, wait) from None
-                if error.holder != said:
-                    said = error.holder
-                    announce(f"waiting for {said} to end, for {spoken(round(left))} at most")
-            time.sleep(min(pause, left))
+                if error.holder != holder:
+                    holder = error.holder
+                    announce(f"waiting for {holder} to end, at most {spoken(round(seconds_left))}")
+            time.sleep(min(pause, seconds_left))
             pause = min(2 * pause, LONGEST)
         yield opened
 
 
 def _in_vain(error: LockedError, wait: float) -> LockedError:
+    """Return the error with the time that was waited."""
     if not wait:
         return error
-    return LockedError(f"{error}. It was waited for, for {spoken(wait)}", error.holder)
+    return LockedError(f"{error}. Gave up after waiting for {spoken(wait)}", error.holder)

@@ -1,1 +1,1 @@
-"""From verified files to what a web server serves: rendering pages, writing them atomically."""
+"""Render pages: from verified files to the bytes that a web server serves. No I/O."""

@@ -1,16 +1,17 @@
-"""A root index amended: the bytes of the last one, with the entries of some projects changed.
+"""Amend a root index: take the bytes of the last one and change the entries of some projects.
 
-Pure, as `pypimirror.render.rendering`, to which it is bound: the same bytes come out as if the
-whole index had been rendered, for a cost that grows with what changed. All else is copied, at the
-speed of memory. The rules:
+No I/O, like `pypimirror.render.rendering`, which it depends on. The result has the same bytes as a
+full rendering, but the cost grows only with the number of changes. The rest is copied at the speed
+of memory. The rules:
 
-* The old index must be one that `render` made, of the same API version, with its entries in the
-  order of the bytes of their names. Whether its bytes are still those is for the caller to know.
-* What does not look so is refused, before the first byte is given out: then the whole is rendered.
-* A project that is to go and is not there has gone before; one that is to be listed is put in, or
-  in the place of its old entry.
+* The old index must have been made by `render`, with the same API version, and its entries must be
+  sorted by the bytes of their names. The caller must know that its bytes are unchanged.
+* If it does not look like that, it is refused before the first byte is returned. Then the whole
+  index is rendered.
+* If a project to remove is not there, it was removed before. An entry to add is inserted, or
+  replaces the old entry.
 
-Entries are found by halving: names are asked for wherever an entry begins behind an offset.
+Entries are found by binary search: at an offset, the next begin of an entry gives a name.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from pypimirror.render.rendering import RootForm, serial_of
 #: Bytes of the old index in one chunk.
 _CHUNK = 1 << 20
 
-#: Behind all names.
+#: Sorts after all names.
 _LAST = b"\xff"
 
 
 class AmendError(ValueError):
-    """The old index is not what it was taken for, and the whole must be rendered."""
+    """The old index does not have the expected form. The whole index must be rendered."""
 
 
 def amended(
@@ -40,15 +41,15 @@ def amended(
     api_version: tuple[int, int],
     serial: int | None,
 ) -> Iterator[bytes]:
-    """Return the new index in chunks; `changes` has entries by project, None where one goes.
+    """Return the new index in chunks. `changes` has the new entry by project, or None to remove it.
 
-    Raises `AmendError` right away, and never while chunks are taken.
+    Raises `AmendError` at once, never while chunks are read.
     """
     before = serial_of(old)
     head, tail = form.head(api_version, before), form.tail(before)
     start, end = len(head), len(old) - len(tail)
     if start > end or not old.startswith(head) or not old.endswith(tail):
-        raise AmendError("its head or its tail is another one")
+        raise AmendError("its head or its tail differs")
     parts = list(_parts(_Entries(form, old, end), start, changes))
     return _chunks(form, old, parts, form.head(api_version, serial), form.tail(serial))
 
@@ -62,39 +63,41 @@ class _Entries:
         self.end = end
 
     def next(self, offset: int) -> int:
-        """Return where the first entry begins that does not begin before `offset`."""
+        """Return the offset of the first entry that begins at or after `offset`."""
         found = self.old.find(self.form.opening, offset, self.end)
         return found if found >= 0 else self.end
 
     def at(self, begin: int) -> tuple[bytes, int]:
-        """Return the name in the entry that begins there, and where that ends."""
+        """Return the name of the entry at an offset, and the offset of its end."""
         if begin == self.end:
             return _LAST, begin
         found = self.form.entry.match(self.old, begin, self.end)
         if found is None:
-            raise AmendError(f"its byte {begin} begins no entry")
+            raise AmendError(f"no entry begins at byte {begin}")
         return found[1], found.end()
 
     def find(self, name: bytes, offset: int) -> int:
-        """Return where the first entry from `offset` on begins whose name is not before `name`."""
+        """Return the offset of the first entry from `offset` on whose name is not less than
+        `name`.
+        """
         offsets = range(offset, self.end)
         found = bisect_left(offsets, name, key=lambda offset: self.at(self.next(offset))[0])
         return self.next(offset + found)
 
     def behind(self, stop: int) -> int:
-        """Return where the entry begins that follows the one which ends there."""
+        """Return the offset of the entry that follows the one that ends at `stop`."""
         begin = min(stop + len(self.form.separator), self.end)
         if self.next(stop) != begin:
-            raise AmendError(f"its byte {stop} ends no entry")
+            raise AmendError(f"no entry ends at byte {stop}")
         return begin
 
 
 def _parts(
     entries: _Entries, position: int, changes: Mapping[str, RootEntry | None]
 ) -> Iterator[bytes | range]:
-    """Yield what the new index is put together from: new entries, and ranges of old ones.
+    """Yield the parts of the new index: new entries, and ranges of old ones.
 
-    `position` is where the first old entry begins.
+    `position` is the offset of the first old entry.
     """
     form, old, end = entries.form, entries.old, entries.end
     if entries.next(position) != position:
@@ -114,7 +117,7 @@ def _parts(
 
 
 def _kept(form: RootForm, position: int, begin: int, end: int) -> Iterator[range]:
-    """Yield the range of the entries from `position` up to the one at `begin`, if there are any."""
+    """Yield the range of the old entries from `position` to `begin`, if there are any."""
     stop = begin if begin == end else begin - len(form.separator)
     if stop > position:
         yield range(position, stop)

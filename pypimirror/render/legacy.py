@@ -1,9 +1,8 @@
 """A project's page in PyPI's legacy JSON form (`/pypi/<project>/json`), for tools that need it.
 
-What `info` says comes from the core metadata of the newest release that has any here; what only
-PyPI knows (downloads, owners, vulnerabilities) is empty, as PyPI itself leaves most of it today.
-Pure, like `pypimirror.render.rendering`.
-Source: the section "JSON API" of the documentation of PyPI.
+`info` comes from the core metadata of the newest release that has some here. Values that only PyPI
+knows (downloads, owners, vulnerabilities) are empty, as PyPI itself leaves most of them today. No
+I/O, like `pypimirror.render.rendering`. Source: the section "JSON API" of PyPI's documentation.
 """
 
 from __future__ import annotations
@@ -33,14 +32,16 @@ _LISTS = ("classifiers", "dynamic", "license_files", "provides_extra", "requires
 
 
 def newest(page: Page) -> PageFile | None:
-    """Return the file whose core metadata speaks for a project: of the newest final release."""
+    """Return the file whose core metadata is used for `info`: of the newest final release."""
     held = (file for file in offered(page) if file.elsewhere is None)
     files = [file for file in held if file.core_metadata is not None]
     return max(files, key=lambda file: _age(page.project, file), default=None)
 
 
 def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
-    """A project's page; `metadata` is that of `newest`, `base` what addresses begin with."""
+    """Return a project's page. `metadata` is that of `newest`; `base` is the prefix of
+    addresses.
+    """
     releases: dict[str, list[dict[str, Any]]] = {
         version: [] for version in page.versions or () if bounded.version(version) is not None
     }
@@ -61,7 +62,7 @@ def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
             "vulnerabilities": [],
         }
     )
-    # Two objects joined, so that a server finds the serial at once, as in pages of the simple API.
+    # Two objects are joined, so that a server finds the serial at the beginning of the page.
     return _encode({"last_serial": page.serial})[:-1] + b"," + body[1:]
 
 

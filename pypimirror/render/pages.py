@@ -1,7 +1,7 @@
-"""What a page says, before it is HTML or JSON.
+"""The contents of pages, before they become HTML or JSON.
 
-The catalog is read into these types (`pypimirror.pipeline.publish.contents`);
-`pypimirror.render.rendering` turns them into bytes. Only verified files get here, and those of
+`pypimirror.pipeline.publish.contents` reads the catalog into these types, and
+`pypimirror.render.rendering` turns them into bytes. They contain only verified files, and those of
 metadata-only projects.
 """
 
@@ -15,23 +15,23 @@ from pypimirror.domain.model import FileDetails, ProjectStatus
 
 
 class Elsewhere(msgspec.Struct, frozen=True):
-    """Where the upstream has a file that is not here."""
+    """The upstream's addresses of a file that is not here."""
 
     url: str  #: absolute, http or https
-    provenance: str | None = None  #: the same, of its attestations
+    provenance: str | None = None  #: the address of its attestations
 
 
 class PageFile(FileDetails, frozen=True):
-    """One file, as its project's page shows it: verified here, or elsewhere."""
+    """A file on its project's page: verified here, or linked at the upstream."""
 
     filename: str
     path: str  #: below the mirror root, unquoted, with "/": packages/six/six-1.16.0.tar.gz
-    #: All proven on this mirror, or of a file elsewhere as claimed; "sha256" is always there.
+    #: Proven on this mirror, or claimed for a file elsewhere. "sha256" is always present.
     digests: dict[str, str]
-    size: int | None  #: bytes; None where a file is elsewhere and nobody says
-    core_metadata: str | None = None  #: sha256 of the .metadata file: held and verified, or claimed
-    provenance: bool = False  #: whether its attestations are held beside it, or are elsewhere
-    elsewhere: Elsewhere | None = None  #: None where its bytes are here
+    size: int | None  #: bytes; None: unknown, for a file elsewhere
+    core_metadata: str | None = None  #: sha256 of the .metadata file: verified here, or claimed
+    provenance: bool = False  #: whether it has attestations, here or elsewhere
+    elsewhere: Elsewhere | None = None  #: None: its bytes are here
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

@@ -1,17 +1,17 @@
-"""Pages as bytes: project pages and root indexes, in JSON and in HTML.
+"""Render project pages and root indexes to bytes, in JSON and in HTML.
 
-Pure functions of `pypimirror.render.pages`; what a page says is decided there, and writing it to
-disk is elsewhere. Equal input gives equal bytes, so that an unchanged page need not be rewritten.
+These are pure functions of `pypimirror.render.pages`. Equal input gives equal bytes, so an
+unchanged page need not be written again.
 
-* JSON follows the simple repository API up to version 1.4. `meta` comes first, the other keys are
-  sorted. Keys that this program does not know are passed on; a key that it does know is never
-  taken from them, because it would be a claim that was not checked here.
-* HTML follows PEPs 503, 592, 629, 658, 714, 740 and 792. It is frozen (PEP 833): unknown keys and
-  digests beside sha256 are in JSON only. The serial is a comment at the end, as on PyPI.
-* Links are relative unless told otherwise, so that they work behind any web server, under any
-  prefix and as `file://`. Those to files that are not here lead to where the upstream has them.
+* JSON follows the simple repository API up to version 1.4. `meta` comes first, and the other keys
+  are sorted. Keys that this program does not know are passed on. A key that it knows is never
+  copied from unknown keys, because that claim was not checked here.
+* HTML follows PEPs 503, 592, 629, 658, 714, 740 and 792. It is frozen (PEP 833): unknown keys, and
+  digests other than sha256, are only in JSON. The serial is a comment at the end, as on PyPI.
+* Links are relative unless configured otherwise. So they work behind any web server, under any
+  prefix and as `file://`. Links to files that are not here lead to the upstream.
 
-No template engine here: these pages are some lines long and there are 740,000 of them.
+There is no template engine, because these pages are short and there are 740,000 of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pypimirror.domain import bounded
 from pypimirror.domain.model import ALGORITHMS, DETAILS, NEWEST_API, ProjectStatus
 from pypimirror.render.pages import Page, PageFile, RootEntry
 
-#: Digests that a page may name: those that `hashlib.new` knows everywhere.
+#: Digests that a page may have: those that `hashlib.new` supports everywhere.
 _HASHES = frozenset(ALGORITHMS) & hashlib.algorithms_guaranteed
 
 _DETAIL_KEYS, _details = tuple(DETAILS.values()), attrgetter(*DETAILS)
@@ -54,17 +54,17 @@ _FILE_KEYS = frozenset(
         "dist-info-metadata",
         "data-dist-info-metadata",
         "provenance",
-        "gpg-sig",  # a signature file is not mirrored, so it cannot be promised
+        "gpg-sig",  # signature files are not mirrored
     }
 )
 
-#: The way from a project's page to the mirror root.
+#: The path from a project's page to the mirror root.
 RELATIVE = "../../"
 
 #: Entries of a root index in one chunk: some 100 KB.
 _BATCH = 2048
 
-# Up to 18 digits: what a page on disk says must fit into the catalog.
+# At most 19 digits: the serial of a page on disk must fit into the catalog.
 _SERIAL_JSON = re.compile(rb'\{"meta":\{"_last-serial":(\d{1,19}),')
 _SERIAL_HTML = re.compile(rb"<!--SERIAL (\d{1,19})-->\n\Z")
 
@@ -80,7 +80,7 @@ class _ListedProject(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 def serial_of(page: bytes) -> int | None:
-    """Return the serial that a page of either form names, or None."""
+    """Return the serial in a page of either form, or None."""
     found = _SERIAL_JSON.match(page) or _SERIAL_HTML.search(page[-64:])
     return bounded.natural(found[1]) if found else None
 
@@ -89,7 +89,7 @@ def serial_of(page: bytes) -> int | None:
 
 
 def page_json(page: Page, base: str = RELATIVE) -> bytes:
-    """A project's page as `application/vnd.pypi.simple.v1+json`.
+    """Return a project's page as `application/vnd.pypi.simple.v1+json`.
 
     Raises ValueError for a file without a proven sha256.
     """
@@ -104,7 +104,7 @@ def page_json(page: Page, base: str = RELATIVE) -> bytes:
     if version >= (1, 1):
         body["versions"] = _versions(page)
     body["files"] = [_file_object(file, base) for file in offered(page)]
-    # Two objects joined, so that `meta` comes first and a server finds the serial at once.
+    # Two objects are joined, so that `meta` comes first and a server finds the serial quickly.
     return _meta_object(version, page.serial)[:-1] + b"," + _encode_sorted(body)[1:]
 
 
@@ -135,9 +135,9 @@ def _file_object(file: PageFile, base: str) -> dict[str, Any]:
 
 
 def _versions(page: Page) -> Sequence[str]:
-    """The versions that the upstream listed, or else, as API 1.1 demands some, those of the files.
+    """Return the upstream's versions, or those of the files, because API 1.1 requires some.
 
-    An upstream in HTML may name API 1.1 or later, but cannot list versions.
+    An upstream in HTML may state API 1.1 or later, but cannot list versions.
     """
     if page.versions is not None:
         return page.versions
@@ -149,7 +149,7 @@ def _versions(page: Page) -> Sequence[str]:
             else:
                 found.add(parse_sdist_filename(file.filename)[1])
         except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
-            continue  # a name that says no version; the file is offered all the same
+            continue  # the name has no valid version; the file is offered anyway
     return [str(version) for version in sorted(found)]
 
 
@@ -165,7 +165,7 @@ def _root_json_entries(entries: Sequence[RootEntry]) -> bytes:
 
 
 def page_html(page: Page, base: str = RELATIVE) -> bytes:
-    """A project's page as HTML.
+    """Return a project's page as HTML.
 
     Raises ValueError for a file without a proven sha256.
     """
@@ -225,7 +225,7 @@ def _root_html_entries(entries: Sequence[RootEntry]) -> bytes:
 
 
 def offered(page: Page) -> tuple[PageFile, ...]:
-    """The page's files: none in quarantine, whatever the catalog holds (PEP 792)."""
+    """Return the page's files; none in quarantine, whatever the catalog has (PEP 792)."""
     return () if page.status is ProjectStatus.QUARANTINED else page.files
 
 
@@ -237,9 +237,9 @@ def _sha256(file: PageFile) -> str:
 
 
 def link(file: PageFile, base: str) -> str:
-    """The file's address; `base` is what stands before the path below the mirror root.
+    """Return the file's address. `base` is the prefix of paths below the mirror root.
 
-    Raises ValueError for one elsewhere that nobody could fetch, or that has a login in it.
+    Raises ValueError for an upstream's address that nobody could fetch or that contains a login.
     """
     if file.elsewhere is None:
         return base + (file.path if _ordinary_path(file.path) else quote(file.path))
@@ -255,7 +255,7 @@ def _provenance(file: PageFile, address: str) -> str:
 def _absolute(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ValueError(f"no page may lead to {parts.scheme}://{parts.hostname}")
+        raise ValueError(f"no page may link to {parts.scheme}://{parts.hostname}")
     return parts._replace(fragment="").geturl()
 
 
@@ -269,7 +269,7 @@ def _batches(entries: Iterable[RootEntry]) -> Iterator[list[RootEntry]]:
         yield batch
 
 
-_ordinary = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # as most project names are
+_ordinary = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch  # matches most project names
 _ordinary_path = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
 
 
@@ -277,7 +277,7 @@ def _quote(text: str) -> str:
     return text if _ordinary(text) else quote(text, safe="")
 
 
-#: HTML can hold no control characters but white space, not even escaped; JSON keeps them.
+#: HTML allows no control characters except white space, not even escaped. JSON keeps them.
 _ESCAPES: dict[int, str] = {
     **dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}"),
     **{ord(c): f"&#{ord(c)};" for c in "\t\n\r"},
@@ -291,7 +291,7 @@ _special = re.compile("[\x00-\x1f\x7f-\x9f&<>\"']").search
 
 
 def _escape(text: str) -> str:
-    """`text` for the content of an element or a quoted attribute."""
+    """Escape `text` for the content of an element or a quoted attribute."""
     return text.translate(_ESCAPES) if _special(text) else text
 
 
@@ -300,14 +300,14 @@ def _escape(text: str) -> str:
 
 @dataclass(frozen=True)
 class RootForm:
-    """What a root index is put together from: a head, an entry for each project, and a tail."""
+    """The parts of a root index: a head, an entry for each project, and a tail."""
 
-    head: Callable[[tuple[int, int], int | None], bytes]  #: of API version and serial
+    head: Callable[[tuple[int, int], int | None], bytes]  #: from API version and serial
     entries: Callable[[Sequence[RootEntry]], bytes]
     separator: bytes  #: between two entries
-    tail: Callable[[int | None], bytes]  #: of the serial
-    opening: bytes  #: what each entry begins with, up to its name; in no entry a second time
-    entry: re.Pattern[bytes]  #: what an entry of an ordinary project is; the first group: its name
+    tail: Callable[[int | None], bytes]  #: from the serial
+    opening: bytes  #: the begin of each entry, up to its name; it occurs only once in an entry
+    entry: re.Pattern[bytes]  #: matches an entry of an ordinary project; group 1 is its name
 
 
 ROOT_FORMS = {
@@ -337,7 +337,7 @@ def root(
     api_version: tuple[int, int],
     serial: int | None,
 ) -> Iterator[bytes]:
-    """A root index in chunks, with its entries in the order given."""
+    """Yield a root index in chunks, with its entries in the given order."""
     yield form.head(api_version, serial)
     separator = b""
     for batch in _batches(entries):

@@ -1,14 +1,14 @@
-"""Which version of the renderer this is: what it makes of one input, another one may not.
+"""The version of the renderer. Another version may render other bytes from the same input.
 
-A change of any byte of a page is another version. It appends a digest here, and nothing else has
-to be done: pages on disk are rendered again by the next syncs
-(`pypimirror.pipeline.publish.outdated`). `tests/render/test_version.py` computes the digest, and
-says what to append. A digest that was released stays as it is.
+Every change of a rendered byte needs a new version. To make one, append a digest here; nothing else
+must be done. The next syncs render the pages on disk again
+(`pypimirror.pipeline.publish.outdated`). `tests/render/test_version.py` computes the digest and
+prints the value to append. A released digest never changes.
 """
 
 from __future__ import annotations
 
-#: sha256 of all that a version makes of the inputs of the test; the first digest is version 1's.
+#: For each version: sha256 of everything that it renders from the test's inputs.
 DIGESTS = ("6d1efd9bd8efa67539968022c28510ab8820f6a95a8b52c70e990c8301080e54",)
 
 VERSION = len(DIGESTS)

@@ -1,1 +1,1 @@
-"""Where a mirror is kept: what is served, the private directory, the lock, list of changes."""
+"""Storage of a mirror: served files, the private directory, the lock, and the list of changes."""

@@ -1,13 +1,13 @@
-"""The list of what a run changed in the mirror root: for rsync, the purge of a CDN, air gaps.
+"""The list of changes that a run made in the mirror root: for rsync, for purging a CDN, for air
+gaps.
 
-In the order in which it happened, so that whoever repeats it in that order keeps the promises on
-the way: bytes come before pages and go after them. A path may come more than once, and one that is
-not there any more goes further down.
+Changes are listed in the order in which they happened. If they are repeated in that order, the copy
+keeps the promises too: bytes come before pages and go after them. A path may appear more than once.
+A listed path that no longer exists is in the list again, as removed.
 
-A change is noted before it is made, in a journal in the private directory, which becomes the list
-when the run ends. The journal of a run that died stays: the next list begins with it. So whoever
-reads the list after each run, however that ended, misses no change; some may be named that were not
-made.
+Each change is first written to a journal in the private directory. The journal becomes the list
+when the run ends. If a run dies, its journal stays, and the next list begins with it. So readers
+that read the list after every run miss no change. The list may contain changes that were not made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 from pypimirror.storage import links
 from pypimirror.system import regular
 
-#: How a change is written: a path to a line, a path and a NUL, or an object in JSON to a line.
+#: The form of a change: a path and a line end, a path and a NUL, or a JSON object on a line.
 Form = Literal["lines", "nul", "json"]
 Change = Literal["added", "changed", "removed"]
 
@@ -32,29 +32,31 @@ _WRITTEN: dict[str, Callable[[Change, str], str]] = {
 
 
 class Changes:
-    """A list in the making. All methods raise `OSError`."""
+    """A list of changes while it is made. All methods raise `OSError`."""
 
     def __init__(self, path: Path, form: Form, journal: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")  # whoever reads it too early finds no older list
+        path.write_bytes(b"")  # early readers must not find an older list
         self._path, self.journal = path, journal
         self._written = _WRITTEN[form]
         if not regular.is_here(str(journal)):
             journal.unlink(missing_ok=True)
         links.part([journal])
         self._stream = journal.open("a", encoding="utf-8")
-        self._stream.write("\n")  # what is before it may have been cut off
+        self._stream.write("\n")  # the last line of a dead run may be incomplete
 
     def add(self, change: Change, path: str) -> None:
-        """Note a change of `path`, which is below the mirror root; it is made after `flush`."""
+        """Note a change of `path`, below the mirror root. The caller makes the change after
+        `flush`.
+        """
         self._stream.write(_WRITTEN["json"](change, path))
 
     def flush(self) -> None:
-        """Hand over to the system what was noted so far."""
+        """Pass the notes so far to the operating system."""
         self._stream.flush()
 
     def close(self) -> None:
-        """Write the list; the journal has served its purpose then."""
+        """Write the list and remove the journal."""
         self._stream.close()
         with self._path.open("w", encoding="utf-8") as stream:
             stream.writelines(self._written(change, path) for change, path in self._noted())
@@ -65,6 +67,6 @@ class Changes:
             for line in stream:
                 try:
                     entry = json.loads(line)
-                except ValueError:  # cut off, or the beginning of a run
+                except ValueError:  # an incomplete line, or the empty line at the begin of a run
                     continue
                 yield entry["change"], entry["path"]

@@ -1,7 +1,7 @@
 """How writes become durable: a whole file system at once, or file by file.
 
-Both keep the same order, which `pypimirror.storage.posix` asks for: the bytes of a file before the
-rename that shows it, the names in a directory after it. Nothing here writes.
+Both ways keep the order that `pypimirror.storage.posix` needs: the bytes of a file before the
+rename that shows it, and the names in a directory after the rename. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Literal, Protocol
 
 
 class Durability(Protocol):
-    """What `PosixStorage` tells of its writes. All methods raise `OSError`."""
+    """What `PosixStorage` reports about its writes. All methods raise `OSError`."""
 
     def settle(self, path: str | Path) -> None:
-        """A file is about to be renamed to where it is seen; `before_renames` follows."""
+        """Note that a file will be renamed to its visible name after `before_renames`."""
 
     def before_renames(self) -> None:
-        """Return when the bytes of all settled files would survive a power cut."""
+        """Make the bytes of all settled files durable."""
 
     def changed(self, directory: str | Path) -> None:
-        """A name in this directory was made, replaced or removed."""
+        """Note that a name in this directory was created, replaced or removed."""
 
     def flush(self) -> None:
-        """Return when everything so far would survive a power cut."""
+        """Make everything so far durable."""
 
 
 class Batch:
-    """One flush of the file system for many writes: its cost does not grow with their number.
+    """One flush of the whole file system for many writes. Its cost does not grow with their number.
 
-    `catalog` may be on another file system; what was committed to it is flushed along.
+    If `catalog` is on another file system, that one is flushed too.
     """
 
     def __init__(self, directory: Path, catalog: Path | None = None) -> None:
@@ -44,14 +44,14 @@ class Batch:
         self._catalog = catalog
 
     def settle(self, path: str | Path) -> None:
-        """Nothing: `before_renames` does it for all."""
+        """Do nothing: `before_renames` flushes everything."""
 
     def before_renames(self) -> None:
         """Flush the file system."""
         self.flush()
 
     def changed(self, directory: str | Path) -> None:
-        """Nothing: `flush` does it for all."""
+        """Do nothing: `flush` flushes everything."""
 
     def flush(self) -> None:
         """Flush the file system."""
@@ -61,9 +61,9 @@ class Batch:
 
 
 class Single:
-    """A flush for each file and each directory, for systems where there is nothing better.
+    """One flush for each file and directory, for systems that have nothing better.
 
-    `catalog`, an SQLite file, is flushed along: it leaves that to its checkpoints.
+    `catalog`, an SQLite file, is flushed too: SQLite itself flushes it only at checkpoints.
     """
 
     def __init__(self, catalog: Path | None = None) -> None:
@@ -75,7 +75,7 @@ class Single:
         sync_file(path)
 
     def before_renames(self) -> None:
-        """Flush what was committed to the catalog: each file was flushed by itself."""
+        """Flush the catalog's commits. The files were flushed by `settle`."""
         self._flush_log()
 
     def changed(self, directory: str | Path) -> None:
@@ -83,7 +83,7 @@ class Single:
         self._changed.add(str(directory))
 
     def flush(self) -> None:
-        """Flush the directories that have changed, and what was committed to the catalog."""
+        """Flush the changed directories and the catalog's commits."""
         while self._changed:
             sync_directory(self._changed.pop())
         self._flush_log()
@@ -97,14 +97,14 @@ class Single:
 def choose(
     mode: Literal["batch", "file"], directory: Path, catalog: Path | None = None
 ) -> Durability:
-    """Return what `[mirror] durability` asks for, so far as this system has it."""
+    """Return the way that `[mirror] durability` asks for, if this system supports it."""
     if mode == "batch" and _syncfs() is not None:
         return Batch(directory, catalog)
     return Single(catalog)
 
 
 def sync_file_system(path: Path) -> None:
-    """Flush the file system that `path` is on, with all that was written to it."""
+    """Flush the file system of `path`."""
     syncfs = _syncfs()
     assert syncfs is not None
     descriptor = os.open(path, os.O_RDONLY)
@@ -117,7 +117,7 @@ def sync_file_system(path: Path) -> None:
 
 
 def sync_file(path: str | Path) -> None:
-    """Flush the bytes of a file to the disk itself, not only to its cache."""
+    """Flush a file to the disk, not only to the disk's cache."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _full_sync(descriptor)
@@ -128,27 +128,27 @@ def sync_file(path: str | Path) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Flush the names in a directory; one that was removed since has none."""
+    """Flush the names in a directory. A removed directory needs no flush."""
     try:
         sync_file(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno != errno.EINVAL:  # file systems that do not flush directories
+        if error.errno != errno.EINVAL:  # some file systems do not flush directories
             raise
 
 
 def _full_sync(descriptor: int) -> None:
-    command = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: its fsync stops at the disk's cache
+    command = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync only writes to the disk's cache
     if command is not None:
-        with contextlib.suppress(OSError):  # not every file system there has it
+        with contextlib.suppress(OSError):  # not every file system supports it
             fcntl.fcntl(descriptor, command)
             return
     os.fsync(descriptor)
 
 
 def _device(path: Path) -> int:
-    return os.stat(path).st_dev  # noqa: PTH116 - as elsewhere in what is called for each batch
+    return os.stat(path).st_dev  # noqa: PTH116 - called for each batch
 
 
 @functools.cache

@@ -1,20 +1,21 @@
-"""Whether a mirror root and a catalog are of one and the same run: what each of them says.
+"""Whether a mirror root and a catalog are from the same run: the generation that both store.
 
-A catalog that was put back, or a mirror root, or two catalogs that take turns on one directory:
-then pages would name files that are not there. So every run that may change what is served gives
-both a new generation, a number with a token that nobody else has, before it changes anything. The
-mirror root's is in its private directory, with the catalog that it was given by; with it counts
-which directories `simple` and `packages` are, since these alone may be put back, too: by inode and
-time of change, since inodes are used again, and nobody can put that time back. Runs change it, and
-note it at their end; after one that was killed, there is a doubt. The rules:
+If a catalog or a mirror root is restored, or if two catalogs work on one directory in turn, pages
+may link to missing files. So every run that may change served files gives both a new generation,
+before it changes anything. A generation is a number with a random token. The mirror root stores it
+in its private directory, with the name of the catalog. The identity of the directories `simple` and
+`packages` counts too, because these may be restored alone. It consists of inode and ctime: inodes
+are used again, and nobody can set the ctime. Runs change these directories and note the identity at
+their end; after a killed run there is a doubt. The rules:
 
-* Both are equal, or every file that a page names is looked for before anything else is done
-  (`pypimirror.pipeline.audit.doubt`). That it is to be looked for is in the catalog before both are
-  equal again, until it was done: a run that dies in between leaves the doubt, and no lie.
-* Which of the two is written first does not matter then, nor whether one of them survives a power
-  cut: what differs costs a look at every file, and is no error that anybody has to mend.
+* If both are equal, all is well. Otherwise every file that a page links to is checked before any
+  other work (`pypimirror.pipeline.audit.doubt`). The doubt is stored in the catalog before both
+  become equal again, and stays until the check is complete. So a run that dies in between leaves
+  the doubt behind.
+* Therefore it does not matter which of them is written first, or whether one of them is lost in a
+  power cut. A difference costs a check of every file, and is not an error.
 
-Imports nothing that is slow, and writes nothing.
+This module imports nothing slow, and writes nothing.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from pypimirror.system import regular
 #: The file in the private directory.
 FILE = "generation"
 
-#: Bytes: no generation has more.
+#: Most bytes of the file.
 _MOST = 4096
 
 
 def said_by(private: str) -> tuple[str, str]:
-    """Return generation and catalog that a private directory names; "" where it names none."""
+    """Return the generation and the catalog in a private directory; "" if it has none."""
     try:
         text = regular.read(f"{private}/{FILE}", most=_MOST).decode()
     except (OSError, ValueError):
@@ -42,21 +43,23 @@ def said_by(private: str) -> tuple[str, str]:
 
 
 def identity_of(root: str) -> str:
-    """Return which directories the mirror root at `root` serves; raises `OSError`."""
+    """Return the identity of the served directories of a mirror root. Raises `OSError`."""
     found = [os.stat(f"{root}/{name}") for name in ("simple", "packages")]  # noqa: PTH116
     return " ".join(f"{each.st_ino}.{each.st_ctime_ns}" for each in found)
 
 
 def as_found(generation: str, identity: str) -> str:
-    """Return what a catalog notes of a generation that what is served is of."""
+    """Return the text that a catalog stores: the generation and the identity of served
+    directories.
+    """
     return f"{generation} {identity}".rstrip()
 
 
 def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> bool:
-    """Whether a catalog that has noted this is of one run with what is served.
+    """Whether a catalog with this stored text is from the same run as the served files.
 
-    `said` is the generation that the private directory names. A catalog without a note, from before
-    there were any, is of a mirror root without one.
+    `said` is the generation in the private directory. A catalog without a stored text is from an
+    older version and matches a mirror root without a generation.
     """
     if doubt is not None:
         return False
@@ -64,13 +67,13 @@ def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> boo
 
 
 def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
-    """Say the same of a mirror root that is a directory. Raises `OSError`."""
+    """Like `is_of`, for the mirror root in the directory `root`. Raises `OSError`."""
     said, _ = said_by(f"{root}/.pypimirror")
     return is_of(noted, doubt, said, identity_of(root))
 
 
 def after(noted: str | None, said: str) -> str:
-    """Return a new generation: of a higher number than both, and with a token of its own."""
+    """Return a new generation: a number greater than both, and a new token."""
     return f"{max(_number(noted), _number(said)) + 1}-{secrets.token_hex(8)}"
 
 

@@ -1,7 +1,7 @@
-"""Hard links: files of a copy made by `cp -al`, which are those of the original as well.
+"""Hard links: files that a copy made by `cp -al` shares with the original.
 
-What is replaced by a rename is parted by that. A database is written in place: two mirrors would
-write one, by two names, each with a log of its own.
+A file that is replaced by a rename is no longer shared. A database is written in place, so two
+mirrors would write to the same database under two names, each with its own log.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 
 def part(files: Sequence[Path]) -> None:
-    """Give each file that has another name as well bytes of its own; raises `OSError`.
+    """Give each file that has another name its own bytes. Raises `OSError`.
 
-    The first is parted last: a copy that ends in between begins anew.
+    The first file comes last: if this is interrupted, the next call starts again.
     """
     if not files[0].exists() or files[0].stat().st_nlink == 1:
         return
     for file in reversed(files):
         if file.name.endswith("-shm"):
-            file.unlink(missing_ok=True)  # SQLite makes it anew of the log
+            file.unlink(missing_ok=True)  # SQLite creates it again from the log
         elif file.exists():
             fresh = file.with_name(f"{file.name}.parted")
             fresh.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""One run at a time: an operating-system lock on the mirror, which dies with its holder.
+"""One run at a time: an operating-system lock on the mirror that dies with its holder.
 
-The lock file says who holds it: the process, and the run once it has a name.
+The lock file names the holder: its process id, and the name of its run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pypimirror.system import regular
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Bytes of the lock file that are read at most.
+#: Most bytes of the lock file that are read.
 _LENGTH = 200
 
 
 class LockError(PypimirrorError):
-    """The lock file cannot be used; the message says why."""
+    """The lock file cannot be used. The message says why."""
 
 
 class HeldLock:
@@ -33,27 +33,27 @@ class HeldLock:
         self.name("")
 
     def name(self, run: str) -> None:
-        """Tell those who find it locked which run this process is, or what else it is known by."""
+        """Write this process's id and the name of its run into the lock file, for others to see."""
         text = "".join(f"{line}\n" for line in (os.getpid(), run) if line).encode()
-        with suppress(OSError):  # no space: the lock is held all the same
+        with suppress(OSError):  # no space left: the lock is held anyway
             os.pwrite(self._descriptor, text, 0)
             os.ftruncate(self._descriptor, len(text))
 
 
 @contextmanager
 def hold(path: Path | str, holder: str = "another run") -> Iterator[HeldLock]:
-    """Hold the lock file `path`; raises `LockedError` at once when another process does.
+    """Hold the lock file `path`. Raises `LockedError` at once if another process holds it.
 
-    `holder` says in its message what that process is.
+    `holder` is the word for that process in the message.
     """
-    # The file stays: removing it would let two runs lock two files of one name.
+    # Never remove the file: two runs could then lock two different files with the same name.
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         from pypimirror.system.space import remedy
 
-        said = f"{path}: cannot be opened: {error.strerror}. {remedy(error, path)}"
-        raise LockError(said) from error
+        message = f"{path}: cannot be opened: {error.strerror}. {remedy(error, path)}"
+        raise LockError(message) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,11 +66,11 @@ def hold(path: Path | str, holder: str = "another run") -> Iterator[HeldLock]:
 
 
 def holder_of(path: Path | str) -> tuple[int, str] | None:
-    """Return process and name of whoever holds the lock file; None: nobody, as far as is known."""
+    """Return process id and name of the holder of the lock file; None if there is none."""
     try:
         with regular.opened(str(path)) as (descriptor, _):
             process, name = _told(descriptor)
-            if process.isdecimal() and _is_there(int(process)):  # else it is about to be taken
+            if process.isdecimal() and _is_there(int(process)):  # else somebody is just taking it
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return int(process), name
@@ -80,7 +80,7 @@ def holder_of(path: Path | str) -> tuple[int, str] | None:
 
 
 def _told(descriptor: int) -> tuple[str, str]:
-    """Return what the lock file says: the process, and its name, which may be empty."""
+    """Return the process id and the name in the lock file. The name may be ""."""
     process, _, rest = os.pread(descriptor, _LENGTH, 0).decode(errors="replace").partition("\n")
     return process.strip() or "unknown", rest.partition("\n")[0].strip()
 

@@ -1,7 +1,7 @@
-"""The directory that a mirror is served from, and the only code that writes to it.
+"""The directory that a mirror is served from. Only this module writes to it.
 
 `simple/` and `packages/` are served. Every change goes through `PosixStorage.place`, `.write` and
-`.remove`, in the order that their callers choose; `.flush` makes them durable
+`.remove`, in the order that the callers choose. `.flush` makes changes durable
 (`pypimirror.storage.durability`).
 """
 
@@ -24,15 +24,15 @@ from pypimirror.system import regular
 from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, told
 from pypimirror.system.space import free, remedy
 
-#: Directories of which it is remembered that they are there: a mirror may have one for each file.
+#: Most directories whose existence is remembered: a mirror may have one for each file.
 _REMEMBERED = 100_000
 
 
 class PosixStorage:
-    """What is served, below the mirror root of `workspace`; see `storage.storage.Storage`.
+    """The served files below the mirror root of `workspace`; see `storage.storage.Storage`.
 
-    `on_step` is called before each change of what is served, with what it does and where: tests
-    count and interrupt steps through it.
+    `on_step` is called before each change of served files, with the kind of change and the key.
+    Tests use it to count and interrupt steps.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PosixStorage:
         durability: Durability | None = None,
     ) -> None:
         self.directory = workspace.directory
-        # Paths of files are put together as text: pathlib costs more than the system's calls.
+        # Paths are joined as text, because pathlib is slower than the system calls.
         self._root = f"{self.directory}/"
         self._on_step = on_step
         self.guard: Callable[[], None] = lambda: None
@@ -54,11 +54,11 @@ class PosixStorage:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return str(self.directory)
 
     def create(self) -> None:
-        """Make the directories; raises `StorageError` where that cannot be done."""
+        """Create the directories. Raises `StorageError`."""
         try:
             for name in ("simple", "packages"):
                 self._path(name).mkdir(parents=True, exist_ok=True)
@@ -66,15 +66,17 @@ class PosixStorage:
             raise StorageError(error.filename or self.directory, error) from error
 
     def identity(self) -> str:
-        """Return which directories these are. Raises `OSError`."""
+        """Return the identity of the directories. Raises `OSError`."""
         return identity_of(str(self.directory))
 
     def local(self, key: str) -> Local:
-        """Return where this machine reads what is at `key`."""
+        """Return the local path of the file at `key`."""
         return Local(self._root + key, self._root)
 
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
-        """Yield what there is below `prefix`; `unreadable` hears of what cannot be looked into."""
+        """Yield all keys below `prefix`. `unreadable` is called for each directory that cannot be
+        read.
+        """
 
         def closed(error: OSError) -> None:
             unreadable(StorageError(error.filename or self.directory, error))
@@ -82,11 +84,11 @@ class PosixStorage:
         yield from (path for path, _ in walk(str(self.directory), prefix, closed))
 
     def free(self) -> int | None:
-        """Return the bytes that are free; None where the system does not say."""
+        """Return the free bytes; None if the system does not know."""
         return free(self.directory)
 
     def take(self, key: str, target: Path) -> None:
-        """Move what is at `key` out of what is served, to `target`. Raises `OSError`."""
+        """Move the file at `key` to `target`, out of the served files. Raises `OSError`."""
         self._path(key).replace(target)
 
     def _step(self, what: str, key: str) -> None:
@@ -94,15 +96,15 @@ class PosixStorage:
         self._on_step(what, key)
 
     def _path(self, key: str) -> Path:
-        """Return where `key` is; it is made of checked components only."""
+        """Return the path of `key`, which has only checked components."""
         return self.directory / key
 
     def has(self, key: str) -> bool:
-        """Whether there is something at `key`."""
+        """Whether something exists at `key`."""
         return os.path.exists(self._root + key)  # noqa: PTH110
 
     def lists(self, key: str) -> bool:
-        """Whether the directory of a file lists it, spelt like this."""
+        """Whether the directory lists the file with exactly this spelling."""
         directory, _, name = key.rpartition("/")
         try:
             return name in os.listdir(self._root + directory)  # noqa: PTH208
@@ -110,7 +112,7 @@ class PosixStorage:
             return False
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of the file at `key`; None where there is none that can be read."""
+        """Return the size of the file at `key` in bytes; None if it cannot be read."""
         try:
             return regular.status(self._root + key, self._root).st_size
         except (OSError, ValueError):
@@ -121,7 +123,7 @@ class PosixStorage:
         return stamp(self._root + key, self._root)
 
     def stamp_of_all(self, keys: Iterable[str]) -> int | None:
-        """Return the stamp of several files together; None where one is not there."""
+        """Return one stamp for several files; None if one is missing."""
         try:
             root = self._root
             return stamp_of([regular.status(root + path, root) for path in keys])
@@ -129,7 +131,7 @@ class PosixStorage:
             return None
 
     def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
-        """Return the digest of several files' bytes together; None where one cannot be read."""
+        """Return one digest for the bytes of several files; None if one cannot be read."""
         try:
             return sha256_of([self._root + path for path in keys], self._root)
         except OSError:
@@ -138,15 +140,16 @@ class PosixStorage:
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
     ) -> None:
-        """Move each source, verified, to its key path in one step; its bytes are durable then.
+        """Move each source, a verified file, to its key in one step. Its bytes are durable before
+        that.
 
-        That the move is durable too is for `flush` to say. What is in the way of one path alone
-        is put down in `blocked`, by that path, and the others are placed all the same; without
-        `blocked`, that is an error as any other.
+        `flush` makes the moves durable. If only one key is affected by a fault, it is noted in
+        `blocked`, and the others are placed. Without `blocked`, such a fault is an error like any
+        other.
         """
         if not moves:
             return
-        key = ""  # what an error is about
+        key = ""  # the key that an error concerns
         try:
             self._note(moves)
             with self.waiting():
@@ -171,7 +174,9 @@ class PosixStorage:
             raise StorageError(self._path(key), error) from error
 
     def _note(self, moves: Iterable[tuple[Path | str, str]]) -> None:
-        """Note what is about to be placed, if anybody wants to know: a run may die right after."""
+        """Note the files that will be placed, if a list of changes is made. The run may die right
+        after.
+        """
         if self.changes is not None:
             for _, key in moves:
                 self.changes.add("changed" if self.has(key) else "added", key)
@@ -179,11 +184,11 @@ class PosixStorage:
             self._durability.settle(self.changes.journal)
 
     def _top(self, key: str) -> str:
-        """Return the directory without which nothing at all can be done there."""
+        """Return the top directory of a key. If it is broken, no key in it can be written."""
         return self._root + key.partition("/")[0]
 
     def _what_blocks(self, key: str, error: OSError) -> Problem:
-        """Say what is in the way of a path, and what to do."""
+        """Return the problem of a key that is blocked, with the next step."""
         if not isinstance(error, IN_THE_WAY):
             path = self._path(key)
             text = f"cannot be put in place: {path}: {error.strerror}. {remedy(error, path)}"
@@ -196,8 +201,8 @@ class PosixStorage:
                 break
         return Problem(
             Reason.FOREIGN,
-            f"cannot be put in place, since {taken} is a {regular.kind_of(str(taken))} that is not "
-            "this mirror's. Move it away; the next sync does the rest",
+            f"cannot be put in place, because {taken} is a {regular.kind_of(str(taken))} that does "
+            "not belong to this mirror. Move it away; the next sync does the rest",
         )
 
     def write(
@@ -205,9 +210,10 @@ class PosixStorage:
         pages: Iterable[tuple[str, Iterable[bytes]]],
         blocked: dict[str, Problem] | None = None,
     ) -> int:
-        """Write pages so that a reader, and a power cut, sees each old or new; count them.
+        """Write pages. Readers see the old or the new page, also after a power cut. Return their
+        number.
 
-        Pages that already say the same are left alone. On `blocked`, see `place`.
+        Pages with the same content are not written. `blocked` is as in `place`.
         """
         ready: list[tuple[Path | str, str]] = []
         for key, chunks in pages:
@@ -230,10 +236,7 @@ class PosixStorage:
         return len(ready) - len(stuck)
 
     def read(self, key: str, most: int = regular.MOST) -> bytes | None:
-        """Return what is in a file; None where there is none that can be read, or it has more.
-
-        `most` are the bytes that it may have.
-        """
+        """Return the bytes of a file; None if it cannot be read or has more than `most` bytes."""
         try:
             return regular.read(self._root + key, self._root, most=most)
         except OSError as error:
@@ -241,7 +244,7 @@ class PosixStorage:
             return None
 
     def says(self, key: str, chunks: Iterable[bytes]) -> bool:
-        """Whether the page at `key` has this content; one that cannot be read has not."""
+        """Whether the page at `key` has this content; False if it cannot be read."""
         try:
             with regular.stream(self._root + key, self._root) as stream:
                 return all(stream.read(len(c)) == c for c in chunks) and not stream.read(1)
@@ -250,13 +253,13 @@ class PosixStorage:
             return False
 
     def _raise_unless_of_path(self, key: str, error: OSError) -> None:
-        """Raise `StorageError` where it is not a file that is lacking, or cannot be read."""
+        """Raise `StorageError`, unless only this one file is missing or unreadable."""
         is_absent = isinstance(error, FileNotFoundError)
         if not is_absent and not is_of_path(error, self._top(key)):
             raise StorageError(self._path(key), error) from error
 
     def remove(self, key: str) -> None:
-        """Remove a file and the directory that this empties; no error where there is none."""
+        """Remove a file, and directories that become empty. A missing file is no error."""
         self._step("remove", key)
         path = self._path(key)
         with told(path, self._top(key)):
@@ -272,15 +275,15 @@ class PosixStorage:
                     self._made.discard(str(parent))
                     parent = parent.parent
             except (FileNotFoundError, NotADirectoryError):
-                return  # also where the way leads out of this directory
+                return  # also if the path leads out of this directory
             except (IsADirectoryError, PermissionError):
                 if path.is_dir():
-                    return  # it is nothing that this mirror has made
+                    return  # this mirror did not create it
                 raise
             self._durability.changed(parent)
 
     def flush(self) -> None:
-        """Return when everything that was written or renamed so far would survive a power cut."""
+        """Make everything that was written or renamed so far durable."""
         self._step("flush", "")
         with told(self.directory), self.waiting():
             self._durability.flush()
@@ -288,7 +291,7 @@ class PosixStorage:
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]
         if parent not in self._made:
-            os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - takes the string as it is
+            os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - the path is text
             regular.check_way(target, self._root)
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
@@ -300,7 +303,7 @@ class PosixStorage:
 
 
 def open_storage(workspace: Workspace, durability: Durability) -> PosixStorage:
-    """Return the storage of a mirror root, and make what it needs. Raises `StorageError`."""
+    """Return the storage of a mirror root, and create its directories. Raises `StorageError`."""
     storage = PosixStorage(workspace, durability=durability)
     storage.create()
     return storage
@@ -315,6 +318,6 @@ def _same(fresh: str, current: str, root: str) -> bool:
             while chunk := new.read(1 << 20):
                 if chunk != old.read(1 << 20):
                     return False
-    except OSError:  # what cannot be read is replaced; of all else the rename tells
+    except OSError:  # an unreadable page is replaced; the rename reports other errors
         return False
     return True

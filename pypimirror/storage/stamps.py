@@ -1,7 +1,7 @@
-"""Files below the mirror root: which there are, and whether they were touched. Writes nothing.
+"""Stamps of files below the mirror root: whether a file was touched. Writes nothing.
 
-Imports nothing that is slow: also checks that find nothing ask. What is served is written by
-`pypimirror.storage.posix` alone; where things belong is said by `pypimirror.domain.layout`.
+This module imports nothing slow, because checks without findings use it. Only
+`pypimirror.storage.posix` writes served files. `pypimirror.domain.layout` defines the paths.
 """
 
 from __future__ import annotations
@@ -16,27 +16,24 @@ _BUFFER = 1 << 16  #: bytes
 
 
 def stamp(path: str, root: str = "") -> int:
-    """Return a number that changes when a file is written or replaced, without reading it.
+    """Return a number that changes when a file is written or replaced. The file is not read.
 
-    It is a digest of inode, size and mtime: enough for `verify --quick`, which only asks whether
-    somebody touched a file, and no proof of its bytes. On `root`, and what is raised where there is
-    no file, see `regular.status`.
+    It is a digest of inode, size and mtime. It shows whether somebody touched a file, which is
+    enough for `verify --quick`; it does not prove the bytes. `regular.status` explains `root` and
+    the errors.
     """
     return stamp_of([regular.status(path, root)])
 
 
 def stamp_of(statuses: Iterable[os.stat_result]) -> int:
-    """Return the same of several files together, in their order."""
+    """Return one stamp for several files, in their order."""
     text = " ".join([f"{s.st_ino} {s.st_size} {s.st_mtime_ns}" for s in statuses])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 def sha256_of(paths: Iterable[str], root: str, buffer: memoryview | None = None) -> bytes:
-    """Return the digest of the bytes of files below `root`, one after the other.
-
-    Raises `OSError`.
-    """
+    """Return one digest for the bytes of several files below `root`. Raises `OSError`."""
     state = hashlib.sha256()
     buffer = buffer or memoryview(bytearray(_BUFFER))
     for path in paths:
@@ -49,9 +46,9 @@ def sha256_of(paths: Iterable[str], root: str, buffer: memoryview | None = None)
 def walk(
     root: str, relative: str, on_error: Callable[[OSError], None] | None = None
 ) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield path and entry of all files below a directory, without following symbolic links.
+    """Yield path and entry of all files below a directory. Symbolic links are not followed.
 
-    Raises `OSError` where a directory cannot be read; with `on_error`, which hears of it, goes on.
+    If a directory cannot be read, raises `OSError`; with `on_error`, calls it and continues.
     """
     waiting = [relative] if os.path.isdir(f"{root}/{relative}") else []  # noqa: PTH112
     while waiting:

@@ -1,16 +1,16 @@
-"""Where a mirror is kept, as the pipeline sees it: objects by key, such as `simple/six/index.html`.
+"""The interface to the storage of a mirror: objects by key, such as `simple/six/index.html`.
 
-The rules that every implementation keeps (`tests/storage/test_contract.py` holds them to it):
+The rules for every implementation (`tests/storage/test_contract.py` checks them):
 
-1. A reader sees an old object or a new one, and never part of one.
-2. What `place` and `write` show is durable before it is seen. That it is seen is durable after the
-   next `flush`.
-3. What is in the way of one key alone stops no other; it is told by that key.
+1. A reader sees an old object or a new one, never a part of one.
+2. An object is durable before `place` or `write` makes it visible. Its visibility is durable after
+   the next `flush`.
+3. A fault of a single key stops no other key. It is reported for that key.
 4. A file keeps its stamp (`storage.stamps.stamp`) when it is placed.
-5. Nothing changes before `guard` has been called: whoever may not write any more is stopped there.
+5. `guard` is called before each change. It stops a process that may no longer write.
 
-The order of changes is the callers': bytes, pages, root index; and out the other way round.
-`PosixStorage` (`storage.posix`) is a directory. What is private is the `Workspace`'s.
+The callers choose the order of changes: bytes, pages, root index; for removals the other way round.
+`PosixStorage` (`storage.posix`) is a directory. The `Workspace` is the private part.
 """
 
 from __future__ import annotations
@@ -29,73 +29,75 @@ from pypimirror.system.disk_errors import StorageError
 
 
 class Local(NamedTuple):
-    """Where this machine reads an object: there is no file where there is no object."""
+    """The local path of an object. The file exists only if the object does."""
 
     path: str
-    root: str = ""  #: what the path must be below
-    stamp: int | None = None  #: the object's, where the file is a copy of it
+    root: str = ""  #: the directory that the path must be in
+    stamp: int | None = None  #: the stamp of the object, if the file is a copy of it
 
 
 class Storage(Protocol):
-    """What is served of a mirror. Keys are made of checked components only."""
+    """The served files of a mirror. Keys have only checked components."""
 
-    #: Called before each change; what it raises stops that.
+    #: Called before each change. It raises an error to stop the change.
     guard: Callable[[], None]
-    #: What is entered while the storage is waited for.
+    #: Returns a context to enter while a thread waits for the storage.
     waiting: Callable[[], AbstractContextManager[None]]
-    #: Where changes are noted, if anybody wants to know.
+    #: The list of changes, if one is made.
     changes: Changes | None
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
 
     def create(self) -> None:
-        """Make what must be there before the first object. Raises `StorageError`."""
+        """Create what must exist before the first object. Raises `StorageError`."""
 
     def free(self) -> int | None:
-        """Return the bytes that are free; None where nobody knows, or there is no end."""
+        """Return the free bytes; None if unknown or unlimited."""
 
     def identity(self) -> str:
-        """Return what changes when what is served is put back from a copy. Raises `OSError`.
+        """Return a text that changes when served files are restored from a copy. Raises `OSError`.
 
-        "" where nothing tells; see `storage.generation`.
+        "" if nothing shows that; see `storage.generation`.
         """
 
     # Reading
 
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
-        """Yield what there is below `prefix`; `unreadable` hears of what cannot be looked into."""
+        """Yield all keys below `prefix`. `unreadable` is called for each part that cannot be
+        read.
+        """
 
     def has(self, key: str) -> bool:
-        """Whether there is something at `key`."""
+        """Whether something exists at `key`."""
 
     def lists(self, key: str) -> bool:
-        """Whether there is something that is spelt like this, and not only found by it."""
+        """Whether an object exists with exactly this spelling."""
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of the object at `key`; None where there is none that can be read."""
+        """Return the size of the object at `key` in bytes; None if it cannot be read."""
 
     def stamp(self, key: str) -> int:
         """Return a number that changes when the object at `key` is replaced. Raises `OSError`."""
 
     def stamp_of_all(self, keys: Iterable[str]) -> int | None:
-        """Return one stamp for several objects; None where one is not there."""
+        """Return one stamp for several objects; None if one is missing."""
 
     def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
-        """Return one digest of several objects' bytes; None where one cannot be read."""
+        """Return one digest for the bytes of several objects; None if one cannot be read."""
 
     def read(self, key: str, most: int = regular.MOST) -> bytes | None:
-        """Return an object's bytes; None where it cannot be read, or has more than `most`.
+        """Return an object's bytes; None if it cannot be read or has more than `most` bytes.
 
-        Raises `StorageError` where it is the storage that cannot be read.
+        Raises `StorageError` if the storage itself cannot be read.
         """
 
     def says(self, key: str, chunks: Iterable[bytes]) -> bool:
-        """Whether the object at `key` has this content. Raises as `read`."""
+        """Whether the object at `key` has this content. Raises the errors of `read`."""
 
     def local(self, key: str) -> Local:
-        """Return where this machine reads what is at `key`."""
+        """Return the local path of the object at `key`."""
 
     # Changing
 
@@ -104,9 +106,8 @@ class Storage(Protocol):
     ) -> None:
         """Move each source, a verified file of the workspace, to its key in one step.
 
-        What is in the way of one key alone is put down in `blocked`, by that key, and the others
-        are placed all the same; without `blocked`, that is an error as any other.
-        Raises `StorageError`.
+        If only one key is affected by a fault, it is noted in `blocked`, and the others are placed.
+        Without `blocked`, such a fault is an error like any other. Raises `StorageError`.
         """
 
     def write(
@@ -114,19 +115,19 @@ class Storage(Protocol):
         pages: Iterable[tuple[str, Iterable[bytes]]],
         blocked: dict[str, Problem] | None = None,
     ) -> int:
-        """Write pages, and return how many; those that say the same already are left alone.
+        """Write pages and return their number. Pages with the same content are not written.
 
-        On `blocked`, see `place`. Raises `StorageError`.
+        `blocked` is as in `place`. Raises `StorageError`.
         """
 
     def remove(self, key: str) -> None:
-        """Remove an object; no error where there is none. Raises `StorageError`."""
+        """Remove an object. A missing object is no error. Raises `StorageError`."""
 
     def take(self, key: str, target: Path) -> None:
-        """Move an object out of what is served, to a path of the workspace. Raises `OSError`."""
+        """Move an object to a path of the workspace, out of the served files. Raises `OSError`."""
 
     def flush(self) -> None:
-        """Return when everything so far would survive a power cut. Raises `StorageError`."""
+        """Make everything so far durable. Raises `StorageError`."""
 
 
 #: Opens the storage of a mirror. Raises `StorageError`.

@@ -1,8 +1,8 @@
-"""The private directory of a mirror, as far as files go: staging and quarantine.
+"""The private directory of a mirror: staging and quarantine.
 
-It is always a directory of this machine, on the same file system as what is served where that is
-one too: so a rename shows a file whole or not at all. The parent process writes to it through here,
-but for lock and catalog; child processes write to `staging` only.
+It is always a local directory. If the storage is a directory too, both are on the same file system,
+so that a rename shows a file completely or not at all. The parent process writes through this
+class, except to the lock and the catalog. Child processes write only to `staging`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Workspace:
         self.private = directory / ".pypimirror"
         self.staging = staging or self.private / "staging"
         self.quarantine = self.private / "quarantine"
-        # Paths of files are put together as text: pathlib costs more than the system's calls.
+        # Paths are joined as text, because pathlib is slower than the system calls.
         self._staging = str(self.staging)
 
     def create(self) -> None:
-        """Make the directories; raises `StorageError` where that cannot be done."""
+        """Create the directories. Raises `StorageError`."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.private.mkdir(PRIVATE, exist_ok=True)
@@ -39,19 +39,19 @@ class Workspace:
             raise StorageError(error.filename or self.directory, error) from error
 
     def staged(self, file_id: int) -> Path:
-        """Return where the bytes of a file are collected."""
+        """Return the staging path for the bytes of a file."""
         return self.staging / f"{file_id}.part"
 
     def staged_text(self, file_id: int) -> str:
-        """Return the same as text, for what is done for each file of a batch."""
+        """Return the same path as text, for work on each file of a batch."""
         return f"{self._staging}/{file_id}.part"
 
     def staged_metadata(self, file_id: int) -> str:
-        """Return where the core metadata of a wheel waits to be placed, as text."""
+        """Return the staging path for a wheel's core metadata, as text."""
         return f"{self._staging}/{file_id}{METADATA_SUFFIX}"
 
     def is_staged(self, file_id: int) -> bool:
-        """Whether there are bytes of a file in staging."""
+        """Whether bytes of a file are in staging."""
         return regular.is_here(self.staged_text(file_id))
 
     def staged_size(self, file_id: int) -> int:
@@ -62,7 +62,7 @@ class Workspace:
             return 0
 
     def staged_stamp(self, file_id: int) -> int | None:
-        """Return the `stamp` of a file in staging; None where there is none."""
+        """Return the `stamp` of a file in staging; None if there is none."""
         try:
             return stamp(self.staged_text(file_id))
         except FileNotFoundError:
@@ -74,20 +74,20 @@ class Workspace:
             yield from (entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
 
     def unstage(self, name: str) -> None:
-        """Remove a file from staging; no error where there is none."""
+        """Remove a file from staging. A missing file is no error."""
         path = self.staging / name
         with told(path, self._staging):
             path.unlink(missing_ok=True)
 
     def discard(self, file_id: int) -> None:
-        """Remove what is in staging of a file, with what a worker noted on it."""
+        """Remove all files in staging that belong to a file, also the notes of a worker."""
         for suffix in (".part", ".part.json", METADATA_SUFFIX, PROVENANCE_SUFFIX):
             self.unstage(f"{file_id}{suffix}")
 
     def set_aside(self, take: Callable[[Path], None], name: str, report: bytes) -> None:
-        """Move bytes that failed verification to quarantine, with a report in JSON.
+        """Move bytes that failed verification to quarantine, with a JSON report.
 
-        `take` moves them to the path that it is given.
+        `take` moves the bytes to the path that it is given.
         """
         target = self.quarantine / name
         with told(target, str(self.quarantine)):
@@ -100,7 +100,7 @@ class Workspace:
                 return
 
     def take_staged(self, file_id: int) -> Callable[[Path], None]:
-        """Return what moves the bytes of a file from staging to the path that it is given."""
+        """Return a function that moves the bytes of a file from staging to a path."""
 
         def take(target: Path) -> None:
             self.staged(file_id).replace(target)
@@ -114,18 +114,18 @@ class Workspace:
             source.replace(self.staged(file_id))
 
     def drop(self, name: str) -> None:
-        """Remove an entry from quarantine, its report last; no error where there is none."""
+        """Remove an entry from quarantine, the report last. A missing entry is no error."""
         for path in (self.quarantine / name, self.quarantine / f"{name}.json"):
             with told(path, str(self.quarantine)):
                 path.unlink(missing_ok=True)
 
     def date_quarantined(self, name: str) -> None:
-        """Give a file in quarantine the time of now."""
+        """Set the time of a file in quarantine to now."""
         with told(self.quarantine / name, str(self.quarantine)):
             os.utime(self.quarantine / name, follow_symlinks=False)
 
     def clear_private(self) -> None:
-        """Remove what a dead run left half-written. Call only with the lock held."""
+        """Remove half-written pages of a dead run. Call it only with the lock held."""
         with told(self.private):
             for path in self.private.glob("page.*"):
                 path.unlink(missing_ok=True)

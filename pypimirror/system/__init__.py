@@ -1,1 +1,1 @@
-"""The machine: processes, signals, memory, files, free space. Knows nothing of mirrors."""
+"""The machine: processes, signals, memory, files, free space. It knows nothing of mirrors."""

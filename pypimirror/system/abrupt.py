@@ -1,15 +1,15 @@
-"""How a process of this program ends where it cannot end in order: with one line, at once.
+"""End a process of this program at once, with one line, if it cannot end in order.
 
-Two things may come at any moment, also while modules are imported:
+Two things may happen at any time, also during imports:
 
-* A signal. As long as nothing is at stake, it ends the process on the spot, and is not raised: an
-  exception that breaks into an import or into a callback is caught by whoever imports, or lost.
-  What is at stake says so, with `pypimirror.system.interrupts.raised`.
-* The end of the memory that the process may have (`ulimit -v`, a container). Where it happens in a
-  thread, the process ends as well: the others would wait for that thread for ever.
+* A signal. While nothing must be cleaned up, the signal ends the process at once and is not raised:
+  an exception in the middle of an import or a callback would be caught there, or lost. Code with
+  something to clean up says so with `pypimirror.system.interrupts.raised`.
+* The process reaches its memory limit (`ulimit -v`, a container). If that happens in a thread, the
+  process ends too, because other threads would wait for that thread for ever.
 
-Either is as safe as a kill. Imports only what is built in, so that it is there before anything
-else is; what Python does before that, for some ten milliseconds, is its own affair.
+Both are as safe as a kill. This module imports only built-in modules, so that it is ready before
+any other import. It cannot handle the first ten milliseconds, in which Python itself starts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ TYPE_CHECKING = False  # the module typing is slow to import
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-#: The exit codes, of those in `pypimirror.cli.errors`.
+#: Exit codes: the same as in `pypimirror.cli.errors`.
 STOPPED, INTERRUPTED = 3, 130
 
 OUT_OF_MEMORY = (
-    "out of memory: this process may not have more; raise its limit (ulimit -v, or that of its "
-    "container), or let fewer [download] processes and connections work at once"
+    "out of memory: this process has reached its limit; raise the limit (ulimit -v, or that of "
+    "the container), or reduce [download] processes and connections"
 )
 
-#: What else than `MemoryError` says so: a library that cannot be loaded, a thread, a process.
+#: Messages of other errors with this cause: loading a library, starting a thread or a process.
 _SIGNS = ("failed to map segment", "annot allocate memory", "can't start new thread")
 
 
 def install(*, signals: bool = True) -> None:
-    """End this process with one line from now on; children leave `signals` to their parent."""
+    """End this process with one line from now on. Child processes leave `signals` to their
+    parent.
+    """
     if signals:
         for number in (SIGINT, SIGTERM):
             signal(number, _interrupted)
@@ -43,7 +45,7 @@ def install(*, signals: bool = True) -> None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or the one that it was made of, says that there is no more memory."""
+    """Whether an error, or one of its causes, means that there is no more memory."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True
@@ -56,7 +58,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def leave(message: str, code: int) -> NoReturn:
-    """Say why and end the process; nothing is cleaned up, and no memory is needed."""
+    """Print the message and end the process, without any cleanup. It needs no memory."""
     try:
         say(message, code)
     finally:
@@ -64,7 +66,7 @@ def leave(message: str, code: int) -> NoReturn:
 
 
 def say(message: str, code: int) -> None:
-    """Say in one line why a command ends, and to a program what it reads."""
+    """Print in one line why a command ends; with `--json`, also print the error document."""
     _write(2, b"pypimirror: " + message.encode() + b"\n")
     if "--json" in sys.argv:
         document = '{\n  "error": {\n    "exit": %d,\n    "message": "%s"\n  }\n}\n'
@@ -74,7 +76,7 @@ def say(message: str, code: int) -> None:
 def _write(stream: int, line: bytes) -> None:
     try:
         os.write(stream, line)
-    except OSError:  # nobody listens
+    except OSError:  # the reader is gone
         return
 
 

@@ -1,7 +1,6 @@
-"""One child process that speaks lines: starting it, writing to it, reading it, ending it.
+"""One child process that communicates in lines: start it, write to it, read from it, end it.
 
-What the lines mean, and what is to be done when a child dies, is the pool's affair
-(`pypimirror.system.workers`).
+The pool (`pypimirror.system.workers`) knows the meaning of the lines and handles dead children.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ import threading
 import time
 from collections import deque
 
-#: Bytes that are read from a child at once.
+#: Most bytes that are read from a child at once.
 CHUNK = 1 << 18
-#: Seconds that a child has to end after it was told to.
+#: Seconds that a child has for its end after it was told to end.
 GRACE = 1.0
 
 
-#: Children that were started before anybody had work for them, by module.
+#: Children that were started early, before there was work for them, by module.
 _early: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def start_early(module: str) -> None:
-    """Start a child that will soon be needed, while this process has other things to import.
+    """Start a child that will be needed soon, while this process imports other modules.
 
-    The next `Child` of the module is that one. Where there is none, it ends with this process.
+    The next `Child` of this module uses it. If none does, it ends with this process.
     """
-    with contextlib.suppress(OSError):  # whoever needs it will meet that again, and tell
+    with contextlib.suppress(OSError):  # the real start reports the error, if it happens again
         _early[module] = _start(module)
 
 
@@ -40,15 +39,14 @@ def _start(module: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
-        process_group=0,  # a terminal's ^C is for the parent, who decides
+        process_group=0,  # Ctrl-C at a terminal reaches only the parent, which decides
     )
 
 
 class Child:
-    """One child process and the threads that read it.
+    """One child process and the threads that read its output.
 
-    Subclasses hear from it in `on_lines`, `on_error_line` and `on_end`, called in threads of
-    the child's own.
+    Subclasses override `on_lines`, `on_error_line` and `on_end`. The child's own threads call them.
     """
 
     def __init__(self, module: str) -> None:
@@ -58,23 +56,25 @@ class Child:
         self.process = _start(module) if early is None else early
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
         self._results = threading.Thread(target=self._read_results, daemon=True)
-        self._errors.start()  # first: the other one waits for it, at once where the child ends
+        self._errors.start()  # start it first: the other thread waits for it when the child ends
         self._results.start()
 
     def on_lines(self, lines: list[bytes]) -> None:
-        """Hear of complete lines of output; some may be empty."""
+        """Handle complete lines of output. Some may be empty."""
         raise NotImplementedError
 
     def on_error_line(self, text: str) -> None:
-        """Hear of a line of the standard error."""
+        """Handle a line of the standard error."""
         raise NotImplementedError
 
     def on_end(self) -> None:
-        """Hear that the process has ended and all its output was heard; called once."""
+        """Handle the end of the process, after all its output. Called once."""
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
-        """Write whole lines. A child that cannot be written to is killed: its reader tells."""
+        """Write complete lines. If that fails, the child is killed, and its reader reports the
+        end.
+        """
         with self._write_lock:
             stdin = self.process.stdin
             if stdin is None or stdin.closed:
@@ -85,12 +85,12 @@ class Child:
                     view = view[os.write(stdin.fileno(), view) :]
             except OSError:
                 self.kill()
-            except BaseException:  # half a line is worse than none
+            except BaseException:  # never leave half a line
                 self.kill()
                 raise
 
     def end_input(self) -> None:
-        """Tell the child to end; kill it where that would have to wait."""
+        """Tell the child to end. Kill it if another thread is just writing to it."""
         if not self._write_lock.acquire(blocking=False):
             self.kill()
             return
@@ -101,12 +101,12 @@ class Child:
             self._write_lock.release()
 
     def kill(self) -> None:
-        """Kill the child; takes no lock."""
+        """Kill the child. It needs no lock."""
         with contextlib.suppress(OSError):
             self.process.kill()
 
     def wait(self, deadline: float) -> None:
-        """Wait until the child has ended; kill it at `deadline` (monotonic seconds)."""
+        """Wait until the child has ended. Kill it at `deadline` (monotonic seconds)."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -117,7 +117,7 @@ class Child:
     def _read_results(self) -> None:
         assert self.process.stdout is not None
         fd = self.process.stdout.fileno()
-        parts: list[bytes] = []  # of a line that has not ended: it may be a hundred megabytes
+        parts: list[bytes] = []  # parts of an incomplete line, which may have 100 MB
         with contextlib.suppress(OSError):
             while chunk := os.read(fd, CHUNK):
                 end = chunk.rfind(b"\n") + 1
@@ -145,7 +145,7 @@ class Child:
         self.process.stderr.close()
 
     def join(self) -> None:
-        """Wait for the threads that read the child, which has ended."""
+        """Wait for the threads that read the child after its end."""
         for thread in (self._errors, self._results):
             if thread is not threading.current_thread():
                 thread.join(GRACE)

@@ -1,10 +1,10 @@
-"""Errors of the disk: what they say to people, and whether they are of one path alone.
+"""Errors of the disk: their messages, and whether they concern only one path.
 
-One path that cannot be read, replaced or removed (a bad sector, a symbolic link to itself, a file
-that is immutable or another user's, a name that is too long) is the failure of one file or project,
-and stops no other (promise 7). All other errors are of the disk as a whole, of the network that
-leads to it, or of this process: whoever goes on would meet them again at each path, and they say
-nothing about any of them.
+If one path cannot be read, replaced or removed (a bad sector, a symbolic link to itself, a file
+that is immutable or belongs to another user, a name that is too long), that is the failure of one
+file or project and stops no other (promise 7). All other errors concern the whole disk, the network
+behind it, or this process. They would happen again at every path and say nothing about a single
+one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system import regular
 from pypimirror.system.space import remedy
 
-#: Errors that tell of something that is in the way, and not of the disk.
+#: Errors that mean that something else is at the path, not that the disk fails.
 IN_THE_WAY = (IsADirectoryError, NotADirectoryError, FileExistsError, regular.NotAFileError)
 
 _OF_ONE_PATH = {
@@ -30,19 +30,19 @@ _OF_ONE_PATH = {
 
 
 class StorageError(PypimirrorError):
-    """The mirror root cannot be used or written; the message names the path."""
+    """The mirror root cannot be read or written. The message names the path."""
 
     def __init__(self, path: Path | str, error: OSError, *, is_of_path: bool = False) -> None:
         super().__init__(f"{path}: {error.strerror or error}. {remedy(error, path)}")
         self.problem = Problem(Reason.DISK, str(self))
-        self.is_of_path = is_of_path  #: whether others may go on
+        self.is_of_path = is_of_path  #: whether work on other paths may go on
 
 
 def is_of_path(error: OSError, top: str) -> bool:
-    """Whether an error is of one path below `top` alone.
+    """Whether an error concerns only one path below `top`.
 
-    It is not where nothing could be done with any path there: `top` is no directory, or this user
-    may not write to it.
+    It does not if no path there can be used: `top` is not a directory, or this user may not write
+    to it.
     """
     of_one = isinstance(error, IN_THE_WAY) or error.errno in _OF_ONE_PATH
     return of_one and os.path.isdir(top) and os.access(top, os.W_OK | os.X_OK)  # noqa: PTH112
@@ -50,7 +50,7 @@ def is_of_path(error: OSError, top: str) -> bool:
 
 @contextmanager
 def told(path: Path, top: str = "") -> Iterator[None]:
-    """Translate the system's errors, naming `path`; with `top`, on which see `is_of_path`."""
+    """Turn the system's errors into `StorageError` with `path`. `is_of_path` explains `top`."""
     try:
         yield
     except OSError as error:

@@ -1,12 +1,13 @@
-"""Signals that end a run: what the first does, what another does, and where none may break in.
+"""Signals that end a run: the effect of the first and of later ones, and code that they must not
+stop.
 
-The first Ctrl-C or SIGTERM ends a command at once (`pypimirror.system.abrupt`), unless something is
-at stake: a run, a child, a directory that is to go again, bars at a terminal. Then it cancels what
-is under way: it is raised as `KeyboardInterrupt` in the main thread, within `raised`, and once more
-where it was lost in a callback. Then the run's record is closed, under a `shield`. From the first
-one on, Ctrl-C is left to the operating system, which ends the process at once, whatever it waits
-for; that is as safe as any kill, and children end when their input does. Another SIGTERM changes
-nothing: whoever stops services may well send two.
+The first Ctrl-C or SIGTERM ends a command at once (`pypimirror.system.abrupt`), unless something
+must be cleaned up: a run, a child, a temporary directory, progress bars at a terminal. In that case
+it cancels the work in progress: within `raised`, `KeyboardInterrupt` is raised in the main thread,
+and raised again if a callback lost it. Then the run's record is closed under a `shield`. After the
+first signal, Ctrl-C is left to the operating system, which ends the process at once, whatever it
+waits for. That is as safe as any kill, and children end with their input. Another SIGTERM changes
+nothing, because service managers may send two.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-#: Seconds after which a lost interrupt is raised again: the callback that lost it has ended then.
+#: Seconds after which a lost interrupt is raised again. The callback that lost it has ended then.
 _SOON = 0.05
 
 _heard = False
@@ -37,7 +38,7 @@ _stakes = 0
 
 
 def install() -> None:
-    """Handle the signals of a command, and what else ends one where nobody catches it."""
+    """Handle the signals of a command, and errors that nobody catches."""
     for number in _SIGNALS:
         signal.signal(number, _interrupt)
     sys.unraisablehook = _unraisable
@@ -46,7 +47,7 @@ def install() -> None:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Have the first signal raised, for what is to be put in order before a command ends."""
+    """Raise the first signal as an exception, because there is something to clean up."""
     global _stakes
     _stakes += 1
     try:
@@ -56,13 +57,13 @@ def raised() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Let no signal change any more how the process ends."""
+    """Ignore all signals from now on: nothing changes how the process ends."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def heard() -> None:
-    """Note that a signal has cancelled the run, whoever handled it; for the main thread."""
+    """Note that a signal has cancelled the run. In the main thread, leave Ctrl-C to the system."""
     global _heard
     _heard = True
     if threading.current_thread() is threading.main_thread():
@@ -71,10 +72,10 @@ def heard() -> None:
 
 @contextmanager
 def shield() -> Iterator[None]:
-    """Let no signal break in, except that a second Ctrl-C ends the process at once.
+    """Block signals, except that a second Ctrl-C ends the process at once.
 
-    For what must not be left half done: waiting for what is cancelled, and the record of it.
-    Signals go to the main thread, so in another one this does nothing.
+    For work that must not be half done: waiting for cancelled work, and recording the end. Only the
+    main thread receives signals, so this does nothing in other threads.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -105,18 +106,18 @@ def _note(_number: int, _frame: FrameType | None) -> None:
     heard()
 
 
-def _unraisable(told: UnraisableHookArgs) -> None:
-    if isinstance(told.exc_value, KeyboardInterrupt):
+def _unraisable(unraisable: UnraisableHookArgs) -> None:
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
         _raise_again()
-    elif not isinstance(told.exc_value, MemoryError):  # it will be met again, where it matters
-        sys.__unraisablehook__(told)
+    elif not isinstance(unraisable.exc_value, MemoryError):  # it will happen again where it matters
+        sys.__unraisablehook__(unraisable)
 
 
 def _raise_again() -> None:
     global _heard
     _heard = False
     signal.signal(signal.SIGINT, _interrupt)
-    _thread.start_new_thread(_send, ())  # no lock is taken here: anybody may hold it
+    _thread.start_new_thread(_send, ())  # this takes no lock: any thread may hold one
 
 
 def _send() -> None:
@@ -124,7 +125,7 @@ def _send() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
-    if abrupt.is_out_of_memory(told.exc_value):
+def _uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if abrupt.is_out_of_memory(uncaught.exc_value):
         abrupt.leave(abrupt.OUT_OF_MEMORY, abrupt.STOPPED)  # others would wait for this thread
-    threading.__excepthook__(told)
+    threading.__excepthook__(uncaught)

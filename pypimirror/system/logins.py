@@ -1,8 +1,9 @@
-"""Logins that this machine keeps: in a netrc file, and in a keyring, by the program `keyring`.
+"""Logins that this machine stores: in a netrc file, and in a keyring, through the program
+`keyring`.
 
-A keyring is asked as pip asks it: by the address of the index, then by its host, for a name and a
-password. Whoever asks has no time and no hands: the program gets no input and no terminal, so that
-it cannot prompt, and is ended when its time is up.
+A keyring is asked as pip asks it: for the address of the index, then for its host. Nobody can
+answer a prompt here. So the program gets no input and no terminal, and it is killed when its time
+is over.
 """
 
 from __future__ import annotations
@@ -21,22 +22,21 @@ import msgspec
 
 from pypimirror.domain.addresses import basic, redacted
 
-#: Seconds that the program has for all questions together.
+#: Seconds that the program has for all requests together.
 PATIENCE = 20.0
-_GRACE = 1.0  #: seconds until the end of what was killed is not waited for any more
-_LONGEST = 200  #: characters of its last words
-_INSTALL = (
-    "Install it with 'pip install --upgrade keyring', beside pypimirror or where the PATH leads to"
-)
+_GRACE = 1.0  #: seconds to wait for the end of a killed program
+_LONGEST = 200  #: most characters of its last line that are shown
+_INSTALL = "Install it with 'pip install --upgrade keyring', beside pypimirror or on the PATH"
 _OUTDATED = ("unrecognized arguments", "--mode")
 
 
 def netrc_login(host: str, *, or_default: bool = False) -> str:
-    """Return what a netrc file (NETRC, else the home directory's) has for a host, empty for none.
+    """Return the Authorization header for a host from a netrc file; "" if there is none.
 
-    One that cannot be read has nothing, as other programs have it.
+    The file is NETRC, else the one in the home directory. A file that cannot be read counts as
+    empty, as in other programs.
     """
-    import netrc  # not all who know of keyrings read one
+    import netrc  # imported here: not every user of this module reads a netrc file
 
     preset = os.environ.get("NETRC")
     for file in [preset] if preset else ["~/.netrc", "~/_netrc"]:
@@ -52,18 +52,18 @@ def netrc_login(host: str, *, or_default: bool = False) -> str:
 
 
 class Keyring(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a keyring is asked for. The name may be a token, and is told nobody else."""
+    """The question for a keyring. The user name may be a token, so it is kept secret."""
 
-    services: tuple[str, ...]  #: names that the login may have there, tried in turn
-    username: str | None = None  #: the login's; None where the keyring is to tell
-    said: str = ""  #: by whose setting; empty where one is asked only if there is one
+    services: tuple[str, ...]  #: possible names of the login there, tried in turn
+    username: str | None = None  #: of the login; None: the keyring knows it
+    said: str = ""  #: the setting that demands a keyring; "": ask one only if it exists
 
     def __repr__(self) -> str:
         return f"Keyring(services={self.services!r}, said={self.said!r})"
 
 
 class KeyringError(Exception):
-    """No login was found: the cause, without a full stop, and the next step."""
+    """No login was found. It has the cause, without a full stop, and the next step."""
 
     def __init__(self, cause: str, step: str) -> None:
         super().__init__(cause)
@@ -71,12 +71,12 @@ class KeyringError(Exception):
 
 
 def keyring_program() -> str:
-    """Return the program's path, "" where there is none: on the PATH, else beside this Python."""
+    """Return the path of `keyring`: on the PATH, else beside this Python; "" if there is none."""
     return shutil.which("keyring") or shutil.which("keyring", path=_scripts()) or ""
 
 
 def keyring_login(keyring: Keyring) -> tuple[str, str]:
-    """Return the user name and password that the keyring has. Raises `KeyringError`."""
+    """Return the user name and password from the keyring. Raises `KeyringError`."""
     path = keyring_program()
     if not path:
         raise KeyringError("there is no program 'keyring' on the PATH", _INSTALL)
@@ -89,8 +89,8 @@ def keyring_login(keyring: Keyring) -> tuple[str, str]:
 
 
 def look_there(keyring: Keyring) -> str:
-    """Return how a person can see what the program answers."""
-    user = "" if keyring.username is None else " USER"  # which may be a token, and so a secret
+    """Return advice on how to see what the program answers."""
+    user = "" if keyring.username is None else " USER"  # the name may be a token, so hide it
     command = f"keyring --mode=creds get {redacted(keyring.services[0])}{user}"
     return f"See what '{command}' answers the user who runs this"
 
@@ -112,7 +112,7 @@ def _ask(path: str, service: str, keyring: Keyring, deadline: float) -> tuple[st
         raise KeyringError(cause, _INSTALL) from error
     if code == 2 and all(word in err for word in _OUTDATED):
         raise KeyringError(f"{path} is older than 25.2.1 and cannot tell names", _INSTALL)
-    if code and err.strip():  # it says nothing where it merely has no such login
+    if code and err.strip():  # without such a login, it prints nothing
         words = _last_words(err.replace(keyring.username or "\0", "USER"))
         raise KeyringError(f"{path} ended with {code}: {words}", look_there(keyring))
     if code:
@@ -123,7 +123,9 @@ def _ask(path: str, service: str, keyring: Keyring, deadline: float) -> tuple[st
 
 
 def _read(out: bytes) -> tuple[str, str] | None:
-    """Return the login in an answer. What it is like is not told: it may hold a password."""
+    """Return the login in an answer. The answer is never shown, because it may contain a
+    password.
+    """
     with contextlib.suppress(ValueError):
         found = json.loads(out)
         if isinstance(found, dict):
@@ -134,21 +136,21 @@ def _read(out: bytes) -> tuple[str, str] | None:
 
 
 def _run(command: list[str], patience: float) -> tuple[int, bytes, str]:
-    """Return how a command ended and what it wrote; whatever it started ends with it."""
+    """Return the exit code and the output of a command. Its child processes end with it."""
     started = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONIOENCODING": "utf-8"},
-        start_new_session=True,  # without a terminal nothing can prompt there
+        start_new_session=True,  # without a terminal, it cannot prompt
     )
     try:
         out, err = started.communicate(timeout=patience)
     except BaseException:
         with contextlib.suppress(OSError):
             os.killpg(started.pid, signal.SIGKILL)
-        # Not closed by hand: with gevent somebody still reads.
+        # Do not close the pipes here: under gevent, a reader is still active.
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.communicate(timeout=_GRACE)
         raise
@@ -156,6 +158,6 @@ def _run(command: list[str], patience: float) -> tuple[int, bytes, str]:
 
 
 def _last_words(text: str) -> str:
-    """Return the last line that a program wrote, as it can be told: short and printable."""
+    """Return the last line of a program's output, shortened and printable."""
     line = redacted(text.strip().splitlines()[-1])
     return "".join(c if c.isprintable() else " " for c in line)[:_LONGEST].rstrip(". ")

@@ -1,6 +1,6 @@
-"""What the operating system says about itself and allows: whose machine this is, and which start.
+"""What the operating system knows about this machine and its boot, and the limits that it allows.
 
-What is not known is empty. Imports nothing that is slow: also runs that find nothing to do ask.
+Unknown values are "". This module imports nothing slow, because runs without work use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 
 
 def host() -> str:
-    """Return the machine's name."""
+    """Return the host name."""
     return socket.gethostname()
 
 
@@ -21,12 +21,12 @@ def installed() -> str:
 
 
 def boot() -> str:
-    """Return the id of the running kernel's start: all of its containers have the same."""
+    """Return the id of this boot of the kernel. All its containers have the same one."""
     return _line("/proc/sys/kernel/random/boot_id")
 
 
 def namespace() -> str:
-    """Return within what numbers of processes are unique."""
+    """Return the namespace of process ids."""
     try:
         return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path: "pid:[4026531836]"
     except OSError:
@@ -34,9 +34,9 @@ def namespace() -> str:
 
 
 def allow_descriptors(count: int) -> int:
-    """Let this process open `count` files and sockets, as far as the hard limit goes.
+    """Let this process open `count` files and sockets, within the hard limit.
 
-    Returns how many it may open now. A limit that is higher stays.
+    Return how many it may open now. A higher limit is not lowered.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)

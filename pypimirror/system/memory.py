@@ -1,23 +1,23 @@
-"""The garbage collector's pace, for processes that are this program's own."""
+"""How often the garbage collector runs, in processes of this program."""
 
 from __future__ import annotations
 
 import gc
 
-#: Objects made before the youngest generation is looked at. Rows and results are made by the ten
-#: thousand and hold no cycles: at the default pace, looking at them takes a tenth of all time.
+#: New objects before a collection of the youngest generation. The program makes rows and results by
+#: the ten thousand, and they have no cycles: by default, the collector takes a tenth of all time.
 _YOUNGEST = 50_000
 
-#: The same while modules are imported: they are made of many objects, and none of them is garbage.
+#: The same during imports: modules consist of many objects, and none of them is garbage.
 _IMPORTING = 200_000
 
 
 def calm_collector() -> None:
-    """Hardly look for cyclic garbage while the program starts, which takes a tenth of that time."""
+    """Run the collector rarely during the start, which saves a tenth of that time."""
     gc.set_threshold(_IMPORTING, 20, 20)
 
 
 def relax_collector() -> None:
-    """Look for cyclic garbage less often, and never at what was imported so far."""
+    """Run the collector less often, and never on the objects that exist now."""
     gc.freeze()
     gc.set_threshold(_YOUNGEST, 20, 20)

@@ -1,21 +1,20 @@
-"""What a file is here, and the one place that opens one.
+"""What counts as a file, and the only place that opens one.
 
-**The rule.** A file is here when its path leads to a regular file by itself: the name is that of a
-regular file and of no symbolic link, and so is every directory between it and its top (`simple`,
-`packages`, `pypi`, `.pypimirror`) a directory and no link. Where root and tops themselves lead is
-the operator's business. All else that a path can be, such as a link, a directory, a FIFO, a socket
-or a device, is no file: it is never read, and nobody waits for it. Verification, sync and server
-ask here, so that none of them takes for a file what another does not.
+**The rule.** A path has a file if it leads to a regular file without any link: the name itself is
+not a symbolic link, and every directory between it and its top (`simple`, `packages`, `pypi`,
+`.pypimirror`) is a real directory. The operator may let the mirror root and the tops be links.
+Everything else, such as a link, a directory, a FIFO, a socket or a device, is not a file: it is
+never read, and nobody waits for it. Verification, sync and server all use this module, so they
+agree on what is a file.
 
-What is made in the private directory is a new file, by `create`. Nothing is ever written into a
-file that is there, but for databases and what a transfer continues (`pypimirror.storage.links`
-parts these from copies): by a hard link, as `cp -al` makes, it may be one that another mirror
-serves.
+Files in the private directory are always new files, made by `create`. No existing file is written
+to, except databases and continued transfers (`pypimirror.storage.links` separates these from
+copies): it may be a hard link, made by `cp -al`, to a file that another mirror serves.
 
-What operators name (the configuration, lists of names) may be a link, but has to be a regular file
-as well, and has a bound.
+A file that an operator names (the configuration, lists of names) may be a symbolic link. It must
+still lead to a regular file, and its size is limited.
 
-Imports nothing that is slow: also checks that find nothing ask.
+This module imports nothing slow, because checks without findings use it.
 """
 
 from __future__ import annotations
@@ -27,18 +26,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader, FileIO
 
-#: O_NONBLOCK: to open a FIFO must not wait for whoever writes to it.
+#: O_NONBLOCK: opening a FIFO must not wait for a writer.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
-#: Bytes of a page, or of anything else that is read at once.
+#: Most bytes of a page, or of any other file that is read at once.
 MOST = 1 << 30
-#: Bytes of a file that an operator writes, such as a list of names.
+#: Most bytes of a file that an operator writes, such as a list of names.
 MOST_WRITTEN = 64 << 20
 
 _BUFFER = 1 << 18  #: bytes
 
-#: Errors that say that something else than a file is there, or something on the way to it.
+#: Errors that mean that the path, or a directory above it, is not what it should be.
 _NO_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EMLINK, errno.EISDIR}
 
 _KINDS = {
@@ -52,7 +51,7 @@ _KINDS = {
 
 
 class NotAFileError(FileNotFoundError):
-    """What is there is no regular file: there is no file of this name."""
+    """The path has something else than a regular file, so there is no file with this name."""
 
     def __init__(self, path: str, mode: int | None = None) -> None:
         super().__init__(errno.ENOENT, f"is a {_kind(mode)} and no file", path)
@@ -61,8 +60,8 @@ class NotAFileError(FileNotFoundError):
 def status(path: str, root: str = "") -> os.stat_result:
     """Return the status of the file at `path`.
 
-    With `root`, which it begins with, the way from there is looked at, too. Raises `OSError`;
-    where it is no file, `NotAFileError`.
+    With `root`, a prefix of the path, the directories below it are checked too. Raises `OSError`,
+    and `NotAFileError` if it is not a file.
     """
     check_way(path, root)
     found = os.lstat(path)
@@ -72,7 +71,7 @@ def status(path: str, root: str = "") -> os.stat_result:
 
 
 def is_here(path: str, root: str = "") -> bool:
-    """Whether there is a file at `path`; see `status`. Raises nothing."""
+    """Whether there is a file at `path`, as `status` defines it. Raises nothing."""
     try:
         status(path, root)
     except (OSError, ValueError):
@@ -81,9 +80,9 @@ def is_here(path: str, root: str = "") -> bool:
 
 
 def open_file(path: str, root: str = "", *, follow: bool = False) -> tuple[int, os.stat_result]:
-    """Open the file at `path` for reading; return its descriptor, and its status then.
+    """Open the file at `path` for reading. Return its descriptor and its status.
 
-    It may be a symbolic link only with `follow`. Raises as `status`.
+    Only with `follow` may it be a symbolic link. Raises the errors of `status`.
     """
     check_way(path, root)
     try:
@@ -104,7 +103,7 @@ def open_file(path: str, root: str = "", *, follow: bool = False) -> tuple[int, 
 
 @contextmanager
 def opened(path: str, root: str = "") -> Iterator[tuple[int, os.stat_result]]:
-    """Give what `open_file` returns, and close it."""
+    """Yield the result of `open_file`, and close the file afterwards."""
     descriptor, found = open_file(path, root)
     try:
         yield descriptor, found
@@ -113,14 +112,14 @@ def opened(path: str, root: str = "") -> Iterator[tuple[int, os.stat_result]]:
 
 
 def stream(path: str, root: str = "") -> BufferedReader[FileIO]:
-    """Open the file at `path` to be read and sought in; raises as `status`."""
+    """Open the file at `path` for reading and seeking. Raises the errors of `status`."""
     return BufferedReader(FileIO(open_file(path, root)[0], "rb"), _BUFFER)
 
 
 def read(path: str, root: str = "", *, most: int = MOST, follow: bool = False) -> bytes:
     """Return the bytes of the file at `path`.
 
-    Raises as `status`; an `OSError` as well where they are more than `most`.
+    Raises the errors of `status`, and `OSError` if it has more than `most` bytes.
     """
     descriptor, found = open_file(path, root, follow=follow)
     with os.fdopen(descriptor, "rb") as file:
@@ -130,14 +129,14 @@ def read(path: str, root: str = "", *, most: int = MOST, follow: bool = False) -
 
 
 def read_written(path: str | os.PathLike[str], most: int = MOST_WRITTEN) -> bytes:
-    """Return the bytes of a file that an operator has written and named; raises as `read`."""
+    """Return the bytes of a file that an operator has named. Raises the errors of `read`."""
     return read(os.fspath(path), most=most, follow=True)
 
 
 def create(path: str) -> int:
-    """Make a new file at `path`, in the place of whatever is there; return its descriptor.
+    """Create a new file at `path` and return its descriptor. An old file is removed first.
 
-    Raises `OSError`, also where a directory is there.
+    Raises `OSError`, for example if a directory is there.
     """
     try:
         return os.open(path, _NEW, 0o644)
@@ -147,7 +146,7 @@ def create(path: str) -> int:
 
 
 def check_way(path: str, root: str) -> None:
-    """Raise `OSError` where what is between the top and a path is no directory of its own."""
+    """Raise `OSError` if a component between the top and the file is not a real directory."""
     if not root:
         return
     root = root.rstrip("/")
@@ -161,7 +160,7 @@ def check_way(path: str, root: str) -> None:
 
 
 def kind_of(path: str) -> str:
-    """Say in a word what is at `path`."""
+    """Return the word for what is at `path`."""
     return _kind(_mode(path))
 
 

@@ -1,7 +1,7 @@
-"""Room on disk: how much is free, how much stays free, and what downloads have spoken for.
+"""Disk space: how much is free, how much must stay free, and how much is reserved for downloads.
 
-Looks at file systems and writes nothing. What is free is what this user may still write, which
-is less than what root sees. Also knows what to advise on an error of the disk.
+This module reads the state of file systems and writes nothing. Free space is what this user may
+still write, which is less than root sees. It also has the advice for errors of the disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pypimirror.domain.model import Problem, Reason
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-#: What to do about an error of the disk.
+#: The advice for errors of the disk.
 _REMEDIES = {
     errno.ENOSPC: "Free some space and run again.",
     errno.EDQUOT: "The quota is used up: free some space and run again.",
@@ -31,20 +31,20 @@ _REMEDIES = {
 
 
 def remedy(error: OSError, path: Path | str | None = None) -> str:
-    """Return the next step for whoever meets this error at `path`."""
+    """Return the next step after this error at `path`."""
     where = path or error.filename
     if where is not None and error.errno in (errno.EACCES, errno.EPERM):
         return _of_another(Path(os.fsdecode(where))) or _REMEDIES[errno.EACCES]
     if where is not None and error.errno == errno.ENOSPC and _inodes_are_gone(where):
         return (
-            "There is room, but the file system holds no more files (df -i): remove some, or use "
-            "one that is made for more, and run again."
+            "There is free space, but the file system can hold no more files (df -i): remove some, "
+            "or use one that is made for more, and run again."
         )
     return _REMEDIES.get(error.errno or 0, "Check the disk and the path, and run again.")
 
 
 def _of_another(path: Path) -> str:
-    """Return what to do where `path`, or what is above it, belongs to another user."""
+    """Return the advice if `path`, or a directory above it, belongs to another user."""
     me = os.geteuid()
     for each in (path, *path.parents):
         try:
@@ -70,7 +70,7 @@ def _inodes_are_gone(path: Path | str | bytes) -> bool:
 
 
 def free(path: Path) -> int | None:
-    """Return the bytes that are free where `path` is; None where the system does not say.
+    """Return the free bytes of the file system of `path`; None if the system does not know.
 
     Raises `OSError`.
     """
@@ -79,7 +79,7 @@ def free(path: Path) -> int | None:
 
 
 def readable(size: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Format a number of bytes for people."""
     value, unit = float(size), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
@@ -87,48 +87,49 @@ def readable(size: int) -> str:
 
 
 class Room:
-    """The room below `directory`, of which `reserve` bytes are never spoken for.
+    """The free space below `directory`. `reserve` bytes of it are never used for downloads.
 
-    Safe to use from several threads: what one batch has claimed is not there for another.
+    Safe to use from several threads: space that one batch has claimed is not free for another.
     """
 
     def __init__(self, directory: Path, reserve: int) -> None:
         self._directory = directory
         self._reserve = reserve
-        self._due: dict[int, int] = {}  # bytes that are still to come, by file
+        self._due: dict[int, int] = {}  # bytes that are still expected, by file
         self._lock = threading.Lock()
 
     def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
-        """Speak for the room that files will take, by id; return whose, and why not all of them.
+        """Claim space for files, given by id. Return the ids that got space, and the problem if not
+        all did.
 
-        Small ones come first: what an upstream says of one size decides nothing for the others.
-        What was claimed before and has not come yet is not there any more. Raises `OSError`.
+        Small files come first, so that one claimed size decides nothing for the others. Space that
+        was claimed before and is not yet used is not free. Raises `OSError`.
         """
         with self._lock:
-            spoken_for = sum(self._due.values())
-            problem = self.shortage(spoken_for + sum(sizes.values()))
+            claimed = sum(self._due.values())
+            problem = self.shortage(claimed + sum(sizes.values()))
             left = None if problem is None else free(self._directory)
             if left is None:
                 taken = set(sizes)
             else:
-                taken = set(_fitting(sizes, left - self._reserve - spoken_for))
+                taken = set(_fitting(sizes, left - self._reserve - claimed))
             self._due.update((number, sizes[number]) for number in taken)
         return taken, problem
 
     def received(self, file_id: int, size: int) -> None:
-        """Take off what came of a file."""
+        """Subtract bytes of a file that have arrived."""
         with self._lock:
             if file_id in self._due:
                 self._due[file_id] = max(0, self._due[file_id] - size)
 
     def settle(self, ids: Iterable[int]) -> None:
-        """Forget files that have come, or will not."""
+        """Forget files that have arrived, or will not arrive."""
         with self._lock:
             for file_id in ids:
                 self._due.pop(file_id, None)
 
     def shortage(self, needed: int = 0) -> Problem | None:
-        """Return why `needed` bytes more cannot be taken, or None where they can.
+        """Return the problem if `needed` more bytes do not fit, else None.
 
         Raises `OSError`.
         """
@@ -145,7 +146,7 @@ class Room:
 
 
 def _fitting(sizes: Mapping[int, int], room: int) -> Iterator[int]:
-    """Yield which of these fit together, as many as do."""
+    """Yield the ids of as many files as fit together."""
     for number, size in sorted(sizes.items(), key=lambda item: item[1]):
         room -= size
         if room < 0:

@@ -1,16 +1,16 @@
-"""The standard streams and the locale that a process finds, made fit to work with.
+"""Make the standard streams and the locale of a process usable.
 
-Whoever starts a program may leave a stream closed, connect it to a full disk or to a reader that
-goes, and choose a locale whose encoding lacks most letters. None of that is about the work:
+The caller of a program may have closed a stream, connected it to a full disk or to a reader that
+disappears, or chosen a locale whose encoding lacks most letters. None of this may disturb the work:
 
-- All three descriptors are open: a file that is opened later never becomes the standard output of
-  a child.
-- What cannot be written is lost, and never ends the work; `lost` says so to whoever chooses the
-  exit code.
-- Every text can be written: what the encoding lacks is written with signs that it has.
-- Names of files are UTF-8 on disk, whatever the locale, because links to them are.
+- All three descriptors are open. Otherwise a file that is opened later could become the standard
+  output of a child.
+- Output that cannot be written is lost and never stops the work. `lost` reports it to the code that
+  chooses the exit code.
+- Every text can be written. Characters that the encoding lacks are replaced by others.
+- File names are UTF-8 on disk, whatever the locale, because links to them are.
 
-Standard library only, and the first thing that a command does.
+This module uses only the standard library. A command calls it first.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import os
 import sys
 from typing import TextIO
 
-#: How to write what an encoding lacks, for `codecs`.
+#: The name of our error handler for `codecs`: it replaces characters that an encoding lacks.
 ERRORS = "pypimirror.readable"
 
-#: Signs that our own messages use beside ASCII.
+#: Characters of our own messages that are not ASCII, and their replacements.
 _PLAIN = {"…": "...", "→": "->", "·": "-", "“": '"', "”": '"'}
 
-#: Where the interpreter that is started anew finds the terminal's encoding: `-X terminal=…`.
+#: The option that passes the terminal's encoding to the restarted interpreter: `-X terminal=…`.
 _TERMINAL = "terminal"
 
 
 def prepare() -> None:
-    """Make streams and locale fit for work; may start this program anew, in UTF-8."""
+    """Make streams and locale usable. This may restart the program in UTF-8 mode."""
     _open_all()
     _speak_utf8()
     codecs.register_error(ERRORS, _readable)
@@ -42,7 +42,7 @@ def prepare() -> None:
 
 
 def lost(stream: TextIO) -> OSError | None:
-    """Return why some of what was written to a prepared stream is lost; None: nothing is."""
+    """Return why output of a prepared stream was lost; None if all was written."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     if not isinstance(raw, _Kept):
         return None
@@ -51,7 +51,7 @@ def lost(stream: TextIO) -> OSError | None:
 
 
 class _Kept(io.RawIOBase):
-    """Writes to a descriptor; what cannot be written is lost, and noted."""
+    """Writes to a descriptor. Output that cannot be written is lost, and the error is stored."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -61,7 +61,7 @@ class _Kept(io.RawIOBase):
         while True:
             try:
                 return os.write(self._descriptor, data)
-            except BlockingIOError:  # whoever reads it shares a descriptor that must not wait
+            except BlockingIOError:  # the reader has set the shared descriptor to non-blocking
                 import select
 
                 select.select((), (self._descriptor,), ())
@@ -80,17 +80,17 @@ class _Kept(io.RawIOBase):
 
 
 def _open_all() -> None:
-    """Open what is closed of the descriptors 0 to 2, onto nothing."""
+    """Open each closed descriptor from 0 to 2 on /dev/null."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest that is free, and so this one.
+            # open() returns the lowest free descriptor, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _speak_utf8() -> None:
-    """Start this program anew where Python would write names of files in another encoding."""
+    """Restart this program if Python would not use UTF-8 for file names."""
     if sys.flags.utf8_mode or sys.getfilesystemencoding().lower().replace("-", "") == "utf8":
         return
     os.environ["PYTHONUTF8"] = "1"  # for children
@@ -100,7 +100,7 @@ def _speak_utf8() -> None:
 
 
 def _kept(descriptor: int, stream: TextIO | None) -> TextIO:
-    """Return a stream like `stream`, on the same descriptor, that keeps the rules above."""
+    """Return a stream on the same descriptor as `stream` that keeps the rules above."""
     if stream is not None:
         stream.flush()
     encoding = sys._xoptions.get(_TERMINAL) or (stream.encoding if stream else "utf-8")
@@ -114,7 +114,7 @@ def _kept(descriptor: int, stream: TextIO | None) -> TextIO:
 
 
 def _readable(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding lacks in signs that every encoding has."""
+    """Replace characters that an encoding lacks by ASCII characters."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]

@@ -1,9 +1,9 @@
-"""Text files of people, in the encodings that their editors and shells write.
+"""Text files of people, in the encodings that editors and shells write.
 
-What pip reads is read, in the same way: a byte order mark says which encoding it is, or else a
-coding line among the first two; without either it is UTF-8, and where it cannot be, the locale's.
-Windows' editors write the mark, `>` of its shell UTF-16.
-Source: https://pip.pypa.io/en/stable/reference/requirements-file-format/#encoding
+They are decoded in the same way as in pip. A byte order mark gives the encoding, or else a coding
+line among the first two lines. Without either it is UTF-8, or the locale's encoding if it is not
+valid UTF-8. Windows editors write the mark, and `>` of the Windows shell writes UTF-16. Source:
+https://pip.pypa.io/en/stable/reference/requirements-file-format/#encoding
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pypimirror.system import regular
 
-#: UTF-32's first: that of UTF-16 is how one of them begins.
+#: The marks of UTF-32 come first, because one of them begins with a mark of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -27,11 +27,13 @@ _CODING = re.compile(rb"#.*?coding[:=]\s*([-\w.]+)")
 
 
 class TextError(ValueError):
-    """A file cannot be read as text; the message says why, and what to do, but not which file."""
+    """A file cannot be read as text. The message has the cause and the next step, not the file
+    name.
+    """
 
 
 def read(path: Path) -> str:
-    """Read a file as text; raises `TextError`."""
+    """Read a text file. Raises `TextError`."""
     try:
         return decode(regular.read_written(path))
     except OSError as error:
@@ -39,7 +41,7 @@ def read(path: Path) -> str:
 
 
 def decode(data: bytes) -> str:
-    """Return the text that these bytes are; raises `TextError` where they are none."""
+    """Decode the bytes of a text file. Raises `TextError`."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _decoded(data[len(mark) :], encoding)
@@ -58,7 +60,7 @@ def _decoded(data: bytes, encoding: str) -> str:
         if not codec._is_text_encoding:
             raise LookupError
     except LookupError:
-        raise TextError(f"its coding line says {encoding!r}, which is no encoding") from None
+        raise TextError(f"its coding line says {encoding!r}, which is not an encoding") from None
     try:
         return codec.decode(data)[0]
     except UnicodeDecodeError as error:

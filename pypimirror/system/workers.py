@@ -1,22 +1,21 @@
-"""The parent's handle on a pool of child processes that speak JSON lines.
+"""The parent's side of a pool of child processes that communicate in JSON lines.
 
-Here lives everything that is the same whatever the children do: how many there are, spreading
-jobs over them, bringing results back to whoever asked, and what happens when a child dies. One
-child's process and pipes are `pypimirror.system.children`. What a job is, and how it is done, is
-the business of the child's module; nothing here knows HTTP.
+This module has everything that does not depend on what the children do: their number, giving jobs
+to them, bringing results back, and handling dead children. `pypimirror.system.children` has the
+process and the pipes of one child. The child's module defines its jobs; nothing here knows HTTP.
 
 The rules:
 
-* A child gets one hello line, then jobs; it answers each with one result of the same `id`.
-* Children start at the first job, and only as many as there is work for.
-* A job goes to the child with the least to do, measured in `Job.cost`.
-* The jobs of a child that died are given once to another. A job whose child dies twice is
+* A child first gets one hello line, then jobs. It answers each with one result of the same `id`.
+* Children start with the first job, and only as many as there is work for.
+* A job goes to the child with the least work, measured in `Job.cost`.
+* The jobs of a dead child are given to another child once. If a second child dies with a job, it is
   answered by `Job.failed`, with the reason `worker`.
-* Children that do one job at a time, in order (`in_order`), died of the oldest: the others are
-  given away without being blamed, and before it. Their queues are measured in `Job.cost` too, so
-  that little is under way when the caller stops asking.
-* Several threads may call `Workers.run` at once on one pool.
-* Locks are never taken by `Workers.cancel`, so that a signal handler may call it.
+* Children that do one job at a time, in order (`in_order`), died because of the oldest job. The
+  other jobs are not blamed, and are given away first. `Job.cost` limits their queues, so that
+  little work is left when the caller stops.
+* Several threads may call `Workers.run` of one pool at the same time.
+* `Workers.cancel` takes no lock, so a signal handler may call it.
 """
 
 from __future__ import annotations
@@ -37,14 +36,16 @@ import msgspec
 from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system.children import GRACE, Child
 
-#: What a child gets to do before another child is started, measured in `Job.cost`.
+#: Work that a child gets before another child is started, measured in `Job.cost`.
 ENOUGH_FOR_ONE = 16
-#: Jobs that are taken from the caller before results are looked for again.
+#: Most jobs that are taken from the caller before results are checked again.
 BATCH = 64
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """Bytes received for a job since the last such line; at most a few lines a second."""
+    """Bytes received for a job since the last such line. At most a few lines are sent per
+    second.
+    """
 
     id: int
     received: int
@@ -53,31 +54,31 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 class Note(msgspec.Struct, frozen=True, tag="note"):
     """A line for the parent's log."""
 
-    level: str  #: a name of the logging module, lower case
+    level: str  #: lower-case name of a level of the logging module
     message: str
 
 
 class Job(Protocol):
-    """What a job must offer; it is a `msgspec.Struct` with a field `id`."""
+    """The interface of a job. It is a `msgspec.Struct` with a field `id`."""
 
     @property
     def id(self) -> int:
-        """The caller's number for this job; its result carries the same."""
+        """The caller's number for this job. Its result has the same number."""
 
     @property
     def cost(self) -> int:
-        """Effort, in units of a small job."""
+        """The effort, in units of a small job."""
 
     def failed(self, problem: Problem) -> Any:
-        """Return the result that says that this job failed."""
+        """Return the result for a failed job."""
 
 
 class Cancelled(PypimirrorError):  # noqa: N818  (not an error: somebody asked for it)
-    """The pool was cancelled or closed while a run was under way."""
+    """The pool was cancelled or closed during a run."""
 
 
 class WorkersError(PypimirrorError):
-    """The children die before they answer anything: nothing can be done with them."""
+    """The children die before they answer anything, so they are useless."""
 
 
 J = TypeVar("J", bound=Job)
@@ -91,35 +92,35 @@ def log_note(note: Note) -> None:
 
 
 class _Run:
-    """One call of `Workers.run`: where its results go."""
+    """One call of `Workers.run`, and the queue for its results."""
 
     __slots__ = ("inbox",)
 
     def __init__(self) -> None:
-        # A SimpleQueue, since its put may be called by a signal handler at any moment.
+        # A SimpleQueue, because a signal handler may call its put at any moment.
         self.inbox: SimpleQueue[list[_Event] | PypimirrorError] = SimpleQueue()
 
 
 class _Ticket:
-    """A job on its way, with the run that it belongs to."""
+    """A job in progress and the run that it belongs to."""
 
     __slots__ = ("deaths", "job", "run", "weight")
 
     def __init__(self, job: Any, run: _Run, weight: int) -> None:
         self.job = job
         self.run = run
-        self.weight = weight  #: how much it counts against what may be out
-        self.deaths = 0  #: of children, that it may be to blame for
+        self.weight = weight  #: its share of the limit for jobs in progress
+        self.deaths = 0  #: number of children that it may have killed
 
 
 class _Worker(Child):
-    """A child with the jobs that it has."""
+    """A child and its jobs."""
 
     def __init__(self, pool: Workers[Any, Any]) -> None:
         self._pool = pool
         self.tickets: dict[int, _Ticket] = {}
         self.load = 0  #: the cost of its jobs
-        self.spoke = False  #: whether it ever got as far as to say something
+        self.spoke = False  #: whether it ever sent a line
         super().__init__(pool.module)
 
     def on_lines(self, lines: list[bytes]) -> None:
@@ -132,18 +133,18 @@ class _Worker(Child):
         self._pool._ended(self)
 
 
-#: A ticket with its result, with a Progress, or with None where its child died.
+#: A ticket with its result, with a Progress, or with None because its child died.
 _Event = tuple[_Ticket, Any]
 
 
 class Workers(Generic[J, R]):
     """A pool of child processes that answer jobs.
 
-    `module` is run as `python -P -m module`; `hello` is the first line it gets; `decoder` reads
-    its lines (results, `Progress`, `Note`). At most `in_flight` jobs for each child are out at
-    once in each run; by default twice `hello.connections`. `in_order` is for children that do one
-    job at a time, in the order they got them; `in_flight` is a cost then, and at least one job.
-    `waiting` gives what the caller's thread enters while it waits for results.
+    `module` is run as `python -P -m module`. `hello` is the first line that a child gets. `decoder`
+    decodes the lines of children (results, `Progress`, `Note`). In each run, at most `in_flight`
+    jobs per child are in progress, by default twice `hello.connections`. `in_order` is for children
+    that do one job at a time in order; then `in_flight` is a cost, and one job is always allowed.
+    `waiting` returns a context that the caller's thread enters while it waits for results.
     """
 
     def __init__(
@@ -169,7 +170,7 @@ class Workers(Generic[J, R]):
         self._ids = itertools.count(1)
         self._lock = threading.Lock()  # guards the children's tickets and loads
         self._in_order = in_order
-        # Held while jobs are given out, where children must get them in the order of their tickets.
+        # Held while jobs are sent, if children must get them in the order of their tickets.
         self._sending = threading.Lock() if in_order else nullcontext()
         self._children: list[_Worker] = []
         self._runs: set[_Run] = set()
@@ -192,13 +193,13 @@ class Workers(Generic[J, R]):
     ) -> Iterator[R]:
         """Do `jobs` and yield their results as they arrive, in any order.
 
-        `jobs` is taken from lazily, in the caller's thread, and must not wait for results of
-        this run. `on_progress` gets a job and the bytes that came in for it since the last
-        call, in the caller's thread too. A job's `id` is the caller's own affair: the pool
-        gives jobs numbers of its own and puts the caller's back into the results.
+        `jobs` is read lazily, in the caller's thread, and must not wait for results of this run.
+        `on_progress` gets a job and the bytes that arrived for it since the last call, also in the
+        caller's thread. A job's `id` is chosen by the caller: the pool uses its own numbers and
+        restores the caller's in the results.
 
-        Raises `Cancelled` soon after `cancel` or `close`, `WorkersError` where children die
-        before they have answered anything.
+        Raises `Cancelled` soon after `cancel` or `close`, and `WorkersError` if children die before
+        they have answered anything.
         """
         run = _Run()
         self._runs.add(run)
@@ -208,13 +209,15 @@ class Workers(Generic[J, R]):
             self._runs.discard(run)
 
     def cancel(self) -> None:
-        """End all runs with `Cancelled` and kill the children. Any thread or signal handler may."""
+        """End all runs with `Cancelled` and kill the children. Any thread or signal handler may
+        call it.
+        """
         self._stop(Cancelled("The work was cancelled."))
         for child in list(self._children):
             child.kill()
 
     def close(self) -> None:
-        """End the children: their input first; those that stay are killed."""
+        """End the children by closing their input. Those that do not end are killed."""
         self._stop(Cancelled("The workers were closed."))
         children = list(self._children)
         for child in children:
@@ -275,13 +278,13 @@ class Workers(Generic[J, R]):
                 out -= ticket.weight
                 yield cast("R", answer)
             if again:
-                self._send(sorted(again, key=_deaths_of))  # what may be deadly comes last
+                self._send(sorted(again, key=_deaths_of))  # jobs that may kill a child come last
 
     def _weight(self, job: J) -> int:
         return min(job.cost, self._in_flight) if self._in_order else 1
 
     def _send(self, tickets: list[_Ticket]) -> None:
-        """Give each ticket to the child with the least to do."""
+        """Give each ticket to the child with the least work."""
         lines: defaultdict[_Worker, list[bytes]] = defaultdict(list)
         with self._sending:
             with self._lock:
@@ -298,7 +301,7 @@ class Workers(Generic[J, R]):
                 child.write(b"\n".join(written))
 
     def _choose(self) -> _Worker:
-        """Return the child for the next job, a new one where all have enough."""
+        """Return the child for the next job. Start a new one if all have enough work."""
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
@@ -307,9 +310,9 @@ class Workers(Generic[J, R]):
         ):
             return best
         child = self._start()
-        if self._stopped is not None:  # cancelled meanwhile, without having seen this child
+        if self._stopped is not None:  # cancelled in between, without killing this child
             child.kill()
-        child.write(self._hello)  # before any other thread may choose it
+        child.write(self._hello)  # before another thread can choose it
         return child
 
     def _start(self) -> _Worker:
@@ -321,7 +324,7 @@ class Workers(Generic[J, R]):
         return child
 
     def _arrived(self, child: _Worker, lines: list[bytes]) -> None:
-        """Hand the lines of a child to the runs that wait for them."""
+        """Pass the lines of a child to the runs that wait for them."""
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         answers: list[Any] = []
         for line in lines:
@@ -345,7 +348,7 @@ class Workers(Generic[J, R]):
                 if not isinstance(answer, Progress):
                     del child.tickets[answer.id]
                     child.load -= ticket.job.cost
-                    # Decoded just now and known to nobody else: no copy is needed.
+                    # Just decoded, so no other code refers to it: no copy is needed.
                     msgspec.structs.force_setattr(answer, "id", ticket.job.id)
                 events[ticket.run].append((ticket, answer))
         for answer in answers:
@@ -355,7 +358,7 @@ class Workers(Generic[J, R]):
             run.inbox.put(found)
 
     def _ended(self, child: _Worker) -> None:
-        """A child's output ended: give what it still had back to its runs."""
+        """Return the jobs of a child that has ended to their runs."""
         events: defaultdict[_Run, list[_Event]] = defaultdict(list)
         with self._lock:
             self._children.remove(child)
@@ -370,11 +373,11 @@ class Workers(Generic[J, R]):
         status = child.process.returncode
         self.on_note(Note("warning", f"worker {child.process.pid} ended with status {status}"))
         if broken:
-            said = "\n".join(child.last_words) or "(nothing)"
+            last_words = "\n".join(child.last_words) or "(nothing)"
             self._stop(
                 WorkersError(
                     f"The workers end before they answer anything, the last with status {status}."
-                    f" It said: {said}"
+                    f" It said: {last_words}"
                 )
             )
         for run, found in events.items():

@@ -80,7 +80,7 @@ def test_a_verification_is_retried_as_one(
     failed = run("verify", "--json").json["run"]
     mirror.path(broken).write_bytes(good)
     outcome = run("retry", "--json")
-    assert f"Verifying again what {failed} did not see to be right" in outcome.err
+    assert f"Verifying again what {failed} did not prove right" in outcome.err
     assert outcome.code == 0
     assert outcome.json["counts"]["files_checked"] == 1
     assert run("runs", "show", "last", "--json").json["command"] == "verify"

@@ -134,7 +134,7 @@ def test_a_provider_that_pip_does_not_know_is_told(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     environment["PIP_KEYRING_PROVIDER"] = "Auto"
-    with pytest.raises(InstallerError, match=r"PIP_KEYRING_PROVIDER: .*'Auto', but auto"):
+    with pytest.raises(InstallerError, match=r"PIP_KEYRING_PROVIDER: .*'Auto'; it has auto"):
         pip_index(environment, str(tmp_path))
 
 

@@ -468,15 +468,24 @@ def test_schedules_are_cron_fields_or_times_or_never(
     ("text", "message"),
     [
         ('[schedule]\nsync = "hourly"', 'schedule.sync: must be five cron fields such as "17'),
-        ('[schedule]\nsync = "99 * * * *"', "schedule.sync: '99' is no minute: 0 to 59"),
-        ('[schedule]\nsync = "0 24 * * *"', "schedule.sync: '24' is no hour: 0 to 23"),
-        ('[schedule]\nsync = "0 0 0 * *"', "'0' is no day of the month: 1 to 31"),
-        ('[schedule]\nsync = "0 0 1 foo *"', "'foo' is no month: 1 to 12"),
-        ('[schedule]\nsync = "0 0 * * mon-8"', "'mon-8' is no day of the week: 0 to 7"),
-        ('[schedule]\nsync = "*/0 * * * *"', "'*/0' is no minute"),
-        ('[schedule]\nsync = "0s"', "schedule.sync: must be longer than no time at all"),
-        ('[schedule]\ntimezone = "Mars/Olympus"', "schedule.timezone: is no time zone known"),
-        ('[schedule]\ntimezone = "../../etc/passwd"', "schedule.timezone: is no time zone"),
+        (
+            '[schedule]\nsync = "99 * * * *"',
+            "schedule.sync: '99' is not a valid minute of cron: 0",
+        ),
+        (
+            '[schedule]\nsync = "0 24 * * *"',
+            "schedule.sync: '24' is not a valid hour of cron",
+        ),
+        ('[schedule]\nsync = "0 0 0 * *"', "'0' is not a valid day of the month of cron: 1 to 31"),
+        ('[schedule]\nsync = "0 0 1 foo *"', "'foo' is not a valid month of cron: 1 to 12"),
+        (
+            '[schedule]\nsync = "0 0 * * mon-8"',
+            "'mon-8' is not a valid day of the week of cron",
+        ),
+        ('[schedule]\nsync = "*/0 * * * *"', "'*/0' is not a valid minute of cron"),
+        ('[schedule]\nsync = "0s"', "schedule.sync: must be longer than 0s"),
+        ('[schedule]\ntimezone = "Mars/Olympus"', "schedule.timezone: is not a known time zone"),
+        ('[schedule]\ntimezone = "../../etc/passwd"', "schedule.timezone: is not a known"),
         ('[alerts]\nwebhook = "ftp://example.org/"', "alerts.webhook: must be an http or https"),
         ('[alerts]\nlate = "5s"', "alerts.late: must be 10s or more"),
         ("[up]\nport = 65536", "up.port: "),
@@ -510,7 +519,7 @@ def test_a_contact_of_latin_letters_is_sent(tmp_path: Path) -> None:
     [
         ("[upstream]\nname = 'x'", "write [[upstream]] in place of [upstream]"),
         ("[select.rules]\nprojects = []", "write [[select.rules]] in place of [select.rules]"),
-        ("[[upstream]]\nname = 'My Index'", "must be of small letters, digits"),
+        ("[[upstream]]\nname = 'My Index'", "may have only small letters, digits"),
     ],
 )
 def test_what_is_wrong_is_told_in_words_of_the_configuration(

@@ -221,7 +221,7 @@ def test_a_run_that_was_asked_for_waits_for_its_turn(
         for waiting in (first, second):
             said = line_of(deployed, waiting, "waiting for")
             assert said.startswith("waiting for run 20260101-031700-0a1b2c, process ")
-            assert said.endswith(" to end, for 6h at most")
+            assert said.endswith(" to end, at most 6h")
         path = f"flow_runs/{second}/set_state"
         deployed.stack.api(path, state={"type": "CANCELLING"}, force=True)
         assert deployed.end(second)["state_name"] == "Cancelled"

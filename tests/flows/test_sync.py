@@ -141,9 +141,9 @@ class TestInProcess:
     def test_whoever_waited_in_vain_is_told(self, stack: Stack, config: Path) -> None:
         with lock_of(config):
             document = stack.pypimirror("sync", "--wait", "1s", "--config", config, code=4)
-        assert "It was waited for, for 1s" in document["error"]["message"]
+        assert "Gave up after waiting for 1s" in document["error"]["message"]
         failed = stack.flow_runs(state={"name": {"any_": ["Failed"]}})
-        assert any("waited for" in run["state"]["message"] for run in failed)
+        assert any("Gave up after waiting" in run["state"]["message"] for run in failed)
 
     def test_errors_before_a_run(self, stack: Stack, config: Path) -> None:
         document = stack.pypimirror("sync", "nosuch", "--config", config.with_name("no"), code=2)
@@ -267,7 +267,7 @@ class TestInProcess:
         stack.start_server()
         document = json.loads(said)
         assert (process.returncode, document["state"]) == (1, "incomplete")
-        assert "Prefect did not hear how the run ended" in log
+        assert "Prefect was not told how the run ended" in log
         assert stack.flow_run(document["run"])["state_name"] == "Running"
         stack.pypimirror("sync", "--config", config, code=None)
         assert stack.flow_run(document["run"])["state_name"] == "Incomplete"

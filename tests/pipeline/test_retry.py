@@ -213,7 +213,7 @@ def test_a_list_that_could_not_be_read_makes_it_a_whole_sync(
     assert last.state == "failed"
     simulator.heal()
     result, said = retry(mirror, last)
-    assert said == f"Retrying all of {last.run}, which did not learn what has changed"
+    assert said == f"Retrying all of {last.run}, which did not find out what has changed"
     assert result.state == "completed"
     assert mirror.projects == ["six"]
 
@@ -243,7 +243,7 @@ def test_what_failed_in_a_run_that_was_interrupted_is_done_with_the_rest(
     simulator.heal()
     result, said = retry(mirror, last)
     assert said == (
-        f"Retrying 1 file of 1 project that failed in {last.run}, and 2 projects left by it"
+        f"Retrying 1 file of 1 project that failed in {last.run}, and 2 projects not finished"
     )
     assert result.state == "completed"
     assert mirror.projects == ["idna", "six"]

@@ -63,13 +63,13 @@ def test_it_waits_until_the_other_has_ended_and_says_for_whom(clock: Clock) -> N
         "waiting for run 1",
         "waiting for run 2",
     ]
-    assert said[0] == "waiting for run 1 to end, for 1h at most"
+    assert said[0] == "waiting for run 1 to end, at most 1h"
 
 
 def test_it_waits_no_longer_than_it_was_told_to(clock: Clock) -> None:
     door = Door(clock, ("run 1", 1e9))
     with (
-        pytest.raises(LockedError, match=r"work\. It was waited for, for 30s") as caught,
+        pytest.raises(LockedError, match=r"work\. Gave up after waiting for 30s") as caught,
         waiting.patiently(door.open, 30, lambda _: None),
     ):
         pytest.fail("open")

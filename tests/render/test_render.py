@@ -223,7 +223,7 @@ def test_no_page_leads_to_a_login_nor_to_what_others_cannot_fetch(url: str) -> N
         a_page(a_file(elsewhere=Elsewhere("http://127.0.0.1/a", url), provenance=True)),
     ):
         for render in (page_json, page_html):
-            with pytest.raises(ValueError, match="no page may lead to") as raised:
+            with pytest.raises(ValueError, match="no page may link to") as raised:
                 render(page)
             assert "secret" not in str(raised.value) and "token" not in str(raised.value)
 

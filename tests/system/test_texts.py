@@ -59,8 +59,8 @@ def test_configurations_and_plans_are_read_as_windows_writes_them(
     ("data", "message"),
     [
         (b"six\n\xff\n", "line 2 has the byte 0xff, which is not utf-8; save it as UTF-8"),
-        (b"# coding: nonsense\n", "its coding line says 'nonsense', which is no encoding"),
-        (b"# coding: base64\n", "its coding line says 'base64', which is no encoding"),
+        (b"# coding: nonsense\n", "its coding line says 'nonsense', which is not an encoding"),
+        (b"# coding: base64\n", "its coding line says 'base64', which is not an encoding"),
         (b"# coding: undefined\n", "it is not undefined: undefined encoding"),
         (b"\xff\xfes", "line 1 has the byte 0x73, which is not utf-16-le; save it as UTF-8"),
     ],

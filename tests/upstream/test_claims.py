@@ -186,7 +186,7 @@ def table_of(module: ModuleType, heading: str) -> set[str]:
     [
         (json, "\nof the page ", ON_THE_PAGE),
         (json, "\nof a file ", ON_A_FILE),
-        (html, "\nattribute, or meta tag ", IN_HTML),
+        (html, "\nattribute or meta tag ", IN_HTML),
         (listing, "\nof a list ", [*ON_A_LIST, *IN_A_LIST]),
     ],
 )

@@ -1,1 +1,1 @@
-"""How rows become records, and values what Python has: for the modules of the catalog alone."""
+"""The mapping between rows, records and Python values. Only modules of the catalog use it."""

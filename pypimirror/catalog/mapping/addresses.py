@@ -1,8 +1,8 @@
-"""How the catalog keeps the addresses of files: without the file's name, where they end in it.
+"""How the catalog stores the addresses of files: without the file name, if they end with it.
 
-Most do, and in the largest index that is a tenth of the catalog. A mark stands for the name then:
-a space, which no address has (`upstream.checks.resolve` quotes it). Reading puts the name back,
-wherever a query names the column; writing leaves it out here.
+Most addresses do. In the largest index this saves a tenth of the catalog. A mark replaces the name:
+a space, which no address contains (`upstream.checks.resolve` quotes it). Reading the column adds
+the name again in every query; `shortened` removes it for writing.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _MARK = " "
 
 
 class Address(TypeDecorator[str]):
-    """The type of an address in a table that has a column `filename`; text in the database."""
+    """The type of an address in a table with a column `filename`. It is text in the database."""
 
     impl = Text
     cache_ok = True
 
     def column_expression(self, column: Any) -> ColumnElement[str]:
-        """Return what is read in place of the column."""
+        """Return the expression that is read instead of the column."""
         is_short = column.like(f"%{_MARK}")
         return case((is_short, func.rtrim(column) + column.table.c.filename), else_=column)
 
 
 def shortened(row: Mapping[str, Any]) -> str:
-    """Return what is written of the address of a file, given with its name."""
+    """Return the text to store for the address of a file. The row has its `url` and `filename`."""
     url, filename = row["url"], row["filename"]
     return f"{url.removesuffix(filename)}{_MARK}" if url.endswith(f"/{filename}") else url

@@ -1,7 +1,7 @@
-"""How the catalog reads what is true or false: where a row holds neither, that is an error.
+"""How the catalog reads Boolean values: any other value in a row is an error.
 
-SQLAlchemy would take whatever SQLite gives for one of both, text for true: pages would lead
-elsewhere, and nobody would see that the catalog is damaged.
+SQLAlchemy would turn any value of SQLite into a Boolean, for example text into True. Then pages
+would have wrong links, and nobody would notice that the catalog is damaged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, Dialect
 
 
 class Flag(Boolean):
-    """A Boolean that is read strictly; in the database it is what a Boolean is."""
+    """A Boolean that is read strictly. In the database it is an ordinary Boolean."""
 
     cache_ok = True
 
@@ -22,7 +22,7 @@ class Flag(Boolean):
         dialect: Dialect,
         coltype: Any,  # noqa: ARG002
     ) -> Callable[[Any], Any] | None:
-        """Return what makes a value of what the database gives."""
+        """Return the function that converts a value from the database."""
         return None if dialect.supports_native_boolean else _strict
 
 

@@ -1,7 +1,7 @@
-"""From records to tables and back: how a class of `pypimirror.catalog.records` is a table.
+"""Map records to tables and back: each class of `pypimirror.catalog.records` describes a table.
 
-A table is derived from its record, and a query reads a record by the names of its fields, so that
-no place lists the columns of a table a second time.
+A table is derived from its record, and a query reads a record by the names of its fields. So no
+other place lists the columns of a table.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ R = TypeVar("R", bound=Record)
 
 
 class Stored(NamedTuple):
-    """What a column is, so far as the type of its field does not say it."""
+    """The properties of a column that the type of its field does not say."""
 
-    type: TypeEngine[Any] | None = None  #: None: as its type is stored otherwise
+    type: TypeEngine[Any] | None = None  #: None: the default for the type of the field
     primary_key: bool = False
     unique: bool = False
     indexed: bool = False
-    references: str = ""  #: the column of another table that has such a value
+    references: str = ""  #: the column that a foreign key refers to
 
 
-#: How values of each type are stored.
+#: The default column type for each type of a field.
 _TYPES: dict[type, TypeEngine[Any]] = {
     str: Text(),
     int: BigInteger(),
@@ -59,7 +59,7 @@ _TYPES: dict[type, TypeEngine[Any]] = {
 
 
 def table(name: str, metadata: MetaData, record: type[Record], *more: SchemaItem) -> Table:
-    """Return the table that a record is a row of; `more` is what no single column says."""
+    """Return the table of a record. `more` are constraints over several columns."""
     hints = get_type_hints(record, include_extras=True)
     columns = (_column(field, hints[field]) for field in record.__struct_fields__)
     return Table(name, metadata, *columns, *more)
@@ -85,7 +85,7 @@ def _column(name: str, hint: Any) -> Column[Any]:
 
 
 def select_record(record: type[Record], source: Table, **others: ColumnElement[Any]) -> Select[Any]:
-    """Return a query for the columns of a record: those of a table, and `others` by their names."""
+    """Return a query for the columns of a record: those of `source`, or `others` by name."""
     fields = record.__struct_fields__
     return select(
         *(others[name].label(name) if name in others else source.c[name] for name in fields)
@@ -93,7 +93,7 @@ def select_record(record: type[Record], source: Table, **others: ColumnElement[A
 
 
 def read(connection: Connection, query: Select[Any], record: type[R]) -> Iterator[R]:
-    """Stream the records that a query of `select_record`, for this class, finds."""
+    """Stream the records of this class that a query of `select_record` finds."""
     make: Callable[..., R] = record
     for row in connection.execute(query):
         yield make(*row)

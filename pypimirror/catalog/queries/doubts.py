@@ -1,4 +1,4 @@
-"""Queries on what is refused, and on projects whose pages offered it or offered bad files."""
+"""Queries on doubtful pages: pages with refused offers, or whose files had bad bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pypimirror.domain.model import Problem, ProjectName, Reason
 
 
 def _with_refusals() -> ColumnElement[bool]:
-    """Return the condition that a page is offered of which something is refused."""
+    """Return the condition that a project is offered and has refusals."""
     refused = select(refusals.c.project_id)
     return and_(projects.c.id.in_(refused), projects.c.removal_cause.is_(None))
 
 
 def _with_bad_files() -> ColumnElement[bool]:
-    """Return the condition that bytes of a project did not prove to be what its page claims."""
+    """Return the condition that a project is offered and has files with bad bytes."""
     bad = select(files.c.id).where(
         files.c.project_id == projects.c.id,
         files.c.state == State.QUARANTINED,
@@ -29,13 +29,15 @@ def _with_bad_files() -> ColumnElement[bool]:
 
 
 def decide_again(connection: Connection) -> None:
-    """Mark projects of which something is refused, to be decided on whatever their pages say."""
+    """Mark projects with refusals, so that they are decided again even if their pages are
+    unchanged.
+    """
     marked = update(projects).where(_with_refusals())
     connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
 
 
 def look_at_refused(connection: Connection, before: float, now: float) -> None:
-    """Mark projects of which something is refused, and that were asked for before a time."""
+    """Mark projects with refusals whose pages were last fetched before a time."""
     asked = projects.c.checked_at
     is_due = or_(asked.is_(None), asked <= before, asked > now)
     marked = update(projects).where(_with_refusals(), is_due, projects.c.needs_fetch.is_(False))
@@ -43,16 +45,16 @@ def look_at_refused(connection: Connection, before: float, now: float) -> None:
 
 
 def look_again(connection: Connection, ids: Collection[int]) -> None:
-    """Mark those of some projects of which something is refused: the cause may be over."""
+    """Mark those of these projects that have refusals: the cause may be gone."""
     for chunk in chunks(ids):
         marked = update(projects).where(projects.c.id.in_(chunk), _with_refusals())
         connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
 
 
 def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> None:
-    """Mark projects with work to do of which bytes did not prove to be what the page claims.
+    """Mark projects with work to do that have files with bad bytes.
 
-    Without `names`, any of them.
+    With `names`, only these projects.
     """
     marked = update(projects).where(projects.c.has_work.is_(True), _with_bad_files())
     if names is None:
@@ -63,7 +65,7 @@ def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> 
 
 
 def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return those of some projects whose pages say something that is refused, or proved wrong."""
+    """Return the ids of those of these projects that have refusals or files with bad bytes."""
     found = select(projects.c.id).where(
         projects.c.id.in_(ids), or_(_with_refusals(), _with_bad_files())
     )

@@ -1,8 +1,8 @@
-"""Queries on the entries of the root index: which there are, which may have changed, and its head.
+"""Queries on the entries of the root index: all entries, stale entries, and the head.
 
-`projects.root_entry_stale` is set in the transaction that changes what the root index should say of
-a project: with its page (`pypimirror.pipeline.publish.publish`), and when it is gone
-(`projects.set_gone`).
+`projects.root_entry_stale` is set in the transaction that changes what the root index must contain
+for a project: when its page is written (`pypimirror.pipeline.publish.publish`), and when it is
+removed (`projects.set_gone`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ T = TypeVar("T")
 def root_entries(
     connection: Connection, with_gone: bool, make: Callable[[str, int | None], T]
 ) -> Iterator[T]:
-    """Stream what `make` makes of name and page serial of the projects that have a page.
+    """Stream `make(name, page serial)` for each project that has a page.
 
-    They come by the bytes of their names. Those that are not offered any more are among them while
-    `with_gone` says so. No record stands between: these are all projects.
+    They are sorted by the bytes of their names. With `with_gone`, removed projects are included. No
+    record is built in between, because these are all projects.
     """
     query = _on_disk(connection, select(projects.c.name, projects.c.page_serial), with_gone)
     for name, serial in connection.execute(query):
@@ -34,16 +34,17 @@ def root_entries(
 
 
 def root_names(connection: Connection, with_gone: bool) -> Iterator[str]:
-    """Stream the names alone, in the same order."""
+    """Stream only the names, in the same order."""
     yield from connection.scalars(_on_disk(connection, select(projects.c.name), with_gone))
 
 
 def _on_disk(connection: Connection, query: Select[Any], with_gone: bool) -> Select[Any]:
     columns = projects.c
-    # Sorted, and not read by the index on names, which leads all over the table: a third of the
-    # time, and of an index that is not in memory a tenth.
+    # This expression makes the database sort instead of reading in the order of the index on names,
+    # which jumps all over the table. That takes a third of the time, or a tenth if the index is not
+    # in memory.
     name: ColumnElement[str] = columns.name.concat("")
-    if connection.dialect.name == "postgresql":  # else in the order of some language
+    if connection.dialect.name == "postgresql":  # else it sorts by the rules of a language
         name = name.collate("C")
     query = query.where(columns.page_on_disk.is_(True)).order_by(name)
     if not with_gone:
@@ -52,14 +53,14 @@ def _on_disk(connection: Connection, query: Select[Any], with_gone: bool) -> Sel
 
 
 def to_relist(connection: Connection, limit: int) -> list[StaleRootIndexEntry]:
-    """Return projects of which the root index may say something else: at most `limit` of them."""
+    """Return at most `limit` projects whose entries in the root index may be stale."""
     query = mapper.select_record(StaleRootIndexEntry, projects)
     query = query.where(projects.c.root_entry_stale.is_(True)).order_by(projects.c.id).limit(limit)
     return list(mapper.read(connection, query, StaleRootIndexEntry))
 
 
 def is_to_relist(connection: Connection, *, with_gone: bool) -> bool:
-    """Whether there are such, also among those that are gone unless they stay `with_gone`."""
+    """Whether any entry may be stale. `with_gone`: entries of removed projects do not count."""
     query = select(projects.c.id).where(projects.c.root_entry_stale.is_(True))
     if with_gone:
         query = query.where(projects.c.removal_cause.is_(None))
@@ -67,9 +68,9 @@ def is_to_relist(connection: Connection, *, with_gone: bool) -> bool:
 
 
 def relisted(connection: Connection) -> None:
-    """Note that the root index says of all projects what it should, but for those that are gone.
+    """Note that all entries of the root index are right, except those of removed projects.
 
-    As long as they have a page, whether it lists them hangs on the deletion guard.
+    Whether the index lists a removed project with a page depends on the deletion guard.
     """
     known = update(projects).where(
         projects.c.root_entry_stale.is_(True), projects.c.removal_cause.is_(None)
@@ -78,7 +79,7 @@ def relisted(connection: Connection) -> None:
 
 
 def newest_api(connection: Connection) -> str | None:
-    """Return the highest API version among the pages, as text."""
+    """Return the highest API version of all pages, as text."""
     versions = connection.scalars(
         select(projects.c.api_version).where(projects.c.api_version.is_not(None)).distinct()
     )
@@ -86,6 +87,6 @@ def newest_api(connection: Connection) -> str | None:
 
 
 def newest_serial(connection: Connection) -> int | None:
-    """Return the highest serial among the pages."""
+    """Return the highest serial of all pages."""
     newest: int | None = connection.scalar(select(func.max(projects.c.page_serial)))
     return newest

@@ -1,4 +1,4 @@
-"""Queries on files. Every move between states goes through `move`, which names its run."""
+"""Queries on files. Every change of a state goes through `move`, which notes the run."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
 
 
 def with_project() -> Select[Any]:
-    """Return a query for files as `ProjectFile` has them."""
+    """Return a query for files with the fields of `ProjectFile`."""
     others = {"project": projects.c.name, "upstream": projects.c.upstream}
     return mapper.select_record(ProjectFile, files, **others).join_from(files, projects)
 
 
 def get(connection: Connection, file_id: int) -> FileRecord | None:
-    """Return one file."""
+    """Return one file, or None."""
     return mapper.first(connection, select(files).where(files.c.id == file_id), FileRecord)
 
 
 def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """Return the states of these files."""
+    """Return the states of these files by id."""
     query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
     return {row[0]: row[1] for row in connection.execute(query)}
 
@@ -60,7 +60,7 @@ def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
 def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[ProjectFile]:
-    """Return the files of these projects that are offered and in one of `states`."""
+    """Return the offered files of these projects that are in one of `states`."""
     query = (
         with_project()
         .where(
@@ -74,18 +74,20 @@ def in_states(
 
 
 def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
-    """Return the files of these projects that must be fetched; with `now`, none that waits."""
+    """Return the files of these projects that must be fetched. With `now`, waiting files are left
+    out.
+    """
     found = in_states(connection, ids, DUE)
     return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
 
 
 def _is_missed() -> ColumnElement[bool]:
-    """Return the condition that bytes of a file, or its attestations, are to be fetched."""
+    """Return the condition that the bytes or the attestations of a file must be fetched."""
     return or_(files.c.state.in_(list(DUE)), lacks_provenance())
 
 
 def _waits_at(next_try: float | None, now: float) -> bool:
-    """Say of one row what `projects.is_due` says to the database."""
+    """Whether a row waits at this time: the opposite of `projects.is_due` in SQL."""
     return next_try is not None and now < next_try <= now + LONGEST_WAIT
 
 
@@ -102,14 +104,14 @@ def unattested(connection: Connection, ids: Sequence[int], now: float | None) ->
 
 
 def wake_unattested(connection: Connection) -> None:
-    """Mark the projects of files whose attestations are not here."""
+    """Mark the projects of files whose attestations are missing."""
     query = select(files.c.project_id).where(lacks_provenance(), files.c.removal_cause.is_(None))
     statement = update(projects).where(projects.c.id.in_(query), projects.c.has_work.is_(False))
     connection.execute(statement.values(has_work=True))
 
 
 def wake(connection: Connection, now: float | None) -> None:
-    """Mark the projects of files whose next try has come; without `now`, of all that wait."""
+    """Mark the projects of files whose next try is due; without `now`, of all waiting files."""
     query = select(files.c.project_id).where(
         files.c.next_try.is_not(None), _is_missed(), files.c.removal_cause.is_(None)
     )
@@ -120,7 +122,7 @@ def wake(connection: Connection, now: float | None) -> None:
 
 
 def wait_no_more(connection: Connection) -> None:
-    """Let every file be tried again by the next run that comes by."""
+    """Let the next run try every file again."""
     wake(connection, None)
     waiting = update(files).where(files.c.next_try.is_not(None))
     connection.execute(waiting.values(next_try=None))
@@ -129,7 +131,7 @@ def wait_no_more(connection: Connection) -> None:
 def waiting(
     connection: Connection, now: float, names: Sequence[str] | None
 ) -> Iterator[ProjectFile]:
-    """Stream the files, of all projects or of these, whose next try has not come yet."""
+    """Stream the files whose next try is not due yet, of all projects or of `names`."""
     query = (
         with_project()
         .where(
@@ -146,7 +148,7 @@ def waiting(
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) -> None:
-    """Record files that are wanted, or that pages are to lead to at the upstream."""
+    """Add files: wanted ones, or those that pages link to at the upstream."""
     states = {True: int(State.LINKED), False: int(State.WANTED)}
     found = [
         {
@@ -160,12 +162,12 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) 
     bulk.insert_rows(connection, files, found)
 
 
-#: What `change` sets of withdrawn files whose bytes, and all beside them, are here no more.
+#: The columns of a withdrawn file after its bytes and sidecars were removed.
 REMOVED = {"withdrawn_at": None, "metadata_sha256": None, "provenance_sha256": None}
 
 
 def change(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Set columns by id, the state excepted."""
+    """Set columns by id, except the state."""
     bulk.update_rows(connection, files, rows)
 
 
@@ -175,15 +177,14 @@ def move(
     rows: Sequence[Mapping[str, Any]],
     run_id: int,
 ) -> None:
-    """Move files, given by "id", to `target`, setting the other columns that the rows name.
+    """Move files to the state `target`, and set the other columns of the rows. "id" names the file.
 
-    All rows name the same columns. Raises `IllegalMoveError`, and moves none, when one of them
-    is in a state that does not lead there.
+    All rows have the same columns. If the move is not allowed for one file, raises
+    `IllegalMoveError` and moves none.
     """
     if not rows:
         return
-    # What has failed so far was not to get these bytes: they, or others, were here; or nobody is to
-    # get them any more.
+    # Earlier failures no longer count: the bytes were here, or are no longer to be fetched.
     is_anew = target in (State.WANTED, State.LINKED)
     clean = dict.fromkeys(("attempts", "next_try", "last_error") if is_anew else ())
     if len(rows[0]) > 1:
@@ -212,7 +213,7 @@ def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
 
 
 def is_listed() -> ColumnElement[bool]:
-    """Return the condition that a file belongs on its page: its own bytes, or the upstream's."""
+    """Return the condition that a file belongs on its page, with its own bytes or as a link."""
     own = files.c.state.in_(list(PROVEN))
     return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
 
@@ -233,9 +234,10 @@ def held(
     before: float | None,
     limit: int,
 ) -> list[ProjectFile]:
-    """Return files with bytes here, of `lower` to `upper` bytes, in the order of their ids.
+    """Return files with bytes here and a size from `lower` to `upper`, in the order of their ids.
 
-    They come behind id `after`; with `before`, only those last seen to be right before that time.
+    Their ids are greater than `after`. With `before`, only files that were last proven right before
+    that time.
     """
     query = (
         with_project()
@@ -257,7 +259,7 @@ def held(
 
 
 def named(connection: Connection, wanted: Mapping[str, Iterable[str]]) -> list[NamedFile]:
-    """Return the files that have one of these names, in one of the projects given with it."""
+    """Return the files with these names in the given projects."""
     query = (
         mapper.select_record(NamedFile, files, project=projects.c.name)
         .join_from(files, projects)
@@ -280,7 +282,7 @@ def proven_names(connection: Connection, names: Sequence[str]) -> set[tuple[str,
 
 
 def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
-    """Return project and name of all files of these projects whose attestations are not here."""
+    """Return project and name of all files of these projects whose attestations are missing."""
     query = (
         select(projects.c.name, files.c.filename)
         .join(projects)
@@ -290,9 +292,10 @@ def unattested_names(connection: Connection, names: Sequence[str]) -> set[tuple[
 
 
 def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterator[ProjectFile]:
-    """Stream the files that a run proved, or put on a page, with their proof as it stands now.
+    """Stream the files that a run proved or published, with their current proof.
 
-    What is proven again later counts for the later run as well; what a later run moved, for that.
+    A file that a later run proves again counts for that run too. A file that a later run moves
+    counts only for that run.
     """
     moved = (files.c.run_id == run_id) & files.c.state.in_(list(PROVEN))
     query = (
@@ -304,10 +307,9 @@ def proven_by(connection: Connection, run_id: int, started_at: float) -> Iterato
 
 
 def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, int]]:
-    """Return ids and projects of proven files with less than `weakest` for a proof.
+    """Return id and project id of proven files whose proof is weaker than `weakest`.
 
-    What the operator has released stays as it is. They are the next of them, in the order of
-    their ids, behind id `after`.
+    Released files are left out. The result is the next chunk in the order of ids, after id `after`.
     """
     query = select(files.c.id, files.c.project_id).where(
         files.c.id > after,
@@ -320,13 +322,15 @@ def weaker(connection: Connection, weakest: int, after: int) -> list[tuple[int, 
 
 
 def fetched_as(connection: Connection, filename: str) -> list[FileRecord]:
-    """Return files of this name whose bytes wait to be proven, of any project."""
+    """Return the files with this name, in any project, whose bytes are fetched and not yet
+    proven.
+    """
     query = select(files).where(files.c.state == State.FETCHED, files.c.filename == filename)
     return list(mapper.read(connection, query, FileRecord))
 
 
 def count_released(connection: Connection) -> int:
-    """Return how many files are mirrored only since the operator has released their bytes."""
+    """Return how many files are mirrored only because the operator released their bytes."""
     query = select(func.count()).where(
         files.c.released.is_not(None),
         files.c.released == files.c.sha256,
@@ -336,7 +340,7 @@ def count_released(connection: Connection) -> int:
 
 
 def open_names(connection: Connection, names: Sequence[str]) -> set[tuple[str, str]]:
-    """Return project and name of all files of these projects with which something is left to do."""
+    """Return project and name of all files of these projects that have work to do."""
     is_open = or_(files.c.state.in_(list(OPEN)), lacks_provenance())
     query = (
         select(projects.c.name, files.c.filename)

@@ -1,7 +1,7 @@
 """Queries on the lease: which process, on which machine, works on the mirror.
 
-On PostgreSQL its times are those of the database's clock, so that the machines' clocks need not
-agree. SQLite has none: its processes are on one machine, and share that machine's.
+On PostgreSQL the times are those of the database's clock, so the machines' clocks need not agree.
+SQLite has no clock of its own: its processes run on one machine and share its clock.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from sqlalchemy import Connection, delete, func, insert, literal, select, update
 from pypimirror.catalog.holder import Fate, Holder, Machine
 from pypimirror.catalog.schema import leases
 
-#: The one lease there is.
+#: The name of the only lease.
 _NAME = "run"
 
 
 @dataclass(frozen=True)
 class TakenLease:
-    """The lease as it was found."""
+    """The lease as it was read."""
 
     holder: Holder
-    left: float  #: seconds until it expires; below 0 afterwards
+    left: float  #: seconds until it expires; negative afterwards
 
     def is_in_force(self, here: Machine) -> bool:
-        """Whether its holder may still work, as far as that can be told from `here`."""
+        """Whether its holder may still be working, as far as `here` can tell."""
         fate = self.holder.fate(here)
         return fate is Fate.ALIVE or (fate is Fate.UNKNOWN and self.left > 0)
 
@@ -36,7 +36,7 @@ class TakenLease:
 def find(connection: Connection, *, change: bool) -> TakenLease | None:
     """Return the lease, if there is one.
 
-    To `change` it, nobody else may, not even its holder, before this transaction ends.
+    With `change`, the row is locked until the end of this transaction, also against its holder.
     """
     columns = (leases.c.holder, leases.c.expires_at, _now(connection).label("now"))
     query = select(*columns).where(leases.c.name == _NAME)
@@ -50,27 +50,27 @@ def find(connection: Connection, *, change: bool) -> TakenLease | None:
 
 
 def put(connection: Connection, holder: Holder, lifetime: float) -> None:
-    """Give the lease to `holder` for `lifetime` seconds, whoever had it."""
+    """Give the lease to `holder` for `lifetime` seconds. The previous holder loses it."""
     connection.execute(delete(leases).where(leases.c.name == _NAME))
     values = {"name": _NAME, "holder": _text(holder), "expires_at": _now(connection) + lifetime}
     connection.execute(insert(leases).values(**values))
 
 
 def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
-    """Give `holder` another `lifetime` seconds; return whether it still had the lease."""
+    """Extend the lease of `holder` by `lifetime` seconds from now. Return False if it was lost."""
     mine = update(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
     return connection.execute(mine.values(expires_at=_now(connection) + lifetime)).rowcount == 1
 
 
 def shorten(connection: Connection, lifetime: float) -> None:
-    """Have the lease end in `lifetime` seconds, where it would end later; it may be renewed."""
+    """Let the lease end in `lifetime` seconds at the latest. It can still be renewed."""
     end = _now(connection) + lifetime
     late = update(leases).where(leases.c.name == _NAME, leases.c.expires_at > end)
     connection.execute(late.values(expires_at=end))
 
 
 def drop(connection: Connection, holder: Holder) -> None:
-    """Give the lease back, if `holder` still has it."""
+    """Release the lease, if `holder` still has it."""
     connection.execute(
         delete(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
     )
@@ -83,6 +83,6 @@ def _text(holder: Holder) -> str:
 def _now(connection: Connection) -> Any:
     """Return the time as an expression, in seconds since the epoch."""
     if connection.dialect.name == "postgresql":
-        # Of this very moment: a transaction's own time stands still.
+        # The current time: now() would be the time when the transaction began.
         return func.extract("epoch", func.clock_timestamp())
     return literal(time.time())

@@ -1,4 +1,4 @@
-"""Reading and writing marks. `pypimirror.catalog.marks` says which there are."""
+"""Read and write marks. `pypimirror.catalog.marks` defines them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ T = TypeVar("T")
 
 
 class BadMarkError(ValueError):
-    """A mark has a value that this program does not write."""
+    """A mark has a value that this program never writes."""
 
 
 def read(connection: Connection, mark: Mark[T]) -> T | None:
-    """Return the value of a mark; None where there is no such mark.
+    """Return the value of a mark; None if it is not set.
 
-    Raises `BadMarkError` where it has one that this program does not write.
+    Raises `BadMarkError` if this program never writes such a value.
     """
     text = connection.scalar(select(marks.c.value).where(marks.c.name == mark.name))
     if text is None:
         return None
     try:
         return mark.form.parse(text)
-    except (ValueError, TypeError, AttributeError) as error:  # it may be no text either
-        said = f"value of row {mark.name!r} of table marks is {text!r:.60}"
-        raise BadMarkError(said) from error
+    except (ValueError, TypeError, AttributeError) as error:  # it may not even be text
+        fault = f"value of row {mark.name!r} of table marks is {text!r:.60}"
+        raise BadMarkError(fault) from error
 
 
 def is_set(connection: Connection, mark: Mark[T]) -> bool:
-    """Whether there is such a mark, whatever its value."""
+    """Whether a mark is set, to any value."""
     query = select(marks.c.name).where(marks.c.name == mark.name)
     return connection.scalar(query) is not None
 
@@ -50,7 +50,7 @@ def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
 
 
 def clear(connection: Connection, mark: Mark[T]) -> None:
-    """Remove a mark, where it is set."""
+    """Remove a mark, if it is set."""
     connection.execute(delete(marks).where(marks.c.name == mark.name))
 
 

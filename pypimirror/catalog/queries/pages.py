@@ -1,4 +1,4 @@
-"""Queries on pages that must be rendered again though nothing has changed upstream."""
+"""Queries on pages that must be rendered again although nothing has changed upstream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LARGE = 2**31 - 1  #: a prime
 
 
 def redo_all(connection: Connection) -> None:
-    """Mark every project that has a page, so that all pages are rendered again."""
+    """Mark all projects with a page, so that all pages are rendered again."""
     live = update(projects).where(projects.c.page_on_disk.is_(True))
     connection.execute(live.values(has_work=True, page_stale=True))
 
@@ -33,9 +33,9 @@ def fingerprint(connection: Connection) -> list[int]:
 def of_other_renderers(
     connection: Connection, version: int, limit: int, *, with_gone: bool
 ) -> list[int]:
-    """Return ids of projects whose pages another renderer wrote and nothing else has made stale.
+    """Return ids of projects whose pages another renderer version wrote and that are not stale.
 
-    Those of projects that are gone only `with_gone`.
+    With `with_gone`, removed projects are included.
     """
     columns = projects.c
     query = select(columns.id).where(*_others(version), columns.page_stale.is_(False))
@@ -45,7 +45,7 @@ def of_other_renderers(
 
 
 def number_of_other_renderers(connection: Connection, version: int) -> int:
-    """Return how many pages another renderer wrote."""
+    """Return how many pages another renderer version wrote."""
     query = select(func.count()).select_from(projects).where(*_others(version))
     return connection.scalar(query) or 0
 

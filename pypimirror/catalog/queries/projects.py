@@ -1,4 +1,4 @@
-"""Queries on projects, and on the upstreams' lists."""
+"""Queries on projects and on the upstreams' lists."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from pypimirror.catalog.schema import files, lists, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
 from pypimirror.domain.model import ProjectName
 
-#: Rows that one statement names at most: both databases limit the variables of a statement.
+#: Most rows in one statement: both databases limit the variables of a statement.
 CHUNK = 10_000
 
 
 def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
-    """Cut `items` into lists of at most `size`."""
+    """Split `items` into lists of at most `size`."""
     chunk: list[Any] = []
     for item in items:
         chunk.append(item)
@@ -45,13 +45,13 @@ def chunks(items: Iterable[Any], size: int = CHUNK) -> Iterator[list[Any]]:
 
 
 def insert_or_ignore(connection: Connection, table: Any) -> Any:
-    """Return an INSERT that passes over rows that are there already."""
+    """Return an INSERT that skips existing rows."""
     return insert_into(connection, table).on_conflict_do_nothing()
 
 
 def insert_into(connection: Connection, table: Any) -> Any:
-    """Return the database's own INSERT, which has ON CONFLICT."""
-    # The other database's dialect is not imported: that is slow.
+    """Return the INSERT of the database's own dialect, which has ON CONFLICT."""
+    # Do not import the other database's dialect, because that is slow.
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
 
@@ -62,7 +62,7 @@ def insert_into(connection: Connection, table: Any) -> Any:
 
 
 def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
-    """Make a row for each project that has none."""
+    """Add a row for each project that has none."""
     statement = insert_or_ignore(connection, projects)
     fresh = {"needs_fetch": False, "has_work": False, "page_stale": False, "page_on_disk": False}
     for chunk in chunks(names):
@@ -71,7 +71,7 @@ def ensure(connection: Connection, names: Iterable[ProjectName]) -> None:
 
 
 def to_look(connection: Connection, names: Iterable[ProjectName]) -> None:
-    """Mark projects whose pages must be asked for."""
+    """Mark projects whose pages must be fetched. `upstream` is the one whose list has them."""
     named = projects.c.name == bindparam("key")
     statement = update(projects).where(named).values(needs_fetch=True, has_work=True)
     for chunk in chunks(names):
@@ -119,7 +119,7 @@ UNLISTED: Mapping[str, None] = {"listed": None, "listed_serial": None, "listed_a
 
 
 def choose_again(connection: Connection, now: float) -> None:
-    """Mark projects of which time has changed what is selected; their pages must be read anew."""
+    """Mark projects whose selected files have changed by time; their pages must be read again."""
     connection.execute(
         update(projects)
         .where(projects.c.choice_until <= now, projects.c.removal_cause.is_(None))
@@ -127,14 +127,14 @@ def choose_again(connection: Connection, now: float) -> None:
     )
 
 
-#: Columns that say which page was read last, as they are where none was.
+#: The columns that identify the page that was read last, for a page that was never read.
 UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest": None}
 
 
 def ask_again(connection: Connection) -> None:
-    """Mark projects whose pages stay though the upstream has none: the guard held them back.
+    """Mark projects that the upstream deleted and whose pages the deletion guard has kept.
 
-    What a broken upstream takes back moves no list.
+    If a broken upstream has recovered, its lists do not show that.
     """
     held_back = (
         projects.c.has_work.is_(True),
@@ -146,7 +146,7 @@ def ask_again(connection: Connection) -> None:
 
 
 def check_again(connection: Connection, upstream: str, limit: int) -> None:
-    """Mark projects of an upstream, at most `limit`: those that were asked for longest ago."""
+    """Mark at most `limit` projects of an upstream: those that were fetched longest ago."""
     columns = projects.c
     oldest = (
         select(columns.id)
@@ -163,18 +163,18 @@ def check_again(connection: Connection, upstream: str, limit: int) -> None:
 
 
 def highest_id(connection: Connection) -> int:
-    """Return about how many projects there are: the highest id, which costs no count."""
+    """Return the highest id: roughly the number of projects, without counting."""
     return connection.scalar(select(func.max(projects.c.id))) or 0
 
 
 def known(connection: Connection) -> Iterator[KnownProject]:
-    """Stream of every project what lists are held against."""
+    """Stream the columns of all projects that are compared with lists."""
     query = mapper.select_record(KnownProject, projects)
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), KnownProject)
 
 
 def names(connection: Connection) -> Iterator[ProjectKey]:
-    """Stream which projects there are."""
+    """Stream the key of every project."""
     query = mapper.select_record(ProjectKey, projects)
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), ProjectKey)
 
@@ -182,7 +182,7 @@ def names(connection: Connection) -> Iterator[ProjectKey]:
 def next_batch(
     connection: Connection, after: int, size: int, names: Sequence[ProjectName] | None
 ) -> list[int]:
-    """Return ids of the next projects, behind id `after`, for which something is left to do."""
+    """Return ids of the next projects with work to do, after id `after`."""
     query = select(projects.c.id).where(projects.c.has_work.is_(True), projects.c.id > after)
     if names is not None:
         query = query.where(projects.c.name.in_(names))
@@ -190,7 +190,7 @@ def next_batch(
 
 
 def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> int:
-    """Return for how many projects something is left to do."""
+    """Return the number of projects with work to do."""
     query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
     if names is not None:
         query = query.where(projects.c.name.in_(names))
@@ -198,7 +198,7 @@ def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> 
 
 
 def live_after(connection: Connection, after: int, limit: int) -> list[ProjectRecord]:
-    """Return projects that have a page, in the order of their ids, behind id `after`."""
+    """Return projects with a page, in the order of their ids, after id `after`."""
     query = select(projects).where(projects.c.page_on_disk.is_(True), projects.c.id > after)
     query = query.order_by(projects.c.id).limit(limit)
     return list(mapper.read(connection, query, ProjectRecord))
@@ -217,12 +217,12 @@ def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]
 
 
 def change(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Set columns by id; rows that set the same columns go together."""
+    """Set columns by id. Rows with the same columns share a statement."""
     bulk.update_rows(connection, projects, rows)
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:
-    """Forget projects of which nothing was ever held."""
+    """Delete projects of which nothing was ever held."""
     for chunk in chunks(ids):
         connection.execute(delete(refusals).where(refusals.c.project_id.in_(chunk)))
         connection.execute(delete(projects).where(projects.c.id.in_(chunk)))
@@ -235,7 +235,7 @@ def is_due(now: float) -> ColumnElement[bool]:
 
 
 def lacks_provenance() -> ColumnElement[bool]:
-    """Return the condition that a file is here and its attestations are not."""
+    """Return the condition that a file is here and its attestations are missing."""
     columns = files.c
     return and_(
         columns.provenance.is_not(None),
@@ -247,9 +247,9 @@ def lacks_provenance() -> ColumnElement[bool]:
 def finish(
     connection: Connection, ids: Sequence[int], now: float, *, with_provenance: bool = True
 ) -> None:
-    """Mark those of these projects as done that have nothing left to do but to wait.
+    """Mark those of these projects as done whose files at most wait for their next try.
 
-    `files.wake` marks them again when the next try of one of their files has come.
+    `files.wake` marks them again when the next try of a file is due.
     """
     is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due(now)))
     if with_provenance:
@@ -271,9 +271,9 @@ def finish(
 
 
 def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
-    """Return projects that are gone and whose pages may still be on disk: the next after an id.
+    """Return the next removed projects, after id `after`, whose pages may still be on disk.
 
-    A dirty one may have a page that a dead run wrote and did not record.
+    If a page is stale, a run that died may have written it without noting it.
     """
     query = select(projects).where(
         projects.c.has_work.is_(True),
@@ -286,32 +286,32 @@ def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
 
 
 def settle(connection: Connection, *, with_gone: bool) -> None:
-    """Take all pages for written, and with `with_gone` those that are gone for removed.
+    """Treat all pages as written, and with `with_gone`, those of removed projects as removed.
 
-    That is how the end of a sync leaves them; a rehearsal writes none.
+    The end of a sync leaves them like this. A rehearsal needs it because it writes no pages.
     """
-    # Of all others nothing is left to do: rewriting them would be rewriting the catalog.
+    # Update only projects with work: updating all would rewrite the whole catalog.
     open_ones = update(projects).where(projects.c.has_work.is_(True))
-    there = projects.c.removal_cause.is_(None)
-    connection.execute(open_ones.where(there).values(page_stale=False))
+    offered = projects.c.removal_cause.is_(None)
+    connection.execute(open_ones.where(offered).values(page_stale=False))
     if with_gone:
-        connection.execute(open_ones.where(~there).values(page_stale=False, page_on_disk=False))
+        connection.execute(open_ones.where(~offered).values(page_stale=False, page_on_disk=False))
 
 
 def get_list(connection: Connection, upstream: str) -> ListRecord | None:
-    """Return what is known of an upstream's project list."""
+    """Return the row of an upstream's project list, or None."""
     query = select(lists).where(lists.c.upstream == upstream)
     return mapper.first(connection, query, ListRecord)
 
 
 def set_list(connection: Connection, upstream: str, **values: Any) -> None:
-    """Remember an upstream's project list as read."""
+    """Store that an upstream's project list was read."""
     connection.execute(delete(lists).where(lists.c.upstream == upstream))
     connection.execute(insert(lists), [{"upstream": upstream, **values}])
 
 
 def forget_lists(connection: Connection) -> None:
-    """Forget that any upstream's project list was read."""
+    """Forget all project lists, so that they are read again."""
     connection.execute(delete(lists))
 
 
@@ -323,19 +323,19 @@ def touch(connection: Connection, ids: Iterable[int]) -> None:
 
 
 def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:
-    """Mark projects for which something is left to do after all."""
+    """Mark projects that have work to do after all."""
     for chunk in chunks(names):
         connection.execute(update(projects).where(projects.c.name.in_(chunk)).values(has_work=True))
 
 
 def deselect(connection: Connection, ids: Iterable[int]) -> None:
-    """Mark projects, and all their files, as gone because the configuration drops them."""
+    """Mark projects and all their files as removed because the configuration excludes them."""
     for chunk in chunks(ids):
         set_gone(connection, chunk, Cause.SELECTION)
 
 
 def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
-    """Mark projects and all their files as not offered any more; nothing of them is refused now."""
+    """Mark projects and all their files as no longer offered, and delete their refusals."""
     connection.execute(delete(refusals).where(refusals.c.project_id.in_(ids)))
     connection.execute(update(projects).where(projects.c.id.in_(ids)).values(needs_fetch=False))
     connection.execute(
@@ -362,9 +362,10 @@ def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
 
 
 def files_gone(cause: Cause | None) -> ColumnElement[Any] | Cause | None:
-    """Return what to note of files that are gone by a cause: it depends on why they were before.
+    """Return the cause to store for files that leave by `cause`. It depends on their old cause.
 
-    What was withheld is on no page, so only this tells that the upstream's next word is a loss.
+    A withheld file is on no page. Its new cause must show that it is a loss when the upstream drops
+    it.
     """
     if cause not in (Cause.UPSTREAM, Cause.CLAIMS):
         return cause

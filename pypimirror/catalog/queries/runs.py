@@ -1,4 +1,4 @@
-"""The run history: runs, their stages, their failures."""
+"""The history: runs, their stages and their failures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def start(
     now: float,
     retry_of: str | None = None,
 ) -> tuple[int, str]:
-    """Record a run that began at `now`; return its id and its name, which sorts by time."""
+    """Record a run that began at `now`. Return its id and its name. Names sort by time."""
     name = idle_snapshot.name_of_run(now)
     here = holder.this_machine()
     values = {
@@ -71,32 +71,31 @@ def start(
 def end(
     connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
 ) -> None:
-    """Close a run, unless somebody who took the mirror over has closed it."""
-    said = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
+    """Close a run, unless a process that took the mirror over has closed it."""
+    values = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
     connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == RUNNING)
-        .values(ended_at=_after(runs.c.started_at), **said)
+        .values(ended_at=_after(runs.c.started_at), **values)
     )
 
 
 def under_way(connection: Connection, pid: int, host: str) -> str:
-    """Return the name of the run that a process has on record as running; empty: none."""
+    """Return the name of the running run of a process; "" if there is none."""
     of_process = (runs.c.state == RUNNING, runs.c.pid == pid, runs.c.host == host)
     return connection.scalar(select(runs.c.name).where(*of_process)) or ""
 
 
 def _after(began: ColumnElement[float]) -> ColumnElement[float]:
-    """Return the time now, or when it began, where the clock was set back meanwhile."""
+    """Return the time now, or the begin if the clock was set back since."""
     now = literal(time.time())
     return case((began > now, began), else_=now)
 
 
 def close_crashed(connection: Connection) -> int:
-    """Close what dead runs left open, with what they had done as far as their stages tell.
+    """Close the runs that died, with the counts that their stages recorded. Return their number.
 
-    Call only with the lease held, before a run is started: then whoever is running is dead.
-    Returns how many there were.
+    Call it with the lease held and before a run is started: then every running run is dead.
     """
     dead = running(connection)
     for run in dead:
@@ -108,20 +107,22 @@ def close_crashed(connection: Connection) -> int:
         ending = {"state": CRASHED, "ended_at": last}
         left_open = update(stages).where(stages.c.run_id == run.id, stages.c.state == RUNNING)
         connection.execute(left_open.values(**ending))
-        message = f"process {run.pid} on {run.host} ended without a word"
+        message = f"process {run.pid} on {run.host} died without closing its run"
         connection.execute(
             update(runs)
             .where(runs.c.id == run.id)
             .values(message=message, counts=json.dumps(counts), **ending)
         )
-    # What a run could not even say of its stages before it was closed.
+    # Stages that are still open although their run was closed.
     lost = update(stages).where(stages.c.state == RUNNING)
     connection.execute(lost.values(state=CRASHED, ended_at=stages.c.started_at))
     return len(dead)
 
 
 def call_cancelled(connection: Connection, name: str, message: str) -> None:
-    """Say of a run that was closed as crashed that somebody has ended it on purpose."""
+    """Change a run that was closed as crashed to cancelled, because somebody ended it on
+    purpose.
+    """
     crashed = select(runs.c.id).where(runs.c.name == name, runs.c.state == CRASHED)
     run_id = connection.scalar(crashed)
     if run_id is None:
@@ -133,7 +134,7 @@ def call_cancelled(connection: Connection, name: str, message: str) -> None:
 
 
 def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
-    """Record that a batch enters a stage; return the record's id."""
+    """Record that a batch enters a stage. Return the id of the record."""
     values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}
     result = connection.execute(insert(stages).values(**values, started_at=time.time()))
     return int(result.inserted_primary_key[0])  # type: ignore[index]
@@ -151,7 +152,7 @@ def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping
 def add_failures(
     connection: Connection, run_id: int, stage: Stage, problems: Iterable[Problem]
 ) -> None:
-    """Record failures; one for each file or project of a run's stage, the last word wins."""
+    """Record failures. For each file or project in a stage of a run, the last one counts."""
     rows = {
         (problem.project, problem.file): {
             "run_id": run_id,
@@ -178,7 +179,7 @@ def add_failures(
 def clear_failures(
     connection: Connection, run_id: int, stage: Stage, projects: Sequence[str]
 ) -> None:
-    """Forget the failures of an earlier attempt at a stage, which is now repeated."""
+    """Delete the failures of an earlier attempt at a stage that is now repeated."""
     connection.execute(
         delete(failures).where(
             failures.c.run_id == run_id,
@@ -191,7 +192,7 @@ def clear_failures(
 def failures_of(
     connection: Connection, run_id: int, stage: Stage | None = None
 ) -> list[FailureRecord]:
-    """Return the failures of a run, or of one of its stages, in the order they came."""
+    """Return the failures of a run, or of one of its stages, in order."""
     query = select(failures).where(failures.c.run_id == run_id).order_by(failures.c.id)
     if stage is not None:
         query = query.where(failures.c.stage == stage)
@@ -199,7 +200,7 @@ def failures_of(
 
 
 def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[StageRecord]:
-    """Return the stages of a run, or all batches of one, in the order they began."""
+    """Return the stages of a run, or all batches of one stage, in order."""
     query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
     if stage is not None:
         query = query.where(stages.c.stage == stage)
@@ -207,13 +208,13 @@ def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -
 
 
 def running(connection: Connection) -> list[RunRecord]:
-    """Return the runs that have not ended, so far as the catalog knows."""
+    """Return the runs that have not ended, as far as the catalog knows."""
     query = select(runs).where(runs.c.state == RUNNING).order_by(runs.c.id)
     return list(mapper.read(connection, query, RunRecord))
 
 
 def recent(connection: Connection, limit: int, since: float | None = None) -> list[RunRecord]:
-    """Return the newest runs, newest first; with `since`, those that began then or later."""
+    """Return the newest runs, newest first. With `since`, only those that began at or after it."""
     query = select(runs).order_by(runs.c.id.desc()).limit(limit)
     if since is not None:
         query = query.where(runs.c.started_at >= since)
@@ -229,13 +230,13 @@ def find(connection: Connection, name: str) -> RunRecord | None:
 
 
 def last_undone(connection: Connection) -> RunRecord | None:
-    """Return the newest sync or verification that did not complete, where there is one."""
+    """Return the newest sync or verification that did not complete, or None."""
     query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
     return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
 
 
 def has_looked(connection: Connection, run_id: int) -> bool:
-    """Whether a run has found out what there is to do."""
+    """Whether a run has completed its look for changes."""
     looked = select(stages.c.id).where(
         stages.c.run_id == run_id,
         stages.c.stage == Stage.DISCOVER,
@@ -246,9 +247,10 @@ def has_looked(connection: Connection, run_id: int) -> bool:
 
 
 def is_made_good(connection: Connection, run: RunRecord, *, is_timed: bool = False) -> bool:
-    """Whether a later run completed that did, or had nothing left to do of, what `run` did.
+    """Whether a later run completed that did all the work of `run`, or retried it.
 
-    `is_timed`: such a run completes when its time is up, so that only one without arguments counts.
+    `is_timed`: such a run completes when its time is over, so only a later run without arguments
+    counts.
     """
     alike = runs.c.arguments.in_(["[]"] if is_timed else ["[]", run.arguments])
     counts = alike & runs.c.retry_of.is_(None)
@@ -261,10 +263,10 @@ def is_made_good(connection: Connection, run: RunRecord, *, is_timed: bool = Fal
 
 
 def outlived(connection: Connection, keep: int, before: float, limit: int) -> list[int]:
-    """Return ids of the oldest runs that are beyond the newest `keep`, or began before a time.
+    """Return ids of the oldest runs beyond the newest `keep`, or that began before a time.
 
-    The last run is not among them, nor is of each command the last that completed, and the last
-    that completed without arguments.
+    The last run is never among them. For each command, neither is the last completed run, nor the
+    last one that completed without arguments.
     """
     beyond = select(runs.c.id).order_by(runs.c.id.desc()).offset(keep).limit(1)
     query = (
@@ -285,11 +287,11 @@ def outlived(connection: Connection, keep: int, before: float, limit: int) -> li
 
 
 def forget_some(connection: Connection, run_id: int, limit: int) -> int:
-    """Delete of a run what fits into so many rows, the run itself last; return how many went."""
-    gone = 0
+    """Delete at most `limit` rows of a run, the run itself last. Return how many were deleted."""
+    deleted = 0
     for table in (failures, stages):
-        rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - gone)
-        gone += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
-        if gone == limit:
-            return gone
-    return gone + connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount
+        rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - deleted)
+        deleted += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
+        if deleted == limit:
+            return deleted
+    return deleted + connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount

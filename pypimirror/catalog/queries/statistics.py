@@ -1,8 +1,8 @@
-"""Figures on the mirror as a whole, for metrics.
+"""Statistics on the mirror as a whole, for metrics.
 
-How long ago files were proven can only be told by reading all of their rows: that is done at the
-end of a run that changed some, and kept in a mark; where it takes long, once a day and after each
-verification. What is asked for anew each time is bounded, or has an index; see also `totals`.
+The ages of proofs can only be found by reading all rows of files. A run that changed some does that
+at its end and stores the result in a mark. If it takes long, it is done once a day and after each
+verification. Queries that run each time are bounded or use an index; see also `totals`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pypimirror.catalog.records import RunRecord
 from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
 from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
 
-#: Files of a backlog that are counted at most.
+#: Most files of the backlog that are counted.
 MOST = 1_000_000
 
 
@@ -45,17 +45,17 @@ def take(connection: Connection, now: float) -> Statistics:
 
 
 def keep(connection: Connection, figures: Statistics) -> None:
-    """Keep figures until the next."""
+    """Store statistics until the next are counted."""
     marks.write(connection, STATISTICS, figures)
 
 
 def last(connection: Connection) -> Statistics | None:
-    """Return the figures that were kept last."""
+    """Return the stored statistics."""
     return marks.read(connection, STATISTICS)
 
 
 def backlog(connection: Connection) -> dict[str, int]:
-    """Return how many files wait for something, by the word for their state; at most `MOST`."""
+    """Return the number of files with work to do, by the word for their state; at most `MOST`."""
     waiting = (
         select(files.c.state, IS_DENIED.label("denied"))
         .join(projects)
@@ -75,13 +75,13 @@ def backlog(connection: Connection) -> dict[str, int]:
 
 
 def backlog_projects(connection: Connection) -> int:
-    """Return for how many projects something is left to do."""
+    """Return the number of projects with work to do."""
     query = select(func.count()).select_from(projects).where(projects.c.has_work.is_(True))
     return connection.scalar(query) or 0
 
 
 def last_complete_sync(connection: Connection) -> RunRecord | None:
-    """Return the newest sync of everything that is selected in which nothing failed."""
+    """Return the newest sync of the whole selection that completed."""
     query = select(runs).where(
         runs.c.command == "sync",
         runs.c.state == COMPLETED,
@@ -98,18 +98,18 @@ def last_ended(connection: Connection, command: str) -> RunRecord | None:
 
 
 def running(connection: Connection) -> int:
-    """Return how many runs have not ended, so far as is known."""
+    """Return how many runs have not ended, as far as is known."""
     query = select(func.count()).select_from(runs).where(runs.c.state == RUNNING)
     return connection.scalar(query) or 0
 
 
 def failures_by_reason(connection: Connection, run_id: int) -> dict[str, int]:
-    """Return how many failures a run had, by reason."""
+    """Return the number of failures of a run, by reason."""
     query = select(failures.c.reason, func.count()).where(failures.c.run_id == run_id)
     return {row[0]: row[1] for row in connection.execute(query.group_by(failures.c.reason))}
 
 
 def serials(connection: Connection) -> dict[str, int]:
-    """Return the serial of each upstream's list as it was read last, where it has one."""
+    """Return the last known serial of each upstream's list, if it has one."""
     query = select(lists.c.upstream, lists.c.serial).where(lists.c.serial.is_not(None))
     return {row[0]: row[1] for row in connection.execute(query)}

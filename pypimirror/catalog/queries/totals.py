@@ -1,7 +1,7 @@
-"""What the mirror holds as a whole, known without counting.
+"""Totals of the mirror, without counting.
 
-What each page holds stands in its project's row, and the sum of all in a mark; both change with
-the page, in one transaction. All other files are few, and have an index. Counting all rows of
+Each project's row has the totals of its page, and a mark has the sum of all. Both change in the
+transaction that notes the page. All other files are few and have an index. Counting all rows of
 `files` would take seconds for each million.
 """
 
@@ -20,14 +20,14 @@ from pypimirror.catalog.states import DENIED, OPEN, PROVEN, WORDS, State
 
 
 def held(connection: Connection) -> Totals:
-    """Return what is on all pages."""
+    """Return the totals of all pages."""
     return marks.read(connection, HELD) or Totals()
 
 
 def on_page(found: Sequence[FileRecord]) -> dict[str, int]:
-    """Return the columns of a project that say what its page holds: these files.
+    """Return the columns with the totals of a project's page with these files.
 
-    What was to be linked until its bytes are here counts by its own state.
+    A file that is linked only until its bytes are here counts by its own state.
     """
     own = [file for file in found if not file.linked]
     linked = sum(1 for file in found if file.linked and file.state in _LINKED)
@@ -35,20 +35,20 @@ def on_page(found: Sequence[FileRecord]) -> dict[str, int]:
     return {"held_files": len(own), "held_bytes": size, "linked_files": linked}
 
 
-#: States of files that a page leads to at the upstream, once it is written.
+#: States of files that a written page links to at the upstream.
 _LINKED = PROVEN | {State.LINKED}
 
 
-#: The same of a project that has no page.
+#: These columns for a project without a page.
 NOTHING: Mapping[str, int] = on_page(())
 
 
 def change(
     connection: Connection, before: Collection[ProjectRecord], now: Collection[Totals]
 ) -> None:
-    """Note that pages of projects, as their rows were `before`, hold something else `now`.
+    """Update the mark: the projects' rows were `before`, and their pages hold `now`.
 
-    Call in the transaction that changes the rows.
+    Call it in the transaction that changes the rows.
     """
     then = [
         Totals(row.page_on_disk, row.held_files or 0, row.held_bytes or 0, row.linked_files or 0)
@@ -61,7 +61,7 @@ def change(
 
 
 def by_state(connection: Connection) -> tuple[dict[str, int], int]:
-    """Return how many files are in each state, by its word, and the bytes of what is proven."""
+    """Return the number of files by the word for their state, and the bytes of proven files."""
     columns = files.c.id, files.c.state, files.c.size, IS_DENIED.label("denied")
     is_open = files.c.state.in_(list(OPEN))
     unfinished = union(
@@ -69,7 +69,7 @@ def by_state(connection: Connection) -> tuple[dict[str, int], int]:
         select(*columns).where(files.c.next_try.is_not(None), is_open),
         select(*columns).where(IS_LEAVING, is_open),
     ).subquery()
-    # Only of what is proven: an upstream may claim sizes whose sum no column holds.
+    # Only proven files: an upstream may claim sizes whose sum is too large for a column.
     proven = case((unfinished.c.state == State.VERIFIED, unfinished.c.size))
     by = unfinished.c.state, unfinished.c.denied
     found, verified = dict.fromkeys(WORDS, 0), 0

@@ -1,4 +1,4 @@
-"""Queries on files that leave: not offered any more, withdrawn, and at last without bytes here."""
+"""Queries on files that leave: no longer offered, then withdrawn, finally without bytes here."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pypimirror.catalog.records import LeavingFile, ProjectFile
 from pypimirror.catalog.schema import IS_LEAVING, IS_WITHDRAWN, files, projects
 from pypimirror.catalog.states import PROVEN, Cause
 
-#: Causes that are the upstream's doing, and that the deletion guard counts.
+#: Causes that lie with the upstream. The deletion guard counts them.
 LOSSES = frozenset({Cause.UPSTREAM, Cause.CLAIMS, Cause.KEPT, Cause.DROPPED})
-#: Causes for which bytes stay here, however long they have been on no page.
+#: Causes for which bytes stay here, even after the grace period.
 _WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
-    """Mark files as not offered any more, or as offered again."""
+    """Mark files as no longer offered; without a cause, as offered again."""
     for chunk in chunks(ids):
         gone = update(files).where(files.c.id.in_(chunk))
         connection.execute(gone.values(removal_cause=files_gone(cause)))
 
 
 def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
-    """Have those files stay that are on pages, and about to leave since they are deleted upstream.
+    """Keep the files on pages that are about to leave because the upstream deleted them.
 
     Of all projects, or of these.
     """
@@ -40,9 +40,9 @@ def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
 
 
 def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
-    """Note that files stay though they are deleted upstream, and so do their projects."""
+    """Note that files and their projects stay although the upstream deleted them."""
     for chunk in chunks(ids):
-        # A page that has led to the upstream has nowhere to lead to any more.
+        # The upstream no longer has the file, so a page cannot link to it there.
         values = {"removal_cause": None, "kept": now, "linked": None}
         connection.execute(update(files).where(files.c.id.in_(chunk)).values(values))
         theirs = projects.c.id.in_(select(files.c.project_id).where(files.c.id.in_(chunk)))
@@ -51,21 +51,23 @@ def mark_kept(connection: Connection, ids: Sequence[int], now: float) -> None:
 
 
 def look_at_kept(connection: Connection) -> None:
-    """Mark the projects of files that are kept, to be decided on whatever their pages say."""
+    """Mark the projects of kept files, so that they are decided again even if pages are
+    unchanged.
+    """
     kept = select(files.c.project_id).where(files.c.kept.is_not(None))
     marked = update(projects).where(projects.c.id.in_(kept), projects.c.removal_cause.is_(None))
     connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
 
 
 def count_kept(connection: Connection) -> tuple[int, int]:
-    """Return how many files are kept though they are deleted upstream, and of how many projects."""
+    """Return the number of files that are kept although deleted upstream, and of their projects."""
     query = select(func.count(), func.count(files.c.project_id.distinct()))
-    number, of = connection.execute(query.where(files.c.kept.is_not(None))).one()
-    return number, of
+    number, project_number = connection.execute(query.where(files.c.kept.is_not(None))).one()
+    return number, project_number
 
 
 def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
-    """Return files that are not offered any more and not yet withdrawn: the next behind an id."""
+    """Return the next files, after id `after`, that are no longer offered and not yet withdrawn."""
     query = (
         mapper.select_record(LeavingFile, files, project=projects.c.name)
         .join_from(files, projects)
@@ -76,12 +78,12 @@ def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
 
 
 def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[tuple[str, int]]:
-    """Stream the projects that lose files by these causes, with how many.
+    """Stream the projects that lose files by these causes, with the number of files.
 
-    Files of pages, and those that were taken off for as long as the upstream withholds them.
+    Files on pages count, and files that left their pages because the upstream withheld them.
     """
     columns = select(files.c.id, files.c.project_id)
-    # Each by its own index: these are few, and files are many.
+    # Two queries, each with its own index: only few files match.
     left = columns.where(IS_LEAVING, files.c.removal_cause.in_(list(causes)), is_listed())
     if Cause.DROPPED in causes:
         withheld = columns.where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
@@ -99,25 +101,25 @@ def dropped(connection: Connection, causes: Collection[Cause]) -> Iterator[tuple
 
 
 def count_withheld(connection: Connection) -> int:
-    """Return how many files are here that the upstream withholds, or withheld and then dropped."""
+    """Return the number of held files that the upstream withholds, or withheld and then dropped."""
     query = select(func.count()).where(IS_WITHDRAWN, files.c.removal_cause.in_(_WITHHELD))
     return connection.scalar(query) or 0
 
 
 def let_go(connection: Connection, now: float) -> None:
-    """Have the grace begin of what was withheld and is not offered any more."""
+    """Begin the grace period of files that were withheld and are no longer offered."""
     gone = update(files).where(IS_WITHDRAWN, files.c.removal_cause == Cause.DROPPED)
     connection.execute(gone.values(removal_cause=Cause.UPSTREAM, withdrawn_at=now))
 
 
 def any_stays(connection: Connection) -> bool:
-    """Whether any file is on a page, or about to be, that is not about to leave."""
+    """Whether any file that is on a page, or soon will be, stays."""
     query = select(files.c.id).where(is_listed(), files.c.removal_cause.is_(None))
     return connection.execute(query.limit(1)).first() is not None
 
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return which of these projects have files on their pages that are not offered any more."""
+    """Return the ids of those projects with files on their pages that are no longer offered."""
     query = select(files.c.project_id).where(files.c.project_id.in_(ids), IS_LEAVING, is_listed())
     return set(connection.scalars(query))
 
@@ -131,10 +133,10 @@ def forget(connection: Connection, ids: Iterable[int]) -> None:
 def next_expired(
     connection: Connection, before: float, after: tuple[float, int] = (0.0, 0)
 ) -> list[ProjectFile]:
-    """Return files that were withdrawn before a time and whose bytes are still here: the next.
+    """Return the next files that were withdrawn before a time and whose bytes are still here.
 
-    Files that a page on disk may still link to are not among them. They come by the time when they
-    were withdrawn, and by id, behind the pair of these that `after` names.
+    Files that a page on disk may still link to are left out. They are sorted by withdrawal time and
+    id, and come after the pair in `after`.
     """
     withdrawn_at, file_id = after
     columns = files.c

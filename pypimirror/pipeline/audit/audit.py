@@ -1,9 +1,9 @@
-"""`pypimirror verify`: is what is on disk still what the catalog says?
+"""`pypimirror verify`: compare the disk with the catalog.
 
-Reads every file again on all cores, the largest first; then looks for files that the catalog
-does not know, and for pages that say something else than the catalog. What was seen to be right
-is noted with its time, so that a later run can leave it out. Deletes nothing that it does not
-understand. Repairing takes a bad file off its page first, then fetches it again.
+It reads every file again on all cores, the largest first. Then it looks for files that the catalog
+does not know and for pages that differ from the catalog. The time of each successful check is
+stored, so that a later run can skip the file. It deletes nothing that it does not know. A repair
+first takes a bad file off its page, then fetches it again.
 """
 
 from __future__ import annotations
@@ -32,40 +32,41 @@ from pypimirror.pipeline.verify import takeback
 from pypimirror.pipeline.verify.takeback import TAKEN_BACK
 from pypimirror.verify.protocol import Check, Checked
 
-#: Sizes in bytes at which the table is read anew: largest first without sorting millions of rows.
+#: Limits of the size bands, in bytes. The table is read once for each band: so large files come
+#: first, and millions of rows need no sorting.
 _BANDS = (1 << 30, 1 << 28, 1 << 26, 1 << 24, 1 << 20, 0)
 
-#: What says that there are no bytes any more.
+#: Reasons that mean that the bytes are gone. Fetching the file again repairs these.
 _MENDED_BY_FETCHING = (Reason.LOST, Reason.UNREADABLE)
 
-#: Reasons of failures that are of the mirror as a whole and not of a file that is held.
+#: Reasons of failures that concern the whole mirror, not a held file.
 _OF_THE_TREE = frozenset({Reason.FOREIGN, Reason.PAGE_DIFFERS})
 
-#: Why a repair could not put anything in its place.
+#: Reasons why a repair could not put a file in its place.
 _IN_THE_WAY = frozenset({Reason.FOREIGN, Reason.DISK})
 
 _PAGE = 2000  # rows of the catalog that are read at once
 _COMMIT = 1000  # results that go into the catalog in one transaction
 
-#: States from which bytes are served, or will be again when the grace period has not ended.
+#: States of files whose bytes are served, or kept until the grace period ends.
 _HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to look, and what to do about what is found."""
+    """How thoroughly to check, and whether to repair."""
 
     repair: bool = False
-    quick: bool = False  #: read only what inode, size and mtime say was touched
-    max_age: float | None = None  #: seconds; leave out what was seen to be right since
-    max_duration: float | None = None  #: seconds; stop asking for more after this long
-    #: Seconds since the epoch: leave out what was seen to be right since; wins over `max_age`.
+    quick: bool = False  #: read only files whose inode, size or mtime has changed
+    max_age: float | None = None  #: seconds; skip files that were proven right since then
+    max_duration: float | None = None  #: seconds; check no more files after this time
+    #: Seconds since the epoch: skip files that were proven right since then. Wins over `max_age`.
     since: float | None = None
-    #: Look at what is held, and not for strangers nor at pages.
+    #: Check only held files: no pages, and no search for unknown files.
     only_files: bool = False
 
     def words(self) -> list[str]:
-        """Return the options in the manner of the command line, for the history."""
+        """Return the options as they are written on the command line, for the history."""
         flags = {"--repair": self.repair, "--quick": self.quick}
         times = {"--max-age": self.max_age, "--max-duration": self.max_duration}
         return [
@@ -75,7 +76,7 @@ class Options:
 
     @classmethod
     def parse(cls, words: Iterable[str]) -> Options:
-        """Read what `words` has returned."""
+        """Read the options that `words` returned."""
         given = dict(word.partition("=")[::2] for word in words)
 
         def seconds(name: str) -> float | None:
@@ -90,7 +91,7 @@ class Options:
 
 
 def again(connection: Connection, row: RunRecord) -> Options:
-    """Return the options with which a verification looks at what `row` did not see to be right."""
+    """Return the options for the retry of verification `row`: check what it did not prove right."""
     options = Options.parse(msgspec.json.decode(row.arguments, type=list[str]))
     first = row
     while first.retry_of and (earlier := runs.find(connection, first.retry_of)):
@@ -104,7 +105,9 @@ def again(connection: Connection, row: RunRecord) -> Options:
 
 
 def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
-    """Look at everything on disk; `repair` fetches and publishes again what was taken back."""
+    """Check everything on disk. `repair` fetches and publishes again the files that were taken
+    back.
+    """
     run.ledger.stage = Stage.VERIFY
     whole = options.since is None and options.max_age is None
     with run.catalog.read() as connection:
@@ -124,14 +127,14 @@ def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
 
 
 def _look(run: Run, options: Options, findings: _Findings) -> None:
-    """Read files, then look for strangers and at the pages, until the time is up."""
+    """Check files, then unknown files and pages, until the time is over."""
     clock, ended = _clock(options.max_duration), threading.Event()
 
     def is_late() -> bool:
         return ended.is_set() or clock()
 
-    # Beside the workers, which read meanwhile; but not where a repair changes things, and not
-    # where the time is short: that is for the files.
+    # A thread looks around while the workers read files. Not during a repair, which changes files
+    # and pages, and not with a time limit: the files need that time.
     beside = not options.repair and options.max_duration is None
     with ThreadPoolExecutor(1, thread_name_prefix="around") as pool:
         try:
@@ -153,6 +156,7 @@ def _look(run: Run, options: Options, findings: _Findings) -> None:
 def _look_around(
     run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
 ) -> None:
+    """Look for unknown files and for pages that differ from the catalog."""
     if not options.only_files:
         findings.add(unknown_files.find(run, is_late))
         findings.pages(is_late)
@@ -161,6 +165,7 @@ def _look_around(
 def _look_at_files(
     run: Run, options: Options, findings: _Findings, is_late: Callable[[], bool]
 ) -> None:
+    """Read the held files and collect the findings."""
     rows: dict[int, ProjectFile] = {}
     jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[ProjectFile, Checked]] = []
@@ -173,7 +178,7 @@ def _look_at_files(
 
 
 def _clock(seconds: float | None) -> Callable[[], bool]:
-    """Return what tells whether so much time has passed."""
+    """Return a function that tells whether this many seconds have passed."""
     if seconds is None:
         return lambda: False
     deadline = time.monotonic() + seconds
@@ -183,11 +188,11 @@ def _clock(seconds: float | None) -> Callable[[], bool]:
 def _jobs(
     run: Run, options: Options, rows: dict[int, ProjectFile], is_late: Callable[[], bool]
 ) -> Iterator[Check]:
-    """Yield what must be read; `rows` holds the catalog's rows of what is under way."""
+    """Yield the jobs that read files. `rows` holds the catalog's rows of jobs in progress."""
     before = options.since
     if before is None and options.max_age is not None:
         before = run.now - options.max_age
-    # Without reading files, none takes longer than another: once through the table will do.
+    # A quick check reads no files, so large files need not come first: one band is enough.
     for row in _held(run, before, (0,) if options.quick else _BANDS):
         if is_late():
             return
@@ -217,6 +222,9 @@ def _jobs(
 
 
 def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[ProjectFile]:
+    """Yield the held files, band by band in descending size, without those proven since
+    `before`.
+    """
     upper = None
     for lower in bands:
         last = 0
@@ -231,6 +239,7 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Proj
 
 
 def _untouched(run: Run, relative: str, row: ProjectFile) -> bool:
+    """Whether a file is unchanged by its stamp, and the files beside it exist."""
     if None in (run.storage.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
         return False
     return bool(_stamp(run, relative) == row.stamp)
@@ -244,7 +253,7 @@ def _stamp(run: Run, relative: str) -> int | None:
 
 
 class _Findings:
-    """What is wrong, collected; and, when asked, taken back at once."""
+    """Collects what is wrong, and takes bad files back if the run repairs."""
 
     def __init__(self, run: Run, options: Options) -> None:
         self._run = run
@@ -253,13 +262,13 @@ class _Findings:
         self._broken_pages: set[int] = set()
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Take problems in and say so at once."""
+        """Collect problems and report them at once."""
         for problem in problems:
             self.problems.append(problem)
             self._run.reporter.problem(Stage.VERIFY, problem)
 
     def take(self, batch: Sequence[tuple[ProjectFile, Checked]]) -> None:
-        """Judge some results; note what is right, take back what is not."""
+        """Judge some results: note the good files, and take back the bad ones."""
         run = self._run
         right: list[dict[str, Any]] = []
         wrong: list[tuple[ProjectFile, Checked, Problem]] = []
@@ -282,7 +291,7 @@ class _Findings:
             takeback.take_back(self._run, [(row, p) for row, _, p in wrong], seen)
 
     def pages(self, is_late: Callable[[], bool]) -> None:
-        """Compare every page with what the catalog says, as long as it is not late."""
+        """Compare every page with the catalog, until the time is over."""
         for problem, project_id in fingerprints.differing(
             self._run, is_late, quick=self._options.quick
         ):
@@ -291,11 +300,11 @@ class _Findings:
                 self._broken_pages.add(project_id)
 
     def repair(self, repair: Callable[[Run], None]) -> None:
-        """Fetch and publish again what was taken back; what is still wrong stays a problem."""
+        """Fetch and publish again what was taken back. Problems that remain are kept."""
         run = self._run
         with run.catalog.write() as connection:
             projects.touch(connection, self._broken_pages)
-            # What was damaged on its way here may be the upstream's page.
+            # The upstream's page may have been damaged on its way here.
             doubts.look_at_refused(connection, run.now, run.now)
             doubts.look_at_bad(connection, None)
         root.expire(run)
@@ -305,24 +314,28 @@ class _Findings:
             self._forget_mended()
 
     def _forget_mended(self) -> None:
+        """Drop the problems that the repair has solved."""
         run = self._run
         good: set[tuple[str, str]] = set()
-        bare: set[tuple[str, str]] = set()  # without their attestations
+        bare: set[tuple[str, str]] = set()  # files without their attestations
         with run.catalog.read() as connection:
             for names in projects.chunks(sorted({problem.project for problem in self.problems})):
                 good |= files.proven_names(connection, names)
                 bare |= files.unattested_names(connection, names)
-            said = runs.failures_of(connection, run.id)
+            failures = runs.failures_of(connection, run.id)
         ours = unknown_files.ours(run, self.problems)
         still = [p for p in self.problems if not _is_mended(p, good, bare) and p.file not in ours]
         run.ledger.count(repaired=len(self.problems) - len(still))
-        # One failure of a file is told: what is in the way, since somebody can move that.
-        blocked = {(row.project, row.file) for row in said if row.reason in _IN_THE_WAY}
+        # Report one failure for a file: the path in the way, because a user can move that.
+        blocked = {(row.project, row.file) for row in failures if row.reason in _IN_THE_WAY}
         self.problems = [p for p in still if not p.file or (p.project, p.file) not in blocked]
 
 
 def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str, str]]) -> bool:
-    """Whether a repair has mended it, given the files that are proven now, or lack attestations."""
+    """Whether the repair has solved a problem.
+
+    `good` are files that are proven now, `bare` are files without their attestations.
+    """
     if problem.reason is Reason.PAGE_DIFFERS:
         return True
     file = (problem.project, problem.file)
@@ -332,26 +345,30 @@ def _is_mended(problem: Problem, good: set[tuple[str, str]], bare: set[tuple[str
 
 
 def judge(row: ProjectFile, result: Checked) -> Problem | None:
-    """Return what is wrong with the bytes of a held file, or None."""
+    """Return what is wrong with a held file, or None."""
     name = row.filename
     if result.problem is not None and result.problem.reason not in _MENDED_BY_FETCHING:
         return msgspec.structs.replace(result.problem, project=row.project, file=name)
     if result.problem is not None:
         reason = result.problem.reason
-        text = f"is not where it was put ({result.problem.message})"
+        text = f"its bytes are gone ({result.problem.message})"
         if reason is Reason.UNREADABLE:
-            text = f"its bytes are lost ({result.problem.message})"
+            text = f"its bytes cannot be read ({result.problem.message})"
     elif row.size is not None and result.size < row.size:
         reason, text = Reason.TRUNCATED, f"has {result.size} bytes of {row.size}"
     elif result.digests["sha256"] != (known := row.sha256.hex() if row.sha256 else ""):
         reason = Reason.DIGEST_MISMATCH
-        text = f"was verified with sha256 {known}, and is {result.digests['sha256']} now"
+        text = f"was verified with sha256 {known}, but now has {result.digests['sha256']}"
     elif row.metadata_sha256 and result.sidecar_sha256 != row.metadata_sha256.hex():
-        reason, text = Reason.METADATA_MISMATCH, "its core metadata is lost or altered"
+        reason, text = Reason.METADATA_MISMATCH, "its core metadata is missing or changed"
     elif row.provenance_sha256 and result.provenance_sha256 != row.provenance_sha256.hex():
-        reason, text = Reason.PROVENANCE_MISMATCH, "its attestations are lost or altered"
+        reason, text = Reason.PROVENANCE_MISMATCH, "its attestations are missing or changed"
     else:
         return None
     return Problem(
-        reason, f"{name}: {text}; 'pypimirror verify --repair' mends it", row.project, name, row.url
+        reason,
+        f"{name}: {text}; 'pypimirror verify --repair' repairs it",
+        row.project,
+        name,
+        row.url,
     )

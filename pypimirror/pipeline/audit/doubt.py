@@ -1,10 +1,10 @@
-"""A catalog and a mirror root that are not of one run: both are brought together again.
+"""Bring a catalog and a mirror root together again if they are not from the same run.
 
-`pypimirror.storage.generation` tells whether they are. Where they are not, a catalog or a directory
-was put back, or two catalogs take turns: everything that the catalog says is here is looked for,
-without reading any of it. What is lost leaves its page at once and is fetched again; a page that
-somebody else has written is rendered anew, and so is the root index. The doubt is over when all was
-looked at, and not before.
+`pypimirror.storage.generation` tells whether they are. If they are not, the catalog or the
+directory was restored, or two catalogs are used in turn. Then a run checks that everything that the
+catalog lists exists, without reading it. A lost file leaves its page at once and is fetched again.
+A page that somebody else wrote is rendered again, and so is the root index. The doubt ends only
+when everything was checked.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from pypimirror.pipeline.verify import takeback
 
 _HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
 
-#: Rows of the catalog that are looked at together.
+#: Rows of the catalog that are checked together.
 _AT_ONCE = 1000
 
 
 def settle(run: Run) -> None:
-    """Look at everything that the catalog says is here, if there is a doubt."""
+    """Check that everything that the catalog lists exists, if there is a doubt."""
     with run.catalog.read() as connection:
         cause = marks.read(connection, DOUBT)
     if cause is None:
         return
-    run.reporter.note("warning", f"{cause}; every file and page is looked for now")
+    run.reporter.note("warning", f"{cause}; this run checks that every file and page exists")
     lost, pages = _look_for_files(run), _look_at_pages(run)
     root.expire(run)
     with run.catalog.write() as connection:
         marks.clear(connection, DOUBT)
     if lost or pages:
-        said = f"{lost} files were not there, and {pages} pages were not this catalog's"
-        run.reporter.note("warning", f"{said}; they are mended now")
+        found = f"{lost} files were missing, and {pages} pages were not from this catalog"
+        run.reporter.note("warning", f"{found}; this run repairs them")
 
 
 def _look_for_files(run: Run) -> int:
+    """Take back the files that are missing. Return their number."""
     last = lost = 0
     while True:
         with run.catalog.read() as connection:
@@ -54,7 +55,9 @@ def _look_for_files(run: Run) -> int:
 
 
 def _look_at_pages(run: Run) -> int:
-    """Have those pages rendered again that are not the files that this catalog has seen."""
+    """Have the pages rendered again that differ from those this catalog knows. Return their
+    number.
+    """
     last = number = 0
     while True:
         with run.catalog.read() as connection:
@@ -69,4 +72,5 @@ def _look_at_pages(run: Run) -> int:
 
 
 def _is_other(run: Run, row: ProjectRecord) -> bool:
+    """Whether the page on disk is not the one that this catalog knows."""
     return not row.page_stale and fingerprints.stamp_of_page(run, row.name) != row.page_stamp

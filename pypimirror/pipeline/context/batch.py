@@ -1,7 +1,7 @@
-"""A batch: the unit of work, and what its stages pass on to each other.
+"""A batch: the unit of work, and the values that its stages pass on to each other.
 
-Nothing else knows what is in here. Whoever takes a batch through the stages may be any process,
-and a batch that nobody has finished is begun again from what the catalog says.
+No other module stores these values. Any process may take a batch through the stages. If a batch is
+not finished, it starts again from what the catalog says.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from pypimirror.domain.model import Problem
 
 @dataclass(frozen=True)
 class Observed:
-    """What bytes are, seen while they were written or read by this very process."""
+    """Facts about bytes that this process saw while it wrote or read them."""
 
     size: int  #: bytes
     sha256: bytes
-    url: str = ""  #: where they came from, where that is known
-    stamp: int | None = None  #: of the file in staging then; see `storage.stamps.stamp`
-    #: sha256 of a wheel's core metadata, where that is in staging already
+    url: str = ""  #: where they came from, if that is known
+    stamp: int | None = None  #: of the file in staging at that time; see `storage.stamps.stamp`
+    #: sha256 of a wheel's core metadata, if that is in staging already
     metadata: bytes = b""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Projects that go through the stages together; without any, the mirror as a whole.
+    """Projects that go through the stages together. Without projects: the mirror as a whole.
 
-    What a stage learns of a file stands under the id of the file in the catalog.
+    The dictionaries are keyed by the id of the file in the catalog.
     """
 
     number: int
     projects: tuple[int, ...] = ()  #: ids
-    #: What is known of the bytes of files that are fetched and not verified.
+    #: Facts about the bytes of files that are fetched and not yet verified.
     observed: dict[int, Observed] = field(default_factory=dict, compare=False)
-    #: What lies in the places of files and is not what is claimed: digests, size, what is wrong.
+    #: Other bytes in the place of a file: their digests, size, and the problem.
     in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(
         default_factory=dict, compare=False
     )
-    #: Links that were tried: the place's name and the address.
+    #: Links that were tried: name of the place, and address.
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False)

@@ -1,4 +1,4 @@
-"""The lanes of a run: what its threads, each with a batch of its own, must not do all at once."""
+"""The lanes of a run: what its parallel threads, each with its own batch, must do one at a time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pypimirror.pipeline.context.priority_lock import PriorityLock
 
 
 class Lanes:
-    """What the lanes of one run take in turn."""
+    """Locks that the lanes of one run share."""
 
     def __init__(self) -> None:
-        #: Which of the threads is at work.
+        #: Held by the one thread that works.
         self.priority = PriorityLock()
         self._large_pages = threading.RLock()
 
     @contextmanager
     def large_pages(self) -> Iterator[None]:
-        """Wait until no other batch has large pages in hand, and keep others from having any."""
-        with self.priority.given_up():  # whoever has some may wait for its turn
+        """Wait until no other batch has large pages in memory, and keep others from having any."""
+        with self.priority.given_up():  # the holder may need this lock to finish
             self._large_pages.acquire()
         try:
             yield

@@ -1,7 +1,7 @@
-"""The ledger of a run: what is counted, what has failed, and what keeps it from going on.
+"""The ledger of a run: counts, failures, and reasons why the run cannot go on.
 
-Stages write into it; of what others wrote, they read no more than what spares asking in vain.
-Counts and failures of a stage of a batch are also kept apart, in its tally.
+All stages write into it. From what other stages wrote, they read only what saves useless requests.
+The counts and failures of one stage of a batch are also kept separately, in its tally.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import Reporter
 
-#: What is counted where a stage has done something of what it had to do.
+#: If one of these counts is not 0, a stage has done some of its work.
 _DONE = ("files_downloaded", "files_reused", "files_verified", "pages_written")
 
 
 @dataclass
 class Tally:
-    """What becomes of the stage of a batch while it is under way."""
+    """Counts and failures of one stage of a batch while it runs."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    total: int = 0  #: of the things that it has to do
+    total: int = 0  #: number of things to do
     failed: dict[tuple[str, str], Problem] = field(default_factory=dict)  #: by project and file
-    #: Why nothing of it could be done.
+    #: Why nothing could be done.
     hindrance: Problem | None = None
 
     def failure(self, stage: Stage, *, whole: bool) -> Problem | None:
-        """Return why the stage has failed altogether: nothing of what it had to do was done.
+        """Return why the stage has failed as a whole: it did nothing of its work.
 
-        Of the mirror as a `whole`, that is what concerns no project: an upstream's list, the
-        deletion guard. What fails of many is no failure of their stage.
+        If it works on the mirror as a `whole`, only failures that concern no project count: an
+        upstream's list, or the deletion guard. A stage with some failures among many things has not
+        failed.
         """
         if self.hindrance is not None or whole:
             return self.hindrance or self.failed.get(("", ""))
@@ -48,7 +49,7 @@ class Tally:
         return failed[0] if nothing_done and 0 < self.total <= len(failed) else None
 
 
-#: The tally of the stage of a batch that is under way in this thread.
+#: The tally of the stage that runs in this thread.
 _tally: ContextVar[Tally | None] = ContextVar("tally", default=None)
 
 
@@ -61,28 +62,30 @@ class Ledger:
         self._reporter = reporter
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
-        #: The stage that ended the run, where one did.
+        #: The stage that ended the run, if one did.
         self.stage = Stage.DISCOVER
         #: Whether any upstream has answered in this run.
         self.answered = False
-        #: Why there is no use in asking an upstream again in this run.
+        #: Why no upstream is asked again in this run.
         self.unreachable: Problem | None = None
         #: Why nothing more is downloaded in this run.
         self.no_room: Problem | None = None
         #: Whether no project had anything left to do.
         self.idle = False
         self._together: list[str] = []  # messages that share one line of the record
-        self._set_aside = 0  # bytes that went to quarantine since it was trimmed
+        self._set_aside = 0  # bytes that went to quarantine since its last trim
 
     def count(self, **changes: int) -> None:
-        """Add to the counts of the run, and of the stage that this is called in."""
+        """Add to the counts of the run and of the current stage."""
         with self._lock:
             self.counts.update(changes)
         if (tally := _tally.get()) is not None:
             tally.counts.update(changes)
 
     def is_time_to_trim(self, set_aside: int, limit: float) -> bool:
-        """Note bytes that went to quarantine; whether more than `limit` did since this was so."""
+        """Add bytes that went to quarantine. Return whether they exceed `limit` since the last
+        time.
+        """
         with self._lock:
             self._set_aside += set_aside
             if self._set_aside <= limit:
@@ -92,7 +95,7 @@ class Ledger:
 
     @contextmanager
     def counting(self) -> Iterator[Tally]:
-        """Count apart what a stage of a batch does."""
+        """Count the work of one stage of a batch separately."""
         tally = Tally()
         token = _tally.set(tally)
         try:
@@ -101,19 +104,23 @@ class Ledger:
             _tally.reset(token)
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
-        """Note that a batch enters a stage, with so many things to do, and bytes if known."""
+        """Note that a batch enters a stage, with the number of things to do and their bytes if
+        known.
+        """
         if (tally := _tally.get()) is not None:
             tally.total += total or 0
         self._reporter.begin(stage, total, size)
 
     def is_cut_off(self, things: Sized) -> bool:
-        """Whether there is no use in asking an upstream for what a stage has to do."""
+        """Whether upstreams are not asked again in this run. `things` are what the stage has to
+        do.
+        """
         if self.unreachable is not None and things:
             self.hindered(self.unreachable)
         return self.unreachable is not None
 
     def hindered(self, problem: Problem) -> None:
-        """Note why nothing of what the stage of a batch has to do can be done."""
+        """Note why this stage of a batch can do nothing."""
         if (tally := _tally.get()) is not None:
             tally.hindrance = problem
 
@@ -125,7 +132,7 @@ class Ledger:
             self._reporter.problem(stage, problem)
 
     def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
-        """Record what failed and was reported already."""
+        """Record failures that were reported already."""
         if problems:
             if (tally := _tally.get()) is not None:
                 tally.failed |= {(each.project, each.file): each for each in problems}
@@ -145,7 +152,7 @@ class Ledger:
 
 
 class KeptLedger(Ledger):
-    """The ledger of a rehearsal, which leaves no record: failures are kept in here."""
+    """The ledger of a rehearsal. It keeps failures in memory and writes no record."""
 
     def __init__(self, catalog: Catalog, reporter: Reporter) -> None:
         super().__init__(catalog, 0, reporter)

@@ -1,7 +1,6 @@
-"""The pools of a run: who asks upstreams, who proves bytes, and who hashes what is here.
+"""The pools of a run: workers that fetch from upstreams, prove bytes, and hash files.
 
-The pipeline knows no more of them than these interfaces, so tests run it without sockets and
-without child processes.
+The pipeline knows only these interfaces, so tests can run it without sockets and child processes.
 """
 
 from __future__ import annotations
@@ -22,74 +21,74 @@ from pypimirror.verify import protocol as verify_protocol
 from pypimirror.verify.protocol import Check, Checked
 from pypimirror.verify.readers import Readers
 
-#: Small jobs, or megabytes, that wait for each verification worker: enough that none is idle.
+#: Small jobs, or megabytes, in the queue of each verification worker, so that none is idle.
 _CHECKS = 32
 
 
 class Fetcher(Protocol):
-    """Asks upstreams for lists, pages and files.
+    """Fetches lists, pages and files from upstreams.
 
-    Each job has one result, with the job's id; results come in any order. A file stands whole and
-    hashed at the path that its job names when its result says no problem.
+    Each job has one result with the job's id. Results come in any order. If a result has no
+    problem, the complete and hashed file is at the path in the job.
     """
 
     def run(
         self, jobs: Iterable[Job], *, on_progress: Callable[[Job, int], None] | None = None
     ) -> Iterator[Result]:
-        """Do `jobs`, which are taken from lazily; yield their results as they come.
+        """Do `jobs`, which are read lazily. Yield their results as they come.
 
-        `on_progress` gets a job and the bytes that came in for it since the last call.
-        Raises `Cancelled` soon after `cancel`.
+        `on_progress` gets a job and the bytes that arrived for it since the last call. Raises
+        `Cancelled` soon after `cancel`.
         """
 
     def cancel(self) -> None:
-        """End what is under way. Any thread or signal handler may call it."""
+        """Cancel all work in progress. Any thread or signal handler may call it."""
 
     def close(self) -> None:
-        """Free what is held. Nothing is asked for afterwards."""
+        """Free all resources. No job may follow."""
 
 
 class Checker(Protocol):
-    """Reads files that are on disk, and says what their bytes are."""
+    """Reads files on disk and returns facts about their bytes."""
 
     def run(self, jobs: Iterable[Check]) -> Iterator[Checked]:
-        """Do `jobs`, which are taken from lazily; yield their results as they come.
+        """Do `jobs`, which are read lazily. Yield their results as they come.
 
         Raises `Cancelled` soon after `cancel`.
         """
 
     def cancel(self) -> None:
-        """End what is under way. Any thread or signal handler may call it."""
+        """Cancel all work in progress. Any thread or signal handler may call it."""
 
     def close(self) -> None:
-        """Free what is held. Nothing is asked for afterwards."""
+        """Free all resources. No job may follow."""
 
 
 @dataclass(frozen=True)
 class Pools:
-    """What a run works with."""
+    """The three pools of a run."""
 
     fetcher: Fetcher
-    checker: Checker  #: reads archives to their end, which may be hostile
+    checker: Checker  #: reads archives to the end; they may be hostile
     reader: Checker  #: only hashes
 
     def cancel(self) -> None:
-        """End what is under way, in any thread, with `Cancelled`."""
+        """Cancel all work in progress, in any thread: it ends with `Cancelled`."""
         for pool in (self.fetcher, self.checker, self.reader):
             pool.cancel()
 
     def close(self) -> None:
-        """End all pools."""
+        """Close all pools."""
         for pool in (self.fetcher, self.checker, self.reader):
             pool.close()
 
 
-#: Makes the pools of a run. The last argument gives what a thread enters while it waits.
+#: Makes the pools of a run. The last argument returns a context to enter while a thread waits.
 MakePools = Callable[[Config, Reporter, Callable[[], AbstractContextManager[None]]], Pools]
 
 
 def hello(config: Config) -> Hello:
-    """Return what download workers are told first."""
+    """Return the first message to download workers."""
     return Hello(
         remotes=remotes(config),
         connections=config.download.connections,
@@ -103,7 +102,7 @@ def hello(config: Config) -> Hello:
 def start(
     config: Config, reporter: Reporter, waiting: Callable[[], AbstractContextManager[None]]
 ) -> Pools:
-    """Return pools of child processes and threads. None starts before there is work for it."""
+    """Return pools of child processes and threads. None is started before it has work."""
 
     def on_note(note: Note) -> None:
         reporter.note(note.level, note.message)

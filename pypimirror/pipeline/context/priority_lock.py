@@ -1,11 +1,12 @@
-"""Turns: of the threads that do batches side by side, one is at work, and the others wait.
+"""Priority lock: of the threads that work on batches in parallel, only one works at a time.
 
-Python runs one thread at a time whatever their number. Where several have something to do, each
-call of the system hands the interpreter over to another, and waking that one costs more than most
-of the calls do. So a stage takes its turn and gives it up where it has to wait: for workers, for
-the disk. No lock may be held meanwhile that another thread could want in its turn.
+Python runs one thread at a time anyway. If several threads have work, each system call hands the
+interpreter over to another thread, and that costs more than most of the calls. So a stage takes
+this lock and gives it up where it waits: for workers or for the disk. A thread must then hold no
+other lock that another thread may need.
 
-Who has work for the download workers goes first: while they are busy, all else can be done.
+Threads with work for the download workers go first: while downloads run, the other work can be
+done.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from contextlib import contextmanager
 
 
 class PriorityLock:
-    """Who is at work."""
+    """A lock with two queues: threads that go first, and the others."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._busy = False
-        #: Locks that their threads wait for: those that go first, and the others.
+        #: One lock for each waiting thread: those that go first, and the others.
         self._waiting: tuple[deque[threading.Lock], ...] = (deque(), deque())
         self._mine = threading.local()
 
     @contextmanager
     def taken(self, *, first: bool) -> Iterator[None]:
-        """Wait for this thread's turn and hold it; with `first`, before those without."""
+        """Hold the lock. With `first`, wait only behind other threads with `first`."""
         self._mine.place = 0 if first else 1
         self._take()
         try:
@@ -38,7 +39,7 @@ class PriorityLock:
 
     @contextmanager
     def given_up(self) -> Iterator[None]:
-        """Let others have their turn while this thread waits; nothing where it holds none."""
+        """Give up the lock while this thread waits. Does nothing if the thread does not hold it."""
         if not self._give_up():
             yield
             return
@@ -56,11 +57,11 @@ class PriorityLock:
                 self._waiting[self._mine.place].append(turn)
             self._busy = True
         if waits:
-            turn.acquire()  # whoever releases it hands over the turn
+            turn.acquire()  # the thread that releases it hands over the priority lock
         self._mine.held = True
 
     def _give_up(self) -> bool:
-        """Give up the turn; whether this thread held it."""
+        """Release the lock. Return whether this thread held it."""
         if not getattr(self._mine, "held", False):
             return False
         self._mine.held = False

@@ -1,4 +1,4 @@
-"""The places that pages and files come from, as the download workers get to know them."""
+"""The places for pages and files, in the form that download workers need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pypimirror.download.protocol import Remote
 
 
 def remotes(config: Config) -> tuple[Remote, ...]:
-    """Return every place that pages and files may come from: upstreams and their alternates."""
+    """Return every place for pages and files: upstreams and their alternates."""
     return tuple(
         Remote(
             name,
@@ -30,7 +30,7 @@ def remotes(config: Config) -> tuple[Remote, ...]:
 
 
 def authorizations(upstream: UpstreamSection) -> Iterator[str]:
-    """Yield how this mirror logs in at an upstream and at each of its alternates."""
+    """Yield the Authorization header for an upstream and for each of its alternates."""
     yield upstream.authorization
     for url in upstream.alternates:
         login = login_of(url)

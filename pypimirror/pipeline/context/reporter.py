@@ -1,4 +1,4 @@
-"""What a run tells the outside while it works: the seam for progress bars and flow logs."""
+"""The interface through which a run reports its progress: to progress bars or to the flow's log."""
 
 from __future__ import annotations
 
@@ -11,54 +11,58 @@ log = logging.getLogger("pypimirror")
 
 
 class Reporter(Protocol):
-    """Hears of a run's progress. Calls may come from several threads."""
+    """Receives the progress of a run. Several threads may call it."""
 
     def expect(self, projects: int) -> None:
-        """Note that so many projects have something left to do in this run."""
+        """Note how many projects have work in this run."""
 
     def finished(self, projects: int) -> None:
-        """Note that so many of them went through all stages."""
+        """Note how many more projects have gone through all stages."""
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
-        """Note that a batch enters a stage, with so many things to do, and bytes if known."""
+        """Note that a batch enters a stage, with the number of things to do and their bytes if
+        known.
+        """
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
-        """Note that so many things are done, and so many bytes have arrived."""
+        """Note that more things are done and more bytes have arrived."""
 
     def problem(self, stage: Stage, problem: Problem) -> None:
-        """Note that something failed; the run goes on."""
+        """Note a failure. The run goes on."""
 
     def note(self, level: str, message: str) -> None:
-        """Note something for the log; `level` is a name of the logging module, lower case."""
+        """Note a line for the log. `level` is the lower-case name of a level of the logging
+        module.
+        """
 
     def announce(self, message: str) -> None:
-        """Say what a run is about to do, to whoever asked for it."""
+        """Tell the user what the run is about to do."""
 
 
 class LogReporter:
-    """Tells the log, and nothing of progress."""
+    """Writes to the log. It ignores progress."""
 
     def expect(self, projects: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def finished(self, projects: int) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:  # noqa: ARG002
         """Log that a stage begins."""
         log.debug("%s: begins%s", stage, "" if total is None else f" with {total}")
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def problem(self, stage: Stage, problem: Problem) -> None:
-        """Log what failed."""
+        """Log a failure."""
         log.warning("%s: %s: %s", stage, problem.reason, problem.message)
 
     def note(self, level: str, message: str) -> None:
-        """Log it."""
+        """Log the line."""
         log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), message)
 
     def announce(self, message: str) -> None:
-        """Log it."""
+        """Log the message."""
         self.note("info", message)

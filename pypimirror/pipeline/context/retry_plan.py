@@ -1,4 +1,4 @@
-"""What a run does again of an earlier one: a value. `pypimirror.pipeline.retry` decides it."""
+"""What a run repeats of an earlier run, as a value. `pypimirror.pipeline.retry` decides it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pypimirror.domain.model import ProjectName
 
 @dataclass(frozen=True)
 class Retry:
-    """What a run does again of an earlier one."""
+    """What a run repeats of an earlier run."""
 
     of: str  #: the name of that run
-    said: str  #: what is done again, for people
+    said: str  #: what is repeated, in words for people
     whole: bool = False  #: look for changes again, as that run did
-    #: Projects that the retry is limited to; None: all that are open.
+    #: Projects that the retry is limited to; None: all with open work.
     names: tuple[ProjectName, ...] | None = None
-    #: Projects whose pages are asked for again.
+    #: Projects whose pages are fetched again.
     look: tuple[ProjectName, ...] = ()
-    #: Projects that files of are tried again.
+    #: Projects with files that are tried again.
     reopen: tuple[ProjectName, ...] = ()
-    #: Of these projects, only these files are fetched.
+    #: For these projects, only these files are fetched.
     only: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def wants(self, row: ProjectFile) -> bool:
-        """Whether a file is one to fetch."""
+        """Whether a file is to be fetched."""
         return row.project not in self.only or row.filename in self.only[row.project]

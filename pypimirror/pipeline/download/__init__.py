@@ -1,1 +1,1 @@
-"""Download: fetches wanted files to staging."""
+"""Download: fetch wanted files to staging."""

@@ -1,10 +1,10 @@
-"""Download, the part on bytes that are in place already: they are taken over, not fetched.
+"""Download: take over bytes that are in place already, instead of fetching them.
 
-A catalog that was lost, or put back from a backup, wants files that are still there. What lies in
-the place of a file that is due is hashed and held against what is claimed of it. What agrees is
-`fetched`, and goes on like a download; it stays where it is, so that pages from before go on
-naming it. What does not agree stays too, until proven bytes replace it: then it goes to
-quarantine. Files that nobody claims a digest of cannot be told from others, and are fetched.
+A catalog that was lost, or restored from a backup, wants files that are still on disk. The file in
+the place of a wanted file is hashed and compared with the claims. If it matches, it becomes
+`fetched` and goes on like a download; it stays in place, so that old pages keep working. If it does
+not match, it stays until proven bytes replace it, and then goes to quarantine. Files without a
+claimed digest cannot be recognised, so they are fetched.
 
 `pypimirror adopt` is a sync that does this and fetches no file.
 """
@@ -33,7 +33,7 @@ _COMMIT = 500
 
 
 def adopt(run: Run, sync: Callable[[Run], None]) -> None:
-    """Take over all that is here and right; name what is here and nobody offers."""
+    """Take over all matching files. Report files here that no upstream offers."""
     run = replace(run, fetches=False)
     sync(run)
     if not run.ledger.unreachable:
@@ -41,7 +41,7 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
 
 
 def take_over(run: Run, batch: Batch) -> None:
-    """Take over what lies in the places of files of these projects that are due."""
+    """Take over the bytes in the places of files of these projects that are due."""
     rows = {row.id: row for row in _due_and_there(run, batch.projects)}
     if not rows:
         return
@@ -52,14 +52,14 @@ def take_over(run: Run, batch: Batch) -> None:
 
 
 def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
-    """Say what would have to be fetched, and leave it to the next sync."""
+    """Count the files that would have to be fetched, and leave them to the next sync."""
     wrong = [batch.in_the_way[number][2] for number in due if number in batch.in_the_way]
     run.ledger.count(files_missing=len(due) - len(wrong))
     run.ledger.failed(Stage.DOWNLOAD, wrong)
 
 
 def stamp_of(run: Run, row: ProjectFile) -> int | None:
-    """Return the `stamps.stamp` of a fetched file, in staging or in place; None where it is not."""
+    """Return the `stamps.stamp` of a fetched file, in staging or in place. None: it is missing."""
     staged = run.workspace.staged_stamp(row.id)
     if staged is not None:
         return staged
@@ -70,15 +70,15 @@ def stamp_of(run: Run, row: ProjectFile) -> int | None:
 
 
 def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
-    """Put aside what lies where a file belongs and is not that file; no page names it any more."""
+    """Put aside other bytes in the place of a file. No page links to them any more."""
     if (found := batch.in_the_way.pop(row.id, None)) is not None:
         set_aside(run, row, partial(run.storage.take, _place(row)), *found)
 
 
 def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
-    """Yield files that are due, of which something is there to look at, and a digest to expect."""
+    """Yield the files that are due, have a claimed digest, and have bytes in their place."""
     with run.catalog.read() as connection:
-        if run.config.mirror.layout == "project":  # most projects of a first sync have nothing
+        if run.config.mirror.layout == "project":  # in a first sync, most projects have no file
             found = projects.get(connection, ids)
             ids = [row.id for row in found if run.storage.has(f"packages/{row.name}")]
         rows = files.in_states(connection, ids, DUE)
@@ -88,7 +88,7 @@ def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
 
 
 def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
-    """Return the job that hashes what is there; None where its size says enough."""
+    """Return the job that hashes the bytes in place; None if their size is already wrong."""
     claims, size = claims_of(row), run.storage.size(_place(row)) or 0
     if wrong := check(Claims({}, claims.size), size, {}):
         batch.in_the_way[row.id] = {}, size, _named(row, wrong)
@@ -102,10 +102,11 @@ def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
 def _take_in(
     run: Run, batch: Batch, rows: dict[int, ProjectFile], results: Sequence[Checked]
 ) -> None:
+    """Note the results: files that match are fetched, others are in the way."""
     taken = []
     for result in results:
         row = rows[result.id]
-        if result.problem is not None:  # it says nothing about the bytes
+        if result.problem is not None:  # nothing is known about the bytes
             run.reporter.note("warning", result.problem.message)
         elif wrong := check(claims_of(row), result.size, result.digests):
             batch.in_the_way[row.id] = result.digests, result.size, _named(row, wrong)
@@ -120,7 +121,7 @@ def _take_in(
 
 
 def _named(row: ProjectFile, problem: Problem) -> Problem:
-    message = f"{_place(row)}: what is there {problem.message}; the next sync fetches it"
+    message = f"{_place(row)}: the file there {problem.message}; the next sync fetches it"
     return Problem(problem.reason, message, row.project, row.filename, row.url)
 
 

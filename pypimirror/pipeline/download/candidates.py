@@ -1,10 +1,11 @@
-"""Download, the part on places: where a file can be had, and which of them were tried.
+"""Download: the places where a file can be fetched, and which of them were tried.
 
-A file may have several links: on its owner's pages, on pages linked from there, and at sources
-that the owner's digests check (`pipeline.discover.sources`). They are tried in turn, the best
-proven first, each on behalf of the upstream that it came from; the owner's before all others. When
-none is left, the alternates of the owner are asked (`pipeline.discover.alternates`). Which were
-tried stands in the batch, so that its verify stage goes on where its download stage stopped.
+A file may have several links: on its owner's pages, on pages linked from there, and at other
+sources that the owner's digests check (`pipeline.discover.cross_checks`). They are tried in turn,
+the best proven first and the owner's before all others, each with the settings of the upstream that
+it came from. When no link is left, the alternates of the owner are asked
+(`pipeline.discover.alternates`). The batch notes the links that were tried, so that its verify
+stage continues where its download stage stopped.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run
 from pypimirror.verify import proof
 
-#: Failures that another place would share.
+#: Failures that would be the same at another place.
 _HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
 
 _decode = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 
 def links_of(run: Run, row: ProjectFile) -> Iterator[tuple[str, str]]:
-    """Yield where the catalog says that a file can be had: the place's name and the address."""
+    """Yield the links of a file in the catalog, as pairs of place name and address."""
     yield place_of(run, row, row.url), row.url
     if row.other_urls:
         known = {name for upstream in run.config.upstream for name, _ in places(upstream)}
@@ -40,9 +41,9 @@ def links_of(run: Run, row: ProjectFile) -> Iterator[tuple[str, str]]:
 
 
 def place_of(run: Run, row: ProjectFile, link: str) -> str:
-    """Return the place that an address leads to which the owner's page has of a file.
+    """Return the name of the place that serves a link on the owner's page.
 
-    That is its upstream, unless the page came from an alternate and leads to that host.
+    That is the upstream, unless the link goes to the host of an alternate.
     """
     upstream = next((u for u in run.config.upstream if u.name == row.upstream), None)
     if upstream is not None and upstream.alternates:
@@ -64,7 +65,7 @@ def job(
     """Return the job that fetches a file from `url`; that link counts as tried."""
     batch.tried.setdefault(row.id, set()).add((remote, url))
     claims = claims_of(row)
-    # Weak digests prove nothing before the archive was read to its end: no metadata before that.
+    # With weak digests, nothing is proven before the archive is read: take no metadata before that.
     early = row.filename.endswith(".whl") and not proof.needs_structure(claims.digests)
     return FetchFile(
         id=row.id,
@@ -78,7 +79,7 @@ def job(
 
 
 def first(run: Run, batch: Batch, row: ProjectFile) -> FetchFile:
-    """Return the job that tries a file's best link."""
+    """Return the job that tries the best link of a file."""
     return job(run, batch, row, *next(links_of(run, row)))
 
 
@@ -88,9 +89,10 @@ def further(
     due: Mapping[int, ProjectFile],
     failed: Mapping[int, FileResult],
 ) -> Iterator[tuple[str, list[FetchFile]]]:
-    """Yield jobs in rounds, each trying the next place for what is in `failed` by then.
+    """Yield jobs in rounds. Each round tries the next place for the files that are in `failed`
+    then.
 
-    With each round comes what to call its places.
+    Each round comes with a name for its places.
     """
     while found := list(_next_links(run, batch, due, failed)):
         yield "another of their links", found
@@ -110,6 +112,7 @@ def _next_links(
     due: Mapping[int, ProjectFile],
     failed: Mapping[int, FileResult],
 ) -> Iterator[FetchFile]:
+    """Yield the job for the next untried link of each file."""
     for row in _waiting(due, failed):
         tried = batch.tried.get(row.id, set())
         link = next((link for link in links_of(run, row) if link not in tried), None)
@@ -120,6 +123,7 @@ def _next_links(
 def _waiting(
     due: Mapping[int, ProjectFile], failed: Mapping[int, FileResult]
 ) -> Iterator[ProjectFile]:
+    """Yield the files for which another place may help."""
     for number, result in failed.items():
         if result.problem is not None and result.problem.reason not in _HOPELESS:
             yield due[number]

@@ -1,4 +1,4 @@
-"""What a file's catalog row claims of its bytes."""
+"""The claims about a file's bytes in its row of the catalog."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def claims_of(row: ProjectFile) -> Claims:
 
 
 def algorithms_of(row: ProjectFile) -> Collection[str]:
-    """Return the algorithms of these digests."""
+    """Return the algorithms of the claimed digests."""
     if not row.digests:
         return _NONE if row.sha256 is None else _MAIN
     return claims_of(row).digests.keys()

@@ -1,10 +1,10 @@
-"""Download: fetch what is wanted to staging, hashed while streaming.
+"""Download: fetch wanted files to staging and hash them while they arrive.
 
-wanted, failed, quarantined → fetched; or failed; or, where the bytes are not what was claimed,
-quarantined. Bytes that an earlier run fetched are hashed again, since nothing says that they
-survived its end; what did not is fetched again. A file that its best link cannot deliver is tried
-at all its other places (`pipeline.download.whereabouts`) before it counts as failed; what a place
-delivered and was bad is put aside on the way.
+Files move from wanted, failed or quarantined to fetched, or to failed. If the bytes differ from the
+claims, they move to quarantined. Bytes that an earlier run fetched are hashed again, because they
+may not have survived the end of that run; lost ones are fetched again. If the best link of a file
+fails, all its other places are tried (`pipeline.download.candidates`) before the file counts as
+failed. Bad bytes from a place are put aside.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from pypimirror.storage.storage import Local
 from pypimirror.verify.digests import check
 from pypimirror.verify.protocol import Check
 
-#: Results that go into the catalog in one transaction, and the seconds they may wait for it.
+#: Most results in one transaction, and most seconds that a result waits for it.
 _COMMIT = 500
 _PATIENCE = 2.0
 
-#: Failures in a row, none of them a file's own, after which the line counts as broken.
+#: Connection failures in a row after which a host counts as down.
 _ENOUGH = 100
 _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
@@ -77,10 +77,9 @@ def download(run: Run, batch: Batch) -> None:
 
 
 def _with_room(run: Run, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFile]:
-    """Return what of it the disk has room for; what is left out stays wanted, and is told.
+    """Return the files that fit on the disk. The others stay wanted, and the run reports it.
 
-    All else goes on: others are fetched, pages are published, and bytes are removed, which may be
-    what makes room.
+    The run goes on: it fetches other files, publishes pages and removes bytes, which may make room.
     """
     taken, problem = run.room.claim({row.id: _to_come(run, row) for row in due.values()})
     run.ledger.no_room = run.ledger.no_room or problem
@@ -90,10 +89,9 @@ def _with_room(run: Run, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFil
 
 
 def _to_come(run: Run, row: ProjectFile) -> int:
-    """Return the bytes that a file will take on disk besides those that are here already.
+    """Return how many bytes a file will still need on disk.
 
-    One that is larger than any that is fetched takes none: it will be refused, and must decide
-    nothing for the others.
+    A file above the size limit needs none: it will be refused and must not block others.
     """
     size = row.size or 0
     if size > run.config.download.max_file_size:
@@ -104,10 +102,11 @@ def _to_come(run: Run, row: ProjectFile) -> int:
 def fetch_elsewhere(
     run: Run, batch: Batch, bad: Mapping[int, tuple[ProjectFile, Problem]]
 ) -> set[int]:
-    """Fetch files whose bytes have proven bad from the next of their places.
+    """Fetch files whose bytes were proven bad from their next places. Return the ids of the
+    fetched.
 
-    They are `quarantined`; those whose ids are returned are `fetched` now. The others have no
-    place left that delivers them.
+    They were `quarantined`, and are `fetched` now. The others have no place left that delivers
+    them.
     """
     if not run.fetches:
         return set()
@@ -120,7 +119,7 @@ def fetch_elsewhere(
 def _try_elsewhere(
     run: Run, batch: Batch, due: Mapping[int, ProjectFile], failed: dict[int, FileResult]
 ) -> None:
-    """Try the further places of what has failed, until each was fetched or has none left."""
+    """Try the other places of failed files, until each is fetched or has none left."""
     for place, jobs in candidates.further(run, batch, due, failed):
         before = dict(failed)
         run.reporter.note("info", f"trying {len(jobs)} files at {place}")
@@ -129,11 +128,11 @@ def _try_elsewhere(
         _fetch(run, batch, due, jobs, failed)
         for number in before.keys() & batch.observed.keys():
             cause, url = before[number].problem, batch.observed[number].url
-            told = cause.message if cause is not None else ""
-            run.reporter.note("warning", f"{due[number].filename}: {told} Taken from {url}")
-        # Of several places that fail, the owner's answer is the one to report.
+            why = cause.message if cause is not None else ""
+            run.reporter.note("warning", f"{due[number].filename}: {why} Taken from {url}")
+        # If several places fail, report the owner's answer.
         failed.update((i, before[i]) for i in failed.keys() & before.keys())
-        # What was not reached has failed as it had before.
+        # Files that were not tried keep their earlier failure.
         failed.update((j.id, before[j.id]) for j in jobs if j.id not in batch.observed)
 
 
@@ -144,10 +143,10 @@ def _fetch(
     jobs: Iterable[FetchFile],
     failed: dict[int, FileResult],
 ) -> None:
-    """Do jobs; commit what is fetched, collect what has failed, put aside what is bad.
+    """Do jobs: commit fetched files, collect failures, and put bad bytes aside.
 
-    When the line to a host breaks, no more is asked of it: the rest stays as it is, for the next
-    run. When the disk is full or fails, the run ends, once it has said what came until then.
+    If a host goes down, no more files are fetched from it; they wait for the next run. If the disk
+    is full or fails, the run ends after it has noted the results so far.
     """
     lines = Lines()
     wanted = (job for job in jobs if lines.is_open(job))
@@ -186,14 +185,16 @@ def _fetch(
 
 
 def _take_room(run: Run, job: Job, size: int) -> None:
-    """Hear that bytes have come; end the run where they leave too little room."""
+    """Count received bytes. Raises `StoppedError` if too little room is left."""
     run.room.received(job.id, size)
     if problem := run.room.shortage():
         raise StoppedError(problem)
 
 
 class Lines:
-    """Which hosts still deliver: one that fails too often in a row is not asked any more."""
+    """Tracks which hosts still deliver. A host that fails too often in a row is not asked any
+    more.
+    """
 
     def __init__(self) -> None:
         self._host_of: dict[int, str] = {}  # of jobs under way
@@ -202,7 +203,7 @@ class Lines:
         self._left_out: Counter[str] = Counter()
 
     def is_open(self, job: FetchFile) -> bool:
-        """Whether a job is worth doing."""
+        """Whether the host of a job is still asked."""
         host = job.urls[0].split("/", 3)[2]
         if host in self._broken:
             self._left_out[host] += 1
@@ -211,7 +212,7 @@ class Lines:
         return True
 
     def heard(self, result: FileResult) -> None:
-        """Take in how a job went."""
+        """Note the result of a job."""
         host = self._host_of.pop(result.id)
         if result.problem is None or result.problem.reason not in _OUTAGE:
             self._outages.pop(host, None)
@@ -221,7 +222,7 @@ class Lines:
             self._broken[host] = result.problem
 
     def problems(self) -> Iterator[Problem]:
-        """Say of each broken line how much waits for the next run."""
+        """Yield a problem for each host that is down, with the number of files that wait."""
         for host, number in self._left_out.items():
             last = self._broken[host]
             message = (
@@ -232,7 +233,7 @@ class Lines:
 
 
 def _give_up(run: Run, due: Mapping[int, ProjectFile], results: Sequence[FileResult]) -> None:
-    """Record what no place could deliver."""
+    """Record the files that no place could deliver."""
     problems = [_problem(due[result.id], result) for result in results]
     bad: list[dict[str, Any]] = []
     rest: list[dict[str, Any]] = []
@@ -248,7 +249,7 @@ def _give_up(run: Run, due: Mapping[int, ProjectFile], results: Sequence[FileRes
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Cut what arrives into pieces, each of them small and not too long in the making."""
+    """Split results into chunks that are small and do not wait long."""
     chunk: list[Any] = []
     deadline = time.monotonic() + _PATIENCE
     for item in items:
@@ -269,9 +270,9 @@ def _problem(row: ProjectFile, result: FileResult) -> Problem:
 
 
 def _look_again(run: Run, batch: Batch) -> None:
-    """Prove again, or let go, what was fetched before and not verified.
+    """Hash again the files that an earlier run fetched but did not verify. Drop lost ones.
 
-    The bytes are in staging, or in place already where a run ended in between.
+    Their bytes are in staging, or already in place if that run ended in between.
     """
     with run.catalog.read() as connection:
         rows = files.in_states(connection, batch.projects, [State.FETCHED])

@@ -1,8 +1,8 @@
-"""Clearing what dead runs left in staging.
+"""Remove what dead runs left in staging.
 
-Kept is what a run can go on with: bytes that the catalog says were fetched, and the beginning of
-a large transfer, which the download worker describes in a note beside it. What another user left,
-such as root, and this one may not write, is of no use to anybody.
+Two kinds of files are kept, because a run can continue with them: bytes that the catalog calls
+fetched, and the beginning of a large transfer, which a note beside it describes. Files that this
+user may not write, for example those of root, are useless and removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def sweep(catalog: Catalog, workspace: Workspace) -> int:
-    """Remove from staging what nobody needs; return how many files. Needs the lock."""
+    """Remove unneeded files from staging and return their number. Call it with the lock held."""
     names = set(workspace.staged_names())
     removed = 0
     for chunk in chunks(names):
@@ -38,17 +38,18 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
                 removed += 1
             elif regular.is_here(str(path)):
                 with told(path):
-                    links.part([path])  # it is written to, and served one day
+                    links.part([path])  # a run writes to it, and it is served later
     return removed
 
 
 def _number(name: str) -> int | None:
-    """Return the id of the file that this belongs to; anything may have strayed in here."""
+    """Return the id of the file in the catalog; None if the name has none."""
     number = name.partition(".")[0]
     return int(number) if _ID.fullmatch(number) else None
 
 
 def _is_needed(name: str, states: dict[int, int], names: set[str]) -> bool:
+    """Whether a run can continue with a file in staging."""
     number = _number(name)
     if number is None:
         return False

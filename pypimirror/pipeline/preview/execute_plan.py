@@ -1,7 +1,7 @@
-"""Carrying out a plan: exactly what a dry run said, or nothing and why not.
+"""Execute a plan: do exactly what a dry run showed, or do nothing and say why.
 
-The upstreams are asked again. What they say now is held against the plan before any file is
-fetched, any page written or anything removed; the catalog has then taken in what they say, as
+The upstreams are asked again. Their answers are compared with the plan before any file is fetched,
+any page is written or anything is removed. If they differ, the catalog still keeps the answers, as
 after any run that stopped there.
 """
 
@@ -24,12 +24,12 @@ from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.sequence import Call, perform
 from pypimirror.system import texts
 
-#: Differences that a message names.
+#: Most differences that a message names.
 _SHOWN = 5
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A plan as it is read from a file. What else the file says is for people."""
+    """The part of a plan file that is executed. The rest of the file is for people."""
 
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
     projects: list[str]
@@ -41,18 +41,20 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> Planned:
-    """Read what `sync --dry-run --json` wrote; raises `ConfigError`."""
-    made = "make one with 'pypimirror sync --dry-run --json'"
+    """Read the output of `sync --dry-run --json`. Raises `ConfigError`."""
+    advice = "make one with 'pypimirror sync --dry-run --json'"
     try:
         return msgspec.json.decode(texts.read(path), type=Planned)
     except texts.TextError as error:
-        raise ConfigError(f"{path}: {error}; {made}") from error
+        raise ConfigError(f"{path}: {error}; {advice}") from error
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: is no plan of version {VERSION}: {error}; {made}") from error
+        raise ConfigError(
+            f"{path}: is not a plan of version {VERSION}: {error}; {advice}"
+        ) from error
 
 
 def apply(run: Run, planned: Planned, call: Call = perform) -> None:
-    """Do what was planned; raises `StoppedError` where that is not what there is to do now."""
+    """Execute a plan. Raises `StoppedError` if the work to do now differs from the plan."""
     call(run, Stage.DISCOVER, Batch(0))
     for number, ids in enumerate(sequence.batches(run), start=1):
         call(run, Stage.DISCOVER, Batch(number, ids))
@@ -70,7 +72,7 @@ def apply(run: Run, planned: Planned, call: Call = perform) -> None:
 
 
 def _differences(planned: Planned, now: Plan) -> Iterable[str]:
-    """Yield, in words, each thing that is planned and not due, or due and not planned."""
+    """Yield a phrase for each difference between the plan and the work to do now."""
     yield from _compare("fetch", _files(planned.fetch), _files(now.fetch))
     yield from _compare("link", _files(planned.link), _files(now.link))
     yield from _compare("withdraw", _files(planned.withdraw), _files(now.withdraw))
@@ -80,11 +82,12 @@ def _differences(planned: Planned, now: Plan) -> Iterable[str]:
 
 
 def _files(entries: Iterable[Entry]) -> dict[str, object]:
-    """Return what identifies each file; why it is in the plan does not matter."""
+    """Return what identifies each file. The reason why it is in the plan does not matter."""
     return {f"{e.project}/{e.file}": (e.size, e.sha256) for e in entries}
 
 
 def _compare(verb: str, planned: Mapping[str, object], now: Mapping[str, object]) -> Iterable[str]:
+    """Yield a phrase for each name that only one side has or that differs."""
     for name in sorted(planned.keys() | now.keys()):
         if name not in now:
             yield f"there is no need to {verb} {name} any more"

@@ -1,6 +1,6 @@
-"""Why each file of a project is mirrored or not, asked of the upstream as it is now.
+"""Explain why each file of a project is mirrored or not, from the upstream's page as it is now.
 
-Changes nothing and takes no lock: what is decided here is what the next sync decides.
+It changes nothing and takes no lock. Its decisions are those of the next sync.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from pypimirror.system import interrupts
 _OF_A_VARIANT = Verdict(
     False,
     "variant",
-    "it is of a variant of its release: most installers do not know these files, and some fail on "
-    "a page that has them, so they are mirrored from nowhere",
+    "it is a variant of its release: most installers do not know these files, and some fail on a "
+    "page that lists them, so they are never mirrored",
 )
 
 
@@ -53,12 +53,12 @@ class FileExplanation:
 
     file: str
     verdict: Verdict
-    state: str | None  #: where it stands in this mirror; None where the catalog has it not
-    is_linked: bool = False  #: whether pages only lead to it at the upstream; the verdict says why
-    last_error: str | None = None  #: of the last try to get it, where it failed
+    state: str | None  #: its state in this mirror; None: not in the catalog
+    is_linked: bool = False  #: whether pages only link to it at the upstream; the verdict says why
+    last_error: str | None = None  #: of the last attempt to fetch it, if it failed
 
     def as_json(self) -> documents.ExplainedFile:
-        """Return the entry as JSON shows it."""
+        """Return the entry of `explain --json` for this file."""
         verdict = _verdict_json(self.verdict)
         return {
             "file": self.file,
@@ -75,7 +75,7 @@ class Explanation:
 
     project: str
     verdict: Verdict
-    upstream: str | None  #: the owner; None where nobody was asked, or nobody has it
+    upstream: str | None  #: the owner; None: no upstream was asked, or none has it
     files: list[FileExplanation]
 
     def as_json(self) -> documents.Explanation:
@@ -99,10 +99,9 @@ def _verdict_json(verdict: Verdict) -> documents.Verdict:
 
 
 def explain(config: Config, name: str, file: str | None = None) -> Explanation:
-    """Say why a project's files, or one of them, are mirrored or not.
+    """Explain why the files of a project, or one of them, are mirrored or not.
 
-    Raises `ConfigError` on what is no project's name or no file of it, and `StoppedError` where
-    no upstream says what there is.
+    Raises `ConfigError` on a wrong project or file name, and `StoppedError` if no upstream answers.
     """
     try:
         project = ProjectName(canonicalize_name(name, validate=True))
@@ -126,7 +125,7 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
 
 @contextmanager
 def opened(config: Config, selection: Selection) -> Iterator[Run]:
-    """Open what is asked, without making anything."""
+    """Open the catalog and the mirror root without creating anything."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
@@ -141,7 +140,7 @@ def opened(config: Config, selection: Selection) -> Iterator[Run]:
 
 
 def held_of(run: Run, project: ProjectName) -> list[FileRecord]:
-    """Return what the catalog knows of a project's files."""
+    """Return the files of a project in the catalog."""
     with run.catalog.read() as connection:
         ids = [row.id for row in projects.by_name(connection, [project])]
         return list(files.of_projects(connection, ids))
@@ -150,7 +149,7 @@ def held_of(run: Run, project: ProjectName) -> list[FileRecord]:
 def explained(
     run: Run, project: ProjectName, verdict: Verdict, held: list[FileRecord]
 ) -> Explanation:
-    """Ask for the page of a project that is selected, and decide; raises `StoppedError`."""
+    """Explain each file of a selected project, with the page of its owner."""
     owner, page = page_of(run, project)
     if page is None:
         asked = ", ".join(run.config.upstream[n].name for n in run.selection.owners(project))
@@ -160,7 +159,7 @@ def explained(
     page, _ = believed(page, files_known)
     states = {row.filename: word(row.state, row.last_error) for row in held}
     errors = {row.filename: row.last_error for row in held if row.state in DUE}
-    turned_away = _refused(run, project)
+    refused_before = _refused(run, project)
     offer = metadata.Offer(0, _facts(run, project), owner, page, {})
     known = metadata.read(run, [offer]).get(0, metadata.Known())
     if known.failed is not None:
@@ -186,19 +185,20 @@ def explained(
     absent = Verdict(False, "upstream", f"the page of {owner} does not offer it")
     found.extend(_left(row, absent) for row in held if row.filename in states)
     found = [
-        _with_error(_with_refusal(entry, turned_away), errors.get(entry.file)) for entry in found
+        _with_error(_with_refusal(entry, refused_before), errors.get(entry.file)) for entry in found
     ]
     return Explanation(project, verdict, owner, sorted(found, key=lambda entry: entry.file))
 
 
 def _refused(run: Run, project: ProjectName) -> dict[str, Problem]:
-    """Return what the last run refused of a project, whatever the selection says, by file."""
+    """Return the standing refusals of the last run for a project, by file."""
     with run.catalog.read() as connection:
         found = doubts.standing_refusals(connection, [project])
     return {problem.file: problem for problem in found}
 
 
 def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> FileExplanation:
+    """Show a standing refusal as the verdict of a selected file."""
     problem = refused.get(entry.file)
     if problem is None or not entry.verdict.selected:
         return entry
@@ -207,9 +207,9 @@ def _with_refusal(entry: FileExplanation, refused: Mapping[str, Problem]) -> Fil
 
 
 def _with_error(entry: FileExplanation, error: str | None) -> FileExplanation:
-    """Say of what is selected and not here why the last try failed.
+    """Add the error of the last attempt to a selected file that is not here.
 
-    What the upstream keeps back is mirrored no more than what it does not have.
+    A file that the upstream withholds is shown as not selected.
     """
     if error is None or not entry.verdict.selected or entry.is_linked:
         return entry
@@ -227,7 +227,7 @@ def _linked(
     kept: Sequence[bool],
     known: Mapping[str, FileRecord],
 ) -> dict[str, Verdict]:
-    """Return why pages only lead to files at the upstream, or may not, by name."""
+    """Return the verdict, by name, for files that pages link to at the upstream, or must not."""
     links = upstream_links.links(run, upstream, "", page, kept, known)
     asked = run.selection.linked(ProjectName(page.project), page.files) if links else []
     found = {}
@@ -244,13 +244,13 @@ def _facts(run: Run, project: ProjectName) -> str | None:
 
 
 def _left(row: FileRecord, verdict: Verdict) -> FileExplanation:
-    """Say of a file that no page offers why it is here or not."""
+    """Explain a file of the catalog that no page offers."""
     state = word(row.state, row.last_error)
     return FileExplanation(row.filename, _kept([row], verdict), state)
 
 
 def _kept(held: Sequence[FileRecord], verdict: Verdict) -> Verdict:
-    """Return why files are here all the same where the upstream does not offer them."""
+    """Replace the verdict of deleted files that `[delete] keep` keeps here."""
     since = [row.kept for row in held if row.kept is not None]
     if verdict.rule != "upstream" or not since:
         return verdict
@@ -258,7 +258,7 @@ def _kept(held: Sequence[FileRecord], verdict: Verdict) -> Verdict:
 
 
 def page_of(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
-    """Return the owner of a project and its page; there is none where no upstream has it."""
+    """Return the owner of a project and its page; no page if no upstream has the project."""
     for position in run.selection.owners(project):
         upstream = run.config.upstream[position]
         result = _ask(run, upstream, project)
@@ -266,19 +266,20 @@ def page_of(run: Run, project: ProjectName) -> tuple[str, ProjectPage | None]:
             return upstream.name, result.page
         problem = result.problem or Problem(Reason.BAD_PAGE, "an answer without a page")
         if problem.reason is not Reason.MISSING:
-            told = f"upstream {upstream.name}: {problem.message}{_next_step(problem)}"
-            raise StoppedError(msgspec.structs.replace(problem, message=told))
+            message = f"upstream {upstream.name}: {problem.message}{_next_step(problem)}"
+            raise StoppedError(msgspec.structs.replace(problem, message=message))
     return "", None
 
 
 def _next_step(problem: Problem) -> str:
+    """Return advice for a failed connection."""
     if problem.reason not in (Reason.CONNECTION, Reason.TIMEOUT):
         return ""
-    return " Check the line, and the address in [[upstream]] url."
+    return " Check the network, and the address in [[upstream]] url."
 
 
 def _ask(run: Run, upstream: UpstreamSection, project: ProjectName) -> PageResult:
-    """Ask for a page where it was found last, or where one looks; then where a list has it."""
+    """Ask for a page at its last or usual address, then at the address in the upstream's list."""
     with run.catalog.read() as connection:
         rows = projects.by_name(connection, [project])
     known = next((row.page_at for row in rows if row.upstream == upstream.name), None)

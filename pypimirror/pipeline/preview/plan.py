@@ -1,7 +1,7 @@
-"""The plan of a sync: what it would fetch, publish, withdraw and remove.
+"""The plan of a sync: the files and pages that it would fetch, publish, withdraw and remove.
 
-It is the sync itself, up to the end of discovery and again for the removals, in a catalog whose
-changes are rolled back; so the plan and the run cannot disagree.
+The plan comes from the sync's own code: discovery and removals run in a catalog transaction that is
+rolled back. So the plan and the run cannot disagree.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
-#: The version of the document; a change that a reader could trip over makes it another.
+#: The version of the document. It changes when a change could break a reader.
 VERSION = 1
 
 _LINKED = "metadata-only"
@@ -49,9 +49,9 @@ class Entry(msgspec.Struct, frozen=True):
 
     project: str
     file: str
-    size: int | None  #: bytes, where the upstream says
-    #: Why: `wanted`, or `failed` or `quarantined` before; of what goes, a `states.Cause`; and
-    #: `metadata-only` of what pages lead to at the upstream.
+    size: int | None  #: bytes, if the upstream states it
+    #: `wanted`, `failed` or `quarantined` for a file to fetch; a `states.Cause` for a file that
+    #: leaves; `metadata-only` for a file that pages link to at the upstream.
     reason: str
     sha256: str | None = None  #: as claimed, or proven
 
@@ -60,14 +60,14 @@ class Entry(msgspec.Struct, frozen=True):
 class Plan:
     """What a sync would do."""
 
-    names: Sequence[str] = ()  #: the projects that it is limited to; none: all that are selected
+    names: Sequence[str] = ()  #: the projects that it is limited to; empty: all selected ones
     fetch: list[Entry] = field(default_factory=list)
-    #: Files that pages in `publish` would lead to at the upstream.
+    #: Files that pages in `publish` would link to at the upstream.
     link: list[Entry] = field(default_factory=list)
     #: Projects whose pages would be rendered, in order.
     publish: dict[str, None] = field(default_factory=dict)
     withdraw: list[Entry] = field(default_factory=list)
-    remove: list[Entry] = field(default_factory=list)  #: files whose bytes would go now
+    remove: list[Entry] = field(default_factory=list)  #: files whose bytes would be deleted now
     problems: list[Problem] = field(default_factory=list)
 
     def as_json(self) -> documents.Plan:
@@ -96,10 +96,10 @@ class Plan:
 
 
 def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float = 0.0) -> Plan:
-    """Look at the upstreams and say what a sync would do; nothing is changed.
+    """Ask the upstreams and return what a sync would do. Nothing is changed.
 
-    Waits for another run for `wait` seconds at most.
-    Raises `StoppedError` when no upstream answers, `LockedError` while a run is under way.
+    Waits up to `wait` seconds for another run. Raises `StoppedError` if no upstream answers, and
+    `LockedError` while another run works on the mirror.
     """
     selection = Selection(config)
     checked = check_names(selection, names)
@@ -121,7 +121,9 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float =
 
 
 def rest(run: Run) -> Plan:
-    """Say what a run that has discovered would do now, by the catalog alone; nothing is changed."""
+    """Return what a run would do after its discovery, from the catalog alone. Nothing is
+    changed.
+    """
     found = Plan(run.names or ())
     with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
         reporter = LogReporter()
@@ -147,13 +149,13 @@ def rest(run: Run) -> Plan:
 
 @contextmanager
 def _open(config: Config) -> Iterator[tuple[Catalog, Storage, Workspace]]:
-    """Open catalog and mirror root, and make neither where there is none."""
+    """Open catalog and mirror root without creating them."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         workspace = Workspace(config.directory, Path(staging))
         storage = PosixStorage(workspace)
         if (workspace.private / "lock").exists():
-            # The rehearsal is one long transaction, which a run would wait for in vain.
+            # The rehearsal is one long transaction: a run that waits for it would time out.
             stack.enter_context(lock.hold(workspace.private / "lock"))
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url)))
@@ -163,6 +165,7 @@ def _open(config: Config) -> Iterator[tuple[Catalog, Storage, Workspace]]:
 
 
 def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
+    """Add the files to fetch, the pages to write and the files to link, for a batch of projects."""
     with run.catalog.read() as connection:
         due = files.due(connection, ids, run.due_at)
         found.fetch.extend(_entry(row, row.project, State(row.state).label) for row in due)
@@ -174,13 +177,13 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
         _add_pages(found, (row.name for row in rows))
         names = {row.id: row.name for row in rows}
         listed = files.listed(connection, list(names))
-        # What is to be held again is linked until its bytes are proven, and no longer.
+        # A file that is to be held again stays linked until its bytes are proven.
         linked = [row for row in listed if row.linked and row.state in (State.LINKED, *PROVEN)]
     replaced = []
     for row in linked:
         entry = _entry(row, names[row.project_id], _LINKED)
         found.link.append(entry)
-        if row.state in PROVEN:  # its bytes go, once the page leads away from them
+        if row.state in PROVEN:  # its bytes go after its page links to the upstream
             found.withdraw.append(entry)
             replaced.append({"id": row.id, "withdrawn_at": run.now})
     with run.catalog.write() as connection:
@@ -188,7 +191,7 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
 
 
 def _add_removals(run: Run, found: Plan) -> None:
-    """Do in the catalog what the end of a sync does there, and note it."""
+    """Do in the catalog what the end of a sync does there, and add the results to the plan."""
     with run.catalog.read() as connection:
         found.problems.extend(itertools.chain(*backlog.told(run, connection).values()))
         if contents.is_another_form(run, connection):

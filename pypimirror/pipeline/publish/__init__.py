@@ -1,1 +1,1 @@
-"""Publish: writes the pages that changed, and removes what has gone."""
+"""Publish: write the pages that changed, and remove what is no longer offered."""

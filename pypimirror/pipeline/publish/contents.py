@@ -1,7 +1,7 @@
-"""What pages are to say: from the catalog's rows to the bytes of each form.
+"""The contents of pages: from rows of the catalog to the bytes of each form.
 
-Nothing is written here, and the disk is read only for what the catalog cannot know. `publish`
-writes pages, `sightings` holds those on disk against this.
+Nothing is written here. The disk is read only for what the catalog cannot know. `publish` writes
+the pages, and `fingerprints` compares those on disk with these contents.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pypimirror.render import legacy, rendering
 from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
 from pypimirror.system.disk_errors import StorageError
 
-#: The highest serial that the catalog holds; older releases believed upstreams that named it.
+#: The highest serial that the catalog can store. Older versions took it over from upstreams.
 _MOST = 2**63 - 1
 
 _RENDER = {"html": rendering.page_html, "json": rendering.page_json}
@@ -39,7 +39,7 @@ _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[FileRecord]]:
-    """Return the files that belong on the pages of these projects, by project."""
+    """Return the files that belong on the pages of these projects, by project id."""
     held: dict[int, list[FileRecord]] = defaultdict(list)
     for file in files.listed(connection, ids):
         held[file.project_id].append(file)
@@ -47,7 +47,7 @@ def held_by(connection: Connection, ids: Sequence[int]) -> dict[int, list[FileRe
 
 
 def page_of(run: Run, row: ProjectRecord, held: Iterable[FileRecord]) -> Page:
-    """Put together what a project's page says, with the serial of the page before it."""
+    """Return the page of a project, with the serial of its current page."""
     major, minor = (row.api_version or "1.0").split(".")
     held = list(held)
     return Page(
@@ -63,19 +63,20 @@ def page_of(run: Run, row: ProjectRecord, held: Iterable[FileRecord]) -> Page:
 
 
 def _versions(row: ProjectRecord, held: Iterable[FileRecord]) -> tuple[str, ...] | None:
-    """Return the versions that a page lists: also those that only files have which are kept."""
+    """Return the versions that a page lists, with those of kept files."""
     if not row.versions:
         return None
-    told = _decode_versions(row.versions)
+    listed = _decode_versions(row.versions)
     kept = (version_text(file.filename, row.name) for file in held if file.kept is not None)
-    return (*told, *dict.fromkeys(v for v in kept if v is not None and v not in told))
+    return (*listed, *dict.fromkeys(v for v in kept if v is not None and v not in listed))
 
 
 def _page_file(run: Run, project: str, file: FileRecord) -> PageFile:
+    """Return the entry of a file on its page."""
     digests = _decode_digests(file.digests) if file.digests else {}
     if file.sha256 is not None:
         digests["sha256"] = file.sha256.hex()
-    # What is told of a file elsewhere is the upstream's word, and what is beside it, its own.
+    # A linked file has the upstream's metadata beside it, so the upstream's digest applies.
     metadata = file.metadata_claim if file.linked else file.metadata_sha256
     return PageFile(
         filename=file.filename,
@@ -91,7 +92,10 @@ def _page_file(run: Run, project: str, file: FileRecord) -> PageFile:
 
 
 def _is_attested(file: FileRecord) -> bool:
-    """Whether attestations are here, or may be linked: of what is still to come, they wait."""
+    """Whether a page may name attestations: they are here, or can be linked at the upstream.
+
+    A file that is still to come has no attestations yet.
+    """
     if file.provenance is None:
         return False
     if file.linked:
@@ -100,7 +104,7 @@ def _is_attested(file: FileRecord) -> bool:
 
 
 def page_forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield path and content of each form of a page."""
+    """Yield the path and the content of each form of a page."""
     publish = run.config.publish
     base = publish.base_url or rendering.RELATIVE
     for form, path in page_paths(page.project, publish.formats).items():
@@ -111,18 +115,18 @@ def page_forms(run: Run, page: Page) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def _metadata(run: Run, page: Page) -> bytes | None:
-    """Return the core metadata that speaks for a project, where any is here."""
+    """Return the core metadata of the newest release that has some here."""
     file = legacy.newest(page)
     if file is None:
         return None
-    return run.storage.read(file.path + METADATA_SUFFIX)  # what is lost is `verify`'s to find
+    return run.storage.read(file.path + METADATA_SUFFIX)  # `verify` reports it if it is lost
 
 
 def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
-    """Return the serial of our page: the upstream's where that has moved on.
+    """Return the serial for our page: the upstream's, if that is higher than ours.
 
-    A page that changes for another reason (a file that came late, another selection) must have a
-    new serial too, or a mirror that follows this one would not notice.
+    A page that changes for another reason (a late file, another selection) must get a new serial
+    too, or a mirror that follows this one would not notice the change.
     """
     before = row.page_serial or _serial_on_disk(run, page.project)
     if before is None:
@@ -131,7 +135,7 @@ def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
         return row.serial
     for path, chunks in page_forms(run, msgspec.structs.replace(page, serial=before)):
         current = run.storage.read(path)
-        # What cannot be read may have said anything.
+        # A form that cannot be read counts as different.
         there = current is not None or run.storage.has(path)
         if there and current != b"".join(chunks):
             return min(before + 1, _MOST)
@@ -139,7 +143,7 @@ def page_serial(run: Run, row: ProjectRecord, page: Page) -> int:
 
 
 def _serial_on_disk(run: Run, project: str) -> int | None:
-    """Return the serial of a page that the catalog does not know, because another one wrote it."""
+    """Return the serial of a page on disk that another catalog wrote."""
     found = []
     for path in page_paths(project, run.config.publish.formats).values():
         try:
@@ -152,9 +156,9 @@ def _serial_on_disk(run: Run, project: str) -> int | None:
 def root_forms(
     run: Run, connection: Connection, *, with_gone: bool
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Yield path and content of each form of the root index."""
+    """Yield the path and the content of each form of the root index."""
     version, serial = root_head(connection)
-    # Read once for all forms: that takes longer than to render them.
+    # Read the entries once for all forms: reading takes longer than rendering.
     listed = list(entries.root_entries(connection, with_gone, RootEntry))
     for name, path in page_paths(None, run.config.publish.formats).items():
         form = rendering.ROOT_FORMS[name]
@@ -162,7 +166,7 @@ def root_forms(
 
 
 def root_head(connection: Connection) -> tuple[tuple[int, int], int | None]:
-    """Return what the root index says of itself: the highest API version, and serial, of pages."""
+    """Return the API version and the serial of the root index: the highest of all pages."""
     major, minor = (entries.newest_api(connection) or "1.0").split(".")
     return (int(major), int(minor)), entries.newest_serial(connection)
 
@@ -173,7 +177,7 @@ def is_another_form(run: Run, connection: Connection) -> bool:
 
 
 def forms_of(run: Run) -> str:
-    """Return in which forms the configuration asks for pages."""
+    """Return a text that identifies the forms of pages that the configuration asks for."""
     publish = run.config.publish
     attested = "with" if publish.provenance else "without"
     forms = ",".join(sorted(publish.formats))

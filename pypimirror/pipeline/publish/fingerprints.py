@@ -1,7 +1,7 @@
-"""Pages on disk: what was seen of them when they were right, and which are not what they should be.
+"""Fingerprints of pages: how they were when they were right, and which pages differ now.
 
-A page's stamp tells whether anybody has touched it since, and its digest whether its bytes are
-still those; so neither `verify --quick` nor a mirror at rest need render it.
+The stamp of a page shows whether anybody has touched it since, and its digest whether its bytes are
+still the same. So `verify --quick` and a sync without work need not render the page.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from pypimirror.pipeline.run import Run
 from pypimirror.render import version
 from pypimirror.system.disk_errors import StorageError
 
-#: Rows of projects that are looked at together.
+#: Rows of projects that are read together.
 _AT_ONCE = 500
 
 
 def differing(
     run: Run, is_late: Callable[[], bool], *, quick: bool = False
 ) -> Iterator[tuple[Problem, int | None]]:
-    """Yield each page on disk that is not what the catalog says, with its project's id.
+    """Yield a problem for each page on disk that differs from the catalog, with its project's id.
 
-    With `quick`, only those are read that were touched since they were seen to be right. Ends when
-    it is late. Those of another renderer are judged, and counted, by themselves.
+    With `quick`, only pages that were touched since they were right are read. Stops when `is_late`
+    says so. Pages of another renderer version are judged and counted separately.
     """
     with run.catalog.read() as connection:
         quick = quick and not is_another_form(run, connection)
-    last = waiting = 0
+    last = outdated_pages = 0
     while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _AT_ONCE)
             touched = [row for row in rows if not row.page_stale and row.removal_cause is None]
-            waiting += sum(not outdated.is_current(row) for row in touched)
+            outdated_pages += sum(not outdated.is_current(row) for row in touched)
             if quick:
                 touched = [row for row in touched if stamp_of_page(run, row.name) != row.page_stamp]
             held = held_by(connection, [row.id for row in touched]) if touched else {}
@@ -56,7 +56,7 @@ def differing(
             break
         right: list[dict[str, Any]] = []
         for row in touched:
-            stamp = stamp_of_page(run, row.name)  # first: whoever touches it meanwhile is noticed
+            stamp = stamp_of_page(run, row.name)  # read it first: a later change is then noticed
             page = page_of(run, row, held.get(row.id, ()))
             if not outdated.is_current(row):
                 wrong = outdated.wrong(run, row, page)
@@ -72,12 +72,13 @@ def differing(
             with run.catalog.write() as connection:
                 projects.change(connection, right)
         last = rows[-1].id
-    outdated.tell(run, waiting)
+    outdated.tell(run, outdated_pages)
     if not is_late():
         yield from _differing_root(run, quick=quick)
 
 
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
+    """Yield a problem for each form of the root index that differs from the catalog."""
     with run.catalog.read() as connection:
         stale = marks.read(connection, ROOT_INDEX) == STALE
         if stale or entries.is_to_relist(connection, with_gone=True):
@@ -90,7 +91,7 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
             yield from _differing_old_root(run, known.partition(" ")[2])
             return
         bad = _unlike(run, root_forms(run, connection, with_gone=False), "")
-        # Whether it lists those that are gone, and still have a page, the deletion guard says.
+        # It lists removed projects that still have a page only if the deletion guard refused.
         if bad and entries.is_to_relist(connection, with_gone=False):
             bad = _unlike(run, root_forms(run, connection, with_gone=True), "")
     yield from ((problem, None) for problem in bad)
@@ -100,9 +101,9 @@ def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
 
 
 def _differing_old_root(run: Run, sha256: str) -> Iterator[tuple[Problem, None]]:
-    """Hold a root index that nobody can render any more against the digest that it had, if known.
+    """Compare a root index of another renderer version with its known digest.
 
-    Of projects of which it may say something else, the catalog knows, and the next sync writes it.
+    The catalog knows the projects whose entries are out of date, and the next sync writes them.
     """
     paths = page_paths(None, run.config.publish.formats).values()
     seen = run.storage.sha256_of_all(paths)
@@ -111,24 +112,26 @@ def _differing_old_root(run: Run, sha256: str) -> Iterator[tuple[Problem, None]]
 
 
 def _unlike(run: Run, forms: Iterable[tuple[str, Iterable[bytes]]], project: str) -> list[Problem]:
-    """Return what is wrong with the forms of a page, given by path and content."""
+    """Return a problem for each form of a page whose bytes differ. `forms` are paths and
+    contents.
+    """
     found = []
     for path, content in forms:
         try:
             if not run.storage.says(path, content):
                 found.append(_page_problem(path, project))
-        except StorageError as error:  # it says nothing about the page, and others may be read
+        except StorageError as error:  # the page may be right, and others can be read
             found.append(msgspec.structs.replace(error.problem, project=project))
     return found
 
 
 def stamp_of_page(run: Run, project: str | None) -> int | None:
-    """Return the stamp of a page as it is on disk, or of the root index."""
+    """Return the stamp of a page on disk; of the root index if `project` is None."""
     return run.storage.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
 def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
-    """Return what is to be noted of a page that was written just now, with these contents."""
+    """Return the columns to store for a page that was just written with these contents."""
     return {
         "page_stamp": stamp_of_page(run, project),
         "page_sha256": _digest_of(forms),
@@ -145,21 +148,21 @@ def _digest_of(forms: Iterable[Iterable[bytes]]) -> bytes:
 
 
 def root_seen(run: Run, sha256: bytes | None = None) -> str:
-    """Return what is to be noted of the root index, which is right, or was written just now.
+    """Return the mark to store for a root index that is right.
 
-    `sha256` is the digest of all its forms' bytes; without it, they are read.
+    `sha256` is the digest of the bytes of all its forms. Without it, they are read.
     """
     paths = page_paths(None, run.config.publish.formats).values()
-    stamp = stamp_of_page(run, None)  # in this order: whoever touches it in between is noticed
+    stamp = stamp_of_page(run, None)  # read it first: a later change is then noticed
     if sha256 is None:
         sha256 = run.storage.sha256_of_all(paths) or b""
     return f"{stamp} {sha256.hex()}"
 
 
 def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
-    """Return the bytes of the root index by form; None where they are not those seen last.
+    """Return the bytes of the root index by form; None if they changed since they were right.
 
-    What the disk has altered since is noticed by the digest, and goes no further.
+    The digest detects bytes that the disk has damaged, so damage is not copied into a new index.
     """
     known = marks.read(connection, ROOT_INDEX_SEEN) or ""
     if known.partition(" ")[0] != str(stamp_of_page(run, None)):
@@ -169,7 +172,7 @@ def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
     for form, path in page_paths(None, run.config.publish.formats).items():
         try:
             content = run.storage.read(path)
-        except StorageError:  # a new one is about to be written: that may tell
+        except StorageError:  # writing the new one will report it
             return None
         if content is None:
             return None
@@ -179,5 +182,5 @@ def last_root(run: Run, connection: Connection) -> dict[str, bytes] | None:
 
 
 def _page_problem(path: str, project: str) -> Problem:
-    message = f"{path}: is not what the catalog says; 'pypimirror verify --repair' mends it"
+    message = f"{path}: differs from the catalog; 'pypimirror verify --repair' repairs it"
     return Problem(Reason.PAGE_DIFFERS, message, project)

@@ -1,17 +1,18 @@
-"""Pages that another version of the renderer wrote: rendered again little by little, judged as old.
+"""Pages that another renderer version wrote: how they are rendered again, and how they are checked.
 
-After an upgrade, nothing has changed upstream, and yet pages should be written differently. Rules:
+After an upgrade, pages should be written differently although nothing has changed upstream. The
+rules:
 
-* Each page's row has the version that wrote it (`projects.page_renderer`), in the transaction that
-  says that the page was written. Rows from before there were versions have none.
-* A page of any other version than this program's is rendered again: after an upgrade those of
-  older ones, after a downgrade those of a newer one. Each run does `AT_ONCE` of them, so that no
-  run takes hours. The root index is one page, and is rendered again at once.
-* The mark `RENDERER` says that all pages are of one version. A sync with nothing to do reads it and
-  looks for no page. Whoever writes a page of another version takes it away first.
-* Nobody can render with another version. Until its turn comes, a page is right if its bytes are
-  those that were written, since a page whose content has changed is marked stale; and if each of
-  its links leads to something that the catalog says is there.
+* Each page's row has the renderer version that wrote it (`projects.page_renderer`). It is set in
+  the transaction that notes the written page. Rows from before there were versions have none.
+* A page of another version than this program's is rendered again, after an upgrade and after a
+  downgrade. Each run renders `AT_ONCE` of them, so that no run takes hours. The root index is only
+  one page and is rendered again at once.
+* The mark `RENDERER` says that all pages have one version. A sync without work reads only this
+  mark. Code that writes a page of another version clears the mark first.
+* This program cannot render with another version. Until it is rendered again, a page is right if
+  its bytes are those that were written, because a page whose content has changed is marked as
+  stale. If the digest is unknown, it is right if each link leads to something that the catalog has.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ from pypimirror.render import rendering, version
 from pypimirror.render.pages import Page
 from pypimirror.system.disk_errors import StorageError
 
-#: Pages that one run renders again: a minute or two of work.
+#: Most pages that one run renders again. That takes one or two minutes.
 AT_ONCE = 20_000
 
 
 def is_current(row: ProjectRecord) -> bool:
-    """Whether this version wrote a page."""
+    """Whether this version wrote the page."""
     return row.page_renderer == version.VERSION
 
 
 def are_all_current(connection: Connection) -> bool:
-    """Whether it is known that this version wrote all pages, and the root index."""
+    """Whether the marks say that this version wrote all pages and the root index."""
     return _says(connection, RENDERER) and is_root_current(connection)
 
 
@@ -63,15 +64,15 @@ def root_written(connection: Connection) -> None:
 
 
 def pages_written(connection: Connection) -> None:
-    """Note that this version wrote some pages: all others may be of another one."""
+    """Note that this version wrote some pages. Other pages may be of another version."""
     if not _says(connection, RENDERER):
         marks.clear(connection, RENDERER)
 
 
 def of_turn(connection: Connection, *, with_gone: bool) -> list[int]:
-    """Return the ids of projects whose pages it is this run's turn to render again.
+    """Return the ids of projects whose pages this run renders again.
 
-    Those of projects that are gone only `with_gone`; else their pages are about to be removed.
+    With `with_gone`, also those of removed projects; otherwise their pages will be removed soon.
     """
     if _says(connection, RENDERER):
         return []
@@ -79,7 +80,7 @@ def of_turn(connection: Connection, *, with_gone: bool) -> list[int]:
 
 
 def take_turn(run: Run, *, with_gone: bool) -> int:
-    """Have those pages rendered with all that have changed; return how many they are."""
+    """Mark those pages as stale and return their number."""
     with run.catalog.read() as connection:
         ids = of_turn(connection, with_gone=with_gone)
     if ids:
@@ -89,7 +90,9 @@ def take_turn(run: Run, *, with_gone: bool) -> int:
 
 
 def settle(run: Run, done: int) -> None:
-    """Note that all pages are of this version, or say how many are not; `done` had their turn."""
+    """Note that all pages have this version, or report how many do not. `done` were rendered
+    now.
+    """
     with run.catalog.read() as connection:
         if _says(connection, RENDERER):
             return
@@ -105,12 +108,12 @@ def settle(run: Run, done: int) -> None:
 
 
 def tell(run: Run, waiting: int) -> None:
-    """Count pages that a verification has seen to be of another version, and say so."""
+    """Count and report the pages of another version that a verification found."""
     if waiting:
         run.ledger.count(pages_waiting=waiting)
         run.reporter.announce(
-            f"{waiting} pages wait to be rendered again, since another version of pypimirror wrote "
-            f"them; each sync renders up to {AT_ONCE}."
+            f"{waiting} pages wait to be rendered again, because another version of pypimirror "
+            f"wrote them; each sync renders up to {AT_ONCE}."
         )
 
 
@@ -118,9 +121,9 @@ def tell(run: Run, waiting: int) -> None:
 
 
 def wrong(run: Run, row: ProjectRecord, page: Page) -> list[str]:
-    """Return which forms of a page of another version are not as they were written, by path.
+    """Return the paths of the forms of an older page that are not as they were written.
 
-    Where it is not known how they were written, only their links are looked at.
+    If the digest of the written page is unknown, only the links of the page are checked.
     """
     forms = page_paths(page.project, run.config.publish.formats)
     is_known = row.page_sha256 is not None
@@ -131,12 +134,13 @@ def wrong(run: Run, row: ProjectRecord, page: Page) -> list[str]:
 
 
 def _targets(run: Run, page: Page) -> set[str]:
-    """Return where links of a page may lead, unquoted."""
+    """Return the targets that links of a page may have, unquoted."""
     base = run.config.publish.base_url or rendering.RELATIVE
     return {unquote(rendering.link(file, base)) for file in rendering.offered(page)}
 
 
 def _leads_to(run: Run, form: str, path: str, allowed: set[str]) -> bool:
+    """Whether all links of a form are among the allowed ones."""
     try:
         content = run.storage.read(path)
         return content is not None and all(link in allowed for link in _links(form, content))

@@ -1,9 +1,9 @@
-"""Is what a page is about to name there now? A look at each file, which reads none.
+"""Check that the files that a page will link to exist. Files are not read.
 
-No page is written that names a file which is not there, whatever the catalog says: it, or the
-mirror root, may have been put back, or another catalog may have worked on the same directory. It is
-asked where a project is about to be worked on, so that what is lost is fetched in that very run;
-and once more where its page is rendered, which goes without what is lost then.
+No page is written that links to a missing file, whatever the catalog says. The catalog or the
+mirror root may have been restored, or another catalog may have worked on the same directory. The
+check runs before a batch is worked on, so that lost files are fetched in the same run, and again
+when a page is rendered, which then leaves lost files out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=FileRecord)
 
 
 def take_back(run: Run, ids: Sequence[int]) -> None:
-    """Have fetched again what should be here of these projects and is not."""
+    """Have the missing files of these projects fetched again."""
     with run.catalog.read() as connection:
         names = {row.id: row.name for row in projects.get(connection, ids)}
         rows = list(files.listed(connection, ids))
@@ -36,9 +36,9 @@ def take_back(run: Run, ids: Sequence[int]) -> None:
 
 
 def absent(run: Run, row: F, project: str) -> Iterator[tuple[F, Problem]]:
-    """Yield what the catalog says is here of a file, and what is not, with what to say of it.
+    """Yield the file and its problem if the catalog says that it is here and it is not.
 
-    Raises `CatalogError` where what it says is nonsense: no reason to let go of a file.
+    Raises `CatalogError` if the row is damaged: then the file must not be given up.
     """
     problem = _lacking(run, row, project)
     if problem is not None:
@@ -47,25 +47,26 @@ def absent(run: Run, row: F, project: str) -> Iterator[tuple[F, Problem]]:
 
 
 def _lacking(run: Run, row: FileRecord, project: str) -> Problem | None:
+    """Return the problem of a file that is missing on disk, in part or whole."""
     is_withdrawn = row.state == State.WITHDRAWN
     if not is_withdrawn and (row.linked or row.state not in PROVEN):
         return None
     relative = file_path(project, row.filename, row.location)
     size = run.storage.size(relative)
     if size is None:
-        return _problem(row, project, Reason.LOST, "is not where it was put")
+        return _problem(row, project, Reason.LOST, "is missing on disk")
     if size != row.size and not is_withdrawn:
-        text = f"has {size} bytes where it was put, of {row.size}"
+        text = f"has {size} bytes on disk instead of {row.size}"
         return _problem(row, project, Reason.LOST, text)
     if row.metadata_sha256 and run.storage.size(relative + METADATA_SUFFIX) is None:
-        return _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is lost")
+        return _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is missing")
     if row.provenance_sha256 and run.storage.size(relative + PROVENANCE_SUFFIX) is None:
-        return _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are lost")
+        return _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are missing")
     return None
 
 
 def tell(run: Run, wrong: Iterable[Wrong]) -> None:
-    """Say what was lost: a warning, since it is fetched again, and a failure where that fails."""
+    """Warn about lost files. They are fetched again; if that fails, the run reports a failure."""
     for _, problem in wrong:
         run.reporter.note("warning", f"{problem.message}; it is fetched again")
 
@@ -73,9 +74,9 @@ def tell(run: Run, wrong: Iterable[Wrong]) -> None:
 def without_absent(
     run: Run, rows: Sequence[ProjectRecord], held: dict[int, list[FileRecord]]
 ) -> dict[int, list[FileRecord]]:
-    """Return what belongs on pages without what is not there; the catalog hears of that.
+    """Return the files for the pages without those that are missing, and note these.
 
-    `rows` are the projects, `held` has their files.
+    `rows` are the projects, and `held` has their files by project id.
     """
     wrong = [each for row in rows for file in held[row.id] for each in absent(run, file, row.name)]
     if not wrong:

@@ -1,8 +1,8 @@
-"""Publish: render the pages that have changed, and at the end of a run take out what has gone.
+"""Publish: render the pages that changed, and remove what is no longer offered.
 
-verified → published for the files of a batch; `finish` does the rest for the mirror as a whole,
-in this order: withdraw what is not offered any more (once the deletion guard agrees), the pages
-that shrink, the root index, the pages that go, and last the bytes whose grace is over.
+For a batch, verified files become published. `finish` works on the whole mirror, in this order:
+withdraw files that are no longer offered (if the deletion guard agrees), render the pages that
+shrink, write the root index, remove pages, and finally remove bytes whose grace period is over.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pypimirror.pipeline.publish import (
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
 
-#: Pages that are written, flushed and committed together.
+#: Most pages that are written, flushed and committed together.
 _COMMIT = 500
 
 
 def publish(run: Run, batch: Batch) -> None:
-    """Render the pages of those of these projects that have changed.
+    """Render the pages of these projects that have changed.
 
-    A page that files are about to leave waits for `finish`: it would change twice, and with the
-    upstream's new serial it would once say what the upstream does not say any more.
+    A page that files are about to leave waits for `finish`. Otherwise it would change twice, and
+    its first version would have the new serial but old contents.
     """
     with run.catalog.read() as connection:
         waiting = withdrawals.projects_with_leaving(connection, batch.projects)
@@ -49,9 +49,9 @@ def publish(run: Run, batch: Batch) -> None:
 
 
 def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
-    """Render the pages of those of these projects that have changed, as they stand now.
+    """Render the pages of these projects that have changed.
 
-    Those of projects that are gone only `with_gone`, where they are still on disk.
+    With `with_gone`, also pages of removed projects that are still on disk.
     """
     with run.catalog.read() as connection:
         rows = [
@@ -80,13 +80,13 @@ def finish(run: Run) -> None:
         going = projects.to_remove(connection) if allowed else []
         stale = root.is_stale(connection, with_gone=not allowed)
     if stale and not root.publish(run, with_gone=not allowed):
-        going = []  # it lists them still
+        going = []  # the old index still lists them
     while going:
         _remove_pages(run, going)
         with run.catalog.read() as connection:
             going = projects.to_remove(connection, after=going[-1].id)
     outdated.settle(run, redone)
-    if is_of_one_form:  # else pages that nobody knows any more may name them
+    if is_of_one_form:  # else old pages may still link to these bytes
         withdraw.remove_expired(run)
     run.ledger.failed(Stage.PUBLISH, quarantine.trim(run.workspace, run.config.quarantine, run.now))
     if refusal is not None:
@@ -94,7 +94,7 @@ def finish(run: Run) -> None:
 
 
 def _doubt_lists(run: Run) -> None:
-    """Report lists that their pages do not bear out; they are read again by the next run."""
+    """Report lists with too many missing pages, and have the next run read them again."""
     doubted = listings.judge(run)
     if doubted:
         with run.catalog.write() as connection:
@@ -102,6 +102,7 @@ def _doubt_lists(run: Run) -> None:
 
 
 def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
+    """Write the pages of these projects, make them durable and commit."""
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
     damage.check(schema.projects, rows, run.catalog.shown)
@@ -118,7 +119,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     owners = {path: row for row in rows for path, _ in forms[row.id]}
     blocked: dict[str, Problem] = {}
     written = run.storage.write((form for each in forms.values() for form in each), blocked)
-    # Also where none is new: a dead run may have placed them, and nothing made them durable.
+    # Flush even if no page is new: a run that died may have written them without a flush.
     run.storage.flush()
     stuck = {owners[path].id for path in blocked}
     rows = [row for row in rows if row.id not in stuck]
@@ -146,6 +147,7 @@ def _commit(
     held: Mapping[int, Sequence[FileRecord]],
     replaced: Sequence[FileRecord],
 ) -> None:
+    """Note the written pages and their files in the catalog."""
     holds = [totals.on_page(held[row.id]) for row in rows]
     values = [
         {
@@ -168,22 +170,22 @@ def _commit(
         marks.write_once(connection, FORMATS, contents.forms_of(run))
         outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
-            # It is to be listed anew in any case, until its page is removed: say that it is now.
+            # Removed projects always have a stale entry, so only this mark says that it changed.
             marks.write(connection, ROOT_INDEX, STALE)
 
 
 def _relist(row: ProjectRecord, serial: int) -> dict[str, Any]:
-    """Return what to note where the root index lists a project not yet, or with another serial."""
+    """Return the column to set if the root index does not have the project with this serial."""
     return {} if row.page_on_disk and serial == row.page_serial else {"root_entry_stale": True}
 
 
 def _is_replaced(file: FileRecord) -> bool:
-    """Whether a page led to a file's own bytes, and leads to the upstream now."""
+    """Whether a page had the file with its bytes and now links to the upstream."""
     return bool(file.linked and file.state in PROVEN)
 
 
 def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
-    """Remove the pages of projects that the root index does not list any more."""
+    """Remove the pages of projects that the root index no longer lists."""
     going = [
         row
         for row in going
@@ -205,10 +207,10 @@ def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
 
 
 def _redo_pages_of_another_form(run: Run) -> bool:
-    """Render all pages again where the configuration asks for other forms than before.
+    """Render all pages again if the configuration asks for other forms than before.
 
-    In: the pages, then the root index. Out: the root index, then the pages. Returns whether that
-    is done; else the next run does it again.
+    New forms: pages first, then the root index. Old forms: root index first, then pages. Return
+    whether this is done; if not, the next run tries again.
     """
     with run.catalog.read() as connection:
         if not contents.is_another_form(run, connection):
@@ -226,7 +228,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
         removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
         for name in names
     ]
-    run.storage.flush()  # a page that came back would outlive the files that it names
+    run.storage.flush()  # after a power cut, a page must not come back and outlive its files
     if not all(gone):
         return False
     with run.catalog.write() as connection:
@@ -235,6 +237,7 @@ def _redo_pages_of_another_form(run: Run) -> bool:
 
 
 def _render_dirty(run: Run, *, with_gone: bool = False) -> None:
+    """Render all pages that are stale."""
     last = 0
     while True:
         with run.catalog.read() as connection:

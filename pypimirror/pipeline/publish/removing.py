@@ -1,7 +1,7 @@
-"""Removing what is served, where one path that cannot be removed stops no other (promise 7).
+"""Remove served files so that one failing path does not stop the others (promise 7).
 
-Whoever removes hears whether all is gone: what is not must stay in the catalog, and whatever it
-names must stay on the disk.
+The caller learns whether everything was removed. What remains must stay in the catalog, and the
+files that it links to must stay on disk.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pypimirror.system.disk_errors import StorageError
 
 
 def remove(run: Run, stage: Stage, paths: Iterable[str], project: str = "", file: str = "") -> bool:
-    """Remove files that are of one project or file, and tell what cannot be; whether all is gone.
+    """Remove files of one project or file and report failures. Return whether all are removed.
 
-    Raises `StorageError` where no other could be removed either.
+    Raises `StorageError` if the whole disk fails, not only one path.
     """
     done = True
     for path in paths:
@@ -33,7 +33,7 @@ def remove(run: Run, stage: Stage, paths: Iterable[str], project: str = "", file
 
 @contextmanager
 def going_on(run: Run, stage: Stage, project: str = "", file: str = "") -> Iterator[None]:
-    """Tell what goes wrong with one path as the failure of one project or file, and go on."""
+    """Report an error of one path as the failure of a project or file, and go on."""
     try:
         yield
     except StorageError as error:
@@ -41,6 +41,7 @@ def going_on(run: Run, stage: Stage, project: str = "", file: str = "") -> Itera
 
 
 def _tell(run: Run, stage: Stage, error: StorageError, project: str, file: str) -> None:
+    """Report the failure of one path. Raises the error if it concerns the whole disk."""
     if not error.is_of_path:
         raise error
     problem = msgspec.structs.replace(error.problem, project=project, file=file)

@@ -1,14 +1,14 @@
-"""Publish, the part on the root index: is it to be written, and how much of it is work.
+"""Publish: write the root index, and decide how much of it must be rendered.
 
-It lists every project, so rendering it costs the more, the larger the mirror is; and it changes
-with nearly every sync. So the catalog knows of which projects it may say something else
-(`projects.root_entry_stale`), from the very transaction on that changes what it should say: a page
-has come or has another serial, a project is gone. With these, the bytes of the last one are amended
-(`pypimirror.render.amend`), provided that they are still those that were seen to be right. In all
-other cases, the first one among them, the whole is rendered; the bytes are the same either way.
+The root index lists every project, so it is expensive to render in a large mirror, and it changes
+in nearly every sync. So the catalog marks the projects whose entries may be out of date
+(`projects.root_entry_stale`), in the same transaction that changes a page's serial or removes a
+project. If the index on disk still has the bytes that were last right, only these entries are
+changed (`pypimirror.render.amend`). In all other cases, for example the first time, the whole index
+is rendered. The bytes are the same either way.
 
-A run that dies before the catalog hears of a new index has left a stamp that nobody knows: the next
-one is rendered whole. What the old one lacked is still marked.
+If a run dies before it has noted a new index in the catalog, the stamp on disk is unknown, so the
+next run renders the whole index. The marks of the stale entries are still set.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from pypimirror.pipeline.run import Run
 from pypimirror.render import amend, rendering
 from pypimirror.render.pages import RootEntry
 
-#: Path and content of each form.
+#: The path and the content of each form.
 _Forms = Iterable[tuple[str, Iterable[bytes]]]
 
-#: Projects that are amended at most: to find as many more takes as long as to render all.
+#: Most entries that are amended. With more, rendering the whole index is as fast.
 _MOST = projects.CHUNK
 
 
 def is_stale(connection: Connection, *, with_gone: bool) -> bool:
-    """Whether the root index may say something else than it should."""
+    """Whether the root index may be out of date."""
     return not _is_whole(connection) or entries.is_to_relist(connection, with_gone=with_gone)
 
 
 def _is_whole(connection: Connection) -> bool:
-    """Whether it says what it should of all projects but those that are marked."""
-    said = marks.read(connection, ROOT_INDEX)
-    return said == "" and outdated.is_root_current(connection)
+    """Whether all entries are right except the marked ones."""
+    mark = marks.read(connection, ROOT_INDEX)
+    return mark == "" and outdated.is_root_current(connection)
 
 
 def publish(run: Run, *, with_gone: bool) -> bool:
-    """Write the root index; it lists projects that are gone only `with_gone`.
+    """Write the root index. With `with_gone`, it lists removed projects as well.
 
-    Returns whether that is done: where a form of it cannot be replaced, that is told, and the next
-    run writes it again.
+    Return whether this is done. If a form cannot be replaced, that is reported, and the next run
+    writes the index again.
     """
     sha256 = hashlib.sha256()
 
@@ -64,8 +64,8 @@ def publish(run: Run, *, with_gone: bool) -> bool:
     run.storage.flush()
     if blocked:
         expire(run)
-        said = [Problem(p.reason, f"{path}: {p.message}") for path, p in blocked.items()]
-        run.ledger.failed(Stage.PUBLISH, said)
+        problems = [Problem(p.reason, f"{path}: {p.message}") for path, p in blocked.items()]
+        run.ledger.failed(Stage.PUBLISH, problems)
         return False
     with run.catalog.write() as connection:
         entries.relisted(connection)
@@ -78,7 +78,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
 
 
 def expire(run: Run) -> None:
-    """Have the whole root index rendered again, whether or not a page has changed."""
+    """Have the whole root index rendered again, even if no page has changed."""
     with run.catalog.write() as connection:
         marks.write(connection, ROOT_INDEX, STALE)
 
@@ -94,7 +94,9 @@ def _forms(run: Run, connection: Connection, *, with_gone: bool) -> _Forms:
 
 
 def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | None:
-    """Return the forms of the last root index, amended; None where that is not to be done."""
+    """Return the forms of the root index with changed entries; None if it must be rendered
+    whole.
+    """
     if not _is_whole(connection):
         return None
     rows = entries.to_relist(connection, _MOST + 1)

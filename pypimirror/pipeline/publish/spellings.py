@@ -1,8 +1,8 @@
-"""Bytes that a directory keeps under one name, and the catalog under several spellings of it.
+"""Bytes that the directory has under one name and the catalog under several spellings of it.
 
-A mirror that an older version has made may be so, on a file system that ignores case or Unicode
-form; whose the bytes are then, is said in `pypimirror.pipeline.discover.decisions.collisions`.
-Before anything of a file is removed, or called wrong, the others let go of what is not theirs.
+A mirror made by an older version may have such names, on a file system that ignores case or Unicode
+form. `pypimirror.pipeline.discover.decisions.collisions` decides who owns the bytes. Before bytes
+are removed or reported as wrong, the catalog forgets the other spellings.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pypimirror.pipeline.run import Run
 
 
 def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:
-    """Have the catalog forget what it has of other spellings; return of which files, by id.
+    """Have the catalog forget the bytes of other spellings. Return the ids of these files.
 
-    `rows` are of files of the projects to look at, with the project's name. Nothing is removed.
+    `rows` are files of the projects to check. No bytes are removed.
     """
     names = {row.project_id: row.project for row in rows}
     if not names:
@@ -40,5 +40,5 @@ def let_go(run: Run, rows: Iterable[ProjectFile]) -> set[int]:
 
 
 def _are_apart(run: Run, project: str, *rows: FileRecord) -> bool:
-    """Whether the directory lists both of two spellings: then they are two files."""
+    """Whether the directory lists all spellings: then they are different files."""
     return all(run.storage.lists(file_path(project, row.filename, row.location)) for row in rows)

@@ -1,15 +1,15 @@
-"""Publish, the part on removals: withdrawing files, the deletion guard, and the bytes at last.
+"""Publish: withdraw files, guard against mass deletions, and remove bytes after the grace period.
 
-The guard sees everything that a run would withdraw before any of it is withdrawn. It looks at what
-is lost by the upstream's doing, whichever way that takes: what it dropped, and what it describes
-otherwise so that the selection leaves it out (another yank, upload time, requires-python, size,
-digest or core metadata). Not at what the configuration deselects.
+The guard counts everything that a run would withdraw, before anything is withdrawn. It counts
+losses that the upstream causes in any way: files that it dropped, and files with new claims that
+the selection excludes (another yank, upload time, requires-python, size, digest or core metadata).
+It does not count files that the configuration deselects.
 
-It does not stop what the upstream says it withholds for now (`quarantined`): that must not be
-offered, its bytes stay here, and it is offered again once that ends. But so much of it at once that
-the guard would refuse it is told (`quarantined-upstream`), and the run is incomplete. What it
-withheld and then offers no more is lost only then: it counts as what leaves a page, and its grace
-begins when the guard lets go of it.
+It does not stop a quarantine by the upstream (`quarantined`): such files must not be offered. Their
+bytes stay here, and they are offered again when the quarantine ends. If the guard would refuse so
+many at once, they are reported (`quarantined-upstream`), and the run is incomplete. A file that is
+quarantined and later no longer offered counts as a loss at that later time, and its grace period
+begins when the guard accepts it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _OR_MARKED = " or marked as deleted"
 
 
 def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
-    """Take back the files that are not offered any more, unless the guard refuses: then say why.
+    """Withdraw the files that are no longer offered. Return the reason if the guard refuses.
 
-    What is kept though it is deleted is marked instead. What others take the place of stays until
-    these are here (`pypimirror.pipeline.discover.decisions.losses`), which `as_if_complete` takes
-    for granted.
+    Deleted files that are kept are marked instead. Files that others replace stay until the others
+    are here (`pypimirror.pipeline.discover.decisions.losses`); `as_if_complete` assumes that they
+    are.
 
-    They go in chunks, each in a transaction of its own. A run that dies between two of them has
-    withdrawn less; what is left was within the limits, and is so still.
+    Each chunk of files has its own transaction. A run that dies between two chunks has withdrawn
+    less. The rest was within the limits, and still is.
     """
-    if (withheld := _withheld(run)) is not None:  # it is off its pages, whatever the guard says
+    if (withheld := _withheld(run)) is not None:  # they leave their pages in any case
         run.ledger.failed(Stage.PUBLISH, [withheld])
     refusal = guard(run)
     if refusal is None:
@@ -52,6 +52,7 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
 
 
 def _without_waiting(run: Run, rows: list[LeavingFile]) -> list[LeavingFile]:
+    """Leave out replaced files of projects whose new files are not here yet."""
     replaced = {row.project_id for row in rows if row.removal_cause == Cause.REPLACED}
     waiting = losses.waiting(run, replaced) if replaced else set()
     return [
@@ -60,7 +61,7 @@ def _without_waiting(run: Run, rows: list[LeavingFile]) -> list[LeavingFile]:
 
 
 def all_leaving(run: Run) -> Iterator[list[LeavingFile]]:
-    """Yield the files that are not offered any more and not yet withdrawn, in chunks."""
+    """Yield the files that are no longer offered and not yet withdrawn, in chunks."""
     last = 0
     while True:
         with run.catalog.read() as connection:
@@ -72,7 +73,7 @@ def all_leaving(run: Run) -> Iterator[list[LeavingFile]]:
 
 
 def all_expired(run: Run) -> Iterator[list[ProjectFile]]:
-    """Yield the files whose grace is over and whose bytes are here, in chunks."""
+    """Yield the files whose grace period is over and whose bytes are still here, in chunks."""
     before = run.now - run.config.delete.grace.total_seconds()
     last = (0.0, 0)
     while True:
@@ -85,6 +86,7 @@ def all_expired(run: Run) -> Iterator[list[ProjectFile]]:
 
 
 def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
+    """Withdraw a chunk of files, and mark those that are kept."""
     kept_back = [row for row in rows if row.removal_cause == Cause.KEPT]
     rows = [row for row in rows if row.removal_cause != Cause.KEPT]
     listed = [row for row in rows if is_listed(row)]
@@ -103,7 +105,7 @@ def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
         if row.id in kept
     ]
     with run.catalog.write() as connection:
-        # What was to be held again, and never came, still stands on its page as linked.
+        # A file that was to be held again and never came is still linked on its page.
         awaited = [{"id": row.id} for row in listed if row.linked and row.state in DUE]
         files.move(connection, State.LINKED, awaited, run.id)
         files.move(connection, State.WITHDRAWN, moved, run.id)
@@ -114,24 +116,24 @@ def _withdraw(run: Run, rows: Sequence[LeavingFile]) -> None:
 
 
 def is_listed(row: LeavingFile) -> bool:
-    """Say of a row of `leaving.next_leaving` what `files.is_listed` says to the database."""
+    """Whether a page has this file: the same condition as `files.is_listed` in SQL."""
     return bool(row.linked or row.state in PROVEN)
 
 
 def guard(run: Run) -> Problem | None:
-    """Return why this much may not be withdrawn at once, or None.
+    """Return why so many files may not be withdrawn at once; None if they may.
 
-    A share means something only across projects: that one project is deleted is daily life, and
-    in a small mirror it may be a third of everything. But when nothing at all would be left, the
-    address is wrong more often than the mirror is.
+    The share counts only if several projects lose files: a single deleted project is normal, and in
+    a small mirror it may be a third of everything. But if nothing would be left, the upstream's
+    address is probably wrong.
     """
     loss = _loss(run, withdrawals.LOSSES)
     if loss is None:
         return None
     return Problem(
         Reason.DELETION_GUARD,
-        f"the upstream dropped {loss.amount}, or says other things of them so that "
-        f"[select] leaves them out, of {loss.examples}, which is more than "
+        f"the upstream dropped {loss.amount}, or changed its claims so that "
+        f"[select] excludes them, of {loss.examples}, which is more than "
         f"[delete] allows ({_limits(run)}); "
         f"nothing was removed{_OR_MARKED * run.config.delete.keep}. If that is right, raise the "
         "limits for one run: "
@@ -140,31 +142,31 @@ def guard(run: Run) -> Problem | None:
 
 
 def _withheld(run: Run) -> Problem | None:
-    """Return what to tell of files that the upstream withholds from now on, if it is that much."""
+    """Return a problem if the upstream newly quarantined more files than the limits allow."""
     loss = _loss(run, frozenset({Cause.QUARANTINE}))
     if loss is None:
         return None
     return Problem(
         Reason.QUARANTINED_UPSTREAM,
         f"the upstream has quarantined {loss.amount}, of {loss.examples}, which is more than "
-        f"[delete] lets it delete ({_limits(run)}). They are offered no more, since it may have "
-        "found malware in them; their bytes stay here, and are offered again when it ends that. "
-        "Ask the upstream whether this is meant",
-        loss.most,  # a run keeps one failure of each project and stage, and the guard's is of none
+        f"[delete] lets it delete ({_limits(run)}). They are no longer offered, because it may "
+        "have found malware in them. Their bytes stay here, and are offered again when the "
+        "quarantine ends. Ask the upstream whether this is intended",
+        loss.most,  # a run keeps one failure for each project and stage; the guard's has no project
     )
 
 
 @dataclass(frozen=True)
 class _Loss:
-    """What leaves pages, and is more than the limits allow."""
+    """A loss of files on pages that exceeds the limits."""
 
-    amount: str  #: how many files, of how many
-    examples: str  #: how many projects, and those that lose most
-    most: str  #: the project that loses most
+    amount: str  #: the number of files, and of how many
+    examples: str  #: the number of projects, and those with the largest losses
+    most: str  #: the project with the largest loss
 
 
 def _loss(run: Run, causes: Collection[Cause]) -> _Loss | None:
-    """Return what leaves by these causes, or None where that is within the limits."""
+    """Return the loss by these causes, or None if it is within the limits."""
     limits = run.config.delete
     number = found = 0
     most: list[tuple[str, int]] = []
@@ -190,7 +192,7 @@ def _limits(run: Run) -> str:
 
 
 def _is_everything(run: Run, number: int, held: int) -> bool:
-    """Whether nothing is left on any page once these are withdrawn."""
+    """Whether no file is left on any page after these withdrawals."""
     if number < held:
         return False
     with run.catalog.read() as connection:
@@ -207,23 +209,23 @@ def remove_expired(run: Run) -> None:
             if row.id not in of_others
             and removing.remove(run, Stage.PUBLISH, _paths(row), row.project, row.filename)
         ]
-        run.storage.flush()  # bytes that came back would stay for ever
+        run.storage.flush()  # after a power cut, bytes that come back would stay for ever
         with run.catalog.write() as connection:
             files.change(connection, ({"id": row.id, **files.REMOVED} for row in rows))
             doubts.look_again(connection, {row.project_id for row in rows})
 
 
 def _is_in_place(run: Run, row: LeavingFile) -> bool:
-    """Whether this mirror's own bytes are in a file's place, which were proven and on a page once.
+    """Whether the place of a file has bytes that this mirror proved and published before.
 
-    They would never be removed otherwise; all else in its place is not this mirror's.
+    Only these must be removed later. Other bytes in the place do not belong to this mirror.
     """
     fetched = row.state == State.FETCHED and row.proof is not None
     return fetched and not run.workspace.is_staged(row.id) and run.storage.has(_path(row))
 
 
 def _paths(row: ProjectFile) -> list[str]:
-    """Return what is to be removed of a file, itself last."""
+    """Return the paths to remove for a file. The file itself comes last."""
     beside = [METADATA_SUFFIX]
     if row.provenance_sha256 is not None:
         beside.append(PROVENANCE_SUFFIX)

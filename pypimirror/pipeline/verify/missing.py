@@ -1,6 +1,6 @@
-"""What the catalog says of files that were found missing or bad: they are to be fetched again.
+"""Note in the catalog that files are missing or bad, so that they are fetched again.
 
-Touches neither pages nor bytes: `pypimirror.pipeline.verify.takeback` does.
+It touches neither pages nor bytes: `pypimirror.pipeline.verify.takeback` does that.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pypimirror.catalog.states import State
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.run import Run
 
-#: A file, with what is wrong with it.
+#: A file and its problem.
 Wrong = tuple[FileRecord, Problem]
 
 
 def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
-    """Say in the catalog what is here no more; return the projects whose pages say it still."""
+    """Note the files as no longer held. Return the ids of projects whose pages still list them."""
     bare = [row for row, problem in wrong if problem.reason is Reason.PROVENANCE_MISMATCH]
     held = [
         (row, problem)
@@ -31,7 +31,7 @@ def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
     with run.catalog.write() as connection:
         files.move(connection, State.FETCHED, [{"id": row.id} for row in unsure], run.id)
         files.move(connection, State.WANTED, [{"id": row.id} for row in lost], run.id)
-        # Of a withdrawn file, only the promise to have its bytes back is lost.
+        # A withdrawn file is on no page. It only can no longer come back without a download.
         files.change(connection, (_lost(row, p) for row, p in wrong if is_withdrawn(row)))
         files.change(connection, ({"id": row.id, "provenance_sha256": None} for row in bare))
         touched = {row.project_id for row, _ in wrong if not is_withdrawn(row)}
@@ -40,16 +40,16 @@ def note(run: Run, wrong: Sequence[Wrong]) -> set[int]:
 
 
 def is_withdrawn(row: FileRecord) -> bool:
-    """Whether a file is no longer offered, and only kept for a while."""
+    """Whether a file is no longer offered and is only kept for the grace period."""
     return row.state == State.WITHDRAWN
 
 
 def _lost(row: FileRecord, problem: Problem) -> dict[str, Any]:
-    """Return what the catalog must not say any more of a withdrawn file."""
+    """Return the columns of a withdrawn file that are no longer true."""
     match problem.reason:
         case Reason.METADATA_MISMATCH:
             return {"id": row.id, "metadata_sha256": None}
         case Reason.PROVENANCE_MISMATCH:
             return {"id": row.id, "provenance_sha256": None}
-    # As where it is removed, whose last step this may have been: what is beside it goes first.
+    # The same columns as after a removal, which removes the sidecars first and may have died here.
     return {"id": row.id, **files.REMOVED}

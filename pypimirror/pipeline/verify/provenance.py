@@ -1,9 +1,9 @@
-"""Verify, the part on attestations (PEP 740): fetch them, check them, put them in place.
+"""Verify: fetch attestations (PEP 740), check them and put them in place.
 
-They come after their file, whose digest is known then, in the same stage, or in a later run where
-the upstream has them later. What cannot be had, or is not of the file, holds nothing back: the
-file is published without, and every run says so until it is mended. What was taken is kept byte
-for byte, for as long as its file; what is checked of it is in `pypimirror.verify.attestations`.
+They are fetched after their file, because its digest is known then: in the same stage, or in a
+later run if the upstream offers them later. Missing or wrong attestations block nothing: the file
+is published without them, and every run reports it until it is solved. Attestations are kept byte
+for byte, as long as their file. `pypimirror.verify.attestations` checks them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.system import regular
 from pypimirror.verify import attestations
 
-#: Attestations that are placed, flushed and committed together.
+#: Most attestations that are placed, flushed and committed together.
 _COMMIT = 500
 
 
 def complete(run: Run, ids: Sequence[int]) -> None:
-    """Bring the attestations that proven files of these projects lack."""
+    """Fetch the missing attestations of proven files of these projects."""
     can_fetch = run.fetches and not run.ledger.unreachable and run.ledger.no_room is None
     if not run.config.publish.provenance or not can_fetch:
         return
@@ -50,6 +50,7 @@ def complete(run: Run, ids: Sequence[int]) -> None:
 
 
 def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
+    """Pass the results on and note them in `lines`."""
     for result in results:
         assert isinstance(result, FileResult)
         lines.heard(result)
@@ -57,7 +58,7 @@ def _heard(lines: Lines, results: Iterable[Result]) -> Iterator[FileResult]:
 
 
 def held(run: Run, row: ProjectFile, sha256: bytes) -> bytes | None:
-    """Return the sha256 of the attestations in place, if they are of bytes with this `sha256`."""
+    """Return the sha256 of the attestations in place, if they are for bytes with this `sha256`."""
     if row.provenance_sha256 is None:
         return None
     provenance = run.storage.read(_relative(row), attestations.MAX_SIZE)
@@ -70,9 +71,8 @@ def held(run: Run, row: ProjectFile, sha256: bytes) -> bytes | None:
 
 
 def let_go(run: Run, row: ProjectFile, sha256: bytes) -> None:
-    """Remove attestations, unless they are of the bytes about to take their file's place.
-
-    No page names them any more.
+    """Remove attestations that do not fit the new bytes of their file. No page lists them any
+    more.
     """
     if row.provenance_sha256 is not None and held(run, row, sha256) is None:
         removing.remove(run, Stage.VERIFY, [_relative(row)], row.project, row.filename)
@@ -91,7 +91,7 @@ def _job(run: Run, row: ProjectFile) -> FetchFile:
 
 
 def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileResult]) -> None:
-    """Put in place what is right; tell what is not."""
+    """Put correct attestations in place and report the others."""
     right: list[tuple[ProjectFile, bytes]] = []
     wrong: dict[Stage, list[Problem]] = {Stage.DOWNLOAD: [], Stage.VERIFY: []}
     changes: list[dict[str, Any]] = []
@@ -110,8 +110,8 @@ def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileRe
     blocked: dict[str, Problem] = {}
     run.storage.place([(_staged(run, row), _relative(row)) for row, _ in right], blocked)
     for row in [row for row, _ in right if _relative(row) in blocked]:
-        said = blocked[_relative(row)]
-        problem = _problem(row, said.reason, f"{row.filename}: {said.message}", 1)
+        blocker = blocked[_relative(row)]
+        problem = _problem(row, blocker.reason, f"{row.filename}: {blocker.message}", 1)
         wrong[Stage.VERIFY].append(problem)
         changes.append({"id": row.id, **backoff.after_failure(row, problem, run.id, run.now)})
     right = [(row, digest) for row, digest in right if _relative(row) not in blocked]
@@ -127,11 +127,11 @@ def _take(run: Run, lacking: Mapping[int, ProjectFile], results: Sequence[FileRe
 
 
 def _judge(run: Run, row: ProjectFile, result: FileResult) -> tuple[Stage, Problem | None, bytes]:
-    """Return what is wrong and the stage that it belongs to; or the sha256 of what is right."""
+    """Return the stage and the problem of attestations, or the sha256 of correct ones."""
     if result.problem is not None:
         reason = result.problem.reason
         message = (
-            f"{row.filename}: its attestations cannot be had, and it is served without: "
+            f"{row.filename}: it is served without attestations, which could not be fetched: "
             f"{result.problem.message}"
         )
         return Stage.DOWNLOAD, _problem(row, reason, message, result.attempts), b""

@@ -1,13 +1,13 @@
-"""The quarantine: bytes that failed verification, each with a report, kept aside for a while.
+"""The quarantine: bytes that failed verification, kept for a while with a report.
 
-An entry is two files in `.pypimirror/quarantine`: the bytes, named by the file's id in the
-catalog, and a report in JSON of what was claimed and what was seen. Never served. Releasing an
-entry puts its bytes back before verification, not behind it.
+An entry has two files in `.pypimirror/quarantine`: the bytes, named by the file's id in the
+catalog, and a JSON report of the claimed and the observed digests. They are never served. Releasing
+an entry puts its bytes back before verification: they are verified again.
 
-It is also the one way in for a file that no upstream gives a digest of, that installers take, and
-that cannot be proven: its archive contradicts itself, or could be checked in part only. The catalog
-notes which bytes the operator has released, by their sha256. They must be whole, safe and of their
-project all the same, and must meet every digest that is claimed.
+A release is also the only way in for some files that no upstream gives a digest for and that cannot
+be proven: the archive contradicts itself, or only a part of it could be checked. The catalog notes
+the sha256 of the bytes that the operator has released. These bytes must still be whole, safe and of
+their project, and must match every claimed digest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pypimirror.system import clock, regular
 from pypimirror.system.disk_errors import StorageError
 from pypimirror.verify.digests import hash_file
 
-#: Algorithms whose digests have one length, and so can be held against a claim.
+#: Algorithms whose digests have a fixed length, so that they can be compared with a claim.
 _COMPUTABLE = hashlib.algorithms_guaranteed - {"shake_128", "shake_256"}
 _CHUNK = 1 << 20  #: bytes
 
@@ -45,7 +45,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPORT = ".json"
 _MOST = 1 << 20  # bytes of a report
 
-#: Within a run, quarantine may exceed its size by one part in so many.
+#: During a run, the quarantine may exceed its size limit by this fraction: 1/_SLACK.
 _SLACK = 10
 
 
@@ -67,7 +67,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class NotInQuarantineError(ConfigError):
-    """There is no such entry: whoever asked for it has named it wrongly."""
+    """The quarantine has no such entry: the name is wrong."""
 
 
 def set_aside(
@@ -78,9 +78,9 @@ def set_aside(
     size: int,
     problem: Problem,
 ) -> None:
-    """Move the bytes of a file to quarantine; of several attempts the last one is kept.
+    """Move the bytes of a file to quarantine. Only the bytes of the last attempt are kept.
 
-    `take` moves them to the path that it is given.
+    `take` moves the bytes to the path that it is given.
     """
     claims = claims_of(row)
     entry = Entry(
@@ -106,7 +106,7 @@ def set_aside(
 
 
 def entries(workspace: Workspace) -> list[Entry]:
-    """Return what is in quarantine, the oldest first; unreadable reports are passed over."""
+    """Return the entries of the quarantine, the oldest first. Unreadable reports are skipped."""
     return sorted(_read(workspace), key=lambda entry: (entry.at, entry.id))
 
 
@@ -122,26 +122,26 @@ def _read(workspace: Workspace) -> Iterator[Entry]:
 
 
 def _is_of(entry: Entry, name: str) -> bool:
-    """Whether a report is that of the bytes of this name, and says what it has to say of them."""
+    """Whether a report belongs to the bytes with this name and is complete."""
     sha256 = entry.observed.get(MAIN, "")
     is_proven = entry.reason is not Reason.BAD_ARCHIVE or _SHA256.fullmatch(sha256) is not None
     return str(entry.id) == name and 0 < entry.id < 1 << 63 and is_proven
 
 
 def find(workspace: Workspace, name: str) -> Entry:
-    """Return the entry with this file name or id; raises `NotInQuarantineError`."""
+    """Return the entry with this file name or id. Raises `NotInQuarantineError`."""
     for entry in entries(workspace):
         if name in (entry.file, str(entry.id)):
             return entry
     raise NotInQuarantineError(
-        f"{name}: is not in quarantine; 'pypimirror quarantine' lists what is"
+        f"{name}: is not in quarantine; 'pypimirror quarantine' lists the entries"
     )
 
 
 def observed(workspace: Workspace, entry: Entry) -> Entry:
-    """Return an entry with the digests of its bytes in all algorithms that were claimed of them.
+    """Return an entry with the digests of its bytes in all claimed algorithms.
 
-    A run computes what proves most; whoever looks at an entry wants to see each claim met or not.
+    A run computes only the strongest digest. A user wants to compare each claim.
     """
     lacking = [a for a in entry.claimed if a not in entry.observed and a in _COMPUTABLE]
     hashes = [hashlib.new(algorithm, usedforsecurity=False) for algorithm in lacking]
@@ -150,17 +150,17 @@ def observed(workspace: Workspace, entry: Entry) -> Entry:
             while hashes and (chunk := stream.read(_CHUNK)):
                 for each in hashes:
                     each.update(chunk)
-    except OSError:  # cleared meanwhile
+    except OSError:  # it was deleted meanwhile
         return entry
     found = {a: each.hexdigest() for a, each in zip(lacking, hashes, strict=True)}
     return msgspec.structs.replace(entry, observed=entry.observed | found)
 
 
 def release(catalog: Catalog, workspace: Workspace, entry: Entry, run_id: int) -> bool:
-    """Put an entry's bytes back before verification; the next sync proves them, or does not.
+    """Put an entry's bytes back before verification. The next sync verifies them again.
 
-    Returns whether the file still waits for bytes: where it is proven or forgotten meanwhile,
-    the entry stays as it is.
+    Return whether the file still waits for bytes. If it was proven or forgotten meanwhile, the
+    entry stays as it is.
     """
     bytes_path = workspace.quarantine / str(entry.id)
     released = None
@@ -170,7 +170,7 @@ def release(catalog: Catalog, workspace: Workspace, entry: Entry, run_id: int) -
         row = files.get(connection, entry.id)
         if row is None or row.state not in (State.QUARANTINED, State.WANTED, State.FAILED):
             return False
-        if row.filename != entry.file:  # the id of a file that was forgotten went to another
+        if row.filename != entry.file:  # the file was forgotten and another one has its id
             return False
         if not regular.is_here(str(bytes_path)):
             return False
@@ -182,9 +182,9 @@ def release(catalog: Catalog, workspace: Workspace, entry: Entry, run_id: int) -
 
 
 def let_in(catalog: Catalog, workspace: Workspace, name: str) -> str | None:
-    """Release a file of this name that waits for a better proof; return its sha256 in hex.
+    """Release a file with this name that waits for a better proof. Return its sha256 in hex.
 
-    None where there is none. What is in quarantine is `release`'s.
+    Return None if there is none. `release` handles files in quarantine.
     """
     with catalog.read() as connection:
         rows = files.fetched_as(connection, name)
@@ -207,9 +207,9 @@ def discard(workspace: Workspace, entry: Entry) -> None:
 
 
 def trim(workspace: Workspace, limits: QuarantineSection, now: float) -> list[Problem]:
-    """Delete the oldest entries, until the rest is young and small enough; return what stays.
+    """Delete old entries until the rest is young and small enough. Return the failures.
 
-    Also those whose reports cannot be read: their time is that of the file.
+    Entries with unreadable reports are deleted as well; their age is that of the file.
     """
     times = {str(entry.id): entry.at for entry in entries(workspace)}
     sizes: dict[str, int] = {}
@@ -219,11 +219,11 @@ def trim(workspace: Workspace, limits: QuarantineSection, now: float) -> list[Pr
             status = path.lstat()
             sizes[name] = sizes.get(name, 0) + (status.st_size if path.name == name else 0)
             if not clock.is_past(status.st_mtime, now):
-                workspace.date_quarantined(path.name)  # that of the file counts from now on
+                workspace.date_quarantined(path.name)  # its age counts from now on
                 status = path.lstat()
             if not clock.is_past(times.setdefault(name, status.st_mtime), now):
                 times[name] = status.st_mtime
-    kept, stays = 0, list[Problem]()
+    kept, failures = 0, list[Problem]()
     for name in sorted(sizes, key=lambda name: (times[name], len(name), name), reverse=True):
         old = now - times[name] > limits.max_age.total_seconds()
         if old or kept + sizes[name] > limits.max_size:
@@ -232,7 +232,7 @@ def trim(workspace: Workspace, limits: QuarantineSection, now: float) -> list[Pr
             except StorageError as error:
                 if not error.is_of_path:
                     raise
-                stays.append(error.problem)
+                failures.append(error.problem)
         else:
             kept += sizes[name]
-    return stays
+    return failures

@@ -1,8 +1,8 @@
-"""Verify, the part on what is here no more: files leave their pages, to be fetched again.
+"""Verify: take missing or bad files off their pages, so that they are fetched again.
 
-Who finds out (a verification that reads every byte, a look at whether the files are there) says of
-each file what is wrong; what follows from that is here. Pages come first, then bytes: what is wrong
-goes to quarantine, and what belongs to a file goes with it.
+The caller has found out what is wrong with each file, by reading every byte or by checking that the
+files exist. The consequences are here. Pages come first, then bytes: bad bytes go to quarantine,
+and sidecars of the file are removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pypimirror.pipeline.verify.quarantine import set_aside
 from pypimirror.verify.proof import BAD_BYTES
 from pypimirror.verify.protocol import Checked
 
-#: What takes a file off its page: of all else, such as a dead worker, nothing is known.
+#: Reasons that take a file off its page. Others, such as a dead worker, say nothing about the file.
 TAKEN_BACK = BAD_BYTES | {
     *(Reason.LOST, Reason.UNREADABLE, Reason.METADATA_MISMATCH, Reason.PROVENANCE_MISMATCH)
 }
@@ -35,7 +35,7 @@ def take_back(
     wrong: Sequence[tuple[ProjectFile, Problem]],
     seen: Mapping[int, Checked] = _NOTHING_SEEN,
 ) -> None:
-    """Take bad files off their pages, then put their bytes aside; `seen` are these, by file."""
+    """Take bad files off their pages, then put their bytes aside. `seen` has the bytes' digests."""
     wrong = [each for each in wrong if each[1].reason in TAKEN_BACK]
     touched = missing.note(run, wrong)
     publish.render_pages(run, sorted(touched), with_gone=True)
@@ -50,7 +50,9 @@ def take_back(
 
 
 def sidecars(row: FileRecord) -> dict[str, str]:
-    """Return what must be beside a file: its name in a `Check`, and what its path ends in."""
+    """Return the sidecars that a file must have: the name in a `Check` and the suffix of the
+    path.
+    """
     found = {}
     if row.metadata_sha256:
         found["sidecar"] = METADATA_SUFFIX
@@ -60,9 +62,9 @@ def sidecars(row: FileRecord) -> dict[str, str]:
 
 
 def _without(row: FileRecord, problem: Problem) -> Iterable[str]:
-    """Return the suffixes of what is beside a file and has to go with what was found."""
+    """Return the suffixes of the sidecars that must be removed."""
     if problem.reason is Reason.PROVENANCE_MISMATCH:
         return (PROVENANCE_SUFFIX,)
-    if problem.reason is Reason.METADATA_MISMATCH:  # is put in place anew, or not needed any more
+    if problem.reason is Reason.METADATA_MISMATCH:  # it is written again, or no longer needed
         return (METADATA_SUFFIX,) if is_withdrawn(row) else ()
-    return sidecars(row).values()  # they are of what is here no more
+    return sidecars(row).values()  # the file itself is gone

@@ -1,10 +1,10 @@
-"""Verify: prove what was fetched, and put it in its place with its core metadata.
+"""Verify: prove fetched files and move them to their places, with their core metadata.
 
-fetched → verified; or quarantined, where the archive is broken: then the next place that has the
-file is tried at once, until one delivers bytes that pass. Digests were computed where the bytes
-passed by: in the download worker, or when an earlier run's bytes were read again
-(`pipeline.download.download`). Files that nobody gave a strong digest for are read to their end
-here. Bytes are durable before the catalog says that they are verified.
+Files move from fetched to verified. If the archive is broken, they move to quarantined, and the
+next place that has the file is tried at once, until one delivers good bytes. The digests were
+computed while the bytes passed by: in the download worker, or when bytes of an earlier run were
+read again (`pipeline.download.download`). Archives without a strong claimed digest are read to the
+end here. Bytes are durable before the catalog calls them verified.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _NOTHING = Checked(0)
 
 
 def verify(run: Run, batch: Batch) -> None:
-    """Prove the fetched files of these projects and put them in their places."""
+    """Prove the fetched files of these projects and move them to their places."""
     with run.catalog.write() as connection:
         rows = files.in_states(connection, batch.projects, [State.FETCHED])
         names = sorted({row.project for row in rows})
         runs.clear_failures(connection, run.id, Stage.VERIFY, names)
     rows = [row for row in rows if row.id in batch.observed]
     run.ledger.begin(Stage.VERIFY, len(rows))
-    first: dict[int, Problem] = {}  # of several bad copies, what was wrong with the first
+    first: dict[int, Problem] = {}  # the problem of the first bad copy of each file
     lost: list[tuple[ProjectFile, Problem]] = []
     while rows:
         bad = _prove(run, batch, rows)
@@ -60,7 +60,7 @@ def verify(run: Run, batch: Batch) -> None:
 
 
 def _give_up(run: Run, lost: Sequence[tuple[ProjectFile, Problem]]) -> None:
-    """Record what no place delivers in a form that passes."""
+    """Record the files for which no place delivers good bytes."""
     with run.catalog.write() as connection:
         files.change(
             connection,
@@ -74,7 +74,7 @@ def _give_up(run: Run, lost: Sequence[tuple[ProjectFile, Problem]]) -> None:
 def _prove(
     run: Run, batch: Batch, rows: Sequence[ProjectFile]
 ) -> dict[int, tuple[ProjectFile, Problem]]:
-    """Verify what passes; put aside what is broken, and return it with what is wrong."""
+    """Verify good files. Put bad ones aside and return them with their problems."""
     looked = [_look_at(run, row, batch.observed[row.id]) for row in rows]
     checked = _check(run, looked)
     problems: list[Problem] = []
@@ -86,13 +86,13 @@ def _prove(
         result = checked.get(row.id, _NOTHING)
         level = _level(fetched, result)
         if result.problem is not None and result.problem.reason not in BAD_BYTES:
-            problems.append(_named(row, result.problem))  # says nothing about the bytes
+            problems.append(_named(row, result.problem))  # the bytes may be good
             if result.problem.reason is Reason.DISK:
                 raise StoppedError(problems[-1])
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, fetched.seen.url))
         elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
-            # The next run looks at these bytes again.
+            # The next run reads these bytes again.
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
         elif level <= weakest:
             good.append(_Good(fetched, level, result))
@@ -100,8 +100,8 @@ def _prove(
             good.append(_Good(fetched, Proof.RELEASED, result))
         else:
             problems.append(_unproven(run, row, level))
-    # What is in place already comes first: a page that is rendered to let go of bad bytes, or of
-    # bytes that are replaced, then loses nothing else.
+    # Files that are in place come first. Otherwise a page that is rendered without bad or replaced
+    # bytes would lose these files too.
     _place(run, batch, [each for each in good if not each.fetched.staged], problems)
     _put_aside(run, batch, bad.values())
     _place(run, batch, [each for each in good if each.fetched.staged], problems)
@@ -115,16 +115,16 @@ class _Fetched(NamedTuple):
 
     row: ProjectFile
     seen: Observed
-    staged: bool  #: its bytes are in staging, and not in place where an earlier run put them
-    relative: str  #: its place
-    claimed: Collection[str]  #: algorithms that somebody gave a digest of
-    #: These very bytes were proven before: then they are as well proven as they were. The sha256
-    #: in the catalog is this mirror's own then, and nobody's claim.
+    staged: bool  #: its bytes are in staging; else an earlier run has put them in place
+    relative: str  #: its path below the mirror root
+    claimed: Collection[str]  #: algorithms of the claimed digests
+    #: The same bytes were proven before, so that proof is still valid. The sha256 in the catalog is
+    #: then this mirror's own, not a claim.
     known: bool
 
 
 class _Good(NamedTuple):
-    """A file that is proven, and how well."""
+    """A proven file and its level of proof."""
 
     fetched: _Fetched
     level: Proof
@@ -132,6 +132,7 @@ class _Good(NamedTuple):
 
 
 def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
+    """Return the facts about a file that its proof needs."""
     return _Fetched(
         row,
         seen,
@@ -143,7 +144,7 @@ def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
 
 
 def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
-    """Read the archives that must be read; take core metadata out of wheels that still have it."""
+    """Read the archives that must be read. Extract core metadata from wheels that need it."""
     jobs = []
     for fetched in looked:
         row, seen, staged, relative, claimed, known = fetched
@@ -168,15 +169,15 @@ def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
 
 
 def _is_released(fetched: _Fetched) -> bool:
-    """Whether the operator lets these very bytes in, be they proven as badly as they are.
+    """Whether the operator has released exactly these bytes, however weak their proof is.
 
-    Nothing else is let in so: other bytes of the same name are not, and what contradicts a digest
-    never gets here.
+    Other bytes with the same name are not released. Bytes that contradict a digest never get here.
     """
     return fetched.row.released == fetched.seen.sha256
 
 
 def _level(fetched: _Fetched, result: Checked) -> Proof:
+    """Return the level of proof of a file."""
     row = fetched.row
     if fetched.known and row.proof is not None:
         return Proof(row.proof)
@@ -185,13 +186,14 @@ def _level(fetched: _Fetched, result: Checked) -> Proof:
 
 
 def _algorithm(fetched: _Fetched) -> str | None:
-    """Return the strongest algorithm of which somebody gave a digest."""
+    """Return the strongest algorithm with a claimed digest."""
     if fetched.known:
         return fetched.row.proof_algorithm
     return proof.strongest(fetched.claimed)
 
 
 def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[ProjectFile, Problem]]) -> None:
+    """Move bad bytes to quarantine, after the pages that link to them are rendered without them."""
     bad = list(bad)
     if not bad:
         return
@@ -207,7 +209,7 @@ def _put_aside(run: Run, batch: Batch, bad: Iterable[tuple[ProjectFile, Problem]
 
 
 def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem]) -> None:
-    """Move proven files to their places, make that durable, and commit it."""
+    """Move proven files to their places, make them durable, and commit."""
     if not good:
         return
     _retract(run, [each.fetched.row for each in good if each.fetched.staged])
@@ -232,7 +234,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
                 "proof": int(level),
                 "proof_algorithm": _algorithm(fetched),
                 "proven_at": run.now,
-                "stamp": seen.stamp,  # just compared, and a move changes nothing of it
+                "stamp": seen.stamp,  # just compared; a move does not change it
                 "metadata_sha256": metadata or None,
                 "provenance_sha256": provenance.held(run, row, seen.sha256),
                 "withdrawn_at": None,
@@ -250,9 +252,9 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
     ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
     with run.catalog.write() as connection:
         files.move(connection, State.VERIFIED, verified, run.id)
-        # Said in every run, until the upstream announces something else.
-        said = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
-        doubts.add_refusals(connection, said)
+        # Every run reports these until the upstream announces something else.
+        refusals = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
+        doubts.add_refusals(connection, refusals)
         projects.touch(connection, {each.fetched.row.project_id for each in good})
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
@@ -260,35 +262,35 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
 
 
 def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, Problem]:
-    """Return the files that, or whose core metadata, could not be put in place, and why."""
+    """Return the problems of files that could not be put in place, with their core metadata."""
     found = {}
     for fetched, _, _ in good if blocked else ():
-        said = blocked.get(fetched.relative) or blocked.get(fetched.relative + METADATA_SUFFIX)
-        if said is not None:
-            found[fetched.row.id] = _named(fetched.row, said)
+        problem = blocked.get(fetched.relative) or blocked.get(fetched.relative + METADATA_SUFFIX)
+        if problem is not None:
+            found[fetched.row.id] = _named(fetched.row, problem)
     return found
 
 
 def _retract(run: Run, rows: Sequence[ProjectFile]) -> None:
-    """Render pages first that may still name bytes in place which are about to go."""
+    """Render pages first that may still link to bytes in place that will be moved or replaced."""
     going = {row.project_id for row in rows if run.storage.has(_relative(row))}
     if going:
         publish.render_pages(run, sorted(going))
 
 
 def _metadata(run: Run, fetched: _Fetched, result: Checked, problems: list[Problem]) -> bytes:
-    """Return the sha256 of a wheel's core metadata; b"" where it is not what was announced.
+    """Return the sha256 of a wheel's core metadata; b"" if it differs from the announced one.
 
-    It is read from the wheel itself: whoever announces other metadata than the wheel carries
-    would have installers resolve something else than they install.
+    The metadata comes from the wheel itself. If the upstream's metadata differed from the wheel,
+    installers would resolve something else than they install.
     """
     row = fetched.row
     digest = fetched.seen.metadata or bytes.fromhex(result.metadata_sha256)
     if row.metadata_claim and row.metadata_claim != digest:
         run.workspace.unstage(f"{row.id}{METADATA_SUFFIX}")
         message = (
-            f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, and "
-            f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without"
+            f"the upstream announces core metadata with sha256 {row.metadata_claim.hex()}, but "
+            f"the wheel's own has {digest.hex() or 'none'}; the wheel is served without any"
         )
         problems.append(_named(row, Problem(Reason.METADATA_MISMATCH, message)))
         return b""
@@ -300,13 +302,14 @@ def _relative(row: ProjectFile) -> str:
 
 
 def _take(run: Run, row: ProjectFile) -> Callable[[Path], None]:
-    """Return what moves the bytes away: from staging, or from where an earlier run put them."""
+    """Return a function that moves the bytes away, from staging or from their place."""
     if run.workspace.is_staged(row.id):
         return run.workspace.take_staged(row.id)
     return partial(run.storage.take, _relative(row))
 
 
 def _named(row: ProjectFile, problem: Problem, url: str = "") -> Problem:
+    """Return the problem with the file's name, project and address."""
     message = f"{row.filename}: {problem.message.removeprefix(f'{row.filename}: ')}"
     return msgspec.structs.replace(
         problem, message=message, project=row.project, file=row.filename, url=url or row.url
@@ -314,9 +317,10 @@ def _named(row: ProjectFile, problem: Problem, url: str = "") -> Problem:
 
 
 def _unproven(run: Run, row: ProjectFile, level: Proof) -> Problem:
+    """Return the problem of a file whose proof is too weak."""
     message = (
-        f"its proof is {level.label!r}, and [verify] accept asks for "
-        f"{run.config.verify.accept!r} at least; 'pypimirror quarantine release {row.filename}' "
-        "lets this one in"
+        f"its proof is {level.label!r}, but [verify] accept requires at least "
+        f"{run.config.verify.accept!r}; 'pypimirror quarantine release {row.filename}' "
+        "accepts these bytes"
     )
     return _named(row, Problem(Reason.NO_PROOF, message))

@@ -105,7 +105,7 @@ def test_a_plan_of_some_projects_is_applied_to_these(mirror: Mirror, simulator: 
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"p\.json: is no plan of version 1: .*--dry-run --json"):
+    with pytest.raises(ConfigError, match=r"p\.json: is not a plan of version 1: .*--dry-run"):
         execute_plan.read(tmp_path / "p.json")
     with pytest.raises(ConfigError, match="cannot be read"):
         execute_plan.read(tmp_path / "absent.json")

@@ -184,8 +184,8 @@ def test_verify_counts_apart_what_waits(
     assert (result.state, result.failures) == ("completed", [])
     assert result.counts["pages_waiting"] == 3
     assert said == [
-        "3 pages wait to be rendered again, since another version of pypimirror wrote them; each "
-        "sync renders up to 20000."
+        "3 pages wait to be rendered again, because another version of pypimirror wrote them; "
+        "each sync renders up to 20000."
     ]
     assert others(mirror) == list(NAMES), "verify changes nothing"
 
