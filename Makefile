@@ -68,6 +68,7 @@ test: $(DEVELOPMENT) ## Run the test suite
 .PHONY: test-thorough
 test-thorough: $(DEVELOPMENT) ## Run what it leaves out: more cases of the same
 	@$(BIN)/python -m tests.corpus.fetch
+	@$(BIN)/python -m tests.tools
 	$(PYTEST) -m thorough $(THOROUGH)
 	@$(MAKE) --no-print-directory coverage
 

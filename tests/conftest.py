@@ -309,6 +309,12 @@ def corpus_directory() -> Path:
 
 
 @pytest.fixture(scope="session")
+def application_directory() -> Path:
+    """Files of an application of real projects, more than 40 with all that they need."""
+    return fetched(fetch.APPLICATION)
+
+
+@pytest.fixture(scope="session")
 def pip_wheels() -> dict[str, Path]:
     """Wheels of pip, by version; each runs as `python WHEEL/pip …`."""
     directory = fetched(fetch.PIPS)

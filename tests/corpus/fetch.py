@@ -2,10 +2,11 @@
 
 python -m tests.corpus.fetch
 
-Below `.cache`: `corpus` has real wheels and sdists (projects.txt), `pips` has wheels of three
-recent versions of pip, `servers` is an environment with index servers that others wrote, and
-`bandersnatch` one with that, empty where no Python is new enough. Each is stamped with the digest
-of its list; a second call does nothing. No test fetches anything itself.
+Below `.cache`: `corpus` has real wheels and sdists (projects.txt), `application` those of an
+application with all that it needs (application.txt), `pips` has wheels of three recent versions of
+pip, `servers` is an environment with index servers that others wrote, and `bandersnatch` one with
+that, empty where no Python is new enough. Each is stamped with the digest of its list; a second
+call does nothing. No test fetches anything itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.corpus import pythons
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache"
 CORPUS, PIPS, SERVERS = CACHE / "corpus", CACHE / "pips", CACHE / "servers"
+APPLICATION = CACHE / "application"
 BANDERSNATCH = CACHE / "bandersnatch"
 
 PIP_VERSIONS = ("24.3.1", "25.3", "26.3")
@@ -34,10 +36,10 @@ BACKENDS = ("flit-core", "hatchling", "setuptools", "wheel")
 Wanted = dict[str, list[tuple[str, str]]]  #: kind of file to projects and versions
 
 
-def wanted() -> Wanted:
-    """What projects.txt asks for."""
+def wanted(file: str = "projects.txt") -> Wanted:
+    """What a list asks for."""
     found: Wanted = {"wheel": [], "sdist": []}
-    for line in (HERE / "projects.txt").read_text().splitlines():
+    for line in (HERE / file).read_text().splitlines():
         requirement, *kinds = line.partition("#")[0].split() or [""]
         name, _, version = requirement.partition("==")
         for kind in kinds:
@@ -93,6 +95,16 @@ def fetch_corpus(target: Path) -> None:
     shutil.rmtree(CACHE / "builder")
 
 
+def fetch_application(target: Path) -> None:
+    """Of the one project that is not pure Python, the wheel for this machine; and its sdist."""
+    kinds = wanted("application.txt")
+    download(target, rounds(kinds["wheel"]), "wheel")
+    python = make_environment(CACHE / "application-builder")
+    pip("install", "--quiet", "setuptools", python=python)
+    download(target, rounds(kinds["sdist"]), "sdist", python)
+    shutil.rmtree(CACHE / "application-builder")
+
+
 def fetch_pips(target: Path) -> None:
     """The versions of pip that the tests install with."""
     download(target, [[f"pip=={version}"] for version in PIP_VERSIONS], "wheel")
@@ -117,6 +129,7 @@ def digest_of(*texts: str) -> str:
 
 STAMPS: dict[Path, Callable[[], str]] = {
     CORPUS: lambda: digest_of((HERE / "projects.txt").read_text()),
+    APPLICATION: lambda: digest_of((HERE / "application.txt").read_text(), sys.version),
     PIPS: lambda: digest_of(*PIP_VERSIONS),
     SERVERS: lambda: digest_of(*SERVER_PACKAGES, sys.version),
     BANDERSNATCH: lambda: digest_of(
@@ -125,6 +138,7 @@ STAMPS: dict[Path, Callable[[], str]] = {
 }
 FETCHERS: dict[Path, Callable[[Path], None]] = {
     CORPUS: fetch_corpus,
+    APPLICATION: fetch_application,
     PIPS: fetch_pips,
     SERVERS: fetch_servers,
     BANDERSNATCH: fetch_bandersnatch,
