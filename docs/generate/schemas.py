@@ -27,6 +27,7 @@ DOCUMENTS: dict[str, type] = {
     "quarantine-clear": documents.Cleared,
     "quarantine-explain": documents.QuarantineEntry,
     "quarantine-release": documents.Released,
+    "relock": documents.Relocked,
     "run": documents.RunResult,
     "runs": documents.Runs,
     "runs-show": documents.RunDetails,

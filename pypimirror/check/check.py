@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from pypimirror.check.targets import Target
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.resolve import uv
 from pypimirror.select import locked as locked_files
-from pypimirror.select.locks import registry
+from pypimirror.select.locks import pins, registry
 from pypimirror.select.locks.lock import Lock, LockError
+from pypimirror.select.patterns import EntryError
 from pypimirror.system import regular
 
 
@@ -37,13 +38,11 @@ def of_config(
     config: Config, pythons: Sequence[str] = (), platforms: Sequence[str] = ()
 ) -> Subjects:
     """Return what the configuration names; raises `ConfigError`."""
-    return of(
-        config,
-        subjects.of_config(config),
-        locked_files.paths(config.select.locks),
-        pythons,
-        platforms,
-    )
+    try:
+        locks = locked_files.paths(config.select.locks)
+    except EntryError as error:
+        raise ConfigError(config.blame(str(error))) from error
+    return of(config, subjects.of_config(config), locks, pythons, platforms)
 
 
 def of(
@@ -57,8 +56,10 @@ def of(
     select = config.select
     environments = targets.chosen(pythons, platforms, select.python, select.platforms)
     is_declared = bool(pythons or platforms or select.python or select.platforms)
-    read = tuple((str(path), _read(path)) for path in locks)
-    return Subjects(tuple(wanted), read, environments, is_declared)
+    read = [(str(path), _read(registry.read, path)) for path in locks]
+    read += [(each.name, _read(pins.read, each.lock)) for each in wanted if each.lock is not None]
+    resolved = tuple(each for each in wanted if each.lock is None)
+    return Subjects(resolved, tuple(read), environments, is_declared)
 
 
 def check(
@@ -110,8 +111,8 @@ def _bytes(lock: Lock) -> bytes:
         raise ConfigError(f"{lock.path}: cannot be read: {error.strerror}") from error
 
 
-def _read(path: Path) -> Lock:
+def _read(reader: Callable[[Path], Lock], path: Path) -> Lock:
     try:
-        return registry.read(path.absolute())
+        return reader(path.absolute())
     except LockError as error:
         raise ConfigError(str(error)) from error

@@ -74,7 +74,7 @@ def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFi
         return _gap(release, Kind.AWAY, "its page leads to the upstream for it", filename)
     if held is None:
         return _gap(release, Kind.FILE, "it is not on the mirror", filename)
-    if file.digests and not _is_of(shelf, held, file.digests):
+    if file.digests and not is_of(shelf, held, file.digests):
         told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
         return _gap(
             release,
@@ -106,11 +106,11 @@ def _gaps_of_version(
         return
     asked = frozenset(pair for file in unnamed for pair in file.digests)
     if target is not None or not asked:
-        if asked and not any(_is_of(shelf, file, asked) for file in fitting):
+        if asked and not any(is_of(shelf, file, asked) for file in fitting):
             yield _gap(release, Kind.DIGEST, "no file of it here has a digest that the lock names")
         return
     for file in unnamed:
-        if not any(_is_of(shelf, each, file.digests) for each in here):
+        if not any(is_of(shelf, each, file.digests) for each in here):
             told = ", ".join(f"{algorithm} {value[:12]}…" for algorithm, value in file.digests)
             yield _gap(release, Kind.FILE, f"the mirror has no file with its {told}")
 
@@ -124,7 +124,7 @@ def _is_version(held: Held, version: str | None) -> bool:
         return False
 
 
-def _is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:
+def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:
     """Whether a file has, of each algorithm, one of these digests.
 
     What its page does not tell is computed.

@@ -29,6 +29,7 @@ class Wanted:
     name: str  #: what people call it: a file, or the requirements themselves
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
+    lock: Path | None = None  #: the file, where it names digests and so is a lock
 
     def narrower(self, target: Target) -> dict[str, SpecifierSet]:
         """Return the constraints that hold in an environment, by project."""
@@ -51,7 +52,9 @@ def of_file(path: Path, name: str) -> Wanted:
         wanted, narrower = requirements.parts(path)
     except requirements.RequirementsError as error:
         raise ConfigError(str(error)) from error
-    return Wanted(name, tuple(each.requirement for each in wanted), tuple(narrower))
+    # Where one line has a digest, pip demands one of every file.
+    lock = path if any(each.hashes for each in wanted) else None
+    return Wanted(name, tuple(each.requirement for each in wanted), tuple(narrower), lock)
 
 
 def of_texts(written: Sequence[str]) -> Wanted:

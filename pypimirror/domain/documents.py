@@ -424,3 +424,14 @@ class Installable(TypedDict):
 
     complete: bool
     environments: list[CheckedEnvironment]
+
+
+class Relocked(TypedDict):
+    """`relock`: the lock with addresses of this mirror, or what this mirror does not hold."""
+
+    complete: bool
+    text: str | None
+    files: int
+    indexes: int
+    kept: int
+    missing: list[str]

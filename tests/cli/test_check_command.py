@@ -94,6 +94,10 @@ def test_a_lock_is_held_against_what_is_here(run: Command, offered: Mirror) -> N
         assert found.code == code
     (missing,) = found.json["environments"][0]["missing"]
     assert (missing["kind"], missing["file"]) == ("digest", file["filename"])
+    # A requirements file with digests is a lock, too: pip demands one of every file.
+    (offered.base / "wanted.txt").write_text(f"app==1.0 --hash=sha256:{'0' * 64}\n")
+    (told,) = run("check", "-r", "wanted.txt", *LINUX, "--offline", "--json").json["environments"]
+    assert [each["kind"] for each in told["missing"]] == ["digest"]
     # Without arguments, it is about what is selected.
     offered.configure(select={"python": ["3.12"]})
     found = run("check", "--offline", "--json")

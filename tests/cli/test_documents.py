@@ -73,6 +73,9 @@ def test_each_command_prints_what_its_schema_says(
     some: Mirror, run: Command, simulator: Simulator
 ) -> None:
     bad = "six-1.2-py3-none-any.whl"
+    (some.base / "pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "tests"\npackages = []\n'
+    )
     for name, *arguments in (
         ("sync-dry-run", "sync", "--dry-run"),
         ("run", "sync", "--inline"),
@@ -84,6 +87,7 @@ def test_each_command_prints_what_its_schema_says(
         ("runs-show", "runs", "show", "last", "--files"),
         ("explain", "explain", "six"),
         ("check", "check", "six==7", "--offline"),
+        ("relock", "relock", "pylock.toml"),
         ("quarantine", "quarantine"),
         ("quarantine-explain", "quarantine", "explain", bad),
         ("quarantine-release", "quarantine", "release", bad),

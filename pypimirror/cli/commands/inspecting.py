@@ -180,13 +180,38 @@ def check(
     quiet: QuietOption = False,
 ) -> None:
     """Say whether an installer that knows nothing but this mirror can install something."""
-    from pypimirror.cli.actions import checking
+    from pypimirror.cli.actions.applications import checking
 
     set_up_logging(verbose, quiet)
     asked = checking.Asked(
         requirements or [], files or [], locks or [], pythons or [], platforms or [], build, offline
     )
     raise typer.Exit(checking.run(load(config), asked, as_json=as_json, quiet=quiet))
+
+
+@app.command(
+    epilog="Examples: pypimirror relock uv.lock --base-url https://mirror.example.org/ > new.lock; "
+    "pypimirror relock pylock.toml --json"
+)
+def relock(
+    file: Annotated[Path, typer.Argument(help="A lock that was made elsewhere.")],
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The address that installers have of the mirror root; default: that of [up].",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Print a lock with addresses of this mirror; digests, and all else, stay as they are."""
+    from pypimirror.cli.actions.applications import relocking
+
+    set_up_logging(verbose, quiet)
+    raise typer.Exit(relocking.run(load(config), file, base_url, as_json=as_json, quiet=quiet))
 
 
 @app.command(

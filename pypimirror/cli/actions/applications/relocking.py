@@ -1,0 +1,105 @@
+"""`pypimirror relock`: a lock that was made elsewhere, with addresses of this mirror."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pypimirror.check import targets
+from pypimirror.check.relock import Relocked, relock
+from pypimirror.check.shelf import Shelf
+from pypimirror.cli.display.output import err, print_json
+from pypimirror.cli.errors import Exit
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import documents
+from pypimirror.select.locks import registry
+from pypimirror.select.locks.lock import LockError
+from pypimirror.system import texts
+
+#: Addresses that a server listens on, and that nobody can ask.
+_ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
+
+
+def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quiet: bool) -> Exit:
+    """Print a lock with addresses of this mirror, or say what the mirror does not hold."""
+    if not (config.directory / "simple").is_dir():
+        raise ConfigError(
+            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
+        )
+    select = config.select
+    is_declared = bool(select.python or select.platforms)
+    environments = targets.chosen((), (), select.python, select.platforms) if is_declared else ()
+    base = _base(config, base_url)
+    files = _of_files(config, base)
+    try:
+        lock, text = registry.read(file.absolute()), texts.read(file)
+    except (LockError, texts.TextError) as error:
+        raise ConfigError(str(error)) from error
+    shelf = Shelf(config.directory, config.publish.base_url)
+    found = relock(shelf, lock, text, environments, f"{base}simple/", files)
+    if as_json:
+        print_json(_document(found))
+    elif not found.gaps:
+        sys.stdout.write(found.text)
+        sys.stdout.flush()
+    if not quiet or found.gaps:
+        _tell(found, file, base)
+    return Exit.INCOMPLETE if found.gaps else Exit.DONE
+
+
+def _base(config: Config, given: str | None) -> str:
+    """Return the address that the mirror root has for installers."""
+    if given is None:
+        host = config.up.host
+        if host in _ANYWHERE:
+            raise ConfigError(
+                "relock: [up] host says where the mirror listens, and not how it is called; give "
+                "--base-url, as in http://mirror.example.org:8080/"
+            )
+        given = f"http://{f'[{host}]' if ':' in host else host}:{config.up.port}/"
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"--base-url {given}: is no address such as http://mirror.example.org/")
+    return f"{given.rstrip('/').removesuffix('/simple')}/"
+
+
+def _of_files(config: Config, base: str) -> str:
+    """Return what stands before the paths of files, as links on pages have it."""
+    stated = config.publish.base_url
+    if not stated:
+        return base
+    if stated.startswith("/"):
+        parts = urlsplit(base)
+        return f"{parts.scheme}://{parts.netloc}{stated}"
+    return stated
+
+
+def _tell(found: Relocked, file: Path, base: str) -> None:
+    if found.gaps:
+        err.print(f"{file}: not all of it is on this mirror:", markup=False)
+        for gap in found.gaps:
+            err.print(f"  {gap}", markup=False)
+        err.print("'pypimirror check --lock' says what would bring it", markup=False)
+        return
+    err.print(
+        f"{file}: addresses are those of {base} now (files: {found.files}, indexes: "
+        f"{found.indexes})",
+        markup=False,
+    )
+    if found.kept:
+        err.print(
+            f"Addresses that stay, of files for environments that are not mirrored: {found.kept}",
+            markup=False,
+        )
+
+
+def _document(found: Relocked) -> documents.Relocked:
+    return {
+        "complete": not found.gaps,
+        "text": None if found.gaps else found.text,
+        "files": found.files,
+        "indexes": found.indexes,
+        "kept": found.kept,
+        "missing": [str(gap) for gap in found.gaps],
+    }
