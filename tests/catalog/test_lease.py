@@ -123,7 +123,7 @@ def test_a_holder_that_lives_is_not_robbed_though_nothing_is_heard_of_it(catalog
     parent = os.getppid()
     started = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19])
     give(catalog, Holder(this_machine(), parent, started, "t"), -1)
-    with pytest.raises(LockedError, match="its process is there"):
+    with pytest.raises(LockedError, match="its process exists"):
         hold(catalog).__enter__()
 
 

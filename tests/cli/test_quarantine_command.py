@@ -138,7 +138,7 @@ def test_a_name_that_is_not_there_is_wrong_use(
     before = kept(mirror)
     said = run("quarantine", command, "no-such-1.0.tar.gz", "--json")
     assert said.code == Exit.USAGE
-    assert "'pypimirror quarantine' lists what is" in said.json["error"]["message"]
+    assert "'pypimirror quarantine' lists the entries" in said.json["error"]["message"]
     assert kept(mirror) == before
 
 

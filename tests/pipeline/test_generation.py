@@ -170,10 +170,10 @@ def test_a_run_that_dies_before_it_has_looked_leaves_the_doubt(
         context.setattr("pypimirror.pipeline.lifecycle.doubt.settle", killed)
         mirror.sync(sound=False)
     said = warned(mirror, caplog)
-    assert "the catalog sqlite:///elsewhere was used with this directory last" in said
-    assert "1 files were not there" in said
+    assert "this directory was last used with the catalog sqlite:///elsewhere" in said
+    assert "1 files were missing" in said
     assert mirror.holds(held[0])
-    assert "looked for" not in warned(mirror, caplog)
+    assert "checks that every file" not in warned(mirror, caplog)
 
 
 @pytest.mark.parametrize("written", ["neither", "catalog", "tree"])
@@ -197,9 +197,9 @@ def test_a_run_that_dies_between_both_notes_locks_nobody_out(
             context.setattr(f"pypimirror.{where}", killed)
             mirror.sync(sound=False)
     said = warned(mirror, caplog)
-    assert ("looked for" in said) == (written != "neither")
-    assert "not there" not in said
-    assert "looked for" not in warned(mirror, caplog)
+    assert ("checks that every file" in said) == (written != "neither")
+    assert "were missing" not in said
+    assert "checks that every file" not in warned(mirror, caplog)
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"x" * 5000, b"\n", b"9" * 4000])
@@ -207,8 +207,8 @@ def test_whatever_stands_in_the_note_is_looked_through_and_not_believed(
     mirror: Mirror, held: list[IndexFile], caplog: pytest.LogCaptureFixture, text: bytes
 ) -> None:
     (mirror.root / PRIVATE / generation.FILE).write_bytes(text)
-    assert "looked for" in warned(mirror, caplog)
-    assert "looked for" not in warned(mirror, caplog)
+    assert "checks that every file" in warned(mirror, caplog)
+    assert "checks that every file" not in warned(mirror, caplog)
 
 
 def test_a_mirror_from_before_there_were_generations_is_not_in_doubt(
@@ -216,7 +216,7 @@ def test_a_mirror_from_before_there_were_generations_is_not_in_doubt(
 ) -> None:
     (mirror.root / PRIVATE / generation.FILE).unlink()
     mirror.query("DELETE FROM marks WHERE name = ?", GENERATION.name)
-    assert "looked for" not in warned(mirror, caplog)
+    assert "checks that every file" not in warned(mirror, caplog)
 
 
 def test_each_run_has_a_generation_of_its_own(mirror: Mirror, held: list[IndexFile]) -> None:
