@@ -1,4 +1,4 @@
-# Everything a newcomer needs; `make` alone lists it. Needs Python 3.11 or newer, git and make.
+# Everything that a newcomer needs; `make` alone lists it. Needs Python 3.11 or newer, git and make.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -8,27 +8,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# What is installed is what was tested: the locks. LOCK=no takes the newest that pyproject.toml
-# allows instead.
+# Installs the tested versions from the locks. LOCK=no installs the newest that pyproject.toml allows.
 LOCK ?= yes
 LOCKS := $(addprefix locks/,build.txt runtime.txt development.txt)
-# Installed is what these files say now, whatever their dates are.
+# Their contents decide whether to install again, not their dates.
 CONTENT := $(LOCK)-$(shell cat pyproject.toml $(LOCKS) 2> /dev/null | cksum | tr ' ' '-')
 RUNTIME := $(VENV)/.runtime-$(CONTENT)
 DEVELOPMENT := $(VENV)/.development-$(CONTENT)
 
-# The Python to build the environment with; empty: the newest that is found.
+# The Python for the environment; empty: the newest one that is found.
 PYTHON ?=
-# What `make mirror` mirrors, and from where; empty: some small projects, from the index that pip or
-# uv is configured with here, else PyPI.
+# What `make mirror` mirrors, and from where. Empty: some small projects, from the index that pip or uv
+# uses on this machine, else PyPI.
 export PROJECTS ?=
 export UPSTREAM ?=
 
-# Hundreds of processes of the tests import the same modules: with this, each would compile them.
+# Hundreds of test processes import the same modules. With this variable, each would compile them.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
-help: ## List what there is to make
+help: ## List the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | \
 		while IFS='|' read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
@@ -49,14 +48,14 @@ mirror: $(RUNTIME) ## Mirror a few projects into ./mirror; also with UPSTREAM=UR
 		exit $$code; \
 	}
 
-# Where mirrors under test keep their catalogs: sqlite, postgresql, or both, which runs twice what
-# touches the catalog most.
+# The database of catalogs in tests: sqlite, postgresql, or both. With both, the tests that use the
+# catalog most run twice.
 CATALOG ?= both
 
-# One more than there are cores, since some tests wait for a server's next tick.
+# One more than the cores, since some tests wait for a server's next tick.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --catalog $(CATALOG)
-# Where a test may be thorough: reading all of them takes as long as some of these.
+# The folders with thorough tests: collecting all tests would take as long as running some of these.
 THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
 	$(addprefix tests/pipeline/,test_sync.py preview/test_plan.py publish/test_root.py)
 
@@ -66,38 +65,38 @@ test: $(DEVELOPMENT) ## Run the test suite
 	$(PYTEST) -m 'not thorough'
 
 .PHONY: test-thorough
-test-thorough: $(DEVELOPMENT) ## Run what it leaves out: more cases of the same
+test-thorough: $(DEVELOPMENT) ## Run the cases that `make test` leaves out
 	@$(BIN)/python -m tests.corpus.fetch
 	@$(BIN)/python -m tests.tools
 	$(PYTEST) -m thorough $(THOROUGH)
 	@$(MAKE) --no-print-directory coverage
 
-# Tests that reach much of the program in little time. Python 3.11 takes 1.7 times as long where lines
-# are counted, so it is not done for all tests. CONTRIBUTING.md tells more.
+# Tests that reach much of the program in little time. Counting lines makes Python 3.11 take 1.7 times
+# as long, so it is not done for all tests. CONTRIBUTING.md says more.
 COVERED = $(addprefix tests/,bandersnatch catalog/test_lease.py catalog/test_queries.py \
 	cli/test_show.py config/test_settings.py doctor/test_doctor.py domain/test_filenames.py metrics \
 	pipeline/publish/test_withdraw.py pipeline/test_selection_changes.py render/test_legacy.py \
 	select/test_rules.py select/test_selection.py serve/test_app.py storage \
 	$(addprefix upstream/test_,grouping.py html.py json.py links.py listing.py) \
 	verify/test_structure.py verify/wheels)
-# A quarter of the time goes into these, which reach no more lines than others.
+# These take a quarter of the time, and reach no lines that others do not reach.
 LONG = any_json or looks_back or decides_nothing or choice_holds or is_what_is_read or any_company
 
 .PHONY: coverage
-coverage: $(DEVELOPMENT) ## Count the lines that a part of the tests reaches; fails below a floor
+coverage: $(DEVELOPMENT) ## Count the lines that a part of the tests reaches; fail below a minimum
 	@$(BIN)/python -m tests.corpus.fetch
 	@mkdir -p .cache && rm -f .cache/coverage*
 	COVERAGE_FILE=$(CURDIR)/.cache/coverage $(BIN)/python -m pytest -q -n $(WORKERS) \
 		--dist loadscope -m 'not thorough' -k 'not ($(LONG))' \
 		--cov --cov-report=term:skip-covered $(COVERED)
 
-# Apart from everything else, and made anew each time: the newest is today's.
+# In an environment of its own, made anew each time, because the newest versions change every day.
 .PHONY: newest
-newest: ## Test the newest of everything that pyproject.toml allows, in part
+newest: ## Run some tests with the newest versions that pyproject.toml allows
 	@rm -rf .cache/newest && mkdir -p .cache
 	@$(MAKE) --no-print-directory VENV=.cache/newest LOCK=no part
 
-# Where a new version of something would hurt: imports, real clients, databases, a flow whose cron
+# The tests that a bad new version would break: imports, real clients, databases, a flow whose cron
 # really gets scheduled runs.
 .PHONY: part
 part: $(DEVELOPMENT)
@@ -107,11 +106,11 @@ part: $(DEVELOPMENT)
 		tests/flows/test_deployments.py tests/serve/test_server.py tests/test_project.py
 
 .PHONY: demo
-demo: $(RUNTIME) ## Show the whole tour, with no index but pip's own
+demo: $(RUNTIME) ## Show the whole tour, with only pip's own index
 	@$(BIN)/python -m tests.demo
 
 .PHONY: bench
-bench: $(DEVELOPMENT) ## Measure pypimirror against its peers; takes long
+bench: $(DEVELOPMENT) ## Compare the speed of pypimirror and its peers; takes long
 	@$(BIN)/python -m benchmarks --install
 
 .PHONY: lint
@@ -128,16 +127,16 @@ docs: $(RUNTIME) ## Write the pages that are generated from the code
 	@$(BIN)/python -m docs.generate
 
 .PHONY: picture
-picture: $(DEVELOPMENT) ## Draw anew what README shows
+picture: $(DEVELOPMENT) ## Draw the picture in README again
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m docs.picture
 
-# For every platform, and every Python from the oldest on. The development's lock holds all of
-# it; the others are parts of the same resolution.
+# For every platform, and every Python from the oldest supported one. The lock for development has all
+# packages; the others are parts of the same resolution.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 	--python-version 3.11 --custom-compile-command 'make lock'
 
 .PHONY: lock
-lock: $(DEVELOPMENT) ## Renew locks/ with the newest that pyproject.toml allows
+lock: $(DEVELOPMENT) ## Renew locks/ with the newest versions that pyproject.toml allows
 	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve --group test --group lint \
 		--output-file locks/development.txt
 	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve \
@@ -145,16 +144,16 @@ lock: $(DEVELOPMENT) ## Renew locks/ with the newest that pyproject.toml allows
 	$(COMPILE) --upgrade --group build \
 		--constraint locks/development.txt --output-file locks/build.txt
 
-# Where what the new wheel needs comes from when it is tried: an index, or what is installed here.
+# The source of dependencies when the new wheel is tried: an index, or the packages installed here.
 DEPENDENCIES ?= index
 
 .PHONY: release
-release: $(DEVELOPMENT) ## Check, build and tag the version that CHANGELOG.md names; pushes nothing
+release: $(DEVELOPMENT) ## Check, build and tag the version that CHANGELOG.md names; push nothing
 	@$(BIN)/python -m tests.corpus.fetch
 	@$(BIN)/python .ci/release.py --dependencies $(DEPENDENCIES)
 
 .PHONY: clean
-clean: ## Remove what was built and fetched; ./mirror and ./pypimirror.toml stay
+clean: ## Remove built and fetched files, but not ./mirror and ./pypimirror.toml
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -173,14 +172,14 @@ $(BIN)/python:
 	echo "or name one: make PYTHON=/path/to/python3" >&2; \
 	exit 1
 
-# The locks are complete, so there is nothing to resolve; and Python compiles what it imports when it
-# does: both halve what installing takes. The backend that builds pypimirror is locked like the rest,
-# so nothing fetches another one.
+# The locks are complete, so pip need not resolve, and Python compiles modules when it imports them:
+# both together halve the time of an installation. The build backend of pypimirror is locked like the
+# rest, so nothing fetches another one.
 LOCKED = $(BIN)/python locks/install.py $(addprefix locks/,$(1))
 EDITABLE = $(PIP) install -qq --no-deps --no-build-isolation --editable .
 NEWEST = $(PIP) install -qq --upgrade --upgrade-strategy eager
 
-# Dependency groups need a newer pip than the one that an older Python brings.
+# Dependency groups need a newer pip than older versions of Python bring.
 INSTALL_yes = $(call LOCKED,$(1)) && $(EDITABLE)
 INSTALL_no = $(NEWEST) 'pip>=25.1' && $(NEWEST) --editable . $(2)
 INSTALL = began=$$(date +%s); \

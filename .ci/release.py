@@ -1,6 +1,6 @@
 """`make release`: checks what is committed, builds and checks sdist and wheel, and sets the tag.
 
-The order: everything that can refuse comes first, the tag comes last. Nothing is pushed. A version
+Everything that can refuse comes first, and the tag comes last. Nothing is pushed. A version
 is released by naming it in `pypimirror/__init__.py` and in CHANGELOG.md, committing that, and
 running this.
 """
@@ -28,7 +28,7 @@ _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
 
 
 class RefusedError(Exception):
-    """There is a reason not to release; the message says what to do."""
+    """The tree must not be released; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Section:
     """A section of the changelog."""
 
     name: str  #: a version, or "Unreleased"
-    date: str  #: "" where there is none
+    date: str  #: "" if there is none
     text: str
 
 
@@ -86,7 +86,7 @@ def git(*arguments: str) -> str:
 
 
 def check_tree(tag: str) -> None:
-    """Refuse what is not committed, and a tag that is there. Raises `RefusedError`."""
+    """Refuse uncommitted changes and a tag that exists. Raises `RefusedError`."""
     if changed := git("status", "--porcelain"):
         raise RefusedError(f"this is not committed; commit it or remove it:\n{changed}")
     if git("tag", "--list", tag):
@@ -106,7 +106,7 @@ def build(version: str) -> tuple[Path, Path]:
 
 
 def check_distributions(sdist: Path, wheel: Path, version: str) -> None:
-    """Check what an index would refuse, and each digest in the wheel. Raises `RefusedError`."""
+    """Check what an index checks, and each digest in the wheel. Raises `RefusedError`."""
     with tarfile.open(sdist) as archive:
         member = archive.extractfile(f"pypimirror-{version}/PKG-INFO")
         assert member is not None

@@ -1,9 +1,8 @@
 """The wheel, installed in an environment outside the checkout: `init`, `sync`, and the flow.
 
-The upstream, the tests' simulator with real packages, runs from the checkout; everything else
-knows nothing of it. Ends with 1 at the first thing that is not as it should be. Without a wheel, it
-builds one. With `--dependencies here`, what the wheel needs is not installed but taken from this
-environment; then no flow runs, since it needs programs of Prefect.
+Only the upstream, the tests' simulator with real packages, runs from the checkout. Ends with 1 at
+the first fault. Without a wheel, it builds one. With `--dependencies here`, dependencies are not
+installed but taken from this environment. Then no flow runs, since a flow needs Prefect's programs.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ STRANGERS = "import flows, tasks"  # nothing of these names may be importable
 
 
 def expect(condition: object, what: str) -> None:
-    """Say what holds, or end."""
+    """Report a check that holds; end the program if it does not."""
     if not condition:
         raise SystemExit(f"wheel: not so: {what}")
     print(f"  {what}", flush=True)
@@ -43,7 +42,7 @@ def run(*command: str | Path) -> None:
 
 
 def install(work: Path, wheel: Path | None, dependencies: str) -> Path:
-    """Install a wheel, or the one that the checkout makes; the environment's programs."""
+    """Install a wheel, or one built from the checkout; return the directory of its programs."""
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     if wheel is None:
         run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "dist", CHECKOUT)
@@ -55,7 +54,7 @@ def install(work: Path, wheel: Path | None, dependencies: str) -> Path:
         run(*into, wheel)
         return programs
     run(*into, "--no-deps", "--no-index", wheel)
-    # A file of paths in this environment, as that of an editable install, is not heeded there.
+    # A file of paths in this environment, such as that of an editable install, has no effect there.
     (site,) = (work / "venv").glob("lib/*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return programs
@@ -74,7 +73,7 @@ def upstream() -> Iterator[str]:
 
 
 def check_place(stack: Stack) -> None:
-    """It is the installed program that is looked at."""
+    """Check that the installed program is used, and not the checkout."""
     python = stack.programs / "python"
     module, project = stack.run(python, "-P", "-c", WHERE).stdout.split()
     expect(Path(module).is_relative_to(stack.programs.parent), "the wheel is what is imported")
@@ -83,7 +82,7 @@ def check_place(stack: Stack) -> None:
 
 
 def check_sync(stack: Stack, mirror: Path, trigger: str, *options: str) -> dict[str, Any]:
-    """One sync that ends well, and what it leaves."""
+    """Check that a sync ends well, and what it leaves."""
     began = time.monotonic()
     result: dict[str, Any] = stack.pypimirror("sync", *options)
     expect(result["state"] == "completed", f"{' '.join(('sync', *options))}: {result['state']}")
@@ -97,7 +96,7 @@ def check_sync(stack: Stack, mirror: Path, trigger: str, *options: str) -> dict[
 
 
 def check_inline(stack: Stack, mirror: Path, url: str) -> None:
-    """A mirror by the commands alone."""
+    """Make a mirror with the commands alone."""
     print("Inline", flush=True)
     check_place(stack)
     stack.pypimirror("init", "six", "idna", "--upstream", url)
@@ -109,7 +108,7 @@ def check_inline(stack: Stack, mirror: Path, url: str) -> None:
 
 
 def check_flow(stack: Stack, mirror: Path) -> None:
-    """The same mirror by Prefect."""
+    """Make the same mirror through Prefect."""
     print("As a flow, with everything on one machine", flush=True)
     ports = ("--port", "0", "--prefect-port", "0")
     config = mirror.parent / "pypimirror.toml"

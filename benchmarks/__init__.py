@@ -1,6 +1,6 @@
-"""The benchmark: pypimirror, its peers and the limits of the machine at the same work, in turn.
+"""The benchmark: pypimirror, its peers and reference programs do the same work, in turn.
 
-`python -m benchmarks` compares, `python -m benchmarks.scale` shows what size costs. Nothing here
-is timed for pass or fail; what is checked is that every contestant's result is complete and right.
-All traffic goes to loopback.
+`python -m benchmarks` compares them, `python -m benchmarks.scale` shows the cost of size. No time
+here passes or fails; only the results of all contestants are checked to be complete and right. All
+traffic goes to loopback.
 """

@@ -24,7 +24,7 @@ from benchmarks.shapes import Shape
 from benchmarks.upstream import Server
 
 RESULTS = tools.ROOT / "benchmarks" / "results"
-_ROOM = 14 << 30  #: bytes that the largest corpus and its mirrors need
+_ROOM = 14 << 30  #: bytes of space that the largest corpus and its mirrors need
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Setting:
     delay: float = 0.0
     tls: bool = False
     on_disk: bool = False
-    rounds: int | None = None  #: no more than so many
+    rounds: int | None = None  #: at most this many
     scenarios: tuple[Scenario, ...] = (Scenario.FIRST,)
 
 
@@ -71,14 +71,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def contestants(names: list[str]) -> list[Contestant]:
-    """Return the contestants, all or those that are named."""
+    """Return the named contestants, or all."""
     found = [*mirrors.everything(), *references.everything()]
     return [one for one in found if not names or one.name in names]
 
 
 @contextlib.contextmanager
 def working_directory(where: Path | None, prefix: str) -> Iterator[Path]:
-    """Give a directory, in memory unless said otherwise, that is removed at the end."""
+    """Yield a directory that is removed at the end; in memory unless the options say otherwise."""
     memory = Path("/dev/shm")
     if where is None and memory.is_dir() and shutil.disk_usage(memory).free > _ROOM:
         where = memory
@@ -92,7 +92,7 @@ def working_directory(where: Path | None, prefix: str) -> Iterator[Path]:
 
 
 def run(options: argparse.Namespace) -> Table:
-    """Measure what the options ask for."""
+    """Run the measurements that the options ask for."""
     table = Table()
     taking_part = contestants(options.contestant or smoke_contestants(options.smoke))
     names = options.corpus or (["long-tail", "latency", "tls"] if options.smoke else [*SETTINGS])
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> Table:
 
 
 def smoke_contestants(smoke: bool) -> list[str]:
-    """Return whom the small version is about: those that start at once."""
+    """Return the contestants of the small version: those that start quickly."""
     return ["pypimirror", "pypimirror's engine", "curl"] if smoke else []
 
 
@@ -151,7 +151,7 @@ def one(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and report; 1 where a result was wrong."""
+    """Measure and report; return 1 if a result was wrong."""
     options = parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.install:

@@ -1,4 +1,4 @@
-"""aiohttp on a given list, hashing: aiohttp_loop.py JOBS PROCESSES CONNECTIONS.
+"""Fetches and hashes a given list with aiohttp: aiohttp_loop.py JOBS PROCESSES CONNECTIONS.
 
 Runs in bandersnatch's environment, so it imports nothing of this project.
 """
@@ -21,7 +21,7 @@ _LARGE = 256 << 10  #: bytes that are read at once
 
 
 async def fetch(session: Any, job: dict[str, Any]) -> None:
-    """Fetch one file, hashed while streaming, and rename it to where it belongs."""
+    """Fetch one file, hash it while it streams, and rename it into place."""
     digest = hashlib.sha256()
     async with session.get(job["url"]) as response:
         response.raise_for_status()
@@ -46,7 +46,7 @@ async def work(session: Any, jobs: Iterator[Any]) -> None:
 
 
 async def run(jobs: list[Any], connections: int) -> None:
-    """Do all jobs on so many connections."""
+    """Do all jobs with this many connections."""
     connector = aiohttp.TCPConnector(limit=connections)
     left = iter(jobs)
     async with aiohttp.ClientSession(connector=connector) as session:

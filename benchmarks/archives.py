@@ -1,7 +1,7 @@
 """Valid wheels and sdists of a given size, made fast: the same arguments give the same bytes.
 
-Their bulk is noise that is stored, not compressed, since compressing gigabytes would take longer
-than the benchmark itself. What is small (metadata, RECORD) is compressed as usual.
+Most of their bytes are noise that is stored and not compressed, because compressing gigabytes would
+take longer than the benchmark itself. Small parts (metadata, RECORD) are compressed as usual.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import zipfile
 from tests.corpus.build import core_metadata, record_line, stem
 
 _MOMENT = (2020, 1, 1, 0, 0, 0)
-_POOL = 8 << 20  #: bytes of noise that all archives take theirs from
+_POOL = 8 << 20  #: bytes of noise that all archives share
 _FRAME = 1200  #: bytes that an archive has besides its noise, roughly
 
 

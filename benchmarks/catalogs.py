@@ -1,10 +1,10 @@
 """A synthetic catalog and the upstream that goes with it, for `benchmarks.scale`.
 
-One project, `SEED`, is mirrored for real, and what that leaves behind (marks, the list as read)
-goes for the whole mirror. The rows of all others are written straight into the catalog, as a sync
-of such an upstream would have left them, so that the next one finds nothing to do: `unlike` holds
-them against those of the seed. Project i has files whose columns follow from i alone: catalog and
-pages of the upstream are made from the same functions.
+One project, `SEED`, is really mirrored, and the marks and lists that this leaves are used for the
+whole mirror. The rows of all other projects are written directly into the catalog, as a sync of
+such an upstream would leave them, so that the next sync finds nothing to do. `unlike` compares them
+with the rows of the seed. All columns of project i and its files follow from i, and the same
+functions make the catalog and the upstream's pages.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from pypimirror.select.selection import Selection
 from pypimirror.verify.proof import Proof
 
 FULL = (740_000, 15_000_000)  #: projects and files of the largest public index
-SEED = "scale-seed"  #: the project that is mirrored for real
+SEED = "scale-seed"  #: the project that is really mirrored
 UPSTREAM = "bench"
 _ROWS = 50_000  #: rows that are written at once
 _UPLOADED = "2024-01-02T03:04:05.678900Z"
-_MOMENT = 1_750_000_000.123456  #: seconds since the epoch: when all this was read and proven
+_MOMENT = 1_750_000_000.123456  #: seconds since the epoch: the time of all checks and proofs
 
 
 def name_of(number: int) -> str:
-    """Return a project's name, about as long as they are."""
+    """Return a project's name, about as long as real names."""
     return f"scale-{hashlib.md5(str(number).encode()).hexdigest()[:6]}-{number}"
 
 
@@ -53,12 +53,12 @@ def serial_of(number: int) -> int:
     return 10_000_000 + 7 * number
 
 
-#: No other project has it: serials that projects share are none.
+#: No other project has this serial: shared serials are not trusted.
 SEED_SERIAL = serial_of(0) - 1
 
 
 class Synthetic:
-    """A mirror of `projects` projects with `files` files, as far as its catalog says."""
+    """A mirror whose catalog says that it has `projects` projects with `files` files."""
 
     def __init__(self, projects: int, files: int) -> None:
         self.projects = projects
@@ -154,7 +154,7 @@ class Synthetic:
             catalog.close()
 
     def place(self, mirror: Path, numbers: Sequence[int]) -> None:
-        """Put the files of some projects where pages look for them, of the right size."""
+        """Make the files of some projects where their pages expect them, with the right size."""
         for number in numbers:
             for item in self.items(number):
                 path = mirror / file_path(name_of(number), item.filename, None)
@@ -165,7 +165,7 @@ class Synthetic:
                     path.with_name(path.name + METADATA_SUFFIX).touch()
 
     def seed(self, root: Path, base: str) -> None:
-        """Write the upstream of the project that is mirrored for real, and a list of it alone."""
+        """Write the upstream of the seed project, and a list with only this project."""
         items = [
             corpus.store(root, SEED, "1.0", *make(SEED, "1.0", 4_000))
             for make in (make_sdist, make_wheel)
@@ -212,7 +212,7 @@ def _item(name: str, stem: str, position: int) -> Item:
 
 
 def unlike(catalog: Catalog) -> list[str]:
-    """Return what the synthetic rows leave empty and the seed's do not, or the other way round."""
+    """Return the columns that are empty in the synthetic or in the seed's rows, but not in both."""
     found = []
     with catalog.read() as connection:
         named = (
@@ -262,7 +262,7 @@ def _fill_postgresql(connection: Connection, table: Table, rows: list[dict[str, 
 
 
 def _tidy(connection: Connection) -> None:
-    """Bring the statistics and the counters of keys up to date, as use would have done."""
+    """Update the statistics and the key counters, as normal use would have done."""
     if connection.dialect.name == "postgresql":
         for table in ("projects", "files"):
             connection.exec_driver_sql(

@@ -1,4 +1,4 @@
-"""Whether a contestant's result is complete and right. Reads every byte, with all cores."""
+"""Checks that a contestant's result is complete and right. Reads every byte, on all cores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 def mirror(web: Path, corpus: Corpus, names: Iterable[str]) -> list[str]:
-    """Check a mirror: its pages, what they link to, and the list of projects."""
+    """Check a mirror: its pages, the files that they link to, and the list of projects."""
     wrong: list[str] = []
     wanted: list[tuple[Path, Item]] = []
     names = list(names)
@@ -69,6 +69,6 @@ def _check(pair: tuple[Path, Item]) -> str | None:
 
 
 def shortened(wrong: list[str]) -> list[str]:
-    """Return the first few problems, and how many there are besides."""
+    """Return the first few problems, and the number of the others."""
     rest = len(wrong) - _SHOWN
     return [*wrong[:_SHOWN], f"and {rest} more"] if rest > 0 else wrong

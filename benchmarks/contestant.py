@@ -1,4 +1,4 @@
-"""What a contestant is, and the scenarios that they are measured in."""
+"""The base of all contestants, and the scenarios of the measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Scenario(StrEnum):
     """What is measured. Each starts from where the one before it ended."""
 
     FIRST = "first sync"
-    START = "start-up"  #: what an engine costs before its first file
+    START = "start-up"  #: the cost of an engine before its first file
     SAME = "nothing changed"
     CHANGED = "1 % changed"
     LOST = "status lost"
@@ -32,7 +32,7 @@ class Scenario(StrEnum):
 
 @dataclass
 class Site:
-    """What there is to mirror, and where the contestants may write."""
+    """What to mirror, and where the contestants may write."""
 
     corpus: Corpus
     server: Server
@@ -41,18 +41,18 @@ class Site:
 
 
 class Contestant:
-    """A program that does the work. Subclasses say how."""
+    """A program that does the work; subclasses say how."""
 
     name = ""
-    note = ""  #: what must be known to read its row
-    beside: Sequence[int] = ()  #: servers that belong to it
+    note = ""  #: a note that a reader of its row needs
+    beside: Sequence[int] = ()  #: process ids of servers that belong to it
 
     def missing(self, scenario: Scenario, site: Site) -> str | None:
-        """Return why it does not take part: a text for its row, "" for no row, None if it does."""
+        """Return why it does not take part: a text for its row, or "" for no row; else None."""
         raise NotImplementedError
 
     def prepare(self, scenario: Scenario, site: Site) -> None:
-        """Bring its directory into the state that a scenario starts from. Not timed."""
+        """Bring its directory into the initial state of a scenario. Not timed."""
 
     def command(self, scenario: Scenario, site: Site) -> list[str]:
         """Return what to run."""
@@ -63,14 +63,14 @@ class Contestant:
         raise NotImplementedError
 
     def scale(self, site: Site) -> float:  # noqa: ARG002
-        """Return by how much its seconds are multiplied, where it did a part of the work."""
+        """Return the factor for its seconds, if it did only a part of the work."""
         return 1.0
 
     def environment(self, site: Site) -> dict[str, str]:
-        """Return the environment of its command: nothing of the person's settings."""
+        """Return the environment of its command, without the person's settings."""
         environment = isolated(PYTHONPATH=str(ROOT))
         for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"):
-            environment.pop(name, None)  # they would win over the one that is set here
+            environment.pop(name, None)  # these would win over the variable that is set here
         if site.server.authority:
             environment["SSL_CERT_FILE"] = str(site.server.authority)
         return environment
@@ -85,10 +85,10 @@ class Contestant:
         self.home(site).mkdir(parents=True)
 
     def start(self) -> None:
-        """Start what stands beside it."""
+        """Start the servers that belong to it."""
 
     def close(self) -> None:
-        """End what stands beside it."""
+        """End the servers that belong to it."""
 
 
 def cores() -> int:

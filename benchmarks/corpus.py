@@ -3,7 +3,7 @@
 Below the directory, as `upstream` serves it:
 
 * `packages/<2>/<2>/<60>/<file>`: paths as a large public index has them
-* `simple.json`, `part.json`: the list of projects with serials, and one of a part of them
+* `simple.json`, `part.json`: the list of projects with serials, and a list of some of them
 * `pages/<project>.json`: the simple API's page
 * `legacy/<project>.json`: the release document that bandersnatch reads
 
@@ -29,7 +29,7 @@ from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.shapes import Shape
 from tests.corpus.fetch import CORPUS
 
-PART = 5  #: `part.json` has one project in so many
+PART = 5  #: `part.json` has one project in this many
 _PROCESSES = 2
 _MOMENT = 1_700_000_000  #: seconds since the epoch: when generation 0 was written
 _UPLOADED = "2024-01-02T03:04:05.678900Z"
@@ -86,7 +86,7 @@ class Corpus:
         self._write_lists()
 
     def advance(self) -> list[str]:
-        """Make the next generation; return the projects that have changed."""
+        """Make the next generation; return the changed projects."""
         self.generation += 1
         chance = random.Random(f"{self.seed} generation {self.generation}")
         changed = chance.sample(sorted(self.projects), max(1, len(self.projects) // 100))
@@ -110,7 +110,7 @@ class Corpus:
             self._write(path, listing({name: self.serials[name] for name in names}))
 
     def _write(self, path: str, content: bytes) -> None:
-        """Write a page with a time of its own: servers make the ETag of it."""
+        """Write a page with a time of its own, because servers make its ETag from that time."""
         file = self.directory / path
         file.write_bytes(content)
         os.utime(file, (_MOMENT, _MOMENT + self.generation))
@@ -175,7 +175,7 @@ def legacy(name: str, items: Sequence[Item], serial: int, base: str) -> bytes:
 def store(
     directory: Path, project: str, version: str, filename: str, content: bytes, metadata: bytes
 ) -> Item:
-    """Write a file of the corpus to where its digest says."""
+    """Write a file of the corpus to the path that its digest gives."""
     digest = hashlib.sha256(content).hexdigest()
     path = f"packages/{digest[:2]}/{digest[2:4]}/{digest[4:]}/{filename}"
     target = directory / path
@@ -221,7 +221,7 @@ def _make(plan: tuple[Path, str, list[tuple[str, int, bool]]]) -> list[Item]:
 
 
 def _real(directory: Path) -> Iterator[Item]:
-    """Take over the tests' corpus of real wheels and sdists, where it was fetched."""
+    """Take over the tests' corpus of real wheels and sdists, if it was fetched."""
     from pypimirror.verify.wheels.core_metadata import read_metadata
 
     for path in sorted(CORPUS.iterdir()) if CORPUS.is_dir() else ():

@@ -1,4 +1,4 @@
-"""pypimirror's download engine on a given list: engine.py JOBS PROCESSES CONNECTIONS."""
+"""Fetches a given list with pypimirror's engine: engine.py JOBS PROCESSES CONNECTIONS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pypimirror.system.workers import Workers
 
 
 def main() -> int:
-    """Fetch everything; the exit code says whether all of it came."""
+    """Fetch everything; return 0 if all files came."""
     jobs = json.loads(Path(sys.argv[1]).read_bytes())
     hello = Hello((Remote("bench", jobs["base"]),), connections=int(sys.argv[3]))
     work: list[FetchFile | FetchPage] = [

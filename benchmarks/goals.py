@@ -1,4 +1,4 @@
-"""What pypimirror is to reach, and what a table of results says about it. Nothing fails here."""
+"""The goals for pypimirror, compared with a table of results. A missed goal fails nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Goal:
 
 
 def _faster(corpus: str, scenario: Scenario, ours: str = OURS) -> Callable[[Table], float | None]:
-    """How many times faster than the peer."""
+    """Return how many times faster than the peer."""
 
     def value(table: Table) -> float | None:
         mine = table.get(corpus, scenario, ours)
@@ -53,7 +53,7 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 
 def _per_file(table: Table, name: str) -> float | None:
-    """CPU for each tiny file, without what the engine costs before its first."""
+    """Return the CPU for each tiny file, without the engine's start."""
     whole = table.get("tiny", Scenario.FIRST, name)
     start = table.get("tiny", Scenario.START, name)
     if whole is None or start is None:

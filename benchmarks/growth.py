@@ -1,7 +1,7 @@
-"""What is measured on one catalog, of one size on one database, for `benchmarks.scale`.
+"""The measurements on one catalog, of one size on one database, for `benchmarks.scale`.
 
-A catalog may be kept and used again: all that a later round needs to know of it is in `kept.json`
-beside it. Nothing here knows goals or reports.
+A catalog may be kept and used again: `kept.json` beside it has everything that a later round needs.
+Nothing here knows goals or reports.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from pypimirror.catalog.queries import marks
 from pypimirror.config.settings import load
 from tests.environment import isolated
 
-CHANGED = 1_000  #: projects that change, where there are so many
+CHANGED = 1_000  #: projects that change, if there are that many
 
 TRANSFER = "transfer of the list"
 SAME = "sync, 0 changed"
 UNMODIFIED = "sync, list not modified"
-ROOT = "sync, root index only"  #: the whole: after changes, it is amended
+ROOT = "sync, root index only"  #: rendered completely; after changes it is amended
 CHANGES = f"sync, {CHANGED:,} changed"
 WITHDRAWALS = f"sync, {CHANGED:,} files withdrawn"
 REHEARSAL = "dry run, 0 changed"
 STATUS, RUNS = "status", "runs"
 COUNT = "counting all files"
 
-#: Commands that only look.
+#: Commands that change nothing.
 LOOKS: dict[str, tuple[str, ...]] = {
     STATUS: ("status", "--json"),
     "status of a project": ("status", catalogs.SEED, "--json"),
@@ -55,7 +55,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 
 @dataclass
 class Step:
-    """What one size costs. Seconds and bytes."""
+    """The cost of one size, in seconds and bytes."""
 
     database: str
     projects: int
@@ -71,9 +71,9 @@ class Step:
 
 @dataclass
 class _Kept:
-    """What has become of a catalog so far."""
+    """The state of a kept catalog."""
 
-    port: int  #: of its upstream: the addresses of all files have it
+    port: int  #: port of its upstream, which is in the addresses of all files
     changes: int = 0  #: how often the projects that change have changed
     etag: int = 1_700_000_000
     fill: float = 0.0  #: seconds
@@ -116,7 +116,7 @@ class Bench:
         tell(f"{step.database}: filling a catalog of {step.files:,} files")
         started = time.perf_counter()
         self.synthetic.seed(self.root, self._base)
-        # Before the first run: later it would look as if somebody had put the mirror back.
+        # Before the first run: later it would look as if somebody had restored the mirror.
         self.synthetic.place(self.home / "mirror", self._changed)
         self._once("seed", self._sync())
         self.synthetic.fill(self.config, self._base)
@@ -139,7 +139,7 @@ class Bench:
         step.list_bytes = (self.root / "simple.json").stat().st_size
         self._touch()
         self._once("first", self._sync())
-        if shutil.which("curl"):  # else the goal that it belongs to is not measured
+        if shutil.which("curl"):  # else its goal is not measured
             self._median(TRANSFER, self._transfer)
         self._median(REHEARSAL, self._rehearse)
         self._median(SAME, self._touch_and_sync)
@@ -151,7 +151,7 @@ class Bench:
         self._median(WITHDRAWALS, lambda: self._change(-1))
 
     def _change(self, by: int) -> Cost:
-        """Give each of the projects that change one file more, or take one away, and sync."""
+        """Add a file to each changing project, or remove one, and sync."""
         self._kept.changes += by
         self.synthetic.write_changes(self.root, self._base, self._changed, self._kept.changes)
         self.synthetic.write_list(self.root, self._changed, self._kept.changes)
@@ -206,7 +206,7 @@ class Bench:
         with self._catalog() as catalog, catalog.write() as connection:
             marks.write(connection, ROOT_INDEX, STALE)
             marks.clear(connection, AT_REST)
-        # It stays where it is: without it, the mirror would look as if it had been put back.
+        # It stays there: without it, the mirror would look as if it had been restored.
         index = self.home / "mirror" / "simple" / "index.v1_json"
         before = index.stat().st_ino
         cost = self._sync()

@@ -1,8 +1,8 @@
-"""Running one command and saying what it cost: time, CPU and memory of its whole process tree.
+"""Runs one command and measures its cost: time, CPU and memory of its whole process tree.
 
-No control groups: CPU comes from `wait4`, which counts every descendant that was waited for;
-memory from sampling the proportional set size of the tree in /proc. CPU that the rest of the
-machine used meanwhile is told too, since it makes a measurement doubtful.
+It uses no control groups. CPU comes from `wait4`, which counts every descendant that was waited
+for. Memory comes from samples of the tree's proportional set size in /proc. The CPU that the rest
+of the machine used meanwhile is reported too, since it makes a measurement doubtful.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ WORKER = b"pypimirror.download.worker"
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run of a command cost. Seconds and bytes."""
+    """The cost of one run of a command, in seconds and bytes."""
 
     seconds: float
-    cpu: float  #: of the command and of what stands beside it
+    cpu: float  #: of the command and of the servers that belong to it
     peak: int  #: of all its processes together, proportional set size
     worker: int  #: of the largest download worker, resident set size; 0 without any
     upstream: float  #: CPU of the upstream
     foreign: float  #: CPU of everything else on the machine
-    status: int  #: exit code; -9 where it was killed
+    status: int  #: exit code; -9 if it was killed
     output: str
-    errors: str  #: the end of what it said on standard error
+    errors: str  #: the end of its standard error
 
 
 def children(pid: int) -> list[int]:
@@ -58,7 +58,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_of(pids: Iterable[int]) -> float:
-    """Return the CPU seconds of processes that still run, with the children they waited for."""
+    """Return the CPU seconds of running processes and of the children that they have waited for."""
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ def busy() -> float:
 
 
 def memory_of(pid: int) -> int:
-    """Return the proportional set size of a process, or its resident set size where that hides."""
+    """Return the proportional set size of a process, or its resident set size if it is hidden."""
     for name, key in (("smaps_rollup", b"Pss:"), ("status", b"VmRSS:")):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/{name}").read_bytes().split(b"\n"):

@@ -20,7 +20,7 @@ from benchmarks.upstream import free_port
 from tests.environment import isolated
 
 _MIRRORS = frozenset(Scenario) - {Scenario.START}
-_SERVER_PATIENCE = 120.0  #: seconds until Prefect's server has to answer
+_SERVER_PATIENCE = 120.0  #: seconds in which Prefect's server must answer
 
 
 class Pypimirror(Contestant):
@@ -42,7 +42,7 @@ class Pypimirror(Contestant):
         return None
 
     def prepare(self, scenario: Scenario, site: Site) -> None:
-        """Write the configuration and set the scene."""
+        """Write the configuration and prepare the scenario."""
         home = self.home(site)
         if scenario is Scenario.PUBLISH:
             # All pages are in one form; the other form is what is published.
@@ -193,7 +193,7 @@ class Bandersnatch(Contestant):
         return None if bandersnatch_python() else why_no_bandersnatch()
 
     def prepare(self, scenario: Scenario, site: Site) -> None:
-        """Write the configuration and set the scene."""
+        """Write the configuration and prepare the scenario."""
         home = self.home(site)
         if scenario is Scenario.PUBLISH:
             self.clear(site)

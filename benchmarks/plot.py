@@ -17,7 +17,7 @@ _SIZE = re.compile(r"width='([0-9.]+)' height='([0-9.]+)'")
 
 
 def bars(table: Table) -> str:
-    """Return one group of bars for each corpus and scenario, as long as the seconds."""
+    """Return one group of bars for each corpus and scenario; lengths are seconds."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in table.rows:
         if row.seconds is not None and row.scenario != "start-up":
@@ -44,7 +44,7 @@ def bars(table: Table) -> str:
 def lines(
     title: str, sizes: Sequence[float], series: Mapping[str, Sequence[float | None]], unit: str
 ) -> str:
-    """Return lines over logarithmic axes; a grey line shows what grows with the size."""
+    """Return lines over logarithmic axes; a grey line shows linear growth."""
     found = [value for values in series.values() for value in values if value]
     if not found:
         return _svg(_WIDTH, 60, [_label(10, 30, f"{title}: nothing was measured")])

@@ -1,6 +1,6 @@
-"""References for what the machine can do: engines without a catalog, and pure hashing.
+"""References that show what the machine can do: engines without a catalog, and pure hashing.
 
-They are told all addresses in advance, so they have nothing to discover, and they publish nothing.
+They get all addresses in advance, so they discover nothing, and they publish nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CORPORA = ("long-tail", "tiny", "huge", "latency", "tls")
 
 
 class Reference(Contestant):
-    """An engine that fetches a given list of files, and of pages where pypimirror must too."""
+    """An engine that fetches a given list of files, and of pages if pypimirror must, too."""
 
     pages = True
     fetched = "files"  #: directory below its home
@@ -42,7 +42,7 @@ class Reference(Contestant):
         return self.why_not()
 
     def items(self, scenario: Scenario, site: Site) -> list[tuple[Path, Item]]:
-        """Return what is to be fetched, and to where."""
+        """Return the files to fetch, each with its destination."""
         items = site.corpus.items
         if scenario is Scenario.START:
             items = items[:FEW]
@@ -50,7 +50,7 @@ class Reference(Contestant):
         return [(home / item.project / item.filename, item) for item in items]
 
     def page_urls(self, scenario: Scenario, site: Site) -> list[str]:
-        """Return the pages that are fetched besides."""
+        """Return the pages that are fetched as well."""
         if not self.pages or scenario is Scenario.START or site.name == "tiny":
             return []
         return [f"{site.server.base}/simple/{name}/" for name in site.corpus.projects]
@@ -162,7 +162,7 @@ class Aria(Reference):
 
 
 class Scripted(Reference):
-    """An engine that is driven by a script of ours."""
+    """An engine that one of our scripts runs."""
 
     script = ""
 
@@ -215,7 +215,7 @@ class Aiohttp(Scripted):
 
 
 class Hashing(Reference):
-    """openssl sha256 over the upstream's files, one process a core: no network at all."""
+    """openssl sha256 over the upstream's files, one process for each core, without network."""
 
     name = "openssl sha256"
     note = "only hashes what is there already"

@@ -11,7 +11,7 @@ from benchmarks.rounds import Row, Table
 
 
 def columns(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Lay out a table: the first `left` columns and the last to the left, others to the right."""
+    """Lay out a table: the first `left` columns and the last one align left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Running contestants in turn, round after round, and gathering what each round cost."""
+"""Runs contestants in turn, round after round, and collects the cost of each round."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FRESH = frozenset({Scenario.FIRST, Scenario.START, Scenario.RESUME})
 
 @dataclass
 class Row:
-    """What one contestant needed in one scenario on one corpus."""
+    """The cost of one contestant in one scenario on one corpus."""
 
     corpus: str
     scenario: str
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def seconds(self) -> float | None:
-        """The median, scaled to the whole work; None without a right result."""
+        """The median in seconds, scaled to the whole work; None without a right result."""
         return self._median("seconds", self.scale)
 
     @property
@@ -55,7 +55,7 @@ class Row:
         return statistics.median(values) * factor
 
     def as_json(self) -> dict[str, Any]:
-        """Return the row for the report in JSON; what the programs said is left out."""
+        """Return the row for the report in JSON, without the programs' output."""
         document = asdict(self)
         for cost in document["costs"]:
             del cost["output"], cost["errors"]
@@ -84,7 +84,7 @@ def measure_site(
     rounds: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Measure all scenarios on one corpus; the first sync is always made."""
+    """Measure all scenarios on one corpus; the first sync is always among them."""
     wanted = [Scenario.FIRST, *(s for s in scenarios if s is not Scenario.FIRST)]
     try:
         for scenario in wanted:
@@ -178,5 +178,5 @@ def _run(
 
 
 def tell(text: str) -> None:
-    """Say how it goes, on standard error."""
+    """Report progress on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,10 +1,10 @@
-"""python -m benchmarks.scale: what a sync costs on catalogs of growing size.
+"""python -m benchmarks.scale: the cost of a sync on catalogs of growing size.
 
-Makes synthetic catalogs, at full size of 740,000 projects and 15 million files, and a hundredth
-and a tenth of that; runs syncs that find nothing changed and 1,000 changed projects, and the
-commands that only look. Text, JSON and a plot of cost against size go to `benchmarks/results/`.
-The full size needs 8 GB of room for SQLite and 10 GB for PostgreSQL; with --keep, catalogs stay
-where they are and are used again.
+It makes synthetic catalogs of full size, 740,000 projects and 15 million files, and of a hundredth
+and a tenth of that. It runs syncs that find nothing changed, syncs that find 1,000 changed
+projects, and commands that change nothing. Text, JSON and a plot of cost against size go to
+`benchmarks/results/`. The full size needs 8 GB for SQLite and 10 GB for PostgreSQL. With --keep,
+catalogs stay and are used again.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from benchmarks.rounds import tell
 from tests import postgresql
 
 STEPS = (0.01, 0.1, 1.0)
-#: There are more projects than those that are all asked for when in doubt.
+#: More projects than a doubtful sync would ask for.
 SMOKE = (0.0014,)
 
-#: Of the server: as a careful operator has it, with room for millions of rows.
+#: Settings of the server, as a careful operator has them, with memory for millions of rows.
 _SETTINGS = {
     "shared_buffers": "512MB",
     "max_wal_size": "4GB",
@@ -41,9 +41,9 @@ _SETTINGS = {
 
 
 def goals(steps: list[Step]) -> list[tuple[str, ...]]:
-    """Return goal, wanted, measured, whether it is reached, and the CPU of it, by database.
+    """Return for each database: goal, wanted and measured value, whether it is reached, and CPU.
 
-    CPU says more than time where the machine is not quiet.
+    On a busy machine, CPU says more than time.
     """
     lines: list[tuple[str, ...]] = [("goal", "wanted", "measured", "reached", "in CPU")]
 
@@ -62,7 +62,7 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
         def beyond(
             what: str, limit: float, whole: str, part: str | None, last: Step = last
         ) -> None:
-            if part is not None and part not in last.seconds:  # as where there is no curl
+            if part is not None and part not in last.seconds:  # for example without curl
                 lines.append((what, "", "not measured", "", ""))
                 return
             costs = [c[whole] - (c[part] if part else 0) for c in (last.seconds, last.cpu)]
@@ -75,7 +75,7 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
         beyond(f"{database}: runs", 0.5, growth.RUNS, None)
         line(f"{database}: per file", 400, last.bytes_per_file, "bytes")
         if len(mine) > 1:
-            # What the list itself costs is in both, at its own size.
+            # Both contain the cost of the list itself, at its own size.
             times, cpu = (
                 [costs[CHANGES] - costs[SAME] for costs in pair]
                 for pair in ((mine[0].seconds, last.seconds), (mine[0].cpu, last.cpu))
@@ -141,7 +141,7 @@ def _value(step: Step | None, what: str, name: str) -> float | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and report; 1 where a result was wrong."""
+    """Measure and report; return 1 if a result was wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     add = parser.add_argument
     add("--smoke", action="store_true", help="tiny sizes: see that it works")
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write(steps: list[Step], output: Path) -> None:
-    """Write what is known so far as text, JSON and a plot."""
+    """Write the results so far as text, JSON and a plot."""
     document: dict[str, Any] = {
         "machine": tools.facts(),
         "steps": [asdict(step) for step in steps],
@@ -197,11 +197,11 @@ def measure_step(database: str, share: float, options: argparse.Namespace) -> St
             directory = stack.enter_context(work)
         url = "sqlite"
         if database == "postgresql":
-            directory.chmod(0o755)  # the server runs as a user of its own
+            directory.chmod(0o755)  # the server runs as another user
             url = stack.enter_context(_server(directory / "postgresql"))
         try:
             Bench(step, directory, url, rounds).run()
-        except Exception as error:  # noqa: BLE001 - what the other sizes cost is worth knowing
+        except Exception as error:  # noqa: BLE001 - the other sizes are still worth measuring
             step.wrong.append(f"{type(error).__name__}: {error}")
             tell(f"{database}: {step.wrong[-1]}")
     return step
@@ -209,7 +209,7 @@ def measure_step(database: str, share: float, options: argparse.Namespace) -> St
 
 @contextmanager
 def _server(directory: Path) -> Iterator[str]:
-    """Run a PostgreSQL server with its data below `directory`; give the URL of a database."""
+    """Run a PostgreSQL server with its data below `directory`; yield the URL of a database."""
     server = postgresql.Server(directory, _SETTINGS)
     server.start()
     url = server.url("postgres")

@@ -45,7 +45,7 @@ def counts(shape: Shape, seed: int) -> list[int]:
     weights = [chance.lognormvariate(0, 1.2) for _ in range(shape.projects)]
     rest = shape.files - shape.projects
     found = [1 + int(rest * weight / sum(weights)) for weight in weights]
-    for position in range(shape.files - sum(found)):  # what rounding down has lost
+    for position in range(shape.files - sum(found)):  # the rest that rounding down has left
         found[position % len(found)] += 1
     return found
 
@@ -58,7 +58,7 @@ def sizes(shape: Shape, seed: int) -> list[int]:
     chance = random.Random(f"{seed} sizes")
     median = mean / math.exp(shape.spread**2 / 2)
     drawn = [median * chance.lognormvariate(0, shape.spread) for _ in range(shape.files)]
-    # One draw in thousands decides over a fifth of the sum: bound it, and meet the sum in the
+    # One size in thousands could be a fifth of the sum. So bound it, and adjust the sum in the
     # upper half only, so that the median stays where it is.
     bound = max(2 * mean, shape.total / 20)
     drawn = [min(size, bound) for size in drawn]

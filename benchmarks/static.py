@@ -1,8 +1,8 @@
-"""A small fast static server, for machines without nginx, and for delays where nginx has none.
+"""A small fast static server, for machines without nginx, or without nginx's module for delays.
 
 python -m benchmarks.static DIRECTORY PORT [--delay SECONDS] [--processes N] [--cert PEM]
 
-It knows the layout of `benchmarks.corpus` and nothing else. GET only, HTTP/1.1, one answer after
+It knows only the layout of `benchmarks.corpus`. It answers GET only, by HTTP/1.1, one answer after
 another on a connection. A delay costs a timer, not a thread.
 """
 
@@ -21,8 +21,8 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-SMALL = 256 << 10  #: bytes: files up to this are sent with the head, larger ones piece by piece
-SERIAL = 2_000_000_000  #: what bandersnatch needs to see: a serial that is behind nothing
+SMALL = 256 << 10  #: bytes: files up to this size are sent with the head, larger ones in pieces
+SERIAL = 2_000_000_000  #: for bandersnatch: a serial greater than all others
 
 SIMPLE, LEGACY, OCTETS = (
     "application/vnd.pypi.simple.v1+json",
@@ -39,7 +39,7 @@ _ROUTES = (
 
 
 class Answerer(asyncio.Protocol):
-    """One connection."""
+    """Answers the requests of one connection."""
 
     def __init__(self, root: str, delay: float) -> None:
         self._root = root
@@ -54,15 +54,15 @@ class Answerer(asyncio.Protocol):
         self._transport = transport
 
     def pause_writing(self) -> None:
-        """Wait: the other side is slower."""
+        """Wait, because the client reads more slowly."""
         self._free.clear()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Continue."""
         self._free.set()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Stop what is under way."""
+        """Stop the answer that is under way."""
         if self._task is not None:
             self._task.cancel()
 
@@ -118,7 +118,7 @@ class Answerer(asyncio.Protocol):
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that several processes can listen on, each with one of its own."""
+    """Return a socket for a port that several processes share, each with its own socket."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -1,7 +1,7 @@
-"""Finding and, on request, installing what the benchmark compares with.
+"""Finds and, on request, installs the programs that the benchmark compares with.
 
-`install` uses the machine's own package manager and pip, as they are configured. Nothing is
-installed unless it is asked for.
+`install` uses the machine's package manager and pip as they are configured. Nothing is installed
+without a request.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ NEWEST = (3, 12)  #: the oldest Python that bandersnatch 8 runs on
 
 
 def bandersnatch_python() -> Path | None:
-    """Return the interpreter of bandersnatch's environment, None where there is none."""
+    """Return the interpreter of bandersnatch's environment, None if there is none."""
     python = ENVIRONMENT / "bin" / "python"
     return python if (ENVIRONMENT / "bin" / "bandersnatch").is_file() else None
 
 
 def why_no_bandersnatch() -> str:
-    """Say what is missing for a row of bandersnatch."""
+    """Return what is missing to run bandersnatch."""
     if pythons.newest(NEWEST) is None:
         return "needs Python 3.12 or newer, and this machine has none"
     return "not installed; --install does that"
 
 
 def install() -> None:
-    """Install nginx, aria2 and bandersnatch; say what could not be done."""
+    """Install nginx, aria2 and bandersnatch; report failures."""
     missing = [name for name in ("nginx", "aria2c") if not _which(name)]
     echo = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
     if (missing or not echo.exists()) and _which("apt-get") and os.geteuid() == 0:
@@ -61,7 +61,7 @@ def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
 
 
 def facts() -> dict[str, str | int]:
-    """Return what the machine is, for the report."""
+    """Return facts on the machine, for the report."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

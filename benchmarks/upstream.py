@@ -1,7 +1,7 @@
-"""The upstream: nginx where it is installed, else the project's own static server.
+"""The upstream: nginx if it is installed, else the project's own static server.
 
-Delays are nginx's too where it has the echo module: it waits with a timer, so that the delay
-does not become a bottleneck.
+If nginx has the echo module, it also makes the delays: it waits with a timer, so that a delay does
+not become a bottleneck.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.static import SERIAL, SIMPLE
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
-_PATIENCE = 20.0  #: seconds until the server has to answer
+_PATIENCE = 20.0  #: seconds in which the server must answer
 
 _CONFIG = """\
 {user}
@@ -80,7 +80,7 @@ def free_port() -> int:
 
 
 def nginx() -> str | None:
-    """Return where nginx is; None where it is not installed or shall not be used."""
+    """Return the path of nginx; None if it is not installed or must not be used."""
     if os.environ.get("BENCHMARKS_STATIC"):
         return None
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -1,2 +1,2 @@
--- The catalog's database is the one that the image makes; this is Prefect's.
+-- The image makes the catalog's database itself; this makes Prefect's.
 CREATE DATABASE prefect;

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A project page says that it is of version 2.0 of the simple API, which does not exist yet. The
-# specification has clients end with an error at a major version that they do not know.
+# A project page says that it has version 2.0 of the simple API, which does not exist yet. The
+# specification says that clients must fail at a major version that they do not know.
 #
 # Guess: pip and uv refuse the page, JSON or HTML.
-# Seen: neither looks at the version: both install from it, in both forms, without a warning. So a
-# mirror in front of them is the only one that can notice that it does not know what it reads.
+# Seen: neither checks the version. Both install from it, in both forms, without a warning. So only a
+# mirror in front of them can notice that it does not know this format.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"; export XDG_CACHE_HOME=$where/cache HOME=$where

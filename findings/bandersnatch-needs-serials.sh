@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# bandersnatch 8.2 is pointed at an index whose JSON list has no serials, as the specification allows.
+# bandersnatch 8.2 mirrors an index whose JSON list has no serials, as the specification allows.
 #
 # Guess: it mirrors the project, or fails with an error.
-# Seen: it warns of a "malformed project entry", mirrors nothing of the list and exits with 0. So an
-# index that bandersnatch is to follow needs a `_last-serial` for each project, though no
-# specification has that key, and an exit code of 0 does not say that anything was mirrored.
+# Seen: it warns of a "malformed project entry", mirrors nothing and exits with 0. So an index for
+# bandersnatch needs a `_last-serial` for each project, though no specification has that key. And its
+# exit code 0 does not mean that it has mirrored anything.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# pydantic's ByteSize reads sizes such as "1.5 GiB" from configuration files. Where people write a
-# comma in numbers, they write "1,5 GiB"; others group digits, "1,000 MB". pydantic 2.14.4.
+# pydantic's ByteSize reads sizes such as "1.5 GiB" from configuration files. Some people write a
+# decimal comma, "1,5 GiB"; others group digits, "1,000 MB". pydantic 2.14.4.
 #
-# Guess: both are refused, since neither is a number with a unit as the documentation has them.
-# Seen: neither is. The text is read up to the comma and what follows is passed over, the unit with
-# it: both are one byte. A mirror whose largest file may have "1,5 GiB" would fetch none.
+# Guess: both are refused, since the documentation has no number with a comma.
+# Seen: both are accepted, as one byte. The text is read up to the comma, and the rest is ignored,
+# including the unit. A mirror whose largest file may have "1,5 GiB" would fetch no file.
 set -euo pipefail
 where=$(mktemp -d); trap 'rm -rf "$where"' EXIT
 cd "$where"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # A JSON page says `"yanked": ""`, which devpi-server writes. Is that file yanked?
 #
-# Guess: all installers agree, as the specification says that a string means yanked.
-# Seen: they disagree. pip and pdm take the empty string for "not yanked" and choose the file; uv
-# and poetry take it for "yanked" and choose the older one. So a mirror that passes the empty
-# string on leaves it to the client what the release is; it must write `true` or a reason.
+# Guess: all installers agree, because the specification says that a string means yanked.
+# Seen: they disagree. For pip and pdm, the empty string means "not yanked", and they choose the file.
+# For uv and poetry it means "yanked", and they choose the older one. So a mirror must not pass the
+# empty string on; it must write `true` or a reason.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"; export XDG_CACHE_HOME=$where/cache POETRY_CACHE_DIR=$where/poetry-cache PDM_CHECK_UPDATE=0

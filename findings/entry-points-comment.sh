@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A wheel's entry_points.txt has comments; the format is that of Python's configparser, to which
-# lines that begin with "#" or ";" are comments. Do installers read them?
+# A wheel's entry_points.txt has comments. Its format is that of Python's configparser, in which lines
+# that begin with "#" or ";" are comments. Do installers accept them?
 #
-# Guess: pip and uv pass over both.
-# Seen: both pass over "#". At ";", below a section, pip ends with a bare TypeError and installs
+# Guess: pip and uv ignore both kinds.
+# Seen: both ignore "#". At a ";" below a section, pip ends with a bare TypeError and installs
 # nothing; uv installs the command. So a check of wheels that reads this file with configparser
-# accepts what pip cannot install.
+# accepts wheels that pip cannot install.
 set -euo pipefail
 where=$(mktemp -d); trap 'rm -rf "$where"' EXIT
 cd "$where"; export XDG_CACHE_HOME=$where/cache HOME=$where

@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# One login in a keyring, under the address of an index. pip 26.3 and uv 0.13.9 are both told to ask
-# the `keyring` program, with the user's name in the index's address.
+# A keyring has one login, under the address of an index. pip 26.3 and uv 0.13.9 are both configured to
+# ask the `keyring` program. The index's address has the user's name.
 #
 # Guess: both find it, or both do not.
-# Seen: it depends on the slash at the end. pip asks for the address with exactly one slash at its
-# end, however it is written, then for host and port. uv asks for the address as it is written, then
-# for host and port, then for scheme, host and port. So an entry for the address without a slash,
-# which is how one writes it, is found by uv alone, where its configuration has no slash either; one
-# with a slash by pip always, and by uv where the configuration has it, too.
+# Seen: it depends on the slash at the end. pip asks for the address with exactly one slash at its end,
+# however it is written, then for host and port. uv asks for the address as it is written, then for
+# host and port, then for scheme, host and port. So pip always finds an entry with a slash, and never
+# one without. uv finds the entry that is written like the address in its configuration.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"
 python3 -m venv venv; python3 -m venv other
 venv/bin/python -m pip install -q --disable-pip-version-check pip==26.3 uv==0.13.9
-# pip passes over a `keyring` that is installed beside it.
+# pip ignores a `keyring` that is installed beside it.
 other/bin/python -m pip install -q --disable-pip-version-check keyring==25.7.0 keyrings.alt==5.0.2
 mkdir home tree
 export HOME=$where/home XDG_DATA_HOME=$where/home XDG_CONFIG_HOME=$where/home XDG_CACHE_HOME=$where/home
@@ -46,7 +45,7 @@ PY
 mkfifo port
 python3 index.py > port & server=$!; read -r port < port
 
-# The page is enough to see who is let in: nobody gets as far as the file.
+# The page is enough to see who is let in: no program needs the file.
 finds() {
     local log
     if [ "$1" = pip ]; then

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# A web server labels a .tar.gz with `Content-Encoding: gzip`, as Apache does after AddEncoding.
-# Who can still install it?
+# A web server sends a .tar.gz with `Content-Encoding: gzip`, as Apache does after AddEncoding.
+# Which clients can still install it?
 #
-# Guess: all clients, since each asks for files with `Accept-Encoding: identity`, or else only those
-# that do.
-# Seen: pip alone. It reads the raw bytes. uv asks for "identity" and unpacks all the same, then
-# calls the archive damaged; pdm compares the digest of the page with the unpacked bytes. So a mirror
-# must never send that label, and a mirror that reads such a server must try the raw bytes first.
+# Guess: all clients that ask for files with `Accept-Encoding: identity`.
+# Seen: only pip, which reads the raw bytes. uv asks for "identity" but unpacks the answer, and then
+# calls the archive damaged. pdm compares the digest on the page with the unpacked bytes. So a mirror
+# must never send that header, and a mirror of such a server must try the raw bytes first.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"; export XDG_CACHE_HOME=$where/cache PDM_CHECK_UPDATE=0 HOME=$where

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A msgspec Struct and a subclass of it that says rename="kebab", as simple index pages name their
-# keys ("requires-python"). msgspec 0.22.0 reads a document whose keys are all written so.
+# A subclass of a msgspec Struct has rename="kebab", because keys of simple index pages have dashes
+# ("requires-python"). msgspec 0.22.0 reads a document with such keys only.
 #
-# Guess: `rename` of the subclass counts for all its fields, or is refused where it cannot.
-# Seen: it counts for the fields that the subclass itself declares. The inherited ones keep the
-# names that the base gave them, so "requires-python" is an unknown key, which is passed over: the
-# field has its default, and nobody is told. With forbid_unknown_fields it is an error.
+# Guess: `rename` of the subclass counts for all of its fields, or is refused.
+# Seen: it counts only for the fields that the subclass itself declares. Inherited fields keep the names
+# that the base gave them. So "requires-python" is an unknown key and is ignored: the field has its
+# default, without a warning. With forbid_unknown_fields it is an error.
 set -euo pipefail
 where=$(mktemp -d); trap 'rm -rf "$where"' EXIT
 cd "$where"

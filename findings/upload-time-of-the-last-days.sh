@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# An index gives a file the upload time 9999-12-31T00:00:00Z, which is a valid time of RFC 3339, as
-# the standard of JSON pages asks for; some programs write the last year for "never". Another file
-# of the project has an everyday time. pip 26.3 and uv 0.13.9 are asked for the project.
+# An index gives a file the upload time 9999-12-31T00:00:00Z. This is a valid time of RFC 3339, as the
+# standard of JSON pages requires; some programs use the last year for "never". Another file of the
+# project has a normal time. pip 26.3 and uv 0.13.9 install the project.
 #
-# Guess: both install the newest file; at most, the odd time is passed over.
-# Seen: pip installs it. uv ends with an error of the whole page, although nobody asked for a date:
-# its times end on 9999-12-30 at 22:00 UTC, and one file's time takes the project away. Up to
-# that moment uv takes it, too.
+# Guess: both install the newest file, and ignore the odd time at most.
+# Seen: pip installs it. uv refuses the whole page, although nobody asked for a date: its largest time
+# is 9999-12-30 at 22:00 UTC, so the time of one file makes the project unusable. Up to that moment, uv
+# accepts the time.
 set -euo pipefail
 where=$(mktemp -d); server=; trap '[ -z "$server" ] || kill "$server"; rm -rf "$where"' EXIT
 cd "$where"; export HOME=$where XDG_CACHE_HOME=$where/cache

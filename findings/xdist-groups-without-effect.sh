@@ -3,9 +3,9 @@
 # still run each group in one process?
 #
 # Guess: yes; the mark is in pytest-xdist's documentation, and nothing warns.
-# Seen: with pytest 9.0.2, all tests of a group run in one process; with pytest 9.2.0 they are
-# dealt out like any others, without a word. A suite becomes slower and stays green. pytest-xdist
-# 3.8.0 writes the group into a private attribute of each test, which that pytest does not read.
+# Seen: with pytest 9.0.2, all tests of a group run in one process. With pytest 9.2.0 they are spread
+# like any other tests, without a warning. A suite becomes slower and stays green. pytest-xdist 3.8.0
+# writes the group into a private attribute of each test, which that pytest does not read.
 set -euo pipefail
 where=$(mktemp -d); trap 'rm -rf "$where"' EXIT
 cd "$where"; export HOME=$where

@@ -1,7 +1,7 @@
-"""An independent look at a mirror root: does it keep promises 1 to 3, whoever wrote it?
+"""An independent check of a mirror root: does it keep promises 1 to 3, whoever wrote it?
 
-Reads only the tree, never the catalog, and shares no code with the program. `check` returns what
-is wrong as text, one line a fault; an empty list is a sound mirror.
+It reads only the tree, never the catalog, and shares no code with the program. `check` returns one
+line of text for each fault; an empty list means a sound mirror.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def normalized(name: str) -> str:
 
 
 def check(root: Path, *, agree: bool = True, upstreams: Sequence[str] = ()) -> list[str]:
-    """Everything that is wrong with the mirror at `root`.
+    """Return all faults of the mirror at `root`.
 
-    `agree` demands that the two forms of each page say the same, as they must whenever no run is
-    under way: each is replaced in one step, the two of them are not. Links may lead away to
-    addresses that begin with one of `upstreams`, with a sha256, and to nowhere else.
+    `agree` demands that the two forms of each page say the same. They must while no run is under
+    way; a run replaces each form in one step, but not both together. Links may lead out of the
+    mirror only to addresses that begin with one of `upstreams`, and only with a sha256.
     """
     return list(_check(root, agree, upstreams))
 
@@ -130,7 +130,7 @@ def _project(root: Path, directory: Path, agree: bool, upstreams: Sequence[str])
 
 
 def _elsewhere(directory: Path, filename: str, url: str, sha256: str) -> Iterator[str]:
-    """Nobody can look at what a link leads to but by its digest, and no login is in it."""
+    """Check a link out of the mirror: it has a digest, so that clients can check, and no login."""
     where = f"{directory.name}: {filename}"
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.fragment:
@@ -188,7 +188,7 @@ def _file(
 def _provenance(
     root: Path, page: Path, filename: str, url: str, sha256: str, provenance: str
 ) -> Iterator[str]:
-    """A page leads to the mirror's own copy, and that speaks of the bytes that are here."""
+    """Check that a page links to the mirror's own copy, which is about the file's bytes."""
     where = f"{page.parent.name}/{page.name}: {filename}"
     if provenance != f"{url}.provenance":
         yield f"{where}: its provenance is not beside it: {provenance}"
@@ -207,7 +207,7 @@ def _provenance(
 
 
 def _subjects(provenance: dict[str, Any]) -> Iterator[str]:
-    """The digests of what a provenance speaks of."""
+    """Return the digests of a provenance's subjects."""
     for bundle in provenance["attestation_bundles"]:
         for attestation in bundle["attestations"]:
             statement = json.loads(b64decode(attestation["envelope"]["statement"]))

@@ -1,4 +1,4 @@
-"""What holds for every test: no way out but loopback, no settings from outside, fixed examples."""
+"""Rules for every test: no network but loopback, no settings from outside, fixed examples."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.environment import isolated
 from tests.sampling import sample
 from tests.simulator import Simulator
 
-# A shell that starts the tests in the background has them ignore it, and all that they start; a
-# Prefect worker, for one, ends by no other signal.
+# If a shell starts the tests in the background, they and their children ignore SIGINT. But a
+# Prefect worker ends by no other signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Thousands of tests stay in memory, and none of them is garbage.
+# Thousands of tests stay in memory, and none of them becomes garbage.
 memory.calm_collector()
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
@@ -39,12 +39,12 @@ settings.load_profile("fixed")
 
 
 def pytest_collection_finish() -> None:
-    """Never look for garbage among tests and modules: that takes a tenth of all time."""
+    """Never look for garbage among tests and modules, which would take a tenth of all time."""
     memory.relax_collector()
 
 
 class OutsideError(OSError):
-    """A test tried to reach something that is not on this machine."""
+    """A test tried to reach another machine."""
 
 
 class Guard:
@@ -69,13 +69,13 @@ class Guard:
                 self.refuse(f"look-up of {name}")
 
     def refuse(self, what: str) -> None:
-        """Fail the operation, and the test even if it swallows the error."""
+        """Fail the operation, and also the test if it catches the error."""
         self.refused.append(what)
         raise OutsideError(f"tests stay on this machine: {what}")
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine, by its looks alone."""
+    """Whether a host name or address is this machine, without looking it up."""
     try:
         address = ipaddress.ip_address(host)
         return address.is_loopback or address.is_unspecified
@@ -88,7 +88,7 @@ sys.addaudithook(GUARD.hook)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the tests of everything that uses a catalog run on."""
+    """Add `--catalog`: the database for tests that use a catalog."""
     parser.addoption(
         "--catalog",
         choices=list(CHOICES),
@@ -98,7 +98,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Clear the environment before any module under test reads it; start the one server."""
+    """Clear the environment before any module under test reads it; start the database server."""
     if not hasattr(config, "workerinput") and POSTGRESQL in CHOICES[config.getoption("catalog")]:
         if (why := servers.why_not()) is None:
             running = servers.running()
@@ -117,11 +117,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(environment)
 
 
-#: The address of the server of this session, or why there is none.
+#: The address of this session's database server, or why there is none.
 SERVER = pytest.StashKey[str]()
 
-#: Beginnings of the ids of tests that share what takes long to start: one process has all of each.
-#: The first that fits counts.
+#: Beginnings of the ids of tests that share something that starts slowly. One process runs all
+#: tests of one beginning; the first one that matches counts.
 #: The mark `xdist_group` of pytest-xdist 3.8.0 has no effect with pytest 9.2.0.
 TOGETHER = (
     "tests/flows/test_deployments.py",
@@ -137,7 +137,7 @@ TOGETHER = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each process a test at a time, but `TOGETHER`."""
+    """Give each process one test at a time, except for those in `TOGETHER`."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
@@ -147,7 +147,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
-#: Fixtures without which a test has nothing to do with a catalog.
+#: A test without any of these fixtures uses no catalog.
 _USERS = {"simulator", "mirror", "catalog", "url", "room", "case", "listed"}
 
 
@@ -158,7 +158,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Let tests that use a catalog run on each database that was asked for."""
+    """Let tests that use a catalog run on each requested database."""
     if "database" in metafunc.fixturenames and _USERS & set(metafunc.fixturenames):
         chosen = CHOICES[metafunc.config.getoption("catalog")]
         if len(chosen) > 1 and not metafunc.definition.nodeid.startswith(
@@ -173,14 +173,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let no test use a database because the one before it did."""
+    """Reset the database, so that no test uses one only because an earlier test did."""
     kind = item.callspec.params.get("database") if hasattr(item, "callspec") else None
     databases.current = databases.made if kind == POSTGRESQL else None
 
 
 @pytest.fixture(scope="session")
 def server_databases(request: pytest.FixtureRequest) -> Databases:
-    """Databases on PostgreSQL; a test that wants them is skipped without `--catalog`."""
+    """Databases on PostgreSQL; a test that needs them is skipped without `--catalog`."""
     told = getattr(request.config, "workerinput", {}).get("server", "")
     server = told or request.config.stash.get(SERVER, "")
     if not server.startswith("postgresql"):
@@ -191,7 +191,7 @@ def server_databases(request: pytest.FixtureRequest) -> Databases:
 
 @pytest.fixture(scope="session")
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kind of database that mirrors of this test keep their catalogs in."""
+    """The kind of database for the catalogs of this test's mirrors."""
     kind = getattr(request, "param", SQLITE)
     if kind == POSTGRESQL:
         databases.current = request.getfixturevalue("server_databases")
@@ -201,7 +201,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def used_databases() -> Iterator[None]:
-    """Take back the databases that a test used; those that its module shares stay."""
+    """Take back the databases of a test, except for those that its module shares."""
     before = databases.current.used() if databases.current else set()
     yield
     if databases.current:
@@ -210,7 +210,7 @@ def used_databases() -> Iterator[None]:
 
 @pytest.fixture
 def postgresql(server_databases: Databases) -> Iterator[Databases]:
-    """Databases on PostgreSQL, for what is to be tested nowhere else."""
+    """Databases on PostgreSQL, for tests that run only there."""
     before = server_databases.used()
     yield server_databases
     server_databases.take_back(server_databases.used() - before)
@@ -218,7 +218,7 @@ def postgresql(server_databases: Databases) -> Iterator[Databases]:
 
 @pytest.fixture
 def url(tmp_path: Path, database: str) -> str:
-    """The address of a database that no catalog has been made in."""
+    """The address of a database without a catalog."""
     if databases.current is not None:
         return databases.current.empty()
     return _sqlite_url(tmp_path)
@@ -250,7 +250,7 @@ def own_server() -> Iterator[servers.Server]:
 
 @pytest.fixture(autouse=True)
 def guard() -> Iterator[Guard]:
-    """No test reaches beyond loopback, and none that tried passes."""
+    """No test reaches beyond loopback; a test that tries fails."""
     GUARD.refused.clear()
     GUARD.on = True
     yield GUARD
@@ -258,27 +258,27 @@ def guard() -> Iterator[Guard]:
     assert not GUARD.refused, f"this test tried to leave this machine: {GUARD.refused}"
 
 
-#: Where a run's children are forked: what runs do is tested there, and not how children start.
+#: Folders in which a run's children are forked: their tests are not about the start of children.
 FORKING = ("tests/pipeline/", "tests/hostile/", "tests/integrity/")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def zygotes() -> Iterator[None]:
-    """What children are forked from ends with the tests."""
+    """End the processes that children are forked from."""
     yield
     zygote.close()
 
 
 @pytest.fixture(autouse=True)
 def forked_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children of runs start in no time, where that is not what is tested."""
+    """Make children of runs start at once, in tests that are not about their start."""
     if request.node.nodeid.startswith(FORKING) and zygote.is_possible():
         monkeypatch.setattr(children, "_start", zygote.start)
 
 
 @pytest.fixture(autouse=True)
 def level_of_the_log() -> Iterator[None]:
-    """What a test says of the log, as `--quiet` does in this process, ends with it."""
+    """Restore the log level after each test: `--quiet` sets it for the whole process."""
     logger = logging.getLogger("pypimirror")
     before = logger.level
     yield
@@ -293,7 +293,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def fetched(directory: Path) -> Path:
-    """The directory, or no test: a failure in CI, where the set-up step has to have run."""
+    """Return the directory; if it is missing, skip the test, or fail in CI, which sets it up."""
     if not fetch.is_fetched(directory):
         message = f"{directory.name} is not fetched: run python -m tests.corpus.fetch"
         if os.environ.get("CI"):
@@ -323,13 +323,13 @@ def pip_wheels() -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def server_environment() -> Path:
-    """The environment that `tests.corpus.servers` runs foreign servers from."""
+    """The environment with the foreign servers of `tests.corpus.servers`."""
     return fetched(fetch.SERVERS)
 
 
 @pytest.fixture(scope="session")
 def bandersnatch() -> Path:
-    """The program; no test where no Python of this machine can run it."""
+    """The program; the test is skipped if no Python of this machine can run it."""
     program = fetched(fetch.BANDERSNATCH) / "bin" / "bandersnatch"
     if not program.is_file():
         pytest.skip("bandersnatch needs Python 3.12 or newer, and this machine has none")

@@ -1,7 +1,7 @@
-"""Where mirrors under test keep their catalogs: SQLite files, or databases on PostgreSQL.
+"""The catalogs of mirrors under test: SQLite files, or databases on PostgreSQL.
 
-`--catalog` says which; with `both`, every test that makes a catalog runs once for each. Databases
-on PostgreSQL are made from a template that has been migrated, and are used again.
+`--catalog` says which; with `both`, some tests run once for each. Databases on PostgreSQL are
+copies of a migrated template, and are used again.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tests.postgresql import execute
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
-#: Values of `--catalog`, with what each lets tests run on.
+#: Values of `--catalog`, each with its databases.
 CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRESQL]}
 
-#: What `both` runs twice: the other tests that use a catalog run on SQLite then, and on PostgreSQL
-#: with `--catalog postgresql`, which takes as long again.
+#: The tests that `both` runs twice. The others run on SQLite then; `--catalog postgresql` runs them
+#: on PostgreSQL, which takes the same time again.
 TWICE = ("tests/catalog/",)
 
-#: What `make test-thorough` runs on PostgreSQL, too.
+#: The tests that `make test-thorough` runs on PostgreSQL, too.
 AGAIN = (
     "tests/pipeline/test_sync.py",
     "tests/pipeline/preview/test_plan.py",
@@ -35,9 +35,9 @@ AGAIN = (
 
 
 class _Compiled(dict[Any, Any]):
-    """What statements were compiled to, for all engines of a kind; SQLAlchemy knows one engine's.
+    """A cache of compiled statements for all engines of a kind; SQLAlchemy's is for one engine.
 
-    A key begins with the engine's dialect, in whose place its type stands.
+    SQLAlchemy's keys begin with the dialect. Here, the type of the dialect takes its place.
     """
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -51,7 +51,7 @@ _COMPILED = _Compiled()
 
 
 def compile_once() -> None:
-    """Let all engines of this process share it: compiling is a third of what a short run costs."""
+    """Let all engines of this process share the cache: compiling takes a third of a short run."""
 
     def create(*arguments: Any, **more: Any) -> Engine:
         return create_engine(*arguments, execution_options={"compiled_cache": _COMPILED}, **more)
@@ -66,7 +66,7 @@ class Databases:
         self.server = server
         self._names = (f"test_{os.getpid()}_{number}" for number in itertools.count())
         self._free: list[str] = []
-        self._used: dict[str, bool] = {}  #: whether it may be used again
+        self._used: dict[str, bool] = {}  #: by address: whether it may be used again
         self._places: dict[Path, str] = {}
         self._template = ""
 
@@ -89,13 +89,13 @@ class Databases:
         return self.copy(self._url("template0"))
 
     def copy(self, url: str) -> str:
-        """The address of a copy of a database, which nobody is connected to."""
+        """The address of a copy of a database, to which nobody is connected."""
         made = self._copy(url.rpartition("/")[2])
         self._used[made] = False
         return made
 
     def used(self) -> set[str]:
-        """What was handed out and not taken back."""
+        """The databases that were handed out and not taken back."""
         return set(self._used)
 
     def take_back(self, urls: set[str]) -> None:
@@ -125,7 +125,7 @@ class Databases:
         return f"{self.server.rpartition('/')[0]}/{name}"
 
 
-#: Ends what still works on a catalog, and leaves it as the migrations do.
+#: Ends other sessions on a catalog, and makes it empty, as after the migrations.
 _EMPTY = f"""
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid();
@@ -133,8 +133,8 @@ TRUNCATE projects, files, refusals, lists, marks, runs, leases, stages, failures
 UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'
 """
 
-#: The databases of this process, where there is a server.
+#: The databases of this process, if there is a server.
 made: Databases | None = None
 
-#: The databases that mirrors of this test use; None while they use files.
+#: The databases for mirrors of the present test; None if they use files.
 current: Databases | None = None

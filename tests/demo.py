@@ -1,10 +1,10 @@
-"""`make demo`: the whole tour on this machine, with no index but pip's own.
+"""`make demo`: the whole tour on this machine, with only pip's own index.
 
 python -m tests.demo [DIRECTORY]
 
 pip downloads a dozen real packages; a loopback upstream offers them; pypimirror mirrors it and
 serves the mirror; pip installs from the mirror into a fresh environment. Everything that is made
-stays in `./demo` to be looked at. Ends with 1 at the first step that fails.
+stays in `./demo`. It ends with 1 at the first step that fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import IO
 from tests.corpus.fetch import CORPUS
 from tests.environment import isolated
 
-PATIENCE = 60.0  #: seconds until a server has to say where it is
+PATIENCE = 60.0  #: seconds in which a server must print its address
 
 WHEELS = ("click", "python-dateutil", "zope.event", "six>=1.16")
 SDISTS = ("idna", "toml")
@@ -44,7 +44,7 @@ class StepFailed(Exception):
 
 
 class Tour:
-    """Runs the steps, tells of each, remembers how long each took."""
+    """Runs the steps, shows each, and notes how long it took."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -80,7 +80,7 @@ class Tour:
             raise StepFailed(f"{self.shown(command)} ended with {process.returncode}")
 
     def start(self, stack: ExitStack, name: str, *command: str | Path) -> str:
-        """Start a server, to be ended with the stack; the address that it prints."""
+        """Start a server and return the address that it prints; the stack ends it."""
         self.say(command)
         log = self.directory / f"{name}.log"
         process = subprocess.Popen(
@@ -106,14 +106,14 @@ class Tour:
 
     @staticmethod
     def shown(command: tuple[str | Path, ...]) -> str:
-        """A command as one would type it here."""
+        """Return a command as a person would type it here."""
         here = f"{Path.cwd()}{os.sep}"
         parts = [str(part).replace(here, "") for part in command]
         return shlex.join("…" if "\n" in part else part for part in parts)
 
 
 def address(process: subprocess.Popen[str], stdout: IO[str]) -> str | None:
-    """The first address in what a server prints; None if it ends, or waits, without one."""
+    """Return the first address that a server prints; None if it ends, or waits, without one."""
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
     try:

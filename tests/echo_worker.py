@@ -1,4 +1,4 @@
-"""A child for `tests.system.test_workers`: does what its jobs say, without HTTP or gevent."""
+"""A child process for `tests.system.test_workers`: it obeys its jobs, without HTTP or gevent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     connections: int = 4
     crash_at_start: bool = False
     say: str = ""
-    ready: bool = False  #: whether it says so when it has started
+    ready: bool = False  #: whether it reports its start
 
 
 class Echo(msgspec.Struct, frozen=True, tag="echo"):

@@ -1,4 +1,4 @@
-"""The environment that tests and the demo run in: no settings of the person or the machine."""
+"""The environment of tests and the demo, without settings of the person or the machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 #: Settings that tests and their children must not see.
 FOREIGN = ("PIP_", "UV_", "PREFECT_", "PYPIMIRROR_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
-#: An index that is not there: a child that is told no other index finds nothing at all.
+#: An index that does not exist, so that a child without another index finds nothing at all.
 NOWHERE = "http://127.0.0.1:9/simple/"
 
 SETTINGS = {
@@ -29,6 +29,6 @@ SETTINGS = {
 
 
 def isolated(**more: str) -> dict[str, str]:
-    """This process's environment without what is foreign, and with what keeps it so."""
+    """Return this process's environment without foreign settings, and with those of the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(FOREIGN)}
     return kept | SETTINGS | more

@@ -1,13 +1,13 @@
-"""What the fuzzers share: how inputs are made, tried and kept. Knows nothing of what is fuzzed.
+"""Shared by the fuzzers: how inputs are made, tried and kept. It does not know what is fuzzed.
 
     python -m tests.<part>.fuzz_<what> [DIRECTORY] [options of libFuzzer: -max_total_time=900]
 
-Guided by coverage with atheris where that is installed; else seeds are edited at random, for as
-many seconds as -max_total_time says, the same way in each run. DIRECTORY keeps what was found
-interesting. An input is a byte that chooses a target, then the bytes of that target. What fails is
-left as `crash-*`; its cause belongs into a `test_found_by_fuzzing.py`.
+If atheris is installed, coverage guides the inputs. Else seeds are edited at random, the same way
+in each run, for as many seconds as -max_total_time says. DIRECTORY keeps interesting inputs. The
+first byte of an input chooses a target; the rest is for that target. An input that fails is kept as
+`crash-*`; write a test for its cause in a `test_found_by_fuzzing.py`.
 
-The suite runs a few of the same edits (`edited`), so that no fuzzer falls out of use.
+The suite also runs a few of these edits (`edited`), so that every fuzzer keeps working.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LONGEST = 65536  #: bytes of an input
 
 
 def instrumented(*packages: str) -> AbstractContextManager[object]:
-    """Imports of these packages in here are guided by coverage, where that can be."""
+    """Within this block, instrument imports of these packages for coverage, if possible."""
     return (
         atheris.instrument_imports(include=list(packages)) if atheris else contextlib.nullcontext()
     )
 
 
 def targets(*several: Callable[[bytes], None], seconds: float) -> Callable[[bytes], None]:
-    """The function that tries one input at the target that its first byte chooses.
+    """Return a function that tries one input with the target that its first byte chooses.
 
     More than `seconds` for one input is a failure.
     """
@@ -66,13 +66,13 @@ def edited(
             if words and chance.random() < 0.5:
                 piece = chance.choice(words)
             kind = chance.randrange(4)
-            if kind == 0:  # in place of what is there
+            if kind == 0:  # replace bytes
                 data[at : at + len(piece)] = piece
             elif kind == 1:
                 data[at:at] = piece
             elif kind == 2:
                 del data[at : at + chance.randrange(1, 20)]
-            else:  # once more
+            else:  # repeat bytes
                 data[at:at] = data[at : at + chance.randrange(1, 200)]
         yield bytes(data[:LONGEST])
 
@@ -124,6 +124,6 @@ def _without_atheris(
 
 
 def _escaped(word: bytes) -> str:
-    """A word as libFuzzer's dictionaries have it."""
+    """Return a word in the notation of libFuzzer's dictionaries."""
     plain = set(range(0x20, 0x7F)) - set(b'"\\')
     return "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in word)

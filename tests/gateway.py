@@ -1,6 +1,6 @@
-"""A gateway, as a company or a build farm has one: several hosts at one address, over TLS.
+"""A gateway of a company or a build farm: several hosts at one address, over TLS.
 
-Their names lead there in this process by `lead`, and in programs that are started by `environment`.
+`lead` makes their names resolve to it in this process, `environment` in programs that are started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.simulator import Simulator
 INDEX = "index.test"
 FILES = "files.test"
 
-#: What Python imports first of all where it finds it: names that no resolver knows.
+#: A module that Python imports first if it finds it; it adds names that no resolver knows.
 _SITECUSTOMIZE = """
 import _socket, json, os, socket
 
@@ -58,12 +58,12 @@ def gateway(directory: Path, *names: str, host: str = "127.0.0.1") -> Iterator[S
 
 
 def address(simulator: Simulator, name: str) -> str:
-    """Scheme, host and port of a host there; no slash at the end."""
+    """Scheme, host and port of one of its hosts; no slash at the end."""
     return f"https://{name}:{simulator.server.port}"
 
 
 def lead(monkeypatch: pytest.MonkeyPatch, names: Mapping[str, Iterable[str]]) -> None:
-    """Have names lead to addresses, in this process."""
+    """Make names resolve to addresses, in this process."""
 
     def look_up(host: str, port: int, *_: object) -> list[tuple[object, ...]]:
         if host not in names:
@@ -74,7 +74,7 @@ def lead(monkeypatch: pytest.MonkeyPatch, names: Mapping[str, Iterable[str]]) ->
 
 
 def environment(directory: Path, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Return variables that have names lead to addresses, in every Python that is given them."""
+    """Return variables that make names resolve to addresses, in every Python that gets them."""
     (directory / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     return {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(directory), os.environ.get("PYTHONPATH")])),

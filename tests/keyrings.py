@@ -1,7 +1,7 @@
-"""A program `keyring` for tests, which speaks as keyring 25.7 does to those who ask as pip does.
+"""A program `keyring` for tests that answers pip's questions as keyring 25.7 does.
 
-It tells a login as JSON with 0, says nothing with 1 where it has none, and needs no Python. It
-keeps what it was asked, and complains where it is given anything to read.
+It prints a login as JSON and ends with 0; without a login it prints nothing and ends with 1. It
+needs no Python. It records the questions, and complains about any input.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class KeyringProgram:
         self.has({})
 
     def has(self, logins: dict[str, tuple[str, str]]) -> None:
-        """Set what it has, by service and user: `"service"` where it tells a user of its own."""
+        """Set its logins, by service and user; for `"service"` alone, it names its own user."""
         cases = "".join(
             f"{shlex.quote(asked)}) echo {shlex.quote(_told(*login))};;\n"
             for asked, login in logins.items()
@@ -33,7 +33,7 @@ class KeyringProgram:
         self.does(f'case "$*" in\n{cases}*) exit 1;;\nesac')
 
     def does(self, script: str) -> None:
-        """Set what it does with a service, and a user where one is named, as `$1` and `$2`."""
+        """Set the shell code that it runs; `$1` is the service, `$2` the user if one is named."""
         self.file.write_text(
             "#!/bin/sh\n"
             'if [ "$1 $2 $3" != "--mode=creds --output=json get" ]; then exit 2; fi\n'
@@ -46,7 +46,7 @@ class KeyringProgram:
 
     @property
     def asked(self) -> list[str]:
-        """What it was asked so far: services, with users where they were named."""
+        """The questions so far: services, with users if they were named."""
         return self.log.read_text().splitlines() if self.log.exists() else []
 
 

@@ -14,7 +14,7 @@ Made = tuple[str, bytes]  #: a file's name and bytes, as `tests.corpus.build` ma
 
 
 def put(sim: Simulator, made: Made, path: str = "", content: bytes | None = None) -> str:
-    """Offer a file's bytes, or others in their place; return the address."""
+    """Offer a file's bytes, or other bytes instead; return the address."""
     path = path or f"/packages/{made[0]}"
     sim.serve(path, made[1] if content is None else content, "application/octet-stream")
     return sim.root + path
@@ -34,14 +34,14 @@ def page(sim: Simulator, path: str, *links: str, title: str = "Links") -> str:
 
 
 def host_of(sim: Simulator) -> str:
-    """What `hosts` must have for a simulator."""
+    """Return the entry of `hosts` for a simulator."""
     return sim.host
 
 
 class LinkMirror(Mirror):
-    """A mirror whose upstreams are given in full, and which takes removals at once.
+    """A mirror whose upstreams are given in full, and which applies removals at once.
 
-    No deletion guard: what must not be removed must not look removed in the first place.
+    It has no deletion guard: a file that must stay must not even look removed.
     """
 
     def __init__(self, base: Path, *upstreams: dict[str, Any], **sections: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ class LinkMirror(Mirror):
         self.configure()
 
     def content(self, filename: str) -> bytes | None:
-        """The bytes of a file that is linked from its page; None where none is."""
+        """The bytes of a file that its page links to; None if there is no link."""
         for directory in sorted((self.root / "simple").glob("*/")):
             if filename in self.files(directory.name):
                 return (self.root / "packages" / directory.name / filename).read_bytes()

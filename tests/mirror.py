@@ -1,4 +1,4 @@
-"""A mirror under test: its configuration, its runs, and what lies on disk."""
+"""A mirror under test: its configuration, its runs, and its files on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.checker import check
 from tests.corpus.build import make_provenance, make_sdist, make_wheel
 from tests.simulator import IndexFile, Simulator
 
-#: One worker, no patience: what a test on loopback needs.
+#: One worker and short waits are enough for tests on loopback.
 DOWNLOAD = {"processes": 1, "connections": 8, "timeout": 30, "tries": 1}
 
 
@@ -47,7 +47,7 @@ def offer_sdist(simulator: Simulator, project: str, version: str, **said: Any) -
 
 
 def attest(file: IndexFile, body: bytes | None = None) -> bytes:
-    """Offer the provenance of a file, or something else in its place; return it."""
+    """Offer the provenance of a file, or other bytes instead; return it."""
     body = make_provenance(file.filename, bytes(file.content)) if body is None else body
     file.set(provenance_body=body)
     return body
@@ -71,7 +71,9 @@ class Mirror:
         ]
         self.sections: dict[str, dict[str, Any]] = {"download": dict(DOWNLOAD)}
         self._said, self._catalog_url = b"", ""
-        self.links_away = False  # whether pages may lead to the upstream, as was once asked for
+        self.links_away = (
+            False  # whether pages may lead to the upstream, because a test once asked for that
+        )
         if databases.current is not None:
             self.configure(mirror={"catalog": databases.current.of(base)})
         self.configure(**sections)
@@ -91,7 +93,7 @@ class Mirror:
         self.file.write_text("\n".join(lines) + "\n")
 
     def select(self, *projects: str, **more: list[str]) -> None:
-        """Set what is selected."""
+        """Set keys of [select]."""
         self.sections["select"] = {}
         self.configure(select={"projects": list(projects), **more})
 
@@ -102,7 +104,7 @@ class Mirror:
 
     @property
     def catalog_url(self) -> str:
-        """Where the catalog is: read again only where the configuration says something else."""
+        """Address of the catalog; the configuration is read again only if it has changed."""
         said = self.file.read_bytes()
         if said != self._said:
             self._said, self._catalog_url = said, self.config.catalog_url
@@ -128,19 +130,19 @@ class Mirror:
         return summary
 
     def plan(self, *names: str) -> Plan:
-        """Say what a sync would do."""
+        """Return what a sync would do."""
         return planning.plan(self.config, names, LogReporter())
 
     def check(self, *, agree: bool = True) -> None:
-        """Hold the tree against promises 1 to 3."""
+        """Check that the tree keeps promises 1 to 3."""
         assert self.faults(agree=agree) == []
 
     def faults(self, *, agree: bool = True) -> list[str]:
-        """What is wrong with the tree; links lead to an upstream only once that was asked for."""
+        """Faults of the tree; links may lead to an upstream only after a test asked for that."""
         upstreams = [s.root for s in self.simulators] if self.links_away else []
         return check(self.root, agree=agree, upstreams=upstreams)
 
-    # What lies on disk
+    # Files on disk
 
     @property
     def projects(self) -> list[str]:
@@ -165,7 +167,7 @@ class Mirror:
         return [file["filename"] for file in self.page(project)["files"]]
 
     def path(self, file: IndexFile) -> Path:
-        """Where a file belongs."""
+        """The path of a file."""
         return self.root / "packages" / file.project.normalized / file.filename
 
     def holds(self, file: IndexFile) -> bool:
@@ -180,7 +182,7 @@ class Mirror:
     # What the catalog says
 
     def query(self, statement: str, *parameters: object) -> list[Any]:
-        """Ask the catalog behind the program's back; parameters are marked by "?"."""
+        """Query the catalog directly; parameters are marked by "?"."""
         url = self.catalog_url
         if url.startswith("postgresql"):
             return postgresql.execute(url, statement.replace("?", "%s"), parameters)
@@ -206,13 +208,13 @@ class Mirror:
             return totals.held(connection).projects, *totals.by_state(connection)
 
     def damage(self) -> str | None:
-        """What in the catalog is nothing that this program writes."""
+        """Values in the catalog that this program never writes."""
         catalog = Catalog.open(self.config.catalog_url)
         with closing(catalog), catalog.read() as connection:
             return damage.find(connection)
 
     def counted_totals(self) -> tuple[int, dict[str, int], int]:
-        """The same, counted."""
+        """The same totals, but counted."""
         (pages,) = self.query("SELECT count(*) AS pages FROM projects WHERE page_on_disk")
         counts, size = dict.fromkeys(WORDS, 0), 0
         for row in self.query("SELECT state, size, last_error FROM files"):
@@ -221,7 +223,7 @@ class Mirror:
         return pages["pages"], counts, size
 
     def lose_catalog(self) -> None:
-        """Have none any more, or one that knows nothing."""
+        """Remove the catalog, or empty it."""
         if databases.current is not None:
             self.configure(mirror={"catalog": databases.current.migrated()})
         for path in (self.root / ".pypimirror").glob("catalog.sqlite*"):
@@ -234,7 +236,7 @@ class Mirror:
 
 
 def toml(keys: dict[str, Any]) -> list[str]:
-    """Keys as TOML; what JSON can say is the same there."""
+    """Return keys as TOML; values in JSON are valid TOML."""
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()]
 
 

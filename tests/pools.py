@@ -1,4 +1,4 @@
-"""Pools of a run for tests: in this process, and one of them without any socket.
+"""Pools of a run for tests: they work in this process, and one of them without any socket.
 
 All of them pass the contract in `tests/pipeline/context/test_pools.py`.
 """
@@ -38,7 +38,7 @@ from pypimirror.verify.readers import read
 J = TypeVar("J")
 R = TypeVar("R")
 
-#: What there is at an address: content type and bytes.
+#: The answer of an address: content type and bytes.
 Answers = Mapping[str, tuple[str, bytes]]
 
 
@@ -72,7 +72,7 @@ def inline(
 ) -> Pools:
     """Return pools that do what the real ones do, with sockets, in one process and one thread.
 
-    The steps of a run always come in the same order then, and hundreds of runs can be killed.
+    So the steps of a run always have the same order, and tests can kill hundreds of runs.
     """
     del reporter, waiting
     engine = Engine(hello(config), lambda _: None)
@@ -84,7 +84,7 @@ def inline(
 
 
 def memory(answers: Answers) -> MakePools:
-    """Return what makes pools whose upstreams are `answers`: no socket, no child process."""
+    """Return a maker of pools whose upstreams are `answers`: no socket, no child process."""
 
     def make(*_: Any) -> Pools:
         return Pools(
@@ -97,7 +97,7 @@ def memory(answers: Answers) -> MakePools:
 
 
 def fetch(answers: Answers, job: Job) -> Result:
-    """Do a job of a fetcher from memory. Conditional requests are answered whole."""
+    """Do a fetcher's job from memory. Conditional requests get full answers."""
     match job:
         case FetchList():
             return _list(answers, job)

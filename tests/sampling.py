@@ -1,4 +1,4 @@
-"""Which cases of an expensive test `make test` runs, and which wait for `make test-thorough`."""
+"""Chooses the cases of an expensive test for `make test`; `make test-thorough` runs the others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 
 def sample(cases: Iterable[Any], *kept: Any) -> list[Any]:
-    """The cases of a test; those that are not kept are marked `thorough`.
+    """Return the cases of a test; those that are not kept are marked `thorough`.
 
-    Each kept one has to be a case, so that none is lost when cases get other names.
+    Each kept name must be a case, so that none is lost when cases get other names.
     """
     every = list(cases)
     assert kept, "make test runs one case at least"

@@ -1,6 +1,6 @@
-"""A storage in memory for tests, and wrappers that damage what one does.
+"""A storage in memory for tests, and wrappers that damage a storage.
 
-All of it passes the contract in `tests/storage/test_contract.py`; what is damaged does but for its
+All of them pass the contract in `tests/storage/test_contract.py`, the wrappers except for their
 damage.
 """
 
@@ -25,7 +25,7 @@ from pypimirror.system.disk_errors import StorageError
 
 
 class MemoryStorage:
-    """Objects in a dictionary. What was not flushed is lost by `lose`."""
+    """Objects in a dictionary. `lose` loses those that were not flushed."""
 
     shown = "memory"
 
@@ -40,27 +40,27 @@ class MemoryStorage:
         self._lock = threading.Lock()
 
     def create(self) -> None:
-        """There is nothing to make."""
+        """Do nothing: a dictionary needs no preparation."""
 
     def identity(self) -> str:
-        """There is but one."""
+        """Return the same identity always."""
         return ""
 
     def free(self) -> int | None:
-        """There is no end."""
+        """Return that space is unlimited."""
         return None
 
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
-        """Yield what there is."""
+        """Yield the keys."""
         del unreadable
         yield from [key for key in sorted(self._objects) if key.startswith(f"{prefix}/")]
 
     def has(self, key: str) -> bool:
-        """Whether there is something, also if it has only something below it."""
+        """Whether there is an object with this key or below it."""
         return key in self._objects or any(k.startswith(f"{key}/") for k in self._objects)
 
     def lists(self, key: str) -> bool:
-        """Whether it is spelt like this."""
+        """Whether a key has exactly this spelling."""
         return key in self._objects
 
     def size(self, key: str) -> int | None:
@@ -74,12 +74,12 @@ class MemoryStorage:
         return self._objects[key][1]
 
     def stamp_of_all(self, keys: Iterable[str]) -> int | None:
-        """Return one stamp of several."""
+        """Return one stamp for several objects."""
         stamps = [self._objects[key][1] if key in self._objects else None for key in keys]
         return None if None in stamps else hash(tuple(stamps))
 
     def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
-        """Return one digest of several."""
+        """Return one digest for several objects."""
         found = [self.read(key) for key in keys]
         if any(each is None for each in found):
             return None
@@ -91,11 +91,11 @@ class MemoryStorage:
         return content if content is None or len(content) <= most else None
 
     def says(self, key: str, chunks: Iterable[bytes]) -> bool:
-        """Whether it has this content."""
+        """Whether an object has this content."""
         return self.read(key) == b"".join(chunks)
 
     def local(self, key: str) -> Local:
-        """Write a copy for whoever reads files."""
+        """Write a copy to a file, for code that reads files."""
         scratch = self._workspace.private / "local"
         scratch.mkdir(exist_ok=True)
         copy = scratch / hashlib.sha256(key.encode()).hexdigest()
@@ -123,7 +123,7 @@ class MemoryStorage:
         pages: Iterable[tuple[str, Iterable[bytes]]],
         blocked: dict[str, Problem] | None = None,
     ) -> int:
-        """Write what differs."""
+        """Write objects whose bytes differ."""
         del blocked
         try:
             ready = [(key, b"".join(chunks)) for key, chunks in pages]
@@ -140,7 +140,7 @@ class MemoryStorage:
             self._objects[key] = content, stamp
 
     def remove(self, key: str) -> None:
-        """Forget an object."""
+        """Remove an object."""
         self.guard()
         with self._lock:
             self._objects.pop(key, None)
@@ -152,7 +152,7 @@ class MemoryStorage:
             target.write_bytes(self._objects.pop(key)[0])
 
     def flush(self) -> None:
-        """Keep what is there, whatever happens."""
+        """Make everything durable."""
         self.guard()
         with self._lock:
             self._flushed = dict(self._objects)
@@ -160,11 +160,11 @@ class MemoryStorage:
     # For tests
 
     def lose(self) -> None:
-        """Lose what was not flushed, as a power cut does."""
+        """Lose everything that was not flushed, as in a power cut."""
         self._objects = dict(self._flushed)
 
     def export(self, root: Path) -> None:
-        """Write all objects below a directory, for those who look at trees."""
+        """Write all objects below a directory, for checks of trees."""
         for key, (content, _) in self._objects.items():
             path = root / key
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ class MemoryStorage:
 
 
 class Damaging:
-    """Does what another storage does, and damages some of it. The other is `sound`."""
+    """Passes calls to another storage, `sound`, and damages some of its work."""
 
     def __init__(self, sound: Storage) -> None:
         self.sound = sound
@@ -181,7 +181,7 @@ class Damaging:
         return getattr(self.sound, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Hand on what the pipeline sets."""
+        """Pass on attributes that the pipeline sets."""
         target = self.sound if name in ("guard", "waiting", "changes") else None
         object.__setattr__(self if target is None else target, name, value)
 
@@ -206,7 +206,7 @@ class BitRot(Damaging):
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
     ) -> None:
-        """Damage what is about to be placed: as if the medium had."""
+        """Damage files before they are placed, as a bad disk would."""
         for source, key in moves:
             if self.hits(key):
                 damage_file(source, truncate=self.truncate)
@@ -214,7 +214,7 @@ class BitRot(Damaging):
 
 
 class FailOnce(Damaging):
-    """Fails the first time that each method named by `methods` is called; does it the next."""
+    """Fails the first call of each method in `methods`; later calls work."""
 
     def __init__(self, sound: Storage, *methods: str) -> None:
         super().__init__(sound)

@@ -34,7 +34,7 @@ def imports(file: Path, *, lazy: bool = True) -> Iterator[str]:
 
 
 def top_level(node: ast.AST) -> Iterator[ast.AST]:
-    """Everything that runs when a module is imported."""
+    """Yield everything that runs when a module is imported."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -59,7 +59,7 @@ def name_of(file: Path) -> str:
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> None:
-    """But for the commands that start a flow and deploy it, and those only when they do."""
+    """Two commands start and deploy flows; they import them only then."""
     foreign = {
         name for name in imports(file) if name.split(".")[0] in ("prefect", "flows", "tasks")
     }
@@ -73,8 +73,8 @@ def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> Non
     assert foreign == set()
 
 
-#: What each room may use of the others: a room, or one module of it. Whatever is not named here is
-#: forbidden. The folders of `pipeline` are rooms of their own, and its own modules are `pipeline`.
+#: The rooms, or single modules of rooms, that each room may use. All other imports are forbidden.
+#: The folders of `pipeline` are rooms of their own; its own modules are the room `pipeline`.
 _FIELD = {"domain", "system"}
 _LEDGER = _FIELD | {"catalog", "storage"}
 ALLOWED: dict[str, set[str]] = {
@@ -170,12 +170,12 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli", "system"},
 }
 
-#: Every room may know what this program is called, and which version it is.
+#: Every room may know the name and the version of this program.
 _NAME = {"pypimirror", "pypimirror.__version__"}
 
 
 def ours(module: str) -> bool:
-    """Whether it is a module or a package of this program, and no name in one."""
+    """Whether this names a module or a package of this program, and not an object in one."""
     path = ROOT / module.replace(".", "/")
     return path.with_suffix(".py").is_file() or path.is_dir()
 
@@ -190,7 +190,7 @@ def room(module: str) -> str:
 
 @cache
 def uses(file: Path) -> set[str]:
-    """The modules of ours that a module imports, wherever it does."""
+    """The modules of this program that a module imports, at its top or in functions."""
     found = {name for name in imports(file) if name.split(".")[0] == "pypimirror" and ours(name)}
     # Of `from package import module`, the module is meant.
     return {n for n in found - _NAME if not any(o.startswith(f"{n}.") for o in found)}
@@ -213,7 +213,7 @@ def test_arrows_point_one_way(file: Path) -> None:
 
 
 def test_no_import_goes_in_a_circle() -> None:
-    """Neither at the top, nor within a function, nor behind TYPE_CHECKING."""
+    """Neither at the top, nor in a function, nor behind TYPE_CHECKING."""
     arrows = {module_of(file): uses(file) for file in MODULES}
     while sinks := {name for name, used in arrows.items() if not used & set(arrows) - {name}}:
         arrows = {name: used for name, used in arrows.items() if name not in sinks}
@@ -238,7 +238,7 @@ def test_a_room_is_seen_at_a_glance(folder: Path) -> None:
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_only_the_catalog_knows_sqlalchemy(file: Path) -> None:
-    """All others get records of it (`catalog.records`), and what they name is in `catalog`."""
+    """All others use its records (`catalog.records`), and names from `catalog`."""
     used = {name for name in imports(file) if name.split(".")[0] == "sqlalchemy"}
     assert not used or room(module_of(file)) == "catalog"
 
@@ -249,7 +249,7 @@ def test_neither_do_flows_and_tasks(folder: str) -> None:
         assert not {name for name in imports(file) if name.split(".")[0] == "sqlalchemy"}, file
 
 
-#: Who may change files, and where: all else goes through the storage.
+#: The modules that may change files, and where. All others use the storage.
 WRITERS = {
     "storage/posix.py": "what is served",
     "storage/workspace.py": "staging and quarantine",
@@ -282,7 +282,7 @@ _MODE = re.compile(r"['\"](?=.*[wax+])[rwaxbt+]+['\"]")
 
 
 def changes_files(call: ast.Call) -> bool:
-    """Whether a call changes files, by its looks."""
+    """Whether a call looks as if it changes files."""
     owner, _, name = ast.unparse(call.func).rpartition(".")
     if name == "replace":  # str.replace takes two, and the copies of structs and dates keywords
         return owner == "os" or (len(call.args) == 1 and not call.keywords)
@@ -294,7 +294,7 @@ def changes_files(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_what_is_served_is_written_through_one_seam(file: Path) -> None:
-    """A mirror root that is no directory, such as an object store, would be another `Storage`."""
+    """Another kind of mirror root, such as an object store, is another `Storage`."""
     calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     found = [ast.unparse(call) for call in calls if changes_files(call)]
     assert bool(found) == (str(file.relative_to(PACKAGE)) in WRITERS), found
@@ -324,8 +324,8 @@ def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
             assert not [name for name in imports(file) if name.split(".")[0] == "flows"], file
 
 
-#: Who may open files to read them, and which: all else asks `pypimirror.system.regular`, which
-#: knows what a file is, waits for nobody and has a bound.
+#: The modules that may open files for reading, and which files. All others use
+#: `pypimirror.system.regular`, which knows what a file is, never blocks and has a bound.
 READERS = {
     "system/regular.py": "the one place",
     "storage/durability.py": "what is flushed, and never read",
@@ -339,7 +339,7 @@ READERS = {
 
 
 def opens_files(call: ast.Call) -> bool:
-    """Whether a call opens a file to read it, by its looks."""
+    """Whether a call looks as if it opens a file for reading."""
     owner, _, name = ast.unparse(call.func).rpartition(".")
     if name in ("read_bytes", "read_text"):
         return True

@@ -1,8 +1,8 @@
-"""What was tested is what is installed: pyproject.toml, the locks, and what installs from them.
+"""The installed versions are the tested ones: pyproject.toml, the locks, and their installers.
 
-Bounds in pyproject.toml stay open, for those who install pypimirror beside other things. What make
-and the image install is in the locks: versions and digests for all platforms, and no address, so
-that every index that has the same bytes will do.
+Bounds in pyproject.toml stay open for those who install pypimirror beside other software. make and
+the image install from the locks. These have versions and digests for all platforms, and no address,
+so any index with the same bytes can be used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENVIRONMENTS = [
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of a project, where its marker holds, with the digests of its files."""
+    """One version of a project, with its marker and the digests of its files."""
 
     name: str
     version: str
@@ -47,7 +47,7 @@ class Pin:
 
 
 def pins(lock: str) -> Iterator[Pin]:
-    """What a lock says; an error where it says anything but pins and digests."""
+    """Return the pins of a lock; fail if it has anything but pins and digests."""
     text = (ROOT / "locks" / lock).read_text().replace("\\\n", "")
     for line in text.splitlines():
         if line.startswith("#"):
@@ -70,7 +70,7 @@ def listed(group: str) -> Iterator[Requirement]:
 
 
 def asked_for(lock: str) -> Iterator[Requirement]:
-    """What pyproject.toml wants to find in a lock."""
+    """The requirements of pyproject.toml that a lock must contain."""
     if lock == "build.txt":
         yield from map(Requirement, PROJECT["build-system"]["requires"])
         yield from listed("build")
@@ -84,13 +84,13 @@ def asked_for(lock: str) -> Iterator[Requirement]:
 
 
 def holds(need: Requirement, *extras: str) -> bool:
-    """Whether it is needed here, where these extras are."""
+    """Whether a requirement applies here, with these extras."""
     marker = need.marker
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def needed_by(need: Requirement) -> list[Requirement]:
-    """What an installed project, with these extras of it, needs here."""
+    """Return the requirements here of an installed project with these extras."""
     found = map(Requirement, requires(need.name) or ())
     return [more for more in found if holds(more, *need.extras)]
 
@@ -117,7 +117,7 @@ def test_everything_that_is_asked_for_is_locked_within_its_bounds(
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_each_pin_has_digests_and_nothing_has_an_address(lock: str) -> None:
-    """`pins` takes no option and no address; this says it of comments as well."""
+    """`pins` refuses options and addresses; this test covers comments as well."""
     found = list(pins(lock))
     assert len(found) >= 5
     assert [pin.name for pin in found if not pin.digests] == []
@@ -127,14 +127,14 @@ def test_each_pin_has_digests_and_nothing_has_an_address(lock: str) -> None:
 
 @pytest.mark.parametrize("part", ["build.txt", "runtime.txt"])
 def test_the_locks_are_parts_of_one_resolution(part: str) -> None:
-    """Whatever is installed first, nothing is installed in another version later."""
+    """In any order of installation, no package is installed again in another version."""
     whole = {(pin.name, pin.version): pin.digests for pin in pins("development.txt")}
     for pin in pins(part):
         assert whole.get((pin.name, pin.version)) == pin.digests, pin.name
 
 
 def test_nothing_that_is_installed_lacks_what_it_needs() -> None:
-    """make installs the locks without a look at what each of them needs: they have to be whole."""
+    """make installs the locks without resolving, so they must be complete."""
     seen: set[tuple[str, frozenset[str]]] = set()
     left = [(need, lock) for lock in LOCKS for need in asked_for(lock) if holds(need)]
     while left:
@@ -148,7 +148,7 @@ def test_nothing_that_is_installed_lacks_what_it_needs() -> None:
 
 
 def test_the_bounds_stay_open() -> None:
-    """No pin, and no upper bound but Prefect's next major version."""
+    """There is no pin, and the only upper bound is Prefect's next major version."""
     upper = {
         f"{requirement.name}{specifier}"
         for requirement in map(Requirement, PROJECT["project"]["dependencies"])

@@ -1,4 +1,4 @@
-"""The fuzzers work, and find nothing in a short time: the same inputs each time."""
+"""The fuzzers work, and find no fault in a short time, with the same inputs each time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is installed, and what is not: wheel, sdist, editable install.
+"""The contents of wheel, sdist and editable install.
 
-Built with the backend of pyproject.toml, which is among the test dependencies, so that no test
-fetches it.
+They are built with the backend of pyproject.toml, which is a test dependency, so no test fetches
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROJECT = "pypimirror/_project/"
 
 
 def build(source: Path, target: Path, what: str) -> Path:
-    """Build a distribution of a source tree; its path."""
+    """Build a distribution of a source tree; return its path."""
     code = f"import sys; from hatchling.build import {what}; print({what}(sys.argv[1]))"
     target.mkdir(exist_ok=True)
     done = subprocess.run(

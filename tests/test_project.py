@@ -1,4 +1,4 @@
-"""Where the Prefect project directory is found, and that it is one."""
+"""The Prefect project directory is found, and is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make release` refuses what is not ready, and else builds, tries and tags; it pushes nothing."""
+"""`make release` refuses a tree that is not ready; else it builds, tries and tags it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_changelog_that_does_not_tell_the_version_is_refused(changelog: str, s
 
 
 def test_this_changelog_tells_of_the_version_that_the_program_says_it_is() -> None:
-    """What came after it is unreleased, and dates go back."""
+    """Later changes are unreleased, and dates go backwards."""
     from pypimirror import __version__
 
     unreleased, *released = release.sections((ROOT / "CHANGELOG.md").read_text())
@@ -85,7 +85,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone of what is committed here, without a way back, ready for make."""
+    """Clone the commits of this repository, without a remote, ready for make."""
     if not (ROOT / ".git").exists():
         pytest.skip("no checkout")
     place = tmp_path / "clone"
@@ -99,7 +99,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make_release(clone: Path) -> subprocess.CompletedProcess[str]:
-    """Run it with the environment of these tests, which make takes for its own."""
+    """Run `make release` with the environment of these tests as make's own."""
     locks = [f"locks/{name}.txt" for name in ("build", "runtime", "development")]
     said = run("sh", "-c", f"cat pyproject.toml {' '.join(locks)} | cksum", cwd=clone).stdout
     venv = clone.parent / "venv"
@@ -111,7 +111,7 @@ def make_release(clone: Path) -> subprocess.CompletedProcess[str]:
 
 
 def ready(clone: Path) -> None:
-    """Let the changelog say that everything in it is released."""
+    """Change the changelog so that everything in it is released."""
     changelog = clone / "CHANGELOG.md"
     unreleased, newest, *_ = release.sections(changelog.read_text())
     text = changelog.read_text().replace(unreleased.text, "", 1) if unreleased.text else ""

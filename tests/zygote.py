@@ -1,10 +1,10 @@
-"""Children of runs that are forked from a process which has imported everything already.
+"""Forks the children of runs from a process that has imported everything already.
 
-Importing is most of what a short run costs: a second of CPU for each test that syncs. The child's
-own code runs unchanged, from its `main` on, in a process of its own, which is a child of the tests'
-as it would be; so what ends, kills and waits for children sees no difference. How children are
-started for real is tested in `tests/system/test_workers.py`, `tests/download`, `tests/cli`,
-`tests/e2e`.
+Imports are most of the cost of a short run: a second of CPU for each test that syncs. The child's
+own code runs unchanged, from its `main` on, in a process of its own. That process is a child of the
+tests' process, as always, so code that ends, kills and waits for children sees no difference.
+`tests/system/test_workers.py`, `tests/download`, `tests/cli` and `tests/e2e` test the real start of
+children.
 
 On Linux only; elsewhere children are started as always.
 """
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from pypimirror.system import children
 
-#: What to import first, by the module that a child is.
+#: The modules to import first, by the module of the child.
 PREPARED = {
     "pypimirror.download.worker": """
 import gevent.events
@@ -39,7 +39,7 @@ from pypimirror.download.engine.loop import main
 
 #: The number of clone(2), by machine, whose first argument is the flags.
 CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
-#: The child's parent is the caller's parent; SIGCHLD tells that one of its end.
+#: The child's parent is the caller's parent, which gets SIGCHLD at its end.
 CLONE_PARENT, SIGCHLD = 0x8000, 17
 
 _running: dict[str, Zygote] = {}
@@ -48,7 +48,7 @@ _START = children._start
 
 
 def is_possible() -> bool:
-    """Whether this system has what it takes."""
+    """Whether this system can fork children so."""
     return sys.platform == "linux" and CLONE is not None
 
 
@@ -63,7 +63,7 @@ def start(module: str) -> subprocess.Popen[bytes]:
 
 
 def close() -> None:
-    """End what children are forked from."""
+    """End the processes that children are forked from."""
     for zygote in _running.values():
         zygote.close()
     _running.clear()
@@ -84,7 +84,7 @@ class Zygote:
         theirs.close()
 
     def fork(self, streams: tuple[int, int, int]) -> int:
-        """Fork a child with these for its standard streams; its process id."""
+        """Fork a child with these standard streams; return its process id."""
         about = json.dumps({"environment": dict(os.environ), "directory": os.getcwd()})
         socket.send_fds(self._control, [about.encode()], list(streams))
         return int(self._control.recv(100))
@@ -95,7 +95,7 @@ class Zygote:
 
 
 class _Forked(subprocess.Popen[bytes]):
-    """A child that was forked elsewhere, and is this process's all the same."""
+    """A child that another process forked, but whose parent is this process."""
 
     def _execute_child(self, args: list[str], *others: Any) -> None:
         pipes = others[9:15]  # both ends of standard input, output and error
@@ -125,7 +125,7 @@ def serve(main: Callable[[], NoReturn]) -> NoReturn:
 
 
 def _fork() -> int:
-    """fork(2), but for whose child it is."""
+    """Do fork(2), but the child's parent is the caller's parent."""
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()
     pid: int = ctypes.PyDLL(None).syscall(CLONE, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0)

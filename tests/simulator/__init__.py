@@ -1,7 +1,7 @@
-"""The upstream simulator: a real HTTP server on loopback that plays an index, and every fault.
+"""The upstream simulator: a real HTTP server on loopback that plays an index, with all faults.
 
-The one upstream of this project's tests. `Simulator` is the way in; `faults` and
-`wrong_answers` have the faults.
+It is the only upstream of this project's tests. Use `Simulator`; `faults` and `wrong_answers` have
+the faults.
 """
 
 from tests.simulator.faults import (

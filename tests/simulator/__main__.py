@@ -2,7 +2,7 @@
 
 python -m tests.simulator --directory DIR [--port PORT]
 
-Prints the index's address on a line, then serves until it is told to end.
+Prints the index's address in one line, then serves until a signal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which answer a request gets from a healthy upstream: routes, negotiation, conditions, ranges."""
+"""The answers of a healthy upstream: routes, negotiation, conditions, ranges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 def answer(sim: Simulator, exchange: Exchange) -> Answer:
-    """The answer, with `exchange.full_body` as the body before ranges were cut."""
+    """Return the answer; set `exchange.full_body` to the body before a range is cut."""
     request = exchange.request
     with sim.index.lock:
         found = _find(sim, request)
@@ -71,7 +71,7 @@ def _find(sim: Simulator, request: Request) -> Answer:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A page in both forms, made when they are asked for."""
+    """A page in both forms; each is made when it is asked for."""
 
     serial: int
     json: Callable[[], bytes]
@@ -84,7 +84,7 @@ class Rendered:
 
 
 def render(sim: Simulator, path: str) -> Rendered | None:
-    """A page of the index; None where there is none."""
+    """Return a page of the index; None if there is none."""
     index, style = sim.index, sim.style
     if path == "/simple/":
         return Rendered(
@@ -154,7 +154,7 @@ def _provenance(sim: Simulator, path: str) -> Answer:
 
 
 def _tagged(sim: Simulator, answer: Answer, serial: int = 0, etag: str = "") -> Answer:
-    """With its validators."""
+    """Return the answer with its validators."""
     if sim.etags:
         answer.headers["ETag"] = etag or fingerprint(answer.body)
     if sim.last_modified:
@@ -175,7 +175,7 @@ def _not_modified(found: Answer, request: Request) -> bool:
 
 
 def _cut(found: Answer, request: Request) -> Answer:
-    """The asked-for range, if one was asked for and its condition holds."""
+    """Return the requested range, if there is one and its condition holds."""
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     condition = request.headers.get("if-range")
     validators = (found.headers.get("ETag"), found.headers.get("Last-Modified"))

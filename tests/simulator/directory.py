@@ -15,7 +15,7 @@ from tests.simulator.index import Index, IndexFile, wheel_metadata
 
 
 def offer(index: Index, directory: Path) -> list[IndexFile]:
-    """Offer all wheels and sdists below a directory, with what their metadata says."""
+    """Offer all wheels and sdists below a directory, with the facts from their metadata."""
     offered = []
     for path in sorted(directory.rglob("*")):
         try:
@@ -37,7 +37,7 @@ def offer(index: Index, directory: Path) -> list[IndexFile]:
 
 
 def read_metadata(path: Path) -> bytes | None:
-    """METADATA of a wheel, PKG-INFO of an sdist; None where there is none to find."""
+    """Return METADATA of a wheel or PKG-INFO of an sdist; None if there is none."""
     if path.suffix == ".whl":
         return wheel_metadata(path.read_bytes())
     try:

@@ -1,4 +1,4 @@
-"""What can go wrong on the way, one class each. See facts on hostile input, "Transport".
+"""Faults of the transport, one class for each.
 
 A fault may act before the answer is made (`before`), change the answer (`change`), or send it in
 its own way (`send`). Faults on one request are applied in the order in which they were set; the
@@ -26,14 +26,14 @@ class Fault:
         cls.sends = cls.send is not Fault.send
 
     def before(self, exchange: Exchange) -> None:
-        """Before the answer is made."""
+        """Act before the answer is made."""
 
     def change(self, answer: Answer, exchange: Exchange) -> Answer:
-        """Another answer."""
+        """Return another answer."""
         return answer
 
     def send(self, answer: Answer, exchange: Exchange) -> None:
-        """Put the answer on the wire."""
+        """Send the answer."""
         exchange.send(answer)
 
 
@@ -42,7 +42,7 @@ class Fault:
 
 @dataclass
 class Latency(Fault):
-    """Answer late."""
+    """Delay the answer."""
 
     seconds: float
 
@@ -52,7 +52,7 @@ class Latency(Fault):
 
 @dataclass
 class Hold(Fault):
-    """Hold the answer until `release`; with `after`, hold it after that many bytes of the body."""
+    """Hold the answer until `release`; with `after`, hold it after that many bytes of its body."""
 
     after: int | None = None
     reached: threading.Event = field(default_factory=threading.Event)
@@ -105,7 +105,7 @@ class Reset(Fault):
 
 @dataclass
 class Hangup(Fault):
-    """Close the connection in order, without a word of answer."""
+    """Close the connection in order, without an answer."""
 
     def before(self, exchange: Exchange) -> None:
         exchange.disconnect()
@@ -113,9 +113,9 @@ class Hangup(Fault):
 
 @dataclass
 class Stall(Fault):
-    """Say nothing more: before the answer, or after that many bytes of the body.
+    """Send nothing more: before the answer, or after that many bytes of the body.
 
-    For `seconds`, then go on; for ever without. Ends when the simulator closes or the client
+    After `seconds`, continue; without it, never. It ends when the simulator closes or the client
     goes away.
     """
 
@@ -149,9 +149,9 @@ class Drip(Fault):
 
 @dataclass
 class CloseIdle(Fault):
-    """Answer well, promise to keep the connection, and close it.
+    """Answer correctly, promise to keep the connection, and close it.
 
-    With `on_reuse`, close it only when the next request has come, which stays unanswered.
+    With `on_reuse`, close it when the next request has come, without an answer to that.
     """
 
     on_reuse: bool = False
@@ -169,7 +169,7 @@ class CloseIdle(Fault):
 
 @dataclass
 class Truncate(Fault):
-    """Send only the first bytes of what was announced, at least one too few, then close."""
+    """Send fewer bytes than announced, at least one too few, then close."""
 
     at: int = 100
 
@@ -192,7 +192,7 @@ class Longer(Fault):
 
 @dataclass
 class Padded(Fault):
-    """More bytes than the file has, with a Content-Length that agrees."""
+    """Send more bytes than the file has, with a matching Content-Length."""
 
     extra: bytes = b"x" * 100
 
@@ -202,9 +202,9 @@ class Padded(Fault):
 
 @dataclass
 class MissingLength(Fault):
-    """No Content-Length; the end of the connection is the end of the body.
+    """Send no Content-Length; the end of the connection is the end of the body.
 
-    With `at`, the body ends there, and nothing tells.
+    With `at`, the body ends there, and nothing shows that it is cut.
     """
 
     at: int | None = None
@@ -218,7 +218,7 @@ class MissingLength(Fault):
 
 @dataclass
 class LyingLength(Fault):
-    """A Content-Length that is not that of the body; it may even be no number."""
+    """Send a wrong Content-Length; it may even be no number."""
 
     length: int | str
 
@@ -232,7 +232,7 @@ class LyingLength(Fault):
 
 @dataclass
 class Chunked(Fault):
-    """The body in chunks, as HTTP allows; with `bad`, with a chunk size that is none.
+    """Send the body in chunks, as HTTP allows; with `bad`, with an invalid chunk size.
 
     With `cut`, the last chunk is missing.
     """
@@ -254,7 +254,7 @@ class Chunked(Fault):
 
 @dataclass
 class EndlessChunked(Fault):
-    """Chunks without end: the body first, if `body`, then filling until the client goes away."""
+    """Send chunks without end: the body first, if `body`, then filler until the client leaves."""
 
     filling: bytes = b"x" * 65536
     body: bool = False
@@ -271,7 +271,7 @@ class EndlessChunked(Fault):
 
 
 def write_chunked_head(answer: Answer, exchange: Exchange) -> None:
-    """The head of a chunked answer."""
+    """Send the head of a chunked answer."""
     headers = {k: v for k, v in answer.headers.items() if k != "Content-Length"}
     exchange.write_head(replace(answer, headers=headers | {"Transfer-Encoding": "chunked"}))
 
@@ -286,7 +286,7 @@ def chunk(data: Buffer) -> bytes:
 
 @dataclass
 class HeaderFlood(Fault):
-    """Headers without measure: `count` of them, each of `size` bytes; None for no end."""
+    """Send too many headers: `count` of them, each of `size` bytes; None means without end."""
 
     count: int | None = 100_000
     size: int = 100
@@ -304,7 +304,7 @@ class HeaderFlood(Fault):
 
 @dataclass
 class Raw(Fault):
-    """Any bytes in place of an answer, then the end: a status line that is none, for one."""
+    """Send any bytes in place of an answer, then close: for example an invalid status line."""
 
     data: bytes = b"\x15\x03\x01 this is not HTTP\r\n\r\n"
 

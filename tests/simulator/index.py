@@ -1,8 +1,8 @@
-"""What the simulated upstream knows: projects, files, serials. No HTTP and no rendering.
+"""The data of the simulated upstream: projects, files, serials. No HTTP and no rendering.
 
-Every change moves the serials as PyPI does. The two exceptions that a mirror trips over are kept:
-archiving changes a status and no serial, and a quarantined project leaves the list while its own
-page still answers.
+Every change moves the serials as on PyPI. Two exceptions of PyPI that surprise a mirror are the
+same here: archiving changes a status but no serial, and a quarantined project leaves the list while
+its own page still answers.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def digest(algorithm: str, content: Buffer) -> str:
 
 
 def fingerprint(content: Buffer, number: int = 0) -> str:
-    """An entity tag: by content, of large content by number, since it has only to differ."""
+    """Return an entity tag: a digest, or a counter for large content, since it must only differ."""
     if len(content) > 1 << 24:
         content = bytes(content[: 1 << 16]) + f"{len(content)} {number}".encode()
     return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
 
 
 def load(content: bytes | bytearray | memoryview | Path) -> Buffer:
-    """The content as a buffer; a large file is mapped, so that it costs no memory."""
+    """Return the content as a buffer; a large file is mapped into memory."""
     if isinstance(content, Path):
         if content.stat().st_size <= 1 << 24:
             return content.read_bytes()
@@ -59,7 +59,7 @@ def load(content: bytes | bytearray | memoryview | Path) -> Buffer:
 
 
 def wheel_metadata(content: Buffer) -> bytes | None:
-    """The METADATA of a wheel, None where there is none to find."""
+    """Return the METADATA of a wheel; None if there is none."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in archive.namelist():
@@ -71,7 +71,7 @@ def wheel_metadata(content: Buffer) -> bytes | None:
 
 
 def file_version(filename: str) -> str | None:
-    """The version in a file name, None where none can be read."""
+    """Return the version in a file name; None if there is none."""
     try:
         if filename.endswith(".whl"):
             return str(parse_wheel_filename(filename)[1])
@@ -89,13 +89,13 @@ class IndexFile:
     content: Buffer
     digests: dict[str, str]
     size: int | None
-    url: str | None  #: as the page says it; None for the place where the simulator has it
+    url: str | None  #: as on the page; None for the simulator's own address
     requires_python: str | None = None
     yanked: bool | str | None = None
     upload_time: str | None = None
     metadata: bytes | None = None  #: served at the file's path + ".metadata"
-    core_metadata: Any = None  #: as the page says it: a bool or a dict of digests
-    provenance: str | None = None  #: as the page says it
+    core_metadata: Any = None  #: as on the page: a bool or a dict of digests
+    provenance: str | None = None  #: as on the page
     provenance_body: bytes | None = None
     gpg_sig: bool | None = None
     extra: dict[str, Any] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class IndexFile:
 
     @property
     def quoted_path(self) -> str:
-        """The path as it stands in a request."""
+        """The path as in a request."""
         head, _, _ = self.path.rpartition(self.filename)
         return quote(head) + quote(self.filename, safe="")
 
@@ -115,7 +115,7 @@ class IndexFile:
         return digest("sha256", self.content)
 
     def replace(self, content: bytes | Path) -> None:
-        """Other bytes under the same name, with digests and size to match."""
+        """Replace the bytes, with matching digests and size."""
         with self.project.index.lock:
             self.content = load(content)
             self.digests = {a: digest(a, self.content) for a in self.algorithms or ("sha256",)}
@@ -128,7 +128,7 @@ class IndexFile:
         self.set(yanked=reason)
 
     def unyank(self) -> None:
-        """Take the mark away."""
+        """Remove the mark."""
         self.set(yanked=None)
 
     def set(self, **changes: Any) -> None:
@@ -141,7 +141,7 @@ class IndexFile:
             self.project.touch()
 
     def remove(self, *, keep_bytes: bool = False) -> None:
-        """Take it off the page, and its bytes away unless they are to be kept."""
+        """Remove the file from the page, and its bytes unless they must stay."""
         with self.project.index.lock:
             self.project.files.remove(self)
             if not keep_bytes:
@@ -159,13 +159,13 @@ class IndexProject:
     status: str = "active"
     reason: str | None = None
     files: list[IndexFile] = field(default_factory=list)
-    versions: list[str] | None = None  #: None: those of the files
+    versions: list[str] | None = None  #: None: the versions of the files
     extra: dict[str, Any] = field(default_factory=dict)
-    listed: bool = True  #: whether the list names it; a quarantined project never is
+    listed: bool = True  #: whether the list names it; a quarantined project is never listed
 
     @property
     def normalized(self) -> str:
-        """The name as in addresses."""
+        """The normalized name, as in addresses."""
         return canonicalize_name(self.name)
 
     @property
@@ -180,14 +180,14 @@ class IndexProject:
             self.serial = self.index.serial
 
     def set_status(self, status: str, reason: str | None = None, *, moves_serial: bool) -> None:
-        """Set any status, also one that no specification knows."""
+        """Set any status, even one that no specification has."""
         with self.index.lock:
             self.status, self.reason = status, reason
             if moves_serial:
                 self.touch()
 
     def archive(self, reason: str | None = None) -> None:
-        """As on PyPI: no serial moves."""
+        """Archive it; as on PyPI, no serial moves."""
         self.set_status("archived", reason, moves_serial=False)
 
     def activate(self, *, moves_serial: bool = False) -> None:
@@ -195,11 +195,11 @@ class IndexProject:
         self.set_status("active", moves_serial=moves_serial)
 
     def quarantine(self, reason: str | None = None, *, moves_serial: bool = True) -> None:
-        """Off the list; the page answers with the status and no files."""
+        """Remove it from the list; its page answers with the status and without files."""
         self.set_status("quarantined", reason, moves_serial=moves_serial)
 
     def remove_release(self, version: str) -> None:
-        """All files of a release vanish, as in the quarantine or deletion of one release."""
+        """Remove all files of a release, as in the quarantine or deletion of one release."""
         with self.index.lock:
             for file in [f for f in self.files if file_version(f.filename) == version]:
                 self.files.remove(file)
@@ -237,7 +237,7 @@ class Index:
         self.placed = 0
 
     def project(self, name: str) -> IndexProject:
-        """The project of that name, made if it is not there."""
+        """Return the project of that name; make it if it does not exist."""
         with self.lock:
             key = canonicalize_name(name)
             if key not in self.projects:
@@ -246,7 +246,7 @@ class Index:
             return self.projects[key]
 
     def delete_project(self, name: str) -> None:
-        """The project, its page and its bytes are gone; the global serial moves."""
+        """Remove the project, its page and its bytes; the global serial moves."""
         with self.lock:
             project = self.projects.pop(canonicalize_name(name))
             for file in project.files:
@@ -267,7 +267,7 @@ class Index:
         file.etag = fingerprint(file.content, self.placed)
 
     def forget(self, file: IndexFile) -> None:
-        """Let the file's bytes be gone."""
+        """Remove the file's bytes."""
         if self.by_path.get(file.path) is file:
             del self.by_path[file.path]
 
@@ -288,11 +288,11 @@ class Index:
         gpg_sig: bool | None = None,
         extra: dict[str, Any] | None = None,
     ) -> IndexFile:
-        """Offer a file; where a value is `...`, the true one is told.
+        """Offer a file; for the value `...`, the page has the true one.
 
-        `digests` names algorithms, or is told as it is. `core_metadata=True` takes METADATA out
-        of a wheel; bytes are served as they are; a dict or False is told as it is. `provenance`
-        as bytes is served, as a string it is told.
+        `digests` is a list of algorithms, or a dict that the page repeats. `core_metadata=True`
+        takes METADATA from a wheel; bytes are served unchanged; a dict or False is repeated on the
+        page. `provenance` is bytes to serve, or a string for the page.
         """
         with self.lock:
             owner = self.project(project)

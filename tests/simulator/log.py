@@ -1,4 +1,4 @@
-"""What was asked of the simulator, and waiting for it."""
+"""The simulator's log of requests, and waiting for requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def path_of(where: Where) -> str:
 
 
 class RequestLog:
-    """All requests in the order of their coming, with what became of them."""
+    """All requests in the order of their arrival, with their results."""
 
     def __init__(self) -> None:
         self._log: list[Request] = []
@@ -37,7 +37,7 @@ class RequestLog:
     def new_request(
         self, connection: int, method: str, target: str, headers: dict[str, str]
     ) -> Request:
-        """Note a request that has come."""
+        """Note a new request."""
         path, query = split_target(target)
         with self._changed:
             request = Request(len(self._log) + 1, connection, method, target, path, query, headers)
@@ -48,7 +48,7 @@ class RequestLog:
         return request
 
     def end_request(self, request: Request) -> None:
-        """Note that a request is done with."""
+        """Note that a request has ended."""
         request.ended = time.monotonic()
         with self._changed:
             self.active -= 1
@@ -62,7 +62,7 @@ class RequestLog:
 
     @property
     def requests(self) -> list[Request]:
-        """All requests so far, in order of their coming."""
+        """All requests so far, in the order of their arrival."""
         with self._changed:
             return list(self._log)
 
@@ -95,7 +95,7 @@ class RequestLog:
         return sum(request.sent for request in self.find(path))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """Wait until the condition holds; it is looked at whenever a request comes or ends."""
+        """Wait until the condition holds; it is checked whenever a request comes or ends."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
                 raise TimeoutError("the condition was not met")

@@ -1,6 +1,6 @@
 """The index as pages: simple API JSON and HTML, with the habits of many servers.
 
-Renders what `index` knows; decides nothing of what a client asked for.
+Renders the data of `index`; `answers` decides what a client gets.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ class Style:
     """How a server writes its pages."""
 
     root: str = ""  #: scheme, host and port
-    api_version: str | None = "1.4"  #: None: a page says no version, as old servers do
+    api_version: str | None = "1.4"  #: None: pages have no version, as of old servers
     serials: bool = True
     html_algorithm: str | None = "sha256"  #: the digest in the fragment; None for no fragment
-    links: str = "relative"  #: or "absolute", or "root" for those that begin with a slash
+    links: str = "relative"  #: or "absolute", or "root" for links that begin with a slash
     html_base: str | None = None  #: the href of a <base>; links are then relative to the root
-    bare_html: bool = False  #: a page of links and nothing else: no data-, no meta
+    bare_html: bool = False  #: a page with only links: no data-, no meta
 
     @property
     def minor(self) -> int:
-        """What of the API can be said: the minor version, 9 of any newer major."""
+        """The minor version of the API; 9 for any newer major version."""
         major, _, minor = (self.api_version or "1.0").partition(".")
         return int(minor or 0) if major == "1" else 9
 
 
 def link(file: IndexFile, style: Style) -> str:
-    """The address of a file as its page says it."""
+    """The address of a file as on its page."""
     if file.url is not None:
         return file.url
     if style.html_base is not None:
@@ -48,7 +48,7 @@ def provenance_path(file: IndexFile) -> str:
 
 
 def provenance_link(file: IndexFile, style: Style) -> str | None:
-    """The address of the provenance as the page says it."""
+    """The address of the provenance as on the page."""
     return style.root + provenance_path(file) if file.provenance_body else file.provenance
 
 

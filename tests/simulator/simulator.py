@@ -31,13 +31,13 @@ from tests.simulator.wire import Answer, Exchange, Request, Server
 
 @dataclass(eq=False)
 class Rule:
-    """A fault, where and when it acts."""
+    """A fault, with where and when it acts."""
 
     path: str
     fault: Fault
     first: int  #: the first matching request on which it acts, from 1
     last: int | None  #: the last one; None for all
-    each: bool  #: whether every path is counted for itself
+    each: bool  #: whether the requests of each path are counted apart
     method: str | None
     seen: dict[str, int] = field(default_factory=dict)
     hits: int = 0
@@ -57,7 +57,7 @@ class Rule:
 
 
 def release(rules: Iterable[Rule]) -> None:
-    """Let go what these rules hold."""
+    """Release the requests that these rules hold."""
     for rule in rules:
         if isinstance(rule.fault, Hold):
             rule.fault.release()
@@ -82,10 +82,10 @@ class Simulator(RequestLog):
         self.index = Index(layout)
         self.style = Style(api_version=api_version, serials=serials)
         self.formats = tuple(formats)  #: of "json" and "html", the default first
-        self.json_type: str | None = None  #: in place of the JSON pages' content type
+        self.json_type: str | None = None  #: replaces the content type of JSON pages
         self.html_type: str | None = None
         self.etags = etags
-        self.last_modified = False  #: Last-Modified on pages and files, and 304 for its sake
+        self.last_modified = False  #: whether pages and files have Last-Modified, with 304 for it
         self.ranges = True
         self.latency = 0.0  #: seconds before every answer
         self.raw: dict[str, Answer] = {}  #: answers by path, before anything else
@@ -115,7 +115,7 @@ class Simulator(RequestLog):
         self.close()
 
     def close(self) -> None:
-        """End the server and everything that stalls or is held."""
+        """End the server, and all stalled or held answers."""
         self.server.closing.set()
         release(self.rules)
         self.server.close()
@@ -171,7 +171,7 @@ class Simulator(RequestLog):
 
     @property
     def serials(self) -> bool:
-        """Whether serials are told."""
+        """Whether pages have serials."""
         return self.style.serials
 
     @serials.setter
@@ -181,7 +181,7 @@ class Simulator(RequestLog):
     def add_file(
         self, project: str, filename: str, content: bytes | Path, **said: Any
     ) -> IndexFile:
-        """Offer a file; see `Index.add_file` for what can be said of it."""
+        """Offer a file; see `Index.add_file` for the arguments."""
         return self.index.add_file(project, filename, content, **said)
 
     def add_directory(self, directory: Path) -> list[IndexFile]:
@@ -189,7 +189,7 @@ class Simulator(RequestLog):
         return offer(self.index, directory)
 
     def project(self, name: str) -> IndexProject:
-        """A project, made without files if it is not there."""
+        """Return a project; make it without files if it does not exist."""
         return self.index.project(name)
 
     def file(self, filename: str) -> IndexFile:
@@ -202,7 +202,7 @@ class Simulator(RequestLog):
         )
 
     def delete_project(self, name: str) -> None:
-        """The project is gone: 404."""
+        """Remove the project: its page answers 404."""
         self.index.delete_project(name)
 
     # Pages that are not made from the index
@@ -216,18 +216,18 @@ class Simulator(RequestLog):
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Answer a path with this, whatever the index says."""
+        """Answer a path with this, independent of the index."""
         data = body.encode() if isinstance(body, str) else body
         self.raw[path] = Answer(status, {"Content-Type": content_type} | (headers or {}), data)
 
     def page(
         self, project: str, body: bytes | str, content_type: str = answers.JSON, **more: Any
     ) -> None:
-        """A project's page, as it is."""
+        """Return a project's page as it is now."""
         self.serve(f"/simple/{canonicalize_name(project)}/", body, content_type, **more)
 
     def list_page(self, body: bytes | str, content_type: str = answers.JSON, **more: Any) -> None:
-        """The project list, as it is."""
+        """Return the project list as it is now."""
         self.serve("/simple/", body, content_type, **more)
 
     def redirect(self, path: str, to: str, status: int = 302) -> None:
@@ -235,7 +235,7 @@ class Simulator(RequestLog):
         self.raw[path] = Answer(status, {"Location": to})
 
     def freeze(self, *where: Where) -> None:
-        """Keep these pages as they are now (default: the list), as a cache in front would."""
+        """Keep these pages as they are now (default: the list), like a cache in front."""
         for path in [path_of(w) for w in where] or ["/simple/"]:
             if frozen := answers.render(self, path):
                 self.frozen[path] = frozen.fixed()
@@ -260,7 +260,7 @@ class Simulator(RequestLog):
         """Break requests for a path, which may be a glob.
 
         From the `nth` matching request on (default: the first), `times` times (default: always;
-        once where `nth` is given). With `each`, the requests of every path are counted apart.
+        once if `nth` is given). With `each`, the requests of every path are counted apart.
         """
         first = nth or 1
         if times is None and nth is not None:
@@ -287,7 +287,7 @@ class Simulator(RequestLog):
     # Connections
 
     def forget(self) -> None:
-        """Empty the log and set the peaks back."""
+        """Empty the log and reset the peaks."""
         self.empty_log()
         with self.server.lock:
             self.server.peak = len(self.server.open)

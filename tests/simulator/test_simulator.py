@@ -1,4 +1,4 @@
-"""The simulator is what it says: a correct server first, and then exactly as broken as asked."""
+"""The simulator is a correct server by default, and has exactly the faults that a test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates for a simulated upstream over TLS: a CA of its own, made once a process."""
+"""Certificates for a simulated upstream over TLS: its own CA, made once in each process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = "subjectAltName=IP:127.0.0.1,IP:127.0.0.2,DNS:localhost"
 
 @functools.cache
 def _directory() -> tempfile.TemporaryDirectory[str]:
-    """Where the certificate is, until the process ends."""
+    """Return the directory of the certificate, which exists until the process ends."""
     directory = tempfile.TemporaryDirectory(prefix="simulator-tls-")
     subprocess.run(
         f"{COMMAND} -addext {NAMES}".split(),
@@ -31,7 +31,7 @@ def _directory() -> tempfile.TemporaryDirectory[str]:
 
 
 def make_context() -> tuple[ssl.SSLContext, Path]:
-    """A server's context, and the file with the CA that a client has to trust."""
+    """Return a server's context, and the file with the CA that clients must trust."""
     directory = Path(_directory().name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "ca.pem", directory / "key.pem")

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server on threads, that can also break every rule on purpose.
+"""A small HTTP/1.1 server on threads that can also break every rule on purpose.
 
-One thread a connection, plain blocking sockets: a fault may stop at any byte and costs nobody
-else anything. Knows nothing of indexes; `Simulator` gives it the answers.
+Each connection has a thread with a plain blocking socket, so a fault may stop at any byte without
+effect on others. The server does not know indexes; `Simulator` gives it the answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_HEAD = 1 << 20
 
 
 class Disconnect(Exception):
-    """Ends a connection, with a reset instead of an orderly end if so wanted."""
+    """Ends a connection, in order or with a reset."""
 
     def __init__(self, *, reset: bool = False) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class Request:
     number: int
     connection: int
     method: str
-    target: str  #: as it came
+    target: str  #: as received
     path: str  #: without the query, percent-decoded
     query: str
     headers: dict[str, str]  #: names in lower case
     started: float = field(default_factory=time.monotonic)
     ended: float = 0.0
-    status: int = 0  #: 0 while, or if, nothing was answered
+    status: int = 0  #: 0 before an answer, or without one
     sent: int = 0  #: bytes of the body that were sent
     finished: bool = False  #: the whole answer was sent
     faults: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What is to be sent. Content-Length is added by the server where it is not set."""
+    """The answer to send. The server adds Content-Length if it is not set."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -70,16 +70,16 @@ class Answer:
 
 
 class Exchange:
-    """One request and its answer on the wire: what a fault works with."""
+    """One request and its answer on the wire; faults work with it."""
 
     def __init__(self, server: Server, sock: socket.socket, request: Request) -> None:
         self.server = server
         self.sock = sock
         self.request = request
-        self.full_body: Buffer = b""  #: of the healthy answer, before a range was cut
+        self.full_body: Buffer = b""  #: the body of the healthy answer, before a range was cut
         self.keep_alive = request.headers.get("connection", "").lower() != "close"
-        self.doomed = False  #: not to be answered
-        self.doom_next = False  #: this connection's next request is not to be answered
+        self.doomed = False  #: whether this request gets no answer
+        self.doom_next = False  #: whether the connection's next request gets no answer
 
     def write_head(self, answer: Answer) -> None:
         """Send status line and headers."""
@@ -95,7 +95,7 @@ class Exchange:
             self.request.sent += len(piece)
 
     def send(self, answer: Answer) -> None:
-        """Send the answer as it should be."""
+        """Send the answer correctly."""
         self.request.status = answer.status
         body = b"" if self.request.method == "HEAD" or answer.status == 304 else answer.body
         if len(body) <= 1 << 14:
@@ -119,7 +119,7 @@ class Exchange:
             if self.sock in readable:
                 if not peek(self.sock):
                     raise Disconnect
-                self.server.closing.wait(left)  # a pipelined request: it has to wait, too
+                self.server.closing.wait(left)  # a pipelined request must wait, too
                 return
 
     def disconnect(self, *, reset: bool = False) -> None:
@@ -140,7 +140,7 @@ def select_readable(
 
 
 def peek(sock: socket.socket) -> bool:
-    """Whether there is anything to read, rather than the end."""
+    """Whether there are bytes to read, and not the end."""
     if isinstance(sock, ssl.SSLSocket):
         return True
     with contextlib.suppress(OSError):
@@ -149,7 +149,7 @@ def peek(sock: socket.socket) -> bool:
 
 
 def finish(sock: socket.socket) -> None:
-    """End our side in order, so that over TLS, too, the client can tell an end from a cut."""
+    """End our side in order, so that the client can tell an end from a cut, also over TLS."""
     if isinstance(sock, ssl.SSLSocket):
         sock.settimeout(0.2)
         sock.unwrap()
@@ -157,7 +157,7 @@ def finish(sock: socket.socket) -> None:
 
 
 class Server:
-    """Listens, reads requests, asks `answer` for each, keeps count of connections."""
+    """Listens, reads requests, calls `answer` for each, and counts connections."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Server:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End everything, also what stalls; returns when the threads have ended."""
+        """End everything, including stalled answers; return when the threads have ended."""
         self.closing.set()
         self.wake_writer.close()
         self.refuse()
@@ -292,7 +292,7 @@ class Server:
 
 
 def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    """Method, target and headers of a request; ValueError if it is none."""
+    """Return method, target and headers of a request; raises `ValueError` if it is none."""
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     headers: dict[str, str] = {}
@@ -304,8 +304,8 @@ def parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """The path, percent-decoded, and the query of a request's target."""
-    if "://" in target:  # asked as a proxy
+    """Return the percent-decoded path and the query of a request's target."""
+    if "://" in target:  # the client uses this server as a proxy
         target = "/" + target.split("://", 1)[1].partition("/")[2]
     path, _, query = target.partition("?")
     return unquote(path), query

@@ -1,6 +1,6 @@
-"""Faults of what is said, rather than of how it is sent: ranges, conditions, other answers.
+"""Faults in the contents of answers: wrong ranges, conditions, other answers.
 
-Each changes the answer and leaves the sending to others; see `faults` for those and for the base.
+Each changes the answer, and does not send it; `faults` has the base class and faults of sending.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from tests.simulator.wire import Answer, Exchange
 
 @dataclass
 class WrongRange(Fault):
-    """A 206 for other bytes than those asked for, and honest about it in Content-Range.
+    """Answer 206 with other bytes than requested, and say so in Content-Range.
 
-    With `silent`, Content-Range names what was asked for, and the bytes are others all the same.
+    With `silent`, Content-Range names the requested range, but the bytes are others.
     """
 
-    shift: int = 1  #: bytes further on, or back
+    shift: int = 1  #: bytes forwards, or backwards if negative
     silent: bool = False
 
     def change(self, answer: Answer, exchange: Exchange) -> Answer:
@@ -42,7 +42,7 @@ class WrongRange(Fault):
 
 @dataclass
 class OtherFile(Fault):
-    """Another file's bytes: the same range of it where a range was asked for, with its ETag."""
+    """Send another file's bytes with its ETag; if a range was requested, the same range of it."""
 
     content: bytes
     etag: str | None = None
@@ -62,7 +62,7 @@ class OtherFile(Fault):
 
 @dataclass
 class NotModified(Fault):
-    """304, asked or not."""
+    """Answer 304, even without a condition."""
 
     def change(self, answer: Answer, exchange: Exchange) -> Answer:
         kept = {k: v for k, v in answer.headers.items() if k in ("ETag", "Last-Modified")}
@@ -71,7 +71,7 @@ class NotModified(Fault):
 
 @dataclass
 class IgnoreRange(Fault):
-    """The whole file with 200, whatever range was asked for."""
+    """Send the whole file with 200, whatever range was requested."""
 
     def change(self, answer: Answer, exchange: Exchange) -> Answer:
         headers = {k: v for k, v in answer.headers.items() if k != "Content-Range"}
@@ -83,7 +83,7 @@ class IgnoreRange(Fault):
 
 @dataclass
 class Redirect(Fault):
-    """To any address, of any scheme, also relative; None for a redirect that leads nowhere."""
+    """Redirect to any address, of any scheme, also relative; None: without an address."""
 
     to: str | None
     status: int = 302
@@ -95,7 +95,7 @@ class Redirect(Fault):
 
 @dataclass
 class RedirectLoop(Fault):
-    """To itself; with `changing`, to an address that is new each time (set it on a glob)."""
+    """Redirect to itself; with `changing`, to a new address each time (set it on a glob)."""
 
     changing: bool = False
     status: int = 302
@@ -109,7 +109,7 @@ class RedirectLoop(Fault):
 
 @dataclass
 class Status(Fault):
-    """A status code, with Retry-After (seconds or a date) where given."""
+    """Answer with a status code, and with Retry-After (seconds or a date) if given."""
 
     status: int = 503
     retry_after: int | float | str | None = None
@@ -124,7 +124,7 @@ class Status(Fault):
 
 @dataclass
 class Locked(Fault):
-    """401 to whoever does not send this Authorization; change it, and it is another's."""
+    """Answer 401 to requests without this Authorization, which a test may change."""
 
     authorization: str
 
@@ -136,7 +136,7 @@ class Locked(Fault):
 
 @dataclass
 class HtmlError(Fault):
-    """An error page for people, with 200."""
+    """Send an error page for people, with 200."""
 
     body: bytes = b"<!DOCTYPE html><html><body><h1>Something went wrong</h1></body></html>"
     content_type: str = "text/html; charset=utf-8"
@@ -147,7 +147,7 @@ class HtmlError(Fault):
 
 @dataclass
 class Replace(Fault):
-    """Another body, with everything else as it was."""
+    """Send another body; everything else stays."""
 
     body: bytes
 
@@ -157,7 +157,7 @@ class Replace(Fault):
 
 @dataclass
 class Corrupt(Fault):
-    """One byte of the body flipped; negative positions count from the end."""
+    """Flip one byte of the body; negative positions count from the end."""
 
     at: int = -1
 
@@ -170,7 +170,7 @@ class Corrupt(Fault):
 
 @dataclass
 class SetHeaders(Fault):
-    """Headers set, or taken away with None."""
+    """Set headers, or remove them with None."""
 
     headers: dict[str, str | None]
 
@@ -181,7 +181,7 @@ class SetHeaders(Fault):
 
 @dataclass
 class Encoded(Fault):
-    """The body in gzip or deflate, whether asked for or not; with `broken`, it cannot be undone."""
+    """Send the body in gzip or deflate, even unasked; with `broken`, it cannot be unpacked."""
 
     encoding: str = "gzip"
     broken: bool = False
@@ -198,7 +198,7 @@ class Encoded(Fault):
 
 @dataclass
 class GzipBomb(Fault):
-    """A small body that unpacks to a huge one, as Content-Encoding: gzip."""
+    """Send a small body that unpacks to a huge one, with Content-Encoding: gzip."""
 
     size: int = 1 << 30  #: bytes when unpacked
     filling: bytes = b" "
