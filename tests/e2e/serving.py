@@ -32,9 +32,9 @@ _ADDRESS = re.compile(rf"http://{re.escape(HOST)}:\d+/")
 
 
 @contextmanager
-def serve(mirror: Mirror) -> Iterator[str]:
+def serve(mirror: Mirror, port: str = "0") -> Iterator[str]:
     """`pypimirror serve`."""
-    command = [*program("serve"), "--config", str(mirror.config), "--port", "0"]
+    command = [*program("serve"), "--config", str(mirror.config), "--port", port]
     with announced(command) as address:
         yield f"{address}simple/"
 
