@@ -1,4 +1,4 @@
-"""What the project list that had a project says of it, until its page is read."""
+"""Add what an upstream's list says about a project, until its page is read."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ _COLUMNS = (
 
 
 def upgrade() -> None:
-    # Added with plain statements: a batch would copy a large table.
+    # Plain statements: Alembic's batch mode would copy a large table.
     for name, kind in _COLUMNS:
         op.add_column("projects", sa.Column(name, kind, nullable=True))
 

@@ -96,7 +96,7 @@ PAIR: Form[tuple[int, int]] = Form(_two, _written)
 
 
 class Replaced(NamedTuple):
-    """How many files on pages a run has let go for files of other digests."""
+    """How many files a run has removed from pages because their digests changed upstream."""
 
     run: int  #: its id
     projects: int = 0
@@ -104,11 +104,11 @@ class Replaced(NamedTuple):
 
 
 class ListRead(NamedTuple):
-    """What a run has seen of the project list of an upstream."""
+    """What a run has seen of an upstream's project list."""
 
     run: int  #: its id
-    selected: int  #: projects in it that are for this mirror
-    without_page: int = 0  #: those of them that no upstream has a page of
+    selected: int  #: number of projects in it that this mirror selects
+    without_page: int = 0  #: number of these that have no page at any upstream
     examples: tuple[str, ...] = ()  #: names of some of these
 
 
@@ -167,9 +167,9 @@ RECHECK = UpstreamMark("recheck ", TIME)
 HAS_LIST = UpstreamMark("has a list: ", TEXT)
 #: Number of changed pages whose serial changed, and of those whose serial did not.
 SERIALS = UpstreamMark("serials ", PAIR)
-#: How the pages of its project list bear it out, in the run that read it last.
+#: How many projects of its list have no page, in the run that read the list last.
 LIST_READ = UpstreamMark("list read ", Form(_list_read, _list_read_text))
-#: Files that changed upstream, and that the last run to let any go has let go.
+#: Files with changed digests that the last run with such files has removed from pages.
 REPLACED = Mark("replaced", Form(_replaced, _written))
 
 # The state of the disk

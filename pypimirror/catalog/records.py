@@ -67,7 +67,7 @@ class ProjectRecord(Record, frozen=True):
     needs_fetch: bool  #: its page must be fetched
     listed: bool | None  #: True if that is because of an upstream's list, else None
     listed_serial: int | None  #: its serial in that list
-    listed_at: str | None  #: where that list says that its page is; None: the usual place
+    listed_at: str | None  #: address of its page in that list; None: the usual one
     has_work: bool  #: a run has work to do for it
     page_stale: bool  #: its page must be rendered
     page_on_disk: bool  #: its page is on disk

@@ -39,7 +39,7 @@ def source_of(location: Sequence[str | int], file: str) -> str:
 
 
 def not_json(section: str) -> str:
-    """Return the message about the variables of a section that should hold JSON and do not."""
+    """Return the message about the variables of a section that are not valid JSON."""
     found = []
     for name, value in sorted(os.environ.items()):
         if f"{name.upper()}__".startswith(f"{PREFIX}{section}__".upper()):

@@ -151,7 +151,9 @@ def _beside(entries: tuple[str, ...], base: Path) -> tuple[str, ...]:
 
 
 def _glob_beside(text: str, base: Path) -> str:
-    """Make a glob of paths absolute. The signs of globs in the directory's own name are none."""
+    """Make a glob of paths absolute. Special characters in the name of the directory are
+    escaped.
+    """
     return os.path.join(glob.escape(str(base)), text)  # noqa: PTH118 - it is no path
 
 

@@ -107,7 +107,7 @@ def specifiers(text: str) -> SpecifierSet | None:
 
 
 def requirement(text: str) -> Requirement:
-    """Return a requirement; raises `ValueError` that says why it is none."""
+    """Return a requirement. Raises `ValueError` with the reason if it is not valid."""
     if len(text) > MAX_REQUIREMENT:
         raise ValueError(f"it has more than {MAX_REQUIREMENT} characters")
     from packaging.requirements import InvalidRequirement, Requirement

@@ -1,11 +1,11 @@
-"""At the end of a sync: can what the configuration names be installed from this mirror?
+"""At the end of a sync: check that the configured projects can be installed from this mirror.
 
-`[select] check` asks for it. What is missing is a failure of the run (`incomplete`): a mirror from
-which an application does not install has not done what it is for.
+`[select] check` asks for it. A gap is a failure of the run (`incomplete`): a mirror from which an
+application cannot be installed does not serve its purpose.
 
-**The rule.** It is checked again when what is checked, or any page, has changed since it was found
-complete. So a sync that changes nothing checks nothing, and one after a check that failed, or that
-was killed, checks again.
+**The rule.** The check is repeated if its subjects or any page have changed since it last found
+everything complete. So a sync without changes checks nothing. A sync after a failed or killed check
+checks again.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def check(run: Run) -> None:
-    """Check what `[select]` names, where that is asked for and anything has changed."""
+    """Check the projects of `[select] check`, if it is set and anything has changed."""
     if not run.config.select.check or run.lease is None or run.command != "sync":
         return
-    # Imported where somebody asks for it.
+    # Imported only if the check is needed.
     from pypimirror.check import check as checks
     from pypimirror.check.outcome import State
 
@@ -54,13 +54,13 @@ def check(run: Run) -> None:
 
 
 def _problem(gap: Gap, places: list[str]) -> Problem:
-    told = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-    message = f"{gap}. Not complete: {told}. 'pypimirror check' says what would bring it"
+    subject = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
+    message = f"{gap}. Not complete: {subject}. 'pypimirror check' says what would bring it"
     return Problem(Reason.INCOMPLETE, message, project=gap.project)
 
 
 def _key(run: Run, identity: str) -> str:
-    """Return what identifies a check: what is asked, and the pages that it is asked of."""
+    """Return a digest of the subjects of the check and of the pages."""
     with run.catalog.read() as connection:
         held = pages.fingerprint(connection)
     return hashlib.sha256(json.dumps([identity, held]).encode()).hexdigest()

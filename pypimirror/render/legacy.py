@@ -39,7 +39,7 @@ def newest(page: Page) -> PageFile | None:
 
 
 def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
-    """Return a project's page. `metadata` is that of `newest`; `base` is the prefix of
+    """Return a project's page. `metadata` belongs to the `newest` file; `base` is the prefix of
     addresses.
     """
     releases: dict[str, list[dict[str, Any]]] = {

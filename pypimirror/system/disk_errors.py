@@ -1,10 +1,9 @@
 """Errors of the disk: their messages, and whether they concern only one path.
 
-If one path cannot be read, replaced or removed (a bad sector, a symbolic link to itself, a file
-that is immutable or belongs to another user, a name that is too long), that is the failure of one
-file or project and stops no other (promise 7). All other errors concern the whole disk, the network
-behind it, or this process. They would happen again at every path and say nothing about a single
-one.
+An error may concern a single path: a bad sector, a symbolic link to itself, a file that is
+immutable or belongs to another user, a name that is too long. Then one file or project fails, and
+no other is stopped (promise 7). All other errors concern the whole disk, the network behind it, or
+this process. They would happen again at every path and say nothing about a single one.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def metadata_digests(
 ) -> dict[str, str] | None:
     """Return the announced digests of core metadata; None, with a note, if they are not valid.
 
-    The wheel is used all the same: its core metadata is taken from the wheel anyhow.
+    The wheel can still be used: its core metadata is taken from the wheel anyhow.
     """
     try:
         digests = digests_of(claims, unused)

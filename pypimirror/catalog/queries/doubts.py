@@ -45,7 +45,7 @@ def look_at_refused(connection: Connection, before: float, now: float) -> None:
 
 
 def look_again(connection: Connection, ids: Collection[int]) -> None:
-    """Mark those of these projects that have refusals: the cause may be gone."""
+    """Mark the projects in `ids` that have refusals: the cause may be gone."""
     for chunk in chunks(ids):
         marked = update(projects).where(projects.c.id.in_(chunk), _with_refusals())
         connection.execute(marked.values(needs_fetch=True, has_work=True, **UNREAD))
@@ -65,7 +65,7 @@ def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> 
 
 
 def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
-    """Return the ids of those of these projects that have refusals or files with bad bytes."""
+    """Return the `ids` of projects that have refusals or files with bad bytes."""
     found = select(projects.c.id).where(
         projects.c.id.in_(ids), or_(_with_refusals(), _with_bad_files())
     )
@@ -73,13 +73,13 @@ def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
 
 
 def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
-    """Replace what is refused of each of these projects."""
+    """Replace the refusals of each of these projects."""
     connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
     add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
 
 
 def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:
-    """Remember what is refused of projects, beside what already is."""
+    """Add refusals of projects to those that exist."""
     rows = [
         {
             "project_id": project_id,
@@ -95,7 +95,7 @@ def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]])
 
 
 def standing_refusals(connection: Connection, names: Sequence[ProjectName] | None) -> list[Problem]:
-    """Return what is refused of all projects, or of those in `names`."""
+    """Return the refusals of all projects, or of those in `names`."""
     query = select(refusals, projects.c.name).join(projects)
     if names is not None:
         query = query.where(projects.c.name.in_(names))

@@ -16,7 +16,7 @@ def redo_all(connection: Connection) -> None:
 
 
 def fingerprint(connection: Connection) -> list[int]:
-    """Return numbers of which one changes whenever any page changes."""
+    """Return numbers that change whenever any page changes."""
     columns = projects.c
     query = select(
         func.count(),

@@ -79,17 +79,17 @@ def to_look(connection: Connection, names: Iterable[ProjectName]) -> None:
 
 
 class Listed(NamedTuple):
-    """What an upstream's list says of a project."""
+    """The entry of a project in an upstream's list."""
 
     name: ProjectName
     serial: int | None
-    place: str | None = None  #: of its page, if not where one looks
+    place: str | None = None  #: address of its page; None: the usual one
 
 
 def to_look_as_listed(connection: Connection, listed: Iterable[Listed], upstream: str) -> None:
-    """Mark projects whose pages must be asked for, since the list of `upstream` has them."""
+    """Mark projects whose pages must be fetched, because the list of `upstream` has them."""
     owner = bindparam("owner", type_=Text)
-    # What identifies another upstream's page says nothing about this one's.
+    # The validators of another upstream's page are not valid here.
     same = {
         column.name: case((projects.c.upstream == owner, column))
         for column in (projects.c.etag, projects.c.last_modified, projects.c.page_digest)
@@ -247,7 +247,7 @@ def lacks_provenance() -> ColumnElement[bool]:
 def finish(
     connection: Connection, ids: Sequence[int], now: float, *, with_provenance: bool = True
 ) -> None:
-    """Mark those of these projects as done whose files at most wait for their next try.
+    """Mark projects in `ids` as done if they have no work, or only files that wait for a next try.
 
     `files.wake` marks them again when the next try of a file is due.
     """

@@ -55,7 +55,7 @@ def _look_for_files(run: Run) -> int:
 
 
 def _look_at_pages(run: Run) -> int:
-    """Have the pages rendered again that differ from those this catalog knows. Return their
+    """Mark the pages that somebody else wrote, so that they are rendered again. Return their
     number.
     """
     last = number = 0

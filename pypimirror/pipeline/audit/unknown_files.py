@@ -94,10 +94,10 @@ def _unknown_pages(
 
 
 def _known_files(run: Run, paths: list[str]) -> tuple[set[str], set[str], set[str]]:
-    """Sort the possible files of the catalog at these paths into held and missing ones.
+    """Look up the files of the catalog at these paths. Return three sets of paths.
 
-    Return the paths of held files, of known files that are not held, and of those of the latter
-    that may be held one day: files that pages only link to at the upstream are not among them.
+    These are the held files, the files that are known but not held, and the part of the latter that
+    may be held one day. Files that pages only link to at the upstream are never held.
     """
     wanted: dict[str, set[str]] = {}
     for path in paths:

@@ -7,7 +7,7 @@ digest, because they are other addresses of the same index.
 A source may also add links to a file, but only if the owner states a digest for it. A project never
 moves to the next upstream because the first one fails.
 
-A lock of `[select] locks` is a source, too. It tells no place to fetch from.
+A lock of `[select] locks` is a source too. It has no addresses to fetch from.
 """
 
 from __future__ import annotations

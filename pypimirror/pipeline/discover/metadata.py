@@ -1,8 +1,8 @@
 """Discover: the core metadata that the selection needs to decide on releases.
 
 Metadata is read only if `[select]` names fields of it, and only for releases that pass all other
-keys. The metadata of a release is that of its first wheel, by name, for which the upstream offers
-core metadata. It applies to all files of the release, also to sdists. It comes from what was read
+keys. A release has the metadata of its first wheel, by name, for which the upstream offers core
+metadata. It applies to all files of the release, also to sdists. It comes from what was read
 for an earlier page, from the files of this mirror, or from the upstream (`<file>.metadata`), with a
 size limit and checked against the digest on the page.
 

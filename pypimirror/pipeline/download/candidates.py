@@ -62,7 +62,7 @@ def job(
     url: str,
     further_claims: Mapping[str, str] | None = None,
 ) -> FetchFile:
-    """Return the job that fetches a file from `url`; that link counts as tried."""
+    """Return the job that fetches a file from `url`, and note this link as tried."""
     batch.tried.setdefault(row.id, set()).add((remote, url))
     claims = claims_of(row)
     # With weak digests, nothing is proven before the archive is read: take no metadata before that.

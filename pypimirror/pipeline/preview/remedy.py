@@ -1,7 +1,6 @@
-"""What would bring to the mirror what a check found missing: does an upstream have it, and which
-line of the configuration is about it?
+"""How to get a missing project or file: whether an upstream has it, and which setting to change.
 
-Asks for the pages of the missing projects alone. An upstream that is away is asked once.
+Only the pages of the missing projects are fetched. An upstream that is down is asked once.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ from pypimirror.select.selection import Selection
 
 @dataclass(frozen=True)
 class Wish:
-    """Something that is missing."""
+    """A missing project or file."""
 
     project: ProjectName
     versions: str  #: as specifiers; "" for any
-    fits: Callable[[str], bool]  #: whether a file of this name would do
+    fits: Callable[[str], bool]  #: whether a file with this name is good enough
     environment: str  #: for messages
-    file: str | None = None  #: the one file that is meant
-    is_indirect: bool = False  #: whether a release needs it, and nobody named it
+    file: str | None = None  #: the only file that is good enough
+    is_indirect: bool = False  #: a release needs it, and nobody named it
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What can be done about it."""
+    """How to get a missing project or file."""
 
-    upstream: str  #: whether an upstream has it, in a sentence
-    line: str | None = None  #: what to change or to run
+    upstream: str  #: a sentence on whether an upstream has it
+    line: str | None = None  #: the setting to change, or the command to run
 
 
 def find(config: Config, wishes: Iterable[Wish]) -> list[Remedy]:
-    """Return a remedy for each wish, in their order; raises `ConfigError`."""
+    """Return a remedy for each wish, in the same order. Raises `ConfigError`."""
     selection = Selection(config)
     away: str | None = None
     found = []
@@ -83,7 +82,7 @@ def _nobody(run: Run, wish: Wish) -> Remedy:
 
 
 def _selecting(run: Run, wish: Wish, verdict: Verdict) -> str:
-    """Return the line that selects a project which is not selected."""
+    """Return the setting that would select a project."""
     if verdict.rule != "select.projects":
         return f"take it out of {verdict.rule}: {verdict.fact}"
     entry = f'"{wish.project}{wish.versions}"' if wish.versions else f'"{wish.project}"'
@@ -94,7 +93,7 @@ def _selecting(run: Run, wish: Wish, verdict: Verdict) -> str:
 
 
 def _of_selected(wish: Wish, owner: str, files: Sequence[FileExplanation]) -> Remedy:
-    """Say why what fits is not here though its project is selected."""
+    """Explain why a fitting file is not here although its project is selected."""
     newest = _newest(wish, [entry.file for entry in files])
     if newest is None:
         return Remedy(f"{owner} has nothing that fits either")
@@ -113,7 +112,7 @@ def _of_selected(wish: Wish, owner: str, files: Sequence[FileExplanation]) -> Re
 
 
 def _change(wish: Wish, verdict: Verdict) -> str:
-    """Return what to do about the rule that keeps a file out."""
+    """Return the setting to change for a file that a rule excludes."""
     key = verdict.rule.rpartition(".")[2]
     if key in ("python", "platforms"):
         return f"{verdict.rule}: declare {wish.environment} ({verdict.fact})"
@@ -125,7 +124,7 @@ def _what(wish: Wish, newest: Version) -> str:
 
 
 def _newest(wish: Wish, names: Iterable[str]) -> Version | None:
-    """Return the newest version of which a file would do."""
+    """Return the newest version with a file that is good enough."""
     versions = [version_of(name, wish.project) for name in names if _is_meant(wish, name)]
     return max((v for v in versions if v is not None), default=None)
 

@@ -78,7 +78,7 @@ def publish(run: Run, *, with_gone: bool) -> bool:
 
 
 def expire(run: Run) -> None:
-    """Have the whole root index rendered again, even if no page has changed."""
+    """Mark the root index as stale, so that it is rendered again even if no page has changed."""
     with run.catalog.write() as connection:
         marks.write(connection, ROOT_INDEX, STALE)
 

@@ -40,7 +40,7 @@ _SHARES = 50
 
 
 def drop_deselected(run: Run) -> None:
-    """Mark the projects that a changed selection excludes, and have all lists read again."""
+    """Mark the projects that a changed selection excludes. All lists will be read again."""
     with run.catalog.read() as connection:
         if marks.read(connection, SELECTION) == run.selection.digest:
             return

@@ -10,8 +10,8 @@ The rules:
 1. A serial belongs to one change, so several projects in a list cannot share one. Projects that
    share a serial count as having none: every run fetches their pages, as it does for all projects
    of a list without serials.
-2. If the files of pages change while the pages' serials do not, more often than once in `_RARELY`
-   changes, the upstream counts as having no serials.
+2. Some pages change while their serials do not. If these are more than one in `_RARELY` changes,
+   the upstream counts as having no serials.
 3. If the validators of a list change but nothing in it does, something has changed and the list
    does not say what. Then all its projects are fetched, if they are at most `FEW`. Larger indexes
    have several servers and caches, each with its own validators.
