@@ -27,9 +27,9 @@ from prefect.logging.loggers import flow_run_logger, get_logger
 from flows import ending
 from flows import summary as summaries
 from flows.console import outlive_reader
-from flows.ears import Ears
 from flows.ending import SkippedError
 from flows.reporter import FlowReporter
+from flows.state_watcher import StateWatcher
 from flows.witness import watching
 from pypimirror.catalog.queries import runs
 from pypimirror.config import settings as configuration
@@ -95,7 +95,7 @@ def perform(
     with (
         FlowReporter(flow_run_logger(flow_run)) as reporter,
         watching(str(flow_run.id), file, worker) as witness,
-        Ears(flow_run) as ears,
+        StateWatcher(flow_run) as watcher,
     ):
 
         def in_flow_run(run: Run) -> None:
@@ -108,7 +108,7 @@ def perform(
                 witness.stays()
                 raise Cancelled("cancelled") from end
             except Pause as pause:
-                ears.note(pause)
+                watcher.note(pause)
                 raise Cancelled("suspended") from pause
 
         try:
@@ -128,9 +128,9 @@ def perform(
                 raise
             raise SkippedError(str(error), error.holder) from error
         except (TerminationSignal, KeyboardInterrupt) as end:
-            ears.raise_if_suspended()
+            watcher.raise_if_suspended()
             raise Cancelled("cancelled before it began") from end
-        ears.raise_if_suspended()
+        watcher.raise_if_suspended()
     if result.run:
         summaries.show(result, command, settings.directory)
     return result

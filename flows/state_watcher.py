@@ -32,7 +32,7 @@ EVERY = 5.0
 _PATIENCE = 2.0
 
 
-class Ears:
+class StateWatcher:
     """Asks for the state of a flow run in its own thread, and ends the process by a signal."""
 
     def __init__(self, flow_run: FlowRun) -> None:
@@ -42,7 +42,7 @@ class Ears:
         self._was_cancelling = False
         self._ended = threading.Event()
         self._thread = threading.Thread(
-            target=copy_context().run, args=(self._listen,), daemon=True, name="ears"
+            target=copy_context().run, args=(self._listen,), daemon=True, name="state-watcher"
         )
 
     def __enter__(self) -> Self:
