@@ -202,8 +202,8 @@ RULES: Mapping[str, tuple[_Rule, ...]] = {
 
 @contextmanager
 def opened(catalog: Catalog) -> Iterator[None]:
-    """Check the small tables of a catalog, then act as `told`."""
-    with told(catalog.shown, catalog.read):
+    """Check the small tables of a catalog, then act as `reported`."""
+    with reported(catalog.shown, catalog.read):
         with catalog.read() as connection:
             look_through(connection, catalog.shown, at_most=SMALL)
         yield
@@ -216,7 +216,7 @@ def look_through(connection: Connection, shown: str, *, at_most: int | None = No
 
 
 @contextmanager
-def told(shown: str, read: Callable[[], AbstractContextManager[Connection]]) -> Iterator[None]:
+def reported(shown: str, read: Callable[[], AbstractContextManager[Connection]]) -> Iterator[None]:
     """Turn an error into `CatalogError` if a damaged row explains it.
 
     `shown` is the name of the catalog in messages. `read` opens a connection for reading.

@@ -63,7 +63,7 @@ def reading(url: str) -> Iterator[Connection]:
 def reading_rows(url: str) -> Iterator[Connection]:
     """Like `reading`, and raise `CatalogError` if rows are damaged."""
     shown = _shown(url)
-    with reading(url) as connection, damage.told(shown, lambda: nullcontext(connection)):
+    with reading(url) as connection, damage.reported(shown, lambda: nullcontext(connection)):
         damage.look_through(connection, shown, at_most=damage.SMALL)
         yield connection
 

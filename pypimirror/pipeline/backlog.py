@@ -27,7 +27,7 @@ def wake(run: Run) -> None:
         doubts.look_at_bad(connection, None)
 
 
-def told(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:
+def open_problems(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:
     """Return what is still open as problems, by the stage that would find them.
 
     Only a sync skips waiting files. A run that is limited to some projects makes no file wait.

@@ -45,7 +45,7 @@ from pypimirror.storage.durability import choose
 from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import abrupt, clock, interrupts
-from pypimirror.system.disk_errors import told
+from pypimirror.system.disk_errors import storage_errors
 from pypimirror.system.space import remedy
 from pypimirror.system.workers import Cancelled, WorkersError
 
@@ -102,7 +102,7 @@ def _catalog_of_its_own(file: Path | None) -> Iterator[None]:
     Call it with the lock held: copies made by `cp -al` share the lock.
     """
     if file is not None:
-        with told(file):
+        with storage_errors(file):
             links.part([Path(f"{file}{end}") for end in ("", "-wal", "-shm")])
     yield
 
@@ -211,7 +211,7 @@ def sync(
         if is_wrong:
             run.reporter.note("warning", _CLOCK_WAS_AHEAD)
         if run.retry is not None:
-            run.reporter.announce(run.retry.said)
+            run.reporter.announce(run.retry.summary)
         _warn_of_root(run)
         held.name(run.name)
         return _perform(run, lambda run: _noting_changes(run, partial(_work, work=work)))
@@ -255,7 +255,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
     """Do the work of a recorded run and close its record."""
     state, message = runs.FAILED, "ended by an error of the program"
     try:
-        with damage.told(run.catalog.shown, run.catalog.read):
+        with damage.reported(run.catalog.shown, run.catalog.read):
             work(run)
         if run.ledger.unreachable:
             message = run.ledger.unreachable.message
@@ -348,7 +348,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
     """Close the record of a run and return its summary."""
     with _catalog_errors(run.catalog), run.catalog.write() as connection:
         recorded = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
-        for stage, problems in backlog.told(run, connection).items():
+        for stage, problems in backlog.open_problems(run, connection).items():
             new = [p for p in problems if (p.project, p.file) not in recorded]
             runs.add_failures(connection, run.id, stage, new)
         rows = runs.failures_of(connection, run.id)

@@ -35,7 +35,7 @@ from pypimirror.storage.durability import sync_directory, sync_file
 from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
-from pypimirror.system.disk_errors import told
+from pypimirror.system.disk_errors import storage_errors
 from pypimirror.system.workers import Cancelled
 
 #: The file in the private directory with the identity of the mirror. The catalog has it as a mark.
@@ -108,7 +108,7 @@ def _begin(connection: Connection, workspace: Workspace, storage: Storage, shown
     identity = storage.identity()
     noted = marks.read(connection, GENERATION)
     doubt = marks.read(connection, DOUBT)
-    on_disk, by = generation.said_by(str(workspace.private))
+    on_disk, by = generation.stored_in(str(workspace.private))
     if doubt is None and not generation.is_of(noted, None, on_disk, identity):
         cause = _cause(noted, on_disk, by, shown)
         marks.write(connection, DOUBT, f"{workspace.directory}: {cause}")
@@ -149,7 +149,7 @@ def _file(workspace: Workspace, name: str) -> Path:
 def _identity(workspace: Workspace) -> str | None:
     """Return the identity in the directory; None if there is none."""
     file = _file(workspace, _IDENTITY)
-    with told(file):
+    with storage_errors(file):
         try:
             return regular.read(str(file), most=_MOST).decode().strip()
         except (FileNotFoundError, UnicodeDecodeError):
@@ -159,7 +159,7 @@ def _identity(workspace: Workspace) -> str | None:
 def _identify(workspace: Workspace, identity: str) -> None:
     """Write the identity into the directory, durably."""
     fresh = _fresh(workspace, _IDENTITY, f"{identity}\n")
-    with told(fresh):
+    with storage_errors(fresh):
         sync_file(fresh)
         fresh.replace(_file(workspace, _IDENTITY))
         sync_directory(str(workspace.private))
@@ -168,14 +168,16 @@ def _identify(workspace: Workspace, identity: str) -> None:
 def _say(workspace: Workspace, fresh: str, shown: str) -> None:
     """Write the generation and the name of the catalog into the directory."""
     new = _fresh(workspace, generation.FILE, f"{fresh}\n{shown}\n")
-    with told(new):  # not flushed: if a power cut loses it, the next run only checks everything
+    with storage_errors(
+        new
+    ):  # not flushed: if a power cut loses it, the next run only checks everything
         new.replace(_file(workspace, generation.FILE))
 
 
 def _fresh(workspace: Workspace, name: str, text: str) -> Path:
     """Write a new file beside the final one."""
     new = _file(workspace, f"{name}.new")
-    with told(new):
+    with storage_errors(new):
         new.unlink(missing_ok=True)  # it may be a hard link that a copy of this directory shares
         new.write_text(text)
     return new

@@ -32,7 +32,7 @@ FILE = "generation"
 _MOST = 4096
 
 
-def said_by(private: str) -> tuple[str, str]:
+def stored_in(private: str) -> tuple[str, str]:
     """Return the generation and the catalog in a private directory; "" if it has none."""
     try:
         text = regular.read(f"{private}/{FILE}", most=_MOST).decode()
@@ -68,7 +68,7 @@ def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> boo
 
 def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
     """Like `is_of`, for the mirror root in the directory `root`. Raises `OSError`."""
-    said, _ = said_by(f"{root}/.pypimirror")
+    said, _ = stored_in(f"{root}/.pypimirror")
     return is_of(noted, doubt, said, identity_of(root))
 
 

@@ -21,7 +21,7 @@ from pypimirror.storage.stamps import sha256_of, stamp, stamp_of, walk
 from pypimirror.storage.storage import Local
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
-from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, told
+from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, storage_errors
 from pypimirror.system.space import free, remedy
 
 #: Most directories whose existence is remembered: a mirror may have one for each file.
@@ -262,7 +262,7 @@ class PosixStorage:
         """Remove a file, and directories that become empty. A missing file is no error."""
         self._step("remove", key)
         path = self._path(key)
-        with told(path, self._top(key)):
+        with storage_errors(path, self._top(key)):
             try:
                 regular.check_way(str(path), self._root)
                 if self.changes is not None and self.size(key) is not None:
@@ -285,7 +285,7 @@ class PosixStorage:
     def flush(self) -> None:
         """Make everything that was written or renamed so far durable."""
         self._step("flush", "")
-        with told(self.directory), self.waiting():
+        with storage_errors(self.directory), self.waiting():
             self._durability.flush()
 
     def _make_parent(self, target: str) -> None:

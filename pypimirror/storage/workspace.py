@@ -14,7 +14,7 @@ from pathlib import Path
 from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, PROVENANCE_SUFFIX
 from pypimirror.storage.stamps import stamp
 from pypimirror.system import regular
-from pypimirror.system.disk_errors import StorageError, told
+from pypimirror.system.disk_errors import StorageError, storage_errors
 
 
 class Workspace:
@@ -70,13 +70,13 @@ class Workspace:
 
     def staged_names(self) -> Iterator[str]:
         """Yield the names of all files in staging, in any order."""
-        with told(self.staging), os.scandir(self.staging) as entries:
+        with storage_errors(self.staging), os.scandir(self.staging) as entries:
             yield from (entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
 
     def unstage(self, name: str) -> None:
         """Remove a file from staging. A missing file is no error."""
         path = self.staging / name
-        with told(path, self._staging):
+        with storage_errors(path, self._staging):
             path.unlink(missing_ok=True)
 
     def discard(self, file_id: int) -> None:
@@ -90,7 +90,7 @@ class Workspace:
         `take` moves the bytes to the path that it is given.
         """
         target = self.quarantine / name
-        with told(target, str(self.quarantine)):
+        with storage_errors(target, str(self.quarantine)):
             try:
                 made = regular.create(str(self.quarantine / f"{name}.json"))
                 with open(made, "wb") as stream:  # noqa: PTH123
@@ -110,22 +110,22 @@ class Workspace:
     def release(self, name: str, file_id: int) -> None:
         """Move bytes from quarantine back to staging."""
         source = self.quarantine / name
-        with told(source):
+        with storage_errors(source):
             source.replace(self.staged(file_id))
 
     def drop(self, name: str) -> None:
         """Remove an entry from quarantine, the report last. A missing entry is no error."""
         for path in (self.quarantine / name, self.quarantine / f"{name}.json"):
-            with told(path, str(self.quarantine)):
+            with storage_errors(path, str(self.quarantine)):
                 path.unlink(missing_ok=True)
 
     def date_quarantined(self, name: str) -> None:
         """Set the time of a file in quarantine to now."""
-        with told(self.quarantine / name, str(self.quarantine)):
+        with storage_errors(self.quarantine / name, str(self.quarantine)):
             os.utime(self.quarantine / name, follow_symlinks=False)
 
     def clear_private(self) -> None:
         """Remove half-written pages of a dead run. Call it only with the lock held."""
-        with told(self.private):
+        with storage_errors(self.private):
             for path in self.private.glob("page.*"):
                 path.unlink(missing_ok=True)

@@ -48,7 +48,7 @@ def is_of_path(error: OSError, top: str) -> bool:
 
 
 @contextmanager
-def told(path: Path, top: str = "") -> Iterator[None]:
+def storage_errors(path: Path, top: str = "") -> Iterator[None]:
     """Turn the system's errors into `StorageError` with `path`. `is_of_path` explains `top`."""
     try:
         yield

@@ -14,7 +14,7 @@ class Retry:
     """What a run repeats of an earlier run."""
 
     of: str  #: the name of that run
-    said: str  #: what is repeated, in words for people
+    summary: str  #: what is repeated, in words for people
     whole: bool = False  #: look for changes again, as that run did
     #: Projects that the retry is limited to; None: all with open work.
     names: tuple[ProjectName, ...] | None = None

@@ -17,7 +17,7 @@ from pypimirror.catalog.states import DUE, State
 from pypimirror.storage import links
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
-from pypimirror.system.disk_errors import told
+from pypimirror.system.disk_errors import storage_errors
 
 _PART, _NOTE = ".part", ".part.json"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
@@ -37,7 +37,7 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
                 workspace.unstage(name)
                 removed += 1
             elif regular.is_here(str(path)):
-                with told(path):
+                with storage_errors(path):
                     links.part([path])  # a run writes to it, and it is served later
     return removed
 

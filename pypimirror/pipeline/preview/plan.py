@@ -193,7 +193,7 @@ def _add_batch(run: Run, found: Plan, ids: Sequence[int]) -> None:
 def _add_removals(run: Run, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and add the results to the plan."""
     with run.catalog.read() as connection:
-        found.problems.extend(itertools.chain(*backlog.told(run, connection).values()))
+        found.problems.extend(itertools.chain(*backlog.open_problems(run, connection).values()))
         if contents.is_another_form(run, connection):
             _add_pages(found, entries.root_names(connection, with_gone=False))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
