@@ -8,10 +8,9 @@ I/O, like `pypimirror.render.rendering`. Source: the section "JSON API" of PyPI'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from packaging.metadata import RawMetadata, parse_email
 from packaging.version import Version
 
 from pypimirror.domain import bounded
@@ -19,6 +18,9 @@ from pypimirror.domain.filenames import version_of
 from pypimirror.domain.formats import format_of
 from pypimirror.render.pages import Page, PageFile
 from pypimirror.render.rendering import link, offered
+
+if TYPE_CHECKING:
+    from packaging.metadata import RawMetadata
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -69,7 +71,11 @@ def project_json(page: Page, metadata: bytes | None, base: str) -> bytes:
 def _info(
     page: Page, metadata: bytes | None, latest: str | None, files: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    raw: RawMetadata = parse_email(metadata)[0] if metadata is not None else {}
+    raw: RawMetadata = {}
+    if metadata is not None:
+        from packaging.metadata import parse_email  # slow to import, and for this form alone
+
+        raw = parse_email(metadata)[0]
     info: dict[str, Any] = {key: raw.get(key) or "" for key in _TEXTS}
     info |= {key: raw.get(key) or None for key in _LISTS}
     info["classifiers"] = info["classifiers"] or []

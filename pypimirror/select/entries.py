@@ -12,19 +12,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain.bounded import MAX_NAME, MAX_SPECIFIER
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
-from pypimirror.select import requirements
-from pypimirror.select.environments import Environments
-from pypimirror.select.locks.lock import LockedFile
 from pypimirror.select.patterns import EntryError, Pattern, expression, glob
 from pypimirror.system import texts
+
+if TYPE_CHECKING:
+    # Slow to import, and needed only where an entry is a requirement or names a file.
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    from pypimirror.select.environments import Environments
+    from pypimirror.select.locks.lock import LockedFile
+    from pypimirror.select.requirements import Required
 
 _GLOB = re.compile(r"(?=.*[*?\[])[A-Za-z0-9._*?\[\]!-]+")
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -103,6 +108,8 @@ def _lines(path: Path, source: str) -> list[str]:
 
 
 def _required(path: Path, source: str, environments: Environments) -> Iterator[Entry]:
+    from pypimirror.select import requirements
+
     try:
         found = list(requirements.read(path))
     except requirements.RequirementsError as error:
@@ -118,13 +125,15 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
             )
 
 
-def _meanings(item: requirements.Required, environments: Environments) -> Iterator[Requirement]:
+def _meanings(item: Required, environments: Environments) -> Iterator[Requirement]:
     """Yield what is required in the environments: more than one thing where constraints differ."""
     requirement = item.requirement
     if not item.narrower:
         if requirement.marker is None or environments.meet(requirement.marker):
             yield requirement
         return
+    from packaging.requirements import Requirement
+
     for specifiers in environments.narrowed(requirement, item.narrower):
         meant = Requirement(str(requirement))
         meant.specifier = specifiers
@@ -139,6 +148,8 @@ def _entry(text: str, source: str) -> Entry:
         return replace(taken, text=text, takes_back=True)
     if text.startswith("/"):
         return Entry(text, source, pattern=expression(text, source))
+    from packaging.requirements import InvalidRequirement, Requirement
+
     # First: "requests==2.*" and "requests[socks]" are requirements, for all their signs.
     try:
         requirement = Requirement(text)

@@ -10,15 +10,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 from packaging import tags
-from packaging.markers import Marker
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from pypimirror.domain import bounded
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.select.platforms import ANYWHERE, marker_facts, platform_tags
+
+if TYPE_CHECKING:  # slow to import
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
 _PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]{1,3})(?P<threads>t?)")
 #: The first Python that comes without the GIL.

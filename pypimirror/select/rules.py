@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from math import inf
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from pypimirror.config.selecting import RuleKeys
@@ -267,6 +266,8 @@ def _is_set(keys: RuleKeys, name: str) -> bool:
 
 def _version_matcher(text: str, source: str) -> Callable[[Facts], bool]:
     """Read one entry of `versions`: a specifier, a glob or a regular expression."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # slow to import
+
     try:
         specifier = SpecifierSet(text)
     except InvalidSpecifier:

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pypimirror.download.files.labelled import encoding_of
 from pypimirror.system import regular
 
 #: Smaller transfers, in bytes, get no note and start again.
@@ -46,6 +45,8 @@ def describe(url: str, total: int | None, headers: Mapping[str, str]) -> Whole |
     """Return the note for a whole answer; None if the answer cannot be continued."""
     if total is None or headers.get("Accept-Ranges", "").strip().lower() == "none":
         return None
+    from pypimirror.download.files.labelled import encoding_of  # with gevent: in workers alone
+
     whole = Whole(
         url, total, headers.get("ETag"), headers.get("Last-Modified"), encoding_of(headers)
     )
