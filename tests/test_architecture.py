@@ -333,6 +333,7 @@ READERS = {
     "catalog/holder.py": "what the system says of processes",
     "up/processes.py": "what the system says of processes",
     "config/sections.py": "a module of the program's own",
+    "cli/actions/applications/starting.py": "what importlib.metadata knows of a package",
     "storage/changes.py": "the journal that this run writes",
     "system/streams.py": "the streams that this process was started with",
 }

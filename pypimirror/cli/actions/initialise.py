@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ directory = {directory}
 
 {upstream}
 [select]
-# Names, requirements and globs; empty mirrors everything that the upstream has.
+# Names, requirements and globs{empty}
 projects = {projects}
-"""
+{more}"""
 
 _PYPI = """\
 [[upstream]]
@@ -43,13 +43,17 @@ url = {url}
 """
 
 
+_LONG = 80  #: characters
+
+
 def check_extent(projects: Sequence[str], *, everything: bool) -> None:
     """Raise `ConfigError` unless either names or `--all` say how much to mirror."""
     if projects and everything:
         raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
     if not projects and not everything:
         raise ConfigError(
-            "init: say what to mirror, as in 'pypimirror init six requests'. To mirror everything "
+            "init: say what to mirror, as in 'pypimirror init six requests' or 'pypimirror init -r "
+            "requirements.txt'. To mirror everything "
             "that the index has, say --all: PyPI, or an index that stands in for it, has more "
             "than 700,000 projects and some 30 TB"
         )
@@ -92,14 +96,26 @@ def write_configuration(
     directory: Path,
     *,
     force: bool,
+    more: Iterable[str] = (),
 ) -> None:
     """Write a configuration for these choices; raises `ConfigError` if it would be invalid."""
+    further = list(more)
     text = _TEXT.format(
         directory=_string(str(directory)),
         upstream=_upstream(upstream),
-        projects=json.dumps(list(projects), ensure_ascii=False),
+        empty="" if further else "; empty mirrors everything that the upstream has.",
+        projects=_listed(projects),
+        more="".join(f"{line}\n" for line in further),
     )
     write(file, text, force=force)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Return a list in TOML: a long one with one text to a line."""
+    line = json.dumps(list(texts), ensure_ascii=False)
+    if len(line) < _LONG:
+        return line
+    return "".join(["[\n", *(f"    {_string(text)},\n" for text in texts), "]"])
 
 
 def write(file: Path, text: str, *, force: bool) -> None:

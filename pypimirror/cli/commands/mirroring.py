@@ -26,7 +26,10 @@ from pypimirror.cli.options import (
 from pypimirror.config.settings import DEFAULT_FILE, ConfigError, load
 
 
-@app.command(epilog="Example: pypimirror init six 'requests>=2.30' --directory /srv/mirror")
+@app.command(
+    epilog="Examples: pypimirror init six 'requests>=2.30' --directory /srv/mirror; "
+    "pypimirror init -r requirements.txt; pypimirror init --lock uv.lock"
+)
 def init(
     projects: Annotated[
         list[str] | None,
@@ -43,6 +46,23 @@ def init(
     everything: Annotated[
         bool, typer.Option("--all", help="Mirror everything that the index has.")
     ] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-r", "--requirement", metavar="FILE", help="For what a requirements file asks for."
+        ),
+    ] = None,
+    locks: Annotated[
+        list[Path] | None,
+        typer.Option("--lock", metavar="FILE", help="For exactly what a lock names."),
+    ] = None,
+    from_environment: Annotated[
+        bool,
+        typer.Option(
+            "--from-environment",
+            help="For what is installed in the virtual environment that is active.",
+        ),
+    ] = False,
     directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),
     force: Annotated[
         bool, typer.Option("--force", help="Replace a configuration, and keep it as *.bak.")
@@ -57,14 +77,27 @@ def init(
 
     set_up_logging(verbose, quiet)
     file = config or DEFAULT_FILE
-    initialise.check_extent(projects or [], everything=everything)
+    application = None
+    entries = projects or []
+    if files or locks or from_environment:
+        from pypimirror.cli.actions.applications import starting
+
+        application = starting.read(
+            file, files or [], locks or [], from_environment=from_environment
+        )
+        entries = [*entries, *application.projects]
+    named = [*entries, *(application.locks if application else ())]
+    initialise.check_extent(named, everything=everything)
     source = upstream or initialise.of_this_machine()
-    initialise.write_configuration(file, projects or [], source, directory, force=force)
+    more = application.lines() if application else ()
+    initialise.write_configuration(file, entries, source, directory, force=force, more=more)
     if as_json:
         print_json({"config": str(file.absolute()), **initialise.document(source)})
     elif not quiet:
         if not isinstance(source, str):
             out.print(initialise.told(source), markup=False)
+        for note in application.notes if application else ():
+            out.print(f"Not taken: {note}.", markup=False)
         out.print(f"Wrote {file}. Next: {command('sync')}", markup=False)
 
 
