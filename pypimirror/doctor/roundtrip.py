@@ -24,7 +24,7 @@ from pypimirror.domain.layout import file_path, page_paths
 from pypimirror.domain.model import NEWEST_API, ProjectStatus
 from pypimirror.render import rendering
 from pypimirror.render.pages import Page, PageFile
-from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.opening import open_storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
@@ -54,7 +54,7 @@ def check(config: Config) -> Iterator[Finding]:
 def _publish(directory: Path) -> str:
     """Publish one file on one page; return its sha256."""
     workspace = Workspace(directory)
-    storage = PosixStorage(workspace)
+    storage = open_storage(workspace)
     workspace.create()
     storage.create()
     content = os.urandom(_SIZE)

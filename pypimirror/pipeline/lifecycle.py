@@ -39,9 +39,10 @@ from pypimirror.pipeline.download import staging
 from pypimirror.pipeline.run import Run, make
 from pypimirror.pipeline.summary import COUNTS, Summary
 from pypimirror.select.selection import Selection
-from pypimirror.storage import links, lock, posix
+from pypimirror.storage import links, lock
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import choose
+from pypimirror.storage.opening import open_storage
 from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import abrupt, clock, interrupts
@@ -118,14 +119,13 @@ class _Opened(NamedTuple):
 
 
 @contextmanager
-def _open_mirror(
-    config: Config, make_storage: MakeStorage = posix.open_storage
-) -> Iterator[_Opened]:
+def _open_mirror(config: Config, make_storage: MakeStorage = open_storage) -> Iterator[_Opened]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
     workspace = Workspace(config.directory)
     workspace.create()
     storage = make_storage(workspace, durability)
+    storage.create()
     # Take the lock first: a migration must not change the catalog under another run.
     with (
         interrupts.raised(),
@@ -151,7 +151,7 @@ def sync(
     options: Sequence[str] = (),
     wait: float = 0.0,
     make_pools: MakePools = pools.start,
-    make_storage: MakeStorage = posix.open_storage,
+    make_storage: MakeStorage = open_storage,
 ) -> Summary:
     """Hold the lock, record a run, call `work`, and return how the run ended.
 

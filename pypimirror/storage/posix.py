@@ -302,13 +302,6 @@ class PosixStorage:
                 self._durability.changed(above)
 
 
-def open_storage(workspace: Workspace, durability: Durability) -> PosixStorage:
-    """Return the storage of a mirror root, and create its directories. Raises `StorageError`."""
-    storage = PosixStorage(workspace, durability=durability)
-    storage.create()
-    return storage
-
-
 def _same(fresh: str, current: str, root: str) -> bool:
     try:
         size = regular.status(fresh).st_size

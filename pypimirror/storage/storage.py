@@ -10,7 +10,8 @@ The rules for every implementation (`tests/storage/test_contract.py` checks them
 5. `guard` is called before each change. It stops a process that may no longer write.
 
 The callers choose the order of changes: bytes, pages, root index; for removals the other way round.
-`PosixStorage` (`storage.posix`) is a directory. The `Workspace` is the private part.
+`PosixStorage` (`storage.posix`) is a directory. `storage.opening` chooses the storage of a mirror.
+The `Workspace` is the private part.
 """
 
 from __future__ import annotations
@@ -130,5 +131,5 @@ class Storage(Protocol):
         """Make everything so far durable. Raises `StorageError`."""
 
 
-#: Opens the storage of a mirror. Raises `StorageError`.
-MakeStorage = Callable[[Workspace, Durability], Storage]
+#: Opens the storage of a mirror and creates nothing; see `storage.opening.open_storage`.
+MakeStorage = Callable[[Workspace, Durability | None], Storage]

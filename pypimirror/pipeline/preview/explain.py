@@ -35,7 +35,8 @@ from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.opening import open_storage
+from pypimirror.storage.storage import MakeStorage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
@@ -98,7 +99,12 @@ def _verdict_json(verdict: Verdict) -> documents.Verdict:
     }
 
 
-def explain(config: Config, name: str, file: str | None = None) -> Explanation:
+def explain(
+    config: Config,
+    name: str,
+    file: str | None = None,
+    make_storage: MakeStorage = open_storage,
+) -> Explanation:
     """Explain why the files of a project, or one of them, are mirrored or not.
 
     Raises `ConfigError` on a wrong project or file name, and `StoppedError` if no upstream answers.
@@ -109,7 +115,7 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
         raise ConfigError(f"{error}; name projects as the index does, without a version") from error
     selection = Selection(config)
     verdict = selection.explain_project(project)
-    with opened(config, selection) as run:
+    with opened(config, selection, make_storage) as run:
         held = held_of(run, project)
         if not verdict.selected:
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
@@ -124,7 +130,9 @@ def explain(config: Config, name: str, file: str | None = None) -> Explanation:
 
 
 @contextmanager
-def opened(config: Config, selection: Selection) -> Iterator[Run]:
+def opened(
+    config: Config, selection: Selection, make_storage: MakeStorage = open_storage
+) -> Iterator[Run]:
     """Open the catalog and the mirror root without creating anything."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
@@ -132,7 +140,7 @@ def opened(config: Config, selection: Selection) -> Iterator[Run]:
         catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
         stack.enter_context(damage.opened(catalog))
         workspace = Workspace(config.directory, Path(staging))
-        storage, reporter = PosixStorage(workspace), LogReporter()
+        storage, reporter = make_storage(workspace, None), LogReporter()
         ledger = KeptLedger(catalog, reporter)
         run = make(config, selection, catalog, storage, workspace, reporter, ledger, None)
         stack.enter_context(closing(run.pools))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,8 +33,8 @@ from pypimirror.pipeline.publish import contents, outdated, withdraw
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.selection import Selection
 from pypimirror.storage import lock
-from pypimirror.storage.posix import PosixStorage
-from pypimirror.storage.storage import Storage
+from pypimirror.storage.opening import open_storage
+from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
@@ -95,7 +95,13 @@ class Plan:
         }
 
 
-def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float = 0.0) -> Plan:
+def plan(
+    config: Config,
+    names: Sequence[str],
+    reporter: Reporter,
+    wait: float = 0.0,
+    make_storage: MakeStorage = open_storage,
+) -> Plan:
     """Ask the upstreams and return what a sync would do. Nothing is changed.
 
     Waits up to `wait` seconds for another run. Raises `StoppedError` if no upstream answers, and
@@ -103,7 +109,7 @@ def plan(config: Config, names: Sequence[str], reporter: Reporter, wait: float =
     """
     selection = Selection(config)
     checked = check_names(selection, names)
-    opened = waiting.patiently(lambda: _open(config), wait, reporter.announce)
+    opened = waiting.patiently(lambda: _open(config, make_storage), wait, reporter.announce)
     with opened as (catalog, storage, workspace), catalog.rehearse():
         ledger = KeptLedger(catalog, reporter)
         run = make(config, selection, catalog, storage, workspace, reporter, ledger, checked)
@@ -127,33 +133,29 @@ def rest(run: Run) -> Plan:
     found = Plan(run.names or ())
     with TemporaryDirectory(prefix="pypimirror-") as staging, run.catalog.rehearse():
         reporter = LogReporter()
-        workspace = Workspace(run.workspace.directory, Path(staging))
-        rehearsal = make(
-            run.config,
-            run.selection,
-            run.catalog,
-            PosixStorage(workspace),
-            workspace,
-            reporter,
-            KeptLedger(run.catalog, reporter),
-            run.names,
-            now=run.now,
-            retry=run.retry,
+        # The same storage, which a rehearsal only reads.
+        rehearsal = replace(
+            run,
+            workspace=Workspace(run.workspace.directory, Path(staging)),
+            reporter=reporter,
+            ledger=KeptLedger(run.catalog, reporter),
+            lease=None,
         )
-        with closing(rehearsal.pools):
-            for ids in sequence.batches(rehearsal):
-                _add_batch(rehearsal, found, ids)
-            _add_removals(rehearsal, found)
+        for ids in sequence.batches(rehearsal):
+            _add_batch(rehearsal, found, ids)
+        _add_removals(rehearsal, found)
     return found
 
 
 @contextmanager
-def _open(config: Config) -> Iterator[tuple[Catalog, Storage, Workspace]]:
+def _open(
+    config: Config, make_storage: MakeStorage
+) -> Iterator[tuple[Catalog, Storage, Workspace]]:
     """Open catalog and mirror root without creating them."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         workspace = Workspace(config.directory, Path(staging))
-        storage = PosixStorage(workspace)
+        storage = make_storage(workspace, None)
         if (workspace.private / "lock").exists():
             # The rehearsal is one long transaction: a run that waits for it would time out.
             stack.enter_context(lock.hold(workspace.private / "lock"))
