@@ -27,8 +27,8 @@ class Exit(IntEnum):
     INTERRUPTED = abrupt.INTERRUPTED
 
 
-class WrongUse(Exception):  # noqa: N818 - it is a person's, and no fault of the program
-    """A command was used in a wrong way; `show` tells what is right."""
+class WrongUse(Exception):  # noqa: N818 - a person's mistake, not a fault of the program
+    """A command was used in a wrong way; `show` prints the right use."""
 
     def __init__(self, message: str, show: Callable[[], None]) -> None:
         super().__init__(message)

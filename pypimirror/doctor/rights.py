@@ -59,7 +59,7 @@ def _private(private: Path) -> Finding:
 
 
 def _readers(root: Path) -> Finding:
-    """A web server is another user: it reads what others, or the group, may read."""
+    """Check that a web server, which is another user, may read the served files."""
     closed = [path for path, status in _served(root) if not _is_readable(status.st_mode)]
     if closed:
         return warning(

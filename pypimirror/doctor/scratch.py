@@ -12,7 +12,7 @@ from pypimirror.config.settings import Config
 from pypimirror.system import clock, interrupts
 
 _PREFIX = "doctor."
-_OLD = 3600.0  # seconds; what is older was left by a doctor that was killed
+_OLD = 3600.0  # seconds; an older directory was left by a doctor that was killed
 
 
 @contextmanager

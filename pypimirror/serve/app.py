@@ -161,8 +161,8 @@ class _App:
 def _file_type(name: str) -> str:
     """Return the content type of a file.
 
-    Compressed archives are sent as what they are, never with a Content-Encoding, which would make
-    clients unpack them and then miss the digest.
+    Compressed archives have their own type and never a Content-Encoding: with one, clients would
+    unpack them, and the digest would not match.
     """
     form = format_of(name)
     if form is not None:

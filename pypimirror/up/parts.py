@@ -1,4 +1,4 @@
-"""Define the parts: their programs, their environment, and how to tell that each is ready.
+"""Define the parts: their programs, their environment, and how to check that each is ready.
 
 Prefect keeps all its files below the mirror's private directory. A user's own Prefect settings have
 no effect on it: neither a profile, nor a home, nor the server of other work.
@@ -50,7 +50,7 @@ class Part:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     directory: Path  #: its working directory
-    #: Called before each start. It returns a probe, which tells whether the part is ready.
+    #: Called before each start. It returns a probe, which checks whether the part is ready.
     watch: Callable[[], Awaitable[Probe]]
 
 
@@ -89,7 +89,7 @@ def plan(config: Config, file: Path, *, web: bool, server: bool) -> Parts:
     """Return the parts for the configuration `config`, read from `file`.
 
     Without `server`, the Prefect API is the one that PREFECT_API_URL names. Raises `ConfigError`
-    where a port is taken or there is no such API.
+    if a port is taken, or if there is no such API.
     """
     home = _home(config)
     ui = api = None

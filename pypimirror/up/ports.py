@@ -28,7 +28,7 @@ class Place:
 def reserve(host: str, port: int, remedy: str) -> Place:
     """Reserve `port`, or any free one for 0; `remedy` says how to choose another.
 
-    Raises `ConfigError` where it is taken, or where this machine does not have the address.
+    Raises `ConfigError` if the port is taken, or if this machine does not have the address.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

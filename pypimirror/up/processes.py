@@ -17,7 +17,7 @@ from pathlib import Path
 _SET_DEATH_SIGNAL = 1  # of prctl(2)
 _SET_CHILD_SUBREAPER = 36
 
-#: Seconds between two checks on systems that do not tell when a process has ended.
+#: Seconds between two checks on systems that do not report the end of a process.
 _LOOK = 0.1
 
 

@@ -40,7 +40,7 @@ log = logging.getLogger("pypimirror.up")
 
 
 class GaveUpError(PypimirrorError):
-    """A part keeps failing; the message says which one, how it ended and what it said."""
+    """A part keeps failing; the message has its name, how it ended, and its last output."""
 
 
 class Supervisor:
@@ -60,7 +60,7 @@ class Supervisor:
     async def complete(self) -> None:
         """Run the part until it has ended with success; raises `GaveUpError`.
 
-        Raises `ConfigError` where it ends with 2: another try would end the same.
+        Raises `ConfigError` if it ends with 2, because another try would end in the same way.
         """
         await self._run(lasting=False)
 

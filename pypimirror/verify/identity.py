@@ -36,8 +36,8 @@ class Identity:
     def check_metadata(self, content: bytes, where: str) -> None:
         """Compare METADATA of the entry `where` with the file name, as installers read it.
 
-        Raises `ArchiveError`: BAD_ARCHIVE where the fields are missing, WRONG_PROJECT where they
-        name something else.
+        Raises `ArchiveError`: BAD_ARCHIVE if the fields are missing, WRONG_PROJECT if they name
+        something else.
         """
         self._check_fields(fields(content), where)
 

@@ -23,7 +23,7 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     project: str
     filename: str
     size: int | None = None  #: bytes, if known; only to estimate the work
-    root: str = ""  #: the mirror root, if the file lies in it; see `regular.status`
+    root: str = ""  #: the mirror root, if the file is in it; see `regular.status`
     digests: tuple[str, ...] = ()  #: algorithms; with none, the bytes are not hashed
     structure: bool = False  #: read the archive to its end
     released: bool = False  #: the operator has released these bytes

@@ -2,8 +2,8 @@
 
 This module knows nothing of tar, zip and compression.
 
-An sdist has one directory at its top. Some sdists have none, and PKG-INFO and all else lies at the
-top; pip and uv build these as well.
+An sdist has one directory at its top. Some sdists have none: PKG-INFO and everything else is at the
+top. pip and uv build these as well.
 
 PKG-INFO came with Python 2.1, and only distutils and its successors write one. An archive without
 it can be read to its end, but does not name its project: `unchecked` says so.
@@ -107,7 +107,7 @@ def check_egg(
 ) -> None:
     """Read an egg to its end.
 
-    Setuptools made eggs that are shell scripts as well: the zip stands behind the script.
+    Setuptools also made eggs that are shell scripts, with the zip after the script.
     """
     most = _MAX_SCRIPT if stream.read(2) == b"#!" else 0
     contents = Contents(meter.limits.max_metadata, egg=True)

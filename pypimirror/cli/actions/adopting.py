@@ -77,7 +77,7 @@ def run(config: Config, *, quiet: bool) -> Summary:
 def show_result(
     result: Summary, *, as_json: bool, quiet: bool, told: dict[str, Any] | None = None
 ) -> None:
-    """Print what was taken over and what is missing; in JSON, `told` comes first."""
+    """Print what was taken over and what is missing; in JSON, the keys of `told` come first."""
     if as_json:
         print_json({**(told or {}), **result.as_json()})
         return

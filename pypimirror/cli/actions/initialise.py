@@ -187,7 +187,7 @@ def _of_machine(index: MachineIndex) -> str:
 
 
 def has_login(index: MachineIndex) -> bool:
-    """Whether a login goes with an index or its proxy."""
+    """Whether an index or its proxy has a login."""
     return bool(index.login or (index.proxy and parse_proxy(index.proxy).login))
 
 

@@ -1,4 +1,4 @@
-"""The commands as people type them: arguments and options, and nothing of the work."""
+"""The commands as people type them: their arguments and options. `actions` do the work."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pypimirror.cli.app import app as app
 from pypimirror.cli.commands import inspecting, mirroring, operating, quarantining
 from pypimirror.cli.errors import WrongUse
 
-#: The groups of commands, in the order of `--help`; to import them is to have them.
+#: The modules with the commands, in the order of `--help`. Importing one registers its commands.
 GROUPS = (mirroring, inspecting, operating, quarantining)
 
-#: Wrong use of a command; which class that is depends on whether typer brings its own click.
+#: The error of wrong use. Its class depends on whether typer brings its own click.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def run() -> object:
-    """Do what the command line asks for; return what the command returns.
+    """Run the command of the command line; return its result.
 
-    Raises `WrongUse`, and `KeyboardInterrupt` where the command is interrupted.
+    Raises `WrongUse`, and `KeyboardInterrupt` if the command is interrupted.
     """
     try:
         return app(standalone_mode=False)

@@ -132,8 +132,8 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="[REQUIREMENT]...",
-            help="What is to be installed together; "
-            "nothing, -r and --lock neither: what [select] names.",
+            help="Requirements to install together; default, without -r and --lock too: the "
+            "projects that [select] names.",
         ),
     ] = None,
     files: Annotated[
@@ -143,7 +143,7 @@ def check(
     locks: Annotated[
         list[Path] | None,
         typer.Option(
-            "--lock", metavar="FILE", help="A lock: its files have to be here, with their digests."
+            "--lock", metavar="FILE", help="A lock: its files must be here, with their digests."
         ),
     ] = None,
     pythons: Annotated[
@@ -151,8 +151,8 @@ def check(
         typer.Option(
             "--python",
             metavar="VERSION",
-            help="A Python to install on, as in 3.12; default: those that select.python declares, "
-            "else the running one (of a lock without any: every file).",
+            help="A version of Python, as in 3.12; default: those of select.python, else the "
+            "running one (for a lock without versions: every file).",
         ),
     ] = None,
     platforms: Annotated[
@@ -160,8 +160,8 @@ def check(
         typer.Option(
             "--platform",
             metavar="TAG",
-            help="A platform, as in select.platforms; default: those that are declared there, else "
-            "the running one.",
+            help="A platform, as in select.platforms; default: those of select.platforms, else the "
+            "running one.",
         ),
     ] = None,
     build: Annotated[
@@ -172,14 +172,14 @@ def check(
         ),
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Do not ask an upstream for what is missing.")
+        bool, typer.Option("--offline", help="Do not ask upstreams about missing files.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Say whether an installer that knows nothing but this mirror can install something."""
+    """Say whether an installer that knows only this mirror can install something."""
     from pypimirror.cli.actions.applications import checking
 
     set_up_logging(verbose, quiet)
@@ -194,12 +194,12 @@ def check(
     "pypimirror relock pylock.toml --json"
 )
 def relock(
-    file: Annotated[Path, typer.Argument(help="A lock that was made elsewhere.")],
+    file: Annotated[Path, typer.Argument(help="A lock from elsewhere.")],
     base_url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="The address that installers have of the mirror root; default: that of [up].",
+            help="The address of the mirror root for installers; default: that of [up].",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -207,7 +207,7 @@ def relock(
     verbose: VerboseOption = 0,
     quiet: QuietOption = False,
 ) -> None:
-    """Print a lock with addresses of this mirror; digests, and all else, stay as they are."""
+    """Print a lock with the addresses of this mirror; digests and all else stay unchanged."""
     from pypimirror.cli.actions.applications import relocking
 
     set_up_logging(verbose, quiet)

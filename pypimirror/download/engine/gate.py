@@ -12,7 +12,7 @@ from pypimirror.domain.model import Reason
 from pypimirror.download.engine.concurrency import MODEST, Concurrency
 from pypimirror.download.failure import FetchError
 
-#: Failures that fewer requests may cure, besides answers that ask for less.
+#: Failures that fewer requests may cure. Answers that ask for fewer requests are others.
 _OVERLOAD = frozenset({Reason.CONNECTION, Reason.TIMEOUT})
 
 

@@ -13,7 +13,7 @@ def backoff_delay(
     longest: float,
     chance: Callable[[], float] = random.random,
 ) -> float:
-    """Return the seconds to wait after so many failures: exponential, with full jitter."""
+    """Return the seconds to wait after `failures` failures: exponential, with full jitter."""
     return chance() * min(longest, base * 2.0 ** min(failures - 1, 32))
 
 

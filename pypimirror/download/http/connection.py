@@ -28,14 +28,14 @@ MAX_HEAD = 64 << 10  #: bytes
 MAX_HEADERS = 256
 MAX_INTERIM = 8  #: answers of 1xx before the real one
 _BEGINNING = b"HTTP/1."
-READ_SIZE = 64 << 10  #: bytes asked for while the size of what comes is unknown
+READ_SIZE = 64 << 10  #: bytes to read at once while the size of the answer is unknown
 
 #: The system's own `poll`. It is asked without waiting, and gevent's is too expensive for that.
 _poll = get_original("select", "poll")
 
 
 class Line(NamedTuple):
-    """What a connection is for. It is used for nothing else."""
+    """The purpose of a connection, which is used for nothing else."""
 
     origin: Origin
     public_only: bool = False  #: connect to addresses of the public internet only

@@ -30,7 +30,7 @@ class Resolver:
             return known[1]
         lookup = self._pending.get((host, port))
         if lookup is None:
-            # In a greenlet of its own: it goes on for others when this caller's time is up.
+            # In a greenlet of its own, which continues for others when this caller's time is up.
             lookup = self._pending[host, port] = gevent.spawn(self._look_up, host, port)
         found = lookup.get()
         if isinstance(found, OSError):

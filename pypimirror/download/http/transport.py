@@ -1,8 +1,8 @@
 """The HTTP transport: a `requests` adapter on gevent sockets, with connections kept alive.
 
-The stock adapter of requests costs eight times as much for a small file; the figures, and what is
-used of requests, are in docs/decisions/0004-our-own-transport.md. It sends what a mirror sends: GET
-and HEAD, over TLS that is verified.
+The stock adapter of requests costs eight times as much for a small file;
+docs/decisions/0004-our-own-transport.md has the figures. This adapter sends only what a mirror
+needs: GET and HEAD, over verified TLS.
 
 The rules:
 

@@ -1,11 +1,11 @@
-"""What a reader notes about an archive that it can read to its end.
+"""The notes of a reader about an archive that it can read to its end.
 
 There are two kinds: parts that nobody could check, and contradictions, where an archive says
 something about itself that is not true. An archive that is unreadable or unsafe raises
 `ArchiveError` instead.
 
 A contradiction refuses an archive too, unless the operator has released exactly these bytes. A
-reader that was told `released` notes a contradiction and reads on. All other faults still end it.
+reader with `released` set notes a contradiction and reads on. All other faults still end it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ The same rules hold for all of them:
   comes later. Between streams of xz, groups of four zeros are padding, as its specification says.
 * Nothing else may follow.
 * The C library makes the checks of the format itself (CRC-32, CRC-64, SHA-256, xxHash).
-* A reader tells whether the format had such a check: without one, a changed byte goes unseen.
+* A reader reports whether the format had such a check: without one, nobody notices a changed byte.
 """
 
 from __future__ import annotations

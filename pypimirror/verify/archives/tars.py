@@ -50,7 +50,7 @@ _LINK, _SYMLINK, _DIRECTORY = b"125"
 _SPECIAL = {0x33: "a character device", 0x34: "a block device", 0x36: "a pipe"}
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
 _SOLARIS_PAX = ord("X")
-# The real name of a sparse file stands in a record of its own.
+# The real name of a sparse file is in a record of its own.
 _PAX_KEYS = {
     b"path": "path",
     b"linkpath": "linkpath",

@@ -38,7 +38,7 @@ _READ = 1 << 18
 
 @dataclass(slots=True)
 class Entry:
-    """What the central directory says of an entry."""
+    """The facts on an entry in the central directory."""
 
     raw_name: bytes
     name: str
@@ -66,7 +66,7 @@ class Directory:
 
 @dataclass(frozen=True)
 class _End:
-    """What the end records say."""
+    """The facts in the end records."""
 
     position: int  #: of the first of them, in the file
     entries: int

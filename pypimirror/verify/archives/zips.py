@@ -111,7 +111,7 @@ def _local_header(stream: BinaryIO, entry: Entry) -> int:
     claims = (crc, packed, size)
     truth = (entry.crc, entry.packed, entry.size)
     if flags & _DESCRIBED:
-        # Zero stands for "see behind the contents".
+        # Zero means "see the descriptor after the contents".
         claims_agree = all(a in (0, b) for a, b in zip(claims, truth, strict=True))
     else:
         claims_agree = claims == truth

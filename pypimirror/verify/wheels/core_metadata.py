@@ -45,8 +45,8 @@ _BROKEN = (
 def read_metadata(path: Path) -> bytes | None:
     """Return the METADATA of the wheel at `path`; None if the wheel does not have exactly one.
 
-    The bytes of the wheel are proven before, so a strange wheel is what its publisher made. It is
-    served as it is, without core metadata. Raises `OSError`.
+    The bytes of the wheel are proven before, so a strange wheel comes from its publisher. It is
+    served unchanged, without core metadata. Raises `OSError`.
     """
     file = regular.stream(str(path))
     try:

@@ -123,7 +123,7 @@ class Record:
             )
 
     def _parse(self, content: bytes, meter: Meter) -> dict[str, RecordEntry]:
-        """The rows of a RECORD by the path that they mean."""
+        """Return the rows of a RECORD by unpacked path."""
         rows: dict[str, RecordEntry] = {}
         weak: dict[str, set[str]] = {}
         try:
@@ -195,7 +195,7 @@ def _lines(content: bytes, meter: Meter) -> Iterator[str]:
 
 
 def _directories_of(paths: set[str], files: set[str], directories: set[str]) -> set[str]:
-    """Those of `paths` that are directories, whether by an entry or by what is in them."""
+    """Return the paths that are directories: they have an entry, or files are in them."""
     ordered = sorted(files)
 
     def holds(path: str) -> bool:
@@ -215,7 +215,7 @@ def _is_nothing(row: RecordEntry) -> bool:
 
 
 def _decoded(value: str) -> bytes | None:
-    """The bytes of a digest in base64, as URLs have it, without the padding."""
+    """Return the bytes of a digest in URL-safe base64 without padding; None if it is invalid."""
     value = value.rstrip("=")
     try:
         return base64.b64decode(value + "=" * (-len(value) % 4), b"-_", validate=True)

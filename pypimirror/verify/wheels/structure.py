@@ -87,7 +87,7 @@ def _check_schemes(names: set[str], data: str) -> None:
 
 
 def _information(directory: Directory, identity: Identity) -> str:
-    """The name of the only directory of information, `NAME-VERSION.dist-info`."""
+    """Return the name of the only directory of information, `NAME-VERSION.dist-info`."""
     tops = {entry.name.partition("/")[0] for entry in directory.entries if "/" in entry.name}
     found = sorted(top for top in tops if top.endswith(_INFORMATION))
     if len(found) != 1:

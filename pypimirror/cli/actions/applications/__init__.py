@@ -1,1 +1,1 @@
-"""What commands do for an application that is to be installed from here: check, relock, init."""
+"""Commands for an application that must be installable from the mirror: check, relock, init."""

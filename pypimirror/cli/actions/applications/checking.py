@@ -1,4 +1,4 @@
-"""`pypimirror check`: can an installer that knows nothing but this mirror install something?"""
+"""`pypimirror check`: can an installer that knows only this mirror install something?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for."""
+    """The arguments of the command."""
 
     requirements: Sequence[str]
     files: Sequence[Path]
@@ -40,7 +40,7 @@ class Asked:
 
 
 def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
-    """Check, tell, and return the exit code."""
+    """Check, print the result, and return the exit code."""
     if not (config.directory / "simple").is_dir():
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
@@ -72,7 +72,7 @@ def _asked(config: Config, asked: Asked) -> Subjects:
 def _remedies(
     config: Config, found: Sequence[Outcome], environments: Sequence[Target], *, offline: bool
 ) -> dict[Gap, Remedy]:
-    """Return what can be done about each thing that is missing."""
+    """Return a remedy for each gap."""
     by_name = {(target.python, target.platform): target for target in environments}
     wishes: dict[Gap, Wish] = {}
     remedies: dict[Gap, Remedy] = {}

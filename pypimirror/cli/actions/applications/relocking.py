@@ -1,4 +1,4 @@
-"""`pypimirror relock`: a lock that was made elsewhere, with addresses of this mirror."""
+"""`pypimirror relock`: print a lock from elsewhere with the addresses of this mirror."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import LockError
 from pypimirror.system import texts
 
-#: Addresses that a server listens on, and that nobody can ask.
+#: Addresses that a server can listen on, but that no client can ask.
 _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 
 
 def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quiet: bool) -> Exit:
-    """Print a lock with addresses of this mirror, or say what the mirror does not hold."""
+    """Print a lock with the addresses of this mirror, or name the files that it lacks."""
     if not (config.directory / "simple").is_dir():
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
@@ -49,12 +49,12 @@ def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quie
 
 
 def _base(config: Config, given: str | None) -> str:
-    """Return the address that the mirror root has for installers."""
+    """Return the address of the mirror root for installers."""
     if given is None:
         host = config.up.host
         if host in _ANYWHERE:
             raise ConfigError(
-                "relock: [up] host says where the mirror listens, and not how it is called; give "
+                "relock: [up] host is where the mirror listens, not its name for clients; give "
                 "--base-url, as in http://mirror.example.org:8080/"
             )
         given = f"http://{f'[{host}]' if ':' in host else host}:{config.up.port}/"
@@ -65,7 +65,7 @@ def _base(config: Config, given: str | None) -> str:
 
 
 def _of_files(config: Config, base: str) -> str:
-    """Return what stands before the paths of files, as links on pages have it."""
+    """Return the beginning of the addresses of files, as in links on pages."""
     stated = config.publish.base_url
     if not stated:
         return base
