@@ -97,6 +97,7 @@ ALLOWED: dict[str, set[str]] = {
             "check",
             "config",
             "metrics",
+            "resolve",
             "select",
             "download.protocol",
             "pipeline.context",

@@ -210,6 +210,12 @@ class SelectSection(RuleKeys, Entries):
         "`platforms`. What cannot be installed from the mirror is a failure of the run "
         "(`incomplete`). Needs uv: `pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
+    dependencies: Literal["", "resolved"] = Field(
+        "", description="`resolved`: what `projects` names is resolved by uv at each sync, each "
+        "requirements file by itself and all other names together, for all platforms from the "
+        "oldest version of `python` on; exactly that is mirrored. What was chosen is kept as a "
+        "`pylock.toml` in the private directory. Needs uv: `pip install 'pypimirror[resolve]'`."
+    )  # fmt: skip
     rules: tuple[SelectRule, ...] = Field(
         (), description="Other keys for some projects; see `[[select.rules]]`."
     )

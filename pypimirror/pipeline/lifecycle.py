@@ -221,6 +221,10 @@ def _work(run: Run, work: Callable[[Run], None]) -> None:
     """Settle doubts about the mirror, then do the work of the run."""
     if run.command != "verify":  # it settles doubts itself, and only if it repairs
         doubt.settle(run)
+    if run.config.select.dependencies == "resolved":
+        from pypimirror.pipeline import resolution  # few configurations ask for it
+
+        run = resolution.apply(run)
     work(run)
 
 

@@ -23,6 +23,9 @@ from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
 from pypimirror.select.patterns import EntryError
 
+#: The directory, in the private one, of what was resolved (`pypimirror.pipeline.resolution`).
+RESOLVED = "resolved"
+
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 
 log = logging.getLogger("pypimirror")
@@ -52,6 +55,14 @@ def _paths(pattern: str) -> list[Path]:
             f"select.locks: {str(literal)!r} matches no file; name a lock that is there"
         )
     return found
+
+
+def kept(directory: Path) -> list[Lock]:
+    """Return what was resolved; nothing if any of it cannot be read: it will be resolved anew."""
+    try:
+        return [registry.read(path) for path in sorted(directory.glob("pylock.*.toml"))]
+    except LockError:
+        return []
 
 
 def tell(locks: Iterable[Lock]) -> None:

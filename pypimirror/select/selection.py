@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
+from pathlib import Path
 from types import MappingProxyType
 
 from pypimirror.config.selecting import RuleKeys, SelectSection
@@ -44,17 +45,17 @@ class Choice:
 class Selection:
     """The decisions of a configuration's `[select]` section.
 
+    `resolved` is the directory of what was resolved, if it is not where it is kept.
     Raises `ConfigError` where the section, or a file that it names, cannot be read.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resolved: Path | None = None) -> None:
         select = config.select
         self._select = select
         self._rules: dict[tuple[int, ...], Rules] = {}
         try:
             environments = Environments(select.python, select.platforms, select.abi)
-            self._projects = entries.read(select.projects, "select.projects", environments)
-            self._projects += _locked(select.locks, environments)
+            self._projects = _wanted(select, environments, resolved or config.private / "resolved")
             self._exclude = entries.read(select.exclude, "select.exclude", environments)
             self._linked = entries.read(select.metadata_only, "select.metadata_only", environments)
             self._reserved = [
@@ -300,6 +301,19 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
             values[name] = getattr(rule, name)
             source[name] = f"select.rules[{number}].{name}"
     return RuleKeys.model_construct(**values), source
+
+
+def _wanted(select: SelectSection, environments: Environments, resolved: Path) -> list[Entry]:
+    """Return the entries of `projects` and `locks`; raises `EntryError`."""
+    found = entries.read(select.projects, "select.projects", environments)
+    if select.dependencies == "resolved":
+        from pypimirror.select import locked
+
+        if kept := locked.kept(resolved):
+            # What is named was resolved. Globs and regular expressions name nothing to resolve.
+            found = [entry for entry in found if entry.pattern is not None]
+            found += locked.entries(kept, environments)
+    return found + _locked(select.locks, environments)
 
 
 def _locked(patterns: Sequence[str], environments: Environments) -> list[Entry]:

@@ -8,7 +8,7 @@ class, except to the lock and the catalog. Child processes write only to `stagin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, PROVENANCE_SUFFIX
@@ -123,6 +123,30 @@ class Workspace:
         """Set the time of a file in quarantine to now."""
         with storage_errors(self.quarantine / name, str(self.quarantine)):
             os.utime(self.quarantine / name, follow_symlinks=False)
+
+    def keep(self, directory: Path, texts: Mapping[str, str]) -> set[str]:
+        """Make these the texts in a directory, and return the names of those that are new.
+
+        A text is there whole or not at all, also after power loss.
+        """
+        changed = set()
+        with storage_errors(directory):
+            directory.mkdir(exist_ok=True)
+            for name, text in texts.items():
+                path, data = directory / name, text.encode()
+                if regular.is_here(str(path)) and regular.read(str(path)) == data:
+                    continue
+                changed.add(name)
+                made = regular.create(f"{path}.new")
+                with open(made, "wb") as stream:  # noqa: PTH123
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                Path(f"{path}.new").replace(path)
+            for path in directory.glob("pylock.*"):  # also of a run that died
+                if path.name not in texts:
+                    path.unlink()
+        return changed
 
     def clear_private(self) -> None:
         """Remove half-written pages of a dead run. Call it only with the lock held."""

@@ -114,6 +114,10 @@ def plan(
         ledger = KeptLedger(catalog, reporter)
         run = make(config, selection, catalog, storage, workspace, reporter, ledger, checked)
         with closing(run.pools):
+            if config.select.dependencies == "resolved":
+                from pypimirror.pipeline import resolution  # few configurations ask for it
+
+                run = resolution.apply(run, keep=False)
             discover.look_for_changes(run)
             found = Plan(checked or ())
             for number, ids in enumerate(sequence.batches(run), start=1):

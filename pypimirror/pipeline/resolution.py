@@ -1,0 +1,187 @@
+"""`[select] dependencies = "resolved"`: resolve what `projects` names, and mirror exactly that.
+
+The rules:
+
+* A set is what is installed together: each requirements file is one, and so are all entries that
+  name one project. Globs and regular expressions select as ever.
+* The upstreams themselves are asked, in their order. Each set is resolved once for all platforms,
+  from the oldest declared Python on. Where that has no solution, it is resolved for each declared
+  environment by itself.
+* The result is kept as `pylock.<set>.toml` in the private directory, and is a lock like any other
+  (`pypimirror.select.locked`). Whoever wants to keep it for good copies and commits it.
+* All sets are resolved before one is kept. If one fails, the run fails with the resolver's reason:
+  nothing is removed, and the last resolution stays.
+* Each whole sync resolves anew, so that new releases come. One of some projects, and a retry, use
+  what is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote, urlsplit
+
+from pypimirror.check import subjects, targets
+from pypimirror.check.subjects import PROJECTS, Wanted
+from pypimirror.check.targets import Target
+from pypimirror.config.sections import UpstreamSection
+from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain.addresses import redacted
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.resolve import uv
+from pypimirror.resolve.uv import Environment, Index, NoSolutionError, Question, ResolveError
+from pypimirror.select import locked
+from pypimirror.select.selection import Selection
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What was chosen for a set, as a lock."""
+
+    name: str  #: of its file
+    text: str
+    said: str  #: what it is of, and for
+
+
+def apply(run: Run, *, keep: bool = True) -> Run:
+    """Return the run with what is resolved now as its selection, where that is asked for.
+
+    Without `keep`, nothing is written but in staging. Raises `StoppedError` and `ConfigError`.
+    """
+    if run.config.select.dependencies != "resolved" or run.command != "sync":
+        return run
+    directory = run.workspace.private / locked.RESOLVED
+    if (run.names is not None or run.retry is not None) and locked.kept(directory):
+        return run
+    run.reporter.announce("Resolving what [select] projects names")
+    found = list(resolve(run.config))
+    if not keep:
+        directory = run.workspace.staging / locked.RESOLVED
+    changed = run.workspace.keep(directory, {each.name: each.text for each in found})
+    for each in found:
+        if each.name in changed:
+            run.reporter.announce(f"{each.said}; kept in {directory / each.name}")
+    return replace(run, selection=Selection(run.config, directory))
+
+
+def resolve(config: Config) -> Iterator[Resolution]:
+    """Yield what is chosen for each set; raises `StoppedError` and `ConfigError`."""
+    sets = subjects.of_config(config)
+    if not sets:
+        fault = 'select.dependencies: "resolved" needs names or requirements in select.projects'
+        raise ConfigError(config.blame(fault))
+    names = _names(sets)
+    with TemporaryDirectory(prefix="pypimirror-uv-") as cache:
+        try:
+            index = _index(config.upstream, config, cache)
+            for wanted in sets:
+                yield from _resolved(config, wanted, names[wanted.name], index)
+        except ResolveError as error:
+            said = f"{error}. Nothing has changed here: the last resolution stays"
+            raise StoppedError(Problem(Reason.CONFIGURATION, said)) from error
+
+
+def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterator[Resolution]:
+    """Resolve a set for everything at once, else for each environment."""
+    select = config.select
+    declared = targets.chosen((), (), select.python, select.platforms)
+    oldest = min((target.python.rstrip("t") for target in declared), key=_by_number)
+    everywhere = Environment(oldest if select.python else None, universal=True)
+    try:
+        text = _ask(wanted, everywhere, index)
+    except NoSolutionError as error:
+        if not (select.python or select.platforms):
+            raise NoSolutionError(f"{wanted.name}: {error}") from error
+    else:
+        yield _made(wanted, name, text, f"Python {oldest} and later, all platforms")
+        return
+    for target in declared:
+        yield _resolved_for(wanted, name, target, index)
+
+
+def _resolved_for(wanted: Wanted, name: str, target: Target, index: Index) -> Resolution:
+    environment = target.resolved_for
+    if environment is None:
+        raise ResolveError(
+            f"{wanted.name}: uv cannot resolve for {target.platform}, and there is no solution for "
+            "all platforms at once"
+        )
+    try:
+        text = _ask(wanted, environment, index)
+    except NoSolutionError as error:
+        raise NoSolutionError(f"{wanted.name}, {target}: {error}") from error
+    python = target.python.replace(".", "-")
+    return _made(wanted, f"{name}-{python}-{target.platform}", text, str(target))
+
+
+def _ask(wanted: Wanted, environment: Environment, index: Index) -> str:
+    question = Question(
+        tuple(str(each) for each in wanted.requirements),
+        tuple(str(each) for each in wanted.constraints),
+        environment,
+    )
+    return uv.find().resolve(question, index)
+
+
+def _made(wanted: Wanted, name: str, text: str, environment: str) -> Resolution:
+    head = (
+        f"# {wanted.name}, resolved by pypimirror for {environment}. To stay with it, copy it, and "
+        "name the copy in\n# [select] locks.\n"
+    )
+    number = text.count("\n[[packages]]")
+    said = f"{wanted.name}: {number} releases resolved for {environment}"
+    return Resolution(f"pylock.{name}.toml", head + redacted(text), said)
+
+
+def _names(sets: list[Wanted]) -> dict[str, str]:
+    """Return a name for each set that can be part of a file's: `pylock.<name>.toml`."""
+    found: dict[str, str] = {}
+    for wanted in sets:
+        word = "projects" if wanted.name == PROJECTS else Path(wanted.name.split()[-1]).stem
+        word = _NOT_IN_NAMES.sub("-", word) or "requirements"
+        number = sum(other == word or other.startswith(f"{word}-") for other in found.values())
+        found[wanted.name] = f"{word}-{number + 1}" if number else word
+    return found
+
+
+def _by_number(python: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in python.split("."))
+
+
+def _index(upstreams: tuple[UpstreamSection, ...], config: Config, cache: str) -> Index:
+    """Return the upstreams as uv is asked to ask them; raises `ResolveError`."""
+    indexes = [upstream for upstream in upstreams if upstream.kind == "simple"]
+    if not indexes:
+        raise ResolveError('no upstream is an index that uv can ask: kind = "simple" is needed')
+    *others, last = [_address(upstream) for upstream in indexes]
+    ca_file = next((u.ca_file for u in indexes if u.ca_file), config.download.ca_file)
+    proxies = [u.proxy.get_secret_value() for u in indexes]
+    proxy = next(filter(None, proxies), config.download.proxy.get_secret_value())
+    return Index(
+        last,
+        tuple(others),
+        str(ca_file) if ca_file else None,
+        None if proxy in ("", "none") else proxy,
+        cache,
+    )
+
+
+def _address(upstream: UpstreamSection) -> str:
+    """Return an upstream's address with its login, as uv takes it."""
+    if upstream.token.get_secret_value():
+        raise ResolveError(
+            f"upstream {upstream.name}: uv sends no bearer tokens; give username and password, or "
+            "make the lock elsewhere and name it in select.locks"
+        )
+    password = upstream.password.get_secret_value()
+    if not upstream.username and not password:
+        return upstream.url
+    login = f"{quote(upstream.username, safe='')}:{quote(password, safe='')}"
+    parts = urlsplit(upstream.url)
+    return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()

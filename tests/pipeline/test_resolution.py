@@ -1,0 +1,173 @@
+"""`[select] dependencies = "resolved"`: exactly what uv chooses is mirrored, and kept as a lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pypimirror.pipeline.preview.explain import explain
+from pypimirror.select.locks import registry
+from tests.corpus.build import make_wheel
+from tests.mirror import Mirror
+from tests.simulator import Simulator, Status
+
+SIX = "six-{}-py3-none-any.whl"
+
+
+def add(simulator: Simulator, project: str, version: str, *requires: str, **more: Any) -> None:
+    name, content = make_wheel(project, version, requires=list(requires), **more)
+    simulator.add_file(project, name, content, core_metadata=True)
+
+
+@pytest.fixture
+def offered(simulator: Simulator) -> Simulator:
+    """An application, with something that only Windows needs, and what nobody does."""
+    for version in ("1.0", "2.0"):
+        add(simulator, "app", version, "six>=1", "colorama; sys_platform == 'win32'")
+        add(simulator, "six", version)
+    add(simulator, "colorama", "1.0")
+    add(simulator, "idna", "1.0")
+    return simulator
+
+
+def select(mirror: Mirror, *projects: str, **more: Any) -> None:
+    mirror.sections["select"] = {}
+    mirror.configure(select={"projects": list(projects), "dependencies": "resolved", **more})
+
+
+def kept(mirror: Mirror) -> dict[str, list[str]]:
+    directory = mirror.root / ".pypimirror" / "resolved"
+    return {
+        path.name: [str(release) for release in registry.read(path).releases]
+        for path in sorted(directory.iterdir())
+    }
+
+
+def test_exactly_what_is_resolved_is_mirrored_and_kept_as_a_lock(
+    mirror: Mirror, offered: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pypimirror")
+    select(mirror, "app")
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["app", "colorama", "six"]
+    assert mirror.files("six") == [SIX.format("2.0")]
+    assert kept(mirror) == {"pylock.projects.toml": ["app 2.0", "colorama 1.0", "six 2.0"]}
+    path = mirror.root / ".pypimirror" / "resolved" / "pylock.projects.toml"
+    assert f"kept in {path}" in caplog.text
+    found = explain(mirror.config, "six").verdict
+    assert found.rule.startswith(f"{path}:")
+    assert found.fact == "names six 2.0"
+
+
+def test_each_sync_resolves_anew_both_ways(mirror: Mirror, offered: Simulator) -> None:
+    select(mirror, "app")
+    mirror.sync()
+    add(offered, "app", "3.0", "idna")
+    mirror.sync()
+    assert mirror.projects == ["app", "idna"]
+    assert mirror.files("app") == ["app-3.0-py3-none-any.whl"]
+
+
+def test_a_requirements_file_is_a_set_of_its_own_and_globs_select_as_ever(
+    mirror: Mirror, offered: Simulator
+) -> None:
+    (mirror.base / "old.txt").write_text("app==1.0\n-c narrow.txt\n")
+    (mirror.base / "narrow.txt").write_text("six<2\n")
+    select(mirror, "-r old.txt", "app", "id*")
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["app", "colorama", "idna", "six"]
+    assert mirror.files("six") == [SIX.format("1.0"), SIX.format("2.0")]
+    assert kept(mirror) == {
+        "pylock.old.toml": ["app 1.0", "colorama 1.0", "six 1.0"],
+        "pylock.projects.toml": ["app 2.0", "colorama 1.0", "six 2.0"],
+    }
+    select(mirror, "app")
+    mirror.sync()
+    assert list(kept(mirror)) == ["pylock.projects.toml"]
+    assert mirror.files("six") == [SIX.format("2.0")]
+
+
+def test_only_what_the_declared_environments_need_is_mirrored(
+    mirror: Mirror, offered: Simulator
+) -> None:
+    select(mirror, "app", python=["3.11", "3.13"], platforms=["manylinux_2_28_x86_64", "any"])
+    mirror.sync()
+    assert mirror.projects == ["app", "six"]
+
+
+def test_where_one_solution_for_all_does_not_exist_each_environment_has_its_own(
+    mirror: Mirror, offered: Simulator
+) -> None:
+    add(offered, "picky", "1.0", "colorama>9; sys_platform == 'darwin'", "six")
+    select(mirror, "picky", python=["3.11"], platforms=["manylinux_2_28_x86_64", "win_amd64"])
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["picky", "six"]
+    assert list(kept(mirror)) == [
+        "pylock.projects-3-11-manylinux_2_28_x86_64.toml",
+        "pylock.projects-3-11-win_amd64.toml",
+    ]
+
+
+def test_where_resolution_fails_the_run_does_and_nothing_is_removed(
+    mirror: Mirror, offered: Simulator
+) -> None:
+    select(mirror, "app")
+    mirror.sync()
+    before, resolved = mirror.served(), kept(mirror)
+    select(mirror, "app", "six>=9")
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert "[select] projects: No solution found" in result.message
+    assert "the last resolution stays" in result.message
+    assert [f.reason.value for f in result.failures] == ["configuration"]
+    assert (mirror.served(), kept(mirror)) == (before, resolved)
+    select(mirror, "app")
+    offered.fault("/simple/*", Status(503))
+    assert mirror.sync().state == "failed"
+    assert (mirror.served(), kept(mirror)) == (before, resolved)
+
+
+def test_a_dry_run_resolves_and_keeps_nothing(mirror: Mirror, offered: Simulator) -> None:
+    select(mirror, "app")
+    mirror.sync()
+    before = kept(mirror)
+    add(offered, "six", "3.0")
+    planned = mirror.plan()
+    assert [file.file for file in planned.fetch] == [SIX.format("3.0")]
+    assert kept(mirror) == before
+
+
+def test_a_sync_of_one_project_uses_what_is_kept(mirror: Mirror, offered: Simulator) -> None:
+    select(mirror, "app")
+    mirror.sync()
+    add(offered, "six", "3.0")
+    mirror.sync("six")
+    assert mirror.files("six") == [SIX.format("2.0")]
+
+
+def test_a_login_is_given_to_uv_and_not_kept(mirror: Mirror, offered: Simulator) -> None:
+    mirror.upstreams[0] |= {"username": "me", "password": "se cret"}
+    select(mirror, "app")
+    mirror.sync()
+    asked = [request for request in offered.requests if request.path == "/simple/app/"]
+    assert any(request.headers.get("authorization") for request in asked)
+    (path,) = (mirror.root / ".pypimirror" / "resolved").iterdir()
+    assert "cret" not in path.read_text()
+
+
+def test_nothing_to_resolve_is_a_mistake(mirror: Mirror, offered: Simulator) -> None:
+    select(mirror, "id*")
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert '"resolved" needs names or requirements in select.projects' in result.message
+
+
+def test_a_resolution_that_was_damaged_is_made_anew(mirror: Mirror, offered: Simulator) -> None:
+    select(mirror, "app")
+    mirror.sync()
+    before = kept(mirror)
+    path = mirror.root / ".pypimirror" / "resolved" / "pylock.projects.toml"
+    path.write_text("damaged")
+    assert mirror.sync().state == "completed"
+    assert kept(mirror) == before
