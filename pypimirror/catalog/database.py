@@ -98,8 +98,8 @@ class Catalog:
             raise CatalogError(f"catalog {shown}: cannot be read: {message}") from error
         if current != SCHEMA_REVISION:
             raise CatalogError(
-                f"catalog {shown}: has schema {current}, this version {SCHEMA_REVISION}, and it "
-                "cannot be changed from here: let a run of this version, by its owner, do that"
+                f"catalog {shown}: has schema {current}, but this version needs {SCHEMA_REVISION}, "
+                "and this user cannot change it: first run this version as its owner"
             )
         return catalog
 

@@ -111,7 +111,7 @@ def _ask(path: str, service: str, keyring: Keyring, deadline: float) -> tuple[st
         cause = f"{path} cannot be run: {error.strerror or error}"
         raise KeyringError(cause, _INSTALL) from error
     if code == 2 and all(word in err for word in _OUTDATED):
-        raise KeyringError(f"{path} is older than 25.2.1 and cannot tell names", _INSTALL)
+        raise KeyringError(f"{path} is older than 25.2.1 and cannot return user names", _INSTALL)
     if code and err.strip():  # without such a login, it prints nothing
         words = _last_words(err.replace(keyring.username or "\0", "USER"))
         raise KeyringError(f"{path} ended with {code}: {words}", look_there(keyring))

@@ -161,10 +161,10 @@ def parse_page(body: bytes, *, url: str, project: str) -> ProjectPage:
     name = page.name
     if isinstance(name, msgspec.UnsetType):
         if not page.files:
-            message = "it says neither whose page it is nor has it files"
+            message = "it has neither the name of a project nor files"
             raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
         name = project
-        warnings.append("it does not say whose it is")
+        warnings.append("it does not name its project")
     if not name.isascii() or canonicalize_name(name) != project:
         message = f"the page of {project} is about {printable(name)!r}"
         raise unusable(Reason.WRONG_PROJECT, message, url=url, project=project)
@@ -221,7 +221,7 @@ def _with_endless_numbers(text: bytes) -> dict[str, Any]:
     """
 
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
 
     def whole(digits: str) -> int | float:
         return int(digits) if len(digits) < 20 else float("inf")
@@ -237,7 +237,7 @@ def _versions(stated: list[str], unused: Unused) -> tuple[str, ...]:
     kept = tuple(version for version in stated if len(version) <= bounded.MAX_VERSION)
     for version in stated if len(kept) < len(stated) else ():
         if len(version) > bounded.MAX_VERSION:
-            unused.add("versions are too long for any and were left out", version)
+            unused.add("versions are too long and were left out", version)
     return kept
 
 
@@ -261,28 +261,28 @@ def read_meta(
     try:
         stated = msgspec.convert({} if meta is None else meta, _Meta)
     except msgspec.ValidationError as error:
-        message = f"{error} of meta; this is no answer of a simple API"
+        message = f"{error} in meta; this is not an answer of a simple API"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project) from None
     text = "1.0" if stated.api_version is None else stated.api_version
-    told = []
+    warned = []
     if not isinstance(text, str):  # some servers write it so, and pip accepts it
         text = str(float(text) if abs(text) < 100 else text)
-        told.append("its API version is a number, not text")
+        warned.append("its API version is a number, not text")
     version, warnings = api_version(text or "1.0", url=url, project=project)
-    told.extend(warnings)
+    warned.extend(warnings)
     if stated.api_version is None and not document.get(content):
-        message = f"it states no API version and has no {content}; this is no answer of an index"
+        message = f"it has neither an API version nor {content}; this is not an answer of an index"
         raise unusable(Reason.BAD_PAGE, message, url=url, project=project)
     if stated.api_version is None:
-        told.append("it states no API version, and is taken for 1.0")
+        warned.append("it states no API version; 1.0 is assumed")
     unused = Unused()
     tell_unknown(meta, _META_KEYS, unused)
-    told.extend(unused.warnings())
+    warned.extend(unused.warnings())
     value = meta.get("_last-serial") if isinstance(meta, dict) else None
     serial = bounded.serial(value)
     if serial is None and value not in (None, 0, "0"):
-        told.append("its serial is not a number that can be one, and was left out")
-    return version, tuple(told), serial
+        warned.append("its serial is not valid and was left out")
+    return version, tuple(warned), serial
 
 
 class _Files:

@@ -58,7 +58,7 @@ from pypimirror.upstream.read import Form, detect
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,238}[A-Za-z0-9])?")
 _INDEX_FILE = re.compile(r"/index\.html?\Z", re.I)
 
-_ODD_SERIALS = "{} serials in the list are no numbers that can be one, and were left out"
+_ODD_SERIALS = "{} serials in the list are not valid and were left out"
 
 #: The message about a page of files instead of an index, without a full stop.
 FLAT = (
@@ -165,7 +165,7 @@ def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[s
     warnings = []
     if refused:
         shown = ", ".join(repr(printable(name, 40)) for name in refused[:3])
-        warnings.append(f"{len(refused)} names in the list are no names of projects: {shown}")
+        warnings.append(f"{len(refused)} names in the list are not valid project names: {shown}")
     if odd:
         warnings.append(_ODD_SERIALS.format(odd))
     return usable, tuple(warnings)

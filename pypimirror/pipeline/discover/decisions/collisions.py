@@ -49,7 +49,7 @@ def taken(
         return None
     return (
         f"its name differs from {printable(other)} only by case or Unicode form, and the bytes of "
-        "that file are here; it is looked at again when they are removed"
+        "that file are here; it is checked again when they are removed"
     )
 
 
