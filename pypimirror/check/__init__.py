@@ -1,5 +1,5 @@
-"""Whether an installer that knows nothing but this mirror can install something.
+"""Checks whether an installer that knows only this mirror can install something.
 
-Looks at the mirror root alone, as an installer does, and for locks also into the catalog. Asks no
-upstream, changes nothing, and runs no code of a package unless it is told to.
+It reads only the mirror root, as an installer does, and for locks also the catalog. It asks no
+upstream, changes nothing, and runs no code of a package unless it is allowed to.
 """

@@ -1,4 +1,4 @@
-"""Check sets of requirements and locks against a mirror root: the one way in."""
+"""Checks sets of requirements and locks against a mirror root. Callers use only this module."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from pypimirror.system import regular
 
 @dataclass(frozen=True)
 class Subjects:
-    """What is to be checked, for which environments."""
+    """The requirements and locks to check, with the environments."""
 
     wanted: tuple[Wanted, ...]
-    locks: tuple[tuple[str, Lock], ...]  #: each with what people call it
+    locks: tuple[tuple[str, Lock], ...]  #: each with its name for people
     targets: tuple[Target, ...]
-    is_declared: bool  #: whether somebody has named these environments
+    is_declared: bool  #: whether somebody has named these environments explicitly
 
 
 def of_config(
     config: Config, pythons: Sequence[str] = (), platforms: Sequence[str] = ()
 ) -> Subjects:
-    """Return what the configuration names; raises `ConfigError`."""
+    """Return the subjects that the configuration names; raises `ConfigError`."""
     try:
         locks = locked_files.paths(config.select.locks)
     except EntryError as error:
@@ -52,7 +52,7 @@ def of(
     pythons: Sequence[str] = (),
     platforms: Sequence[str] = (),
 ) -> Subjects:
-    """Return these for the environments that are asked for; raises `ConfigError`."""
+    """Return the subjects for the requested environments; raises `ConfigError`."""
     select = config.select
     environments = targets.chosen(pythons, platforms, select.python, select.platforms)
     is_declared = bool(pythons or platforms or select.python or select.platforms)
@@ -65,9 +65,9 @@ def of(
 def check(
     config: Config, asked: Subjects, *, builds: bool = False, asks_pip: bool = False
 ) -> Iterator[Outcome]:
-    """Yield what was found of each thing in each environment; raises `ResolveError`."""
+    """Yield the outcome for each subject in each environment; raises `ResolveError`."""
     shelf = Shelf(config.directory, config.publish.base_url)
-    # A lock names each file, whatever the machine: without environments, all of them are meant.
+    # A lock names files for all machines: without environments, all of its files are checked.
     for name, lock in asked.locks:
         yield from locked.check(shelf, lock, name, asked.targets if asked.is_declared else ())
     if not asked.wanted:
@@ -82,7 +82,7 @@ def check(
 
 
 def identity(asked: Subjects) -> str:
-    """Return what identifies what is asked: it changes when anything of it does."""
+    """Return an identifier of the subjects, which changes with any of them."""
     wanted = [
         (each.name, [str(r) for r in each.requirements], [str(c) for c in each.constraints])
         for each in asked.wanted
@@ -93,7 +93,7 @@ def identity(asked: Subjects) -> str:
 
 
 def _checked(checker: Checker, wanted: Wanted, target: Target) -> Outcome:
-    """Check a set. Entries of `projects` need not go together: each has to go by itself."""
+    """Check a set. Entries of `projects` need not fit together; each is checked alone."""
     found = checker.check(wanted, target)
     if wanted.name != PROJECTS or not any(gap.kind is Kind.CONFLICT for gap in found.gaps):
         return found

@@ -1,9 +1,9 @@
-"""Why something cannot be installed from this mirror: what is missing, and who needs it.
+"""Finds why something cannot be installed from this mirror: what is missing, and who needs it.
 
-A resolver says that nothing fits. What an operator needs to know is which project, version or
-wheel to bring here. So this walks from what was asked for along the newest releases that fit, by
-their core metadata, and notes each requirement that nothing here meets. It decides nothing: that
-something is missing is the resolver's word. What no single requirement explains is a conflict.
+A resolver only says that nothing fits. An operator needs to know which project, version or wheel to
+mirror. So this module starts at the requested requirements and follows the newest fitting releases
+by their core metadata. It notes each requirement that nothing on the mirror meets. The resolver
+decides that something is missing. If no single requirement explains it, it is a conflict.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pypimirror.check.shelf import Held, Offer, Shelf
 from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 
-#: Steps of one walk: no application has so many.
+#: Most steps of one search; no application needs more.
 _MOST = 20_000
 
 _Step = tuple[Requirement, tuple[str, ...]]
@@ -34,7 +34,7 @@ def find(
     constraints: Mapping[str, SpecifierSet],
     chain: tuple[str, ...] = (),
 ) -> list[Gap]:
-    """Return what is missing, what is nearest to what was asked for first."""
+    """Return the gaps; those nearest to the requested requirements come first."""
     waiting: deque[_Step] = deque((root, chain) for root in roots if target.meets(root.marker))
     seen: set[tuple[str, str, frozenset[str]]] = set()
     found: dict[tuple[str, str], Gap] = {}
@@ -60,7 +60,7 @@ def find(
 def choose(
     offer: Offer | None, target: Target, project: str, versions: SpecifierSet, by: tuple[str, ...]
 ) -> tuple[Held | None, Gap | None]:
-    """Return the file that an installer would take, or why there is none."""
+    """Return the file that an installer would choose, or why there is none."""
     meant = f"{project}{versions}"
 
     def gap(kind: Kind, message: str) -> tuple[None, Gap]:
@@ -94,7 +94,7 @@ def choose(
 
 
 def _is_meant(file: Held, versions: SpecifierSet) -> bool:
-    """Whether a file is of a version that is asked for; yanked ones only where they are pinned."""
+    """Whether a file has a requested version; a yanked file only counts for a pinned version."""
     if file.yanked is not None and not any(each.operator in ("==", "===") for each in versions):
         return False
     return versions.contains(file.version, prereleases=True)
@@ -103,7 +103,7 @@ def _is_meant(file: Held, versions: SpecifierSet) -> bool:
 def _next(
     shelf: Shelf, target: Target, file: Held, required: Requirement, by: tuple[str, ...]
 ) -> Iterator[_Step]:
-    """Yield what a file needs to run, and to be built."""
+    """Yield the requirements of a file, to run and to be built."""
     known = shelf.requirements(file)
     name = f"{file.project} {file.version}"
     asked = ("", *sorted(required.extras))
@@ -117,13 +117,13 @@ def _next(
 
 
 def parsed(texts: Sequence[str]) -> Iterator[Requirement]:
-    """Yield requirements; those that nobody can read are left out."""
+    """Yield requirements; unreadable ones are left out."""
     for text in texts:
         with suppress(ValueError):
             yield bounded.requirement(text)
 
 
 def _unknown(shelf: Shelf, file: Held) -> str:
-    """Return why it is not known what an sdist requires."""
+    """Return why the requirements of an sdist are unknown."""
     why = "" if file.is_wheel else shelf.requirements(file).unknown
     return f"it is here only as an sdist, which {why}" if why else ""

@@ -1,11 +1,11 @@
-"""The mirror root as a simple index on this machine, for the time of a check.
+"""Serves the mirror root as a simple index on this machine during a check.
 
-uv takes a directory of HTML pages as well, but not one of JSON pages; and whoever serves the pages
-knows what was asked for in vain, without reading the words of a resolver. An sdist that only its
-build could ask for its requirements is taken off its page once uv asks for it: uv would run code
-of the package. It is noted, and the caller asks again.
+uv can read a directory of HTML pages, but not of JSON pages. And a server sees which files are
+missing, without parsing a resolver's messages. If only a build can tell an sdist's requirements, uv
+would run its code. So when uv asks for such an sdist, it is removed from its page and noted, and
+the caller asks again.
 
-Only what the shelf offers is served, to this machine, until the check is over.
+Only files of the shelf are served, only to this machine, until the check is over.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 
 
 class Served:
-    """The index while it is served."""
+    """The served index."""
 
     def __init__(self, shelf: Shelf, *, builds: bool) -> None:
         self.shelf = shelf
         self.url = self.cache = ""
         self._builds = builds
-        #: Sdists whose requirements only a build can tell, and why, by path.
+        #: Sdists whose requirements only a build can tell, by path, with the reason.
         self.unknown: dict[str, tuple[Held, str]] = {}
         self._by_path: dict[str, Held] = {}
 
@@ -44,7 +44,7 @@ class Served:
         return None if offer is None else self._rendered(offer)
 
     def path_of(self, path: str) -> str | None:
-        """Return the file behind a path of an address; None where it is not to be had."""
+        """Return the file for the path of an address; None if it is not offered."""
         held = self._by_path.get(path.removesuffix(METADATA_SUFFIX))
         if held is None:
             return None
@@ -81,7 +81,7 @@ class Served:
 
 @contextmanager
 def served(shelf: Shelf, *, builds: bool = False) -> Iterator[Served]:
-    """Serve what a shelf offers."""
+    """Serve the files of a shelf."""
     found = Served(shelf, builds=builds)
 
     class Handler(_Handler):
@@ -102,10 +102,10 @@ def served(shelf: Shelf, *, builds: bool = False) -> Iterator[Served]:
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves this machine alone."""
+    """Serves only this machine."""
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Pass over a client that went: resolvers end in the middle of an answer."""
+        """Ignore a client that has gone: resolvers end in the middle of an answer."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,4 +146,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what was asked is the check's business."""
+        """Log nothing: requests are internal to the check."""

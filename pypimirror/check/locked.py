@@ -1,8 +1,9 @@
-"""Locks: is every file that an installer may take of a lock here, with the digest that it names?
+"""Checks locks: is every file that an installer may choose here, with the digest of the lock?
 
-A lock says which files an installer may take, so nothing is resolved. With an environment, these
-are the wheels that fit it, and the sdist only where none does: which of several wheels is taken
-depends on the machine, so all of them have to be here. Without one, it is every file of the lock.
+A lock says which files an installer may choose, so nothing is resolved. With an environment, these
+are the wheels that fit it, or the sdist if no wheel fits. The machine decides which of several
+wheels is chosen, so all of them must be here. Without an environment, these are all files of the
+lock.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pypimirror.verify.digests import hash_file
 
 
 def check(shelf: Shelf, lock: Lock, name: str, targets: Sequence[Target]) -> Iterator[Outcome]:
-    """Yield what was found of a lock in each environment; without any, in all at once."""
+    """Yield the outcome of a lock for each environment; without environments, one for all files."""
     for target in targets or (None,):
         releases = lock.releases if target is None else lock.needed(target.meets)
         missing = [gap for each in releases for gap in _gaps(shelf, each, target)]
@@ -54,7 +55,7 @@ def _gaps(shelf: Shelf, release: LockedRelease, target: Target | None) -> Iterat
 
 
 def _meant(files: Sequence[LockedFile], target: Target | None) -> list[LockedFile]:
-    """Return the files that an installer may take in an environment."""
+    """Return the files that an installer may choose in an environment."""
     if target is None:
         return list(files)
     wheels = [file for file in files if _fits(str(file.filename), target)]
@@ -92,7 +93,7 @@ def _gaps_of_version(
     unnamed: Sequence[LockedFile],
     target: Target | None,
 ) -> Iterator[Gap]:
-    """Yield what is missing where the lock names no files: of a version, or of digests."""
+    """Yield the gaps if the lock names no files: of the version, or of its digests."""
     here = [file for file in offer.files if _is_version(file, release.version)]
     fitting = here
     if target is not None:
@@ -125,9 +126,9 @@ def _is_version(held: Held, version: str | None) -> bool:
 
 
 def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:
-    """Whether a file has, of each algorithm, one of these digests.
+    """Whether a file has one of these digests for each algorithm.
 
-    What its page does not tell is computed.
+    Digests that are not on its page are computed.
     """
     if not digests:
         return True

@@ -1,4 +1,4 @@
-"""What a check found: values, and how JSON shows them."""
+"""The results of a check, as values."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """Why something that is needed cannot be had from this mirror."""
+    """Why something that is needed is not available on this mirror."""
 
     PROJECT = "project"  #: the mirror has no page of it
-    VERSION = "version"  #: no version that is here fits
-    PYTHON = "python"  #: what fits does not run on this Python
-    PLATFORM = "platform"  #: what fits has no wheel for this environment, and no sdist
+    VERSION = "version"  #: no version on the mirror fits
+    PYTHON = "python"  #: the fitting versions do not run on this Python
+    PLATFORM = "platform"  #: no fitting version has a wheel for the environment, or an sdist
     AWAY = "away"  #: its page leads to the upstream: the bytes are not here
-    UNKNOWN = "unknown"  #: only its build could tell what it requires
+    UNKNOWN = "unknown"  #: only a build could tell its requirements
     FILE = "file"  #: a file that a lock names is not here
     DIGEST = "digest"  #: a file of this name is here, with other bytes
-    CONFLICT = "conflict"  #: everything is here, and does not go together
-    INSTALLER = "installer"  #: an installer refused what a resolver takes
+    CONFLICT = "conflict"  #: everything is here, but does not fit together
+    INSTALLER = "installer"  #: an installer refused a solution of the resolver
 
 
 class State(StrEnum):
-    """What was found for one environment."""
+    """The result for one environment."""
 
     COMPLETE = "complete"
     MISSING = "missing"
@@ -31,13 +31,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Gap:
-    """One thing that is missing."""
+    """Something that is missing."""
 
     kind: Kind
-    project: str  #: "" where it is none of one project
-    requirement: str  #: as it is needed, such as "six>1.17"
-    message: str  #: the end of a sentence that begins with it
-    chain: tuple[str, ...] = ()  #: who needs it, from what was asked for on
+    project: str  #: "" if it is not about one project
+    requirement: str  #: the unmet requirement, such as "six>1.17"
+    message: str  #: the end of a sentence that begins with the requirement
+    chain: tuple[str, ...] = ()  #: who needs it, beginning with the requested requirement
     file: str | None = None
 
     def __str__(self) -> str:
@@ -48,13 +48,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found of one thing in one environment."""
+    """The outcome for one subject in one environment."""
 
-    subject: str  #: what was asked for: a file, or requirements
-    python: str | None  #: None: of a lock, every environment
+    subject: str  #: a file, or requirements
+    python: str | None  #: None for a lock in all environments
     platform: str | None
     state: State
-    releases: int = 0  #: that would be installed
+    releases: int = 0  #: number of releases that would be installed
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -1,11 +1,11 @@
-"""A lock with addresses of this mirror: the digests, and all else, stay as they are.
+"""Rewrites a lock with the addresses of this mirror; digests and everything else stay unchanged.
 
-Locks hold addresses of two kinds: of files, and of indexes. A file's address is replaced where the
-mirror holds the very file, by the digest that the lock names. Every address of an index becomes
-the mirror's. All is done in the text, so every other byte stays.
+A lock has addresses of files and of indexes. The address of a file is replaced if the mirror has a
+file with the digest of the lock. Every address of an index is replaced. The text itself is edited,
+so every other byte stays.
 
-What an environment needs that is checked, and the mirror does not hold, is a gap: there is no new
-lock then. Files for other environments may be missing; their addresses stay, and are counted.
+If the mirror lacks a file that a checked environment needs, this is a gap, and there is no new
+lock. Files for other environments may be missing; their addresses stay, and are counted.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _ADDRESS = r"https?://[^\s\"']*"
 
 @dataclass(frozen=True)
 class Relocked:
-    """What became of a lock."""
+    """A rewritten lock."""
 
     text: str
-    files: int  #: addresses of files that are this mirror's now
-    indexes: int  #: addresses of indexes that are
-    kept: int  #: addresses of files that stay, since the mirror does not hold them
-    gaps: tuple[Gap, ...] = ()  #: what an environment needs that is not here
+    files: int  #: replaced addresses of files
+    indexes: int  #: replaced addresses of indexes
+    kept: int  #: addresses of files that stay, because the mirror lacks them
+    gaps: tuple[Gap, ...] = ()  #: files that an environment needs and the mirror lacks
 
 
-#: Where the address of an index stands, by the name of the format: the group `url`.
+#: A pattern for the addresses of indexes, by format; the group `url` is the address.
 _INDEXES: Mapping[str, re.Pattern[str]] = {
     "uv.lock": re.compile(rf'\b(?:registry|index) = "(?P<url>{_ADDRESS})"'),
     "pylock.toml": re.compile(rf'^index = "(?P<url>{_ADDRESS})"', re.M),
@@ -52,9 +52,10 @@ _INDEXES: Mapping[str, re.Pattern[str]] = {
 def relock(
     shelf: Shelf, lock: Lock, text: str, targets: Sequence[Target], index: str, files: str
 ) -> Relocked:
-    """Return a lock's text with addresses of this mirror.
+    """Return a lock's text with the addresses of this mirror.
 
-    `index` is the mirror's simple index, `files` stands before paths below the mirror root.
+    `index` is the address of the mirror's simple index, `files` the prefix of paths below the
+    mirror root.
     """
     gaps = [gap for each in locked.check(shelf, lock, "", targets) for gap in each.gaps]
     ours, kept = _addresses(shelf, lock, files)
@@ -73,7 +74,7 @@ def relock(
 
 
 def _addresses(shelf: Shelf, lock: Lock, files: str) -> tuple[dict[str, str], int]:
-    """Return the mirror's address of each that the lock has, and how many have none."""
+    """Return the mirror's address for each address of a file, and how many files have none."""
     found: dict[str, str] = {}
     kept = 0
     for release in lock.releases:
@@ -91,7 +92,7 @@ def _addresses(shelf: Shelf, lock: Lock, files: str) -> tuple[dict[str, str], in
 
 
 def _ours(index: str) -> Callable[[re.Match[str]], str]:
-    """Return what puts the mirror's index in the place of another, its last slash as it is."""
+    """Return a function that replaces the address of an index, and keeps its last slash."""
 
     def put(found: re.Match[str]) -> str:
         begin, end = (position - found.start() for position in found.span("url"))

@@ -1,7 +1,7 @@
-"""Sets of requirements: uv resolves each against the mirror root, for each environment.
+"""Checks sets of requirements: uv resolves each against the mirror root, for each environment.
 
-That uv finds a set of releases is not yet enough. Each has to have a file here that its environment
-takes; what there is only as an sdist has to be built, so what its build needs is resolved as well.
+A solution of uv is not enough. Each release must have a file here that its environment accepts. A
+release with only an sdist must be built, so the requirements of its build are resolved as well.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pypimirror.resolve import pip
 from pypimirror.resolve.child import NoSolutionError, ResolveError
 from pypimirror.resolve.uv import Index, Question, Uv
 
-#: Sdists that are taken off their pages in one resolution, and builds that need builds.
+#: How many sdists are removed from pages in one resolution, and how deep builds may need builds.
 _MOST_TRIES, _MOST_BUILDS = 200, 50
 
 
 @dataclass
 class Checker:
-    """Checks sets of requirements against one mirror root, while that is served."""
+    """Checks sets of requirements against one mirror root while it is served."""
 
     resolver: Uv
     served: Served
@@ -39,7 +39,7 @@ class Checker:
 
     @property
     def shelf(self) -> Shelf:
-        """What the mirror root offers."""
+        """The files that the mirror root offers."""
         return self.served.shelf
 
     def check(self, wanted: Wanted, target: Target) -> Outcome:
@@ -80,7 +80,7 @@ class Checker:
         narrower: Sequence[str],
         chain: tuple[str, ...],
     ) -> dict[str, str] | list[Gap]:
-        """Return the versions that uv chooses, by project, or what is missing."""
+        """Return the versions that uv chooses, by project, or the gaps."""
         if not lines:
             return {}
         assert target.resolved_for is not None
@@ -94,7 +94,7 @@ class Checker:
                 return _chosen(self.resolver.resolve(question, index))
             except ResolveError as error:
                 if len(self.served.unknown) > known:
-                    continue  # without the sdists that it would have to build
+                    continue  # ask again without the sdists that uv would have to build
                 if not isinstance(error, NoSolutionError):
                     raise
                 return self._missing(wanted, target, lines, chain, str(error))
@@ -115,7 +115,7 @@ class Checker:
         return found or [Gap(Kind.CONFLICT, "", "", f"what is here does not go together: {said}")]
 
     def _unknown(self, found: dict[str, str]) -> Iterator[Gap]:
-        """Yield sdists that an installer takes before what uv was left with."""
+        """Yield sdists that an installer would prefer to the releases that uv could choose."""
         for held, why in self.served.unknown.values():
             chosen = found.get(held.project)
             if chosen is not None and held.version in SpecifierSet(f">{chosen}"):
@@ -130,7 +130,7 @@ class Checker:
     def _unusable(
         self, found: dict[str, str], target: Target, by: tuple[str, ...] = ()
     ) -> Iterator[Gap]:
-        """Yield what of the chosen releases cannot be installed, or not be built."""
+        """Yield gaps of chosen releases: they cannot be installed, or not be built."""
         for project, version in found.items():
             offer, exactly = self.shelf.offer(project), SpecifierSet(f"=={version}")
             file, gap = gaps.choose(offer, target, project, exactly, by)
@@ -140,7 +140,7 @@ class Checker:
                 yield from self._unbuildable(file, target, by)
 
     def _unbuildable(self, file: Held, target: Target, chain: tuple[str, ...]) -> list[Gap]:
-        """Return what is missing to build an sdist, in turn for what that takes to build."""
+        """Return the gaps for the build of an sdist, and for builds that this build needs."""
         key = file.path, str(target)
         if key in self._done or len(chain) > _MOST_BUILDS:
             return []
@@ -165,7 +165,7 @@ class Checker:
         found: dict[str, str],
         target: Target,
     ) -> tuple[list[Gap], list[str]]:
-        """Let pip say the same of the running environment."""
+        """Check with pip, too, for the running environment."""
         if not pip.is_here():
             return [], ["pip was not asked: there is none beside this program"]
         has_sdists = any(self._is_built(project, text, target) for project, text in found.items())
@@ -188,6 +188,6 @@ class Checker:
 
 
 def _chosen(lock: str) -> dict[str, str]:
-    """Return version by project of a `pylock.toml`."""
+    """Return the versions in a `pylock.toml`, by project."""
     packages = tomllib.loads(lock).get("packages", [])
     return {canonicalize_name(each["name"]): each["version"] for each in packages}

@@ -1,4 +1,4 @@
-"""What an sdist says of itself without being built: PKG-INFO and pyproject.toml."""
+"""Reads the requirements of an sdist without a build: from PKG-INFO and pyproject.toml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = ("PKG-INFO", "pyproject.toml")
 
 
 def read(path: str, root: str) -> Requirements:
-    """Return what an sdist requires; what cannot be read is unknown, and says why."""
+    """Return the requirements of an sdist; unreadable ones are unknown, with the reason."""
     found: dict[str, bytearray] = {}
 
     def visit(name: str) -> Callable[[bytes], object] | None:

@@ -1,9 +1,9 @@
-"""What the mirror root offers to an installer: pages on disk, and the files that are really here.
+"""The offer of the mirror root to installers: pages on disk, and files that are really here.
 
-**The rule.** A file counts when a page leads to it, the page leads into this mirror root, and its
-bytes are in place. What a page leads to elsewhere (`metadata_only`) is not on this mirror.
+**The rule.** A file counts if a page links to it, the link leads into this mirror root, and its
+bytes are in place. A file to which a page links elsewhere (`metadata_only`) is not on this mirror.
 
-Only wheels and sdists count, as installers take nothing else.
+Only wheels and sdists count, because installers accept nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pypimirror.domain.model import File, ProjectPage, ReadError
 from pypimirror.system import regular
 from pypimirror.upstream.read import parse_page
 
-#: Where pages are taken to be: only what stands behind it counts.
+#: The assumed address of pages; only the part after it counts.
 _ORIGIN = "http://mirror.invalid/"
 _RELATIVE = "../../"
 _TYPES = {"json": "application/vnd.pypi.simple.v1+json", "html": "text/html"}
@@ -55,7 +55,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the page of a project leads to."""
+    """The files on the page of a project."""
 
     project: str
     files: tuple[Held, ...]
@@ -72,18 +72,18 @@ class Shelf:
         self._requirements: dict[str, Requirements] = {}
 
     def offer(self, project: str) -> Offer | None:
-        """Return what there is of a project, by its normalised name; None where it has no page."""
+        """Return the offer of a project, by its normalised name; None if it has no page."""
         if project not in self._offers:
             self._offers[project] = self._read(project)
         return self._offers[project]
 
     def has_metadata(self, held: Held) -> bool:
-        """Whether the core metadata of a wheel stands beside it."""
+        """Whether the core metadata of a wheel is beside it."""
         place = f"{self.root}/{held.path}{METADATA_SUFFIX}"
         return held.is_wheel and regular.is_here(place, self.root)
 
     def requirements(self, held: Held) -> Requirements:
-        """Return what a file requires, as far as it can be told without building it."""
+        """Return the requirements of a file, as far as they are known without a build."""
         if held.path not in self._requirements:
             self._requirements[held.path] = self._required(held)
         return self._requirements[held.path]
@@ -122,7 +122,7 @@ class Shelf:
 
 
 def _held(project: str, file: File, base: str) -> Held | None:
-    """Return a file as it is offered, without a path where it is elsewhere; None for no kind."""
+    """Return a file of the offer, without a path if it is elsewhere; None if it is neither kind."""
     if not file.filename.endswith((".whl", ".tar.gz", ".zip")):
         return None
     version = version_of(file.filename, project)

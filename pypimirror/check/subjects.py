@@ -1,4 +1,4 @@
-"""What is checked: sets of requirements, from files, from the command line, from `[select]`."""
+"""The sets of requirements to check: from files, from the command line, from `[select]`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.select import requirements
 from pypimirror.system import texts
 
-#: What all entries together are called that name one project.
+#: The name of the set of all entries that name one project.
 PROJECTS = "[select] projects"
 
 _FILE = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
@@ -26,13 +26,13 @@ _FILE = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
 class Wanted:
     """Requirements that are installed together."""
 
-    name: str  #: what people call it: a file, or the requirements themselves
+    name: str  #: the name for people: a file, or the requirements themselves
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
-    lock: Path | None = None  #: the file, where it names digests and so is a lock
+    lock: Path | None = None  #: the file, if it has digests and so is a lock
 
     def narrower(self, target: Target) -> dict[str, SpecifierSet]:
-        """Return the constraints that hold in an environment, by project."""
+        """Return the constraints that apply in an environment, by project."""
         found: dict[str, SpecifierSet] = {}
         for each in self.constraints:
             if target.meets(each.marker):
@@ -41,24 +41,24 @@ class Wanted:
         return found
 
     def apart(self) -> Iterator[Wanted]:
-        """Yield each requirement as a thing of its own."""
+        """Yield each requirement as a set of its own."""
         for each in self.requirements:
             yield Wanted(str(each), (each,), self.constraints)
 
 
 def of_file(path: Path, name: str) -> Wanted:
-    """Return what a requirements file asks for; raises `ConfigError`."""
+    """Return the requirements of a file; raises `ConfigError`."""
     try:
         wanted, narrower = requirements.parts(path)
     except requirements.RequirementsError as error:
         raise ConfigError(str(error)) from error
-    # Where one line has a digest, pip demands one of every file.
+    # If one line has a digest, pip demands one for every file.
     lock = path if any(each.hashes for each in wanted) else None
     return Wanted(name, tuple(each.requirement for each in wanted), tuple(narrower), lock)
 
 
 def of_texts(written: Sequence[str]) -> Wanted:
-    """Return what is asked for by requirements as they are written; raises `ConfigError`."""
+    """Parse requirements as people write them; raises `ConfigError`."""
     found = []
     for text in written:
         try:
@@ -76,7 +76,7 @@ def of_texts(written: Sequence[str]) -> Wanted:
 
 
 def of_config(config: Config) -> list[Wanted]:
-    """Return what `[select] projects` names, as sets that are installed together.
+    """Return the requirements of `[select] projects`, as sets that are installed together.
 
     Each requirements file is a set of its own, and so are all entries that name one project. Globs
     and regular expressions name nothing to install.
@@ -104,7 +104,7 @@ def _listed(path: Path) -> Iterator[str]:
 
 
 def _named(text: str) -> Requirement | None:
-    """Return what an entry requires; None where it names no one project."""
+    """Return the requirement of an entry; None if it does not name one project."""
     try:
         return Requirement(text)
     except InvalidRequirement:

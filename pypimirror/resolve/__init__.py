@@ -1,1 +1,1 @@
-"""Asking a resolver which releases go together: uv, as a child process."""
+"""Asks a resolver which releases fit together: uv or pip, as child processes."""

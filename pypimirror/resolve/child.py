@@ -1,8 +1,8 @@
-"""Resolvers as child processes: what they find in their environment, how they end, what they say.
+"""Resolvers as child processes: their environment, their end, their output.
 
-**The rule.** A resolver hears nothing but its question. Its environment is made from nothing: no
-configuration, login, keyring, cache, proxy or index of the person or the machine. It ends when its
-time is over or when who asked ends, and what it has started ends with it.
+**The rule.** A resolver gets only its question. Its environment is new: it has no configuration,
+login, keyring, cache, proxy or index of the person or the machine. It ends when its time is over,
+or when this process ends, and its own children end with it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from typing import NamedTuple
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import PypimirrorError
 
-PATIENCE = 600.0  #: seconds until an answer has to be there
-_GRACE = 5.0  #: seconds until what was killed has to be gone
-_LONGEST = 4000  #: characters of what it said that are told
+PATIENCE = 600.0  #: seconds in which a resolver must answer
+_GRACE = 5.0  #: seconds in which a killed resolver must be gone
+_LONGEST = 4000  #: characters of its output in messages
 
-#: What is kept of this process's environment: where programs and scratch space are.
+#: Variables that a resolver gets from this process: the places of programs and temporary files.
 _KEPT = ("PATH", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
-# How uv marks what it says: words, crosses and arrows.
+# How uv marks its output: words, crosses and arrows.
 _PREFIX = re.compile(r"^\s*(?:error:|cause:|[\u00d7\u2500-\u257f\u25b6\s]+|Caused by:)\s*", re.I)
 
 
 class ResolveError(PypimirrorError):
-    """A resolver cannot be asked, or did not answer; the message says what to do."""
+    """A resolver cannot run, or did not answer; the message says what to do."""
 
 
 class NoSolutionError(ResolveError):
-    """A resolver's answer is that nothing fits; the message is its reason."""
+    """The resolver found no solution; the message is its reason."""
 
 
 class Ended(NamedTuple):
-    """How a resolver ended, and what it wrote."""
+    """The exit code and the output of a resolver."""
 
     code: int
     out: str
@@ -47,9 +47,9 @@ class Ended(NamedTuple):
 
 
 def bare(scratch: str) -> dict[str, str]:
-    """Return an environment in which a program is told nothing, and keeps nothing."""
+    """Return an environment without settings, in which a program stores nothing."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # Without a home there is no netrc, no store of logins and no cache.
+    # Without a home directory there is no netrc, no stored login and no cache.
     return kept | {"HOME": scratch, "NETRC": os.devnull, "NO_COLOR": "1"}
 
 
@@ -62,7 +62,7 @@ def write(file: Path, lines: Sequence[str]) -> str:
 def run(
     command: Sequence[str], variables: Mapping[str, str], directory: str, patience: float
 ) -> Ended:
-    """Run a resolver to its end; raises `ResolveError` where that does not come in time."""
+    """Run a resolver to its end; raises `ResolveError` if that takes too long."""
     name = Path(command[0]).name
     try:
         started = subprocess.Popen(
@@ -71,7 +71,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(variables),
-            cwd=directory,  # where no project and no version file is found
+            cwd=directory,  # a directory without a project and a version file
             start_new_session=True,
         )
     except OSError as error:
@@ -91,7 +91,7 @@ def run(
 
 
 def told(err: str) -> str:
-    """Return what was written as one text, without marks, warnings, logins and broken lines."""
+    """Return the output as one text, without marks, warnings, logins and line breaks."""
     kept: list[str] = []
     for line in err.splitlines():
         text = _PREFIX.sub("", line).strip()

@@ -1,7 +1,7 @@
 """pip as a child process: would it install this here, from this index?
 
-Only the pip beside this program is asked, for the running environment: for any other it knows
-neither markers nor sdists.
+Only the pip beside this program is asked, and only for the running environment: for others, pip
+knows neither markers nor sdists.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 from pypimirror.resolve import child
 from pypimirror.resolve.child import NoSolutionError, ResolveError
 
-#: How pip ends where it found no way; it says with the same code whatever else went wrong.
+#: pip's exit code if it found no solution; all other failures have the same code.
 _FAILED = 1
 
 
 def is_here() -> bool:
-    """Whether there is a pip beside this program."""
+    """Whether pip is installed beside this program."""
     return find_spec("pip") is not None
 
 
@@ -34,10 +34,10 @@ def dry_run(
     builds: bool,
     patience: float = child.PATIENCE,
 ) -> dict[str, str]:
-    """Return name and version of all that pip would install.
+    """Return name and version of each package that pip would install.
 
-    Without `builds` it takes wheels alone: for the metadata of any sdist, pip runs its code.
-    Raises `NoSolutionError` where it finds no way.
+    Without `builds` it uses only wheels, because pip runs the code of an sdist for its metadata.
+    Raises `NoSolutionError` if it finds no solution.
     """
     with TemporaryDirectory(prefix="pypimirror-pip-") as scratch:
         wanted = child.write(Path(scratch, "requirements.txt"), requirements)

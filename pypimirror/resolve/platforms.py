@@ -1,8 +1,8 @@
-"""What uv calls the platforms that `[select] platforms` declares by tags.
+"""uv's names of the platforms that `[select] platforms` declares by tags.
 
-uv knows some platforms by names of its own, which stand for fixed tags. A platform that it has no
-name for is resolved as the nearest one below it that it has: what this takes, the real one takes
-too, so what is found installs there. Where there is none below, the platform is not resolved for.
+uv has its own names for some platforms, with fixed tags. A platform without a name is resolved as
+the nearest lower one with a name. The real platform accepts all wheels of the lower one, so a
+solution also installs there. If no lower platform has a name, uv does not resolve for the platform.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _LEGACY = re.compile(r"manylinux2014_(?P<machine>x86_64|aarch64)")
 _MUSL = re.compile(r"musllinux_1_(?P<minor>[0-9]{1,3})_(?P<machine>x86_64|aarch64)")
 _MACOS = re.compile(r"macosx_(?P<major>[0-9]{1,3})_(?P<minor>[0-9]{1,3})_(?P<machine>x86_64|arm64)")
 
-#: The minor versions of glibc that uv has names for, the newest first.
+#: The minor versions of glibc for which uv has names, the newest first.
 _GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
-#: The minor version of musl that uv's names stand for.
+#: The minor version of musl in uv's names.
 _MUSL_MINOR = 2
 
-#: A patch of Python that none comes to.
+#: A patch of Python higher than all real ones.
 LAST_PATCH = 99
 
 _NAMED = {
@@ -32,9 +32,9 @@ _NAMED = {
 
 
 def named(python: str | None, platform: str | None) -> Environment | None:
-    """Return what uv is to resolve for; None where it has no name for such a platform.
+    """Return the environment in uv's names; None if uv has no name for the platform.
 
-    A version of Python without a patch stands for its last one, as in `[select] python`.
+    A version of Python without a patch means its last patch, as in `[select] python`.
     """
     version = None if python is None else _last_patch(python.rstrip("t"))
     if platform is None:

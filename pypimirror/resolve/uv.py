@@ -1,14 +1,14 @@
-"""uv as a child process: a question goes in, a `pylock.toml` or the reason why not comes out.
+"""uv as a child process: it gets a question, and returns a `pylock.toml` or a reason.
 
 uv knows how installers choose releases, so this program has no resolver of its own (decision 0060).
-It comes with the extra `pypimirror[resolve]`; else the one that PATH leads to is taken, where it is
-new enough.
+uv comes with the extra `pypimirror[resolve]`. Without it, the uv on the PATH is used if it is new
+enough.
 
-**The rule.** uv hears nothing but the question (`pypimirror.resolve.child`), and runs no code of a
-package unless `builds` allows it.
+**The rule.** uv gets only the question (`pypimirror.resolve.child`), and runs no code of a package
+unless `builds` allows it.
 
-Lives here: finding it, its command line, its answers. Does not live here: which platform it means
-by which name (`pypimirror.resolve.platforms`), and what is asked.
+This module finds uv, and knows its command line and its answers. `pypimirror.resolve.platforms`
+knows its names of platforms. Callers decide what to ask.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pypimirror.resolve.child import PATIENCE
 from pypimirror.resolve.child import NoSolutionError as NoSolutionError
 from pypimirror.resolve.child import ResolveError as ResolveError
 
-#: The oldest that writes `pylock.toml` as it is read here.
+#: The oldest version whose `pylock.toml` can be read here.
 FLOOR = (0, 7, 0)
 
-_MOMENT = 30.0  #: seconds until it has to say its version
+_MOMENT = 30.0  #: seconds in which it must print its version
 
-#: uv's own settings: it finds none, and keeps nothing.
+#: Variables for uv: it reads no settings and stores nothing.
 _QUIET = {
     "UV_NO_CONFIG": "1",
     "UV_NO_ENV_FILE": "1",
@@ -43,7 +43,7 @@ _QUIET = {
 }
 
 _VERSION = re.compile(r"uv (\d+)\.(\d+)\.(\d+)")
-#: What it says first where the question itself has no answer.
+#: The beginning of its output if the question has no solution.
 _UNSOLVED = re.compile(r"no solution found|unsatisfiable", re.I)
 
 _INSTALL = "install it with: pip install 'pypimirror[resolve]'"
@@ -51,49 +51,49 @@ _INSTALL = "install it with: pip install 'pypimirror[resolve]'"
 
 @dataclass(frozen=True)
 class Index:
-    """Where releases are looked for."""
+    """The indexes in which releases are searched."""
 
-    url: str  #: of a simple index, with a login where it takes one
+    url: str  #: of a simple index, with a login if it needs one
     others: tuple[str, ...] = ()  #: indexes that are asked first; the first that has a project wins
     ca_file: str | None = None
     proxy: str | None = None
-    cache: str | None = None  #: a directory for what it keeps from one question to the next
+    cache: str | None = None  #: a directory for its cache between questions
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What is resolved for. Without a Python it is the running one, without a platform, too."""
+    """The environment of a solution. Without a Python or a platform, it is the running one."""
 
     python: str | None = None  #: such as "3.12", or "3.12.4"
-    platform: str | None = None  #: as uv calls it
-    variables: Mapping[str, str] = field(default_factory=dict)  #: that say more of the platform
+    platform: str | None = None  #: uv's name
+    variables: Mapping[str, str] = field(default_factory=dict)  #: further facts on the platform
     universal: bool = False  #: for all platforms at once, from this Python on
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be resolved: lines of a requirements file, without options and addresses."""
+    """The requirements to resolve: lines of a requirements file, without options and addresses."""
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     environment: Environment = Environment()
     prereleases: str = "if-necessary-or-explicit"
-    #: Whether sdists count. Where one has no static core metadata, uv runs its code to get it.
+    #: Whether sdists count. If one has no static core metadata, uv runs its code to get it.
     builds: bool = False
     options: tuple[str, ...] = ()  #: further ones of `uv pip compile`
 
 
 @dataclass(frozen=True)
 class Uv:
-    """A uv that can be asked."""
+    """A usable uv."""
 
     path: str
     version: tuple[int, int, int]
 
     def resolve(self, question: Question, index: Index, patience: float = PATIENCE) -> str:
-        """Return a `pylock.toml` with what was chosen.
+        """Return a `pylock.toml` with the chosen releases.
 
-        Raises `NoSolutionError` where nothing fits, else `ResolveError`.
+        Raises `NoSolutionError` if there is no solution, and `ResolveError` for other failures.
         """
         with TemporaryDirectory(prefix="pypimirror-uv-") as scratch:
             command = [self.path, *_arguments(question, Path(scratch))]
@@ -109,9 +109,9 @@ class Uv:
 
 @lru_cache(maxsize=1)
 def find() -> Uv:
-    """Return the uv to ask: the one installed beside this program, else the one of PATH.
+    """Return the uv to use: the one installed beside this program, else the one on the PATH.
 
-    Raises `ResolveError` where there is none, or where it is too old.
+    Raises `ResolveError` if there is none, or if it is too old.
     """
     path = _beside() or shutil.which("uv")
     if path is None:
@@ -124,7 +124,7 @@ def find() -> Uv:
 
 
 def _beside() -> str | None:
-    """Return the program of the package `uv`, where that is installed."""
+    """Return the program of the package `uv`, if it is installed."""
     try:
         from uv import find_uv_bin
 
@@ -142,7 +142,7 @@ def _version_of(path: str) -> tuple[int, int, int]:
 
 
 def _arguments(question: Question, scratch: Path) -> list[str]:
-    """Return the command line; requirements and constraints go into files, as they may be long."""
+    """Return the command line; requirements and constraints are in files, as they may be long."""
     wanted = child.write(scratch / "requirements.in", question.requirements)
     narrower = child.write(scratch / "constraints.txt", question.constraints)
     environment = question.environment
@@ -160,7 +160,7 @@ def _arguments(question: Question, scratch: Path) -> list[str]:
 
 
 def _variables(question: Question, index: Index, scratch: str) -> dict[str, str]:
-    """Return its environment. Addresses go there: a command line, all users can read."""
+    """Return its environment. It has the addresses, because all users can read a command line."""
     found = child.bare(scratch) | _QUIET | {"UV_DEFAULT_INDEX": index.url}
     found |= {"UV_CACHE_DIR": index.cache} if index.cache else {"UV_NO_CACHE": "1"}
     found |= question.environment.variables

@@ -1,1 +1,1 @@
-"""What is mirrored: `[select]`, read and decided. Pure but for the lists that it names as files."""
+"""Reads `[select]` and decides what is mirrored. No I/O except for the files that it names."""

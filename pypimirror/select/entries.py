@@ -1,8 +1,8 @@
 """Entries of `projects` and `exclude`: names, requirements, globs, regular expressions, files.
 
 An entry is one of `six`, `requests>=2.30`, `zope.*`, `/^acme-/`, `-r requirements.txt` and
-`@names.txt`. The last two stand for what the file has, and are read when the configuration is. In
-`exclude`, `!zope.interface` takes back what the entries before it say of a project.
+`@names.txt`. The last two stand for the entries of the file, which is read with the configuration.
+In `exclude`, `!zope.interface` undoes the effect of earlier entries on a project.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pypimirror.select.patterns import EntryError, Pattern, expression, glob
 from pypimirror.system import texts
 
 if TYPE_CHECKING:
-    # Slow to import, and needed only where an entry is a requirement or names a file.
+    # Slow to import, and needed only if an entry is a requirement or names a file.
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
@@ -40,15 +40,15 @@ _REQUIREMENTS = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
 class Entry:
     """One project, or the projects of one pattern."""
 
-    text: str  #: as it was written, for explanations
-    source: str  #: where: the configuration's key, or file and line
+    text: str  #: as written, for explanations
+    source: str  #: its place: the configuration's key, or file and line
     pattern: Pattern | None = None  #: None for one project
     name: ProjectName | None = None
     versions: SpecifierSet | None = None  #: None for every version
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
     files: tuple[LockedFile, ...] = ()  #: of one release, by name; empty: any file
     is_locked: bool = False  #: whether it is a release of a lock
-    takes_back: bool = False  #: whether it undoes what the entries before it say of its projects
+    takes_back: bool = False  #: whether it undoes the effect of earlier entries on its projects
 
     def names(self, project: ProjectName) -> bool:
         """Whether the entry is about a project."""
@@ -61,7 +61,7 @@ class Entry:
 
     @property
     def said(self) -> str:
-        """What it says of its project, behind its source."""
+        """Its text after its source, for explanations."""
         return f"names {self.text}" if self.is_locked else f"{self.text!r} names the project"
 
     @cached_property
@@ -71,7 +71,7 @@ class Entry:
 
 
 def about(entries: Iterable[Entry], project: ProjectName) -> list[Entry]:
-    """Return the entries that hold for a project: those that none behind them takes back."""
+    """Return the entries that apply to a project: those that no later entry takes back."""
     found: list[Entry] = []
     for entry in entries:
         if entry.names(project):
@@ -80,7 +80,7 @@ def about(entries: Iterable[Entry], project: ProjectName) -> list[Entry]:
 
 
 def read(texts: Iterable[str], key: str, environments: Environments) -> list[Entry]:
-    """Read the entries of a key, named as messages name it; raises `EntryError`."""
+    """Read the entries of a key, which has this name in messages; raises `EntryError`."""
     found = [entry for text in texts for entry in _read(text, key, environments)]
     for entry in found:
         if entry.takes_back and key != "select.exclude":
@@ -126,7 +126,7 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
 
 
 def _meanings(item: Required, environments: Environments) -> Iterator[Requirement]:
-    """Yield what is required in the environments: more than one thing where constraints differ."""
+    """Yield the requirements in the environments: several if their constraints differ."""
     requirement = item.requirement
     if not item.narrower:
         if requirement.marker is None or environments.meet(requirement.marker):
@@ -150,12 +150,12 @@ def _entry(text: str, source: str) -> Entry:
         return Entry(text, source, pattern=expression(text, source))
     from packaging.requirements import InvalidRequirement, Requirement
 
-    # First: "requests==2.*" and "requests[socks]" are requirements, for all their signs.
+    # First, because "requests==2.*" and "requests[socks]" look like globs but are requirements.
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         if _GLOB.fullmatch(text):
-            # A glob is normalised as names are; its own signs are none of the separators.
+            # A glob is normalised like names; its special characters are no separators.
             return Entry(text, source, pattern=glob(_SEPARATORS.sub("-", text).lower()))
         cause = str(error).splitlines()[0]
         raise EntryError(
@@ -173,7 +173,7 @@ def _entry(text: str, source: str) -> Entry:
 
 
 def _name(requirement: Requirement, source: str) -> ProjectName:
-    """Return the project that a requirement names, if both can be any; raises `EntryError`."""
+    """Return the project that a requirement names, if it can be used here; raises `EntryError`."""
     name = canonicalize_name(requirement.name)
     for what, text, most in (
         ("name of a project", name, MAX_NAME),

@@ -1,7 +1,7 @@
-"""The environments that a mirror is for: which wheels they install, which markers they meet.
+"""The environments of a mirror: which wheels they can install, and which markers they meet.
 
-By inclusion: what is declared is mirrored. Lives here: Pythons, and whether Python, platform and
-ABI fit together. Does not live here: platforms (`pypimirror.select.platforms`).
+Only files for declared environments are mirrored. This module knows Pythons, and whether Python,
+platform and ABI fit together. `pypimirror.select.platforms` knows platforms.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _PYTHON = re.compile(r"(?P<major>[23])\.(?P<minor>[0-9]{1,3})(?P<threads>t?)")
 #: The first Python that comes without the GIL.
 _THREADS = (3, 13)
 
-#: What markers are held against where nothing is declared for them.
+#: Markers are compared with these values if nothing is declared.
 _ALL_PYTHONS = tuple(f"3.{minor}" for minor in range(6, 16))
 
 
-#: A patch, or a release of a system, that none comes to.
+#: A patch, or a release of a system, higher than all real ones.
 _LAST = 999
 # The patches that a marker names, such as in "3.11.4", and the releases of a system.
 _PATCH = re.compile(r"\b[0-9]+\.[0-9]+\.([0-9]{1,3})\b")
@@ -40,13 +40,13 @@ _RELEASE = re.compile(
     r'|"([^"]*)" (?:not )?in platform_(?:release|version)'
 )
 
-#: How implementations of Python call themselves: implementation_name, and what markers call
-#: platform_python_implementation. The first is what pip takes for granted.
+#: The names of Python's implementations in markers: implementation_name, and
+#: platform_python_implementation. pip assumes the first one.
 _IMPLEMENTATIONS = (("cpython", "CPython"), ("pypy", "PyPy"), ("graalpy", "GraalVM"))
 
 
 class EnvironmentKeyError(PypimirrorError):
-    """A Python version or platform that cannot be read; the message says what is right."""
+    """A Python version or platform cannot be read; the message says what is valid."""
 
     def __init__(self, key: str, said: str) -> None:
         super().__init__(f"{key}: {said}")
@@ -55,7 +55,7 @@ class EnvironmentKeyError(PypimirrorError):
 
 
 class Environments:
-    """The environments of `python`, `platforms` and `abi`; each empty where anything goes."""
+    """The environments of `python`, `platforms` and `abi`; an empty one allows everything."""
 
     def __init__(
         self, pythons: Iterable[str] = (), platforms: Iterable[str] = (), abis: Iterable[str] = ()
@@ -68,18 +68,18 @@ class Environments:
 
     @property
     def is_any(self) -> bool:
-        """Whether no wheel is left out."""
+        """Whether all wheels are included."""
         return not (self.pythons or self.platforms or self._abis)
 
     def install(self, tag: str) -> bool:
-        """Whether one of them can install a wheel of these (compressed) tags.
+        """Whether one of them can install a wheel with these (compressed) tags.
 
-        Tags that cannot be read are installed nowhere.
+        No environment can install a wheel whose tags cannot be read.
         """
         return _can_install(self, tag)
 
     def fits(self, tag: tags.Tag) -> bool:
-        """Whether one of them can install a wheel of this very tag."""
+        """Whether one of them can install a wheel with this tag."""
         return (
             (not self.pythons or (tag.interpreter, tag.abi) in self._pairs)
             and (not self._abis or tag.abi in self._abis)
@@ -87,21 +87,21 @@ class Environments:
         )
 
     def admit(self, requires_python: str) -> bool:
-        """Whether a requires-python admits one of them; one that cannot be read admits all."""
+        """Whether a requires-python allows one of them; one that cannot be read allows all."""
         if not self.pythons:
             return True
         return _admits(requires_python, tuple(self._versions))
 
     def meet(self, marker: Marker) -> bool:
-        """Whether a marker is true in one of them, declared or, where none is, known."""
+        """Whether a marker is true in one of them: the declared ones, or all known ones."""
         return any(marker.evaluate(dict(facts)) for facts in self.facts_for(str(marker)))
 
     def narrowed(
         self, required: Requirement, narrower: Sequence[Requirement]
     ) -> Iterator[SpecifierSet]:
-        """Yield which versions are required where constraints hold only where markers are met.
+        """Yield the required versions, if constraints apply only in some environments.
 
-        Each once, of all environments in which the requirement itself holds.
+        Each is yielded once, for all environments in which the requirement itself applies.
         """
         found: dict[str, SpecifierSet] = {}
         asked = " ".join(str(each.marker) for each in (required, *narrower))
@@ -115,10 +115,10 @@ class Environments:
         yield from found.values()
 
     def facts_for(self, asked: str) -> Iterator[Mapping[str, str]]:
-        """Yield what markers find: of what nobody declares, all that they tell apart.
+        """Yield the facts for markers; for undeclared ones, all values that markers distinguish.
 
-        `asked` is their text. A version of Python stands for all its patches, a platform for all
-        its releases; where no Python is declared, any implementation goes, as any wheel does.
+        `asked` is their text. A version of Python means all of its patches, a platform all of its
+        releases. If no Python is declared, every implementation is included, like every wheel.
         """
         is_any = not self.pythons and "implementation" in asked
         implementations = _IMPLEMENTATIONS if is_any else _IMPLEMENTATIONS[:1]
@@ -139,7 +139,7 @@ class Environments:
 
     @cached_property
     def _pairs(self) -> frozenset[tuple[str, str]]:
-        """Interpreter and ABI of all tags that the Pythons install."""
+        """Yield interpreter and ABI of all tags that the Pythons install."""
         return frozenset(
             (tag.interpreter, tag.abi)
             for major, minor, threads in self._versions
@@ -169,7 +169,7 @@ def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) ->
     allowed = bounded.specifiers(requires_python)
     if allowed is None:
         return True
-    # ">=3.11.4" admits 3.11: whoever has it can have its last patch.
+    # ">=3.11.4" allows 3.11, because everybody with 3.11 can install its last patch.
     return any(
         allowed.contains(f"{major}.{minor}.{patch}", prereleases=True)
         for major, minor, _ in versions
@@ -178,7 +178,7 @@ def _admits(requires_python: str, versions: tuple[tuple[int, int, str], ...]) ->
 
 
 def _patches(asked: str) -> list[int]:
-    """Return the patches of a Python that markers tell apart."""
+    """Return the patches of a Python that markers distinguish."""
     if "_full_version" not in asked and "implementation_version" not in asked:
         return [0]
     named = {int(found) for found in _PATCH.findall(asked)}
@@ -186,7 +186,7 @@ def _patches(asked: str) -> list[int]:
 
 
 def _releases(asked: str) -> list[str]:
-    """Return the releases of a system that markers tell apart."""
+    """Return the releases of a system that markers distinguish."""
     named = ["".join(found) for found in _RELEASE.findall(asked)]
     return list(dict.fromkeys([*named, "0", str(_LAST)])) if named else [""]
 
@@ -208,9 +208,9 @@ def _python_tags(major: int, minor: int, threads: str) -> Iterator[tags.Tag]:
 
 
 def _flags(major: int, minor: int, threads: str) -> tuple[str, ...]:
-    """What marks the ABI of a CPython: before 3.8 "m" (pymalloc), before 3.3 also "u" (UCS-4).
+    """Return the flags of a CPython's ABI: before 3.8 "m" (pymalloc), before 3.3 also "u" (UCS-4).
 
-    A version that came with narrow and with wide characters stands for both.
+    A version that exists with narrow and with wide characters means both.
     """
     if (major, minor) < (3, 3):
         return ("m", "mu")
@@ -229,7 +229,7 @@ def _platform_tags(platform: str) -> Iterator[str]:
 
 
 def _facts(python: str, platform: str) -> Iterator[Mapping[str, str]]:
-    """Yield the facts that markers ask for, of one Python on one platform."""
+    """Yield the facts for markers of one Python on one platform."""
     for facts in marker_facts(platform):
         yield {
             **facts,

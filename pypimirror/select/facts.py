@@ -1,4 +1,4 @@
-"""What is known of a file when it is decided whether it is mirrored, and how that was decided."""
+"""The facts on a file that decide whether it is mirrored, and the decision."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Verdict:
     """Whether a file is mirrored, and why."""
 
     selected: bool
-    rule: str = ""  #: the key that decided; "" where none had anything against it
-    fact: str = ""  #: what it looked at, and where that comes from
-    until: float | None = None  #: seconds since the epoch; None where time changes nothing
+    rule: str = ""  #: the key that decided; "" if no rule is against it
+    fact: str = ""  #: the fact that decided, with its source
+    until: float | None = None  #: seconds since the epoch; None if time changes nothing
 
 
 class Facts:
-    """What is known of one file; read when a check asks for it."""
+    """The facts on one file; each is read when a check asks for it."""
 
     def __init__(self, project: str, file: File, metadata: Metadata | None = None) -> None:
         self.project = project
@@ -39,7 +39,7 @@ class Facts:
 
     @cached_property
     def version_text(self) -> str | None:
-        """The same as written."""
+        """The version in the file name, as written."""
         return version_text(self.file.filename, self.project)
 
     @cached_property
@@ -49,7 +49,7 @@ class Facts:
 
     @property
     def release(self) -> Version | str:
-        """What it is a file of: the version, or what stands in its place."""
+        """The release of the file: its version, or the text in place of one."""
         return self.version or self.version_text or ""
 
     @property
@@ -61,7 +61,7 @@ class Facts:
 
     @cached_property
     def type(self) -> FileType:
-        """What it is to `[select] types`."""
+        """Its type in the sense of `[select] types`."""
         form = format_of(self.file.filename)
         return form.type if form else "other"
 

@@ -1,4 +1,4 @@
-"""Entries about some files of a project, held against files: by version, name and digest. Pure."""
+"""Compares files with entries about some files of a project: by version, name and digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SELECTED = Verdict(True)
 
 @dataclass(frozen=True)
 class Unmet:
-    """What an entry asks for, and is not offered."""
+    """A file or release that an entry asks for, but no upstream offers."""
 
     entry: Entry
     filename: str = ""  #: the file that a lock names; "" for any file of a release
@@ -21,7 +21,7 @@ class Unmet:
 
 
 def asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -> Verdict:
-    """Hold a file against the entries that are about some files of its project."""
+    """Compare a file with the entries about some files of its project."""
     if wanted and not any(matches(entry, facts) for entry in wanted):
         return Verdict(False, wanted[0].source, _why_not(wanted, facts))
     for entry in refused:
@@ -31,7 +31,7 @@ def asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -
 
 
 def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
-    """Say what keeps a file from being one that the entries ask for."""
+    """Say why the entries do not ask for a file."""
     texts = ", ".join(entry.text for entry in wanted)
     if not any(_is_of_version(entry, facts) for entry in wanted):
         if facts.version is None:
@@ -48,13 +48,13 @@ def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
 
 
 def _named(entry: Entry, facts: Facts) -> str:
-    """Say by what an entry is about a file."""
+    """Say by which fact an entry is about a file."""
     what = "the project" if entry.is_whole else "its digest"
     return f"{entry.text!r} names {what if entry.versions is None else f'version {facts.version}'}"
 
 
 def leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
-    """Hold a file against the entries of `metadata_only` that are about its project."""
+    """Compare a file with the entries of `metadata_only` about its project."""
     for entry in about:
         if matches(entry, facts):
             return Verdict(True, entry.source, _named(entry, facts))
@@ -64,19 +64,19 @@ def leads_away(facts: Facts, about: Sequence[Entry]) -> Verdict | None:
 def matches(entry: Entry, facts: Facts) -> bool:
     """Whether an entry asks for a file."""
     if entry.files:
-        return facts.file.filename in entry.filenames  # whose digests are claims
+        return facts.file.filename in entry.filenames  # its digests are claims, not conditions
     if not _is_of_version(entry, facts):
         return False
-    # Which bytes are meant can be told where the upstream names a digest of the same algorithm.
+    # The bytes can be compared if the upstream gives a digest of the same algorithm.
     algorithms = {algorithm for algorithm, _ in entry.hashes}
     digests = {pair for pair in facts.file.digests.items() if pair[0] in algorithms}
     return not digests or not digests.isdisjoint(entry.hashes)
 
 
 def unmet_by(entry: Entry, facts: Sequence[Facts]) -> Iterator[Unmet]:
-    """Yield what an entry asks for that none of its project's files is.
+    """Yield the files or releases that an entry asks for and the project does not have.
 
-    Of a lock it is each file, and each digest where the files of the release all tell theirs.
+    For a lock, these are files, and digests if all files of the release have known digests.
     """
     if entry.files:
         here = {each.file.filename for each in facts}
@@ -93,8 +93,8 @@ def unmet_by(entry: Entry, facts: Sequence[Facts]) -> Iterator[Unmet]:
 
 
 def _is_of_version(entry: Entry, facts: Facts) -> bool:
-    """Whether a file is of a version that an entry asks for; one without meets no requirement."""
+    """Whether an entry asks for a file's version; a file without a version meets no requirement."""
     if entry.versions is None:
         return True
-    # A mirror keeps what any client may ask for, so pre-releases fit by number alone.
+    # A client may ask for any version, so pre-releases fit by their number alone.
     return facts.version is not None and entry.versions.contains(facts.version, prereleases=True)

@@ -1,4 +1,4 @@
-"""Core metadata as far as rules ask for it: fields, their values, and what they must be. Pure.
+"""Rules on core metadata: which fields are read, and which values pass. No I/O.
 
 Source: https://packaging.python.org/en/latest/specifications/core-metadata/
 """
@@ -12,13 +12,13 @@ from email.parser import HeaderParser
 from pypimirror.domain.filenames import printable
 from pypimirror.select.patterns import Pattern, pattern
 
-#: By field, its values as written.
+#: The values of each field, as written.
 Metadata = Mapping[str, Sequence[str]]
 
-#: Characters of a value, and values of a field, that are looked at.
+#: How many characters of a value, and how many values of a field, are read.
 _LONGEST, _MOST = 1000, 1000
 
-#: The fields that are read for one that rules name, where these are others.
+#: For a field in rules: the fields that are read, if they have other names.
 _ALSO = {"license": ("license-expression", "license")}
 
 
@@ -41,7 +41,7 @@ Fits = Callable[[Metadata | None], tuple[bool, str]]
 
 
 def required(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
-    """Return what tells whether of each field one value matches. Raises `EntryError`."""
+    """Return a check that each field has a matching value. Raises `EntryError`."""
     wanted = _patterns(texts, source)
 
     def fits(metadata: Metadata | None) -> tuple[bool, str]:
@@ -57,7 +57,7 @@ def required(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
 
 
 def excluded(texts: Mapping[str, Sequence[str]], source: str) -> Fits:
-    """Return what tells whether no value of the fields matches. Raises `EntryError`."""
+    """Return a check that no value of the fields matches. Raises `EntryError`."""
     unwanted = _patterns(texts, source)
 
     def fits(metadata: Metadata | None) -> tuple[bool, str]:

@@ -1,10 +1,9 @@
-"""Regular expressions and globs of the configuration, held against what upstreams write.
+"""Regular expressions and globs of the configuration, matched with text from upstreams.
 
-An expression that repeats what repeats, as `/(a+)+$/`, takes longer than anybody lives for a name
-that somebody has made for it, and names come from the upstream. So there is a bound of time, far
-beyond any honest match, and the message names expression and text. `re` has none, `regex` has, and
-sees through many such expressions besides. Globs cannot go wrong like this: `fnmatch` writes them
-so that nothing goes back.
+An expression with nested repeats, such as `/(a+)+$/`, takes nearly forever for a hostile name, and
+names come from the upstream. So a match has a time limit, far beyond any normal match, and the
+message names expression and text. `re` has no time limit; `regex` has one, and is fast for many
+such expressions. Globs are safe: `fnmatch` translates them into expressions without backtracking.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ from typing import Any
 from pypimirror.domain.errors import ConfigError
 from pypimirror.domain.filenames import printable
 
-#: Seconds that one match may take. An honest one takes microseconds, and never looks at a clock.
+#: Seconds that one match may take. A normal one takes microseconds.
 SECONDS = 2.0
 
 
 class EntryError(ConfigError):
-    """An entry that cannot be read; the message says which, and what is right."""
+    """An entry cannot be read; the message says which one, and what is valid."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What finds something in a text, or does not."""
+    """A pattern that can be searched in a text."""
 
     text: str  #: in the form of `re`
-    shown: str = ""  #: as it is in the configuration
+    shown: str = ""  #: as in the configuration
     source: str = ""
     is_glob: bool = False
 
     def search(self, text: str) -> bool:
-        """Whether it is found anywhere in `text`; raises `EntryError` where that takes too long."""
+        """Whether the pattern matches anywhere in `text`; raises `EntryError` after too long."""
         if self.is_glob:
             return self._compiled.search(text) is not None
         try:
@@ -58,7 +57,7 @@ class Pattern:
 
 
 def _regex() -> Any:
-    """The module, which is imported only where an expression is configured."""
+    """Import the module `regex`, only if an expression is configured."""
     import regex  # type: ignore[import-untyped]
 
     return regex

@@ -1,12 +1,12 @@
-"""Platforms that a mirror is for: which wheels they take, what markers find there.
+"""The platforms of a mirror: which wheels they accept, and the facts for markers.
 
-A platform is declared by the tag of the newest wheels that it takes. Which others it takes is what
-`packaging.tags` says, for it is what pip asks; packaging only computes the tags of glibc and musl
-for the system that it runs on, and the rules for them are PEP 600's and PEP 656's. Tags of Windows
-have no version, and each of Emscripten's (PEP 783) names an ABI of its own: they mean themselves,
-as those of the BSDs and of Cygwin do.
+A platform is declared by the tag of the newest wheels that it accepts. `packaging.tags`, which pip
+uses, says which other tags it accepts. For glibc and musl, packaging knows only the running system,
+so this module follows PEP 600 and PEP 656. Tags of Windows have no version, and each tag of
+Emscripten (PEP 783) names an ABI of its own: they mean only themselves, like those of the BSDs and
+of Cygwin.
 
-What markers find is what Python says of itself there: PEP 730 for iOS, PEP 738 for Android.
+Markers get the values that Python has on the platform: PEP 730 for iOS, PEP 738 for Android.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from itertools import chain
 
 from packaging import tags
 
-#: What stands for all systems where none is declared: those that wheels are made for, and others
-#: that requirements name.
+#: All systems, if none is declared: those with wheels, and others that requirements name.
 ANYWHERE = (
     *("linux_x86_64", "linux_aarch64", "macosx_14_0_x86_64", "macosx_14_0_arm64"),
     *("win_amd64", "win_arm64", "win32", "ios_13_0_arm64_iphoneos", "android_24_arm64_v8a"),
@@ -27,14 +26,14 @@ ANYWHERE = (
     *("cygwin_3_6_x86_64", "openbsd_7_6_amd64", "netbsd_10_0_amd64"),
 )
 
-# Versions have three digits at most, so that what lies below each of them can be counted.
+# Versions have at most three digits, so that all lower versions can be listed.
 _VERSION = r"(?P<major>[0-9]{1,3})_(?P<minor>[0-9]{1,3})"
 _LINUX = re.compile(rf"(?P<libc>manylinux|musllinux)_{_VERSION}_(?P<arch>\w+)")
 _LEGACY = re.compile(r"manylinux(?P<year>1|2010|2014)_(?P<arch>\w+)")
 _MACOS = re.compile(rf"macosx_{_VERSION}_(?P<arch>\w+)")
 _IOS = re.compile(rf"ios_{_VERSION}_(?P<arch>\w+_iphone(?:os|simulator))")
 _ANDROID = re.compile(r"android_(?P<level>[0-9]{1,3})_(?P<arch>[a-z]\w*)")
-# Each is a release of its own, as Python builds the tag from what the system says of itself.
+# Each is a release of its own, because Python builds the tag from the system's own name.
 _OTHER = re.compile(
     r"(?P<system>freebsd|openbsd|netbsd|dragonfly|cygwin)_(?P<major>[0-9]+)_\w*?"
     r"(?P<machine>amd64|arm64|aarch64|i386|i686|riscv64|powerpc64(?:le)?|x86_64)"
@@ -44,18 +43,18 @@ _ALONE = re.compile(
     r"|emscripten_[0-9]+_[0-9]+_[0-9]+_wasm32"
 )
 
-#: The minor version of glibc that each of the older names stands for (PEP 513, 571, 599).
+#: The minor version of glibc for each of the older names (PEP 513, 571, 599).
 _GLIBC = {"1": 5, "2010": 12, "2014": 17}
-# A processor of 64 bits that runs programs of 32, too.
+# A processor with 64 bits that also runs programs with 32 bits.
 _ALSO = {"armv8l": ("armv8l", "armv7l")}
 
-#: What the kernel of a phone calls the processors that Android has names of its own for.
+#: The kernel's names of processors for which Android has other names.
 _ANDROID_MACHINES = {
     "arm64_v8a": ("aarch64",),
     "armeabi_v7a": ("armv7l", "armv8l"),
     "x86": ("i686",),
 }
-#: What platform_system is on systems that have no wheels in public indexes.
+#: platform_system on systems without wheels in public indexes.
 _NAMES = {
     "freebsd": "FreeBSD",
     "openbsd": "OpenBSD",
@@ -67,9 +66,9 @@ _WINDOWS_MACHINES = {"win32": "x86", "win_amd64": "AMD64", "win_arm64": "ARM64"}
 
 
 def platform_tags(platform: str) -> Iterator[str]:
-    """Yield the platforms of all wheels that a platform takes, its own first.
+    """Yield the platforms of all wheels that a platform accepts, its own first.
 
-    Raises `ValueError` for what is no platform.
+    Raises `ValueError` if this is no platform.
     """
     return chain([platform], _older(platform))
 
@@ -101,14 +100,14 @@ def _linux_tags(libc: str, major: int, minor: int, arch: str) -> Iterator[str]:
 
 
 def _oldest(libc: str, arch: str) -> int:
-    """The first minor version that wheels were made for."""
+    """Return the first minor version for which wheels were made."""
     if libc == "musllinux":
         return 0
     return _GLIBC["1"] if arch in ("x86_64", "i686") else _GLIBC["2014"]
 
 
 def marker_facts(platform: str) -> Iterator[Mapping[str, str]]:
-    """Yield what markers find on a platform: several where its tag leaves that open."""
+    """Yield the facts for markers on a platform: several if its tag leaves them open."""
     sys_platform, names, machines = _system(platform)
     for name in names:
         for machine in machines:
@@ -121,7 +120,7 @@ def marker_facts(platform: str) -> Iterator[Mapping[str, str]]:
 
 
 def _system(platform: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The values of sys_platform, platform_system and platform_machine."""
+    """Return the values of sys_platform, platform_system and platform_machine."""
     if platform.startswith("win"):
         machine = _WINDOWS_MACHINES.get(platform, platform.removeprefix("win_"))
         return "win32", ("Windows",), (machine,)

@@ -1,14 +1,13 @@
-"""Requirements files, as far as they say what to mirror.
+"""Reads requirements files, as far as they say what to mirror.
 
-The format is pip's, encodings included: comments, continued lines, `-r` and `-c` includes as a
-shell would take them (`-rbase.txt`, quotes, behind other options, names of options cut short),
-`--hash`, environment variables.
-What has no meaning for a mirror (addresses, paths, options on how to install) is passed over, and
-told once. So are lines that name an index: what is asked is for `[[upstream]]` to say. What another
-server has is not fetched, and refused.
+The format is pip's, including encodings: comments, continued lines, `-r` and `-c` includes as in a
+shell (`-rbase.txt`, quotes, after other options, shortened names of options), `--hash`, environment
+variables. Parts that mean nothing to a mirror (addresses, paths, options on how to install) are
+ignored and reported once. So are lines that name an index, because `[[upstream]]` decides that.
+Includes from another server are refused.
 
-A constraint narrows the requirements of its project. One with a marker does so where the marker is
-met: that is for the environments to say (`pypimirror.select.entries`).
+A constraint narrows the requirements of its project. A constraint with a marker does so only if the
+marker is met; the environments decide that (`pypimirror.select.entries`).
 Source: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -37,15 +36,15 @@ from pypimirror.system import texts
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _INCLUDE = re.compile(r"(?:-(?P<short>[rc])|--(?P<long>[a-z]+)(?:=|\Z))(?P<path>.*)")
-#: The options that include a file, each with the other option of pip's that begins like it.
+#: The options that include a file, each with another option of pip that begins in the same way.
 _INCLUDING = {"requirement": "require-hashes", "constraint": "config-settings"}
 _ADDRESS = re.compile(r"(?:https?|ftp|file):", re.I)
 _HASH = re.compile(r"\s+--hash(?:=|\s+)(?P<digest>\S+)")
 _OPTIONS = re.compile(r"\s--?[a-zA-Z].*$")
 _LOGIN = re.compile(r"//[^/@\s]*@")
-# The name of an option; a short one may have its value right behind it.
+# The name of an option; the value of a short one may follow without a space.
 _OPTION = re.compile(r"--[a-z-]+|-[a-zA-Z]")
-#: The options that say where packages are, and those that name one that no index has.
+#: The options that say where packages are, and those that name a package that no index has.
 _PLACES = (
     "-i",
     "-f",
@@ -61,7 +60,7 @@ log = logging.getLogger("pypimirror")
 
 
 class RequirementsError(PypimirrorError):
-    """A requirements file that cannot be read; the message names file and line."""
+    """A requirements file cannot be read; the message names file and line."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class Required:
     requirement: Requirement
     source: str  #: file and line
     hashes: frozenset[Digest] = frozenset()
-    narrower: tuple[Requirement, ...] = ()  #: constraints that hold where their marker is met
+    narrower: tuple[Requirement, ...] = ()  #: constraints that apply if their marker is met
 
 
 def read(path: Path, tell: Callable[[str], object] = log.warning) -> Iterator[Required]:
-    """Yield what a file requires, with its constraints applied; raises `RequirementsError`.
+    """Yield the requirements of a file, with its constraints applied; raises `RequirementsError`.
 
-    `tell` is called with what is passed over, a sentence each.
+    `tell` is called with a sentence for each ignored part.
     """
     constraints: dict[str, SpecifierSet] = defaultdict(SpecifierSet)
     marked: dict[str, list[Requirement]] = defaultdict(list)
@@ -100,9 +99,9 @@ def read(path: Path, tell: Callable[[str], object] = log.warning) -> Iterator[Re
 
 
 def parts(path: Path) -> tuple[list[Required], list[Requirement]]:
-    """Return what a file requires, and its constraints; raises `RequirementsError`.
+    """Return the requirements and the constraints of a file; raises `RequirementsError`.
 
-    For a resolver, for which a constraint is about what is needed indirectly, too.
+    For a resolver, which also applies constraints to indirect requirements.
     """
     required, narrower = [], []
     for item, is_constraint in _read(path, (), log.debug, constraint=False):
@@ -116,7 +115,7 @@ def parts(path: Path) -> tuple[list[Required], list[Requirement]]:
 def _read(
     path: Path, within: tuple[Path, ...], tell: Callable[[str], object], *, constraint: bool
 ) -> Iterator[tuple[Required, bool]]:
-    """Yield requirements, and whether each is only a constraint."""
+    """Yield requirements, each with whether it is only a constraint."""
     path = Path(os.path.normpath(path.absolute()))
     if path in within:
         raise RequirementsError(f"{path}: includes itself")
@@ -136,7 +135,7 @@ def _read(
 
 
 def _pass_over(line: str, source: str, tell: Callable[[str], object]) -> None:
-    """Tell of a line of options, if it says where something is. Its value may have a password."""
+    """Report an ignored line that says where packages are, without its value, maybe a password."""
     found = _OPTION.match(line)
     option = found[0] if found else line.split()[0]
     if any(known.startswith(option) for known in _PLACES) and option != "--":
@@ -148,7 +147,7 @@ def _pass_over(line: str, source: str, tell: Callable[[str], object]) -> None:
 
 
 def _included(line: str, source: str) -> tuple[str, bool] | None:
-    """Return the file that a line of options includes, and whether for constraints alone."""
+    """Return the file that a line of options includes, and whether it has only constraints."""
     try:
         parts = shlex.split(line)
     except ValueError as error:
@@ -167,7 +166,7 @@ def _included(line: str, source: str) -> tuple[str, bool] | None:
 
 
 def _in_full(written: str, source: str) -> str | None:
-    """Return the option that includes a file and is meant: pip takes what is cut short."""
+    """Return the full name of an option that includes a file: pip accepts shortened names."""
     option = next((option for option in _INCLUDING if option.startswith(written)), None)
     if option is not None and _INCLUDING[option].startswith(written):
         raise RequirementsError(
@@ -201,7 +200,7 @@ def _required(line: str, source: str, tell: Callable[[str], object]) -> Required
             return None
         cause = str(error).splitlines()[0]
         raise RequirementsError(f"{source}: {text!r} is no requirement: {cause}") from error
-    if requirement.name == text and is_distribution(text):  # which may be a name as well
+    if requirement.name == text and is_distribution(text):  # it may be a project's name as well
         tell(f"{source}: {text}: no index has a path; it is passed over")
         return None
     if requirement.url:
@@ -212,7 +211,7 @@ def _required(line: str, source: str, tell: Callable[[str], object]) -> Required
 
 
 def _hash(text: str, source: str) -> Digest:
-    """Read what is behind `--hash`. To pass over one would allow other bytes than are meant."""
+    """Read the value of `--hash`. Ignoring a bad one would allow other bytes."""
     try:
         found = lock.digest(text, source)
     except lock.LockError as error:
@@ -223,14 +222,14 @@ def _hash(text: str, source: str) -> Digest:
 
 
 def _logical_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield lines with the number that each begins at, without comments and continuations."""
+    """Yield logical lines with their first line numbers, without comments and continuations."""
     try:
         text = texts.read(path)
     except texts.TextError as error:
         raise RequirementsError(f"{path}: {error}") from error
     joined, first = "", 0
     for number, line in enumerate([*text.splitlines(), ""], start=1):
-        # A comment line does not go on, whatever it ends with.
+        # A comment line never continues, whatever its end.
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             first = first or number
             joined += line.rstrip("\\")

@@ -1,8 +1,8 @@
-"""The rules on files: each key that is set is one check; all of them together decide.
+"""The rules on files: each key in the configuration is one check, and all checks decide.
 
-Checks look at one file at a time, in the order of `_CHECKS`, and the first that refuses says why.
-What they let through is then looked at as a whole (`at_least`, and what is in `select.whole`).
-Where time alone will change a decision, it says when. Pure.
+Checks look at one file at a time, in the order of `_CHECKS`. The first check that refuses a file
+gives the reason. Then other rules look at all files that passed (`at_least`, and `select.whole`).
+If time alone will change a decision, the verdict says when. No I/O.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pypimirror.select.facts import Facts, Verdict
 from pypimirror.select.patterns import EntryError, Pattern, pattern
 from pypimirror.select.whole import WHOLE, by_version, releases_of
 
-#: A check: whether the file passes, the fact, and when that changes.
+#: A check returns whether the file passes, the fact, and when time will change that.
 Outcome = tuple[bool, str, float | None]
 Check = Callable[[Facts, float], Outcome]
 
 
 class Rules:
-    """The checks of some keys, for the projects that these hold for.
+    """The checks of some keys, for the projects to which they apply.
 
-    `source` says, by key, where in the configuration it stands. Raises `EntryError`.
+    `source` has the place in the configuration for each key. Raises `EntryError`.
     """
 
     def __init__(self, keys: RuleKeys, source: dict[str, str]) -> None:
@@ -53,12 +53,12 @@ class Rules:
         return frozenset({*self._keys.metadata, *self._keys.exclude_metadata})
 
     def may_pass(self, facts: Facts, now: float) -> bool:
-        """Whether nothing but its core metadata can keep a file out, or the other files."""
+        """Whether only core metadata, or the project's other files, can still keep a file out."""
         return all(check(facts, now)[0] for _, check in self._plain)
 
     @cached_property
     def count(self) -> bool:
-        """Whether it matters to a file what else its project has."""
+        """Whether the project's other files matter for a file."""
         keys = self._keys
         return bool(keys.at_least or any(getattr(keys, name) for name, _ in WHOLE))
 
@@ -85,7 +85,7 @@ class Rules:
         return verdicts
 
     def _keep_some(self, files: Sequence[Facts], verdicts: list[Verdict], now: float) -> None:
-        """Let in the youngest of the releases that are too old, up to the number of `at_least`."""
+        """Include the youngest of the releases that are too old, up to the number of `at_least`."""
         rule = self._source["younger_than"]
         left = releases_of([f for f, v in zip(files, verdicts, strict=True) if v.selected])
         old: dict[Version | str, float] = {}  # when the last file of a release was uploaded
@@ -119,7 +119,7 @@ class Rules:
         return Verdict(True, until=until)
 
 
-# One file: each makes the check of a key that is set
+# One file: each function makes the check of a key
 
 
 def _file_names(keys: RuleKeys, source: str) -> Check:
@@ -259,7 +259,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[RuleKeys, str], Check]], ...] = 
 
 
 def _is_set(keys: RuleKeys, name: str) -> bool:
-    """Whether a key limits anything; a limit of 0 is none, so that a rule can lift one."""
+    """Whether a key limits anything; 0 is no limit, so that a rule can lift one."""
     value = getattr(keys, name)
     return value != RuleKeys.model_fields[name].default and (isinstance(value, bool) or bool(value))
 
@@ -272,7 +272,7 @@ def _version_matcher(text: str, source: str) -> Callable[[Facts], bool]:
         specifier = SpecifierSet(text)
     except InvalidSpecifier:
         glob = pattern(text, source)
-        # As it is written, and as it is normalised: "1.0.alpha1" is "1.0a1" too.
+        # As written and as normalised: "1.0.alpha1" is also "1.0a1".
         return lambda facts: any(
             glob.search(str(version))
             for version in (facts.version_text, facts.version)

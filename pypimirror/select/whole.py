@@ -1,4 +1,4 @@
-"""The rules on what single files' checks have left of a project, looked at as a whole. Pure."""
+"""The rules on a project as a whole, for files that passed the checks of single files. No I/O."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _max_project_size(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str],
 
 
 def releases_of(files: Sequence[Facts]) -> dict[Version | str, list[Facts]]:
-    """Group files by version; those without one that can be read, by what stands there."""
+    """Group files by version; files without a readable version by the text in its place."""
     found: dict[Version | str, list[Facts]] = {}
     for facts in files:
         found.setdefault(facts.release, []).append(facts)
@@ -63,7 +63,7 @@ def _first_upload(files: Iterable[Facts]) -> float:
     return min((f.uploaded for f in files if f.uploaded is not None), default=0.0)
 
 
-#: In the order in which they decide: the names of the files that go, and the fact.
+#: The rules, in the order in which they decide. Each returns the files to leave out, and the fact.
 WHOLE: tuple[tuple[str, Callable[[RuleKeys, Sequence[Facts]], tuple[set[str], str]]], ...] = (
     ("min_versions", _min_versions),
     ("latest", _latest),

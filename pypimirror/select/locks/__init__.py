@@ -1,1 +1,1 @@
-"""Lock files: what each format names, read into one form (`lock`, `registry`)."""
+"""Lock files of several formats, read into one form (`lock`, `registry`)."""

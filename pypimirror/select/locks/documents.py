@@ -1,4 +1,4 @@
-"""The text of a lock file, as TOML or JSON, with the lines that things stand on. Within bounds."""
+"""The text of a lock file, as TOML or JSON, with line numbers and within bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import LockedFile, LockError, digest
 from pypimirror.system import regular
 
-#: Bytes of the largest lock that is read: ten times the largest that people have.
+#: Bytes of the largest lock that is read: ten times the largest known one.
 MOST = 16 << 20
 
 Table = dict[str, Any]
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
 class Document:
-    """A lock file's text and what it says. Every error is a `LockError` with file and line."""
+    """The text and the values of a lock file. Every error is a `LockError` with file and line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,15 +39,15 @@ class Document:
         raise NotImplementedError
 
     def at(self, line: int) -> str:
-        """Return a place as messages name it."""
+        """Return a place in the form of messages."""
         return f"{self.path}:{line}"
 
     def line_of(self, position: int) -> int:
-        """Return the line that a position in the text is on."""
+        """Return the line of a position in the text."""
         return self.text.count("\n", 0, position) + 1
 
     def line_with(self, text: object, after: int = 1) -> str:
-        """Return the place of the first line from `after` on that has a text; else `after`."""
+        """Return the place of the first line from `after` on that contains a text; else `after`."""
         for number, line in enumerate(self._lines[after - 1 :], start=after):
             if text and str(text) in line:
                 return self.at(number)
@@ -58,7 +58,7 @@ class Document:
         return self.text.split("\n")
 
     def check_version(self, stated: object, known: tuple[str, ...], place: str) -> None:
-        """Raise `LockError` where a format's version is none of those whose meaning is known."""
+        """Raise `LockError` if the version of a format is unknown."""
         if str(stated) not in known:
             shown = printable(str(stated), 40)
             cause = "names no version of its format" if stated is None else f"has version {shown}"
@@ -68,25 +68,25 @@ class Document:
             )
 
     def check_major(self, stated: object, known: tuple[int, ...], key: str) -> None:
-        """The same, for a format of which every version below the next whole number can be read."""
+        """Do the same for a format whose versions below the next whole number can all be read."""
         major = str(stated).partition(".")[0]
         if stated is None or major not in map(str, known):
             versions = tuple(f"{number}.x" for number in known)
             self.check_version(stated, versions, self.line_with(key))
 
     def table(self, values: Table, key: str, line: int) -> Table:
-        """Return the table that a key has, an empty one where there is none."""
+        """Return the table of a key; an empty one if it is missing."""
         return self.of_type(values.get(key, {}), dict, self.at(line), f"{key!r}")  # type: ignore[no-any-return]
 
     def of_type(self, value: object, kind: type, place: str, what: str) -> Any:
-        """Return a value, if it has the type that the format says; else raise `LockError`."""
+        """Return a value if it has the type that the format requires; else raise `LockError`."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
         name = {dict: "table", list: "list", str: "text", int: "whole number"}[kind]
         raise LockError(f"{place}: {what} is no {name}; make the lock anew")
 
     def project(self, value: object, place: str) -> ProjectName:
-        """Return the project that a name means; raises `LockError`."""
+        """Return the normalised name of a project; raises `LockError`."""
         return project_name(self.of_type(value, str, place, "the name of a package"), place)
 
     def filename(self, value: object, project: ProjectName, place: str) -> str:
@@ -98,18 +98,18 @@ class Document:
 
 
 class TomlDocument(Document):
-    """A lock that is written in TOML."""
+    """A lock in TOML."""
 
     def _parsed(self) -> Table:
         try:
             return tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise LockError(_toml_fault(self, error)) from error
-        except (RecursionError, ValueError) as error:  # what Python bounds and TOML does not
+        except (RecursionError, ValueError) as error:  # Python's limits, which TOML does not have
             raise LockError(f"{self.at(1)}: cannot be read: {_bound(error)}") from error
 
     def tables(self, key: str) -> Iterator[tuple[Table, int]]:
-        """Yield the tables of an array, each with the line that it is named on."""
+        """Yield the tables of an array, each with the line of its head."""
         if key not in self.values:
             raise LockError(
                 f"{self.path}: names no {key!r} at all: it may be cut off; make it anew"
@@ -117,7 +117,7 @@ class TomlDocument(Document):
         found = self.values[key]
         found = self.of_type(found, list, self.at(1), f"{key!r}")
         heads = [m.end() for m in re.finditer(rf"(?m)^[ \t]*\[\[[ \t]*{key}[ \t]*\]\]", self.text)]
-        if len(heads) != len(found):  # another way to write them, such as [{…}, {…}]
+        if len(heads) != len(found):  # another notation, such as [{…}, {…}]
             heads = [0] * len(found)
         line, last = 1, 0
         for table, position in zip(found, heads, strict=True):
@@ -156,7 +156,7 @@ class TomlDocument(Document):
 
 
 class JsonDocument(Document):
-    """A lock that is written in JSON."""
+    """A lock in JSON."""
 
     def _parsed(self) -> Table:
         def check(pairs: list[tuple[str, Any]]) -> Table:
@@ -182,7 +182,7 @@ class JsonDocument(Document):
         return self.of_type(found, dict, self.at(1), "the document")  # type: ignore[no-any-return]
 
     def line_of_key(self, key: str, position: int = 0) -> tuple[int, int]:
-        """Return the line of a key behind a position, and the position behind the key."""
+        """Return the line of the next key after a position, and the position after the key."""
         found = re.compile(rf"{re.escape(json.dumps(key))}\s*:").search(self.text, position)
         return (self.line_of(found.start()), found.end()) if found else (1, position)
 
@@ -196,7 +196,7 @@ def project_name(text: str, place: str) -> ProjectName:
 
 
 class _TwiceError(Exception):
-    """A key that an object of JSON has twice."""
+    """An object in JSON has a key twice."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)

@@ -1,15 +1,14 @@
-"""What a lock file names, whatever its format: projects, versions, files, digests.
+"""The common form of all lock files: projects, versions, files, digests.
 
 The rules for every format:
 
-* A file is named by its name and its digests. Where a format has digests without names, by the
-  version and the digests.
-* What no index has (git, a path, a direct address, a member of the workspace) is passed over, and
-  noted once for each lock.
-* What cannot be read is an error with file, line and cause. Nothing is guessed.
+* A file has a name and digests. If a format has no file names, it has a version and digests.
+* Packages that no index has (git, a path, a direct address, a member of the workspace) are ignored,
+  and noted once for each lock.
+* Unreadable parts are errors with file, line and cause. Nothing is guessed.
 
-Where a lock is restricted to environments, more is needed rather than less: extras and dependency
-groups are all taken as asked for.
+If a lock is restricted to environments, the restriction leaves in too much rather than too little:
+all extras and dependency groups count as requested.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Digest: TypeAlias = tuple[str, str]
 _DIGEST = re.compile(r"(?P<algorithm>[A-Za-z0-9_]+)[:=](?P<hex>\S*)")
 _HEX = re.compile(r"[0-9a-f]+")
 
-# What markers ask of extras and groups. uv writes sets of extras that conflict in this way, too.
+# Markers on extras and groups. uv also writes sets of conflicting extras in this way.
 _CHOICE = re.compile(
     r'"[^"]*" (?:not )?in (?:extras|dependency_groups)\b'
     r'|\bextra (?:==|!=|in|not in) "[^"]*"|"[^"]*" (?:==|!=|in|not in) extra\b'
@@ -41,22 +40,22 @@ _ALWAYS = 'python_version >= "0"'
 
 
 class LockError(PypimirrorError):
-    """A lock that cannot be read; the message names the file, the line and the cause."""
+    """A lock cannot be read; the message names the file, the line and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedFile:
-    """One file of a release, or only the digests of it."""
+    """One file of a release, or only its digests."""
 
-    filename: str | None  #: None where the format has digests without names
+    filename: str | None  #: None if the format has digests without names
     digests: frozenset[Digest] = frozenset()
-    url: str | None = None  #: as the lock has it
+    url: str | None = None  #: as in the lock
     size: int | None = None  #: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What is needed, by a release or by the application itself."""
+    """A need of a release, or of the application itself."""
 
     project: ProjectName
     version: str | None = None  #: None for every version in the lock
@@ -70,9 +69,9 @@ class LockedRelease:
     project: ProjectName
     version: str | None
     files: tuple[LockedFile, ...]  #: empty for every file of the version
-    source: str  #: the lock, and the line that names it
-    marker: Marker | None = None  #: where it is needed, if the format says so of the release
-    needs: tuple[Need, ...] = ()  #: what it needs, if the format says where only in this way
+    source: str  #: the lock and the line that names it
+    marker: Marker | None = None  #: where the release is needed, if the format says so here
+    needs: tuple[Need, ...] = ()  #: its needs, if only these say where releases are needed
 
     def __str__(self) -> str:
         return f"{self.project} {self.version}" if self.version else self.project
@@ -80,16 +79,18 @@ class LockedRelease:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What one lock file says."""
+    """The contents of one lock file."""
 
     path: Path
-    format: str  #: as people call it, such as "uv.lock"
+    format: str  #: the common name, such as "uv.lock"
     releases: tuple[LockedRelease, ...]
-    notes: tuple[str, ...] = ()  #: what was passed over, one sentence each
-    roots: tuple[Need, ...] | None = None  #: what the application needs; None where markers tell
+    notes: tuple[str, ...] = ()  #: a sentence for each ignored part
+    roots: tuple[Need, ...] | None = (
+        None  #: needs of the application; None if the releases have markers
+    )
 
     def needed(self, meets: Callable[[Marker], bool]) -> tuple[LockedRelease, ...]:
-        """Return the releases that one environment needs, which meets these markers."""
+        """Return the releases that an environment needs; `meets` says which markers it meets."""
         known: dict[Marker, bool] = {}
 
         def is_met(marker: Marker | None) -> bool:
@@ -127,7 +128,7 @@ class Lock:
 
 
 def digest(text: str, source: str) -> Digest | None:
-    """Read `sha256:…`; None where the algorithm is not known. Raises `LockError`."""
+    """Read `sha256:…`; None if the algorithm is unknown. Raises `LockError`."""
     found = _DIGEST.fullmatch(text)
     if found is None:
         raise LockError(f"{source}: {printable(text, 80)!r} is no digest such as 'sha256:1f3e…'")
@@ -135,7 +136,7 @@ def digest(text: str, source: str) -> Digest | None:
 
 
 def digest_of(algorithm: str, value: object, source: str) -> Digest | None:
-    """Return a digest; None where the algorithm is not known. Raises `LockError`."""
+    """Return a digest; None if the algorithm is unknown. Raises `LockError`."""
     algorithm = algorithm.lower()
     length = ALGORITHMS.get(algorithm)
     hexadecimal = value.lower() if isinstance(value, str) else ""
@@ -151,7 +152,7 @@ def digest_of(algorithm: str, value: object, source: str) -> Digest | None:
 
 
 def marker(text: str, source: str) -> Marker | None:
-    """Read a marker, as if every extra and group were asked for; raises `LockError`."""
+    """Read a marker, as if every extra and group were requested; raises `LockError`."""
     try:
         written = str(Marker(text))
     except InvalidMarker as error:
@@ -162,7 +163,7 @@ def marker(text: str, source: str) -> Marker | None:
 
 
 def any_marker(texts: Sequence[str], source: str) -> Marker | None:
-    """Read markers of which one is enough, in the same way; None where one is always met."""
+    """Read alternative markers in the same way; None if one of them is always met."""
     found = [marker(text, source) for text in texts]
     met = [str(each) for each in found if each is not None]
     if len(met) < len(found) or not met:

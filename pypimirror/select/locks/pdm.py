@@ -1,8 +1,8 @@
 """`pdm.lock`, of PDM 1 and 2. Pure.
 
-Versions of the format: up to 4.2 it has the files of all packages in `[metadata.files]`, by project
-and version; later ones have them with each package. With the strategy `inherit_metadata`, which is
-PDM's own choice since 4.4.1, it says where each package is needed.
+Up to version 4.2, the format has the files of all packages in `[metadata.files]`, by project and
+version. Later versions have them in each package. With the strategy `inherit_metadata`, PDM's
+default since 4.4.1, the lock says where each package is needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import TomlDocument
 from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
 
-#: Keys of packages that no index has, as messages call these.
+#: Keys of packages that no index has, with their names in messages.
 _ELSEWHERE = {
     "git": "a git repository",
     "hg": "a Mercurial repository",

@@ -1,7 +1,7 @@
-"""Requirements files whose requirements are all pinned, as pip-compile and uv write them.
+"""Requirements files in which all requirements are pinned, as pip-compile and uv write them.
 
-They have digests without names of files, or none at all: then every file of the version is meant.
-The reading is that of `-r` (`pypimirror.select.requirements`).
+They have digests without file names, or no digests: then every file of the version is meant. They
+are read in the same way as `-r` (`pypimirror.select.requirements`).
 """
 
 from __future__ import annotations

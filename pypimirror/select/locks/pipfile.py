@@ -1,8 +1,8 @@
 """`Pipfile.lock`. Pure.
 
-It has the digests of all files of a release, and no names of files. What is not for the machine
-that made it has no version at all (`"*"`): that is every file of the project.
-Source: https://github.com/pypa/pipfile
+It has the digests of all files of a release, but no file names. A project that the locking machine
+does not need has no version (`"*"`): then every file of the project is meant. Source:
+https://github.com/pypa/pipfile
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockEr
 #: Versions of the format.
 SPECS = ("6",)
 
-#: Keys of packages that no index has, as messages call these.
+#: Keys of packages that no index has, with their names in messages.
 _ELSEWHERE = {
     "git": "a git repository",
     "hg": "a Mercurial repository",
@@ -29,7 +29,7 @@ _ELSEWHERE = {
     "file": "a direct address",
     "path": "a path of the machine",
 }
-#: What pipenv once wrote as keys of their own: `"sys_platform": "== 'win32'"`.
+#: Markers that older versions of pipenv wrote as keys: `"sys_platform": "== 'win32'"`.
 _VARIABLES = (
     *("os_name", "sys_platform", "platform_machine", "platform_python_implementation"),
     *("platform_release", "platform_system", "platform_version", "python_version"),
@@ -54,7 +54,7 @@ def read(path: Path) -> Lock:
 def _read_category(
     document: JsonDocument, category: str, releases: list[LockedRelease], notes: list[str]
 ) -> None:
-    """Read the packages of `default`, of `develop`, or of a category of its own."""
+    """Read the packages of `default`, of `develop`, or of another category."""
     line, position = document.line_of_key(category)
     for name, value in document.table(document.values, category, line).items():
         line, position = document.line_of_key(name, position)
@@ -77,7 +77,7 @@ def _read_category(
 
 
 def _version(document: JsonDocument, entry: Table, line: int) -> str | None:
-    """Return the version that an entry pins; None where it pins none."""
+    """Return the version that an entry pins; None if it pins none."""
     stated = entry.get("version", "*")
     place = document.at(line)
     text: str = document.of_type(stated, str, place, "a version")

@@ -1,8 +1,8 @@
 """`poetry.lock`, of Poetry 1 and 2. Pure.
 
-Versions of the format: 1.x has the files of all packages in `[metadata.files]`, by project; 2.x has
-them with each package; since 2.1 the lock says where each package is needed. Before that only
-pyproject.toml tells, so an environment is taken to need all of them.
+Version 1.x of the format has the files of all packages in `[metadata.files]`, by project; 2.x has
+them in each package. Since 2.1 the lock says where each package is needed. Before, only
+pyproject.toml says so, and every environment counts as needing all packages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import TomlDocument
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
 
-#: Poetry's own sources of packages that no index has, as messages call them.
+#: Poetry's types of sources that are no index, with their names in messages.
 _ELSEWHERE = {
     "git": "a git repository",
     "file": "a file of the machine",
@@ -57,13 +57,13 @@ def read(path: Path) -> Lock:
 
 
 def _is_of(file: LockedFile, project: ProjectName, version: str) -> bool:
-    """Whether a file is of this version of its project, of which the lock may have several."""
+    """Whether a file has this version; a lock may have several versions of a project."""
     found, stated = version_of(file.filename or "", project), bounded.version(version)
     return found is None or stated is None or found == stated
 
 
 def _marker(document: TomlDocument, stated: object, line: int) -> Marker | None:
-    """Return where a package is needed; the lock may say it for each group."""
+    """Return the marker for where a package is needed; a lock may have one for each group."""
     if stated is None:
         return None
     place = document.at(line)

@@ -1,7 +1,6 @@
 """`pylock.toml` and `pylock.<name>.toml` (PEP 751), read by `packaging.pylock`. Pure.
 
-`packaging` checks the document by the specification; digests it takes as they are, so these are
-checked here.
+`packaging` checks the document by the specification, except for digests, which this module checks.
 Source: https://packaging.python.org/en/latest/specifications/pylock-toml/
 """
 
@@ -34,7 +33,7 @@ def read(path: Path) -> Lock:
     document = TomlDocument(path)
     stated = document.values.get("lock-version")
     place = document.line_with("lock-version")
-    # First: the meaning of all else hangs on it.
+    # First, because the meaning of everything else depends on it.
     if not isinstance(stated, str) or not re.fullmatch(r"1(\.[0-9]+)?", stated):
         document.check_version(stated, ("1.0",), place)
     lines = [line for _, line in document.tables("packages")]
@@ -65,7 +64,7 @@ def read(path: Path) -> Lock:
 
 
 def _elsewhere(package: Package) -> str:
-    """Say where a package is from that no index has; "" where one has it."""
+    """Return the source of a package that no index has; "" if an index has it."""
     if package.vcs is not None:
         return f"a {package.vcs.type} repository"
     if package.directory is not None:
@@ -84,7 +83,7 @@ def _files(document: TomlDocument, package: Package, line: int) -> Iterator[Lock
     project = ProjectName(package.name)
     for file in _distributions(package):
         if not file.url:
-            continue  # beside others that an index has
+            continue  # the package has other files that an index has
         place = document.line_with(file.url, line)
         filename = document.filename(file.filename, project, place)
         digests = (

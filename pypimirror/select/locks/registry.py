@@ -1,4 +1,4 @@
-"""The formats of locks: which file is read by whom. A new format is a line here and a module."""
+"""The formats of locks, each with its reader. A new format needs a line here and a module."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from pypimirror.select.locks import pdm, pins, pipfile, poetry, pylock, uv
 from pypimirror.select.locks.lock import Lock, LockError
 
-#: By the name of the file: who reads it. The first that matches counts; a word may stand in
-#: front, as in `web-uv.lock`.
+#: The reader for each file name; the first that matches counts. The name may have a prefix, as in
+#: `web-uv.lock`.
 FORMATS: tuple[tuple[re.Pattern[str], Callable[[Path], Lock]], ...] = (
     (re.compile(r"(?:.*[^A-Za-z0-9])?uv\.lock|.*\.py\.lock"), uv.read),
     (re.compile(r"(?:.*[^A-Za-z0-9])?pylock(?:\.[^.]+)?\.toml"), pylock.read),

@@ -1,9 +1,9 @@
 """`uv.lock`, also of a script (`script.py.lock`). Pure.
 
-Of a registry's packages it names files by address, digest and size. Where packages are needed is
-said on the way from the project's own packages to them, so `roots` and `needs` have the markers.
-Extras and groups are all followed.
-Source: https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile
+For packages of a registry, it has files with address, digest and size. The markers are on the
+dependencies, which start at the project's own packages, so `roots` and `needs` have the markers.
+All extras and groups are followed. Source:
+https://docs.astral.sh/uv/concepts/projects/layout/#the-lockfile
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import Table, TomlDocument
 from pypimirror.select.locks.lock import Lock, LockedRelease, LockError, Need
 
-#: Versions of the format. Revisions of it add what others may pass over.
+#: Versions of the format. Its revisions add only parts that a reader may ignore.
 VERSIONS = ("1",)
 
-#: Sources of packages that no index has, as messages call them.
+#: Sources that are no index, with their names in messages.
 _ELSEWHERE = {
     "git": "a git repository",
     "path": "a file of the machine",
@@ -27,7 +27,7 @@ _ELSEWHERE = {
     "editable": "an editable directory",
     "virtual": "the project itself",
 }
-#: What stands for the project whose lock it is.
+#: Kinds of sources of the lock's own project.
 _OWN = ("virtual", "editable")
 
 
@@ -73,7 +73,7 @@ def read(path: Path) -> Lock:
 
 
 def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:
-    """Return what a package says of its files, sdist first."""
+    """Return the tables of a package's files, the sdist first."""
     place = document.at(line)
     sdist, wheels = table.get("sdist"), table.get("wheels", [])
     found = [sdist] if sdist is not None else []
@@ -82,7 +82,7 @@ def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:
 
 
 def _needs(document: TomlDocument, table: Table, line: int) -> Iterator[Need]:
-    """Yield what a package needs, with all its extras and groups."""
+    """Yield the needs of a package, with all of its extras and groups."""
     place = document.at(line)
     lists = [table.get("dependencies", [])]
     for key in ("optional-dependencies", "dev-dependencies"):
@@ -109,7 +109,7 @@ def _need(document: TomlDocument, table: object, line: int) -> Need:
 
 
 def _manifest(document: TomlDocument) -> list[Need]:
-    """Return what is needed beside the packages of the project: by a script, or by all."""
+    """Return the needs outside of the project's packages: of a script, or of the workspace."""
     manifest = document.of_type(
         document.values.get("manifest", {}), dict, document.at(1), "'manifest'"
     )
