@@ -100,12 +100,15 @@ ALLOWED: dict[str, set[str]] = {
             "resolve",
             "select",
             "download.protocol",
+            "pipeline.closure",
             "pipeline.context",
             "pipeline.discover",
             "pipeline.download",
         ),
         *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
+    "pipeline.closure": _LEDGER
+    | {"config", "download.protocol", "pipeline", "pipeline.context", "select", "verify.protocol"},
     "pipeline.discover": _LEDGER
     | {
         *("config", "download.failure", "download.http.hosts", "download.protocol"),
@@ -142,8 +145,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "pipeline.publish", "pipeline.verify.takeback", "verify.protocol"},
     "pipeline.preview": _LEDGER
     | {
-        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
-        *("pipeline.publish", "select"),
+        *("config", "download.protocol", "pipeline", "pipeline.closure", "pipeline.context"),
+        *("pipeline.discover", "pipeline.publish", "select"),
     },
     "resolve": _FIELD,
     "check": _FIELD | {"config", "resolve", "select", "upstream", "verify"},

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pypimirror.bandersnatch.draft import Answer, Draft, Option, Outcome
-from pypimirror.domain.core_metadata import FIELDS
 from pypimirror.domain.formats import FORMATS, SDIST_ENDINGS
+from pypimirror.domain.metadata.fields import FIELDS
 from pypimirror.system import texts
 
 #: The plug-ins that come with bandersnatch 8.

@@ -39,6 +39,7 @@ from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import RUN_STATES, Cause, IllegalMoveError, State
 from pypimirror.domain import moments
 from pypimirror.domain.errors import PypimirrorError
+from pypimirror.domain.metadata.dependencies import Requirements
 from pypimirror.domain.model import ProjectStatus, Reason, Stage
 
 #: The next step for the user.
@@ -173,6 +174,10 @@ _FITS: Mapping[str, _Test] = {
     "files.attempts": _is_natural,
     "refusals.reason": _one_of(Reason),
     "lists.serial": _is_natural,
+    "requirements.digest": _long(32),
+    "requirements.found": _decodes(Requirements),
+    "needs.project": _is_component,
+    "needs.versions": _TEXTS,
     "runs.arguments": _TEXTS,
     "runs.pid": _is_natural,
     "runs.state": _one_of(RUN_STATES),

@@ -19,7 +19,8 @@ from pypimirror.catalog import mirror_totals
 from pypimirror.catalog.mirror_totals import Totals
 
 if TYPE_CHECKING:
-    from pypimirror.catalog.figures import Statistics
+    from pypimirror.catalog.figures.closure import ClosureFigures
+    from pypimirror.catalog.figures.statistics import Statistics
 
 T = TypeVar("T")
 
@@ -76,15 +77,27 @@ def _written(numbers: tuple[int, ...]) -> str:
 
 
 def _statistics(text: str) -> Statistics:
-    from pypimirror.catalog import figures  # slow
+    from pypimirror.catalog.figures import statistics as figures  # slow
 
     return figures.parse(text)
 
 
 def _statistics_text(value: Statistics) -> str:
-    from pypimirror.catalog import figures
+    from pypimirror.catalog.figures import statistics as figures
 
     return figures.text(value)
+
+
+def _closure(text: str) -> ClosureFigures:
+    from pypimirror.catalog.figures import closure as closed  # slow
+
+    return closed.parse(text)
+
+
+def _closure_text(value: ClosureFigures) -> str:
+    from pypimirror.catalog.figures import closure as closed
+
+    return closed.text(value)
 
 
 TEXT: Form[str] = Form(str, str)
@@ -134,6 +147,7 @@ def _numbers(text: str, length: int) -> tuple[int, ...]:
 
 
 TOTALS: Form[Totals] = Form(mirror_totals.parse, _written)
+CLOSURE_FORM: Form[ClosureFigures] = Form(_closure, _closure_text)
 STATISTICS_FORM: Form[Statistics] = Form(_statistics, _statistics_text)
 
 
@@ -158,6 +172,13 @@ KEEP = Mark("keep", TEXT)
 TERMS_OF_TRIES = Mark("terms of tries", TEXT)
 #: Digest of the settings that decide which files are refused.
 TERMS_OF_REFUSALS = Mark("terms of refusals", TEXT)
+
+# What is needed by what is selected
+
+#: Set while no file has changed since the closure was computed: the key of that closure.
+CLOSED = Mark("closed", TEXT)
+#: What the last closure found, as `pypimirror.catalog.figures.closure` writes it.
+CLOSURE = Mark("closure", CLOSURE_FORM)
 
 # Observations of upstreams
 

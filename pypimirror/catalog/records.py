@@ -38,6 +38,7 @@ Small = Annotated[int, Stored(SmallInteger())]
 Medium = Annotated[int, Stored(Integer())]
 Unique = Annotated[str, Stored(unique=True)]
 Name = Annotated[str, Stored(primary_key=True)]
+Digest = Annotated[bytes, Stored(primary_key=True)]
 
 
 class ProjectRecord(Record, frozen=True):
@@ -152,6 +153,20 @@ class MarkRecord(Record, frozen=True):
 
     name: Name
     value: str
+
+
+class RequirementRecord(Record, frozen=True):
+    """What a file requires, for all files with this core metadata."""
+
+    digest: Digest  #: sha256 of the core metadata that is held or announced, else of the file
+    found: str  #: JSON of a `dependencies.Requirements`
+
+
+class NeedRecord(Record, frozen=True):
+    """A project that what is selected needs; see `pypimirror.select.closure`."""
+
+    project: Name
+    versions: str  #: JSON list of version specifiers; "" means every version
 
 
 class RunRecord(Record, frozen=True):
@@ -276,3 +291,29 @@ class NamedFile(Record, frozen=True):
     metadata_sha256: bytes | None
     provenance_sha256: bytes | None
     project: str
+
+
+class OfferedFile(Record, frozen=True):
+    """A file as far as it tells what its release requires."""
+
+    id: int
+    project: str
+    filename: str
+    state: int
+    digest: bytes | None  #: what its requirements are found by; None where nobody tells any
+
+
+class UnreadFile(Record, frozen=True):
+    """A file of which nobody has read yet what it requires."""
+
+    id: int
+    project: str
+    filename: str
+    state: int
+    digest: bytes
+    url: Annotated[str, Stored(Address())]
+    upstream: str | None
+    location: str | None
+    size: int | None
+    metadata_claim: bytes | None
+    metadata_sha256: bytes | None

@@ -27,8 +27,10 @@ from pypimirror.catalog.records import (
     LeaseRecord,
     ListRecord,
     MarkRecord,
+    NeedRecord,
     ProjectRecord,
     RefusalRecord,
+    RequirementRecord,
     RunRecord,
     StageRecord,
 )
@@ -80,6 +82,8 @@ Index("ix_files_next_try", files.c.next_try, sqlite_where=_waits)
 refusals = table("refusals", metadata, RefusalRecord)
 lists = table("lists", metadata, ListRecord)
 marks = table("marks", metadata, MarkRecord)
+requirements = table("requirements", metadata, RequirementRecord)
+needs = table("needs", metadata, NeedRecord)
 runs = table("runs", metadata, RunRecord)
 leases = table("leases", metadata, LeaseRecord)
 stages = table("stages", metadata, StageRecord)

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pypimirror.config.model import Field, Model
 from pypimirror.domain.checked import After, Before
-from pypimirror.domain.core_metadata import FIELDS
 from pypimirror.domain.durations import Duration
 from pypimirror.domain.formats import FileType
+from pypimirror.domain.metadata.fields import FIELDS
 from pypimirror.domain.sizes import Size
 
 
@@ -210,11 +210,23 @@ class SelectSection(RuleKeys, Entries):
         "`platforms`. What cannot be installed from the mirror is a failure of the run "
         "(`incomplete`). Needs uv: `pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
-    dependencies: Literal["", "resolved"] = Field(
-        "", description="`resolved`: what `projects` names is resolved by uv at each sync, each "
+    dependencies: Literal["", "all", "resolved"] = Field(
+        "", description="What is mirrored besides. `all`: every project that the core metadata of "
+        "what is selected requires in any of the environments of `python` and `platforms`, in the "
+        "versions that are allowed, and what these require in turn; extras count where they are "
+        "asked for, and `exclude` wins. "
+        "`resolved`: what `projects` names is resolved by uv at each sync, each "
         "requirements file by itself and all other names together, for all platforms from the "
         "oldest version of `python` on; exactly that is mirrored. What was chosen is kept as a "
         "`pylock.toml` in the private directory. Needs uv: `pip install 'pypimirror[resolve]'`."
+    )  # fmt: skip
+    build_dependencies: bool = Field(
+        False, description="With `dependencies = \"all\"`: whether what sdists are built with, by "
+        "`[build-system] requires` of their pyproject.toml, is mirrored as well."
+    )  # fmt: skip
+    max_dependencies: int = Field(
+        5000, ge=1, description="With `dependencies = \"all\"`: a sync fails, before it removes "
+        "anything, if more projects than this are needed besides those that are selected."
     )  # fmt: skip
     rules: tuple[SelectRule, ...] = Field(
         (), description="Other keys for some projects; see `[[select.rules]]`."

@@ -221,8 +221,28 @@ class RunDetails(Run):
     files: NotRequired[list[ProvenFile]]
 
 
+class UnsureDependency(TypedDict):
+    """A release, or a project, whose dependencies are not known or not mirrored, and why."""
+
+    project: str
+    version: str | None
+    why: str
+
+
+class Dependencies(TypedDict):
+    """What is mirrored since others need it, and what is unsure of that: numbers, and examples."""
+
+    projects: int
+    unknown: int
+    missing: int
+    unreadable: int
+    unknown_releases: list[UnsureDependency]
+    missing_projects: list[UnsureDependency]
+    unreadable_requirements: list[UnsureDependency]
+
+
 class Status(TypedDict):
-    """`status`: the mirror as a whole."""
+    """`status`: the mirror as a whole. `dependencies` is null where none are followed."""
 
     directory: str
     projects: int
@@ -230,6 +250,7 @@ class Status(TypedDict):
     bytes: int
     kept: dict[str, int]
     released: int
+    dependencies: Dependencies | None
     last_run: Run | None
 
 

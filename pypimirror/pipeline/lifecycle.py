@@ -31,6 +31,7 @@ from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reaso
 from pypimirror.pipeline import backlog, history, idle_snapshot, ownership, waiting
 from pypimirror.pipeline import retry as retries
 from pypimirror.pipeline.audit import doubt
+from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context import pools
 from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.context.pools import MakePools
@@ -162,7 +163,9 @@ def sync(
     After that, the summary holds every error.
     """
     selection = Selection(config)
-    checked = check_names(selection, names)
+    # What others need may be named as well, and only the catalog knows it.
+    if not selection.follows:
+        check_names(selection, names)
     config = _at_its_root(config)
     reporter = reporter or LogReporter()
     opened = waiting.patiently(lambda: _open_mirror(config, make_storage), wait, reporter.announce)
@@ -174,6 +177,8 @@ def sync(
         with _catalog_errors(catalog), catalog.write() as connection:
             runs.close_crashed(connection)
             is_wrong = clocks.disbelieve(connection, now)
+            selection = needs.remembered(connection, selection)
+            checked = check_names(selection, names)
             again = None
             if retry is not None:
                 again = retries.plan(connection, selection, retry, command)

@@ -11,7 +11,7 @@ connection idle.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import replace
@@ -19,6 +19,7 @@ from dataclasses import replace
 from pypimirror.catalog.queries import projects
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import checking, history
+from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
 from pypimirror.pipeline.publish import publish
@@ -79,7 +80,12 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
     ):
         if batch.projects:
             _work(stage)(run, batch)
+        elif stage is Stage.DISCOVER and batch.number:
+            from pypimirror.pipeline.closure import rounds  # few configurations ask for it
+
+            rounds.close(run)
         elif stage is Stage.DISCOVER:
+            needs.forget(run)
             discover.look_for_changes(run)
         else:
             publish.finish(run)
@@ -115,6 +121,17 @@ def size_of_batch(number: int, left: int, smallest: int) -> int:
     return max(smallest, min(BATCH_SIZE, smallest * number, left // LANES))
 
 
+def discover_all(run: Run, call: Call = perform) -> Run:
+    """Read all pages that have to be read, of what is needed as well; fetch nothing.
+
+    Return the run that knows what is needed.
+    """
+    number = 0
+    for number, ids in enumerate(batches(run), start=1):
+        call(run, Stage.DISCOVER, Batch(number, ids))
+    return _follow(run, call, (Stage.DISCOVER,), number)[0]
+
+
 def repair(run: Run, call: Call = perform) -> None:
     """Take open work through the stages, but do not look for changes upstream."""
     _take_through(run, call, (Stage.DOWNLOAD, Stage.VERIFY, Stage.PUBLISH))
@@ -126,18 +143,41 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
         run.reporter.expect(projects.number_left(connection, run.names))
     # A Prefect task costs as much as a stage of a small batch, so a flow run uses larger batches.
     smallest = SMALLEST_BATCH if call is perform else BATCH_SIZE
-    found = (Batch(number, ids) for number, ids in enumerate(batches(run, smallest), start=1))
-    first = list(itertools.islice(found, 2))
-    run.ledger.idle = not first
+    number = _through(run, call, stages, batches(run, smallest), 1)
+    run.ledger.idle = not number
+    if Stage.DISCOVER in stages:
+        run, number = _follow(run, call, stages, number)
+    call(run, Stage.PUBLISH, Batch(number + 1))
+
+
+def _follow(run: Run, call: Call, stages: Sequence[Stage], number: int) -> tuple[Run, int]:
+    """Mirror what all of this needs. Return the run that knows it, and the last batch's number."""
+    while needs.is_due(run):
+        number += 1
+        call(run, Stage.DISCOVER, Batch(number))
+        run = needs.with_needs(run)
+        marked = tuple(run.ledger.marked)
+        if not marked:
+            break
+        run.ledger.idle = False
+        run.reporter.expect(len(marked))
+        found = (marked[at : at + BATCH_SIZE] for at in range(0, len(marked), BATCH_SIZE))
+        number = _through(run, call, stages, found, number + 1)
+    return run, number
+
+
+def _through(
+    run: Run, call: Call, stages: Sequence[Stage], found: Iterable[tuple[int, ...]], number: int
+) -> int:
+    """Take batches of these projects through `stages`, from this number on; return the last one."""
+    numbered = (Batch(at, ids) for at, ids in enumerate(found, start=number))
+    first = list(itertools.islice(numbered, 2))
     if len(first) > 1:
         run = replace(run, most_at_once=LANES)
-    if len(first) < 2:  # most runs: use no threads, so the order of steps is fixed
-        for batch in first:
-            _lane(run, call, stages, batch)
-        last = len(first)
-    else:
-        last = _in_lanes(run, call, stages, itertools.chain(first, found))
-    call(run, Stage.PUBLISH, Batch(last + 1))
+        return _in_lanes(run, call, stages, itertools.chain(first, numbered))
+    for batch in first:  # most runs: use no threads, so the order of steps is fixed
+        _lane(run, call, stages, batch)
+    return number - 1 + len(first)
 
 
 def _lane(run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:

@@ -14,6 +14,7 @@ COUNTS = {
     "sync": (
         "projects_seen",
         "projects_changed",
+        "projects_needed",
         "files_found",
         "files_linked",
         "files_downloaded",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from pypimirror.domain import bounded
 from pypimirror.domain.bounded import MAX_NAME, MAX_SPECIFIER
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
@@ -48,6 +49,7 @@ class Entry:
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
     files: tuple[LockedFile, ...] = ()  #: of one release, by name; empty: any file
     is_locked: bool = False  #: whether it is a release of a lock
+    extras: tuple[str, ...] = ()  #: that are asked for, for those who follow requirements
     takes_back: bool = False  #: whether it undoes the effect of earlier entries on its projects
 
     def names(self, project: ProjectName) -> bool:
@@ -122,6 +124,7 @@ def _required(path: Path, source: str, environments: Environments) -> Iterator[E
                 name=_name(requirement, item.source),
                 versions=requirement.specifier if str(requirement.specifier) else None,
                 hashes=item.hashes,
+                extras=_extras(requirement),
             )
 
 
@@ -168,8 +171,22 @@ def _entry(text: str, source: str) -> Entry:
         )
     name = _name(requirement, source)
     return Entry(
-        text, source, name=name, versions=requirement.specifier if requirement.specifier else None
+        text,
+        source,
+        name=name,
+        versions=requirement.specifier if requirement.specifier else None,
+        extras=_extras(requirement),
     )
+
+
+def needed(project: ProjectName, versions: str) -> Entry:
+    """Return the entry for versions, "" for all, of a project that what is selected needs."""
+    allowed = bounded.specifiers(versions) if versions else None
+    return Entry(f"{project}{versions}", "select.dependencies", name=project, versions=allowed)
+
+
+def _extras(requirement: Requirement) -> tuple[str, ...]:
+    return tuple(sorted({canonicalize_name(extra) for extra in requirement.extras}))
 
 
 def _name(requirement: Requirement, source: str) -> ProjectName:

@@ -92,9 +92,14 @@ class Environments:
             return True
         return _admits(requires_python, tuple(self._versions))
 
+    def admitted(self, requires_python: str) -> list[bool]:
+        """Return for each environment of `each` whether a requires-python admits it."""
+        admits = {python: _admits(requires_python, (_python(python),)) for python, _ in self.each}
+        return [admits[python] for python, _ in self.each]
+
     def meet(self, marker: Marker) -> bool:
         """Whether a marker is true in one of them: the declared ones, or all known ones."""
-        return any(marker.evaluate(dict(facts)) for facts in self.facts_for(str(marker)))
+        return any(marker.evaluate(dict(facts)) for _, facts in self.facts_for(str(marker)))
 
     def narrowed(
         self, required: Requirement, narrower: Sequence[Requirement]
@@ -105,7 +110,7 @@ class Environments:
         """
         found: dict[str, SpecifierSet] = {}
         asked = " ".join(str(each.marker) for each in (required, *narrower))
-        for facts in self.facts_for(asked):
+        for _, facts in self.facts_for(asked):
             if required.marker is None or required.marker.evaluate(dict(facts)):
                 versions = required.specifier
                 for each in narrower:
@@ -114,28 +119,38 @@ class Environments:
                 found.setdefault(str(versions), versions)
         yield from found.values()
 
-    def facts_for(self, asked: str) -> Iterator[Mapping[str, str]]:
+    @cached_property
+    def each(self) -> list[tuple[str, str]]:
+        """The Python and the platform of each declared environment, or of all known ones."""
+        platforms = [p for p in self.platforms if p != "any"] or ANYWHERE
+        return list(product(self.pythons or _ALL_PYTHONS, platforms))
+
+    def facts_for(self, asked: str) -> Iterator[tuple[int, Mapping[str, str]]]:
         """Yield the facts for markers; for undeclared ones, all values that markers distinguish.
 
-        `asked` is their text. A version of Python means all of its patches, a platform all of its
-        releases. If no Python is declared, every implementation is included, like every wheel.
+        Each comes with the position of its environment in `each`. `asked` is the text of the
+        markers. A version of Python means all of its patches, a platform all of its releases. If no
+        Python is declared, every implementation is included, like every wheel.
         """
         is_any = not self.pythons and "implementation" in asked
         implementations = _IMPLEMENTATIONS if is_any else _IMPLEMENTATIONS[:1]
         for patch, release, (name, called) in product(
             _patches(asked), _releases(asked), implementations
         ):
-            for facts in self._marker_facts:
+            for number, facts in self._marker_facts:
                 full = f"{facts['python_version']}.{patch}"
-                yield {
-                    **facts,
-                    "python_full_version": full,
-                    "implementation_version": full,
-                    "implementation_name": name,
-                    "platform_python_implementation": called,
-                    "platform_release": release,
-                    "platform_version": release,
-                }
+                yield (
+                    number,
+                    {
+                        **facts,
+                        "python_full_version": full,
+                        "implementation_version": full,
+                        "implementation_name": name,
+                        "platform_python_implementation": called,
+                        "platform_release": release,
+                        "platform_version": release,
+                    },
+                )
 
     @cached_property
     def _pairs(self) -> frozenset[tuple[str, str]]:
@@ -147,11 +162,10 @@ class Environments:
         )
 
     @cached_property
-    def _marker_facts(self) -> list[Mapping[str, str]]:
+    def _marker_facts(self) -> list[tuple[int, Mapping[str, str]]]:
         return [
-            facts
-            for python in self.pythons or _ALL_PYTHONS
-            for platform in [p for p in self.platforms if p != "any"] or ANYWHERE
+            (number, facts)
+            for number, (python, platform) in enumerate(self.each)
             for facts in _facts(python.rstrip("t"), platform)
         ]
 

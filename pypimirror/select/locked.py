@@ -83,7 +83,7 @@ def _needed(lock: Lock, environments: Environments) -> Iterable[LockedRelease]:
         return lock.releases
     asked = " ".join(sorted({str(marker) for marker in lock.markers()}))
     found: set[int] = set()
-    for facts in environments.facts_for(asked):
+    for _, facts in environments.facts_for(asked):
         found |= {id(release) for release in lock.needed(_meeting(dict(facts)))}
     return [release for release in lock.releases if id(release) in found]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -21,6 +22,7 @@ from pypimirror.config.selecting import RuleKeys, SelectSection
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import Claim, File, ProjectName
 from pypimirror.select import entries
+from pypimirror.select.closure.root import Root
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.facts import Facts, Verdict
@@ -31,6 +33,8 @@ from pypimirror.select.rules import Rules
 
 #: Releases that one explanation names besides the first.
 _MOST = 5
+#: Keys that decide on no file by themselves: what is needed besides is decided on apart.
+_OF_NO_FILE = {"check", "dependencies", "build_dependencies", "max_dependencies"}
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
 
 
@@ -53,6 +57,8 @@ class Selection:
         select = config.select
         self._select = select
         self._rules: dict[tuple[int, ...], Rules] = {}
+        #: What is needed by what is selected, by project; see `needing`.
+        self._needed: dict[ProjectName, list[Entry]] = {}
         try:
             environments = Environments(select.python, select.platforms, select.abi)
             self._projects = _wanted(select, environments, resolved or config.private / "resolved")
@@ -88,7 +94,8 @@ class Selection:
         self._globs = [(n, e) for n, e in enumerate(self._projects) if e.pattern is not None]
         for entry in self._linked:
             is_ours = entry.source == "select.metadata_only"  # not of a list with other purposes
-            if is_ours and entry.name and not self.project(entry.name):
+            is_known = not entry.name or self.follows or self.project(entry.name)
+            if is_ours and not is_known:
                 raise ConfigError(
                     config.blame(
                         f"select.metadata_only: {entry.text!r} names a project that is not "
@@ -119,15 +126,50 @@ class Selection:
         found += [(n, entry) for n, entry in self._globs if entry.names(project)]
         return [entry for _, entry in sorted(found, key=itemgetter(0))]
 
+    # What is needed
+
+    @property
+    def follows(self) -> bool:
+        """Whether what is selected brings what it requires. Where that is all, there is no more."""
+        return self._select.dependencies == "all" and bool(self._projects)
+
+    def needing(self, needed: Mapping[str, Iterable[str]]) -> Selection:
+        """Return this selection with what is needed besides: version specifiers by project.
+
+        It has the same digest: whoever changes what is needed decides on those projects again.
+        """
+        other = copy(self)
+        other.__dict__.pop("named", None)
+        other._needed = {
+            ProjectName(name): [entries.needed(ProjectName(name), each) for each in versions]
+            for name, versions in needed.items()
+        }
+        return other
+
+    @property
+    def besides(self) -> tuple[ProjectName, ...]:
+        """The projects that are mirrored only since others need them."""
+        return tuple(n for n in self._needed if self.is_besides(n) and self.project(n))
+
+    def is_besides(self, project: ProjectName) -> bool:
+        """Whether no entry names a project, and others need it."""
+        return project in self._needed and not self._asked(project)
+
+    def roots(self, projects: Iterable[ProjectName]) -> Iterator[Root]:
+        """Yield what the configuration itself asks for, of these projects."""
+        for project in projects:
+            for entry in self._asked(project) if self.project(project) else ():
+                yield Root(project, str(entry.versions or ""), entry.extras)
+
     def project(self, project: ProjectName) -> bool:
         """Whether anything of `project` is mirrored."""
-        if self._projects and not self._asked(project):
+        if self._projects and not self._asking(project):
             return False
         return not any(entry.is_whole for entry in entries.about(self._exclude, project))
 
     def explain_project(self, project: ProjectName) -> Verdict:
         """Say whether anything of `project` is mirrored, and why."""
-        wanted = self._asked(project)
+        wanted = self._asking(project)
         if self._projects and not wanted:
             return Verdict(False, "select.projects", "no entry names the project")
         for entry in entries.about(self._exclude, project):
@@ -135,7 +177,9 @@ class Selection:
                 return Verdict(False, entry.source, entry.said)
         if not wanted:
             return Verdict(True, "select.projects", "is empty: every project is meant")
-        return Verdict(True, wanted[0].source, _said(wanted))
+        if self.is_besides(project):
+            return Verdict(True, "select.dependencies", "what is selected needs it")
+        return Verdict(True, wanted[0].source, _said(self._asked(project)))
 
     def owners(self, project: ProjectName) -> list[int]:
         """Return the positions of the upstreams that may own a project, in their order."""
@@ -212,7 +256,7 @@ class Selection:
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> list[Verdict]:
         """Say of each file whether it is mirrored, by which rule, until when."""
-        wanted = self._asked(project)
+        wanted = self._asking(project)
         if any(entry.is_whole for entry in wanted):
             wanted = []  # one that means every file, whatever the others say
         refused = [e for e in entries.about(self._exclude, project) if not e.is_whole]
@@ -248,8 +292,12 @@ class Selection:
             return False
         if any(not entry.is_whole for entry in entries.about(self._exclude, project)):
             return False
-        wanted = self._asked(project)
+        wanted = self._asking(project)
         return not wanted or any(entry.is_whole for entry in wanted)
+
+    def _asking(self, project: ProjectName) -> list[Entry]:
+        """Return the entries that ask for something of a project, and what is needed of it."""
+        return [*self._asked(project), *self._needed.get(project, ())]
 
     def _rules_of(self, project: ProjectName) -> Rules:
         return self._rules_for(self._numbers(project))
@@ -284,8 +332,8 @@ class Selection:
         # Whether a page may lead somewhere hangs on the hosts that may be asked.
         leads_away = self._linked or any(rule.metadata_only for rule in config.select.rules)
         hosts = [upstream.hosts for upstream in config.upstream] if leads_away else []
-        keys = config.select.model_dump(mode="json")
-        del keys["check"]  # it decides on no file
+        said = config.select.model_dump(mode="json")
+        keys = {name: value for name, value in said.items() if name not in _OF_NO_FILE}
         told = [upstreams, keys, read, hosts]
         text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,6 +26,7 @@ import msgspec
 from pypimirror.system import regular
 from pypimirror.system.memory import relax_collector
 from pypimirror.system.workers import Note
+from pypimirror.verify.dependencies import read_requirements
 from pypimirror.verify.digests import hash_file
 from pypimirror.verify.protocol import Check, Checked, Hello, ToWorker
 from pypimirror.verify.readers import as_problem
@@ -58,7 +59,8 @@ def _check(job: Check, path: Path) -> Checked:
         with open(regular.create(job.metadata_path), "wb") as file:  # noqa: PTH123
             file.write(metadata)
         digest = hashlib.sha256(metadata).hexdigest()
-    return Checked(job.id, size, digests, structure, digest, problem=problem)
+    requires = read_requirements(path, job.filename) if job.requires else None
+    return Checked(job.id, size, digests, structure, digest, requires=requires, problem=problem)
 
 
 def main() -> NoReturn:

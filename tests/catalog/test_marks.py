@@ -12,7 +12,8 @@ import pytest
 import pypimirror
 from pypimirror.catalog import marks as registry
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.figures import Statistics
+from pypimirror.catalog.figures.closure import ClosureFigures, Unsure
+from pypimirror.catalog.figures.statistics import Statistics
 from pypimirror.catalog.marks import Mark, UpstreamMark
 from pypimirror.catalog.mirror_totals import Totals
 from pypimirror.catalog.queries import marks
@@ -23,7 +24,7 @@ OTHERS = sorted(set(PACKAGE.rglob("*.py")) - {REGISTRY})
 
 #: Who may name the table; who reads it through SQLite's driver takes names from the registry.
 TABLE = {"catalog/queries/marks.py", "catalog/queries/idle_snapshot.py"}
-TABLE |= {"catalog/queries/holdings.py", "catalog/schema.py"}
+TABLE |= {"catalog/queries/holdings.py", "catalog/schema.py", "catalog/queries/closure/closed.py"}
 
 EXAMPLES: dict[str, Any] = {
     "recheck ": 1.7e9 + 0.1,
@@ -34,6 +35,7 @@ EXAMPLES: dict[str, Any] = {
     "renderer": 2,
     "root renderer": 3,
     "held": Totals(1, 2, 3, 4),
+    "closure": ClosureFigures("key", 3, 1, unknown_ones=(Unsure("a", "1", "is old"),)),
     "statistics": Statistics(1.5, {"published": 1}, None, {1: 0, 7: 1, 30: 1}, 0.25),
 }
 

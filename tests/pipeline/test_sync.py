@@ -31,6 +31,7 @@ def test_a_first_sync_downloads_verifies_and_publishes(
     assert result.counts == {
         "projects_seen": 2,
         "projects_changed": 2,
+        "projects_needed": 0,
         "files_found": 4,
         "files_downloaded": 4,
         "files_linked": 0,

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.mapping.addresses import shortened
+from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
 from pypimirror.catalog.schema import files, projects
@@ -160,6 +161,7 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) 
         for row in rows
     ]
     bulk.insert_rows(connection, files, found)
+    closed.open_again(connection)
 
 
 #: The columns of a withdrawn file after its bytes and sidecars were removed.
@@ -184,6 +186,7 @@ def move(
     """
     if not rows:
         return
+    closed.open_again(connection)
     # Earlier failures no longer count: the bytes were here, or are no longer to be fetched.
     is_anew = target in (State.WANTED, State.LINKED)
     clean = dict.fromkeys(("attempts", "next_try", "last_error") if is_anew else ())

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
 from pypimirror.catalog.schema import files, lists, projects, refusals
 from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
@@ -129,6 +130,21 @@ def choose_again(connection: Connection, now: float) -> None:
 
 #: The columns that identify the page that was read last, for a page that was never read.
 UNREAD: Mapping[str, None] = {"etag": None, "last_modified": None, "page_digest": None}
+
+
+def decide_again(
+    connection: Connection, names: Sequence[ProjectName]
+) -> Iterator[tuple[int, ProjectName]]:
+    """Mark projects of which something else is selected now; yield their ids and names.
+
+    Their pages must be read anew, whatever identifies the one that was read last.
+    """
+    for chunk in chunks(names):
+        these = projects.c.name.in_(chunk)
+        marked = update(projects).where(these).values(needs_fetch=True, has_work=True, **UNREAD)
+        connection.execute(marked)
+        query = select(projects.c.id, projects.c.name).where(these).order_by(projects.c.id)
+        yield from ((number, ProjectName(name)) for number, name in connection.execute(query))
 
 
 def ask_again(connection: Connection) -> None:
@@ -336,6 +352,8 @@ def deselect(connection: Connection, ids: Iterable[int]) -> None:
 
 def set_gone(connection: Connection, ids: Sequence[int], cause: Cause) -> None:
     """Mark projects and all their files as no longer offered, and delete their refusals."""
+    if ids:
+        closed.open_again(connection)
     connection.execute(delete(refusals).where(refusals.c.project_id.in_(ids)))
     connection.execute(update(projects).where(projects.c.id.in_(ids)).values(needs_fetch=False))
     connection.execute(

@@ -11,7 +11,7 @@ import time
 
 from sqlalchemy import Connection, func, select
 
-from pypimirror.catalog.figures import AGES, DAY, Statistics
+from pypimirror.catalog.figures.statistics import AGES, DAY, Statistics
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.marks import STATISTICS
 from pypimirror.catalog.queries import marks

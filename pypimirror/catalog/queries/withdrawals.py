@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from sqlalchemy import Connection, delete, func, or_, select, union_all, update
 
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
 from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
 from pypimirror.catalog.records import LeavingFile, ProjectFile
@@ -22,6 +23,7 @@ _WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) -> None:
     """Mark files as no longer offered; without a cause, as offered again."""
     for chunk in chunks(ids):
+        closed.open_again(connection)
         gone = update(files).where(files.c.id.in_(chunk))
         connection.execute(gone.values(removal_cause=files_gone(cause)))
 

@@ -13,10 +13,11 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.queries import files, projects, runs, totals, withdrawals
+from pypimirror.catalog.marks import CLOSURE
+from pypimirror.catalog.queries import files, marks, projects, runs, totals, withdrawals
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import DENIED, word
-from pypimirror.cli.display import proofs, show, table
+from pypimirror.cli.display import dependencies, proofs, show, table
 from pypimirror.cli.display import totals as stages
 from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out, print_json
@@ -70,6 +71,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
                 zip(("files", "projects"), withdrawals.count_kept(connection), strict=True)
             ),
             "released": files.count_released(connection),
+            "dependencies": dependencies.document(marks.read(connection, CLOSURE)),
             "last_run": show.run_document(last[0]) if last else None,
         }
     if as_json:
@@ -89,6 +91,8 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
             f"  {document['released']} files have no proof and are here since they were released "
             "with 'pypimirror quarantine release'"
         )
+    for line in dependencies.lines(document["dependencies"]):
+        out.print(f"  {escape(line)}")
     if document["last_run"]:
         run = document["last_run"]
         started = when(run["started_at"])

@@ -17,7 +17,7 @@ import msgspec
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import runs
-from pypimirror.domain.model import Problem, Stage
+from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.context.reporter import Reporter
 
 #: If one of these counts is not 0, a stage has done some of its work.
@@ -73,6 +73,10 @@ class Ledger:
         #: Whether no project had anything left to do.
         self.idle = False
         self._together: list[str] = []  # messages that share one line of the record
+        #: The projects that the closure has marked for its next round, by id; and its rounds.
+        self.marked: dict[int, ProjectName] = {}
+        self.rounds = 0
+        self._unsure: set[Stage] = set()  # stages with failures other than missing projects
         self._set_aside = 0  # bytes that went to quarantine since its last trim
 
     def count(self, **changes: int) -> None:
@@ -124,6 +128,10 @@ class Ledger:
         if (tally := _tally.get()) is not None:
             tally.hindrance = problem
 
+    def has_failed(self, stage: Stage) -> bool:
+        """Whether something in a stage failed, so that more may be there than is known."""
+        return stage in self._unsure
+
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
         found = list(problems)
@@ -134,6 +142,8 @@ class Ledger:
     def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
         """Record failures that were reported already."""
         if problems:
+            if any(each.reason is not Reason.MISSING for each in problems):
+                self._unsure.add(stage)
             if (tally := _tally.get()) is not None:
                 tally.failed |= {(each.project, each.file): each for each in problems}
             self._keep(stage, problems)

@@ -72,6 +72,8 @@ def look_for_changes(run: Run) -> None:
         lists.compare(run)
         lists.mark_for_recheck(run)
     names = run.names if run.names is not None else run.selection.named
+    if run.names is None and not run.selection.needs_list:
+        names = (*names, *run.selection.besides)
     with run.catalog.write() as connection:
         projects.ensure(connection, names)
         projects.to_look(connection, names)

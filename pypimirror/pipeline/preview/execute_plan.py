@@ -56,8 +56,7 @@ def read(path: Path) -> Planned:
 def apply(run: Run, planned: Planned, call: Call = perform) -> None:
     """Execute a plan. Raises `StoppedError` if the work to do now differs from the plan."""
     call(run, Stage.DISCOVER, Batch(0))
-    for number, ids in enumerate(sequence.batches(run), start=1):
-        call(run, Stage.DISCOVER, Batch(number, ids))
+    run = sequence.discover_all(run, call)
     if run.ledger.unreachable:
         return
     differences = list(islice(_differences(planned, plan.rest(run)), _SHOWN + 1))

@@ -24,6 +24,8 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, ProjectName, ProjectPage, Reason
 from pypimirror.download.protocol import PageResult
+from pypimirror.pipeline.closure import needs
+from pypimirror.pipeline.closure.why import Why
 from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter
 from pypimirror.pipeline.discover import metadata, project_pages
@@ -113,20 +115,43 @@ def explain(
         project = ProjectName(canonicalize_name(name, validate=True))
     except InvalidName as error:
         raise ConfigError(f"{error}; name projects as the index does, without a version") from error
-    selection = Selection(config)
-    verdict = selection.explain_project(project)
-    with opened(config, selection, make_storage) as run:
+    with opened(config, Selection(config), make_storage) as run:
+        with run.catalog.read() as connection:
+            why = Why(connection, config, run.selection)
+        verdict = _with_needs(run.selection.explain_project(project), why.of_project(project))
         held = held_of(run, project)
         if not verdict.selected:
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
         else:
             found = explained(run, project, verdict, held)
+            found = replace(found, files=[_with_closure(e, project, why) for e in found.files])
     if file is None:
         return found
     chosen = [entry for entry in found.files if entry.file == file]
     if not chosen and verdict.selected:
         raise ConfigError(f"{file}: neither the upstream nor this mirror has it in {project}")
     return Explanation(project, verdict, found.upstream, chosen)
+
+
+def _with_needs(verdict: Verdict, needed: str) -> Verdict:
+    """Add who needs something to why it is mirrored or not."""
+    is_need = verdict.rule == "select.dependencies"
+    if not needed or (verdict.selected and not is_need):
+        return verdict
+    return replace(verdict, fact=needed if is_need else f"{verdict.fact}; {needed}")
+
+
+def _with_closure(entry: FileExplanation, project: ProjectName, why: Why) -> FileExplanation:
+    """Say of a file that is mirrored who needs it, and whether it is known what it requires."""
+    if not entry.verdict.selected:
+        return entry
+    verdict, needed = entry.verdict, why.of_file(project, entry.file)
+    if needed and not verdict.rule:
+        verdict = replace(verdict, rule="select.dependencies", fact=needed)
+    if unknown := why.unknown(project, entry.file):
+        fact = f"{verdict.fact}; {unknown}" if verdict.fact else unknown
+        verdict = replace(verdict, rule=verdict.rule or "select.dependencies", fact=fact)
+    return replace(entry, verdict=verdict)
 
 
 @contextmanager
@@ -139,6 +164,8 @@ def opened(
         url = "sqlite://" if is_absent(config.catalog_url) else config.catalog_url
         catalog = stack.enter_context(closing(Catalog.open(url, reading=True)))
         stack.enter_context(damage.opened(catalog))
+        with catalog.read() as connection:
+            selection = needs.remembered(connection, selection)
         workspace = Workspace(config.directory, Path(staging))
         storage, reporter = make_storage(workspace, None), LogReporter()
         ledger = KeptLedger(catalog, reporter)

@@ -24,6 +24,7 @@ from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backlog, ownership, sequence, waiting
+from pypimirror.pipeline.closure import needs, rounds
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter, Reporter
@@ -108,9 +109,11 @@ def plan(
     `LockedError` while another run works on the mirror.
     """
     selection = Selection(config)
-    checked = check_names(selection, names)
     opened = waiting.patiently(lambda: _open(config, make_storage), wait, reporter.announce)
     with opened as (catalog, storage, workspace), catalog.rehearse():
+        with catalog.read() as connection:
+            selection = needs.remembered(connection, selection)
+        checked = check_names(selection, names)
         ledger = KeptLedger(catalog, reporter)
         run = make(config, selection, catalog, storage, workspace, reporter, ledger, checked)
         with closing(run.pools):
@@ -118,16 +121,40 @@ def plan(
                 from pypimirror.pipeline import resolution  # few configurations ask for it
 
                 run = resolution.apply(run, keep=False)
+            needs.forget(run)
             discover.look_for_changes(run)
             found = Plan(checked or ())
             for number, ids in enumerate(sequence.batches(run), start=1):
                 discover.discover(run, Batch(number, ids))
+            run = _follow(run)
+            for ids in sequence.batches(run):
                 _add_batch(run, found, ids)
+            _warn_of_unknown(run, found)
             if run.ledger.unreachable:
                 raise StoppedError(run.ledger.unreachable)
             _add_removals(run, found)
     found.problems[:0] = ledger.kept
     return found
+
+
+def _follow(run: Run) -> Run:
+    """Read the pages of what is needed, as far as that is known."""
+    while needs.is_due(run):
+        rounds.close(run)
+        run = needs.with_needs(run)
+        if not run.ledger.marked:
+            break
+        discover.discover(run, Batch(1, tuple(run.ledger.marked)))
+    return run
+
+
+def _warn_of_unknown(run: Run, found: Plan) -> None:
+    if run.selection.follows and found.fetch:
+        run.reporter.note(
+            "warning",
+            "what the files of this plan require is not known before they are here, so a sync may "
+            "fetch more",
+        )
 
 
 def rest(run: Run) -> Plan:

@@ -40,20 +40,28 @@ _LONGEST = 8 << 20
 
 
 def is_named(run: Run, name: str) -> bool:
-    """Whether the configuration, or this run's command line, names a project."""
+    """Whether the configuration, or this run's command line, names a project.
+
+    Who else needs a project that no upstream has is told apart (`pipeline.closure`).
+    """
+    if run.selection.is_besides(ProjectName(name)):
+        return False
     return name in (run.names if run.names is not None else run.selection.named)
 
 
 def elsewhere(
     run: Run, absent: Iterable[ProjectRecord], asked_again: set[int]
 ) -> list[tuple[ProjectRecord, int]]:
-    """Return the named projects that a list has at another address, with the upstream's position.
+    """Return the projects that a list has at another address, with the upstream's position.
+
+    Only projects that are named, or needed by others.
 
     Each project is returned only once: `asked_again` collects their ids.
     """
     found = []
     for row in absent:
-        if not is_named(run, row.name) or row.id in asked_again:
+        is_meant = is_named(run, row.name) or run.selection.is_besides(ProjectName(row.name))
+        if not is_meant or row.id in asked_again:
             continue
         for position in run.selection.owners(ProjectName(row.name)):
             if listed_at(run, run.config.upstream[position], row.name):

@@ -1,0 +1,1 @@
+"""Figures that marks of the catalog keep: what was counted or computed, and when."""

@@ -1,0 +1,136 @@
+"""Queries on what files require, and on the projects that what is selected needs.
+
+What a file requires is found by the digest of its core metadata, which many wheels of a release
+share, or else by its own. A file that pages only lead to counts by the core metadata that its
+upstream announces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
+
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_or_ignore
+from pypimirror.catalog.records import OfferedFile, UnreadFile
+from pypimirror.catalog.schema import files, needs, projects, requirements
+from pypimirror.catalog.states import PROVEN, Cause, State
+from pypimirror.domain.metadata.dependencies import Requirements
+
+_decode = msgspec.json.Decoder(Requirements).decode
+_decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
+
+#: Causes for which bytes stay here although no page has them.
+_WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
+
+
+def _digest() -> ColumnElement[Any]:
+    """Return what the requirements of a file are found by."""
+    announced = case((func.length(files.c.metadata_claim) > 0, files.c.metadata_claim))
+    held = case((files.c.state == State.LINKED, announced), else_=files.c.metadata_sha256)
+    return func.coalesce(held, files.c.sha256)
+
+
+def _counts() -> ColumnElement[bool]:
+    """Return the condition that a file is offered here, or will be until the guard lets it go.
+
+    Else the closure would shrink by what an upstream takes back in error.
+    """
+    columns = files.c
+    offered = columns.removal_cause.is_distinct_from(Cause.SELECTION)
+    withheld = columns.removal_cause.in_(_WITHHELD)
+    return and_(offered, or_(columns.state != State.WITHDRAWN, withheld))
+
+
+def offered(connection: Connection) -> Iterator[OfferedFile]:
+    """Stream the files that count, in no order."""
+    others: dict[str, Any] = {"project": projects.c.name, "digest": _digest()}
+    query = mapper.select_record(OfferedFile, files, **others).join_from(files, projects)
+    query = query.where(_counts()).execution_options(yield_per=CHUNK)
+    yield from mapper.read(connection, query, OfferedFile)
+
+
+def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
+    """Return files of which nobody has read what they require: the next behind id `after`.
+
+    Their bytes are here, or pages lead to them at the upstream.
+    """
+    digest = _digest()
+    others: dict[str, Any] = {
+        "project": projects.c.name,
+        "upstream": projects.c.upstream,
+        "digest": digest,
+    }
+    known = select(requirements.c.digest).where(requirements.c.digest == digest)
+    query = (
+        mapper.select_record(UnreadFile, files, **others)
+        .join_from(files, projects)
+        .where(
+            files.c.id > after,
+            files.c.state.in_([*PROVEN, State.LINKED]),
+            _counts(),
+            digest.is_not(None),
+            ~known.exists(),
+        )
+        .order_by(files.c.id)
+        .limit(limit)
+    )
+    return list(mapper.read(connection, query, UnreadFile))
+
+
+def add(connection: Connection, found: Mapping[bytes, Requirements]) -> None:
+    """Note what files require."""
+    rows = [
+        {"digest": digest, "found": msgspec.json.encode(each).decode()}
+        for digest, each in found.items()
+    ]
+    if rows:
+        connection.execute(insert_or_ignore(connection, requirements), rows)
+
+
+def every(connection: Connection) -> Iterator[tuple[bytes, Requirements]]:
+    """Stream what is known, by digest."""
+    query = select(requirements.c.digest, requirements.c.found)
+    for digest, found in connection.execute(query.execution_options(yield_per=CHUNK)):
+        yield digest, _decode(found)
+
+
+def forget_unused(connection: Connection) -> None:
+    """Forget what no file requires any more."""
+    digest: Column[Any] = requirements.c.digest
+    used = select(_digest()).where(_digest().is_not(None))
+    connection.execute(delete(requirements).where(digest.not_in(used)))
+
+
+def needed(connection: Connection) -> dict[str, tuple[str, ...]]:
+    """Return the version specifiers of each project that is needed."""
+    rows = connection.execute(select(needs.c.project, needs.c.versions).order_by(needs.c.project))
+    return {project: _decode_versions(versions) for project, versions in rows}
+
+
+def set_needed(
+    connection: Connection, changed: Mapping[str, Sequence[str]], gone: Iterable[str]
+) -> None:
+    """Note what else is needed now of some projects, and which are needed no more."""
+    for chunk in chunks([*changed, *gone]):
+        connection.execute(delete(needs).where(needs.c.project.in_(chunk)))
+    rows = [
+        {"project": project, "versions": msgspec.json.encode(versions).decode()}
+        for project, versions in changed.items()
+    ]
+    if rows:
+        connection.execute(insert(needs), rows)

@@ -1,0 +1,1 @@
+"""Core metadata: its fields, and what a release requires by it."""

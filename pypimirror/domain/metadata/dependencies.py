@@ -1,0 +1,174 @@
+"""What a release requires, as its files say: core metadata, and the build system of an sdist. Pure.
+
+A requirement that is kept has one form, whoever wrote it: the name as the index writes it, extras
+and versions in order, so that equal requirements are equal texts. `split` takes it apart again.
+
+A line that nobody can read is a fault of that line alone. It is kept for people, and the other
+lines count. An sdist says what its wheel will require only from core metadata 2.2 on, and only of
+fields that it does not call dynamic; else that is unknown.
+
+Sources: https://packaging.python.org/en/latest/specifications/core-metadata/ and
+https://packaging.python.org/en/latest/specifications/pyproject-toml/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import printable
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+#: Lines of one document that are read, and faults of them that are kept.
+_MOST, _MOST_FAULTS = 5000, 20
+
+#: The first version of core metadata by which an sdist can say that its wheel requires the same.
+_STATIC = Version("2.2")
+_DECIDING = frozenset({"requires-dist", "requires-python", "provides-extra"})
+
+#: What pip and uv build with where an sdist does not say: setuptools, which before 70.1 asks for
+#: wheel while it builds.
+_USUAL = ("setuptools>=40.8.0", "wheel")
+
+_FORM = re.compile(
+    r"(?P<name>[a-z0-9-]+)(?:\[(?P<extras>[^\]]*)\])?(?P<versions>[^;]*)(?:; (?P<marker>.+))?", re.S
+)
+
+
+class Requirements(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one file requires."""
+
+    requires: tuple[str, ...] = ()  #: each in the one form
+    python: str = ""  #: versions of Python; "": any
+    build: tuple[str, ...] = ()  #: what is needed to build it
+    faults: tuple[str, ...] = ()  #: lines that nobody can read, and why
+    #: Why it is not known what it requires, as the end of a sentence on the file; "": it is.
+    unknown: str = ""
+
+
+class Parts(NamedTuple):
+    """A requirement taken apart."""
+
+    name: str  #: normalised
+    extras: tuple[str, ...]
+    versions: str  #: "" for every version
+    marker: str  #: "" where it always holds
+
+
+def split(requirement: str) -> Parts:
+    """Take a requirement in the one form apart."""
+    found = _FORM.fullmatch(requirement)
+    assert found is not None, requirement
+    extras = tuple(found["extras"].split(",")) if found["extras"] else ()
+    return Parts(found["name"], extras, found["versions"], found["marker"] or "")
+
+
+def of_wheel(metadata: bytes) -> Requirements:
+    """Return what a wheel requires, by its METADATA."""
+    return _of_headers(_headers(metadata))
+
+
+def of_sdist(pkg_info: bytes | None, pyproject: bytes | None) -> Requirements:
+    """Return what an sdist requires, by its PKG-INFO and its pyproject.toml, where it has them."""
+    build, faults = _build(pyproject)
+    if pkg_info is None:
+        return Requirements(build=build, faults=faults, unknown="has no PKG-INFO")
+    headers = _headers(pkg_info)
+    if why := _why_unknown(headers):
+        return Requirements(build=build, faults=faults, unknown=why)
+    found = _of_headers(headers)
+    return msgspec.structs.replace(
+        found, build=build, faults=(*found.faults, *faults)[:_MOST_FAULTS]
+    )
+
+
+def _headers(document: bytes) -> Message:
+    from email.parser import HeaderParser  # slow, and most who read requirements read no headers
+
+    head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
+    return HeaderParser().parsestr(head)
+
+
+def _values(headers: Message, field: str) -> list[str]:
+    return [str(value) for value in headers.get_all(field, [])]
+
+
+def _of_headers(headers: Message) -> Requirements:
+    requires, faults = _read(_values(headers, "Requires-Dist"), "Requires-Dist")
+    python = next(iter(_values(headers, "Requires-Python")), "").strip()
+    if python and bounded.specifiers(python) is None:
+        faults = (*faults, _fault("Requires-Python", python, "it is no version specifier"))
+        python = ""
+    return Requirements(requires, python, faults=faults[:_MOST_FAULTS])
+
+
+def _why_unknown(headers: Message) -> str:
+    told = next(iter(_values(headers, "Metadata-Version")), "").strip()
+    version = bounded.version(told)
+    if version is None or version < _STATIC:
+        shown = printable(told, 20) or "no version"
+        return f"has core metadata of {shown}, which promises nothing of what its wheel requires"
+    dynamic = {value.strip().lower() for value in _values(headers, "Dynamic")} & _DECIDING
+    if dynamic:
+        return f"says of {', '.join(sorted(dynamic))} that only its build can tell"
+    return ""
+
+
+def _build(pyproject: bytes | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is needed to build an sdist, and what of that nobody can read."""
+    if pyproject is None:
+        return _USUAL, ()
+    import tomllib
+
+    try:
+        table: Any = tomllib.loads(pyproject.decode()).get("build-system")
+    except (ValueError, RecursionError) as error:
+        why = printable(str(error), 100) or "it is nested too deeply"
+        return (), (f"pyproject.toml cannot be read: {why}",)
+    if table is None:
+        return _USUAL, ()
+    lines = table.get("requires") if isinstance(table, dict) else None
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        return (), ("pyproject.toml has a build-system without a list of requirements",)
+    found, faults = _read(lines, "build-system.requires")
+    if any(split(each).name == "setuptools" for each in found):
+        found = tuple(dict.fromkeys((*found, "wheel")))
+    return found, faults
+
+
+def _read(lines: Iterable[str], field: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the requirements of some lines, each once, and what is wrong with the others."""
+    found: dict[str, None] = {}
+    faults = []
+    for number, line in enumerate(lines):
+        if number == _MOST:
+            faults.append(f"{field}: only the first {_MOST} lines are read")
+            break
+        text = " ".join(line.split())
+        try:
+            found[_in_one_form(text)] = None
+        except ValueError as error:
+            faults.append(_fault(field, text, str(error)))
+    return tuple(found), tuple(faults[-_MOST_FAULTS:])
+
+
+def _in_one_form(text: str) -> str:
+    requirement = bounded.requirement(text)
+    if requirement.url:
+        raise ValueError("it names an address, and no index has one")
+    extras = ",".join(sorted({canonicalize_name(extra) for extra in requirement.extras}))
+    marker = f"; {requirement.marker}" if requirement.marker is not None else ""
+    name = canonicalize_name(requirement.name)
+    return f"{name}{f'[{extras}]' if extras else ''}{requirement.specifier}{marker}"
+
+
+def _fault(field: str, text: str, why: str) -> str:
+    return f"{field}: {printable(text, 100)!r}: {printable(why, 200)}"

@@ -1,0 +1,158 @@
+"""The closure of what the catalog knows: which projects are needed, by whom, and what is unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from packaging.version import Version
+
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.figures.closure import Unsure
+from pypimirror.catalog.queries.closure import requirements
+from pypimirror.catalog.states import PROVEN, State
+from pypimirror.config.settings import Config
+from pypimirror.domain import bounded
+from pypimirror.domain.filenames import version_text
+from pypimirror.domain.metadata.dependencies import Parts, Requirements, split
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.closure.close import Closure, Document, Release, close
+from pypimirror.select.closure.masks import Masks
+from pypimirror.select.closure.versions import fewest
+from pypimirror.select.environments import Environments
+from pypimirror.select.selection import Selection
+
+_NOT_HERE = "is not here yet"
+
+
+@dataclass
+class Known:
+    """What the catalog knows, and what follows from it."""
+
+    masks: Masks
+    closure: Closure = field(default_factory=Closure)
+    #: By project and version: why nobody knows what it requires, as far as no file tells.
+    why: dict[tuple[str, str], str] = field(default_factory=dict)
+    awaited: set[tuple[str, str]] = field(default_factory=set)  #: of these, those that will come
+    faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def needed(self) -> dict[str, tuple[str, ...]]:
+        """Return the versions of each project that others need, in as few specifiers as can be."""
+        found = {}
+        for project, demands in self.closure.demands.items():
+            asked = [versions for versions, demand in demands.items() if demand.is_need]
+            is_whole = "" in demands and "" not in asked  # the configuration wants all of it
+            if asked and not is_whole:
+                found[project] = fewest(asked)
+        return found
+
+    def unknown(self) -> Iterator[Unsure]:
+        """Yield the releases that are needed, and of which nobody knows what they need."""
+        for release in self.closure.unknown:
+            why = self.why.get((release.project, release.shown), _NOT_HERE)
+            yield Unsure(release.project, release.shown, why)
+
+    def unreadable(self) -> Iterator[Unsure]:
+        """Yield the requirements of needed releases that nobody can read."""
+        for releases in self.closure.releases.values():
+            for release in releases:
+                for fault in self.faults.get((release.project, release.shown), ()):
+                    if release.needed:
+                        yield Unsure(release.project, release.shown, fault)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether some of what is needed is not here yet, so that nobody knows what it requires."""
+        return any((each.project, each.shown) in self.awaited for each in self.closure.unknown)
+
+
+def masks_of(config: Config) -> Masks:
+    """Return the environments that the configuration declares."""
+    select = config.select
+    return Masks(Environments(select.python, select.platforms, select.abi))
+
+
+def compute(connection: Connection, config: Config, selection: Selection) -> Known:
+    """Compute what is needed by what is selected; raises `close.TooManyError`."""
+    known = Known(masks_of(config))
+    releases = _releases(connection, known)
+    known.closure = close(
+        selection.roots(ProjectName(name) for name in releases),
+        releases,
+        known.masks,
+        most=config.select.max_dependencies,
+        build=config.select.build_dependencies,
+    )
+    return known
+
+
+def _releases(connection: Connection, known: Known) -> dict[str, list[Release]]:
+    """Read what files there are, and what they require."""
+    documents = _Documents(requirements.every(connection))
+    found: dict[tuple[str, str], dict[bytes, Document]] = {}
+    for row in requirements.offered(connection):
+        release = row.project, version_text(row.filename, row.project) or ""
+        of_release = found.setdefault(release, {})
+        document = documents.get(row.digest)
+        if document is not None and row.digest is not None:
+            of_release[row.digest] = document
+            if faults := documents.faults.get(row.digest):
+                known.faults.setdefault(release, []).extend(faults)
+        if document is not None and document.is_told:
+            continue
+        if row.state in PROVEN or row.state == State.LINKED:
+            why = documents.unknown.get(row.digest or b"", "could not be read yet")
+            known.why[release] = f"{row.filename} {why}"
+        else:
+            known.awaited.add(release)
+    releases: dict[str, list[Release]] = {}
+    versions: dict[str, Version | None] = {}
+    for (project, shown), of_release in found.items():
+        if shown not in versions:
+            versions[shown] = bounded.version(shown)
+        release_of = Release(project, versions[shown], shown, tuple(of_release.values()))
+        releases.setdefault(project, []).append(release_of)
+    return releases
+
+
+class _Documents:
+    """What files require, by digest. Equal requirements are one object: there are many."""
+
+    def __init__(self, rows: Iterator[tuple[bytes, Requirements]]) -> None:
+        self._parts: dict[str, Parts] = {}
+        self._documents: dict[bytes, Document] = {}
+        self.unknown: dict[bytes, str] = {}
+        self.faults: dict[bytes, tuple[str, ...]] = {}
+        for digest, found in rows:
+            if found.faults:
+                self.faults[digest] = found.faults
+            if found.unknown:
+                self.unknown[digest] = found.unknown
+            if not found.unknown or found.build:
+                requires, build = self._apart(found.requires), self._apart(found.build)
+                is_told = not found.unknown
+                self._documents[digest] = Document(found.python, requires, build, is_told)
+
+    def get(self, digest: bytes | None) -> Document | None:
+        """Return what a file requires; None where nobody knows."""
+        return None if digest is None else self._documents.get(digest)
+
+    def _apart(self, requires: tuple[str, ...]) -> tuple[Parts, ...]:
+        parts = self._parts
+        for each in requires:
+            if each not in parts:
+                parts[each] = split(each)
+        return tuple(parts[each] for each in requires)
+
+
+def told_by(release: Release) -> str:
+    """Name a release, for people."""
+    return f"{release.project} {release.shown}".rstrip()
+
+
+def why_missing(known: Known, missing: Mapping[str, str]) -> Iterator[Unsure]:
+    """Yield the projects that are needed and not mirrored, with who needs them."""
+    for project, why in missing.items():
+        demands = known.closure.demands[project].values()
+        by = next((told_by(demand.by) for demand in demands if demand.by is not None), "")
+        yield Unsure(project, "", f"is needed by {by}, and {why}")

@@ -1,0 +1,1 @@
+"""What else must be mirrored so that what is selected can be installed. Pure."""
