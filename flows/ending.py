@@ -93,8 +93,10 @@ def _left(summary: Summary) -> str:
     parts = []
     if files:
         # Every run reports standing refusals, also a run that found no files.
-        of = summary.counts["files_found"]
-        count = f"{len(files):,} of {of:,} files" if of >= len(files) else _number(files, "file")
+        total = summary.counts["files_found"]
+        count = (
+            f"{len(files):,} of {total:,} files" if total >= len(files) else _number(files, "file")
+        )
         parts.append(f"{count} failed ({_reasons(files)})")
     if projects:
         parts.append(f"{_number(projects, 'project')} failed ({_reasons(projects)})")

@@ -137,11 +137,11 @@ def _logins(names: list[str], environment: Mapping[str, str]) -> dict[str, dict[
         match = _VARIABLE.fullmatch(variable)
         if match is None or "__" in variable:
             continue
-        meant = [name for name in names if _spelled(name) == match[1]]
-        if len(meant) != 1:
-            of = " and ".join(meant) if meant else "no upstream"
-            raise ValueError(f"{variable}: matches {of}; rename it, or one of them")
-        found.setdefault(meant[0], {})[match[2].lower()] = value
+        matching = [name for name in names if _spelled(name) == match[1]]
+        if len(matching) != 1:
+            owners = " and ".join(matching) if matching else "no upstream"
+            raise ValueError(f"{variable}: matches {owners}; rename it, or one of them")
+        found.setdefault(matching[0], {})[match[2].lower()] = value
     return found
 
 

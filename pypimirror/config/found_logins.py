@@ -51,7 +51,7 @@ def keyring_of(index: MachineIndex, user: str) -> Keyring | None:
     if index.provider == "disabled" or url.scheme not in ("http", "https"):
         return None
     is_set = index.provider != "auto"
-    reason = f"that {index.by} is set to ask ({index.provider_said})" if is_set else ""
+    reason = f"that {index.by} is set to ask ({index.provider_source})" if is_set else ""
     if index.by == "pip":
         return Keyring((index.url.rstrip("/") + "/", url.netloc), user or None, reason)
     services = (index.url, url.netloc, f"{url.scheme}://{url.netloc}")

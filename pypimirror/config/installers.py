@@ -46,13 +46,13 @@ class MachineIndex:
 
     by: Installer
     url: str = ""  #: without a login
-    said: str = ""  #: where the index is configured: a variable or a file
+    source: str = ""  #: where the index is configured: a variable or a file
     login: Login | None = field(default=None, repr=False)
     ca_file: str = ""
     #: With its login, if it has one; `NONE` if the environment's proxies are ignored too.
     proxy: str = field(default="", repr=False)
     provider: Provider = "disabled"  #: how a keyring is asked after a refusal
-    provider_said: str = ""  #: where that is configured; "": nowhere
+    provider_source: str = ""  #: where that is configured; "": nowhere
     left: tuple[str, ...] = ()  #: configured options that are not used
     #: Further indexes without their logins, and the login of each.
     others: tuple[tuple[str, Login | None], ...] = field(default=(), repr=False)
@@ -79,19 +79,19 @@ def pip_index(
     values = _merged(environment, prefix)
     # pip has two names for this option. The last one counts.
     spelled = [values[key] for key in values if key in ("index-url", "pypi-url")]
-    url, said = spelled[-1] if spelled else ("", "")
+    url, source = spelled[-1] if spelled else ("", "")
     left = [key for key in _LEFT if _is_set(key, values)]
-    provider, provider_said = _provider(values)
+    provider, provider_source = _provider(values)
     if not url.startswith("https:") and "trusted-host" in left:
         left.remove("trusted-host")  # plain http needs no trust
     return MachineIndex(
         "pip",
-        *_address(url, said),
+        *_address(url, source),
         login=_login(url),
         ca_file=values.get("cert", ("", ""))[0],
         proxy=values.get("proxy", ("", ""))[0] or (NONE if _is_set("no-proxy-env", values) else ""),
         provider=provider,
-        provider_said=provider_said,
+        provider_source=provider_source,
         left=tuple(left),
         others=tuple(_others(values.get("extra-index-url", ("", ""))[0])),
     )
@@ -103,7 +103,7 @@ def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
     index = MachineIndex(
         "uv",
         provider="subprocess" if is_asked else "disabled",
-        provider_said=_UV_KEYRING,
+        provider_source=_UV_KEYRING,
         others=tuple(
             other
             for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -116,18 +116,18 @@ def uv_index(environment: Mapping[str, str] = os.environ) -> MachineIndex:
             login = _uv_login(name, environment) or _login(url)
             left = tuple(key for key in _UV_LEFT if environment.get(key))
             address = _address(url, variable)
-            return replace(index, url=address[0], said=address[1], login=login, left=left)
+            return replace(index, url=address[0], source=address[1], login=login, left=left)
     return index
 
 
-def _address(url: str, said: str) -> tuple[str, str]:
+def _address(url: str, source: str) -> tuple[str, str]:
     """Return an index's address without its login, and where it is configured."""
     if url and "://" not in url and Path(url).exists():  # pip accepts a directory as well
         url = Path(url).absolute().as_uri()
     try:
-        return without_login(url), said
+        return without_login(url), source
     except ValueError as error:
-        raise InstallerError(f"{said}: the address of the index is not valid: {error}") from error
+        raise InstallerError(f"{source}: the address of the index is not valid: {error}") from error
 
 
 def _others(
@@ -182,13 +182,13 @@ def _is_set(key: str, values: _Values) -> bool:
 
 def _provider(values: _Values) -> tuple[Provider, str]:
     """Return how a keyring is asked, and where that is set. "auto", the default, might prompt."""
-    value, said = values.get("keyring-provider", ("auto", ""))
+    value, source = values.get("keyring-provider", ("auto", ""))
     if value not in _PROVIDERS:
         known = ", ".join(_PROVIDERS)
-        raise InstallerError(f"{said}: pip has no keyring-provider {value!r}; it has {known}")
+        raise InstallerError(f"{source}: pip has no keyring-provider {value!r}; it has {known}")
     if value == "auto" and _is_set("no-input", values):
         value = "disabled"
-    return _PROVIDERS[value], said
+    return _PROVIDERS[value], source
 
 
 def _merged(environment: Mapping[str, str], prefix: str) -> _Values:
@@ -204,8 +204,8 @@ def _merged(environment: Mapping[str, str], prefix: str) -> _Values:
         if name.startswith("PIP_")
     }
     merged: _Values = {}
-    for said in sections.values():
-        for key, (value, where) in said.items():
+    for section_values in sections.values():
+        for key, (value, where) in section_values.items():
             if value:
                 merged.pop(key, None)
                 merged[key] = value, where

@@ -131,11 +131,11 @@ def _end(catalog: Catalog, storage: Storage, fresh: str) -> None:
                 marks.write(connection, GENERATION, found)
 
 
-def _cause(noted: str | None, said: str, by: str, shown: str) -> str:
+def _cause(noted: str | None, on_disk: str, by: str, shown: str) -> str:
     """Return why catalog and directory do not match."""
-    if said and by != shown:
+    if on_disk and by != shown:
         return f"this directory was last used with the catalog {by}, and now with {shown}"
-    if noted is None or not said:
+    if noted is None or not on_disk:
         return "the catalog and this directory do not know each other"
     return (
         "a run was killed, or the catalog or this directory was restored or moved, in part or whole"

@@ -55,26 +55,26 @@ def as_found(generation: str, identity: str) -> str:
     return f"{generation} {identity}".rstrip()
 
 
-def is_of(noted: str | None, doubt: str | None, said: str, identity: str) -> bool:
+def is_of(noted: str | None, doubt: str | None, on_disk: str, identity: str) -> bool:
     """Whether a catalog with this stored text is from the same run as the served files.
 
-    `said` is the generation in the private directory. A catalog without a stored text is from an
+    `on_disk` is the generation in the private directory. A catalog without a stored text is from an
     older version and matches a mirror root without a generation.
     """
     if doubt is not None:
         return False
-    return not said if noted is None else noted == as_found(said, identity)
+    return not on_disk if noted is None else noted == as_found(on_disk, identity)
 
 
 def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
     """Like `is_of`, for the mirror root in the directory `root`. Raises `OSError`."""
-    said, _ = stored_in(f"{root}/.pypimirror")
-    return is_of(noted, doubt, said, identity_of(root))
+    on_disk, _ = stored_in(f"{root}/.pypimirror")
+    return is_of(noted, doubt, on_disk, identity_of(root))
 
 
-def after(noted: str | None, said: str) -> str:
+def after(noted: str | None, on_disk: str) -> str:
     """Return a new generation: a number greater than both, and a new token."""
-    return f"{max(_number(noted), _number(said)) + 1}-{secrets.token_hex(8)}"
+    return f"{max(_number(noted), _number(on_disk)) + 1}-{secrets.token_hex(8)}"
 
 
 def _number(text: str | None) -> int:

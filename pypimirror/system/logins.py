@@ -56,10 +56,10 @@ class Keyring(msgspec.Struct, frozen=True, omit_defaults=True):
 
     services: tuple[str, ...]  #: possible names of the login there, tried in turn
     username: str | None = None  #: of the login; None: the keyring knows it
-    said: str = ""  #: the setting that demands a keyring; "": ask one only if it exists
+    demanded_by: str = ""  #: the setting that demands a keyring; "": ask one only if it exists
 
     def __repr__(self) -> str:
-        return f"Keyring(services={self.services!r}, said={self.said!r})"
+        return f"Keyring(services={self.services!r}, demanded_by={self.demanded_by!r})"
 
 
 class KeyringError(Exception):

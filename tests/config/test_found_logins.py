@@ -106,7 +106,7 @@ def test_a_setting_that_asks_is_named_and_a_default_is_not(
 ) -> None:
     remote = found(monkeypatch, {"PIP_KEYRING_PROVIDER": provider})
     assert remote.keyring is not None
-    assert ("PIP_KEYRING_PROVIDER" in remote.keyring.said) is (provider != "auto")
+    assert ("PIP_KEYRING_PROVIDER" in remote.keyring.demanded_by) is (provider != "auto")
 
 
 EXTRA = f"https://a:1@other.test/simple {NAMED.replace('me', 'me:p')}"

@@ -140,7 +140,7 @@ def test_a_provider_that_pip_does_not_know_is_told(
 
 def test_nothing_is_configured(environment: dict[str, str], tmp_path: Path) -> None:
     found = machine_index(environment, str(tmp_path / "venv"))
-    assert (found.url, found.said, found.left, found.login) == ("", "", (), None)
+    assert (found.url, found.source, found.left, found.login) == ("", "", (), None)
 
 
 def test_only_the_index_counts_and_the_rest_is_told(
@@ -202,7 +202,7 @@ def test_a_file_that_pip_cannot_read_is_told(
 def test_the_index_of_uv(variables, url, said, login) -> None:
     found = uv_index(variables)
     assert (found.url, found.login) == (url, login)
-    assert said is None or found.said == said
+    assert said is None or found.source == said
 
 
 def test_pip_goes_before_uv_and_the_way_of_pip_holds_for_both(

@@ -84,7 +84,7 @@ def document(upstream: str | MachineIndex) -> dict[str, Any]:
         return {"upstream": without_login(upstream)}
     return {
         "upstream": upstream.url or pypi_address(),
-        "taken_from": upstream.said,
+        "taken_from": upstream.source,
         "not_taken": list(upstream.left),
     }
 
@@ -169,8 +169,8 @@ def _of_machine(index: MachineIndex) -> str:
         lines = ["[[upstream]]", 'name = "pypi"']
     else:
         lines = [
-            f"# The index that {index.by} uses on this machine, from {_string(index.said)[1:-1]}. "
-            f"Like {index.by}, this follows links to other hosts.",
+            f"# The index that {index.by} uses on this machine, from {_string(index.source)[1:-1]}."
+            f" Like {index.by}, this follows links to other hosts.",
             "[[upstream]]",
             f"name = {_string(upstream_name(url))}",
             f"url = {_string(url)}",
@@ -200,7 +200,7 @@ def may_ask_keyring(index: MachineIndex) -> bool:
     if index.url.rstrip("/") in ("", pypi_address().rstrip("/")) or password is not None:
         return False
     asked = keyring_of(index, user)
-    return asked is not None and bool(asked.said or logins.keyring_program())
+    return asked is not None and bool(asked.demanded_by or logins.keyring_program())
 
 
 def told(index: MachineIndex) -> str:
@@ -208,7 +208,7 @@ def told(index: MachineIndex) -> str:
     if not index.url:
         line = "Mirrors PyPI: neither pip nor uv uses another index on this machine."
     else:
-        line = f"Mirrors {index.url}, which {index.by} uses on this machine ({index.said})."
+        line = f"Mirrors {index.url}, which {index.by} uses on this machine ({index.source})."
     proxy = "no-proxy-env" if index.proxy == NONE else "proxy"
     way = [
         f"its `{key}`" for key, value in (("cert", index.ca_file), (proxy, index.proxy)) if value

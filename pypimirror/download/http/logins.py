@@ -84,7 +84,7 @@ class Keyrings:
             found = KeyringError("the login that it has is refused", look_there(keyring))
         if isinstance(found, Login):
             return found
-        if not keyring.said and not keyring_program():
+        if not keyring.demanded_by and not keyring_program():
             return refused
         assert found is not None
         raise _failure(remote, keyring, found)
@@ -98,7 +98,7 @@ def _ask(keyring: Keyring) -> Login | KeyringError:
 
 
 def _failure(remote: Remote, keyring: Keyring, error: KeyringError) -> FetchError:
-    said = f" {keyring.said}" if keyring.said else ""
+    said = f" {keyring.demanded_by}" if keyring.demanded_by else ""
     host = urlsplit(remote.url).hostname
     return FetchError(
         Reason.HTTP_STATUS,

@@ -119,13 +119,13 @@ def read(run: Run, offers: Iterable[Offer]) -> dict[int, Known]:
 
 
 def before(
-    facts: str | None, held: Mapping[str, FileRecord], about: Mapping[str, Metadata]
+    facts: str | None, held: Mapping[str, FileRecord], known_metadata: Mapping[str, Metadata]
 ) -> dict[str, Metadata]:
     """Return the metadata of files, completed with earlier values for files that are here.
 
-    `facts` is the value in the catalog. `about` is the metadata that this run knows.
+    `facts` is the value in the catalog. `known_metadata` is what this run knows.
     """
-    found = dict(about)
+    found = dict(known_metadata)
     remembered = _decode(facts) if facts else {}
     for name, old in held.items() if remembered else ():
         if old.metadata_claim and (read := remembered.get(old.metadata_claim.hex())) is not None:
@@ -215,14 +215,14 @@ def _tell(release: _Release, problem: Problem) -> None:
     """Note a failure: as a refusal if it will last, else as undecided files."""
     name = release.wheel.filename
     message = f"{name}: its core metadata, which [select] needs, cannot be read: {problem.message}"
-    told = msgspec.structs.replace(
+    named = msgspec.structs.replace(
         problem, message=message, project=release.offer.page.project, file=name
     )
     if problem.reason in _LASTING:
-        release.known.refused.append(told)
+        release.known.refused.append(named)
     else:
         release.known.undecided.update(release.names)
-        release.known.failed = told
+        release.known.failed = named
 
 
 def report(run: Run, known: Iterable[Known]) -> None:

@@ -133,8 +133,8 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     run.ledger.failed(
         Stage.PUBLISH,
         [
-            Problem(said.reason, f"{path}: {said.message}", owners[path].name)
-            for path, said in blocked.items()
+            Problem(problem.reason, f"{path}: {problem.message}", owners[path].name)
+            for path, problem in blocked.items()
         ],
     )
 
@@ -224,12 +224,12 @@ def _redo_pages_of_another_form(run: Run) -> bool:
     unwanted = [form for form in contents.FORMS if form not in run.config.publish.formats]
     with run.catalog.read() as connection:
         names = [None, *entries.root_names(connection, with_gone=True)]
-    gone = [
+    removed = [
         removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
         for name in names
     ]
     run.storage.flush()  # after a power cut, a page must not come back and outlive its files
-    if not all(gone):
+    if not all(removed):
         return False
     with run.catalog.write() as connection:
         marks.write(connection, FORMATS, contents.forms_of(run))

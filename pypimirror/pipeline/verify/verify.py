@@ -75,13 +75,13 @@ def _prove(
     run: Run, batch: Batch, rows: Sequence[ProjectFile]
 ) -> dict[int, tuple[ProjectFile, Problem]]:
     """Verify good files. Put bad ones aside and return them with their problems."""
-    looked = [_look_at(run, row, batch.observed[row.id]) for row in rows]
-    checked = _check(run, looked)
+    to_prove = [_look_at(run, row, batch.observed[row.id]) for row in rows]
+    checked = _check(run, to_prove)
     problems: list[Problem] = []
     good: list[_Good] = []
     bad: dict[int, tuple[ProjectFile, Problem]] = {}
     weakest = proof.weakest(run.config.verify.accept)
-    for fetched in looked:
+    for fetched in to_prove:
         row = fetched.row
         result = checked.get(row.id, _NOTHING)
         level = _level(fetched, result)
@@ -143,10 +143,10 @@ def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
     )
 
 
-def _check(run: Run, looked: Iterable[_Fetched]) -> dict[int, Checked]:
+def _check(run: Run, to_prove: Iterable[_Fetched]) -> dict[int, Checked]:
     """Read the archives that must be read. Extract core metadata from wheels that need it."""
     jobs = []
-    for fetched in looked:
+    for fetched in to_prove:
         row, seen, staged, relative, claimed, known = fetched
         structure = not known and proof.needs_structure(claimed)
         wheel = row.filename.endswith(".whl") and not seen.metadata

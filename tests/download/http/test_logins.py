@@ -138,7 +138,9 @@ def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeyringProgram:
 
 
 def with_keyring(simulator: Simulator, said: str = "", **more: str) -> Remote:
-    return Remote("sim", simulator.url, ("127.0.0.2",), keyring=Keyring(("s",), said=said), **more)
+    return Remote(
+        "sim", simulator.url, ("127.0.0.2",), keyring=Keyring(("s",), demanded_by=said), **more
+    )
 
 
 ME, OTHER = basic("me", "good"), basic("me", "bad")

@@ -54,7 +54,7 @@ def unwanted(
     project: str,
     offered: Sequence[File],
     held: Mapping[str, FileRecord],
-    about: Mapping[str, Metadata],
+    known_metadata: Mapping[str, Metadata],
 ) -> set[str]:
     """Return the names of held files that are not `offered` and that the selection excludes.
 
@@ -66,7 +66,7 @@ def unwanted(
     kept = [as_file(old) for name, old in held.items() if name not in names and _is_here(old)]
     if not kept:
         return set()
-    choice = run.selection.choose(ProjectName(project), [*offered, *kept], run.now, about)
+    choice = run.selection.choose(ProjectName(project), [*offered, *kept], run.now, known_metadata)
     chosen = zip(kept, choice.selected[len(offered) :], strict=True)
     return {file.filename for file, is_in in chosen if not is_in}
 

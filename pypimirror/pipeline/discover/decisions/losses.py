@@ -35,11 +35,11 @@ def of_page(
     page: ProjectPage,
     held: Mapping[str, FileRecord],
     selected: Sequence[bool],
-    about: Mapping[str, Metadata],
+    known_metadata: Mapping[str, Metadata],
 ) -> dict[str, Cause]:
     """Return the cause for each file that a page makes the selection lose.
 
-    `about` is the core metadata that was read before. `selected` has one value for each of
+    `known_metadata` is the core metadata that was read before. `selected` has one value for each of
     `page.files`.
     """
     chosen = {file.filename for file, is_in in zip(page.files, selected, strict=True) if is_in}
@@ -48,7 +48,7 @@ def of_page(
         return {}
 
     def taken(offered: Sequence[File]) -> set[str]:
-        choice = run.selection.choose(ProjectName(page.project), offered, run.now, about)
+        choice = run.selection.choose(ProjectName(page.project), offered, run.now, known_metadata)
         return {f.filename for f, is_in in zip(offered, choice.selected, strict=True) if is_in}
 
     before = as_before(page, held).files
