@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pypimirror.catalog.queries import idle_snapshot
+from pypimirror.cli import plain
 from pypimirror.cli.api import prefect_api
 from pypimirror.config import sources
 from pypimirror.domain.errors import PypimirrorError
@@ -35,10 +36,6 @@ _PATIENCE = 2.0
 
 #: What stands in the configuration where nothing does, as `pypimirror.config.sections` has it.
 DIRECTORY, CATALOG = "mirror", "sqlite"
-
-#: The commands, with the options that are known here and what those are called in `_Asked`.
-_ALL = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet"}
-_FLAGS = {"sync": {**_ALL, "--inline": "inline"}, "verify": {**_ALL, "--quick": "quick"}}
 
 
 class _Asked(NamedTuple):
@@ -83,20 +80,10 @@ def is_inline_sync(arguments: Sequence[str]) -> bool:
 
 
 def _parse(arguments: Sequence[str]) -> _Asked | None:
-    if not arguments or arguments[0] not in _FLAGS:
+    options = plain.options(arguments)
+    if options is None:
         return None
-    flags = _FLAGS[arguments[0]]
-    found: dict[str, Any] = {}
-    rest_of_them = iter(arguments[1:])
-    for argument in rest_of_them:
-        option, given, value = argument.partition("=")
-        if argument in flags:
-            found[flags[argument]] = True
-        elif option == "--config":
-            found["config"] = value if given else next(rest_of_them, "")
-        else:
-            return None
-    asked = _Asked(arguments[0], **found)
+    asked = _Asked(arguments[0], **options)
     inline = asked.command == "verify" or asked.inline or prefect_api() is None
     return asked if inline else None
 

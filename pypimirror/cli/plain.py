@@ -8,7 +8,6 @@ readings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 _ALL = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet"}
@@ -20,6 +19,10 @@ def command(arguments: Sequence[str]) -> Callable[[], int] | None:
     asked = options(arguments)
     if asked is None:
         return None
+    if "config" in asked:
+        from pathlib import Path  # slow to import, and `pypimirror.cli.idle` does without it
+
+        asked["config"] = Path(asked["config"])
     if arguments[0] == "sync":
         from pypimirror.cli.actions import syncing
 
@@ -44,7 +47,7 @@ def options(arguments: Sequence[str]) -> dict[str, Any] | None:
             value = value or next(left, "")
             if not value or value.startswith("-"):
                 return None
-            found["config"] = Path(value)
+            found["config"] = value
         else:
             return None
     return found
