@@ -1,4 +1,4 @@
-"""`make release`: checks what is committed, builds and checks sdist and wheel, and sets the tag.
+"""`make release`: checks the commit, builds and checks sdist and wheel, and sets the tag.
 
 Everything that can refuse comes first, and the tag comes last. Nothing is pushed. A version
 is released by naming it in `pypimirror/__init__.py` and in CHANGELOG.md, committing that, and

@@ -170,7 +170,7 @@ class ThroughPrefect(Pypimirror):
 
 @functools.cache
 def verify_help() -> str | None:
-    """Return what `pypimirror verify --help` says, None where there is no such command."""
+    """Return the output of `pypimirror verify --help`; None if there is no such command."""
     command = [sys.executable, "-m", "pypimirror", "verify", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None

@@ -48,7 +48,7 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = [("goal", "wanted", "measured", "reached", "in CPU")]
 
     def line(what: str, limit: float, found: float, unit: str, cpu: str = "") -> None:
-        # What others did meanwhile may make a difference of two times negative, and say nothing.
+        # Other programs may make a difference of two times negative. Then it says nothing.
         reached = "not measured" if found < 0 else "yes" if found <= limit else "NO"
         lines.append((what, f"≤ {limit:g} {unit}", f"{found:.2f} {unit}", reached, cpu))
 

@@ -45,7 +45,7 @@ def top_level(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def part(module: str) -> str:
-    """The part of the house that a module of ours belongs to."""
+    """Return the part of the house to which a module belongs."""
     return module.split(".")[1] if module.startswith("pypimirror.") else ""
 
 
@@ -355,7 +355,7 @@ def opens_files(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
 def test_files_are_opened_in_one_place(file: Path) -> None:
-    """What is opened is a regular file, and opening it never blocks."""
+    """Only regular files are opened, and opening never blocks."""
     calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     found = [ast.unparse(call) for call in calls if opens_files(call)]
     assert bool(found) == (str(file.relative_to(PACKAGE)) in READERS), found

@@ -169,7 +169,7 @@ def installs(file: str) -> list[str]:
 
 @pytest.mark.parametrize("file", ["Makefile", "deploy/Dockerfile"])
 def test_what_make_and_the_image_install_is_locked(file: str) -> None:
-    """By digest, or it is pypimirror itself, with what is installed already."""
+    """Each package has a digest; pypimirror itself is installed without dependencies."""
     found = [command for command in installs(file) if "--upgrade" not in command]
     assert len(found) >= 2
     for command in found:

@@ -99,7 +99,7 @@ def _release_files(draft: Draft, _value: str) -> Answer:
 
 def _root_uri(draft: Draft, value: str) -> Answer:
     if draft.text("mirror", "release-files") and not draft.flag("mirror", "release-files"):
-        return Outcome.NOT_NEEDED, "pages lead to where the upstream's own pages lead"
+        return Outcome.NOT_NEEDED, "pages link to the same addresses as the upstream's pages"
     return Outcome.TAKEN, draft.set("publish", "base_url", value.rstrip("/") + "/")
 
 
@@ -173,12 +173,12 @@ OPTIONS = (
     _mirror("allow-non-https", "the scheme of `url` decides"),
     _mirror("proxy", "`[download] proxy`", _proxy),
     _mirror("download-mirror", "`[[upstream]] alternates`", _download_mirror),
-    _mirror("download-mirror-no-fallback", "not possible where it is on", _no_fallback),
+    _mirror("download-mirror-no-fallback", "not possible if it is on", _no_fallback),
     _mirror("json", "`legacy` in `[publish] formats`", _json),
-    _mirror("release-files", "`[select] metadata_only = [\"*\"]` where it is off", _release_files),
+    _mirror("release-files", "`[select] metadata_only = [\"*\"]` if it is off", _release_files),
     _mirror("core-metadata", "taken from each wheel itself, always"),
     _mirror("simple-format", "`[publish] formats`", _formats),
-    _mirror("hash-index", "not possible where it is on", _hash_index),
+    _mirror("hash-index", "not possible if it is on", _hash_index),
     _mirror("root_uri", "`[publish] base_url`", _root_uri),
     _mirror("keep-index-versions", "not possible, except for 0", _index_versions),
     _mirror("keep_index_versions", "the same", _index_versions),
@@ -187,7 +187,7 @@ OPTIONS = (
     _mirror("cleanup", "pages are written under normalized names only; `verify` names others"),
     _mirror("cleanup_todo", "projects that are gone upstream are withdrawn"),
     _mirror("delete_missing_packages", "the same, after the grace period of `[delete]`"),
-    _mirror("stop-on-error", "not possible where it is on", _stop_on_error),
+    _mirror("stop-on-error", "not possible if it is on", _stop_on_error),
     _mirror("timeout", "`[download] timeout`", _timeout),
     _mirror("global-timeout", "a transfer may last as long as bytes come"),
     _mirror("workers", "the number of connections follows the upstream's speed; "

@@ -22,7 +22,7 @@ _ORDER = ("mirror", "upstream", "select", "download", "publish")
 
 _HEAD = """\
 # The configuration of a pypimirror mirror; every key is explained in docs/configuration.md.
-# Made from {source}, of which became:
+# Translated from {source}. Its options became:
 #
 {options}
 """
@@ -47,7 +47,9 @@ def translate(source: Path) -> Translation:
                 where = f"[{section}] {option}"
                 options.append(Translated(section, option, *_answer(draft, section, option)))
     except (ValueError, re.error, ParserError) as error:  # those of packaging, too
-        raise ConfigError(f"{source}: {where}: {error}; correct it there, then go on") from error
+        raise ConfigError(
+            f"{source}: {where}: {error}; correct it there, then try again"
+        ) from error
     root = mirror.mirror_root(draft)
     if root is None:
         raise ConfigError(

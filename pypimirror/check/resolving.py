@@ -98,7 +98,7 @@ class Checker:
                 if not isinstance(error, NoSolutionError):
                     raise
                 return self._missing(wanted, target, lines, chain, str(error))
-        raise ResolveError(f"{wanted.name}: more than {_MOST_TRIES} sdists would have to be built")
+        raise ResolveError(f"{wanted.name}: more than {_MOST_TRIES} sdists must be built")
 
     def _missing(
         self,
@@ -112,7 +112,9 @@ class Checker:
         found = gaps.find(self.shelf, target, roots, wanted.narrower(target), chain)
         if self.builds:
             found = [gap for gap in found if gap.kind is not Kind.UNKNOWN]
-        return found or [Gap(Kind.CONFLICT, "", "", f"what is here does not go together: {said}")]
+        return found or [
+            Gap(Kind.CONFLICT, "", "", f"the releases here do not fit together: {said}")
+        ]
 
     def _unknown(self, found: dict[str, str]) -> Iterator[Gap]:
         """Yield sdists that an installer would prefer to the releases that uv could choose."""
@@ -167,7 +169,7 @@ class Checker:
     ) -> tuple[list[Gap], list[str]]:
         """Check with pip, too, for the running environment."""
         if not pip.is_here():
-            return [], ["pip was not asked: there is none beside this program"]
+            return [], ["pip was not asked: it is not installed beside this program"]
         has_sdists = any(self._is_built(project, text, target) for project, text in found.items())
         if has_sdists and not self.builds:
             return [], ["pip was not asked: it runs the code of sdists; with --build it may"]

@@ -43,7 +43,7 @@ def heard(code: int) -> int:
     answers = "--json" in sys.argv or not WORKS.intersection(sys.argv[1:2])
     if code == Exit.DONE and answers:
         code = Exit.STOPPED
-    work = "" if answers else "; the exit code tells how the work itself ended"
+    work = "" if answers else "; the exit code says how the work itself ended"
     _say(f"standard output cannot be written: {error.strerror}{work}")
     return code
 

@@ -116,7 +116,7 @@ class AlertsSection(Model):
     )
     late: Patience = Field(
         timedelta(minutes=15),
-        description="A run is late if it has not begun so long after its scheduled time.",
+        description="A run is late if it has not begun this long after its scheduled time.",
     )
     stuck: Patience = Field(
         timedelta(hours=12), description="A run is stuck if it works for longer than this."

@@ -55,7 +55,7 @@ def check(run: Run) -> None:
 
 def _problem(gap: Gap, places: list[str]) -> Problem:
     subject = places[0] if len(places) == 1 else f"{places[0]} and {len(places) - 1} more"
-    message = f"{gap}. Not complete: {subject}. 'pypimirror check' says what would bring it"
+    message = f"{gap}. Not complete: {subject}. 'pypimirror check' says how to get it"
     return Problem(Reason.INCOMPLETE, message, project=gap.project)
 
 

@@ -35,7 +35,7 @@ def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
     texts = ", ".join(entry.text for entry in wanted)
     if not any(_is_of_version(entry, facts) for entry in wanted):
         if facts.version is None:
-            return f"its name tells no version, and what is asked for is {texts}"
+            return f"its name has no version, but the entry asks for {texts}"
         return f"version {facts.version} is none of {texts}"
     locked = [entry for entry in wanted if entry.files and _is_of_version(entry, facts)]
     if locked:

@@ -66,7 +66,7 @@ def _regex() -> Any:
 def expression(text: str, source: str) -> Pattern:
     """Read `/…/`, which matches anywhere; raises `EntryError`."""
     if len(text) < 3 or not text.endswith("/"):
-        raise EntryError(f"{source}: {text!r}: a regular expression stands between two slashes")
+        raise EntryError(f"{source}: {text!r}: a regular expression must be between two slashes")
     inner = text[1:-1]
     found = Pattern(inner, text, source)
     try:

@@ -72,7 +72,7 @@ class Contents:
             return
         identity.check_pkg_info(b"".join(self._parts), self.where)
         if not self._egg and self.where != _PKG_INFO and len(self.tops) > 1:
-            findings.contradiction("has several directories at its top, where an sdist has one")
+            findings.contradiction("has several directories at its top, but an sdist has one")
 
 
 def check_tar(

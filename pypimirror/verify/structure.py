@@ -105,14 +105,14 @@ def _check(
 ) -> tuple[Proof, bytes | None]:
     form = format_of(identity.filename)
     if form is None:
-        findings.unchecked.append("no program here knows what it should be")
+        findings.unchecked.append("nothing here knows its format")
         return "none", None
     start = stream.read(1024)
     stream.seek(0)
     _check_start(start, form)
     check = reader_of(form)
     if check is None:
-        findings.unchecked.append(f"no program here can read a {form.ending}")
+        findings.unchecked.append(f"nothing here can read a {form.ending}")
         return "none", None
     metadata = check(stream, size, identity, meter, findings)
     if findings.contradictions:

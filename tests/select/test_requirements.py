@@ -140,7 +140,7 @@ def test_what_keeps_a_file_out_is_told_as_it_is(tmp_path: Path) -> None:
     other = File("six-2.0.tar.gz", "http://127.0.0.1/", {"sha256": ONE})
     assert selection.explain(six, [other], 0)[0].fact == "version 2.0 is none of six==1.0"
     odd = File("six.zip", "http://127.0.0.1/", {"sha256": ONE})
-    assert selection.explain(six, [odd], 0)[0].fact.startswith("its name tells no version")
+    assert selection.explain(six, [odd], 0)[0].fact.startswith("its name has no version")
 
 
 @pytest.mark.parametrize(

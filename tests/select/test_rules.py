@@ -203,7 +203,7 @@ def test_a_project_is_explained_by_the_entry_that_names_it() -> None:
         ({"python": ["three"]}, r"^/pypimirror\.toml: select\.python: 'three' is no version of CP"),
         ({"platforms": ["linux"]}, r"select\.platforms: 'linux' is no platform tag"),
         ({"versions": ["/(/"]}, r"select\.versions: '/\(/' is no regular expression"),
-        ({"files": ["/x"]}, r"select\.files: '/x': a regular expression stands between"),
+        ({"files": ["/x"]}, r"select\.files: '/x': a regular expression must be between"),
         ({"projects": ["a b"]}, r"^/pypimirror\.toml: select\.projects: 'a b' is no name"),
         ({"projects": ["a"], "metadata_only": ["b"]}, r"^/pypimirror\.toml: select\.metadata_only"),
         ({"rules": [{"projects": ["a b"]}]}, r"toml: select\.rules\[0\]\.projects: 'a b'"),

@@ -124,7 +124,7 @@ def write(file: Path, text: str, *, force: bool) -> None:
     `force` replaces an existing file and keeps its content as `*.bak`.
     """
     if file.exists() and not force:
-        raise ConfigError(f"{file}: is there already; edit it, or replace it with --force")
+        raise ConfigError(f"{file}: exists already; edit it, or replace it with --force")
     try:
         values, content = tomllib.loads(text), text.encode()
     except UnicodeEncodeError as error:

@@ -54,13 +54,13 @@ def init(
     ] = None,
     locks: Annotated[
         list[Path] | None,
-        typer.Option("--lock", metavar="FILE", help="For exactly what a lock names."),
+        typer.Option("--lock", metavar="FILE", help="Mirror exactly the files of a lock."),
     ] = None,
     from_environment: Annotated[
         bool,
         typer.Option(
             "--from-environment",
-            help="For what is installed in the virtual environment that is active.",
+            help="Mirror the packages in the active virtual environment.",
         ),
     ] = False,
     directory: Annotated[Path, typer.Option(help="The mirror root.")] = Path("mirror"),

@@ -42,7 +42,7 @@ def room(size: int) -> int:
 
 def unasked(url: str, label: str, cause: str = "") -> FetchError:
     """Return the failure for a labelled answer that no digest explains."""
-    cause = cause or "the index gives no digest to tell by whether that is the file or wraps it"
+    cause = cause or "no digest of the index says whether this is the file or a packed form of it"
     return bad_response(f"{url} is sent with the Content-Encoding {label!r}, unasked, and {cause}.")
 
 

@@ -346,7 +346,7 @@ class FileTransfer:
         self._whole = None
         job, url = self._job, response.url
         if not labelled.opens(label):
-            raise labelled.unasked(url, label, "what is sent is not what the index says")
+            raise labelled.unasked(url, label, "the bytes are not those of the index")
         bound = self._bound(job.size)
         found = labelled.unpack(job.path, label, job.digests, bound, delimited=raw.delimited)
         if found is None and _is_html(response):

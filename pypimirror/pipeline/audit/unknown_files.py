@@ -24,7 +24,7 @@ from pypimirror.system.disk_errors import StorageError
 FORMS = ("html", "json", "legacy")
 
 _UNKNOWN = "is in the mirror root and not in the catalog"
-_NOT_HELD = "is at a path where the catalog says that nothing is held"
+_NOT_HELD = "is in the mirror root, though the catalog says that this file is not held"
 
 _CHUNK = 1000  # paths that are looked up at once
 _SHOWN = 1000  # characters of a path

@@ -131,7 +131,7 @@ class TomlDocument(Document):
         """Return files that are named by `file` or `url`, with their `hash` and `size`."""
         place = self.at(line)
         return tuple(
-            self.file(self.of_type(each, dict, place, "what is said of a file"), project, line)
+            self.file(self.of_type(each, dict, place, "the entry of a file"), project, line)
             for each in self.of_type(listed, list, place, f"the list of the files of {project}")
         )
 

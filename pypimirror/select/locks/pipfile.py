@@ -60,7 +60,7 @@ def _read_category(
         line, position = document.line_of_key(name, position)
         place = document.at(line)
         project = document.project(name, place)
-        entry = document.of_type(value, dict, place, f"what is said of {project}")
+        entry = document.of_type(value, dict, place, f"the entry of {project}")
         kind = next((kind for kind in _ELSEWHERE if kind in entry), None)
         if kind is not None:
             notes.append(f"{place}: {project} is from {_ELSEWHERE[kind]}, which no index has")
@@ -68,8 +68,8 @@ def _read_category(
         version = _version(document, entry, line)
         if version is None:
             notes.append(
-                f"{place}: {project} has no version, as it is not for the machine that made the "
-                "lock: all its files are meant"
+                f"{place}: {project} has no version, because the machine that made the lock "
+                "does not need it: all of its files are meant"
             )
         files = tuple(_files(document, entry, line))
         marker = _marker(document, entry, line)

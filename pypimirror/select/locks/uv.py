@@ -78,7 +78,7 @@ def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:
     sdist, wheels = table.get("sdist"), table.get("wheels", [])
     found = [sdist] if sdist is not None else []
     found += document.of_type(wheels, list, place, "'wheels'")
-    return [document.of_type(each, dict, place, "what is said of a file") for each in found]
+    return [document.of_type(each, dict, place, "the entry of a file") for each in found]
 
 
 def _needs(document: TomlDocument, table: Table, line: int) -> Iterator[Need]:

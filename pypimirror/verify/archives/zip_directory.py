@@ -83,7 +83,7 @@ def read_directory(stream: BinaryIO, size: int, meter: Meter) -> Directory:
     start = end.position - end.size
     shift = start - end.offset  # bytes in front of the archive that its offsets do not count
     if start < 0 or shift < 0:
-        raise ArchiveError("has a zip directory that does not lie where the end record says")
+        raise ArchiveError("has a zip directory that is not where the end record says")
     if end.entries > meter.limits.max_entries:
         meter.entries = meter.limits.max_entries
         meter.entry()

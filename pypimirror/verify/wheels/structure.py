@@ -91,7 +91,7 @@ def _information(directory: Directory, identity: Identity) -> str:
     tops = {entry.name.partition("/")[0] for entry in directory.entries if "/" in entry.name}
     found = sorted(top for top in tops if top.endswith(_INFORMATION))
     if len(found) != 1:
-        raise ArchiveError(f"has {len(found)} directories *{_INFORMATION}, where a wheel has one")
+        raise ArchiveError(f"has {len(found)} directories *{_INFORMATION}, but a wheel has one")
     name = canonicalize_name(found[0].removesuffix(_INFORMATION))
     if not name.startswith(f"{identity.project}-"):
         raise ArchiveError(f"has a directory {shown(found[0])}, which is another project's")

@@ -80,7 +80,7 @@ def _tell(found: Relocked, file: Path, base: str) -> None:
         err.print(f"{file}: not all of it is on this mirror:", markup=False)
         for gap in found.gaps:
             err.print(f"  {gap}", markup=False)
-        err.print("'pypimirror check --lock' says what would bring it", markup=False)
+        err.print("'pypimirror check --lock' says how to get it", markup=False)
         return
     err.print(
         f"{file}: addresses are those of {base} now (files: {found.files}, indexes: "
