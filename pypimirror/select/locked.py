@@ -82,10 +82,7 @@ def _needed(lock: Lock, environments: Environments) -> Iterable[LockedRelease]:
     if not (environments.pythons or environments.platforms):
         return lock.releases
     asked = " ".join(sorted({str(marker) for marker in lock.markers()}))
-    found: set[int] = set()
-    for _, facts in environments.facts_for(asked):
-        found |= {id(release) for release in lock.needed(_meeting(dict(facts)))}
-    return [release for release in lock.releases if id(release) in found]
+    return lock.needed_by([_meeting(dict(facts)) for _, facts in environments.facts_for(asked)])
 
 
 def _meeting(facts: dict[str, str]) -> Callable[[Marker], bool]:

@@ -38,7 +38,7 @@ Wanted = dict[str, list[tuple[str, str]]]  #: kind of file to projects and versi
 
 def wanted(file: str = "projects.txt") -> Wanted:
     """What a list asks for."""
-    found: Wanted = {"wheel": [], "sdist": []}
+    found: Wanted = {"wheel": [], "pure": [], "sdist": []}
     for line in (HERE / file).read_text().splitlines():
         requirement, *kinds = line.partition("#")[0].split() or [""]
         name, _, version = requirement.partition("==")
@@ -69,9 +69,14 @@ def pip(*arguments: str | Path, python: Path | None = None) -> None:
 
 
 def download(target: Path, groups: list[list[str]], kind: str, python: Path | None = None) -> None:
-    """Download one kind of file of every group, several groups at a time."""
-    only = "--only-binary=:all:" if kind == "wheel" else "--no-binary=:all:"
+    """Download one kind of file of every group, several groups at a time.
+
+    A wheel is one for this machine; "pure" is one for all machines where there are others.
+    """
+    only = "--no-binary=:all:" if kind == "sdist" else "--only-binary=:all:"
     options = ["download", "--quiet", "--no-deps", only, "--dest", str(target)]
+    if kind == "pure":
+        options += ["--platform", "any"]
     if kind == "sdist":
         options.append("--no-build-isolation")
     with ThreadPoolExecutor(4) as pool:
@@ -99,6 +104,7 @@ def fetch_application(target: Path) -> None:
     """Of the one project that is not pure Python, the wheel for this machine; and its sdist."""
     kinds = wanted("application.txt")
     download(target, rounds(kinds["wheel"]), "wheel")
+    download(target, rounds(kinds["pure"]), "pure")
     python = make_environment(CACHE / "application-builder")
     pip("install", "--quiet", "setuptools", python=python)
     download(target, rounds(kinds["sdist"]), "sdist", python)

@@ -23,12 +23,12 @@ print(json.dumps({d.name.lower().replace("_", "-").replace(".", "-"): d.version
 """
 
 
-def call(*command: str | Path, code: int = 0) -> str:
+def call(*command: str | Path, code: int = 0, given: str = "") -> str:
     """Run a program to its end; what it wrote. The exit code has to be this one."""
     done = subprocess.run(
         command,
         env=isolated(),
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -16,7 +16,7 @@ import uv
 from tests import tools
 from tests.corpus import application
 from tests.corpus.build import make_wheel
-from tests.e2e.clients import installed, make_environment, pip
+from tests.e2e.clients import call, installed, make_environment, pip, uv_pip
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import serve
 from tests.simulator import Simulator
@@ -99,13 +99,15 @@ def locked(
         locks = [f"../*/{name}" for name in names]
         mirror = Mirror(base / "mirror", simulator.url, {"select": {"locks": locks}})
         mirror.sync()
+        resolved = {"projects": application.own(), "dependencies": "resolved"}
+        Mirror(base / "resolved", simulator.url, {"select": resolved}).sync()
         port = simulator.url.rsplit(":")[-1].partition("/")[0]
     with serve(mirror, port) as index:
         yield Locked(base, index)
 
 
-def held(base: Path) -> set[str]:
-    packages = base / "mirror" / "mirror" / "packages"
+def held(home: Path) -> set[str]:
+    packages = home / "mirror" / "packages"
     return {path.name for path in packages.glob("*/*") if path.suffix != ".metadata"}
 
 
@@ -113,8 +115,34 @@ def test_the_mirror_has_every_file_that_is_locked_and_none_else(
     locked: Locked, application_directory: Path
 ) -> None:
     offered = {path.name for path in application_directory.iterdir() if path.name != ".stamp"}
-    assert held(locked.base) == offered
+    assert held(locked.base / "mirror") == offered
     assert len(offered) > 50
+
+
+def test_a_mirror_by_resolution_has_each_wheel_of_the_solution_and_installs_it(
+    locked: Locked, application_directory: Path, tmp_path: Path
+) -> None:
+    wheels = {path.name for path in application_directory.glob("*.whl")}
+    assert held(locked.base / "resolved") == wheels
+    python = make_environment(tmp_path / "environment")
+    index = f"{(locked.base / 'resolved' / 'mirror').as_uri()}/simple/"
+    call(*uv_pip("install", index, python), *application.own())
+    assert installed(python).items() <= application.pins().items()
+
+
+@pytest.mark.parametrize(
+    "platform", ["aarch64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"]
+)
+def test_uv_resolves_the_application_for_other_platforms_from_the_mirror(
+    locked: Locked, platform: str
+) -> None:
+    lines = "\n".join(application.own())
+    command = [*uv_pip("compile", locked.index), "--python-platform", platform, "--no-header", "-"]
+    said = call(*command, given=lines)
+    found = dict(line.split("==") for line in said.splitlines() if "==" in line)
+    assert len(found) > 40
+    assert found.items() <= application.pins().items()
+    assert ("colorama" in found) == ("windows" in platform)
 
 
 @pytest.mark.parametrize("tool", ["uv", "poetry", "pdm", "pip-tools"])

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,18 @@ Table = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a text stands in a lock. It is looked for only when a message tells it."""
+
+    document: Document
+    text: str
+    after: int
+
+    def __str__(self) -> str:
+        return self.document.at(self.document.find_line(self.text, self.after))
+
+
 class Document:
     """The text and the values of a lock file. Every error is a `LockError` with file and line."""
 
@@ -46,18 +59,22 @@ class Document:
         """Return the line of a position in the text."""
         return self.text.count("\n", 0, position) + 1
 
-    def line_with(self, text: object, after: int = 1) -> str:
+    def line_with(self, text: object, after: int = 1) -> Place:
         """Return the place of the first line from `after` on that contains a text; else `after`."""
-        for number, line in enumerate(self._lines[after - 1 :], start=after):
-            if text and str(text) in line:
-                return self.at(number)
-        return self.at(after)
+        return Place(self, str(text), after)
+
+    def find_line(self, text: str, after: int) -> int:
+        """Return the number of that line."""
+        for number in range(after, len(self._lines) + 1) if text else ():
+            if text in self._lines[number - 1]:
+                return number
+        return after
 
     @cached_property
     def _lines(self) -> list[str]:
         return self.text.split("\n")
 
-    def check_version(self, stated: object, known: tuple[str, ...], place: str) -> None:
+    def check_version(self, stated: object, known: tuple[str, ...], place: object) -> None:
         """Raise `LockError` if the version of a format is unknown."""
         if str(stated) not in known:
             shown = printable(str(stated), 40)
@@ -78,7 +95,7 @@ class Document:
         """Return the table of a key; an empty one if it is missing."""
         return self.of_type(values.get(key, {}), dict, self.at(line), f"{key!r}")  # type: ignore[no-any-return]
 
-    def of_type(self, value: object, kind: type, place: str, what: str) -> Any:
+    def of_type(self, value: object, kind: type, place: object, what: str) -> Any:
         """Return a value if it has the type that the format requires; else raise `LockError`."""
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
             return value
@@ -89,7 +106,7 @@ class Document:
         """Return the normalised name of a project; raises `LockError`."""
         return project_name(self.of_type(value, str, place, "the name of a package"), place)
 
-    def filename(self, value: object, project: ProjectName, place: str) -> str:
+    def filename(self, value: object, project: ProjectName, place: object) -> str:
         """Return the name of a file of a project; raises `LockError`."""
         text: str = self.of_type(value, str, place, "the name of a file")
         if problem := check_filename(text, project):
@@ -142,8 +159,7 @@ class TomlDocument(Document):
         if url is not None:
             self.of_type(url, str, place, f"an address of {project}")
             name = unquote(urlsplit(url).path.rpartition("/")[2]) if name is None else name
-        place = self.line_with(url or name, line)
-        filename = self.filename(name, project, place)
+        filename = self.filename(name, project, self.line_with(url or name, line))
         size = table.get("size")
         if size is not None:
             self.of_type(size, int, place, f"the size of {filename}")

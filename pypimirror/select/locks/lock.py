@@ -85,36 +85,47 @@ class Lock:
     format: str  #: the common name, such as "uv.lock"
     releases: tuple[LockedRelease, ...]
     notes: tuple[str, ...] = ()  #: a sentence for each ignored part
-    roots: tuple[Need, ...] | None = (
-        None  #: needs of the application; None if the releases have markers
-    )
+    #: What the application needs; None if the releases have markers.
+    roots: tuple[Need, ...] | None = None
 
     def needed(self, meets: Callable[[Marker], bool]) -> tuple[LockedRelease, ...]:
         """Return the releases that an environment needs; `meets` says which markers it meets."""
-        known: dict[Marker, bool] = {}
+        return self.needed_by([meets])
 
-        def is_met(marker: Marker | None) -> bool:
-            if marker is None:
-                return True
+    def needed_by(
+        self, environments: Sequence[Callable[[Marker], bool]]
+    ) -> tuple[LockedRelease, ...]:
+        """Return the releases that any of the environments needs.
+
+        Each environment is a function that says which markers it meets. It evaluates each marker
+        once. A set of environments is a number with one bit for each.
+        """
+        everywhere = (1 << len(environments)) - 1
+        known: dict[Marker | None, int] = {None: everywhere}
+
+        def where(marker: Marker | None) -> int:
             if marker not in known:
-                known[marker] = meets(marker)
+                met = (each(marker) for each in environments if marker is not None)
+                known[marker] = sum(1 << number for number, is_met in enumerate(met) if is_met)
             return known[marker]
 
-        found = [release for release in self.releases if is_met(release.marker)]
-        if self.roots is None:
-            return tuple(found)
+        reached = [where(release.marker) if self.roots is None else 0 for release in self.releases]
         by_project = defaultdict(list)
-        for release in found:
-            by_project[release.project].append(release)
-        reached: set[int] = set()
-        waiting = list(self.roots)
+        for number, release in enumerate(self.releases):
+            by_project[release.project].append(number)
+        waiting = [(need, everywhere) for need in self.roots or ()]
         while waiting:
-            need = waiting.pop()
-            for release in by_project[need.project] if is_met(need.marker) else ():
-                if need.version in (None, release.version) and id(release) not in reached:
-                    reached.add(id(release))
-                    waiting.extend(release.needs)
-        return tuple(release for release in found if id(release) in reached)
+            need, by = waiting.pop()
+            for number in by_project[need.project]:
+                release = self.releases[number]
+                if need.version not in (None, release.version):
+                    continue
+                now = by & where(need.marker) & where(release.marker)
+                if now & ~reached[number]:
+                    reached[number] |= now
+                    waiting += [(further, now) for further in release.needs]
+        pairs = zip(self.releases, reached, strict=True)
+        return tuple(release for release, found in pairs if found)
 
     def markers(self) -> Iterator[Marker]:
         """Yield every marker that decides on what an environment needs."""
@@ -127,15 +138,18 @@ class Lock:
             yield from (need.marker for need in release.needs if need.marker is not None)
 
 
-def digest(text: str, source: str) -> Digest | None:
-    """Read `sha256:…`; None if the algorithm is unknown. Raises `LockError`."""
+def digest(text: str, source: object) -> Digest | None:
+    """Read `sha256:…`; None if the algorithm is unknown. Raises `LockError`.
+
+    Messages begin with `source`.
+    """
     found = _DIGEST.fullmatch(text)
     if found is None:
         raise LockError(f"{source}: {printable(text, 80)!r} is no digest such as 'sha256:1f3e…'")
     return digest_of(found["algorithm"], found["hex"], source)
 
 
-def digest_of(algorithm: str, value: object, source: str) -> Digest | None:
+def digest_of(algorithm: str, value: object, source: object) -> Digest | None:
     """Return a digest; None if the algorithm is unknown. Raises `LockError`."""
     algorithm = algorithm.lower()
     length = ALGORITHMS.get(algorithm)

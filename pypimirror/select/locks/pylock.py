@@ -1,6 +1,7 @@
 """`pylock.toml` and `pylock.<name>.toml` (PEP 751), read by `packaging.pylock`. Pure.
 
 `packaging` checks the document by the specification, except for digests, which this module checks.
+uv also locks sdists of old forms (`.tar.bz2`). `packaging` refuses them, so it sees another name.
 Source: https://packaging.python.org/en/latest/specifications/pylock-toml/
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import (
     Package,
@@ -22,7 +24,7 @@ from packaging.pylock import (
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
-from pypimirror.select.locks.documents import TomlDocument
+from pypimirror.select.locks.documents import Table, TomlDocument
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
 
 _PACKAGE = re.compile(r"packages\[(\d+)\]")
@@ -36,9 +38,11 @@ def read(path: Path) -> Lock:
     # First, because the meaning of everything else depends on it.
     if not isinstance(stated, str) or not re.fullmatch(r"1(\.[0-9]+)?", stated):
         document.check_version(stated, ("1.0",), place)
-    lines = [line for _, line in document.tables("packages")]
+    tables = list(document.tables("packages"))
+    lines = [line for _, line in tables]
+    packages = [_in_todays_form(table) for table, _ in tables]
     try:
-        found = Pylock.from_dict(document.values)
+        found = Pylock.from_dict(document.values | {"packages": packages})
     except PylockUnsupportedVersionError as error:
         raise LockError(f"{place}: {error}") from error
     except PylockValidationError as error:
@@ -46,7 +50,7 @@ def read(path: Path) -> Lock:
         line = lines[int(position[1])] if position else 1
         raise LockError(f"{document.at(line)}: {printable(str(error), 300)}") from error
     releases, notes = [], []
-    for package, line in zip(found.packages, lines, strict=True):
+    for package, (table, line) in zip(found.packages, tables, strict=True):
         source = document.at(line)
         if elsewhere := _elsewhere(package):
             notes.append(f"{source}: {package.name} is from {elsewhere}, which no index has")
@@ -55,7 +59,7 @@ def read(path: Path) -> Lock:
             LockedRelease(
                 ProjectName(package.name),
                 str(package.version) if package.version is not None else None,
-                tuple(_files(document, package, line)),
+                tuple(_files(document, package, table, line)),
                 source,
                 lock.marker(str(package.marker), source) if package.marker else None,
             )
@@ -74,18 +78,38 @@ def _elsewhere(package: Package) -> str:
     return "" if any(file.url for file in _distributions(package)) else "files of the machine"
 
 
+def _in_todays_form(table: Table) -> Table:
+    """Return a package whose sdist, if it is of an old form, is called as today's are."""
+    name, version, sdist = table.get("name"), table.get("version"), table.get("sdist")
+    if not isinstance(sdist, dict) or not isinstance(name, str) or not isinstance(version, str):
+        return table
+    if _name_of(sdist).endswith((".tar.gz", ".zip")):
+        return table
+    return table | {"sdist": sdist | {"name": f"{name.replace('-', '_')}-{version}.tar.gz"}}
+
+
+def _name_of(file: Table) -> str:
+    """Return the name of a file, as the specification has it."""
+    address = urlsplit(str(file.get("url", ""))).path
+    return str(file.get("name") or file.get("path") or unquote(address)).rpartition("/")[2]
+
+
 def _distributions(package: Package) -> list[PackageSdist | PackageWheel]:
     sdist = [package.sdist] if package.sdist is not None else []
     return [*sdist, *(package.wheels or ())]
 
 
-def _files(document: TomlDocument, package: Package, line: int) -> Iterator[LockedFile]:
+def _files(
+    document: TomlDocument, package: Package, table: Table, line: int
+) -> Iterator[LockedFile]:
     project = ProjectName(package.name)
     for file in _distributions(package):
         if not file.url:
             continue  # the package has other files that an index has
         place = document.line_with(file.url, line)
-        filename = document.filename(file.filename, project, place)
+        is_sdist = file is package.sdist
+        name = _name_of(table["sdist"]) if is_sdist else file.filename
+        filename = document.filename(name, project, place)
         digests = (
             lock.digest_of(algorithm, value, document.line_with(value, line))
             for algorithm, value in file.hashes.items()

@@ -60,6 +60,18 @@ def test_every_extra_and_group_is_taken_as_asked_for(tmp_path: Path) -> None:
     assert [release.project for release in found.needed(linux)] == ["a", "b"]
 
 
+def test_an_sdist_of_an_old_form_is_named_as_it_is(tmp_path: Path) -> None:
+    """As uv exports it; packaging 26.4 takes none but .tar.gz and .zip."""
+    url = "https://example.org/old-1.0.tar.bz2"
+    sdist = f'sdist = {{ url = "{url}", hashes = {{ sha256 = "{HEX}" }} }}'
+    text = f'{HEAD}[[packages]]\nname = "old"\nversion = "1.0"\n{sdist}\n'
+    (release,) = written(tmp_path, text).releases
+    assert [(file.filename, file.url) for file in release.files] == [("old-1.0.tar.bz2", url)]
+    text = text.replace("old-1.0.tar", "other-1.0.tar")
+    with pytest.raises(LockError, match=r"other-1\.0\.tar\.bz2 does not start with"):
+        written(tmp_path, text)
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
