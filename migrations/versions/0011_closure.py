@@ -1,4 +1,4 @@
-"""What files require, and which projects are needed by what is selected."""
+"""Add the requirements of files, and the projects that selected files need."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -156,14 +156,14 @@ class MarkRecord(Record, frozen=True):
 
 
 class RequirementRecord(Record, frozen=True):
-    """What a file requires, for all files with this core metadata."""
+    """The requirements of all files with the same core metadata."""
 
-    digest: Digest  #: sha256 of the core metadata that is held or announced, else of the file
+    digest: Digest  #: sha256 of the held or announced core metadata, else of the file
     found: str  #: JSON of a `dependencies.Requirements`
 
 
 class NeedRecord(Record, frozen=True):
-    """A project that what is selected needs; see `pypimirror.select.closure`."""
+    """A project that selected files need; see `pypimirror.select.closure`."""
 
     project: Name
     versions: str  #: JSON list of version specifiers; "" means every version
@@ -294,17 +294,17 @@ class NamedFile(Record, frozen=True):
 
 
 class OfferedFile(Record, frozen=True):
-    """A file as far as it tells what its release requires."""
+    """The columns that tell which requirements a release has."""
 
     id: int
     project: str
     filename: str
     state: int
-    digest: bytes | None  #: what its requirements are found by; None where nobody tells any
+    digest: bytes | None  #: the key of its requirements; None: they are unknown
 
 
 class UnreadFile(Record, frozen=True):
-    """A file of which nobody has read yet what it requires."""
+    """A file whose requirements have not been read yet."""
 
     id: int
     project: str

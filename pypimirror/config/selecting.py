@@ -211,22 +211,21 @@ class SelectSection(RuleKeys, Entries):
         "(`incomplete`). Needs uv: `pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
     dependencies: Literal["", "all", "resolved"] = Field(
-        "", description="What is mirrored besides. `all`: every project that the core metadata of "
-        "what is selected requires in any of the environments of `python` and `platforms`, in the "
-        "versions that are allowed, and what these require in turn; extras count where they are "
-        "asked for, and `exclude` wins. "
-        "`resolved`: what `projects` names is resolved by uv at each sync, each "
-        "requirements file by itself and all other names together, for all platforms from the "
-        "oldest version of `python` on; exactly that is mirrored. What was chosen is kept as a "
+        "", description="Which dependencies are mirrored too. `all`: every project that selected "
+        "files require by their core metadata, in any environment of `python` and `platforms`, in "
+        "all allowed versions, and the dependencies of these. Requested extras count; `exclude` "
+        "wins. `resolved`: uv resolves `projects` at each sync, and exactly the result is "
+        "mirrored. Each requirements file is resolved alone, and all other names together, for all "
+        "platforms from the oldest version of `python` on. The result is stored as a "
         "`pylock.toml` in the private directory. Needs uv: `pip install 'pypimirror[resolve]'`."
     )  # fmt: skip
     build_dependencies: bool = Field(
-        False, description="With `dependencies = \"all\"`: whether what sdists are built with, by "
-        "`[build-system] requires` of their pyproject.toml, is mirrored as well."
+        False, description='With `dependencies = "all"`: whether to mirror the build dependencies '
+        "of sdists too, from `[build-system] requires` in their pyproject.toml."
     )  # fmt: skip
     max_dependencies: int = Field(
-        5000, ge=1, description="With `dependencies = \"all\"`: a sync fails, before it removes "
-        "anything, if more projects than this are needed besides those that are selected."
+        5000, ge=1, description='With `dependencies = "all"`: maximum number of projects that are '
+        "mirrored only as dependencies. With more, a sync fails before it removes anything."
     )  # fmt: skip
     rules: tuple[SelectRule, ...] = Field(
         (), description="Other keys for some projects; see `[[select.rules]]`."

@@ -222,7 +222,7 @@ class RunDetails(Run):
 
 
 class UnsureDependency(TypedDict):
-    """A release, or a project, whose dependencies are not known or not mirrored, and why."""
+    """A release or a project whose dependencies are unknown or not mirrored, and why."""
 
     project: str
     version: str | None
@@ -230,7 +230,7 @@ class UnsureDependency(TypedDict):
 
 
 class Dependencies(TypedDict):
-    """What is mirrored since others need it, and what is unsure of that: numbers, and examples."""
+    """The projects that are mirrored only as dependencies, and gaps: numbers and examples."""
 
     projects: int
     unknown: int

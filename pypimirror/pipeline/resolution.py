@@ -1,18 +1,18 @@
-"""`[select] dependencies = "resolved"`: resolve what `projects` names, and mirror exactly that.
+"""`[select] dependencies = "resolved"`: resolve `projects`, and mirror exactly the result.
 
 The rules:
 
-* A set is what is installed together: each requirements file is one, and so are all entries that
-  name one project. Globs and regular expressions select as ever.
-* The upstreams themselves are asked, in their order. Each set is resolved once for all platforms,
-  from the oldest declared Python on. Where that has no solution, it is resolved for each declared
-  environment by itself.
-* The result is kept as `pylock.<set>.toml` in the private directory, and is a lock like any other
-  (`pypimirror.select.locked`). Whoever wants to keep it for good copies and commits it.
-* All sets are resolved before one is kept. If one fails, the run fails with the resolver's reason:
-  nothing is removed, and the last resolution stays.
-* Each whole sync resolves anew, so that new releases come. One of some projects, and a retry, use
-  what is kept.
+* A set is a group of requirements that are installed together. Each requirements file is a set, and
+  so are all entries together that name one project. Globs and regular expressions select as usual.
+* The upstreams are asked, in their order. Each set is resolved once for all platforms, from the
+  oldest declared Python on. If that has no solution, it is resolved separately for each declared
+  environment.
+* The result is stored as `pylock.<set>.toml` in the private directory, and is a lock like any other
+  (`pypimirror.select.locked`). Users who want to keep it copy and commit it.
+* All sets are resolved before any result is stored. If one fails, the run fails with the resolver's
+  reason: nothing is removed, and the last results stay.
+* Each sync of the whole mirror resolves again, so that new releases arrive. A sync of some
+  projects, and a retry, use the stored results.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Resolution:
-    """What was chosen for a set, as a lock."""
+    """The result for a set, as a lock."""
 
-    name: str  #: of its file
+    name: str  #: name of its file
     text: str
-    said: str  #: what it is of, and for
+    said: str  #: description of the set and its environment
 
 
 def apply(run: Run, *, keep: bool = True) -> Run:
-    """Return the run with what is resolved now as its selection, where that is asked for.
+    """Return the run with the resolved releases as its selection, if the configuration asks for it.
 
-    Without `keep`, nothing is written but in staging. Raises `StoppedError` and `ConfigError`.
+    Without `keep`, only staging is written to. Raises `StoppedError` and `ConfigError`.
     """
     if run.config.select.dependencies != "resolved" or run.command != "sync":
         return run
@@ -71,7 +71,7 @@ def apply(run: Run, *, keep: bool = True) -> Run:
 
 
 def resolve(config: Config) -> Iterator[Resolution]:
-    """Yield what is chosen for each set; raises `StoppedError` and `ConfigError`."""
+    """Yield the result for each set. Raises `StoppedError` and `ConfigError`."""
     sets = subjects.of_config(config)
     if not sets:
         fault = 'select.dependencies: "resolved" needs names or requirements in select.projects'
@@ -88,7 +88,7 @@ def resolve(config: Config) -> Iterator[Resolution]:
 
 
 def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterator[Resolution]:
-    """Resolve a set for everything at once, else for each environment."""
+    """Resolve a set for all platforms at once, else for each environment."""
     select = config.select
     declared = targets.chosen((), (), select.python, select.platforms)
     oldest = min((target.python.rstrip("t") for target in declared), key=_by_number)
@@ -140,7 +140,7 @@ def _made(wanted: Wanted, name: str, text: str, environment: str) -> Resolution:
 
 
 def _names(sets: list[Wanted]) -> dict[str, str]:
-    """Return a name for each set that can be part of a file's: `pylock.<name>.toml`."""
+    """Return a name for each set that can be used in a file name: `pylock.<name>.toml`."""
     found: dict[str, str] = {}
     for wanted in sets:
         word = "projects" if wanted.name == PROJECTS else Path(wanted.name.split()[-1]).stem
@@ -155,7 +155,7 @@ def _by_number(python: str) -> tuple[int, ...]:
 
 
 def _index(upstreams: tuple[UpstreamSection, ...], config: Config, cache: str) -> Index:
-    """Return the upstreams as uv is asked to ask them; raises `ResolveError`."""
+    """Return the upstreams in the form that uv needs. Raises `ResolveError`."""
     indexes = [upstream for upstream in upstreams if upstream.kind == "simple"]
     if not indexes:
         raise ResolveError('no upstream is an index that uv can ask: kind = "simple" is needed')
@@ -173,7 +173,7 @@ def _index(upstreams: tuple[UpstreamSection, ...], config: Config, cache: str) -
 
 
 def _address(upstream: UpstreamSection) -> str:
-    """Return an upstream's address with its login, as uv takes it."""
+    """Return an upstream's address with its login, as uv needs it."""
     if upstream.token.get_secret_value():
         raise ResolveError(
             f"upstream {upstream.name}: uv sends no bearer tokens; give username and password, or "

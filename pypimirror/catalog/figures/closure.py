@@ -1,42 +1,42 @@
-"""What was found when the closure of the selection was computed, as a mark of the catalog keeps it.
+"""Results of the last computation of the closure, as a mark of the catalog stores them.
 
-For `status` and for the next run, which tells from it whether the configuration has changed. Knows
-no SQL.
+They are for `status`, and for the next run, which sees from them whether the configuration has
+changed. This module knows no SQL.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-#: How many of each are kept by name.
+#: Most examples of each kind that are stored.
 EXAMPLES = 50
 
 
 class Unsure(msgspec.Struct, frozen=True):
-    """Something that is needed, and why it is not known or not here."""
+    """A needed project or release, and why it is unknown or not here."""
 
     project: str
     version: str  #: "" for the project as a whole
-    why: str  #: the end of a sentence on it
+    why: str  #: the end of a sentence about it
 
 
 class ClosureFigures(msgspec.Struct, frozen=True):
-    """What a closure comes to."""
+    """The results of computing a closure."""
 
-    key: str  #: identifies what of the configuration decided
-    projects: int  #: that are mirrored only since others need them
-    unknown: int = 0  #: releases of which nobody knows what they need
-    missing: int = 0  #: projects that are needed, and not mirrored
-    faults: int = 0  #: requirements that nobody can read
+    key: str  #: digest of the settings that decided
+    projects: int  #: number of projects that are mirrored only as dependencies
+    unknown: int = 0  #: number of releases with unknown requirements
+    missing: int = 0  #: number of needed projects that are not mirrored
+    faults: int = 0  #: number of requirements that cannot be read
     unknown_ones: tuple[Unsure, ...] = ()  #: some of them
     missing_ones: tuple[Unsure, ...] = ()
     faulty_ones: tuple[Unsure, ...] = ()
 
 
-#: Reads what `text` has written; raises `ValueError`.
+#: Decodes the output of `text`. Raises `ValueError`.
 parse = msgspec.json.Decoder(ClosureFigures).decode
 
 
 def text(figures: ClosureFigures) -> str:
-    """Write figures."""
+    """Encode the results."""
     return msgspec.json.encode(figures).decode()

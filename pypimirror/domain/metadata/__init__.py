@@ -1,1 +1,1 @@
-"""Core metadata: its fields, and what a release requires by it."""
+"""Core metadata: its fields, and the requirements in it."""

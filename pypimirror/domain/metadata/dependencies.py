@@ -1,11 +1,11 @@
-"""What a release requires, as its files say: core metadata, and the build system of an sdist. Pure.
+"""The requirements of a release, from its files: core metadata, and the build system of an sdist.
 
-A requirement that is kept has one form, whoever wrote it: the name as the index writes it, extras
-and versions in order, so that equal requirements are equal texts. `split` takes it apart again.
+Requirements are stored in one normal form: the name is normalised, and extras and versions are
+sorted. So equal requirements are equal texts. `split` parses this form. No I/O.
 
-A line that nobody can read is a fault of that line alone. It is kept for people, and the other
-lines count. An sdist says what its wheel will require only from core metadata 2.2 on, and only of
-fields that it does not call dynamic; else that is unknown.
+A line that cannot be read is a fault of only that line. It is kept for people, and the other lines
+count. An sdist states the requirements of its wheel only from core metadata 2.2 on, and only in
+fields that it does not call dynamic. Otherwise they are unknown.
 
 Sources: https://packaging.python.org/en/latest/specifications/core-metadata/ and
 https://packaging.python.org/en/latest/specifications/pyproject-toml/
@@ -27,7 +27,7 @@ from pypimirror.domain.filenames import printable
 if TYPE_CHECKING:
     from email.message import Message
 
-#: Lines of one document that are read, and faults of them that are kept.
+#: Most lines of a document that are read, and most of their faults that are kept.
 _MOST, _MOST_FAULTS = 5000, 20
 
 #: The first version of core metadata by which an sdist can say that its wheel requires the same.
@@ -44,27 +44,27 @@ _FORM = re.compile(
 
 
 class Requirements(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What one file requires."""
+    """The requirements of one file."""
 
-    requires: tuple[str, ...] = ()  #: each in the one form
+    requires: tuple[str, ...] = ()  #: each in normal form
     python: str = ""  #: versions of Python; "": any
-    build: tuple[str, ...] = ()  #: what is needed to build it
-    faults: tuple[str, ...] = ()  #: lines that nobody can read, and why
-    #: Why it is not known what it requires, as the end of a sentence on the file; "": it is.
+    build: tuple[str, ...] = ()  #: its build requirements
+    faults: tuple[str, ...] = ()  #: lines that cannot be read, and why
+    #: Why its requirements are unknown, as the end of a sentence about the file; "": known.
     unknown: str = ""
 
 
 class Parts(NamedTuple):
-    """A requirement taken apart."""
+    """The parts of a requirement."""
 
     name: str  #: normalised
     extras: tuple[str, ...]
     versions: str  #: "" for every version
-    marker: str  #: "" where it always holds
+    marker: str  #: "": always true
 
 
 def split(requirement: str) -> Parts:
-    """Take a requirement in the one form apart."""
+    """Split a requirement in normal form into its parts."""
     found = _FORM.fullmatch(requirement)
     assert found is not None, requirement
     extras = tuple(found["extras"].split(",")) if found["extras"] else ()
@@ -72,12 +72,14 @@ def split(requirement: str) -> Parts:
 
 
 def of_wheel(metadata: bytes) -> Requirements:
-    """Return what a wheel requires, by its METADATA."""
+    """Return the requirements of a wheel, from its METADATA."""
     return _of_headers(_headers(metadata))
 
 
 def of_sdist(pkg_info: bytes | None, pyproject: bytes | None) -> Requirements:
-    """Return what an sdist requires, by its PKG-INFO and its pyproject.toml, where it has them."""
+    """Return the requirements of an sdist, from its PKG-INFO and its pyproject.toml, if it has
+    them.
+    """
     build, faults = _build(pyproject)
     if pkg_info is None:
         return Requirements(build=build, faults=faults, unknown="has no PKG-INFO")
@@ -91,7 +93,9 @@ def of_sdist(pkg_info: bytes | None, pyproject: bytes | None) -> Requirements:
 
 
 def _headers(document: bytes) -> Message:
-    from email.parser import HeaderParser  # slow, and most who read requirements read no headers
+    from email.parser import (
+        HeaderParser,
+    )  # slow, and most code that reads requirements needs no headers
 
     head = re.split(rb"\r?\n\r?\n", document, maxsplit=1)[0].decode(errors="replace")
     return HeaderParser().parsestr(head)
@@ -123,7 +127,7 @@ def _why_unknown(headers: Message) -> str:
 
 
 def _build(pyproject: bytes | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is needed to build an sdist, and what of that nobody can read."""
+    """Return the build requirements of an sdist, and the lines that cannot be read."""
     if pyproject is None:
         return _USUAL, ()
     import tomllib
@@ -145,7 +149,7 @@ def _build(pyproject: bytes | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _read(lines: Iterable[str], field: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the requirements of some lines, each once, and what is wrong with the others."""
+    """Return the requirements in some lines, each once, and the faults of the other lines."""
     found: dict[str, None] = {}
     faults = []
     for number, line in enumerate(lines):

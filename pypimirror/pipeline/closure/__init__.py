@@ -1,1 +1,1 @@
-"""A run's part of the closure: it reads what files require, and brings here what is needed."""
+"""The closure in a run: read the requirements of files, and mirror the projects that they need."""

@@ -1,8 +1,8 @@
-"""Reads what files require, of those of which nobody has read it yet, and puts it into the catalog.
+"""Read the requirements of new files and store them in the catalog.
 
-Each file is read once, however long it is here: from the core metadata beside a wheel, out of the
-file itself where there is none, and from the upstream for files that pages only lead to. The next
-run tries again what cannot be read now. What a file does not tell is noted as unknown.
+The requirements of a file are read only once: from the core metadata beside a wheel, from the file
+itself if there is none, or from the upstream for a file that pages only link to. If they cannot be
+read now, the next run tries again. If a file does not state them, they are noted as unknown.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from pypimirror.system import regular
 from pypimirror.system.workers import Cancelled
 from pypimirror.verify.protocol import Check
 
-#: Files of which what they require goes into the catalog at once.
+#: Files whose requirements go into the catalog in one transaction.
 _CHUNK = 1000
-#: Bytes of the largest core metadata that is read; most of it is the description.
+#: Most bytes of core metadata that is read. Most of it is the description.
 _MOST = 16 << 20
 
 _NOT_TOLD = "is not here, and its upstream offers no core metadata of it"
@@ -38,7 +38,7 @@ _Found = dict[bytes, Requirements]
 
 
 def gather(run: Run) -> list[Problem]:
-    """Read what is not known yet; return what went wrong, which the next run tries again."""
+    """Read the missing requirements. Return the failures, which the next run tries again."""
     problems: list[Problem] = []
     last = 0
     while True:
@@ -85,7 +85,7 @@ def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Prob
 
 
 def _beside(run: Run, row: UnreadFile) -> bytes | None:
-    """Return the core metadata that lies beside a wheel, where it is what it was."""
+    """Return the core metadata beside a wheel, if it is unchanged."""
     if row.metadata_sha256 is None:
         return None
     document = run.storage.read(_path(row) + METADATA_SUFFIX, _MOST)
@@ -94,7 +94,7 @@ def _beside(run: Run, row: UnreadFile) -> bytes | None:
 
 
 def _ask(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Problem]:
-    """Ask upstreams for the core metadata of files that pages only lead to."""
+    """Ask upstreams for the core metadata of files that pages only link to."""
     asked = []
     for row in rows:
         if row.metadata_claim is None or not row.filename.endswith(".whl") or not row.upstream:

@@ -1,4 +1,4 @@
-"""The closure of what the catalog knows: which projects are needed, by whom, and what is unsure."""
+"""Compute the closure from the catalog: the needed projects, who needs them, and the gaps."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _NOT_HERE = "is not here yet"
 
 @dataclass
 class Known:
-    """What the catalog knows, and what follows from it."""
+    """The facts in the catalog, and the closure computed from them."""
 
     masks: Masks
     closure: Closure = field(default_factory=Closure)
-    #: By project and version: why nobody knows what it requires, as far as no file tells.
+    #: By project and version: why its requirements are unknown, if no file states them.
     why: dict[tuple[str, str], str] = field(default_factory=dict)
     awaited: set[tuple[str, str]] = field(default_factory=set)  #: of these, those that will come
     faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def needed(self) -> dict[str, tuple[str, ...]]:
-        """Return the versions of each project that others need, in as few specifiers as can be."""
+        """Return the needed versions of each project, in as few specifiers as possible."""
         found = {}
         for project, demands in self.closure.demands.items():
             asked = [versions for versions, demand in demands.items() if demand.is_need]
@@ -47,13 +47,13 @@ class Known:
         return found
 
     def unknown(self) -> Iterator[Unsure]:
-        """Yield the releases that are needed, and of which nobody knows what they need."""
+        """Yield the needed releases whose requirements are unknown."""
         for release in self.closure.unknown:
             why = self.why.get((release.project, release.shown), _NOT_HERE)
             yield Unsure(release.project, release.shown, why)
 
     def unreadable(self) -> Iterator[Unsure]:
-        """Yield the requirements of needed releases that nobody can read."""
+        """Yield the requirements of needed releases that cannot be read."""
         for releases in self.closure.releases.values():
             for release in releases:
                 for fault in self.faults.get((release.project, release.shown), ()):
@@ -62,7 +62,7 @@ class Known:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether some of what is needed is not here yet, so that nobody knows what it requires."""
+        """Whether a needed release is not here yet, so that its requirements are unknown."""
         return any((each.project, each.shown) in self.awaited for each in self.closure.unknown)
 
 
@@ -73,7 +73,7 @@ def masks_of(config: Config) -> Masks:
 
 
 def compute(connection: Connection, config: Config, selection: Selection) -> Known:
-    """Compute what is needed by what is selected; raises `close.TooManyError`."""
+    """Compute the projects that selected files need. Raises `close.TooManyError`."""
     known = Known(masks_of(config))
     releases = _releases(connection, known)
     known.closure = close(
@@ -87,7 +87,7 @@ def compute(connection: Connection, config: Config, selection: Selection) -> Kno
 
 
 def _releases(connection: Connection, known: Known) -> dict[str, list[Release]]:
-    """Read what files there are, and what they require."""
+    """Read the files and their requirements."""
     documents = _Documents(requirements.every(connection))
     found: dict[tuple[str, str], dict[bytes, Document]] = {}
     for row in requirements.offered(connection):
@@ -116,7 +116,9 @@ def _releases(connection: Connection, known: Known) -> dict[str, list[Release]]:
 
 
 class _Documents:
-    """What files require, by digest. Equal requirements are one object: there are many."""
+    """The requirements of files, by key. Equal requirements share one object, because there are
+    many.
+    """
 
     def __init__(self, rows: Iterator[tuple[bytes, Requirements]]) -> None:
         self._parts: dict[str, Parts] = {}
@@ -134,7 +136,7 @@ class _Documents:
                 self._documents[digest] = Document(found.python, requires, build, is_told)
 
     def get(self, digest: bytes | None) -> Document | None:
-        """Return what a file requires; None where nobody knows."""
+        """Return the requirements of a file, or None if they are unknown."""
         return None if digest is None else self._documents.get(digest)
 
     def _apart(self, requires: tuple[str, ...]) -> tuple[Parts, ...]:
@@ -146,12 +148,12 @@ class _Documents:
 
 
 def told_by(release: Release) -> str:
-    """Name a release, for people."""
+    """Return the name of a release for people."""
     return f"{release.project} {release.shown}".rstrip()
 
 
 def why_missing(known: Known, missing: Mapping[str, str]) -> Iterator[Unsure]:
-    """Yield the projects that are needed and not mirrored, with who needs them."""
+    """Yield the needed projects that are not mirrored, with who needs them."""
     for project, why in missing.items():
         demands = known.closure.demands[project].values()
         by = next((told_by(demand.by) for demand in demands if demand.by is not None), "")

@@ -1,7 +1,7 @@
-"""What is needed by what is selected, as the last round has found it; and whether that may change.
+"""The needed projects of the last round, and whether they may have changed.
 
-What a run needs that finds nothing to do. The computing is in `pypimirror.pipeline.closure.rounds`,
-which is imported where there is something to compute.
+Even a run without work needs this module. `pypimirror.pipeline.closure.rounds` computes the closure
+and is imported only if there is something to compute.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from pypimirror.select.selection import Selection
 
 
 def key_of(config: Config, selection: Selection) -> str:
-    """Return what identifies all of the configuration that decides on what is needed."""
+    """Return a digest of all settings that decide which projects are needed."""
     select = config.select
     told = [selection.digest, select.dependencies, select.build_dependencies]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def remembered(connection: Connection, selection: Selection) -> Selection:
-    """Return a selection with what is needed besides, as the last round has found it."""
+    """Return the selection together with the needed projects of the last round."""
     if not selection.follows:
         return selection
     return selection.needing(requirements.needed(connection))
 
 
 def with_needs(run: Run) -> Run:
-    """Return a run that knows what is needed now, and is not limited to less."""
+    """Return a run that knows the currently needed projects and is not limited to fewer."""
     names = run.names
     if names is not None:
         names = tuple(dict.fromkeys((*names, *run.ledger.marked.values())))
@@ -46,7 +46,7 @@ def with_needs(run: Run) -> Run:
 
 
 def forget(run: Run) -> None:
-    """Let go of all that was needed, where the configuration asks for no dependencies any more."""
+    """Drop all needed projects, if the configuration no longer asks for dependencies."""
     if run.selection.follows:
         return
     with run.catalog.read() as connection:
@@ -61,7 +61,7 @@ def forget(run: Run) -> None:
 
 
 def is_due(run: Run) -> bool:
-    """Whether the closure may be another than the one that was computed last."""
+    """Whether the closure may differ from the last computed one."""
     if not run.selection.follows:
         return False
     with run.catalog.read() as connection:
@@ -71,7 +71,7 @@ def is_due(run: Run) -> bool:
 def let_go(
     connection: Connection, selection: Selection, names: Iterable[str], *, guarded: bool
 ) -> None:
-    """Mark those of these projects as gone that the selection does not want."""
+    """Mark the projects in `names` as removed that the selection does not want."""
     unwanted = [name for name in names if not selection.project(ProjectName(name))]
     for chunk in projects.chunks(unwanted):
         ids = [

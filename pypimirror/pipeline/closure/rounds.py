@@ -1,18 +1,19 @@
-"""The rounds of a run: what is here requires more, which is brought here, and requires more again.
+"""The rounds of a run: files here need projects, which are mirrored, and need projects in turn.
 
 The rules:
 
-1. After the batches of a round, what new files require is read, and the closure is computed over
-   all that the catalog knows. Projects that are new in it, or of which it needs more versions, are
-   marked: they are the batches of the next round. This ends when nothing grows.
-2. What is needed stands in the catalog, and is committed with the marks. So a run that is killed is
-   gone on with, and the next one begins with what is needed.
-3. Only when nothing grows any more, what is not needed leaves: in a whole sync, and only where
-   nothing is unknown because of a failure, such as a page or a file that could not be had.
-4. It leaves as deselected. But where the configuration is what it was, it leaves by the upstream's
-   doing, and the deletion guard counts it.
-5. Nothing is computed in a run that changed no file and no configuration (`queries.closed`).
-6. More projects than `max_dependencies` end the run before it removes anything.
+1. After the batches of a round, the requirements of new files are read, and the closure is computed
+   from the whole catalog. Projects that are new in it, or that are needed in more versions, are
+   marked: they are the batches of the next round. The rounds end when nothing grows.
+2. The needed projects are stored in the catalog, together with the marks. So after a killed run,
+   the next one begins with them.
+3. Only when nothing grows any more, projects that are no longer needed leave: only in a sync of the
+   whole mirror, and only if no failure left something unknown, such as a page or a file that could
+   not be read.
+4. They leave as deselected. But if the configuration has not changed, the upstream caused the loss,
+   and the deletion guard counts it.
+5. If a run changed neither files nor configuration, nothing is computed (`queries.closed`).
+6. If more projects than `max_dependencies` are needed, the run ends before it removes anything.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _Needs = dict[str, tuple[str, ...]]
 
 
 def close(run: Run) -> None:
-    """Compute the closure; mark what the next round has to look at (`run.ledger.marked`)."""
+    """Compute the closure, and mark the projects for the next round (`run.ledger.marked`)."""
     run.ledger.begin(Stage.DISCOVER, None)
     run.ledger.marked = {}
     if run.ledger.unreachable is not None:
@@ -80,7 +81,7 @@ def _too_many(run: Run, error: TooManyError) -> str:
 
 
 def _grown(old: _Needs, new: _Needs) -> _Needs:
-    """Return what is needed of the projects of which more is needed now than before."""
+    """Return the projects that are needed in more versions than before, with these versions."""
     found = {}
     for name, versions in new.items():
         both = fewest([*old.get(name, ()), *versions])
@@ -113,12 +114,12 @@ def _is_whole(run: Run) -> bool:
 
 
 def _has_failed(run: Run) -> bool:
-    """Whether something of the upstreams is not known because of a failure."""
+    """Whether a failure left something about the upstreams unknown."""
     return run.ledger.no_room is not None or run.ledger.has_failed(Stage.DISCOVER)
 
 
 def _shrink(run: Run, old: _Needs, new: _Needs) -> None:
-    """Let go of what is not needed any more."""
+    """Drop the projects that are no longer needed."""
     gone = [name for name in old if name not in new]
     less = {name: versions for name, versions in new.items() if versions != old[name]}
     if not gone and not less:
@@ -135,7 +136,7 @@ def _shrink(run: Run, old: _Needs, new: _Needs) -> None:
 
 
 def _settle(run: Run, known: Known, needed: _Needs, *, is_sure: bool) -> None:
-    """Note what was found, and that nothing has to be computed until something changes."""
+    """Store the results. Nothing is computed again until something changes."""
     key = needs.key_of(run.config, run.selection)
     selection = run.selection.needing(needed)
     unknown = list(known.unknown())
@@ -160,7 +161,7 @@ def _settle(run: Run, known: Known, needed: _Needs, *, is_sure: bool) -> None:
 def _missing(
     connection: Connection, selection: Selection, needed: Mapping[str, object]
 ) -> dict[str, str]:
-    """Return the projects that are needed and not mirrored, with the reason."""
+    """Return the needed projects that are not mirrored, with the reason."""
     found = {
         name: "select.exclude leaves it out"
         for name in needed

@@ -1,4 +1,4 @@
-"""Who needs a project: a short chain to something selected, and the environments. For `explain`."""
+"""Why a project is needed: a short chain from something selected, and the environments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pypimirror.pipeline.closure.known import Known, compute, told_by
 from pypimirror.select.closure.close import Release, TooManyError, chain_of
 from pypimirror.select.selection import Selection
 
-#: Releases of a chain that are written out.
+#: Most releases of a chain that are shown.
 _SHOWN = 6
 
 
 class Why:
-    """What the closure says of projects; nothing where there is none."""
+    """The reasons why projects are needed. It is empty without dependencies."""
 
     def __init__(self, connection: Connection, config: Config, selection: Selection) -> None:
         self._known: Known | None = None
@@ -26,7 +26,7 @@ class Why:
                 return
 
     def of_project(self, project: ProjectName) -> str:
-        """Say who needs a project; "" where nobody but the configuration does."""
+        """Return who needs a project; "" if only the configuration does."""
         if self._known is None:
             return ""
         demands = self._known.closure.demands.get(project, {}).values()
@@ -37,14 +37,14 @@ class Why:
         return self._needed(needs[0].by, mask) if needs else ""
 
     def of_file(self, project: ProjectName, filename: str) -> str:
-        """Say who needs the release of a file; "" where the configuration selects it itself."""
+        """Return who needs the release of a file; "" if the configuration itself selects it."""
         if self._known is None:
             return ""
         found = self._known.closure.of(project, version_of(filename, project))
         return "" if found is None else self._needed(*found)
 
     def unknown(self, project: ProjectName, filename: str) -> str:
-        """Say why it is not known what the release of a file requires; "" where it is."""
+        """Return why the requirements of a file's release are unknown; "" if they are known."""
         if self._known is None:
             return ""
         shown = version_text(filename, project) or ""

@@ -1,1 +1,1 @@
-"""Queries on what is needed by what is selected, and on what that was computed from."""
+"""Queries on the projects that selected files need, and on the requirements behind that."""

@@ -1,8 +1,8 @@
-"""Whether the closure of the selection is what it was when it was computed last.
+"""Whether the closure of the selection is still the last computed one.
 
-Whatever changes which files are here, or are offered, says so here, in the same transaction. So a
-run that changes nothing need not compute it again, and one that was killed is followed by one that
-does. See `pypimirror.pipeline.closure`.
+Code that changes which files are here or offered notes it here, in the same transaction. So a run
+without changes need not compute the closure again, and the run after a killed one does. See
+`pypimirror.pipeline.closure`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Queries on what files require, and on the projects that what is selected needs.
+"""Queries on the requirements of files, and on the projects that selected files need.
 
-What a file requires is found by the digest of its core metadata, which many wheels of a release
-share, or else by its own. A file that pages only lead to counts by the core metadata that its
-upstream announces.
+The key of a file's requirements is the digest of its core metadata, which many wheels of a release
+share, or else its own digest. For a file that pages only link to, it is the digest of the core
+metadata that its upstream announces.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from pypimirror.domain.metadata.dependencies import Requirements
 _decode = msgspec.json.Decoder(Requirements).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
-#: Causes for which bytes stay here although no page has them.
+#: Causes for which bytes stay here although they are on no page.
 _WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
 def _digest() -> ColumnElement[Any]:
-    """Return what the requirements of a file are found by."""
+    """Return the key of a file's requirements."""
     announced = case((func.length(files.c.metadata_claim) > 0, files.c.metadata_claim))
     held = case((files.c.state == State.LINKED, announced), else_=files.c.metadata_sha256)
     return func.coalesce(held, files.c.sha256)
 
 
 def _counts() -> ColumnElement[bool]:
-    """Return the condition that a file is offered here, or will be until the guard lets it go.
+    """Return the condition that a file is offered here, or stays until the guard accepts its loss.
 
-    Else the closure would shrink by what an upstream takes back in error.
+    Otherwise the closure would shrink if an upstream dropped files by mistake.
     """
     columns = files.c
     offered = columns.removal_cause.is_distinct_from(Cause.SELECTION)
@@ -57,7 +57,7 @@ def _counts() -> ColumnElement[bool]:
 
 
 def offered(connection: Connection) -> Iterator[OfferedFile]:
-    """Stream the files that count, in no order."""
+    """Stream the files that count, in any order."""
     others: dict[str, Any] = {"project": projects.c.name, "digest": _digest()}
     query = mapper.select_record(OfferedFile, files, **others).join_from(files, projects)
     query = query.where(_counts()).execution_options(yield_per=CHUNK)
@@ -65,9 +65,9 @@ def offered(connection: Connection) -> Iterator[OfferedFile]:
 
 
 def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
-    """Return files of which nobody has read what they require: the next behind id `after`.
+    """Return the next files, after id `after`, whose requirements have not been read.
 
-    Their bytes are here, or pages lead to them at the upstream.
+    Their bytes are here, or pages link to them at the upstream.
     """
     digest = _digest()
     others: dict[str, Any] = {
@@ -93,7 +93,7 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
 
 
 def add(connection: Connection, found: Mapping[bytes, Requirements]) -> None:
-    """Note what files require."""
+    """Store the requirements of files."""
     rows = [
         {"digest": digest, "found": msgspec.json.encode(each).decode()}
         for digest, each in found.items()
@@ -103,14 +103,14 @@ def add(connection: Connection, found: Mapping[bytes, Requirements]) -> None:
 
 
 def every(connection: Connection) -> Iterator[tuple[bytes, Requirements]]:
-    """Stream what is known, by digest."""
+    """Stream all stored requirements, by key."""
     query = select(requirements.c.digest, requirements.c.found)
     for digest, found in connection.execute(query.execution_options(yield_per=CHUNK)):
         yield digest, _decode(found)
 
 
 def forget_unused(connection: Connection) -> None:
-    """Forget what no file requires any more."""
+    """Delete requirements that no file has any more."""
     digest: Column[Any] = requirements.c.digest
     used = select(_digest()).where(_digest().is_not(None))
     connection.execute(delete(requirements).where(digest.not_in(used)))
@@ -125,7 +125,9 @@ def needed(connection: Connection) -> dict[str, tuple[str, ...]]:
 def set_needed(
     connection: Connection, changed: Mapping[str, Sequence[str]], gone: Iterable[str]
 ) -> None:
-    """Note what else is needed now of some projects, and which are needed no more."""
+    """Store new version specifiers of needed projects, and delete projects that are no longer
+    needed.
+    """
     for chunk in chunks([*changed, *gone]):
         connection.execute(delete(needs).where(needs.c.project.in_(chunk)))
     rows = [
