@@ -92,7 +92,7 @@ def _is_whole(config: Config) -> bool:
         and config.publish.changes is None
         and config.metrics.textfile is None
         and not any(entry.strip().startswith(("@", "-")) for entry in entries)
-        and not (select.locks or select.dependencies)
+        and not (select.locks or select.dependencies == "resolved")
         and not any(upstream.authorization or upstream.login for upstream in config.upstream)
     )
 

@@ -88,6 +88,24 @@ def test_a_lock_that_changes_takes_effect_both_ways(mirror: Mirror, simulator: S
     assert mirror.projects == ["idna", "six"]
 
 
+def test_another_file_or_digest_of_the_same_release_takes_effect(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    (wheel,) = offer(simulator, "six", "1.0")
+    sdist = offer_sdist(simulator, "six", "1.0")
+    uv_lock(mirror, wheel)
+    lock(mirror, "uv.lock")
+    mirror.sync()
+    uv_lock(mirror, sdist)
+    mirror.sync()
+    assert mirror.files("six") == [sdist.filename]
+    uv_lock(mirror, sdist, wheel, digests={wheel.filename: WRONG})
+    assert reasons(mirror.sync().failures) == {wheel.filename: Reason.DIGEST_CONFLICT}
+    uv_lock(mirror, sdist, wheel)
+    assert mirror.sync().state == "completed"
+    assert sorted(mirror.files("six")) == sorted([sdist.filename, wheel.filename])
+
+
 def test_what_a_lock_drops_stays_on_disk_for_the_grace_period(
     mirror: Mirror, simulator: Simulator
 ) -> None:
