@@ -1,1 +1,1 @@
-"""Audit: compares what is on disk with the catalog."""
+"""Audit: compare the disk with the catalog."""

@@ -1,1 +1,1 @@
-"""What a run knows and uses, and what its batches pass on: the first arguments of each stage."""
+"""What a run knows and uses, and the values that its batches pass on."""

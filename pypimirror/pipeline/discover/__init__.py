@@ -1,1 +1,1 @@
-"""Discover: which projects have changed, and what their pages say now."""
+"""Discover: find the projects that have changed, and read their pages."""

@@ -1,1 +1,1 @@
-"""Verify: proves what was fetched, and puts it in its place or into quarantine."""
+"""Verify: prove fetched files, and move them to their places or into quarantine."""

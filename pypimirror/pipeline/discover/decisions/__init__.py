@@ -1,1 +1,1 @@
-"""Discover, decisions: what a page means for the catalog."""
+"""Discover: the decisions on how a page changes the catalog."""

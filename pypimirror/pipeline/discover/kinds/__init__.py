@@ -1,1 +1,1 @@
-"""Kinds of upstreams: how each answers which projects there are, and what their pages say."""
+"""Kinds of upstreams: how to get the project list and the project pages of each kind."""

@@ -1,1 +1,1 @@
-"""Discover, links: pages of links, linked pages, and files that stay with their upstream."""
+"""Discover: pages of links, linked pages, and links to files at the upstream."""

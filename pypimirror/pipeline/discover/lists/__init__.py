@@ -1,1 +1,1 @@
-"""Discover, project lists: which projects there are, and what an upstream's serials are worth."""
+"""Discover: project lists, and how far an upstream's lists and serials are trusted."""
