@@ -221,8 +221,6 @@ CHECKED = Mark("checked", TEXT)
 AHEAD = Mark("time that was ahead", TIME)
 #: What a run without work leaves for the next one; see `queries.idle_snapshot`.
 AT_REST = Mark("at rest", TEXT)
-#: What a completed run leaves about the mirror for the next one.
-ENDED = Mark("ended under", TEXT)
 
 _ALL = tuple(each for each in list(globals().values()) if isinstance(each, Mark | UpstreamMark))
 #: Names of the marks, and prefixes of the names of upstream marks.

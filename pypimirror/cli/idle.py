@@ -1,14 +1,13 @@
-"""`sync` and `verify` where nothing is to be done, which is most of the time.
+"""A sync that finds nothing to do. Most syncs are of this kind.
 
-Everything that could do something takes ten times as long to import as this takes to see that
-there is nothing to do. The order: the lock, the statement that the last run left
-(`pypimirror.catalog.queries.idle_snapshot`), the upstreams, the record. Whatever is not plainly at
-rest (another command, an option that is not known here, a configuration that has changed, a lease,
-something half-written, an upstream that says anything else than "not modified") is left, untouched,
-to the command line proper, which begins anew and has all the messages.
+It imports neither SQLAlchemy nor anything else that is slow. It takes the lock, reads the note that
+the last run left (`pypimirror.catalog.queries.idle_snapshot`), asks the upstreams, and records
+itself. In every doubt it changes nothing and leaves the work to the full command line, which starts
+from the beginning and has all the messages. Doubts are: another command or option, a changed
+configuration, a lease, an unfinished file, or any answer of an upstream but "not modified".
 
-Nothing is recorded before the upstreams have answered, for which they have little time here: a
-slow one is asked again by a run that is on record.
+It records nothing before the upstreams have answered, so they have little time. A full run asks a
+slow upstream again.
 """
 
 from __future__ import annotations
@@ -41,12 +40,10 @@ DIRECTORY, CATALOG = "mirror", "sqlite"
 class _Asked(NamedTuple):
     """What the command line asks for."""
 
-    command: str
     config: str = sources.DEFAULT_FILE
     as_json: bool = False
     quiet: bool = False
     inline: bool = False
-    quick: bool = False
 
 
 def attempt(arguments: Sequence[str]) -> int | None:
@@ -74,18 +71,15 @@ def attempt(arguments: Sequence[str]) -> int | None:
 def is_inline_sync(arguments: Sequence[str]) -> bool:
     """Whether the command line asks for a sync in this process, as far as that is known here."""
     asked = _parse(arguments)
-    if asked is None or asked.command != "sync":
-        return False
-    return os.path.exists(asked.config)  # noqa: PTH110
+    return asked is not None and os.path.exists(asked.config)  # noqa: PTH110
 
 
 def _parse(arguments: Sequence[str]) -> _Asked | None:
     options = plain.options(arguments)
-    if options is None:
+    if options is None or arguments[0] != "sync":
         return None
-    asked = _Asked(arguments[0], **options)
-    inline = asked.command == "verify" or asked.inline or prefect_api() is None
-    return asked if inline else None
+    asked = _Asked(**options)
+    return asked if asked.inline or prefect_api() is None else None
 
 
 def _directory(file: str) -> str | None:
@@ -114,9 +108,7 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
             return None
         if not generation.is_of_root(*resting.generation(), directory):
             return None
-        if asked.command == "sync":
-            return _sync(resting, key, now)
-        return _verify(resting, key, directory, now, quick=asked.quick)
+        return _sync(resting, key, now)
 
 
 def _sync(resting: Resting, key: str, now: float) -> Copied | None:
@@ -128,29 +120,6 @@ def _sync(resting: Resting, key: str, now: float) -> Copied | None:
         return None
     with interrupts.shield():
         return resting.copy(said.run, now)
-
-
-def _verify(
-    resting: Resting, key: str, directory: str, now: float, *, quick: bool
-) -> Copied | None:
-    from pypimirror.catalog.queries import holdings
-    from pypimirror.cli import untouched
-
-    ended = resting.ended()
-    if ended is None or ended.key != key or (ended.until is not None and ended.until <= now):
-        return None
-    model = resting.last_check(ended, '["--quick"]' if quick else "[]")
-    held = holdings.read(resting.connection) if model is not None else None
-    if model is None or held is None or not untouched.all_of(held, directory, ended.formats):
-        return None
-    if not quick and not untouched.every_byte_of(held, directory, ended.formats, ended.processes):
-        return None
-    checked, size = held.number, 0 if quick else held.size
-    prove = holdings.prove if not quick else lambda *_: None
-    with interrupts.shield():
-        return resting.copy(
-            model, now, lambda base: prove(base, now), files_checked=checked, bytes_checked=size
-        )
 
 
 def _is_tidy(directory: str, private: str) -> bool:
@@ -178,7 +147,4 @@ def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
         summary = Summary(
             done.name, "completed", done.counts, max(0.0, seconds), [], [], "", held=done.held
         )
-        if asked.command == "verify":
-            show.checked(summary)
-        else:
-            show.summary(summary, Path(directory))
+        show.summary(summary, Path(directory))

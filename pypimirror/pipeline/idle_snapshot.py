@@ -20,9 +20,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.marks import AT_REST, ENDED
+from pypimirror.catalog.marks import AT_REST
 from pypimirror.catalog.queries import deadlines, idle_snapshot, marks
-from pypimirror.catalog.queries.idle_snapshot import Ended, IdleSnapshot
+from pypimirror.catalog.queries.idle_snapshot import IdleSnapshot
 from pypimirror.pipeline import history
 from pypimirror.pipeline.discover.lists import lists
 from pypimirror.pipeline.publish import outdated
@@ -36,16 +36,6 @@ def note(run: Run, connection: Connection) -> None:
     """Leave in the catalog what a run that has completed can say of the next one."""
     if not outdated.are_all_current(connection):
         return
-    if run.config.key and run.config.publish.changes is run.config.metrics.textfile is None:
-        ended = Ended(
-            key=run.config.key,
-            config=run.config.digest(),
-            formats=list(run.config.publish.formats),
-            processes=run.config.processes,
-            last_run=run.id + history.spare(run, connection),
-            until=history.next_to_forget(run, connection),
-        )
-        marks.write(connection, ENDED, idle_snapshot.encode(ended))
     statement = _statement(run, connection)
     if statement is not None and statement.until > run.now:
         marks.write(connection, AT_REST, idle_snapshot.encode(statement))

@@ -27,7 +27,7 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.marks import AT_REST, DOUBT, ENDED, GENERATION, MIRROR
+from pypimirror.catalog.marks import AT_REST, DOUBT, GENERATION, MIRROR
 from pypimirror.catalog.queries import marks
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.storage import generation
@@ -57,8 +57,7 @@ def hold(
 
     def check(connection: Connection) -> None:
         nonlocal fresh
-        for mark in (AT_REST, ENDED):  # this run may change the mirror
-            marks.clear(connection, mark)
+        marks.clear(connection, AT_REST)  # this run may change the mirror
         if not _is_inside(catalog, workspace):
             _check(connection, workspace, catalog.shown, claim=claim)
         if claim:

@@ -29,7 +29,7 @@ _WHEN = {
 }
 
 #: Beginnings of the names of marks that no two mirrors, or runs, have in common.
-_OWN = ("recheck ", "statistics", "ended under", "at rest", "root index seen", "generation")
+_OWN = ("recheck ", "statistics", "at rest", "root index seen", "generation")
 
 
 class Victim:

@@ -24,7 +24,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
@@ -63,20 +63,9 @@ class Copied(NamedTuple):
     held: Totals  #: what the mirror holds
 
 
-def encode(said: IdleSnapshot | Ended) -> str:
+def encode(said: IdleSnapshot) -> str:
     """Return a statement as the catalog keeps it."""
     return json.dumps(said)
-
-
-class Ended(NamedTuple):
-    """What a run that completed says of the mirror, which holds until the next one."""
-
-    key: str  #: of the configuration and the program
-    config: str  #: the configuration's digest, as runs have it
-    formats: list[str]  #: of all pages
-    processes: int  #: that the configuration allows
-    last_run: int  #: beyond this number, old runs are to be forgotten
-    until: float | None  #: or from this time on, where it is known
 
 
 class Resting:
@@ -96,12 +85,6 @@ class Resting:
             return None
         return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
 
-    def ended(self) -> Ended | None:
-        """Return what the last run that completed said of the mirror."""
-        found = self._mark(marks.ENDED)
-        ended = Ended(*found) if found is not None else None
-        return None if ended is None or self._newest >= ended.last_run else ended
-
     def generation(self) -> tuple[str | None, str | None]:
         """Return which generation this catalog is of, and why there is a doubt about that."""
         return self._text(marks.GENERATION), self._text(marks.DOUBT)
@@ -111,25 +94,10 @@ class Resting:
         query = "SELECT 1 FROM runs WHERE max(started_at, coalesce(ended_at, 0)) > ? LIMIT 1"
         return self.connection.execute(query, (now + clock.SLACK,)).fetchone() is not None
 
-    def last_check(self, ended: Ended, arguments: str) -> int | None:
-        """Return the number of the last verification with these arguments that found no fault."""
-        query = (
-            "SELECT max(id) FROM runs WHERE command = 'verify' AND arguments = ? AND config = ? "
-            "AND state = 'completed' AND \"trigger\" = 'inline'"
-        )
-        return self.connection.execute(query, (arguments, ended.config)).fetchone()[0]  # type: ignore[no-any-return]
+    def copy(self, run: int, now: float) -> Copied | None:
+        """Record a run that began at `now` and went as `run` did. None: it may not say so.
 
-    def copy(
-        self,
-        run: int,
-        now: float,
-        also: Callable[[sqlite3.Connection], None] = lambda _: None,
-        **counts: int,
-    ) -> Copied | None:
-        """Record a run that began at `now` and went as `run` did; None: it may not say so.
-
-        `also` notes, in the same transaction, what else it found.
-        That it went so, but for `counts`, is for the caller to know.
+        The caller must know that it went so.
         """
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
@@ -141,12 +109,10 @@ class Resting:
             change: dict[str, Any] = {"name": name_of_run(now), "version": __version__}
             change |= {"host": machine.host(), "boot": machine.boot() or None, "pid": os.getpid()}
             times = {"started_at": now, "ended_at": ended}
-            row = _with_counts(model | change | times, counts)
+            row = model | change | times
             run_id = _insert(connection, "runs", row)
             for stage in list(_rows(connection, _STAGES, run)):
-                values = _with_counts(stage | times | {"run_id": run_id}, counts)
-                _insert(connection, "stages", values)
-            also(connection)
+                _insert(connection, "stages", stage | times | {"run_id": run_id})
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
@@ -192,13 +158,6 @@ def text_of(connection: sqlite3.Connection, mark: Mark[Any]) -> str | None:
 
 def _is_held(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM leases").fetchone() is not None
-
-
-def _with_counts(row: dict[str, Any], counts: dict[str, int]) -> dict[str, Any]:
-    """Return a row with other counts, as far as it has them."""
-    known = json.loads(row["counts"] or "{}")
-    known |= {name: number for name, number in counts.items() if name in known}
-    return row | {"counts": json.dumps(known)}
 
 
 def _rows(connection: sqlite3.Connection, query: str, value: int) -> Iterator[dict[str, Any]]:
