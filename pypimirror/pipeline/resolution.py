@@ -65,7 +65,9 @@ def apply(run: Run, *, keep: bool = True) -> Run:
         directory = run.workspace.staging / locked.RESOLVED
     changed = run.workspace.keep(directory, {each.name: each.text for each in found})
     for each in found:
-        if each.name in changed:
+        if not keep:
+            run.reporter.announce(each.said)
+        elif each.name in changed:
             run.reporter.announce(f"{each.said}; kept in {directory / each.name}")
     return replace(run, selection=Selection(run.config, directory))
 
@@ -130,9 +132,10 @@ def _ask(wanted: Wanted, environment: Environment, index: Index) -> str:
 
 
 def _made(wanted: Wanted, name: str, text: str, environment: str) -> Resolution:
+    shown = PROJECTS if wanted.name == PROJECTS else Path(wanted.name.split()[-1]).name
     head = (
-        f"# {wanted.name}, resolved by pypimirror for {environment}. To stay with it, copy it, and "
-        "name the copy in\n# [select] locks.\n"
+        f"# {shown}, resolved by pypimirror for {environment}.\n"
+        "# To keep this solution, copy the file and name the copy in [select] locks.\n"
     )
     number = text.count("\n[[packages]]")
     said = f"{wanted.name}: {number} releases resolved for {environment}"

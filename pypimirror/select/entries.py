@@ -81,23 +81,28 @@ def about(entries: Iterable[Entry], project: ProjectName) -> list[Entry]:
     return found
 
 
-def read(texts: Iterable[str], key: str, environments: Environments) -> list[Entry]:
-    """Read the entries of a key, which has this name in messages; raises `EntryError`."""
-    found = [entry for text in texts for entry in _read(text, key, environments)]
+def read(
+    texts: Iterable[str], key: str, environments: Environments, *, quiet: bool = False
+) -> list[Entry]:
+    """Read the entries of a key, which has this name in messages; raises `EntryError`.
+
+    If `quiet`, do not log which lines of requirements files are ignored.
+    """
+    found = [entry for text in texts for entry in _read(text, key, environments, quiet)]
     for entry in found:
         if entry.takes_back and key != "select.exclude":
             raise EntryError(f"{entry.source}: {entry.text!r}: only 'exclude' can take back")
     return found
 
 
-def _read(text: str, source: str, environments: Environments) -> Iterator[Entry]:
+def _read(text: str, source: str, environments: Environments, quiet: bool) -> Iterator[Entry]:
     if text.startswith("@"):
         path = Path(text[1:].strip())
         for number, line in enumerate(_lines(path, source), start=1):
             if entry := line.partition("#")[0].strip():
                 yield _entry(entry, f"{path}:{number}")
     elif found := _REQUIREMENTS.fullmatch(text.strip()):
-        yield from _required(Path(found["path"]), source, environments)
+        yield from _required(Path(found["path"]), source, environments, quiet)
     else:
         yield _entry(text, source)
 
@@ -109,11 +114,12 @@ def _lines(path: Path, source: str) -> list[str]:
         raise EntryError(f"{source}: {path}: {error}") from error
 
 
-def _required(path: Path, source: str, environments: Environments) -> Iterator[Entry]:
+def _required(path: Path, source: str, environments: Environments, quiet: bool) -> Iterator[Entry]:
     from pypimirror.select import requirements
 
     try:
-        found = list(requirements.read(path))
+        log = requirements.log
+        found = list(requirements.read(path, log.debug if quiet else log.warning))
     except requirements.RequirementsError as error:
         raise EntryError(f"{source}: {error}") from error
     for item in found:

@@ -32,7 +32,7 @@ def asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -
 
 def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
     """Say why the entries do not ask for a file."""
-    texts = ", ".join(entry.text for entry in wanted)
+    texts = ", ".join(dict.fromkeys(entry.text for entry in wanted))
     if not any(_is_of_version(entry, facts) for entry in wanted):
         if facts.version is None:
             return f"its name has no version, but the entry asks for {texts}"

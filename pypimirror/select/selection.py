@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -61,16 +61,22 @@ class Selection:
         self._needed: dict[ProjectName, list[Entry]] = {}
         try:
             environments = Environments(select.python, select.platforms, select.abi)
-            self._projects = _wanted(select, environments, resolved or config.private / "resolved")
-            self._exclude = entries.read(select.exclude, "select.exclude", environments)
-            self._linked = entries.read(select.metadata_only, "select.metadata_only", environments)
+            quiet = resolved is not None  # this is the second selection of a run
+            read = partial(entries.read, environments=environments, quiet=quiet)
+            self._projects = read(select.projects, "select.projects")
+            if select.dependencies == "resolved":
+                kept = resolved or config.private / "resolved"
+                self._projects = _resolved(self._projects, environments, kept)
+            self._projects += _locked(select.locks, environments, quiet=quiet)
+            self._exclude = read(select.exclude, "select.exclude")
+            self._linked = read(select.metadata_only, "select.metadata_only")
             self._reserved = [
-                entries.read(upstream.reserved, f"upstream {upstream.name}.reserved", environments)
+                read(upstream.reserved, f"upstream {upstream.name}.reserved")
                 for upstream in config.upstream
             ]
             self._everyone = list(range(len(config.upstream)))
             self._matches = [
-                entries.read(rule.projects, f"select.rules[{number}].projects", environments)
+                read(rule.projects, f"select.rules[{number}].projects")
                 for number, rule in enumerate(select.rules)
             ]
             for number in range(len(select.rules)):
@@ -351,27 +357,27 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
     return RuleKeys.model_construct(**values), source
 
 
-def _wanted(select: SelectSection, environments: Environments, resolved: Path) -> list[Entry]:
-    """Return the entries of `projects` and `locks`; raises `EntryError`."""
-    found = entries.read(select.projects, "select.projects", environments)
-    if select.dependencies == "resolved":
-        from pypimirror.select import locked
+def _resolved(named: list[Entry], environments: Environments, directory: Path) -> list[Entry]:
+    """Return the entries of what was resolved in the place of what was named, if it is there."""
+    from pypimirror.select import locked
 
-        if kept := locked.kept(resolved):
-            # What is named was resolved. Globs and regular expressions name nothing to resolve.
-            found = [entry for entry in found if entry.pattern is not None]
-            found += locked.entries(kept, environments)
-    return found + _locked(select.locks, environments)
+    kept = locked.kept(directory)
+    if not kept:
+        return named
+    # Globs and regular expressions name nothing that can be resolved.
+    found = [entry for entry in named if entry.pattern is not None]
+    return [*found, *locked.entries(kept, environments)]
 
 
-def _locked(patterns: Sequence[str], environments: Environments) -> list[Entry]:
+def _locked(patterns: Sequence[str], environments: Environments, *, quiet: bool) -> list[Entry]:
     """Return the entries of locks; raises `EntryError`."""
     if not patterns:
         return []
     from pypimirror.select import locked  # few configurations have any
 
     locks = locked.read(patterns)
-    locked.tell(locks)
+    if not quiet:
+        locked.tell(locks)
     return list(locked.entries(locks, environments))
 
 

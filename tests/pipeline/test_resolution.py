@@ -128,12 +128,30 @@ def test_where_resolution_fails_the_run_does_and_nothing_is_removed(
     assert (mirror.served(), kept(mirror)) == (before, resolved)
 
 
-def test_a_dry_run_resolves_and_keeps_nothing(mirror: Mirror, offered: Simulator) -> None:
+def test_what_a_requirements_file_has_in_vain_is_told_once(
+    mirror: Mirror, offered: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    (mirror.base / "r.txt").write_text("--index-url https://example.org/simple\napp\n")
+    select(mirror, "-r r.txt")
+    mirror.sync()
+    told = [record.message for record in caplog.records if "--index-url" in record.message]
+    assert told == [
+        f"{mirror.base}/r.txt:1: --index-url is ignored: a mirror asks what [[upstream]] names"
+    ]
+
+
+def test_a_dry_run_resolves_and_keeps_nothing(
+    mirror: Mirror, offered: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
     select(mirror, "app")
     mirror.sync()
     before = kept(mirror)
     add(offered, "six", "3.0")
+    caplog.clear()
+    caplog.set_level("INFO", "pypimirror")
     planned = mirror.plan()
+    assert "3 releases resolved" in caplog.text
+    assert "kept in" not in caplog.text
     assert [file.file for file in planned.fetch] == [SIX.format("3.0")]
     assert kept(mirror) == before
 
