@@ -1,8 +1,8 @@
-"""The locks of `[select] locks`: which files they are, and what of them is selected.
+"""The locks of `[select] locks`: their paths, and the files that they select.
 
-A lock selects the files that it names. Where Pythons or platforms are declared, it selects those of
-the releases that one of these environments needs. The rules of `[select]` then decide on each file
-as on any other, and `exclude` wins.
+A lock selects the files that it names. If `python` or `platforms` is set, it selects only files of
+releases that one of these environments needs. Then the rules of `[select]` decide on each file as
+on any other, and `exclude` wins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import Lock, LockedRelease, LockError
 from pypimirror.select.patterns import EntryError
 
-#: The directory, in the private one, of what was resolved (`pypimirror.pipeline.resolution`).
+#: The directory of resolved locks, in the private directory (`pypimirror.pipeline.resolution`).
 RESOLVED = "resolved"
 
 _ESCAPED = re.compile(r"\[([*?\[])\]")
@@ -32,7 +32,7 @@ log = logging.getLogger("pypimirror")
 
 
 def read(patterns: Iterable[str]) -> list[Lock]:
-    """Read the locks that globs name, each once; raises `EntryError`."""
+    """Read the locks that match globs, each once; raises `EntryError`."""
     try:
         return [registry.read(path) for path in paths(patterns)]
     except LockError as error:
@@ -40,7 +40,7 @@ def read(patterns: Iterable[str]) -> list[Lock]:
 
 
 def paths(patterns: Iterable[str]) -> list[Path]:
-    """Return the files that globs name, each once; raises `EntryError` where one names none."""
+    """Return the files that match globs, each once; raises `EntryError` if a glob matches none."""
     return list(dict.fromkeys(path for pattern in patterns for path in _paths(pattern)))
 
 
@@ -58,7 +58,7 @@ def _paths(pattern: str) -> list[Path]:
 
 
 def kept(directory: Path) -> list[Lock]:
-    """Return what was resolved; nothing if any of it cannot be read: it will be resolved anew."""
+    """Return the resolved locks, or [] if one is unreadable; the next sync resolves again."""
     try:
         return [registry.read(path) for path in sorted(directory.glob("pylock.*.toml"))]
     except LockError:
@@ -66,7 +66,7 @@ def kept(directory: Path) -> list[Lock]:
 
 
 def tell(locks: Iterable[Lock]) -> None:
-    """Tell what locks have that no index has, once for each lock."""
+    """Log a warning for each entry of a lock that no index has, such as a Git repository."""
     for lock in locks:
         for note in lock.notes:
             log.warning("%s", note)
@@ -86,12 +86,12 @@ def _needed(lock: Lock, environments: Environments) -> Iterable[LockedRelease]:
 
 
 def _meeting(facts: dict[str, str]) -> Callable[[Marker], bool]:
-    """Return what tells whether an environment meets a marker."""
+    """Return a function that says whether an environment meets a marker."""
 
     def meets(marker: Marker) -> bool:
         try:
             return marker.evaluate(facts)
-        except UndefinedEnvironmentName:  # it asks for what no environment tells
+        except UndefinedEnvironmentName:  # the marker needs a variable that no environment has
             return True
 
     return meets

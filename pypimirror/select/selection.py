@@ -1,8 +1,8 @@
-"""Which projects and files are mirrored: the decisions of a configuration's `[select]`.
+"""Decides which projects and files are mirrored, by `[select]` of the configuration.
 
-A project is selected when an entry of `projects` names it (or there is none) and no entry of
-`exclude` that is about whole projects does. A file is selected when its project is, when it is
-one that an entry asks for and none excludes, and when it passes the rules (`select.rules`).
+A project is selected if an entry of `projects` names it, or `projects` is empty, and no entry of
+`exclude` excludes the whole project. A file is selected if its project is selected, an entry asks
+for the file, no entry excludes it, and it passes the rules (`select.rules`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pypimirror.select.rules import Rules
 
 #: Releases that one explanation names besides the first.
 _MOST = 5
-#: Keys that decide on no file by themselves: what is needed besides is decided on apart.
+#: Keys that do not decide on files directly. Needed projects are decided on separately.
 _OF_NO_FILE = {"check", "dependencies", "build_dependencies", "max_dependencies"}
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
 
@@ -43,21 +43,22 @@ class Choice:
     """Which files of a project are mirrored, in the order of its files."""
 
     selected: list[bool]
-    until: float | None = None  #: when time alone will change that; seconds since the epoch
+    until: float | None = None  #: when the choice changes by itself; seconds since the epoch
 
 
 class Selection:
     """The decisions of a configuration's `[select]` section.
 
-    `resolved` is the directory of what was resolved, if it is not where it is kept.
-    Raises `ConfigError` where the section, or a file that it names, cannot be read.
+    `resolved` is the directory of the resolved locks; the default is in the private directory.
+    If it is given, notes on requirements files and locks are not logged a second time.
+    Raises `ConfigError` if the section, or a file that it names, is invalid.
     """
 
     def __init__(self, config: Config, resolved: Path | None = None) -> None:
         select = config.select
         self._select = select
         self._rules: dict[tuple[int, ...], Rules] = {}
-        #: What is needed by what is selected, by project; see `needing`.
+        #: By project, the versions that selected releases need; see `needing`.
         self._needed: dict[ProjectName, list[Entry]] = {}
         try:
             environments = Environments(select.python, select.platforms, select.abi)
@@ -80,14 +81,14 @@ class Selection:
                 for number, rule in enumerate(select.rules)
             ]
             for number in range(len(select.rules)):
-                self._rules_for((number,))  # for its faults
+                self._rules_for((number,))  # so that its errors show now
             self._rules_for(())
         except EntryError as error:
             raise ConfigError(config.blame(f"{error}")) from error
         except EnvironmentKeyError as error:
             raise ConfigError(config.blame(f"select.{error}")) from error
         if (select.projects or select.locks) and not self._projects:
-            # None at all would mean every project; and to select nothing would drop the mirror.
+            # An empty list would mean every project, and an empty selection would drop the mirror.
             key = "projects" if select.projects else "locks"
             given = ", ".join(getattr(select, key))
             raise ConfigError(
@@ -108,12 +109,12 @@ class Selection:
                         "selected; name it in select.projects, too"
                     )
                 )
-        #: Identifies what is selected from where: a page that was read otherwise is read again.
+        #: Identifies the selection and its upstreams. If it changes, all pages are read again.
         self.digest = self._identify(config)
 
     @cached_property
     def needs_list(self) -> bool:
-        """Whether only the upstream's whole list can tell which projects are meant."""
+        """Whether the upstream's list of projects is necessary to find the selected ones."""
         return not self._projects or bool(self._globs)
 
     @property
@@ -123,7 +124,7 @@ class Selection:
 
     @cached_property
     def named(self) -> tuple[ProjectName, ...]:
-        """The projects that are named one by one and not excluded, in the order of `projects`."""
+        """The projects that have an entry of their own and are not excluded, in order."""
         return tuple(name for name in self._by_name if self.project(name))
 
     def _asked(self, project: ProjectName) -> list[Entry]:
@@ -132,17 +133,17 @@ class Selection:
         found += [(n, entry) for n, entry in self._globs if entry.names(project)]
         return [entry for _, entry in sorted(found, key=itemgetter(0))]
 
-    # What is needed
+    # Needed projects
 
     @property
     def follows(self) -> bool:
-        """Whether what is selected brings what it requires. Where that is all, there is no more."""
+        """Whether requirements are followed. If all projects are selected, there is no need."""
         return self._select.dependencies == "all" and bool(self._projects)
 
     def needing(self, needed: Mapping[str, Iterable[str]]) -> Selection:
-        """Return this selection with what is needed besides: version specifiers by project.
+        """Return a copy of this selection that also has `needed`: version specifiers by project.
 
-        It has the same digest: whoever changes what is needed decides on those projects again.
+        The digest is the same, so the caller must decide again on projects whose needs changed.
         """
         other = copy(self)
         other.__dict__.pop("named", None)
@@ -154,7 +155,7 @@ class Selection:
 
     @property
     def besides(self) -> tuple[ProjectName, ...]:
-        """The projects that are mirrored only since others need them."""
+        """The projects that are mirrored only because others need them."""
         return tuple(n for n in self._needed if self.is_besides(n) and self.project(n))
 
     def is_besides(self, project: ProjectName) -> bool:
@@ -162,7 +163,7 @@ class Selection:
         return project in self._needed and not self._asked(project)
 
     def roots(self, projects: Iterable[ProjectName]) -> Iterator[Root]:
-        """Yield what the configuration itself asks for, of these projects."""
+        """Yield the versions and extras of these projects that the configuration names."""
         for project in projects:
             for entry in self._asked(project) if self.project(project) else ():
                 yield Root(project, str(entry.versions or ""), entry.extras)
@@ -201,11 +202,11 @@ class Selection:
         return self._rules_of(project).fields
 
     def counts(self, project: ProjectName) -> bool:
-        """Whether it matters to a file of a project what else that has."""
+        """Whether the choice of a file depends on the project's other files."""
         return self._rules_of(project).count
 
     def may_pass(self, project: ProjectName, files: Sequence[File], now: float) -> list[bool]:
-        """Return which files nothing but core metadata keeps out, or other files."""
+        """Return for each file whether only core metadata or other files can still exclude it."""
         rules = self._rules_of(project)
         return [rules.may_pass(Facts(project, file), now) for file in files]
 
@@ -216,9 +217,9 @@ class Selection:
         now: float,
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> Choice:
-        """Decide which files of `project`, which itself is selected, are mirrored now.
+        """Decide which files of a selected project are mirrored at `now`, in epoch seconds.
 
-        `metadata` holds that of files by their names, as far as `fields` asks for any.
+        `metadata` has the core metadata by file name, if `fields` names any field.
         """
         if self._takes_all(project):
             return Choice([True] * len(files))
@@ -227,7 +228,7 @@ class Selection:
         return Choice([verdict.selected for verdict in verdicts], min(changes, default=None))
 
     def claims(self, project: ProjectName) -> dict[str, list[Claim]]:
-        """Return what locks claim of a project's files, by their names."""
+        """Return the digests that locks claim for a project's files, by file name."""
         found: dict[str, list[Claim]] = defaultdict(list)
         for entry in self._asked(project):
             for file in entry.files:
@@ -238,7 +239,7 @@ class Selection:
         return found
 
     def unmet(self, project: ProjectName, files: Sequence[File], now: float) -> list[Unmet]:
-        """Return what entries ask for of a project's releases and files, and do not find here."""
+        """Return the releases and files of a project that entries ask for, but `files` lacks."""
         asked = [e for e in self._asked(project) if e.name is not None and not e.is_whole]
         facts = [Facts(project, file) for file in files] if asked else []
         return [
@@ -249,7 +250,7 @@ class Selection:
         ]
 
     def _is_wanted(self, project: ProjectName, filename: str, now: float) -> bool:
-        """Whether no rule leaves a file out by its name alone."""
+        """Whether neither `exclude` nor a rule on names leaves a file out."""
         facts = Facts(project, File(filename, ""))
         refused = [e for e in entries.about(self._exclude, project) if matches(e, facts)]
         return not refused and self._rules_of(project).may_pass(facts, now)
@@ -261,10 +262,10 @@ class Selection:
         now: float,
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> list[Verdict]:
-        """Say of each file whether it is mirrored, by which rule, until when."""
+        """Return a verdict for each file: whether it is mirrored, by which rule, until when."""
         wanted = self._asking(project)
         if any(entry.is_whole for entry in wanted):
-            wanted = []  # one that means every file, whatever the others say
+            wanted = []  # one entry asks for every file, so the others do not matter
         refused = [e for e in entries.about(self._exclude, project) if not e.is_whole]
         facts = [Facts(project, file, metadata.get(file.filename)) for file in files]
         verdicts = [asked_for(each, wanted, refused) for each in facts]
@@ -273,9 +274,9 @@ class Selection:
         return [next(ruled) if verdict.selected else verdict for verdict in verdicts]
 
     def linked(self, project: ProjectName, files: Sequence[File]) -> list[Verdict | None]:
-        """Say of each file of `project` whether pages only lead to it at the upstream, and why.
+        """Return a verdict for each file that pages only link to at the upstream.
 
-        None for one that is held here, where it is selected.
+        The result is None for a file that is mirrored if it is selected.
         """
         number = next((n for n in reversed(self._numbers(project)) if self._decides(n)), None)
         if number is not None:
@@ -289,11 +290,11 @@ class Selection:
         return [leads_away(Facts(project, file), about) for file in files]
 
     def _decides(self, number: int) -> bool:
-        """Whether one of `[[select.rules]]` says if only pages are mirrored."""
+        """Whether this one of `[[select.rules]]` sets `metadata_only`."""
         return self._select.rules[number].metadata_only is not None
 
     def _takes_all(self, project: ProjectName) -> bool:
-        """Whether a project's files need no looking at: most projects of most mirrors."""
+        """Whether all files are selected without a look at each, as in most projects."""
         if not self._rules_of(project).is_empty:
             return False
         if any(not entry.is_whole for entry in entries.about(self._exclude, project)):
@@ -302,14 +303,14 @@ class Selection:
         return not wanted or any(entry.is_whole for entry in wanted)
 
     def _asking(self, project: ProjectName) -> list[Entry]:
-        """Return the entries that ask for something of a project, and what is needed of it."""
+        """Return the entries that name a project, and those for its needed versions."""
         return [*self._asked(project), *self._needed.get(project, ())]
 
     def _rules_of(self, project: ProjectName) -> Rules:
         return self._rules_for(self._numbers(project))
 
     def _numbers(self, project: ProjectName) -> tuple[int, ...]:
-        """Return which of `[[select.rules]]` are about a project, in their order."""
+        """Return the positions of the `[[select.rules]]` for a project, in order."""
         return tuple(
             number
             for number, matches in enumerate(self._matches)
@@ -317,7 +318,7 @@ class Selection:
         )
 
     def _rules_for(self, numbers: tuple[int, ...]) -> Rules:
-        """Return the rules that hold where these of `[[select.rules]]` apply, in their order."""
+        """Return `[select]` overlaid with these of `[[select.rules]]`, in order."""
         if numbers not in self._rules:
             self._rules[numbers] = Rules(*_overlaid(self._select, numbers))
         return self._rules[numbers]
@@ -334,19 +335,18 @@ class Selection:
                 sorted((f.filename or "", *sorted(f.digests)) for f in e.files),
             )
             for e in (*self._projects, *self._exclude, *self._linked)
-        ]  # what is in the files that are named
-        # Whether a page may lead somewhere hangs on the hosts that may be asked.
+        ]  # includes the contents of the files that entries name
+        # Whether a page may link to a URL depends on the allowed hosts.
         leads_away = self._linked or any(rule.metadata_only for rule in config.select.rules)
         hosts = [upstream.hosts for upstream in config.upstream] if leads_away else []
-        said = config.select.model_dump(mode="json")
-        keys = {name: value for name, value in said.items() if name not in _OF_NO_FILE}
-        told = [upstreams, keys, read, hosts]
-        text = json.dumps(told, sort_keys=True)
+        section = config.select.model_dump(mode="json")
+        keys = {name: value for name, value in section.items() if name not in _OF_NO_FILE}
+        text = json.dumps([upstreams, keys, read, hosts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys, dict[str, str]]:
-    """Return the keys that hold, each with the place in the configuration that has it."""
+    """Return the effective keys, and for each the place in the configuration that sets it."""
     values = {name: getattr(select, name) for name in RuleKeys.model_fields}
     source = {name: f"select.{name}" for name in RuleKeys.model_fields}
     for number in numbers:
@@ -358,13 +358,13 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
 
 
 def _resolved(named: list[Entry], environments: Environments, directory: Path) -> list[Entry]:
-    """Return the entries of what was resolved in the place of what was named, if it is there."""
+    """Return `named` with the entries of resolved locks, if any, instead of named projects."""
     from pypimirror.select import locked
 
     kept = locked.kept(directory)
     if not kept:
         return named
-    # Globs and regular expressions name nothing that can be resolved.
+    # Globs and regular expressions cannot be resolved.
     found = [entry for entry in named if entry.pattern is not None]
     return [*found, *locked.entries(kept, environments)]
 
@@ -382,7 +382,7 @@ def _locked(patterns: Sequence[str], environments: Environments, *, quiet: bool)
 
 
 def _by_name(projects: Sequence[Entry]) -> dict[ProjectName, list[tuple[int, Entry]]]:
-    """Return the entries of single projects by their names, with their positions."""
+    """Return the entries that name one project, by its name, with their positions."""
     found: dict[ProjectName, list[tuple[int, Entry]]] = defaultdict(list)
     for position, entry in enumerate(projects):
         if entry.name is not None:
@@ -391,7 +391,7 @@ def _by_name(projects: Sequence[Entry]) -> dict[ProjectName, list[tuple[int, Ent
 
 
 def _said(wanted: Sequence[Entry]) -> str:
-    """Say what names a project; locks often name several releases of it."""
+    """Return the text of the entries for a project; locks often name several of its releases."""
     first, *others = wanted
     further = [f"{e.source} {e.said}" for e in others if e.is_locked]
     left = f"; and {len(further) - _MOST} more" if len(further) > _MOST else ""

@@ -1,1 +1,1 @@
-"""What else must be mirrored so that what is selected can be installed. Pure."""
+"""Finds the projects that an installation of the selected releases needs. Pure."""

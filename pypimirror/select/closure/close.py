@@ -2,20 +2,20 @@
 
 The rules:
 
-1. A *demand* is on one project: versions, an extra or none, and environments. The configuration
-   makes the first ones, in all environments.
-2. A demand reaches the releases of its versions, pre-releases included. A document of such a
-   release counts in those of the environments whose Python is not below its Requires-Python.
-3. What such a document requires is a demand in the environments in which its marker holds, for the
-   extra that is asked for; and one for each extra that it names. So is what an sdist is built with,
-   where that is asked for.
-4. What a release requires of its own project concerns that release alone, since no environment has
-   two: `a[all]` that requires `a[b,c]` asks for more extras of the same version.
-5. No demand is ever taken back, and there are finitely many, so the order does not matter: cycles
-   end as well. They are followed in the order in which they come up, so whoever asked first is
-   the end of a shortest chain.
+1. A *demand* names one project, versions, an extra or none, and environments. The configuration
+   makes the first demands, in all environments.
+2. A demand reaches all releases of its versions, pre-releases included. A document of such a
+   release counts in the environments whose Python is not below the document's Requires-Python.
+3. Each requirement in such a document is a demand, in the environments in which its marker is true
+   for the requested extra. Each extra in the requirement is one more demand. With `build`, the
+   requirements for building an sdist are demands too.
+4. If a release requires its own project, only this release is meant, because an environment has
+   only one: if `a[all]` requires `a[b,c]`, it demands more extras of the same version.
+5. Demands are never removed, and their number is finite. So the order does not matter, and cycles
+   end. Demands are followed first in, first out, so the first demand for a release ends a shortest
+   chain.
 
-A release of which no document is known has no demands: it is in `unknown`.
+A release without a known document makes no demands, and is in `unknown`.
 """
 
 from __future__ import annotations
@@ -35,52 +35,52 @@ from pypimirror.select.closure.root import Root
 
 
 class Document(NamedTuple):
-    """What one file of a release requires."""
+    """The requirements of one file of a release."""
 
-    python: str  #: versions of Python; "": any
+    python: str  #: its Requires-Python; "": any version
     requires: tuple[Parts, ...]
-    build: tuple[Parts, ...] = ()  #: what it is built with
-    is_told: bool = True  #: whether it tells what it requires, and not only what builds it
+    build: tuple[Parts, ...] = ()  #: the requirements for building it
+    is_told: bool = True  #: whether `requires` is known; if not, only `build` is
 
 
 @dataclass(eq=False, slots=True)
 class Release:
-    """A release that is offered here, and what became of it. For one closure."""
+    """A release on the mirror, with the results of one closure."""
 
     project: str
-    version: Version | None  #: None where its files tell none
-    shown: str  #: the version as it is written
-    documents: tuple[Document, ...] = ()  #: of its files, each once; none where none is known
-    #: Who asked for it first; None: the configuration, or nobody.
+    version: Version | None  #: None if its files' names have no valid version
+    shown: str  #: the version as written
+    documents: tuple[Document, ...] = ()  #: the known documents of its files, without duplicates
+    #: The release that demanded it first; None: the configuration, or nobody.
     by: Release | None = None
-    #: By extra, "" for none: in which environments it is needed.
+    #: By extra, "" for none: the environments that need it, as bits.
     needed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Versions of a project that are needed."""
+    """A demand for versions of a project."""
 
-    by: Release | None  #: who asked first; None: the configuration
-    environments: int  #: in which; bits of `Masks`
+    by: Release | None  #: the first release that demands them; None: the configuration
+    environments: int  #: the environments that need them; bits of `Masks`
 
     @property
     def is_need(self) -> bool:
-        """Whether it is not the configuration's own."""
+        """Whether a release makes this demand, not the configuration."""
         return self.by is not None
 
 
 @dataclass
 class Closure:
-    """What a selection needs."""
+    """All that a selection needs."""
 
     #: By project and versions.
     demands: dict[str, dict[str, Demand]] = field(default_factory=dict)
-    unknown: list[Release] = field(default_factory=list)  #: needed, and nobody knows what they need
+    unknown: list[Release] = field(default_factory=list)  #: needed, with unknown requirements
     releases: Mapping[str, Sequence[Release]] = field(default_factory=dict)
 
     def of(self, project: str, version: Version | None) -> tuple[Release | None, int] | None:
-        """Return who asked first for a version, and in which environments; None: nobody did."""
+        """Return the first to demand a version, and all its environments; None without a demand."""
         first: Demand | None = None
         mask = 0
         for versions, demand in self.demands.get(project, {}).items():
@@ -102,10 +102,10 @@ def close(
     most: int,
     build: bool = False,
 ) -> Closure:
-    """Return what `roots` need, by the `releases` of each project that are known.
+    """Return the closure of `roots`; `releases` has the known releases by project.
 
-    Raises `TooManyError` where they need more than `most` projects beyond themselves. With `build`,
-    what sdists are built with counts as well.
+    With `build`, it includes the requirements for building sdists. Raises `TooManyError` if `roots`
+    need more than `most` projects besides themselves.
     """
     walk = _Walk(releases, masks, most, build=build)
     for root in roots:
@@ -215,7 +215,7 @@ def _too_many(most: int, project: str, by: Release | None) -> str:
 
 
 def chain_of(release: Release | None) -> Iterator[Release]:
-    """Yield a release, who asked for it, who asked for that, to one that is selected."""
+    """Yield a release, the release that demanded it, and so on, up to a selected one."""
     while release is not None:
         yield release
         release = release.by
@@ -225,7 +225,7 @@ def chain_of(release: Release | None) -> Iterator[Release]:
 
 
 class _Fits:
-    """Whether a version is one of those that specifiers name."""
+    """Says whether specifiers allow a version; pre-releases count."""
 
     def __init__(self, versions: str) -> None:
         self._allowed = bounded.specifiers(versions)
@@ -237,7 +237,7 @@ class _Fits:
 
 
 _FITS: dict[str, _Fits] = {}
-#: So many distinct specifiers are kept parsed; public indexes have some ten thousand.
+#: The cache keeps at most this number of specifiers; public indexes have some ten thousand.
 _MOST_FITS = 50_000
 
 
@@ -251,5 +251,5 @@ def _fits(versions: str) -> _Fits:
 
 
 def reaches(versions: str, version: Version | None) -> bool:
-    """Whether a demand for some versions, "" for all, is one for this version."""
+    """Whether the specifiers `versions`, "" for all, allow this version."""
     return not versions or _fits(versions)(version)

@@ -1,8 +1,8 @@
-"""The environments of a mirror as bits: in which of them something holds.
+"""Sets of environments as bits, such as those in which a marker is true.
 
-Each distinct marker is evaluated once for each set of facts that it can tell apart: one that names
-`python_version` alone needs ten evaluations for two hundred environments. A marker that cannot be
-evaluated holds everywhere: what is mirrored in vain costs less than what is missing.
+Each distinct marker is evaluated once for each set of facts that it distinguishes: a marker with
+only `python_version` needs ten evaluations for two hundred environments. A marker that cannot be
+evaluated counts as true everywhere, because a needless file costs less than a missing one.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _VARIABLE = re.compile(
     r"\b(?:os_name|sys_platform|platform_\w+|python_version|python_full_version|implementation_\w+)"
 )
 _EXTRA = re.compile(r"\bextra\b")
-#: Versions of these have more values than the environments have.
+#: Variables with more possible values than the environments list.
 _OPEN = re.compile(r"full_version|implementation_version|platform_release|platform_version")
 
-#: What one evaluation needs to know, and the environments for which it stands.
+#: The facts for one evaluation, and the environments that share them.
 _Groups = list[tuple[dict[str, str], int]]
 
 
@@ -45,10 +45,10 @@ class Masks:
         self._pythons: dict[str, int] = {"": self.all}
 
     def of_python(self, requires_python: str) -> int:
-        """Return the environments that a requires-python admits, by its lower bound alone.
+        """Return the environments that the lower bounds of a Requires-Python admit.
 
-        uv looks at no upper one (pip does), and would otherwise take releases from the mirror
-        whose requirements are not there.
+        uv ignores upper bounds; pip does not. If they counted here, uv could choose a release whose
+        requirements are not on the mirror.
         """
         known = self._pythons.get(requires_python)
         if known is None:
@@ -57,7 +57,7 @@ class Masks:
         return known
 
     def of_marker(self, marker: str, extra: str = "") -> int:
-        """Return where a marker holds for who asks for an extra, or for none."""
+        """Return the environments in which a marker is true, with this extra or with none ("")."""
         if not marker:
             return self.all
         if not names_extra(marker):
@@ -80,14 +80,14 @@ class Masks:
         return mask
 
     def _grouped(self, text: str) -> _Groups:
-        """Return the environments by what a marker can tell apart."""
+        """Return the environments in groups that a marker does not distinguish."""
         variables = frozenset(_VARIABLE.findall(text))
         asked = text if _OPEN.search(text) else ""
         known = self._groups.get((variables, asked))
         if known is None:
             found: dict[tuple[str, ...], int] = {}
             facts_of: dict[tuple[str, ...], dict[str, str]] = {}
-            # What text it is tells which implementations there are as well.
+            # The text also decides which implementations `facts_for` lists.
             for number, facts in self._environments.facts_for(text):
                 key = tuple(facts.get(name, "") for name in sorted(variables))
                 found[key] = found.get(key, 0) | 1 << number
@@ -99,7 +99,7 @@ class Masks:
     # For people
 
     def told(self, mask: int) -> str:
-        """Say which environments these are, such as `python 3.12 on win_amd64`."""
+        """Return the environments as text, such as `python 3.12 on win_amd64`."""
         each = self._environments.each
         chosen = [pair for number, pair in enumerate(each) if mask >> number & 1]
         pythons = list(dict.fromkeys(python for python, _ in each))
@@ -112,21 +112,21 @@ class Masks:
         return f"{said} on {', '.join(on)}" if len(on) <= _SHOWN else f"{said} on some platforms"
 
 
-#: Platforms that a message names.
+#: A message names at most this number of platforms.
 _SHOWN = 4
 
 
 def names_extra(marker: str) -> bool:
-    """Whether a marker depends on the extra that is asked for."""
+    """Whether a marker depends on the requested extra."""
     return _EXTRA.search(marker) is not None
 
 
-#: The operators of a bound below, each with what stands for it.
+#: The operators that set a lower bound, each with the operator of that bound.
 _BELOW = {">=": ">=", ">": ">", "~=": ">=", "==": ">=", "===": ">="}
 
 
 def _from(requires_python: str) -> str:
-    """Return the lower bounds of a requires-python."""
+    """Return the lower bounds of a Requires-Python, as specifiers."""
     clauses = bounded.specifiers(requires_python) or ()
     return ",".join(
         f"{_BELOW[each.operator]}{each.version.removesuffix('.*')}"
@@ -154,7 +154,7 @@ def _holds(marker: Marker, facts: Mapping[str, str]) -> bool:
 
 
 def _ranges(known: list[str], chosen: list[str]) -> str:
-    """Write the chosen ones of some versions that are in order, with neighbours as a range."""
+    """Return the chosen versions as text; neighbours in `known`, which is sorted, form a range."""
     parts: list[list[str]] = []
     for version in known:
         if version not in chosen:

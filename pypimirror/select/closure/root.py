@@ -1,4 +1,4 @@
-"""Where a closure begins. Apart, since each selection can tell it, and few compute one."""
+"""Where a closure begins. Every selection imports this module; few compute a closure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Root(NamedTuple):
-    """What the configuration itself asks for."""
+    """A project that the configuration names, with versions and extras."""
 
     project: str
     versions: str = ""  #: "" for every version

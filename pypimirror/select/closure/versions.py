@@ -1,8 +1,8 @@
-"""Sets of version specifiers, as few as say the same. Pure.
+"""Reduces sets of version specifiers. Pure.
 
-Of a project that many need, most specifiers name less than one other does: `>=1.2,<3` adds nothing
-to `>=1`. Without them, the selection has fewer to hold each file against, and it does not change
-when another release says the same in other words.
+For a project that many need, most specifiers add nothing: `>=1.2,<3` adds nothing to `>=1`. Without
+them, the selection compares each file with fewer specifiers, and it does not change when another
+release requires the same versions in other words.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from packaging.version import Version
 
 from pypimirror.domain import bounded
 
-#: Operators whose version is the least that fits.
+#: Operators whose version is the lowest that matches.
 _FROM = frozenset({">=", ">", "==", "~="})
 
 
 def fewest(specifiers: Iterable[str]) -> tuple[str, ...]:
-    """Return specifiers, in order, that together mean the versions which all of these mean.
+    """Return fewer specifiers, in order, that together allow the same versions.
 
-    "" means every version, and so do they where it is among them.
+    "" allows every version. If it is among `specifiers`, the result is ("",).
     """
     found = set(specifiers)
     if "" in found:
@@ -34,7 +34,7 @@ def fewest(specifiers: Iterable[str]) -> tuple[str, ...]:
 
 
 def _only_least(text: str) -> Version | None:
-    """Return the version V of `>=V`."""
+    """Return the version V of `>=V`; None for all other specifiers."""
     allowed = bounded.specifiers(text)
     clauses = list(allowed) if allowed is not None else []
     if len(clauses) != 1 or clauses[0].operator != ">=":
@@ -43,13 +43,13 @@ def _only_least(text: str) -> Version | None:
 
 
 def _is_within(text: str, least: Version) -> bool:
-    """Whether specifiers mean no version below `least`."""
+    """Whether specifiers allow no version below `least`, as far as their clauses show."""
     clauses = bounded.specifiers(text) or ()
     bounds = (_version(each) for each in clauses if each.operator in _FROM)
     return any(bound is not None and bound >= least for bound in bounds)
 
 
 def _version(clause: Specifier) -> Version | None:
-    """Return the version that a clause names; None for `1.*`, which means pre-releases of 1 too."""
+    """Return the version in a clause; None for `1.*`, which allows pre-releases of 1 too."""
     version = bounded.version(clause.version)
     return None if version is None or version.local else version
