@@ -17,6 +17,7 @@ from packaging.markers import Marker, UndefinedEnvironmentName
 from packaging.specifiers import SpecifierSet
 
 from pypimirror.domain import bounded
+from pypimirror.domain.filenames import printable
 from pypimirror.select.entries import Entry
 from pypimirror.select.environments import Environments
 from pypimirror.select.locks import registry
@@ -97,13 +98,28 @@ def _meeting(facts: dict[str, str]) -> Callable[[Marker], bool]:
     return meets
 
 
+def _versions(release: LockedRelease) -> SpecifierSet | None:
+    """Return what matches the version of a release; None if it has none. Raises `EntryError`."""
+    if release.version is None:
+        return None
+    version = bounded.version(release.version)
+    if version is not None:
+        return SpecifierSet(f"=={version}")
+    if any(file.filename is not None for file in release.files):
+        return None  # its files are named, whatever tools called the version then
+    shown = printable(release.version, 60)
+    raise EntryError(
+        f"{release.source}: {shown!r} is no version of today's form, so no file can be told by it; "
+        "lock another version, or name the project in select.projects"
+    )
+
+
 def _entry(release: LockedRelease) -> Entry:
-    version = bounded.version(release.version) if release.version is not None else None
     return Entry(
         f"{release}",
         release.source,
         name=release.project,
-        versions=SpecifierSet(f"=={version}") if version is not None else None,
+        versions=_versions(release),
         hashes=frozenset(d for f in release.files if f.filename is None for d in f.digests),
         files=tuple(file for file in release.files if file.filename is not None),
         is_locked=True,

@@ -27,7 +27,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from pypimirror.domain.filenames import is_distribution
+from pypimirror.domain.filenames import is_distribution, printable
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.lock import Digest
@@ -199,7 +199,9 @@ def _required(line: str, source: str, tell: Callable[[str], object]) -> Required
             tell(f"{source}: {shown}: no index has a path; it is passed over")
             return None
         cause = str(error).splitlines()[0]
-        raise RequirementsError(f"{source}: {text!r} is no requirement: {cause}") from error
+        raise RequirementsError(
+            f"{source}: {printable(text, 200)!r} is no requirement: {cause}"
+        ) from error
     if requirement.name == text and is_distribution(text):  # it may be a project's name as well
         tell(f"{source}: {text}: no index has a path; it is passed over")
         return None

@@ -284,6 +284,19 @@ def test_a_lock_that_cannot_be_read_stops_the_run_before_anything_is_removed(
         assert mirror.served() == before
 
 
+@pytest.mark.parametrize("pin", ["six===2004d", f"six=={'1' * 5000}"])
+def test_a_version_that_names_no_file_does_not_stand_for_all_of_them(
+    mirror: Mirror, simulator: Simulator, pin: str
+) -> None:
+    offer(simulator, "six", "1.0")
+    (mirror.base / "requirements.txt").write_text(f"{pin}\n")
+    lock(mirror, "requirements.txt")
+    with pytest.raises(
+        ConfigError, match=r"requirements\.txt:1: '.*' is no version of today's form"
+    ):
+        mirror.sync()
+
+
 def test_a_glob_that_matches_nothing_is_named(mirror: Mirror, simulator: Simulator) -> None:
     offer(simulator, "six", "1.0")
     lock(mirror, "apps/*/uv.lock")

@@ -158,7 +158,7 @@ class TomlDocument(Document):
         url, name = table.get("url"), table.get("file")
         if url is not None:
             self.of_type(url, str, place, f"an address of {project}")
-            name = unquote(urlsplit(url).path.rpartition("/")[2]) if name is None else name
+            name = name_in(url, self.line_with(url, line)) if name is None else name
         filename = self.filename(name, project, self.line_with(url or name, line))
         size = table.get("size")
         if size is not None:
@@ -201,6 +201,14 @@ class JsonDocument(Document):
         """Return the line of the next key after a position, and the position after the key."""
         found = re.compile(rf"{re.escape(json.dumps(key))}\s*:").search(self.text, position)
         return (self.line_of(found.start()), found.end()) if found else (1, position)
+
+
+def name_in(url: str, place: object) -> str:
+    """Return the name of the file that an address ends with; raises `LockError`."""
+    try:
+        return unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError as error:
+        raise LockError(f"{place}: {printable(url, 80)!r} is no address: {error}") from error
 
 
 def project_name(text: str, place: str) -> ProjectName:

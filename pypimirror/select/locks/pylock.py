@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import (
     Package,
@@ -24,7 +23,7 @@ from packaging.pylock import (
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
-from pypimirror.select.locks.documents import Table, TomlDocument
+from pypimirror.select.locks.documents import Table, TomlDocument, name_in
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease, LockError
 
 _PACKAGE = re.compile(r"packages\[(\d+)\]")
@@ -40,7 +39,7 @@ def read(path: Path) -> Lock:
         document.check_version(stated, ("1.0",), place)
     tables = list(document.tables("packages"))
     lines = [line for _, line in tables]
-    packages = [_in_todays_form(table) for table, _ in tables]
+    packages = [_in_todays_form(table, document.at(line)) for table, line in tables]
     try:
         found = Pylock.from_dict(document.values | {"packages": packages})
     except PylockUnsupportedVersionError as error:
@@ -78,20 +77,20 @@ def _elsewhere(package: Package) -> str:
     return "" if any(file.url for file in _distributions(package)) else "files of the machine"
 
 
-def _in_todays_form(table: Table) -> Table:
+def _in_todays_form(table: Table, place: str) -> Table:
     """Return a package whose sdist, if it is of an old form, is called as today's are."""
     name, version, sdist = table.get("name"), table.get("version"), table.get("sdist")
     if not isinstance(sdist, dict) or not isinstance(name, str) or not isinstance(version, str):
         return table
-    if _name_of(sdist).endswith((".tar.gz", ".zip")):
+    if _name_of(sdist, place).endswith((".tar.gz", ".zip")):
         return table
     return table | {"sdist": sdist | {"name": f"{name.replace('-', '_')}-{version}.tar.gz"}}
 
 
-def _name_of(file: Table) -> str:
-    """Return the name of a file, as the specification has it."""
-    address = urlsplit(str(file.get("url", ""))).path
-    return str(file.get("name") or file.get("path") or unquote(address)).rpartition("/")[2]
+def _name_of(file: Table, place: object) -> str:
+    """Return the name of a file, as the specification has it; raises `LockError`."""
+    named = str(file.get("name") or file.get("path") or "")
+    return named.rpartition("/")[2] or name_in(str(file.get("url", "")), place)
 
 
 def _distributions(package: Package) -> list[PackageSdist | PackageWheel]:
@@ -108,7 +107,7 @@ def _files(
             continue  # the package has other files that an index has
         place = document.line_with(file.url, line)
         is_sdist = file is package.sdist
-        name = _name_of(table["sdist"]) if is_sdist else file.filename
+        name = _name_of(table["sdist"], place) if is_sdist else file.filename
         filename = document.filename(name, project, place)
         digests = (
             lock.digest_of(algorithm, value, document.line_with(value, line))

@@ -69,7 +69,7 @@ def read(path: Path) -> Lock:
                 f"{path}: names no package {need.project}, which others of it need: it may be cut "
                 "off; make it anew with 'uv lock'"
             )
-    return Lock(path, "uv.lock", tuple(releases), tuple(notes), tuple(roots))
+    return Lock(path, "uv.lock", tuple(releases), tuple(notes), tuple(roots) or None)
 
 
 def _tables(document: TomlDocument, table: Table, line: int) -> list[Table]:

@@ -106,6 +106,7 @@ def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
         (HEAD, " names no 'packages' at all: it may be cut off"),
         (HEAD + package("A_B"), "4: Name 'A_B' is not normalized in 'packages[0].name'"),
         (HEAD + package("a") + package("a", url="x"), "9: Invalid wheel filename 'x'"),
+        (HEAD + package("a", url="https://[x/a-1.0-py3-none-any.whl"), "4: Invalid IPv6 URL"),
         (HEAD + package("a", digest="12"), "7: '12' is no sha256 digest"),
         (HEAD + package("a", digest=""), "4: '' is no sha256 digest"),
         (HEAD + package("a") + "x = [", "8: is no TOML: Invalid value at the end"),

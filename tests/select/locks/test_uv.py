@@ -158,6 +158,17 @@ WHEEL = '[{{ url = "https://example.org/{}", hash = "{}" }}]'
             "version = 1\n" + package("a", f"wheels = {WHEEL.format('a-1.0.zip', HEX)}"),
             f"uv.lock:6: '{HEX}' is no digest such as 'sha256:1f3e…'",
         ),
+        (
+            "version = 1\n"
+            + package("a", f"wheels = {WHEEL.format('a-1.0.zip', 'x:1')}").replace(
+                "example.org/a-", "[example.org/a-"
+            ),
+            "uv.lock:6: 'https://[example.org/a-1.0.zip' is no address: Invalid IPv6 URL",
+        ),
+        (
+            "version = 1\n" + package("a", f"wheels = {WHEEL.format('x%2Fa-1.0.zip', 'x:1')}"),
+            "uv.lock:6: The file name x/a-1.0.zip contains a path separator",
+        ),
         ("version = 1\nx = " + "[" * 9999, "uv.lock:1: cannot be read: it is nested too deeply"),
         ("version = " + "1" * 5000, "uv.lock:1: cannot be read: Exceeds the limit"),
     ],
