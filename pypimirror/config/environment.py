@@ -22,7 +22,9 @@ def overlaid(
     for lower in sorted(names, key=lambda name: name.count("__")):
         path = lower[len(PREFIX) :].split("__")
         if path[0] in model.model_fields:
-            _put(found, path, _value(model, path, environment[names[lower]], path[0]))
+            value = _value(model, path, environment[names[lower]], path[0])
+            if value is not None or len(path) > 1:  # null instead of a section says nothing
+                _put(found, path, value)
     return _merged(values, found)
 
 

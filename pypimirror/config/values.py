@@ -73,7 +73,7 @@ _TEXT = "must be a text, in quotes"
 
 _TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
 _FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+(\.0*)?\s*")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+(_[0-9]+)*(\.0*)?\s*")
 
 
 def convert(hint: Any, value: object, where: Where, beside: Mapping[str, Any]) -> Any:
@@ -183,6 +183,8 @@ def _integer(value: object) -> int:
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float | str) or isinstance(value, bool):
+        raise ValueError(_NUMBER)
+    if isinstance(value, str) and not value.isascii():
         raise ValueError(_NUMBER)
     try:
         number = float(value)

@@ -19,6 +19,8 @@ class ByteSize(int):
 
 def parse_size(value: object) -> ByteSize:
     """Parse "5 GiB", "1KB" and so on. Raises `ValueError`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
             raise ValueError(WORDS)

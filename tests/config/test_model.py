@@ -63,10 +63,12 @@ def faults(**values: Any) -> list[Fault]:
         ("flag", 1, True),
         ("number", " 7 ", 7),
         ("number", 3.0, 3),
+        ("number", "0_3", 3),
         ("share", 2, 2.0),
         ("share", "1e-3", 0.001),
         ("size", None, None),
         ("size", "1.5 kib", 1536),
+        ("size", 1e3, 1000),
         ("size", "2 g", 2 * 10**9),
         ("texts", ["b", "a"], ("a", "b")),
         ("table", {"x": ["y"]}, {"x": ("y",)}),
@@ -91,6 +93,8 @@ def test_a_value_gets_the_type_of_its_key(key: str, given: object, wanted: objec
         ("number", -1, ("number",), "must be greater than or equal to 0"),
         ("share", 0, ("share",), "must be greater than 0"),
         ("share", "nan", ("share",), "must be a finite number"),
+        ("share", "\N{FULLWIDTH DIGIT ONE}", ("share",), "must be a number"),
+        ("size", 1.5, ("size",), "must be a size"),
         ("share", 10**400, ("share",), "must be a finite number"),
         ("size", True, ("size",), "must be a size"),
         ("size", "5 iB", ("size",), "must be a size"),
@@ -174,6 +178,7 @@ def test_variables_win_key_by_key_and_a_key_wins_over_a_whole_section() -> None:
         "PYPIMIRROR_SELECT__METADATA__LICENSE": '["MIT*"]',
         "pypimirror_mirror__directory": "[1]",  # a text, whatever it looks like
         "OTHER_SELECT__LATEST": "3",
+        "PYPIMIRROR_UPSTREAM": "null",
     }
     values = {"select": {"files": ["b"], "projects": ["six"]}, "up": {"port": 1}}
     assert overlaid(values, Config, environment) == {
