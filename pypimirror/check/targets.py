@@ -29,24 +29,24 @@ class Target:
 
     python: str  #: such as "3.12"
     platform: str  #: a tag, as in `[select] platforms`
-    is_running: bool = False  #: whether it is the one that this program runs in, as it is
+    is_running: bool = False  #: whether it is the environment of this process
 
     def __str__(self) -> str:
         return f"Python {self.python}, {self.platform}"
 
     @cached_property
     def environments(self) -> Environments:
-        """What decides on wheels and markers."""
+        """The rules that decide on wheels and markers."""
         return Environments((self.python,), (self.platform, "any"))
 
     @cached_property
     def resolved_for(self) -> Environment | None:
-        """Return what uv is to resolve for; None where it has no name for such a platform."""
+        """The environment for uv's resolution; None if uv has no name for the platform."""
         return Environment() if self.is_running else named.named(self.python, self.platform)
 
     @cached_property
     def facts(self) -> Mapping[str, str]:
-        """What markers find, of the last patch of this Python."""
+        """The values of marker variables, for the last patch release of this Python."""
         if self.is_running:
             return {key: str(value) for key, value in default_environment().items()}
         python = self.python.rstrip("t")

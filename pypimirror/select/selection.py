@@ -183,9 +183,9 @@ class Selection:
             if entry.is_whole:
                 return Verdict(False, entry.source, entry.said)
         if not wanted:
-            return Verdict(True, "select.projects", "is empty: every project is meant")
+            return Verdict(True, "select.projects", "is empty, so every project is selected")
         if self.is_besides(project):
-            return Verdict(True, "select.dependencies", "what is selected needs it")
+            return Verdict(True, "select.dependencies", "a selected release needs it")
         return Verdict(True, wanted[0].source, _said(self._asked(project)))
 
     def owners(self, project: ProjectName) -> list[int]:

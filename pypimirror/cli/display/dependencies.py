@@ -1,4 +1,4 @@
-"""What `status` says of the dependencies of what is selected."""
+"""The part of `status` on the dependencies of selected releases."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pypimirror.catalog.figures.closure import ClosureFigures, Unsure
 from pypimirror.domain import documents
 
-#: How many of each are named.
+#: The text names at most this number of each kind.
 _SHOWN = 5
 
 
 def document(figures: ClosureFigures | None) -> documents.Dependencies | None:
-    """Return what `status --json` says; None where no dependencies are followed."""
+    """Return the part of `status --json`; None if no dependencies are followed."""
     if figures is None:
         return None
     return {
@@ -32,15 +32,15 @@ def _entries(ones: Sequence[Unsure]) -> list[documents.UnsureDependency]:
     ]
 
 
-def lines(told: documents.Dependencies | None) -> Iterator[str]:
-    """Yield what people are told."""
-    if told is None:
+def lines(part: documents.Dependencies | None) -> Iterator[str]:
+    """Yield the lines of the text; none if no dependencies are followed."""
+    if part is None:
         return
-    yield f"dependencies: {told['projects']} projects are here since others need them"
+    yield f"dependencies: {part['projects']} projects are here because others need them"
     for number, what, ones in (
-        (told["unknown"], "releases do not tell what they require", told["unknown_releases"]),
-        (told["missing"], "projects are needed and not mirrored", told["missing_projects"]),
-        (told["unreadable"], "requirements cannot be read", told["unreadable_requirements"]),
+        (part["unknown"], "releases do not say what they require", part["unknown_releases"]),
+        (part["missing"], "projects are needed and not mirrored", part["missing_projects"]),
+        (part["unreadable"], "requirements cannot be read", part["unreadable_requirements"]),
     ):
         if number:
             yield f"{number} {what}:"
