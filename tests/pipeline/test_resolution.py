@@ -10,6 +10,7 @@ from pypimirror.pipeline.preview.explain import explain
 from pypimirror.select.locks import registry
 from tests.corpus.build import make_wheel
 from tests.mirror import Mirror
+from tests.pipeline.conftest import MakeMirror
 from tests.simulator import Simulator, Status
 
 SIX = "six-{}-py3-none-any.whl"
@@ -161,6 +162,18 @@ def test_a_sync_of_one_project_uses_what_is_kept(mirror: Mirror, offered: Simula
     mirror.sync()
     add(offered, "six", "3.0")
     mirror.sync("six")
+    assert mirror.files("six") == [SIX.format("2.0")]
+
+
+def test_upstreams_are_asked_in_their_order(
+    make_mirror: MakeMirror, offered: Simulator, second: Simulator
+) -> None:
+    add(second, "internal", "1.0", "app", "six")
+    add(second, "six", "9.0")  # the first that has a project owns it
+    mirror = make_mirror(offered, second)
+    select(mirror, "internal")
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["app", "colorama", "internal", "six"]
     assert mirror.files("six") == [SIX.format("2.0")]
 
 

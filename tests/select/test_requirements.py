@@ -53,6 +53,34 @@ def test_what_pip_reads_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        *("--index-url https://me:secret@h/simple", "-i https://me:secret@h", "--no-index"),
+        *("--extra-index-url=https://me:secret@h", "-f https://me:secret@h/", "--find-links x"),
+        *("-e git+https://me:secret@h/six", "six @ https://me:secret@h/six.zip", "--editable ."),
+    ],
+)
+def test_where_something_else_is_to_be_found_is_ignored_aloud_and_no_login_shown(
+    tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "r.txt").write_text(f"idna\n{line}\n")
+    told: list[str] = []
+    found = list(requirements.read(tmp_path / "r.txt", told.append))
+    assert [str(item.requirement) for item in found] == ["idna"]
+    assert len(told) == 1
+    assert told[0].startswith(f"{tmp_path / 'r.txt'}:2: ")
+    assert "secret" not in told[0]
+
+
+@pytest.mark.parametrize("digest", ["sha256:12", "sha256", "sha256:" + "z" * 64, "crc32:12345678"])
+def test_a_digest_that_cannot_be_read_is_not_passed_over(tmp_path: Path, digest: str) -> None:
+    """To pass over one would allow other bytes than are meant."""
+    (tmp_path / "r.txt").write_text(f"six==1.0 --hash={digest}\n")
+    with pytest.raises(ConfigError, match=r"r\.txt:1: "):
+        select(tmp_path, "-r r.txt")
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [("six=1", r"r\.txt:1: 'six=1' is no requirement"), ("-r r.txt", "includes itself"),
      ("-r other.txt", r"other\.txt: cannot be read"), ("a b", "is no requirement")],

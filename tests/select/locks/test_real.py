@@ -52,6 +52,7 @@ def named(lock: Lock) -> dict[str, set[str | None]]:
         ("pdm-2.4.9.pdm.lock", PDM),
         ("pdm-2.12.4.pdm.lock", PDM - {"markupsafe 3.0.2"}),
         ("pdm-2.29.4.pdm.lock", PDM - {"markupsafe 3.0.2"}),
+        ("pylock.pdm-2-29-4.toml", PDM - {"markupsafe 3.0.2"}),
     ],
 )
 def test_each_version_of_a_format_names_each_file_with_its_digest(
@@ -83,6 +84,7 @@ def test_the_source_of_a_release_is_the_line_that_names_it(path: Path) -> None:
     [
         *("uv-0.4.30.uv.lock", "uv-0.13.9.uv.lock", "pylock.uv-0-13-9.toml"),
         *("poetry-2.5.1.poetry.lock", "pdm-2.12.4.pdm.lock", "pdm-2.29.4.pdm.lock"),
+        "pylock.pdm-2-29-4.toml",
     ],
 )
 def test_where_the_lock_says_so_linux_does_not_need_what_is_for_windows(name: str) -> None:
@@ -98,6 +100,15 @@ def test_where_the_lock_says_so_linux_does_not_need_what_is_for_windows(name: st
 def test_where_it_does_not_every_environment_needs_all(name: str) -> None:
     found = registry.read(DATA / name)
     assert found.needed(linux) == found.releases
+
+
+def test_pip_names_the_one_file_that_it_installs_here() -> None:
+    assert named(registry.read(DATA / "pylock.pip-26-3.toml")) == {
+        "click 8.1.8": {"click-8.1.8-py3-none-any.whl"},
+        "idna 3.10": {"idna-3.10-py3-none-any.whl"},
+        "python-dateutil 2.9.0.post0": {"python_dateutil-2.9.0.post0-py2.py3-none-any.whl"},
+        "six 1.17.0": {"six-1.17.0-py2.py3-none-any.whl"},
+    }
 
 
 def test_pipenv_names_digests_and_what_is_for_other_machines_without_a_version() -> None:
