@@ -1,8 +1,8 @@
 """`pdm.lock`, of PDM 1 and 2. Pure.
 
-Up to version 4.2, the format has the files of all packages in `[metadata.files]`, by project and
-version. Later versions have them in each package. With the strategy `inherit_metadata`, PDM's
-default since 4.4.1, the lock says where each package is needed.
+Old versions of the format (4.1, of PDM 2.4) have the files of all packages in `[metadata.files]`,
+by project and version. Later ones (4.4.1, of PDM 2.12) have them in each package. With the strategy
+`inherit_metadata`, the default of these, the lock says where each package is needed.
 """
 
 from __future__ import annotations
