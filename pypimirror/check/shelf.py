@@ -16,13 +16,14 @@ from urllib.parse import unquote, urljoin
 
 from packaging.version import Version
 
-from pypimirror.check import dependencies, sdists
-from pypimirror.check.dependencies import Requirements
 from pypimirror.domain.filenames import version_of
 from pypimirror.domain.layout import METADATA_SUFFIX, page_paths
+from pypimirror.domain.metadata import dependencies
+from pypimirror.domain.metadata.dependencies import Requirements
 from pypimirror.domain.model import File, ProjectPage, ReadError
 from pypimirror.system import regular
 from pypimirror.upstream.read import parse_page
+from pypimirror.verify.dependencies import read_requirements
 
 #: The assumed address of pages; only the part after it counts.
 _ORIGIN = "http://mirror.invalid/"
@@ -90,12 +91,13 @@ class Shelf:
 
     def _required(self, held: Held) -> Requirements:
         path = f"{self.root}/{held.path}"
-        if not held.is_wheel:
-            return sdists.read(path, self.root)
         try:
+            if not held.is_wheel:
+                return read_requirements(Path(path), held.filename)
             return dependencies.of_wheel(regular.read(path + METADATA_SUFFIX, self.root))
         except OSError as error:
-            return Requirements(unknown=f"has no core metadata beside it ({error.strerror})")
+            what = "core metadata beside it" if held.is_wheel else "contents that can be read"
+            return Requirements(unknown=f"has no {what} ({error.strerror})")
 
     def _read(self, project: str) -> Offer | None:
         address = f"{_ORIGIN}simple/{project}/"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pypimirror.catalog.marks import CHECKED
 from pypimirror.catalog.queries import marks, pages
+from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import Problem, PypimirrorError, Reason, Stage
 from pypimirror.pipeline.run import Run
 
@@ -42,7 +43,9 @@ def check(run: Run) -> None:
             if outcome.state is State.NOT_CHECKED:
                 run.reporter.note("warning", f"{outcome.subject}: {'; '.join(outcome.notes)}")
             for gap in outcome.gaps:
-                where.setdefault(gap, []).append(f"{outcome.subject}, {outcome.environment}")
+                where.setdefault(gap, []).append(
+                    f"{printable(outcome.subject)}, {outcome.environment}"
+                )
     except PypimirrorError as error:
         message = f"whether this mirror is complete could not be checked: {error}"
         run.ledger.failed(Stage.PUBLISH, [Problem(Reason.CONFIGURATION, message)])

@@ -13,6 +13,7 @@ from pypimirror.resolve import uv
 from pypimirror.resolve.child import ResolveError
 from tests.check.test_relock import UV
 from tests.cli.conftest import Command
+from tests.corpus.build import make_wheel
 from tests.mirror import offer
 from tests.simulator import Simulator
 
@@ -51,13 +52,17 @@ def test_a_requirements_file_is_named_relative_to_the_configuration(
     run: Command, tmp_path: Path, simulator: Simulator
 ) -> None:
     offer(simulator, "base", "1.0")
-    (tmp_path / "wanted.txt").write_text("base\n")
+    name, content = make_wheel("app", "1.0", requires=["base"])
+    simulator.add_file("app", name, content, core_metadata=True)
+    (tmp_path / "wanted.txt").write_text("app\n")
     config = ("--config", "etc/mirror.toml")
     found = run("init", "-r", "wanted.txt", "six", "--upstream", simulator.url, *config)
     assert found.code == 0, found.err
     assert '"-r ../wanted.txt"' in (tmp_path / "etc/mirror.toml").read_text()
     offer(simulator, "six", "1.0")
+    # With what that needs; else the check at the end would fail.
     assert run("sync", "--inline", "--quiet", *config).code == 0
+    assert (tmp_path / "etc/mirror/packages/base").is_dir()
 
 
 def test_an_environment_is_mirrored_as_it_is(

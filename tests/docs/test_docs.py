@@ -50,6 +50,7 @@ _PARTS = ["Context", "Decision", "Consequences"]
 #: Programs that the shell blocks may call; what follows them is not ours to check.
 _OTHERS = {
     *("cd", "cp", "docker", "export", "jq", "ln", "mv", "pip", "poetry", "prefect", "python"),
+    *("pdm", "pip-compile", "pip-sync", "pipenv"),  # docs/locks.md
     *("python3", "sqlite3", "systemctl", "systemd-sysusers", "systemd-tmpfiles", "uv"),
 }
 

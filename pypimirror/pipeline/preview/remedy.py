@@ -87,7 +87,7 @@ def _selecting(run: Run, wish: Wish, verdict: Verdict) -> str:
         return f"take it out of {verdict.rule}: {verdict.fact}"
     entry = f'"{wish.project}{wish.versions}"' if wish.versions else f'"{wish.project}"'
     line = f"[select] projects: add {entry}"
-    if wish.is_indirect and not getattr(run.config.select, "dependencies", None):
+    if wish.is_indirect and not run.config.select.dependencies:
         return f'[select] dependencies = "all", or {line}'
     return line
 

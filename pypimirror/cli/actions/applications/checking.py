@@ -14,9 +14,12 @@ from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
+from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.pipeline.preview import remedy
 from pypimirror.pipeline.preview.remedy import Remedy, Wish
+
+_LONGEST = 60  #: characters of what was asked for
 
 #: Why something is missing that no upstream can help with.
 _OWN = {
@@ -141,7 +144,8 @@ def _show(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy], *, quiet: bo
     for outcome in found:
         if quiet and outcome.state is State.COMPLETE:
             continue
-        out.print(f"{outcome.subject}, {outcome.environment}: {_word(outcome)}", markup=False)
+        subject = printable(outcome.subject, _LONGEST)
+        out.print(f"{subject}, {outcome.environment}: {_word(outcome)}", markup=False)
         for gap in outcome.gaps:
             out.print(f"  {gap}", markup=False)
             answer = remedies.get(gap)

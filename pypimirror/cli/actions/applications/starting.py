@@ -18,7 +18,6 @@ from packaging.utils import canonicalize_name
 
 from pypimirror.check import subjects
 from pypimirror.check.targets import running_target
-from pypimirror.config.selecting import SelectSection
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain import bounded
 from pypimirror.resolve import uv
@@ -51,11 +50,10 @@ class Application:
         yield "# The environments to mirror for: this machine's. Add those of the others."
         yield f"python = {_list([self.python])}"
         yield f"platforms = {_list([self.platform, 'any'])}"
-        closes = "dependencies" in SelectSection.model_fields
-        if not self.names_all and closes:
+        if not self.names_all:
             yield "# With all that these need, and what that needs."
             yield 'dependencies = "all"'
-        if (self.names_all or closes) and _can_check():
+        if _can_check():
             yield "# Each sync ends with a check that all of it can be installed from here."
             yield "check = true"
 
