@@ -20,7 +20,7 @@ A release without a known document makes no demands, and is in `unknown`.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -115,6 +115,9 @@ def close(
     return walk.closure
 
 
+_NONE = ("",)
+
+
 class _Walk:
     """One computation, by a list of demands that are still to be followed."""
 
@@ -130,13 +133,14 @@ class _Walk:
         self._masks_of: dict[tuple[str, str, str], int] = {}  # by project, versions and extra
         self._waiting: deque[tuple[str, str, str, int, Release | None]] = deque()
         self._reached: dict[tuple[str, str], list[Release]] = {}
+        self._met_by: dict[str, dict[str, int]] = defaultdict(dict)  # by extra and marker
         self._added = 0
 
     def demand(
         self, project: str, versions: str, extras: Iterable[str], mask: int, by: Release | None
     ) -> None:
         """Note a demand, as far as it is new."""
-        for extra in ("", *extras):
+        for extra in ("", *extras) if extras else _NONE:
             key = (project, versions, extra)
             before = self._masks_of.get(key, 0)
             added = mask & ~before
@@ -161,10 +165,12 @@ class _Walk:
 
     def run(self) -> None:
         """Follow all demands."""
-        while self._waiting:
-            project, versions, extra, mask, by = self._waiting.popleft()
+        waiting = self._waiting
+        while waiting:
+            project, versions, extra, mask, by = waiting.popleft()
             for release in self._of(project, versions):
-                self._activate(release, extra, mask, by)
+                if mask & ~release.needed.get(extra, 0):  # most are needed already
+                    self._activate(release, extra, mask, by)
 
     def _of(self, project: str, versions: str) -> Sequence[Release]:
         """Return the releases of some versions."""
@@ -195,18 +201,25 @@ class _Walk:
                     self._follow(release, document.build, extra, admitted)
 
     def _follow(self, release: Release, requires: Iterable[Parts], extra: str, mask: int) -> None:
-        of_marker = self._masks.of_marker
-        for name, extras, versions, marker in requires:
-            if extra and not (marker and names_extra(marker)):
-                continue  # whoever asks for an extra asks for none as well
-            met = mask & of_marker(marker, extra)
-            if not met:
+        """Follow what a release requires of who asks for an extra, or for none."""
+        met_by = self._met_by[extra]
+        for each in requires:
+            met = met_by.get(each.marker)
+            if met is None:
+                met = met_by[each.marker] = self._met(each.marker, extra)
+            if not (met := met & mask):
                 continue
-            if name != release.project:
-                self.demand(name, versions, extras, met, release)
-            elif reaches(versions, release.version):
-                for further in extras:
+            if each.name != release.project:
+                self.demand(each.name, each.versions, each.extras, met, release)
+            elif reaches(each.versions, release.version):
+                for further in each.extras:
                     self._activate(release, further, met, release.by)
+
+    def _met(self, marker: str, extra: str) -> int:
+        """Return the environments in which a requirement with this marker counts for an extra."""
+        if extra and not names_extra(marker):
+            return 0  # whoever asks for an extra asks for none as well
+        return self._masks.of_marker(marker, extra)
 
 
 def _too_many(most: int, project: str, by: Release | None) -> str:
