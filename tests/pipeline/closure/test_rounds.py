@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from pypimirror.pipeline.preview import execute_plan
 from pypimirror.pipeline.preview.explain import explain
+from pypimirror.pipeline.preview.plan import Plan
 from pypimirror.pipeline.run import Run
 from tests.corpus.build import core_metadata, make_sdist, make_wheel, pack_tar_gz, stem
 from tests.mirror import Mirror, reasons
@@ -310,3 +315,28 @@ def test_explain_says_who_needs_a_project_and_where(closing: Mirror, simulator: 
     assert "'out' names the project; needed by app 3.9.1 (selected)" in why("out")[0]
     assert "what it requires is not known: old-1.0.tar.gz has core metadata" in why("old")[1]
     assert why("app") == ("'app' names the project", "")
+
+
+def test_a_plan_is_carried_out_as_it_is_and_the_next_sync_goes_on(
+    closing: Mirror, simulator: Simulator
+) -> None:
+    wheel(simulator, "app", "1.0", "one")
+    wheel(simulator, "one", "1.0", "two")
+    wheel(simulator, "two", "1.0")
+    closing.select("app", python=PYTHON)
+    closing.sync()
+    closing.select("app", dependencies="all", python=PYTHON)
+    plan = closing.plan()
+    assert [entry.project for entry in plan.fetch] == ["one"]
+    planned = execute_plan.read(write(closing, plan))
+    assert closing.sync(work=lambda run: execute_plan.apply(run, planned)).state == "completed"
+    assert closing.projects == ["app", "one"]
+    closing.sync()
+    assert closing.projects == ["app", "one", "two"]
+
+
+def write(mirror: Mirror, plan: Plan) -> Path:
+    """A file with a plan."""
+    file = mirror.base / "plan.json"
+    file.write_text(json.dumps(plan.as_json()))
+    return file
