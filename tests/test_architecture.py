@@ -145,6 +145,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "pipeline.publish", "pipeline.verify.takeback", "verify.protocol"},
     "pipeline.preview": _LEDGER
     | {
+        "check.remedies",
         *("config", "download.protocol", "pipeline", "pipeline.closure", "pipeline.context"),
         *("pipeline.discover", "pipeline.publish", "select"),
     },

@@ -5,40 +5,19 @@ Only the pages of the missing projects are fetched. An upstream that is down is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from packaging.version import Version
 
+from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.config.settings import Config
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import version_of
-from pypimirror.domain.model import ProjectName
 from pypimirror.pipeline.preview import explain
 from pypimirror.pipeline.preview.explain import FileExplanation
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A missing project or file."""
-
-    project: ProjectName
-    versions: str  #: as specifiers; "" for any
-    fits: Callable[[str], bool]  #: whether a file with this name is good enough
-    environment: str  #: for messages
-    file: str | None = None  #: the only file that is good enough
-    is_indirect: bool = False  #: a release needs it, and nobody named it
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """How to get a missing project or file."""
-
-    upstream: str  #: a sentence on whether an upstream has it
-    line: str | None = None  #: the setting to change, or the command to run
 
 
 def find(config: Config, wishes: Iterable[Wish]) -> list[Remedy]:

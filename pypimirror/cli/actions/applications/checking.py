@@ -9,6 +9,7 @@ from pathlib import Path
 from pypimirror.check import check, subjects
 from pypimirror.check.check import Subjects
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
+from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.check.targets import Target
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
@@ -16,8 +17,6 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
-from pypimirror.pipeline.preview import remedy
-from pypimirror.pipeline.preview.remedy import Remedy, Wish
 
 _LONGEST = 60  #: characters of what was asked for
 
@@ -88,6 +87,9 @@ def _remedies(
                 wishes.setdefault(gap, _wish(gap, outcome, target))
     if offline or not wishes:
         return remedies | dict.fromkeys(wishes, Remedy("no upstream was asked"))
+    # Here, as it takes as long to import as all else: where nothing is missing, nobody needs it.
+    from pypimirror.pipeline.preview import remedy
+
     answers = remedy.find(config, wishes.values())
     return remedies | dict(zip(wishes, answers, strict=True))
 
