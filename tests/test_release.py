@@ -93,7 +93,9 @@ def clone(tmp_path: Path) -> Path:
     run("git", "remote", "remove", "origin", cwd=place)
     for key, value in (("user.name", "A"), ("user.email", "a@example.org")):
         run("git", "config", key, value, cwd=place)
-    (place / ".cache").symlink_to(ROOT / ".cache")
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    (place / ".cache").symlink_to(cache)
     (place / ".git/info/exclude").write_text(".cache\n")
     return place
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
-
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
 from pypimirror.check.shelf import Held, Offer, Shelf
 from pypimirror.check.targets import Target
+from pypimirror.domain import bounded
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease
 from pypimirror.verify.digests import hash_file
@@ -117,12 +116,7 @@ def _gaps_of_version(
 
 
 def _is_version(held: Held, version: str | None) -> bool:
-    if version is None:
-        return True
-    try:
-        return held.version == Version(version)
-    except InvalidVersion:
-        return False
+    return version is None or held.version == bounded.version(version)
 
 
 def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool:

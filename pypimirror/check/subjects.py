@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pypimirror.check.targets import Target
 from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import bounded
 from pypimirror.select import requirements
 from pypimirror.system import texts
 
@@ -62,11 +63,10 @@ def of_texts(written: Sequence[str]) -> Wanted:
     found = []
     for text in written:
         try:
-            required = Requirement(text)
-        except InvalidRequirement as error:
-            cause = str(error).splitlines()[0]
+            required = bounded.requirement(text)
+        except ValueError as error:
             raise ConfigError(
-                f"{text!r} is no requirement such as 'six>=1.16': {cause}; name a requirements "
+                f"{text!r} is no requirement such as 'six>=1.16': {error}; name a requirements "
                 "file with -r, and a lock with --lock"
             ) from error
         if required.url:
@@ -106,6 +106,6 @@ def _listed(path: Path) -> Iterator[str]:
 def _named(text: str) -> Requirement | None:
     """Return the requirement of an entry; None if it does not name one project."""
     try:
-        return Requirement(text)
-    except InvalidRequirement:
+        return bounded.requirement(text)
+    except ValueError:
         return None

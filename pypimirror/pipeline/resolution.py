@@ -17,6 +17,7 @@ The rules:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from pypimirror.check.subjects import PROJECTS, Wanted
 from pypimirror.check.targets import Target
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config, ConfigError
+from pypimirror.domain import bounded
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.run import Run, StoppedError
@@ -148,13 +150,14 @@ def _names(sets: list[Wanted]) -> dict[str, str]:
     for wanted in sets:
         word = "projects" if wanted.name == PROJECTS else Path(wanted.name.split()[-1]).stem
         word = _NOT_IN_NAMES.sub("-", word) or "requirements"
-        number = sum(other == word or other.startswith(f"{word}-") for other in found.values())
-        found[wanted.name] = f"{word}-{number + 1}" if number else word
+        further = (f"{word}-{number}" for number in itertools.count(2))
+        free = (name for name in itertools.chain([word], further) if name not in found.values())
+        found.setdefault(wanted.name, next(free))
     return found
 
 
 def _by_number(python: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in python.split("."))
+    return tuple(bounded.natural(part) or 0 for part in python.split("."))
 
 
 def _index(upstreams: tuple[UpstreamSection, ...], config: Config, cache: str) -> Index:

@@ -42,7 +42,7 @@ _QUIET = {
     "UV_PYTHON_DOWNLOADS": "never",
 }
 
-_VERSION = re.compile(r"uv (\d+)\.(\d+)\.(\d+)")
+_VERSION = re.compile(r"uv ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
 #: The beginning of its output if the question has no solution.
 _UNSOLVED = re.compile(r"no solution found|unsatisfiable", re.I)
 

@@ -104,7 +104,7 @@ def _versions(release: LockedRelease) -> SpecifierSet | None:
         return None
     version = bounded.version(release.version)
     if version is not None:
-        return SpecifierSet(f"=={version}")
+        return bounded.specifiers(f"=={version}")
     if any(file.filename is not None for file in release.files):
         return None  # its files are named, whatever tools called the version then
     shown = printable(release.version, 60)

@@ -1,7 +1,7 @@
-"""What a file here requires: read out of wheels and sdists that were proven before.
+"""Read the requirements of a file that is here: a wheel or an sdist that was proven before.
 
-The readers are those of the proof, so what they read is bounded, and names in an archive mean what
-they XX
+It uses the readers of the proof. So everything that is read has a bound, and a name in an archive
+has the same meaning as in the proof.
 """
 
 from __future__ import annotations

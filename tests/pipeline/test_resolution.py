@@ -89,6 +89,20 @@ def test_a_requirements_file_is_a_set_of_its_own_and_globs_select_as_ever(
     assert mirror.files("six") == [SIX.format("2.0")]
 
 
+def test_no_two_requirements_files_share_a_lock(mirror: Mirror, offered: Simulator) -> None:
+    """The second of two files of the same name gets a number, which a third may have as its name.
+
+    Then one lock replaced the other, and the releases of that were let go.
+    """
+    (mirror.base / "more").mkdir()
+    for name, text in {"old-2.txt": "idna", "old.txt": "six", "more/old.txt": "colorama"}.items():
+        (mirror.base / name).write_text(text)
+    select(mirror, "-r old-2.txt", "-r old.txt", "-r more/old.txt")
+    assert mirror.sync().state == "completed"
+    assert mirror.projects == ["colorama", "idna", "six"]
+    assert list(kept(mirror)) == ["pylock.old-2.toml", "pylock.old-3.toml", "pylock.old.toml"]
+
+
 def test_only_what_the_declared_environments_need_is_mirrored(
     mirror: Mirror, offered: Simulator
 ) -> None:

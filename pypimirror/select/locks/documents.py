@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from pypimirror.domain.bounded import MAX_NAME
+from pypimirror.domain import bounded
 from pypimirror.domain.filenames import check_filename, printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import LockedFile, LockError, digest
@@ -214,7 +214,7 @@ def name_in(url: str, place: object) -> str:
 def project_name(text: str, place: str) -> ProjectName:
     """Return the project that a name means; raises `LockError`."""
     name = canonicalize_name(text, validate=False)
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+    if not _NAME.fullmatch(name) or len(name) > bounded.MAX_NAME:
         raise LockError(f"{place}: {printable(text, 80)!r} is no name of a project")
     return ProjectName(name)
 
@@ -250,7 +250,7 @@ def _toml_fault(document: Document, error: tomllib.TOMLDecodeError) -> str:
     cause = str(error)
     found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", cause)
     last = document.text.rstrip("\n").count("\n") + 1
-    line = int(found[1]) if found and found[1] else last
+    line = (bounded.natural(found[1]) if found else None) or last
     said = cause[: found.start()] if found else cause
     if found and not found[1]:
         said += " at the end: the file may be cut off"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from packaging.markers import Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from pypimirror.domain import bounded
 from pypimirror.domain.filenames import printable
 from pypimirror.select.locks import lock
 from pypimirror.select.locks.documents import JsonDocument, Table
@@ -83,13 +83,10 @@ def _version(document: JsonDocument, entry: Table, line: int) -> str | None:
     text: str = document.of_type(stated, str, place, "a version")
     if text == "*":
         return None
-    try:
-        (specifier,) = SpecifierSet(text)
-    except (InvalidSpecifier, ValueError):
-        specifier = None
-    if specifier is None or specifier.operator not in ("==", "===") or "*" in specifier.version:
+    pins = list(bounded.specifiers(text) or ())
+    if len(pins) != 1 or pins[0].operator not in ("==", "===") or "*" in pins[0].version:
         raise LockError(f"{place}: {printable(text, 80)!r} is no version such as '==1.0'")
-    return specifier.version
+    return pins[0].version
 
 
 def _files(document: JsonDocument, entry: Table, line: int) -> list[LockedFile]:

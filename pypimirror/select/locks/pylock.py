@@ -20,6 +20,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 
+from pypimirror.domain import bounded
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks import lock
@@ -46,7 +47,8 @@ def read(path: Path) -> Lock:
         raise LockError(f"{place}: {error}") from error
     except PylockValidationError as error:
         position = _PACKAGE.search(error.context or "")
-        line = lines[int(position[1])] if position else 1
+        number = bounded.natural(position[1]) if position else None
+        line = 1 if number is None else lines[number]
         raise LockError(f"{document.at(line)}: {printable(str(error), 300)}") from error
     releases, notes = [], []
     for package, (table, line) in zip(found.packages, tables, strict=True):
