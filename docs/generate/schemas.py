@@ -1,4 +1,4 @@
-"""`schemas/`: JSON Schema of what commands print, from `pypimirror.domain.documents`."""
+"""`schemas/`: JSON Schema of what commands print, from the types in `pypimirror.domain`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.domain import documents
+from pypimirror.domain import documents, operating_documents
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 #: Each document by the name of its schema.
 DOCUMENTS: dict[str, type] = {
-    "adopt": documents.Adopted,
-    "adopt-dry-run": documents.Translated,
-    "check": documents.Installable,
-    "deploy": documents.Deployed,
-    "doctor": documents.Examination,
-    "error": documents.Error,
+    "adopt": operating_documents.Adopted,
+    "adopt-dry-run": operating_documents.Translated,
+    "check": operating_documents.Installable,
+    "deploy": operating_documents.Deployed,
+    "doctor": operating_documents.Examination,
+    "error": operating_documents.Error,
     "explain": documents.Explanation,
-    "init": documents.Initialised,
-    "metrics": documents.Metrics,
+    "init": operating_documents.Initialised,
+    "metrics": operating_documents.Metrics,
     "quarantine": documents.Quarantine,
     "quarantine-clear": documents.Cleared,
     "quarantine-explain": documents.QuarantineEntry,
     "quarantine-release": documents.Released,
-    "relock": documents.Relocked,
+    "relock": operating_documents.Relocked,
     "run": documents.RunResult,
     "runs": documents.Runs,
     "runs-show": documents.RunDetails,
-    "serve": documents.Served,
+    "serve": operating_documents.Served,
     "status": documents.Status,
     "status-project": documents.ProjectStatus,
     "sync-dry-run": documents.Plan,
-    "up": documents.Up,
+    "up": operating_documents.Up,
 }
 
 

@@ -14,7 +14,7 @@ from pypimirror.check.targets import Target
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import Config, ConfigError
-from pypimirror.domain import documents
+from pypimirror.domain import operating_documents as documents
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
 

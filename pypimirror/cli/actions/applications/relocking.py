@@ -12,7 +12,7 @@ from pypimirror.check.shelf import Shelf
 from pypimirror.cli.display.output import err, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import Config, ConfigError
-from pypimirror.domain import documents
+from pypimirror.domain import operating_documents as documents
 from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import LockError
 from pypimirror.system import texts
