@@ -49,6 +49,7 @@ class Checker:
             return self._outcome(wanted, target, State.NOT_CHECKED, notes=(note,))
         lines = [str(each) for each in wanted.requirements if target.meets(each.marker)]
         narrower = [str(each) for each in wanted.constraints if target.meets(each.marker)]
+        self.served.unknown.clear()  # another set, or another environment, may not allow them
         found = self._resolved(wanted, target, lines, narrower, ())
         if isinstance(found, list):
             return self._outcome(wanted, target, State.MISSING, missing=found)

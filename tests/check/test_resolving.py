@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from pypimirror.check import index
 from pypimirror.check.outcome import Gap, Kind, State
+from pypimirror.check.resolving import Checker
+from pypimirror.check.shelf import Shelf
+from pypimirror.check.subjects import of_texts
 from pypimirror.check.targets import Target
+from pypimirror.resolve import uv
 from tests.check.conftest import LINUX, WINDOWS, Checking, Tree
 
 
@@ -125,6 +130,17 @@ def test_no_code_of_a_package_runs_to_learn_what_it_needs(tree: Tree, checked: C
     assert (gap.kind, gap.requirement) == (Kind.UNKNOWN, "secret==1.0")
     tree.wheel("secret", "1.1")
     assert checked("secret").state is State.COMPLETE
+
+
+def test_an_sdist_that_one_set_would_build_is_no_gap_of_a_set_that_does_not_allow_it(
+    tree: Tree,
+) -> None:
+    tree.sdist("secret", "1.0", form="2.1")
+    tree.wheel("secret", "0.9")
+    with index.served(Shelf(tree.root)) as served:
+        checker = Checker(uv.find(), served, asks_pip=False)
+        for text, state in (("secret", State.MISSING), ("secret<1", State.COMPLETE)) * 2:
+            assert checker.check(of_texts([text]), LINUX).state is state, text
 
 
 def test_a_platform_that_uv_does_not_know_is_told_and_not_guessed(

@@ -58,6 +58,8 @@ def test_what_the_mirror_does_not_hold_is_told_and_nothing_printed(
     assert (document["complete"], document["text"]) == (False, None)
 
 
-@pytest.mark.parametrize("arguments", [("nowhere.lock",), ("uv.lock", "--base-url", "mirror")])
-def test_wrong_use_is_told(run: Command, held: Mirror, arguments: tuple[str, ...]) -> None:
-    assert run("relock", *arguments).code == 2
+def test_wrong_use_is_told(run: Command, held: Mirror) -> None:
+    assert run("relock", "nowhere.lock").code == 2
+    for base in ("mirror", "http://[::1", "http://mirror.example.org:x/", "http://m/?q=1"):
+        found = run("relock", "uv.lock", "--base-url", base)
+        assert found.code == 2 and "--base-url" in found.err

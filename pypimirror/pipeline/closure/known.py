@@ -34,7 +34,8 @@ class Known:
     #: By project and version: why its requirements are unknown, if no file states them.
     why: dict[tuple[str, str], str] = field(default_factory=dict)
     awaited: set[tuple[str, str]] = field(default_factory=set)  #: of these, those that will come
-    faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    #: By project and version: the lines that cannot be read, each once for all files.
+    faults: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
 
     def needed(self) -> dict[str, tuple[str, ...]]:
         """Return the needed versions of each project, in as few specifiers as possible."""
@@ -97,7 +98,7 @@ def _releases(connection: Connection, known: Known) -> dict[str, list[Release]]:
         if document is not None and row.digest is not None:
             of_release[row.digest] = document
             if faults := documents.faults.get(row.digest):
-                known.faults.setdefault(release, []).extend(faults)
+                known.faults.setdefault(release, {}).update(dict.fromkeys(faults))
         if document is not None and document.is_told:
             continue
         if row.state in PROVEN or row.state == State.LINKED:

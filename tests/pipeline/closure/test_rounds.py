@@ -165,6 +165,16 @@ def test_exclude_wins_and_what_is_missing_is_told(
     assert "none is needed by app 1.0, and no upstream has it" in caplog.text
 
 
+def test_a_requirement_that_cannot_be_read_is_told_once_for_all_wheels_of_a_release(
+    closing: Mirror, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tag in ("py3-none-any", "cp312-cp312-win_amd64"):
+        made = make_wheel("app", "1.0", requires=["lib >= and more"], tag=tag)
+        simulator.add_file("app", *made, core_metadata=True)
+    assert closing.sync().state == "completed"
+    assert "1 requirement of releases that are needed cannot be read: app 1.0" in caplog.text
+
+
 def test_sdists_count_as_far_as_they_tell_and_else_they_are_listed(
     closing: Mirror, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:

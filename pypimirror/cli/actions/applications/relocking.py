@@ -58,10 +58,18 @@ def _base(config: Config, given: str | None) -> str:
                 "--base-url, as in http://mirror.example.org:8080/"
             )
         given = f"http://{f'[{host}]' if ':' in host else host}:{config.up.port}/"
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not _is_base(given):
         raise ConfigError(f"--base-url {given}: is no address such as http://mirror.example.org/")
     return f"{given.rstrip('/').removesuffix('/simple')}/"
+
+
+def _is_base(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        has_place = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as an IPv6 address without its end, or a port that is none
+        return False
+    return has_place and not (parts.query or parts.fragment)
 
 
 def _of_files(config: Config, base: str) -> str:
