@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 from pypimirror.check.targets import Target
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import bounded
+from pypimirror.domain.addresses import redacted
+from pypimirror.domain.filenames import printable
 from pypimirror.select import requirements
 from pypimirror.system import texts
 
@@ -62,15 +64,16 @@ def of_texts(written: Sequence[str]) -> Wanted:
     """Parse requirements as people write them; raises `ConfigError`."""
     found = []
     for text in written:
+        shown = printable(redacted(text), 200)
         try:
             required = bounded.requirement(text)
         except ValueError as error:
             raise ConfigError(
-                f"{text!r} is no requirement such as 'six>=1.16': {error}; name a requirements "
+                f"{shown!r} is no requirement such as 'six>=1.16': {error}; name a requirements "
                 "file with -r, and a lock with --lock"
             ) from error
         if required.url:
-            raise ConfigError(f"{text!r} names an address, and no mirror has one")
+            raise ConfigError(f"{shown!r} names an address, and no mirror has one")
         found.append(required)
     return Wanted(" ".join(written), tuple(found))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded
+from pypimirror.domain.addresses import redacted
 from pypimirror.domain.bounded import MAX_NAME, MAX_SPECIFIER
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
@@ -168,11 +169,12 @@ def _entry(text: str, source: str) -> Entry:
             return Entry(text, source, pattern=glob(_SEPARATORS.sub("-", text).lower()))
         cause = str(error).splitlines()[0]
         raise EntryError(
-            f"{source}: {text!r} is no name, requirement, glob or /regular expression/: {cause}"
+            f"{source}: {redacted(text)!r} is no name, requirement, glob or /regular expression/: "
+            f"{cause}"
         ) from error
     if requirement.url or requirement.marker:
         raise EntryError(
-            f"{source}: {text!r}: addresses and markers have no meaning for a mirror; "
+            f"{source}: {redacted(text)!r}: addresses and markers have no meaning for a mirror; "
             f"write {requirement.name}{requirement.specifier}"
         )
     name = _name(requirement, source)

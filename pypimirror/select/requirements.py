@@ -151,7 +151,7 @@ def _included(line: str, source: str) -> tuple[str, bool] | None:
     try:
         parts = shlex.split(line)
     except ValueError as error:
-        raise RequirementsError(f"{source}: {line}: cannot be read: {error}") from error
+        raise RequirementsError(f"{source}: {_shown(line)}: cannot be read: {error}") from error
     for position, part in enumerate(parts):
         if not (include := _INCLUDE.fullmatch(part)):
             continue
@@ -183,8 +183,8 @@ def _local(place: str, source: str) -> str:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return unquote(parts.path)
     raise RequirementsError(
-        f"{source}: {place}: only files are read, as what a server says changes; download it, and "
-        "name the file"
+        f"{source}: {_shown(place)}: only files are read, as what a server says changes; download "
+        "it, and name the file"
     )
 
 
@@ -195,21 +195,22 @@ def _required(line: str, source: str, tell: Callable[[str], object]) -> Required
         requirement = Requirement(text)
     except InvalidRequirement as error:
         if "/" in text or text.startswith(".") or is_distribution(text):
-            shown = _LOGIN.sub("//", text)
-            tell(f"{source}: {shown}: no index has a path; it is passed over")
+            tell(f"{source}: {_shown(text)}: no index has a path; it is passed over")
             return None
         cause = str(error).splitlines()[0]
-        raise RequirementsError(
-            f"{source}: {printable(text, 200)!r} is no requirement: {cause}"
-        ) from error
+        raise RequirementsError(f"{source}: {_shown(text)!r} is no requirement: {cause}") from error
     if requirement.name == text and is_distribution(text):  # it may be a project's name as well
         tell(f"{source}: {text}: no index has a path; it is passed over")
         return None
     if requirement.url:
-        shown = _LOGIN.sub("//", text)
-        tell(f"{source}: {shown}: no index has an address; it is passed over")
+        tell(f"{source}: {_shown(text)}: no index has an address; it is passed over")
         return None
     return Required(requirement, source, hashes)
+
+
+def _shown(text: str) -> str:
+    """Return part of a line for a message, without the logins in its addresses."""
+    return printable(_LOGIN.sub("//", text), 200)
 
 
 def _hash(text: str, source: str) -> Digest:

@@ -12,6 +12,7 @@ from pypimirror.config.settings import ConfigError, parse
 from pypimirror.domain.model import File, ProjectName
 from pypimirror.select import entries, requirements
 from pypimirror.select.environments import Environments
+from pypimirror.select.patterns import EntryError
 from pypimirror.select.requirements import RequirementsError
 from pypimirror.select.selection import Selection
 
@@ -91,6 +92,26 @@ def test_a_fault_names_file_and_line(tmp_path: Path, text: str, told: str) -> No
         required(tmp_path / "r.txt")
     with pytest.raises(ConfigError, match=told):
         select(tmp_path, "-r r.txt")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("--index-url https://me:it's-secret@h/", "-r https://me:secret@h/six.txt"),
+    ],
+)
+def test_a_fault_shows_no_login(tmp_path: Path, line: str) -> None:
+    (tmp_path / "all.txt").write_text(line)
+    with pytest.raises(RequirementsError) as raised:
+        required(tmp_path / "all.txt")
+    assert "secret@" not in str(raised.value)
+
+
+@pytest.mark.parametrize("entry", ["six @ https://me:secret@h/six.zip", "https://me:secret@h/six"])
+def test_a_fault_of_an_entry_shows_no_login(entry: str) -> None:
+    with pytest.raises(EntryError) as raised:
+        entries.read([entry], "select.projects", Environments())
+    assert "secret" not in str(raised.value)
 
 
 @given(text=st.text(max_size=80))

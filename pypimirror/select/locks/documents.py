@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded
+from pypimirror.domain.addresses import redacted
 from pypimirror.domain.filenames import check_filename, printable
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import LockedFile, LockError, digest
@@ -208,7 +209,8 @@ def name_in(url: str, place: object) -> str:
     try:
         return unquote(urlsplit(url).path.rpartition("/")[2])
     except ValueError as error:
-        raise LockError(f"{place}: {printable(url, 80)!r} is no address: {error}") from error
+        shown = printable(redacted(url), 80)
+        raise LockError(f"{place}: {shown!r} is no address: {error}") from error
 
 
 def project_name(text: str, place: str) -> ProjectName:
