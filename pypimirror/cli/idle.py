@@ -1,13 +1,13 @@
 """A sync that finds nothing to do. Most syncs are of this kind.
 
-It imports neither SQLAlchemy nor anything else that is slow. It takes the lock, reads the note that
-the last run left (`pypimirror.catalog.queries.idle_snapshot`), asks the upstreams, and records
-itself. In every doubt it changes nothing and leaves the work to the full command line, which starts
-from the beginning and has all the messages. Doubts are: another command or option, a changed
-configuration, a lease, an unfinished file, or any answer of an upstream but "not modified".
+It imports neither SQLAlchemy nor any other slow module. It takes the lock, reads the note of the
+last run (`pypimirror.catalog.queries.idle_snapshot`), asks the upstreams, and records itself. In
+any doubt it changes nothing. Then the full command line starts from the beginning. Doubts are:
+another command or option, a changed configuration, a lease, an unfinished file, or any answer of an
+upstream other than "not modified".
 
-It records nothing before the upstreams have answered, so they have little time. A full run asks a
-slow upstream again.
+Upstreams get little time to answer, because nothing is recorded before. A full run asks a slow
+upstream again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 #: Seconds that an upstream has for each step of its answer.
 _PATIENCE = 2.0
 
-#: What stands in the configuration where nothing does, as `pypimirror.config.sections` has it.
+#: The defaults of these keys, as in `pypimirror.config.sections`.
 DIRECTORY, CATALOG = "mirror", "sqlite"
 
 
 class _Asked(NamedTuple):
-    """What the command line asks for."""
+    """The options of the command line."""
 
     config: str = sources.DEFAULT_FILE
     as_json: bool = False
@@ -47,9 +47,9 @@ class _Asked(NamedTuple):
 
 
 def attempt(arguments: Sequence[str]) -> int | None:
-    """Do what the command line asks for, where it is a sync that finds nothing to do.
+    """Run the command if it is a sync that finds nothing to do.
 
-    Returns the exit code; None where nothing was done, and the command line proper is needed.
+    Returns the exit code. Returns None if nothing was done: then the full command line must run.
     """
     asked = _parse(arguments)
     if asked is None:
@@ -60,7 +60,7 @@ def attempt(arguments: Sequence[str]) -> int | None:
         directory = _directory(asked.config)
         done = _look(asked, directory, began) if directory is not None else None
     except (OSError, ValueError, TypeError, LookupError, sqlite3.Error, PypimirrorError):
-        return None  # to be met again, and told, by those who know what it means
+        return None  # the full command line meets the same error and explains it
     if directory is None or done is None:
         return None
     _tell(asked, directory, done, time.time() - began)
@@ -69,7 +69,7 @@ def attempt(arguments: Sequence[str]) -> int | None:
 
 
 def is_inline_sync(arguments: Sequence[str]) -> bool:
-    """Whether the command line asks for a sync in this process, as far as that is known here."""
+    """Whether the command line is a plain sync in this process. False if that is not certain."""
     asked = _parse(arguments)
     return asked is not None and os.path.exists(asked.config)  # noqa: PTH110
 
@@ -83,7 +83,7 @@ def _parse(arguments: Sequence[str]) -> _Asked | None:
 
 
 def _directory(file: str) -> str | None:
-    """Return the mirror root that a configuration names; None where its catalog is elsewhere."""
+    """Return the mirror root of a configuration; None if its catalog is somewhere else."""
     import tomllib
 
     content = regular.read_written(file).decode("utf-8-sig")
@@ -91,18 +91,18 @@ def _directory(file: str) -> str | None:
     if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
         return None
     base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
-    # A link to another mirror root, made meanwhile, changes nothing for this one.
+    # If a symbolic link is changed meanwhile, this run stays with the old mirror root.
     return os.path.realpath(os.path.join(base, section.get("directory", DIRECTORY)))  # noqa: PTH118
 
 
 def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
-    """See whether there is nothing to do, and record that; None: there may be something."""
+    """Record a run if there is nothing to do. Return None if there may be something to do."""
     private = f"{directory}/.pypimirror"
     if not _is_tidy(directory, private):
         return None
     key = sources.key(asked.config, regular.read_written(asked.config))
     if os.stat(f"{private}/catalog.sqlite").st_nlink > 1:  # noqa: PTH116
-        return None  # `cp -al` has made another mirror of this one
+        return None  # `cp -al` has made a second mirror that shares this file
     with lock.hold(f"{private}/lock"), idle_snapshot.find(f"{private}/catalog.sqlite") as resting:
         if resting is None or resting.is_ahead(now):
             return None
@@ -112,18 +112,18 @@ def _look(asked: _Asked, directory: str, now: float) -> Copied | None:
 
 
 def _sync(resting: Resting, key: str, now: float) -> Copied | None:
-    said = resting.rest()
-    if said is None or said.key != key or not said.since <= now < said.until:
+    note = resting.rest()
+    if note is None or note.key != key or not note.since <= now < note.until:
         return None
-    patience = min(_PATIENCE, said.timeout)
-    if not all(is_unchanged(url, headers, patience) for url, headers in said.asked):
+    patience = min(_PATIENCE, note.timeout)
+    if not all(is_unchanged(url, headers, patience) for url, headers in note.asked):
         return None
     with interrupts.shield():
-        return resting.copy(said.run, now)
+        return resting.copy(note.run, now)
 
 
 def _is_tidy(directory: str, private: str) -> bool:
-    """Whether everything is there, and nothing half-written. Raises `OSError` where it is not."""
+    """Whether no file is half-written. Raises `OSError` if a directory is missing."""
     os.stat(f"{directory}/packages")  # noqa: PTH116
     os.stat(f"{directory}/simple")  # noqa: PTH116
     left = os.listdir(f"{private}/staging") + os.listdir(f"{private}/quarantine")  # noqa: PTH208
@@ -131,7 +131,7 @@ def _is_tidy(directory: str, private: str) -> bool:
 
 
 def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:
-    """Print how it ended, as the command line proper does."""
+    """Print how the run ended, as the full command line does."""
     if asked.as_json:
         import json
 

@@ -1,18 +1,18 @@
-"""What a sync that found nothing to do says of the next one, and until when that holds.
+"""When a sync leaves an idle snapshot for the next one, and how long the snapshot holds.
 
-The rules, all of which must be met:
+All of these rules must be met:
 
-* It was a whole sync, inline or not, of projects that only the upstreams' lists tell; it completed,
-  nothing failed, nothing waits in quarantine.
-* Every list said plainly that it is unchanged, to the question that the next run is to ask.
-* No project had anything left to do, no page was written, nothing was withdrawn, and no page waits
-  to be rendered again.
-* Nobody wants to be told of every run in a file (`[publish] changes`, `[metrics] textfile`), and
-  the configuration is one file that names no others.
+* It was a sync of the whole mirror, and all of its projects come from the upstreams' lists. It
+  completed, nothing failed, and quarantine is empty.
+* Every list answered "not modified" to the request that the next run will send.
+* No project had work left. No page was written, nothing was withdrawn, and no page waits to be
+  rendered again.
+* The configuration has no file to write in every run (`[publish] changes`, `[metrics] textfile`).
+  It is one file that names no others.
 
-What time alone makes due bounds how long it holds: a file's next try, a choice by age, the end of
-a grace period, the rolling re-check, runs that are to be forgotten. Each of these rules has its
-home elsewhere, and is asked there.
+The snapshot holds until time alone makes something due: a file's next try, a selection by age, the
+end of a grace period, the rolling re-check, the deletion of old runs. Each of these rules has its
+own module, which is asked here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def note(run: Run, connection: Connection) -> None:
-    """Leave in the catalog what a run that has completed can say of the next one."""
+    """Write the idle snapshot of a completed run into the catalog, if the rules allow one."""
     if not outdated.are_all_current(connection):
         return
     statement = _statement(run, connection)
@@ -72,7 +72,7 @@ def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
 
 
 def _is_whole(config: Config) -> bool:
-    """Whether the configuration's key tells all of it, and nobody else is to be told."""
+    """Whether the key of a configuration covers all of it, and no run has to write a file."""
     select = config.select
     entries = [*select.projects, *select.exclude, *select.metadata_only]
     entries += [entry for rule in select.rules for entry in rule.projects]

@@ -1,20 +1,17 @@
-"""A mirror at rest: what a run that found nothing to do has said of the next one.
+"""The idle snapshot: a note of a run that found nothing to do, for the next run.
 
-Most runs find nothing to do, and importing what could do something costs them ten times as much
-as their work. So a sync that found nothing to do leaves a statement in the catalog: which run it
-was, what the upstreams were asked, and until when nothing becomes due by itself. The next sync
-that is asked the same way holds that against the world, and records itself as a copy of that run
-(`pypimirror.cli.idle`). The rules:
+Most runs find nothing to do. Imports would cost them ten times as much as their work. So a sync
+that found nothing leaves a note in the catalog: its run, its requests to the upstreams, and the
+time at which something becomes due. The next sync with the same arguments and configuration checks
+the note, and records itself as a copy of that run (`pypimirror.cli.idle`). The rules:
 
-* What is due, and when, is decided in `pypimirror.pipeline.idle_snapshot`, with what the stages
-  know; here nothing is decided.
-* Whoever takes the lease may change something: with that what was said is gone.
-* It is believed only while nobody holds the lease, which is seen, as the copy is made, in one
-  transaction that keeps all other writers out: to take the lease and give it back in it would
-  change nothing.
+* `pypimirror.pipeline.idle_snapshot` decides what is due, and when. This module decides nothing.
+* Whoever takes the lease may change the mirror. The same transaction removes the note.
+* The note counts only while nobody holds the lease. The copy is made in one transaction that sees
+  this and keeps all other writers out. So it does not have to take the lease itself.
 
-SQLite alone, through its driver: SQLAlchemy is what takes the longest to import. A test holds
-what is written here against what SQLAlchemy writes.
+This module uses SQLite's own driver, because SQLAlchemy takes the longest to import. A test
+compares its rows with those that SQLAlchemy writes.
 """
 
 from __future__ import annotations
@@ -39,44 +36,44 @@ SELECT * FROM runs WHERE id = ? AND state = 'completed' AND "trigger" = 'inline'
 """
 _STAGES = "SELECT * FROM stages WHERE run_id = ? ORDER BY id"
 
-#: Seconds that anybody who writes is waited for.
+#: Seconds to wait for another writer.
 _PATIENCE = 5.0
 
 
 class IdleSnapshot(NamedTuple):
-    """What a run that found nothing to do says of the next one. Times in seconds, as of runs."""
+    """The note for the next run. Times are in seconds since the epoch."""
 
     key: str  #: of the configuration and the program
-    run: int  #: which run it was
-    since: float  #: when it began
-    until: float  #: nothing becomes due by itself before
-    last_run: int  #: beyond this number, old runs are to be forgotten
-    asked: list[tuple[str, dict[str, str]]]  #: addresses of lists, with headers that ask for news
-    timeout: float  #: seconds that an upstream has for an answer
+    run: int  #: id of the run that wrote it
+    since: float  #: when that run began
+    until: float  #: when the first thing becomes due
+    last_run: int  #: from this run id on, old runs must be deleted from the history
+    asked: list[tuple[str, dict[str, str]]]  #: addresses of lists, and headers of the requests
+    timeout: float  #: seconds that an upstream has to answer
 
 
 class Copied(NamedTuple):
-    """A run that was recorded, of one that found nothing to do either."""
+    """A run that was recorded as a copy."""
 
     name: str
     counts: dict[str, int]
-    held: Totals  #: what the mirror holds
+    held: Totals  #: of the whole mirror
 
 
 def encode(said: IdleSnapshot) -> str:
-    """Return a statement as the catalog keeps it."""
+    """Return the note as the text of its mark."""
     return json.dumps(said)
 
 
 class Resting:
-    """An open catalog that nobody works on. Every method may raise `sqlite3.Error`."""
+    """An open catalog without a lease. Every method may raise `sqlite3.Error`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self._newest = self._newest_run()
 
     def rest(self) -> IdleSnapshot | None:
-        """Return what the last run said of the next one, if it found nothing to do."""
+        """Return the note, if there is one that still counts."""
         found = self._mark(marks.AT_REST)
         if found is None:
             return None
@@ -86,18 +83,19 @@ class Resting:
         return rest._replace(asked=[(url, headers) for url, headers in rest.asked])
 
     def generation(self) -> tuple[str | None, str | None]:
-        """Return which generation this catalog is of, and why there is a doubt about that."""
+        """Return the generation of this catalog, and the reason if that is in doubt."""
         return self._text(marks.GENERATION), self._text(marks.DOUBT)
 
     def is_ahead(self, now: float) -> bool:
-        """Whether a clock was ahead, so that a whole run has to look at what was noted then."""
+        """Whether the history has times in the future. Then a full run has to check them."""
         query = "SELECT 1 FROM runs WHERE max(started_at, coalesce(ended_at, 0)) > ? LIMIT 1"
         return self.connection.execute(query, (now + clock.SLACK,)).fetchone() is not None
 
     def copy(self, run: int, now: float) -> Copied | None:
-        """Record a run that began at `now` and went as `run` did. None: it may not say so.
+        """Record a run that began at `now` as a copy of `run`.
 
-        The caller must know that it went so.
+        The caller has checked that there is nothing to do. Returns None, and records nothing, if
+        somebody worked on the mirror meanwhile.
         """
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
@@ -133,9 +131,9 @@ class Resting:
 
 @contextmanager
 def find(file: str) -> Iterator[Resting | None]:
-    """Give the catalog at `file`, if nobody works on it.
+    """Open the catalog at `file`; yield None if somebody holds the lease.
 
-    Raises `sqlite3.Error`, also where there is no such catalog.
+    Raises `sqlite3.Error`, also if there is no such catalog.
     """
     options = {"timeout": _PATIENCE, "isolation_level": None}
     with closing(sqlite3.connect(f"file:{_quoted(file)}?mode=rw", uri=True, **options)) as base:  # type: ignore[call-overload]
@@ -145,12 +143,12 @@ def find(file: str) -> Iterator[Resting | None]:
 
 
 def name_of_run(now: float) -> str:
-    """Return a name for a run that began at `now`, which sorts by time."""
+    """Return a name for a run that began at `now`. Names sort by time."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
 
 
 def text_of(connection: sqlite3.Connection, mark: Mark[Any]) -> str | None:
-    """Return a mark's value as it is written."""
+    """Return the text of a mark; None if it is not set."""
     query = "SELECT value FROM marks WHERE name = ?"
     row = connection.execute(query, (mark.name,)).fetchone()
     return None if row is None else str(row[0])
@@ -168,7 +166,7 @@ def _rows(connection: sqlite3.Connection, query: str, value: int) -> Iterator[di
 
 
 def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> int:
-    """Insert a row under a new id, and return that."""
+    """Insert a row under a new id; return the id."""
     values = {name: value for name, value in row.items() if name != "id"}
     names = ", ".join(f'"{name}"' for name in values)
     places = ", ".join("?" * len(values))
@@ -177,5 +175,5 @@ def _insert(connection: sqlite3.Connection, table: str, row: dict[str, Any]) -> 
 
 
 def _quoted(path: str) -> str:
-    """Write a path as SQLite's addresses have it."""
+    """Return a path with the escapes of an SQLite address."""
     return "".join(f"%{ord(one):02x}" if one in "%?#" else one for one in path)
