@@ -35,7 +35,14 @@ from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.resolve import uv
-from pypimirror.resolve.uv import Environment, Index, NoSolutionError, Question, ResolveError
+from pypimirror.resolve.uv import (
+    Environment,
+    Index,
+    NoAnswerError,
+    NoSolutionError,
+    Question,
+    ResolveError,
+)
 from pypimirror.select import locked
 from pypimirror.select.selection import Selection
 
@@ -87,8 +94,10 @@ def resolve(config: Config) -> Iterator[Resolution]:
             for wanted in sets:
                 yield from _resolved(config, wanted, names[wanted.name], index)
         except ResolveError as error:
-            said = f"{error}. Nothing has changed here: the last resolution stays"
-            raise StoppedError(Problem(Reason.CONFIGURATION, said)) from error
+            said = f"{str(error).rstrip('.')}. Nothing has changed here: the last resolution stays"
+            is_away = isinstance(error, NoAnswerError)
+            reason = Reason.CONNECTION if is_away else Reason.CONFIGURATION
+            raise StoppedError(Problem(reason, said)) from error
 
 
 def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterator[Resolution]:

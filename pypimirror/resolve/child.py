@@ -34,6 +34,13 @@ class ResolveError(PypimirrorError):
     """A resolver cannot run, or did not answer; the message says what to do."""
 
 
+class NoAnswerError(ResolveError):
+    """The resolver ran, and gave neither a solution nor a reason why there is none.
+
+    Mostly it cannot reach an index.
+    """
+
+
 class NoSolutionError(ResolveError):
     """The resolver found no solution; the message is its reason."""
 
@@ -62,7 +69,7 @@ def write(file: Path, lines: Sequence[str]) -> str:
 def run(
     command: Sequence[str], variables: Mapping[str, str], directory: str, patience: float
 ) -> Ended:
-    """Run a resolver to its end; raises `ResolveError` if that takes too long."""
+    """Run a resolver to its end; raises `NoAnswerError` if that takes too long."""
     name = Path(command[0]).name
     try:
         started = subprocess.Popen(
@@ -85,7 +92,7 @@ def run(
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.communicate(timeout=_GRACE)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise ResolveError(f"{name} has not answered within {patience:.0f} s") from error
+            raise NoAnswerError(f"{name} has not answered within {patience:.0f} s") from error
         raise
     return Ended(started.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 

@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 
 from pypimirror.resolve import child
 from pypimirror.resolve.child import PATIENCE
+from pypimirror.resolve.child import NoAnswerError as NoAnswerError
 from pypimirror.resolve.child import NoSolutionError as NoSolutionError
 from pypimirror.resolve.child import ResolveError as ResolveError
 
@@ -43,8 +44,9 @@ _QUIET = {
 }
 
 _VERSION = re.compile(r"uv ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
-#: The beginning of its output if the question has no solution.
-_UNSOLVED = re.compile(r"no solution found|unsatisfiable", re.I)
+#: Parts of its output if the question has no solution. uv takes no release that requires another
+#: from a direct address, whatever the indexes have.
+_UNSOLVED = re.compile(r"no solution found|unsatisfiable|URL dependencies must be", re.I)
 
 _INSTALL = "install it with: pip install 'pypimirror[resolve]'"
 
@@ -93,7 +95,7 @@ class Uv:
     def resolve(self, question: Question, index: Index, patience: float = PATIENCE) -> str:
         """Return a `pylock.toml` with the chosen releases.
 
-        Raises `NoSolutionError` if there is no solution, and `ResolveError` for other failures.
+        Raises `NoSolutionError` if there is no solution, and `NoAnswerError` for other failures.
         """
         with TemporaryDirectory(prefix="pypimirror-uv-") as scratch:
             command = [self.path, *_arguments(question, Path(scratch))]
@@ -104,7 +106,7 @@ class Uv:
         said = child.told(ended.err)
         if _UNSOLVED.search(ended.err):
             raise NoSolutionError(said)
-        raise ResolveError(f"uv could not resolve this (it ended with {ended.code}): {said}")
+        raise NoAnswerError(f"uv could not resolve this (it ended with {ended.code}): {said}")
 
 
 @lru_cache(maxsize=1)

@@ -53,6 +53,19 @@ def test_all_that_is_missing_is_told_at_once(tree: Tree, checked: Checking) -> N
     assert "the newest here is 3.0" in next(g.message for g in found.gaps if g.project == "second")
 
 
+def test_a_release_that_requires_an_address_hides_nothing_that_is_missing(
+    tree: Tree, checked: Checking
+) -> None:
+    """uv refuses such a release with other words than those for all that has no solution."""
+    tree.wheel("app", "1.0", "base @ https://example.invalid/base-1-py3-none-any.whl")
+    tree.wheel("other", "1.0", "none")
+    tree.wheel("base", "1.0")
+    assert only(checked("app", "other").gaps).project == "none"
+    gap = only(checked("app").gaps)
+    assert gap.kind == Kind.CONFLICT
+    assert "app==1.0" in gap.message and "URL" in gap.message
+
+
 def test_each_environment_needs_its_own_wheels(tree: Tree, checked: Checking) -> None:
     tree.wheel("native", "1.0", tag="cp312-cp312-win_amd64")
     assert checked("native", target=WINDOWS).state is State.COMPLETE

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from pypimirror.cli import errors
+from pypimirror.cli.errors import Exit
 from pypimirror.pipeline.preview.explain import explain
 from pypimirror.select.locks import registry
 from tests.corpus.build import make_wheel
@@ -136,10 +138,14 @@ def test_where_resolution_fails_the_run_does_and_nothing_is_removed(
     assert "[select] projects: No solution found" in result.message
     assert "the last resolution stays" in result.message
     assert [f.reason.value for f in result.failures] == ["configuration"]
+    assert errors.of_result(result) == Exit.USAGE
+    assert ".. " not in result.message
     assert (mirror.served(), kept(mirror)) == (before, resolved)
     select(mirror, "app")
     offered.fault("/simple/*", Status(503))
-    assert mirror.sync().state == "failed"
+    result = mirror.sync()
+    assert (result.state, errors.of_result(result)) == ("failed", Exit.STOPPED)
+    assert [f.reason.value for f in result.failures] == ["connection"]
     assert (mirror.served(), kept(mirror)) == (before, resolved)
 
 

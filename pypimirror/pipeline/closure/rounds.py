@@ -104,8 +104,9 @@ def _grow(run: Run, old: _Needs, grown: _Needs) -> None:
     fresh = [name for name in names if name not in old]
     run.ledger.count(projects_needed=len(fresh))
     more = f", and more versions of {len(names) - len(fresh):,}" if len(names) > len(fresh) else ""
+    what = "project is" if len(fresh) == 1 else "projects are"
     run.reporter.announce(
-        f"Dependencies, round {run.ledger.rounds}: {len(fresh):,} projects are needed{more}"
+        f"Dependencies, round {run.ledger.rounds}: {len(fresh):,} {what} needed{more}"
     )
 
 
@@ -154,7 +155,7 @@ def _settle(run: Run, known: Known, needed: _Needs, *, is_sure: bool) -> None:
         if is_sure:
             marks.write(connection, CLOSED, key)
     _tell(run, "of {} it is not known what they require", "releases", unknown)
-    _tell(run, "{} are needed and not mirrored", "projects", missing)
+    _tell(run, "{} {are} needed and not mirrored", "projects", missing)
     _tell(run, "{} of releases that are needed cannot be read", "requirements", faults)
 
 
@@ -183,5 +184,6 @@ def _tell(run: Run, said: str, noun: str, ones: Sequence[Unsure]) -> None:
         f"{each.project} {each.version}".rstrip() + f" {each.why}" for each in ones[:_SHOWN]
     )
     more = "; …" if len(ones) > _SHOWN else ""
+    are = "are" if len(ones) > 1 else "is"
     number = f"{len(ones):,} {noun if len(ones) > 1 else noun.removesuffix('s')}"
-    run.reporter.note("warning", f"dependencies: {said.format(number)}: {shown}{more}")
+    run.reporter.note("warning", f"dependencies: {said.format(number, are=are)}: {shown}{more}")
