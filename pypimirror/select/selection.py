@@ -36,6 +36,11 @@ _MOST = 5
 #: Keys that do not decide on files directly. Needed projects are decided on separately.
 _OF_NO_FILE = {"check", "dependencies", "build_dependencies", "max_dependencies"}
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
+#: What follows "names no project" in a message.
+_NEXT = {
+    "projects": ". Write names into it, or leave select.projects empty to mirror every project",
+    "locks": " that python and platforms need. Make it anew, or take it out of select.locks",
+}
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,7 @@ class Selection:
             # An empty list would mean every project, and an empty selection would drop the mirror.
             key = "projects" if select.projects else "locks"
             given = ", ".join(getattr(select, key))
-            raise ConfigError(
-                config.blame(
-                    f"select.{key}: {given}: names no project. Write names into it, or leave "
-                    f"select.{key} empty to mirror every project"
-                )
-            )
+            raise ConfigError(config.blame(f"select.{key}: {given}: names no project{_NEXT[key]}"))
         self._by_name = _by_name(self._projects)
         self._globs = [(n, e) for n, e in enumerate(self._projects) if e.pattern is not None]
         for entry in self._linked:

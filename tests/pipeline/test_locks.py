@@ -281,6 +281,7 @@ def test_a_lock_that_cannot_be_read_stops_the_run_before_anything_is_removed(
         with pytest.raises(ConfigError) as raised:
             mirror.sync()
         assert said in str(raised.value)
+        assert "to mirror every project" not in str(raised.value)
         assert mirror.served() == before
 
 
