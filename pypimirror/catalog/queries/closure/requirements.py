@@ -112,8 +112,12 @@ def every(connection: Connection) -> Iterator[tuple[bytes, Requirements]]:
 def forget_unused(connection: Connection) -> None:
     """Delete requirements that no file has any more."""
     digest: Column[Any] = requirements.c.digest
-    used = select(_digest()).where(_digest().is_not(None))
-    connection.execute(delete(requirements).where(digest.not_in(used)))
+    used = select(_digest().label("digest")).where(_digest().is_not(None)).distinct().subquery()
+    # With NOT IN, PostgreSQL compares each row with each if the list is larger than its work_mem.
+    # Without DISTINCT, SQLite does the same in the join.
+    unused = select(digest).outerjoin_from(requirements, used, used.c.digest == digest)
+    unused = unused.where(used.c.digest.is_(None))
+    connection.execute(delete(requirements).where(digest.in_(unused)))
 
 
 def needed(connection: Connection) -> dict[str, tuple[str, ...]]:
