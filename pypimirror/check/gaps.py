@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pypimirror.check.outcome import Gap, Kind
-from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.check.shelf import DAMAGED, Held, Offer, Shelf
 from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 
@@ -68,7 +68,11 @@ def choose(
 
     if offer is None:
         return gap(Kind.PROJECT, "the mirror has no such project")
+    if offer.is_damaged:
+        return gap(Kind.LOST, DAMAGED)
     fitting = [file for file in offer.files if _is_meant(file, versions)]
+    if not fitting and offer.lost:
+        return gap(Kind.LOST, f"{offer.lost[-1]} is on its page, and not on disk")
     if not fitting and offer.away:
         return gap(Kind.AWAY, "its files stay at the upstream (metadata_only)")
     if not fitting:

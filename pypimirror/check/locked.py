@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
-from pypimirror.check.shelf import Held, Offer, Shelf
+from pypimirror.check.shelf import DAMAGED, Held, Offer, Shelf
 from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 from pypimirror.domain.model import ProjectName
@@ -40,6 +40,9 @@ def _gaps(shelf: Shelf, release: LockedRelease, target: Target | None) -> Iterat
     offer = shelf.offer(release.project)
     if offer is None:
         yield _gap(release, Kind.PROJECT, "the mirror has no such project")
+        return
+    if offer.is_damaged:
+        yield _gap(release, Kind.LOST, DAMAGED)
         return
     named = [file for file in release.files if file.filename is not None]
     for file in _meant(named, target):
@@ -72,6 +75,8 @@ def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFi
     held = next((each for each in offer.files if each.filename == filename), None)
     if held is None and filename in offer.away:
         return _gap(release, Kind.AWAY, "its page leads to the upstream for it", filename)
+    if filename in offer.lost:
+        return _gap(release, Kind.LOST, "it is on its page, and not on disk", filename)
     if held is None:
         return _gap(release, Kind.FILE, "it is not on the mirror", filename)
     if file.digests and not is_of(shelf, held, file.digests):

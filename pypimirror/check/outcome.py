@@ -14,6 +14,7 @@ class Kind(StrEnum):
     PYTHON = "python"  #: the fitting versions do not run on this Python
     PLATFORM = "platform"  #: no fitting version has a wheel for the environment, or an sdist
     AWAY = "away"  #: its page leads to the upstream: the bytes are not here
+    LOST = "lost"  #: its page or its bytes should be here, and cannot be read
     UNKNOWN = "unknown"  #: only a build could tell its requirements
     FILE = "file"  #: a file that a lock names is not here
     DIGEST = "digest"  #: a file of this name is here, with other bytes

@@ -25,6 +25,9 @@ from pypimirror.system import regular
 from pypimirror.upstream.read import parse_page
 from pypimirror.verify.dependencies import read_requirements
 
+#: The message if nothing of a project can be installed because its page is damaged.
+DAMAGED = "its page on the mirror cannot be read"
+
 #: The assumed address of pages; only the part after it counts.
 _ORIGIN = "http://mirror.invalid/"
 _RELATIVE = "../../"
@@ -60,7 +63,9 @@ class Offer:
 
     project: str
     files: tuple[Held, ...]
-    away: tuple[str, ...] = ()  #: names of files whose bytes are not on this mirror
+    away: tuple[str, ...] = ()  #: names of files to which the page links at the upstream
+    lost: tuple[str, ...] = ()  #: names of files that should be here, and are not on disk
+    is_damaged: bool = False  #: whether the page cannot be read
 
 
 class Shelf:
@@ -101,17 +106,21 @@ class Shelf:
 
     def _read(self, project: str) -> Offer | None:
         address = f"{_ORIGIN}simple/{project}/"
+        is_damaged = False
         for form, path in page_paths(project, ("json", "html")).items():
             try:
                 body = regular.read(f"{self.root}/{path}", self.root)
                 page = parse_page(body, content_type=_TYPES[form], url=address, project=project)
+            except FileNotFoundError:
+                continue
             except (OSError, ReadError):
+                is_damaged = True
                 continue
             return self._sorted(project, page, urljoin(address, self._base))
-        return None
+        return Offer(project, (), is_damaged=True) if is_damaged else None
 
     def _sorted(self, project: str, page: ProjectPage, base: str) -> Offer:
-        files, away = [], []
+        files, away, lost = [], [], []
         for file in page.files:
             held = _held(project, file, base)
             if held is None:
@@ -119,8 +128,8 @@ class Shelf:
             if held.path and regular.is_here(f"{self.root}/{held.path}", self.root):
                 files.append(held)
             else:
-                away.append(file.filename)
-        return Offer(project, tuple(files), tuple(away))
+                (lost if held.path else away).append(file.filename)
+        return Offer(project, tuple(files), tuple(away), tuple(lost))
 
 
 def _held(project: str, file: File, base: str) -> Held | None:

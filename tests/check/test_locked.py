@@ -37,6 +37,14 @@ def test_a_file_with_its_digest_is_here(tree: Tree) -> None:
     assert gaps(tree, release("base", "1.0", file("base-1.0-py3-none-any.whl", digest))) == []
 
 
+def test_what_is_damaged_here_is_not_said_to_be_elsewhere(tree: Tree) -> None:
+    wanted = release("base", "1.0", file("base-1.0-py3-none-any.whl", tree.wheel("base", "1.0")))
+    (tree.root / "packages/base/base-1.0-py3-none-any.whl").unlink()
+    assert [gap.kind for gap in gaps(tree, wanted)] == [Kind.LOST]
+    (tree.root / "simple/base/index.v1_json").write_text("{")
+    assert [gap.kind for gap in gaps(tree, wanted)] == [Kind.LOST]
+
+
 def test_other_bytes_under_the_name_are_told(tree: Tree) -> None:
     tree.wheel("base", "1.0")
     (gap,) = gaps(tree, release("base", "1.0", file("base-1.0-py3-none-any.whl", BAD)))

@@ -108,7 +108,16 @@ def test_what_pages_lead_to_elsewhere_is_not_here(tree: Tree, checked: Checking)
 def test_a_page_whose_bytes_are_gone_does_not_count(tree: Tree, checked: Checking) -> None:
     tree.wheel("gone", "1.0")
     (tree.root / "packages/gone/gone-1.0-py3-none-any.whl").unlink()
-    assert checked("gone").state is State.MISSING
+    gap = only(checked("gone").gaps)
+    assert gap.kind is Kind.LOST and "gone-1.0-py3-none-any.whl" in gap.message
+
+
+def test_a_page_that_cannot_be_read_is_not_taken_for_a_project_that_is_missing(
+    tree: Tree, checked: Checking
+) -> None:
+    tree.wheel("torn", "1.0")
+    (tree.root / "simple/torn/index.v1_json").write_text("{")
+    assert only(checked("torn").gaps).kind is Kind.LOST
 
 
 def test_a_yanked_release_counts_only_where_it_is_pinned(tree: Tree, checked: Checking) -> None:

@@ -22,6 +22,7 @@ _LONGEST = 60  #: characters of what was asked for
 
 #: Why something is missing that no upstream can help with.
 _OWN = {
+    Kind.LOST: "pypimirror verify --repair",
     Kind.UNKNOWN: "--build lets uv and pip build it, which runs its code",
     Kind.CONFLICT: None,
     Kind.INSTALLER: None,
