@@ -120,7 +120,9 @@ class Shelf:
         return Offer(project, (), is_damaged=True) if is_damaged else None
 
     def _sorted(self, project: str, page: ProjectPage, base: str) -> Offer:
-        files, away, lost = [], [], []
+        files: list[Held] = []
+        away: list[str] = []
+        lost: list[str] = []
         for file in page.files:
             held = _held(project, file, base)
             if held is None:

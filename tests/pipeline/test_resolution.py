@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from pypimirror.check.remedies import Wish
 from pypimirror.cli import errors
 from pypimirror.cli.errors import Exit
+from pypimirror.domain.model import ProjectName
+from pypimirror.pipeline.preview import remedy
 from pypimirror.pipeline.preview.explain import explain
 from pypimirror.select.locks import registry
-from tests.corpus.build import make_wheel
+from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror
 from tests.pipeline.conftest import MakeMirror
 from tests.simulator import Simulator, Status
@@ -205,6 +208,21 @@ def test_a_login_is_given_to_uv_and_not_kept(mirror: Mirror, offered: Simulator)
     assert any(request.headers.get("authorization") for request in asked)
     (path,) = (mirror.root / ".pypimirror" / "resolved").iterdir()
     assert "cret" not in path.read_text()
+
+
+def test_what_uv_leaves_out_is_brought_by_a_setting_and_not_by_the_kept_lock(
+    mirror: Mirror, offered: Simulator
+) -> None:
+    """Nobody can let a file into a lock that each sync writes anew."""
+    select(mirror, "app")
+    mirror.sync()
+    offered.add_file("six", *make_sdist("six", "2.0"))
+    name = ProjectName("six")
+    wish = Wish(name, "==2.0", lambda each: each.endswith(".tar.gz"), "Python 3.13, win_amd64")
+    (found,) = remedy.find(mirror.config, [wish])
+    assert found.line is not None
+    assert 'dependencies = "all"' in found.line
+    assert "let it in" not in found.line
 
 
 def test_nothing_to_resolve_is_a_mistake(mirror: Mirror, offered: Simulator) -> None:

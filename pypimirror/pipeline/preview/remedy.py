@@ -6,6 +6,7 @@ Only the pages of the missing projects are fetched. An upstream that is down is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from packaging.version import Version
 
@@ -17,6 +18,7 @@ from pypimirror.pipeline.preview import explain
 from pypimirror.pipeline.preview.explain import FileExplanation
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.facts import Verdict
+from pypimirror.select.locked import RESOLVED
 from pypimirror.select.selection import Selection
 
 
@@ -95,6 +97,8 @@ def _change(wish: Wish, verdict: Verdict) -> str:
     key = verdict.rule.rpartition(".")[2]
     if key in ("python", "platforms"):
         return f"{verdict.rule}: declare {wish.environment} ({verdict.fact})"
+    if Path(verdict.rule).parent.name == RESOLVED:  # people cannot change this file
+        return f'[select] dependencies = "all": uv resolves to wheels alone ({verdict.fact})'
     return f"{verdict.rule}: let it in ({verdict.fact})"
 
 
