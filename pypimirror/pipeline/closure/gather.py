@@ -2,7 +2,8 @@
 
 The requirements of a file are read only once: from the core metadata beside a wheel, from the file
 itself if there is none, or from the upstream for a file that pages only link to. If they cannot be
-read now, the next run tries again. If a file does not state them, they are noted as unknown.
+read now, the next run tries again. If a file does not state them, they are noted as unknown. Of a
+file that is not here and whose core metadata nobody announces, nothing is noted: it may come later.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from pypimirror.verify.protocol import Check
 _CHUNK = 1000
 #: Most bytes of core metadata that is read. Most of it is the description.
 _MOST = 16 << 20
-
-_NOT_TOLD = "is not here, and its upstream offers no core metadata of it"
 
 _Found = dict[bytes, Requirements]
 
@@ -95,16 +94,10 @@ def _beside(run: Run, row: UnreadFile) -> bytes | None:
 
 def _ask(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Problem]:
     """Ask upstreams for the core metadata of files that pages only link to."""
-    asked = []
-    for row in rows:
-        if row.metadata_claim is None or not row.filename.endswith(".whl") or not row.upstream:
-            found[row.digest] = Requirements(unknown=_NOT_TOLD)
-        else:
-            asked.append(row)
     problems = []
-    paths = {row.id: run.workspace.staging / f"{row.id}{METADATA_SUFFIX}" for row in asked}
-    by_id = {row.id: row for row in asked}
-    for result in run.fetch(_jobs(asked, paths)) if asked else ():
+    paths = {row.id: run.workspace.staging / f"{row.id}{METADATA_SUFFIX}" for row in rows}
+    by_id = {row.id: row for row in rows}
+    for result in run.fetch(_jobs(rows, paths)) if rows else ():
         assert isinstance(result, FileResult)
         row, path = by_id[result.id], paths[result.id]
         if result.problem is None:

@@ -23,6 +23,7 @@ from pypimirror.select.environments import Environments
 from pypimirror.select.selection import Selection
 
 _NOT_HERE = "is not here yet"
+_NOT_TOLD = "is not here, and no core metadata of it could be read at its upstream"
 
 
 @dataclass
@@ -102,7 +103,8 @@ def _releases(connection: Connection, known: Known) -> dict[str, list[Release]]:
         if document is not None and document.is_told:
             continue
         if row.state in PROVEN or row.state == State.LINKED:
-            why = documents.unknown.get(row.digest or b"", "could not be read yet")
+            unread = _NOT_TOLD if row.state == State.LINKED else "could not be read yet"
+            why = documents.unknown.get(row.digest or b"", unread)
             known.why[release] = f"{row.filename} {why}"
         else:
             known.awaited.add(release)

@@ -260,6 +260,20 @@ def test_files_that_pages_only_lead_to_count_by_what_their_upstream_says(
     assert [simulator.downloads(f"{n}-1.0-py3-none-any.whl") for n in ("app", "one")] == [0, 0]
 
 
+def test_an_sdist_that_comes_here_after_pages_only_led_to_it_is_read(
+    closing: Mirror, simulator: Simulator
+) -> None:
+    """That nobody could tell what it requires was remembered for good."""
+    sdist(simulator, "app", "1.0", "lib")
+    wheel(simulator, "lib", "1.0")
+    closing.select("app", dependencies="all", metadata_only=["app"])
+    assert closing.sync(sound=False).state == "completed"
+    assert closing.projects == ["app"]
+    closing.select("app", dependencies="all", metadata_only=[])
+    assert closing.sync().state == "completed"
+    assert closing.projects == ["app", "lib"]
+
+
 @pytest.mark.parametrize("stop", ["before", "after"])
 def test_killed_between_rounds_the_next_run_goes_on(
     closing: Mirror, simulator: Simulator, stop: str

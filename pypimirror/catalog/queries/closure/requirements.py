@@ -67,7 +67,7 @@ def offered(connection: Connection) -> Iterator[OfferedFile]:
 def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
     """Return the next files, after id `after`, whose requirements have not been read.
 
-    Their bytes are here, or pages link to them at the upstream.
+    Their bytes are here, or pages link to them and the upstream announces their core metadata.
     """
     digest = _digest()
     others: dict[str, Any] = {
@@ -76,12 +76,18 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
         "digest": digest,
     }
     known = select(requirements.c.digest).where(requirements.c.digest == digest)
+    is_announced = and_(
+        files.c.state == State.LINKED,
+        files.c.metadata_claim.is_not(None),
+        files.c.filename.like("%.whl"),
+        projects.c.upstream.is_not(None),
+    )
     query = (
         mapper.select_record(UnreadFile, files, **others)
         .join_from(files, projects)
         .where(
             files.c.id > after,
-            files.c.state.in_([*PROVEN, State.LINKED]),
+            or_(files.c.state.in_(PROVEN), is_announced),
             _counts(),
             digest.is_not(None),
             ~known.exists(),
