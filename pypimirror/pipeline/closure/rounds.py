@@ -143,11 +143,12 @@ def _settle(run: Run, known: Known, needed: _Needs, *, is_sure: bool) -> None:
     unknown = list(known.unknown())
     faults = list(known.unreadable())
     with run.catalog.write() as connection:
-        missing = list(why_missing(known, _missing(connection, selection, known.needed())))
+        away = _missing(connection, selection, known.needed())
+        missing = list(why_missing(known, away))
         before = marks.read(connection, CLOSURE)
         figures = ClosureFigures(
             key if is_sure or before is None else before.key,
-            sum(selection.is_besides(ProjectName(name)) for name in needed),
+            sum(selection.is_besides(ProjectName(name)) for name in needed if name not in away),
             *(len(unknown), len(missing), len(faults)),
             *(tuple(each[:EXAMPLES]) for each in (unknown, missing, faults)),
         )

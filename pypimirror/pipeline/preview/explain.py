@@ -124,6 +124,9 @@ def explain(
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
         else:
             found = explained(run, project, verdict, held)
+            if not found.verdict.selected:  # no upstream has it
+                told = _with_needs(found.verdict, why.of_project(project))
+                found = replace(found, verdict=told)
             found = replace(found, files=[_with_closure(e, project, why) for e in found.files])
     if file is None:
         return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.marks import CLOSURE
+from pypimirror.catalog.queries import marks
 from pypimirror.pipeline.preview import execute_plan
 from pypimirror.pipeline.preview.explain import explain
 from pypimirror.pipeline.preview.plan import Plan
@@ -163,6 +167,13 @@ def test_exclude_wins_and_what_is_missing_is_told(
     assert "2 projects are needed and not mirrored" in caplog.text
     assert "lib is needed by app 1.0, and select.exclude leaves it out" in caplog.text
     assert "none is needed by app 1.0, and no upstream has it" in caplog.text
+    catalog = Catalog.open(closing.config.catalog_url, reading=True)
+    with contextlib.closing(catalog), catalog.read() as connection:
+        figures = marks.read(connection, CLOSURE)
+    assert figures is not None
+    assert (figures.projects, figures.missing) == (1, 2)  # only `other` is here
+    told = explain(closing.config, "none").verdict
+    assert "no upstream has" in told.fact and "needed by app 1.0" in told.fact
 
 
 def test_a_requirement_that_cannot_be_read_is_told_once_for_all_wheels_of_a_release(
