@@ -14,10 +14,8 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import doubts, files, projects, runs, withdrawals
+from pypimirror.catalog.queries import doubts, files, projects, runs
 from pypimirror.catalog.records import FileRecord, ProjectRecord
-from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import (
     Claim,
@@ -29,7 +27,7 @@ from pypimirror.domain.model import (
     Stage,
 )
 from pypimirror.download.protocol import FetchPage
-from pypimirror.pipeline import backlog, backoff, retry
+from pypimirror.pipeline import backlog, retry
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import (
     alternates,
@@ -38,6 +36,7 @@ from pypimirror.pipeline.discover import (
     project_pages,
     proof_policy,
     seen,
+    storing,
 )
 from pypimirror.pipeline.discover.alternates import Answer
 from pypimirror.pipeline.discover.decisions import keep, losses, replacing
@@ -284,7 +283,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
             values.append({"id": row.id, **columns})
         projects.change(connection, values)
         seen.note_serials(run, connection, read, decisions)
-        _store(run, connection, decisions)
+        storing.store(run, connection, decisions)
     for decision in decisions.values():
         for problem in decision.refused:
             run.reporter.problem(Stage.DISCOVER, problem)
@@ -370,35 +369,3 @@ def _read_page(
 def _is_in(held: FileRecord | None) -> bool:
     """Whether a file of the catalog is selected until now."""
     return held is not None and held.removal_cause is None
-
-
-def _store(run: Run, connection: Connection, decisions: dict[int, Decision]) -> None:
-    """Write the decisions into the catalog, in a few statements."""
-    new = [
-        {"project_id": project_id, **row}
-        for project_id, decision in decisions.items()
-        for row in decision.new
-    ]
-    files.add(connection, new, run.id)
-    files.change(connection, (row for d in decisions.values() for row in d.changed))
-    anew = (i for d in decisions.values() for i in d.anew)
-    files.change(connection, ({"id": i, **backoff.CLEAN} for i in anew))
-    withdrawals.set_gone(connection, [i for d in decisions.values() for i in d.back], None)
-    for cause in Cause:
-        ids = [i for d in decisions.values() for i in d.gone.get(cause, ())]
-        withdrawals.set_gone(connection, ids, cause)
-    targets = {target for d in decisions.values() for target in d.moved}
-    for target in targets:
-        moved = [{"id": i} for d in decisions.values() for i in d.moved.get(target, ())]
-        files.move(connection, target, moved, run.id)
-    left = (i for d in decisions.values() for i in d.left)
-    files.change(connection, ({"id": i, "withdrawn_at": run.now} for i in left))
-    doubts.set_refusals(connection, {i: d.refused for i, d in decisions.items()})
-    run.ledger.count(
-        projects_changed=sum(
-            1 for d in decisions.values() if d.new or d.changed or d.moved or d.gone or d.back
-        ),
-        files_found=sum(d.found for d in decisions.values()),
-        files_linked=sum(d.linked for d in decisions.values()),
-        files_reused=sum(d.reused for d in decisions.values()),
-    )
