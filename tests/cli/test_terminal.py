@@ -28,6 +28,8 @@ COMMANDS = {
     "runs": ((), 0),
     "runs show": (("last",), 0),
     "explain": (("six",), 0),
+    "check": (("six",), 0),
+    "relock": (("nothing.lock",), 2),
     "verify": ((), 0),
     "retry": (("--inline",), 1),
     "adopt": ((), 0),

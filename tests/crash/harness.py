@@ -29,7 +29,10 @@ _WHEN = {
 }
 
 #: Beginnings of the names of marks that no two mirrors, or runs, have in common.
-_OWN = ("recheck ", "statistics", "at rest", "root index seen", "generation")
+_OWN = (
+    *("recheck ", "statistics", "at rest", "root index seen", "generation"),
+    *("list read ", "replaced"),  # these have the id of a run
+)
 
 
 class Victim:
