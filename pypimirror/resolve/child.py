@@ -1,8 +1,9 @@
 """Resolvers as child processes: their environment, their end, their output.
 
 **The rule.** A resolver gets only its question. Its environment is new: it has no configuration,
-login, keyring, cache, proxy or index of the person or the machine. It ends when its time is over,
-or when this process ends, and its own children end with it.
+login, keyring, cache, proxy or index of the person or the machine. When its time is over, or when
+this process is interrupted, it is killed with its own children. If this process is killed itself,
+the resolver ends with its answer, which nobody reads.
 """
 
 from __future__ import annotations
