@@ -315,5 +315,4 @@ class UnreadFile(Record, frozen=True):
     upstream: str | None
     location: str | None
     size: int | None
-    metadata_claim: bytes | None
     metadata_sha256: bytes | None

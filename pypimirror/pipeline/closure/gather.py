@@ -3,7 +3,8 @@
 The requirements of a file are read only once: from the core metadata beside a wheel, from the file
 itself if there is none, or from the upstream for a file that pages only link to. If they cannot be
 read now, the next run tries again. If a file does not state them, they are noted as unknown. Of a
-file that is not here and whose core metadata nobody announces, nothing is noted: it may come later.
+file that is not here, nothing is noted if its upstream does not announce the digest of its core
+metadata: the file may come later. Without that digest, nobody can prove the metadata.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _jobs(rows: Sequence[UnreadFile], paths: dict[int, Path]) -> Iterator[FetchF
             remote=row.upstream or "",
             urls=(parts._replace(path=parts.path + METADATA_SUFFIX).geturl(),),
             path=str(paths[row.id]),
-            digests={"sha256": row.metadata_claim.hex()} if row.metadata_claim else {},
+            digests={"sha256": row.digest.hex()},
             max_size=_MOST,
         )
 

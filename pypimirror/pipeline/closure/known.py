@@ -23,7 +23,7 @@ from pypimirror.select.environments import Environments
 from pypimirror.select.selection import Selection
 
 _NOT_HERE = "is not here yet"
-_NOT_TOLD = "is not here, and no core metadata of it could be read at its upstream"
+_NOT_TOLD = "is not here, and no core metadata with a digest could be read at its upstream"
 
 
 @dataclass

@@ -17,6 +17,7 @@ from pypimirror.pipeline.preview.plan import Plan
 from pypimirror.pipeline.run import Run
 from tests.corpus.build import core_metadata, make_sdist, make_wheel, pack_tar_gz, stem
 from tests.mirror import Mirror, reasons
+from tests.pipeline.conftest import MakeMirror
 from tests.simulator import IndexFile, Simulator, Status
 
 PYTHON = ["3.11", "3.12", "3.13", "3.14"]
@@ -269,6 +270,27 @@ def test_files_that_pages_only_lead_to_count_by_what_their_upstream_says(
     assert closing.sync().state == "completed"
     assert closing.projects == ["app", "one", "two"]
     assert [simulator.downloads(f"{n}-1.0-py3-none-any.whl") for n in ("app", "one")] == [0, 0]
+
+
+def test_one_upstream_cannot_say_what_the_files_of_another_require(
+    make_mirror: MakeMirror,
+    simulator: Simulator,
+    second: Simulator,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A digest of a file that nobody here has read says nothing about core metadata beside it."""
+    wheel(simulator, "app", "1.0", "lib")
+    victim = sdist(simulator, "lib", "1.0", "right")
+    wheel(simulator, "right", "1.0")
+    wheel(simulator, "wrong", "1.0")
+    liar, plain = (wheel(second, name, "1.0", "wrong") for name in ("liar", "plain"))
+    liar.digests = {"sha256": victim.sha256}
+    liar.core_metadata = plain.core_metadata = True  # announced without a digest
+    mirror = make_mirror(simulator, second)
+    mirror.select("app", "liar", "plain", dependencies="all", metadata_only=["liar", "plain"])
+    assert mirror.sync(sound=False).state == "completed"
+    assert mirror.projects == ["app", "liar", "lib", "plain", "right"]
+    assert "of 1 release it is not known what they require: plain 1.0" in caplog.text
 
 
 def test_an_sdist_that_comes_here_after_pages_only_led_to_it_is_read(

@@ -2,7 +2,12 @@
 
 The key of a file's requirements is the digest of its core metadata, which many wheels of a release
 share, or else its own digest. For a file that pages only link to, it is the digest of the core
-metadata that its upstream announces.
+metadata that its upstream announces. If the upstream announces none, the key is the claimed digest
+of the file. Requirements are then only looked up: others may have stored them for these bytes.
+
+**The rule.** Requirements are stored only under the digest of bytes that were read and have this
+digest. Otherwise one upstream could claim the digest of another upstream's file and decide what
+that file requires.
 """
 
 from __future__ import annotations
@@ -38,9 +43,14 @@ _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 _WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
 
+def _is_announced() -> ColumnElement[bool]:
+    """Return the condition that an upstream announces core metadata with its digest."""
+    return func.length(files.c.metadata_claim) > 0
+
+
 def _digest() -> ColumnElement[Any]:
     """Return the key of a file's requirements."""
-    announced = case((func.length(files.c.metadata_claim) > 0, files.c.metadata_claim))
+    announced = case((_is_announced(), files.c.metadata_claim))
     held = case((files.c.state == State.LINKED, announced), else_=files.c.metadata_sha256)
     return func.coalesce(held, files.c.sha256)
 
@@ -67,7 +77,8 @@ def offered(connection: Connection) -> Iterator[OfferedFile]:
 def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
     """Return the next files, after id `after`, whose requirements have not been read.
 
-    Their bytes are here, or pages link to them and the upstream announces their core metadata.
+    Their bytes are here, or pages link to them and the upstream announces the digest of their core
+    metadata.
     """
     digest = _digest()
     others: dict[str, Any] = {
@@ -76,9 +87,9 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
         "digest": digest,
     }
     known = select(requirements.c.digest).where(requirements.c.digest == digest)
-    is_announced = and_(
+    can_be_asked = and_(
         files.c.state == State.LINKED,
-        files.c.metadata_claim.is_not(None),
+        _is_announced(),
         files.c.filename.like("%.whl"),
         projects.c.upstream.is_not(None),
     )
@@ -87,7 +98,7 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
         .join_from(files, projects)
         .where(
             files.c.id > after,
-            or_(files.c.state.in_(PROVEN), is_announced),
+            or_(files.c.state.in_(PROVEN), can_be_asked),
             _counts(),
             digest.is_not(None),
             ~known.exists(),
