@@ -149,7 +149,11 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "download.protocol", "pipeline", "pipeline.closure", "pipeline.context"),
         *("pipeline.discover", "pipeline.publish", "select"),
     },
-    "resolve": _FIELD,
+    "resolve": _FIELD
+    | {
+        *("download.failure", "download.protocol", "download.http.authorities"),
+        *("download.http.hosts", "download.http.tunnel"),
+    },
     "check": _FIELD | {"config", "resolve", "select", "upstream", "verify"},
     "serve": _FIELD | {"config"},
     "up": _FIELD | {"config", "serve.command"},

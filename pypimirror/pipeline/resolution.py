@@ -4,9 +4,10 @@ The rules:
 
 * A set is a group of requirements that are installed together. Each requirements file is a set, and
   so are all entries together that name one project. Globs and regular expressions select as usual.
-* The upstreams are asked, in their order. Each set is resolved once for all platforms, from the
-  oldest declared Python on. If that has no solution, it is resolved separately for each declared
-  environment.
+* The upstreams are asked, in their order. uv goes through a gate (`pypimirror.resolve.gate`), so it
+  asks only the hosts that a download may ask, through the same proxies. Each set is resolved once
+  for all platforms, from the oldest declared Python on. If that has no solution, it is resolved
+  separately for each declared environment.
 * The result is stored as `pylock.<set>.toml` in the private directory, and is a lock like any other
   (`pypimirror.select.locked`). Users who want to keep it copy and commit it.
 * All sets are resolved before any result is stored. If one fails, the run fails with the resolver's
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pypimirror.check import subjects, targets
@@ -33,6 +35,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import bounded
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import Problem, Reason
+from pypimirror.pipeline.context.remotes import places, remotes
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.resolve import uv
 from pypimirror.resolve.uv import (
@@ -46,6 +49,10 @@ from pypimirror.resolve.uv import (
 from pypimirror.select import locked
 from pypimirror.select.selection import Selection
 
+if TYPE_CHECKING:
+    from pypimirror.resolve.gate import Gate
+
+_MOST_TOLD = 3  #: refused hosts in a message
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -69,7 +76,10 @@ def apply(run: Run, *, keep: bool = True) -> Run:
     if (run.names is not None or run.retry is not None) and locked.kept(directory):
         return run
     run.reporter.announce("Resolving what [select] projects names")
-    found = list(resolve(run.config))
+    gate = _gate(run.config)
+    found = list(resolve(run.config, gate))
+    for refusal in gate.refused:
+        run.reporter.announce(f"uv was kept from a host: {refusal}")
     if not keep:
         directory = run.workspace.staging / locked.RESOLVED
     changed = run.workspace.keep(directory, {each.name: each.text for each in found})
@@ -81,23 +91,32 @@ def apply(run: Run, *, keep: bool = True) -> Run:
     return replace(run, selection=Selection(run.config, directory))
 
 
-def resolve(config: Config) -> Iterator[Resolution]:
-    """Yield the result for each set. Raises `StoppedError` and `ConfigError`."""
+def resolve(config: Config, gate: Gate) -> Iterator[Resolution]:
+    """Yield the result for each set; uv goes through `gate`.
+
+    Raises `StoppedError` and `ConfigError`.
+    """
     sets = subjects.of_config(config)
     if not sets:
         fault = 'select.dependencies: "resolved" needs names or requirements in select.projects'
         raise ConfigError(config.blame(fault))
     names = _names(sets)
-    with TemporaryDirectory(prefix="pypimirror-uv-") as cache:
+    with TemporaryDirectory(prefix="pypimirror-uv-") as cache, gate:
         try:
-            index = _index(config.upstream, config, cache)
+            index = _index(config, gate.url, cache)
             for wanted in sets:
                 yield from _resolved(config, wanted, names[wanted.name], index)
         except ResolveError as error:
-            said = f"{str(error).rstrip('.')}. Nothing has changed here: the last resolution stays"
-            is_away = isinstance(error, NoAnswerError)
-            reason = Reason.CONNECTION if is_away else Reason.CONFIGURATION
-            raise StoppedError(Problem(reason, said)) from error
+            raise StoppedError(_problem(error, gate)) from error
+
+
+def _problem(error: ResolveError, gate: Gate) -> Problem:
+    """Return the failure of a resolution, with what uv does not say: why its gate was closed."""
+    parts = [str(error), *(gate.refused or gate.failed)[:_MOST_TOLD]]
+    parts.append("Nothing has changed here: the last resolution stays")
+    is_away = isinstance(error, NoAnswerError) and not gate.refused
+    reason = Reason.CONNECTION if is_away else Reason.CONFIGURATION
+    return Problem(reason, ". ".join(part.rstrip(".") for part in parts))
 
 
 def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterator[Resolution]:
@@ -169,22 +188,27 @@ def _by_number(python: str) -> tuple[int, ...]:
     return tuple(bounded.natural(part) or 0 for part in python.split("."))
 
 
-def _index(upstreams: tuple[UpstreamSection, ...], config: Config, cache: str) -> Index:
+def _indexes(config: Config) -> list[UpstreamSection]:
+    return [upstream for upstream in config.upstream if upstream.kind == "simple"]
+
+
+def _gate(config: Config) -> Gate:
+    """Return the gate to the hosts of the upstreams that uv asks, and of their alternates."""
+    from pypimirror.resolve.gate import Gate  # it needs requests, which takes a while
+
+    names = {name for upstream in _indexes(config) for name, _ in places(upstream)}
+    known = tuple(remote for remote in remotes(config) if remote.name in names)
+    return Gate(known, config.download.timeout)
+
+
+def _index(config: Config, gate: str, cache: str) -> Index:
     """Return the upstreams in the form that uv needs. Raises `ResolveError`."""
-    indexes = [upstream for upstream in upstreams if upstream.kind == "simple"]
+    indexes = _indexes(config)
     if not indexes:
         raise ResolveError('no upstream is an index that uv can ask: kind = "simple" is needed')
     *others, last = [_address(upstream) for upstream in indexes]
     ca_file = next((u.ca_file for u in indexes if u.ca_file), config.download.ca_file)
-    proxies = [u.proxy.get_secret_value() for u in indexes]
-    proxy = next(filter(None, proxies), config.download.proxy.get_secret_value())
-    return Index(
-        last,
-        tuple(others),
-        str(ca_file) if ca_file else None,
-        None if proxy in ("", "none") else proxy,
-        cache,
-    )
+    return Index(last, tuple(others), str(ca_file) if ca_file else None, gate, cache)
 
 
 def _address(upstream: UpstreamSection) -> str:

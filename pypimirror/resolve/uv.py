@@ -58,7 +58,7 @@ class Index:
     url: str  #: of a simple index, with a login if it needs one
     others: tuple[str, ...] = ()  #: indexes that are asked first; the first that has a project wins
     ca_file: str | None = None
-    proxy: str | None = None
+    proxy: str | None = None  #: for everything; then it is the only way out
     cache: str | None = None  #: a directory for its cache between questions
 
 
@@ -171,5 +171,7 @@ def _variables(question: Question, index: Index, scratch: str) -> dict[str, str]
     if index.ca_file:
         found["SSL_CERT_FILE"] = index.ca_file
     if index.proxy:
-        found |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), index.proxy)
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), index.proxy)
+        proxies["NO_PROXY"] = ""
+        found |= proxies | {name.lower(): value for name, value in proxies.items()}
     return found

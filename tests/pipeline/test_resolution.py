@@ -225,6 +225,26 @@ def test_what_uv_leaves_out_is_brought_by_a_setting_and_not_by_the_kept_lock(
     assert "let it in" not in found.line
 
 
+def test_a_host_that_only_a_page_names_is_not_asked_and_the_run_says_so(
+    mirror: Mirror, offered: Simulator, second: Simulator
+) -> None:
+    """Promise: `hosts` binds uv too; it once asked every host that a page named."""
+    name, content = make_wheel("six", "3.0")
+    file = second.add_file("six", name, content, core_metadata=True)
+    link = f'<a href="{second.root}{file.path}" data-core-metadata="true">{name}</a>'
+    offered.page("six", link, "text/html")
+    select(mirror, "app")
+    result = mirror.sync()
+    assert (result.state, errors.of_result(result)) == ("failed", Exit.USAGE)
+    assert f"{second.root} is not a host of the upstream 'sim0'" in result.message
+    assert "set in the [[upstream]] 'sim0': hosts = [\"127.0.0.1\"]" in result.message
+    assert second.requests == []
+    mirror.upstreams[0]["hosts"] = ["127.0.0.1"]
+    select(mirror, "app")
+    assert mirror.sync().state == "completed"
+    assert mirror.files("six") == [name]
+
+
 def test_nothing_to_resolve_is_a_mistake(mirror: Mirror, offered: Simulator) -> None:
     select(mirror, "id*")
     result = mirror.sync()

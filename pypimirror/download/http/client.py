@@ -17,9 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urljoin
 
 from requests.models import Response
-from requests.utils import get_environ_proxies, select_proxy
 
-from pypimirror.domain.addresses import NONE, Proxy, parse_proxy
 from pypimirror.domain.model import Reason
 from pypimirror.download import dates
 from pypimirror.download.failure import (
@@ -45,6 +43,7 @@ from pypimirror.download.http.hosts import (
 )
 from pypimirror.download.http.logins import Keyrings, Login, login_for
 from pypimirror.download.http.transport import Request, Transport
+from pypimirror.download.http.tunnel import proxy_for
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.refusals import MOST_READ, told
 from pypimirror.system import clock
@@ -194,20 +193,6 @@ def next_hop(address: Address, location: str) -> Address:
             Reason.REDIRECT, f"{address.url} redirects from https to http: {following.url}."
         )
     return following
-
-
-def proxy_for(remote: Remote, address: Address) -> Proxy | None:
-    """Return the proxy for an address: the configuration's, else the environment's."""
-    text = remote.proxy or select_proxy(address.url, get_environ_proxies(address.url))
-    if not text or text == NONE:
-        return None
-    try:
-        return parse_proxy(text)
-    except ValueError as error:
-        raise FetchError(
-            Reason.CONNECTION,
-            f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
-        ) from error
 
 
 def raw_of(response: Response) -> Raw:

@@ -1,21 +1,27 @@
-"""Connect to an upstream through a proxy.
+"""Choose the proxy for an upstream, and connect through it.
 
 This module speaks CONNECT to HTTP proxies (RFC 9110, 9.3.6) and SOCKS5 (RFC 1928 and 1929). A proxy
 is trusted no more than an upstream, so its answers have the same bounds. The caller bounds the
-time. A plain `http` request goes to an HTTP proxy unchanged, and does not need this module.
+time. A plain `http` request goes to an HTTP proxy unchanged, and needs no connection through it.
+
+The resolver's gate (`pypimirror.resolve.ways`) uses this module too: no gevent.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING, Protocol
 
-from gevent import socket
+from requests.utils import get_environ_proxies, select_proxy
 
-from pypimirror.domain.addresses import Proxy, basic
+from pypimirror.domain.addresses import NONE, Proxy, basic, parse_proxy
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import Again, FetchError, bad_response
-from pypimirror.download.http.connection import Connection
-from pypimirror.download.http.hosts import Origin
+from pypimirror.download.http.hosts import Address, Origin
+from pypimirror.download.protocol import Remote
+
+if TYPE_CHECKING:
+    from pypimirror.download.http.connection import Connection
 
 _SOCKS_FAILURES = {
     1: "it failed",
@@ -27,6 +33,30 @@ _SOCKS_FAILURES = {
     7: "it does not know how to connect",
     8: "it does not know this kind of address",
 }
+
+
+class Stream(Protocol):
+    """A socket, of gevent or of Python."""
+
+    def sendall(self, data: bytes, /) -> object:
+        """Send all bytes."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, b"" at the end."""
+
+
+def proxy_for(remote: Remote, address: Address) -> Proxy | None:
+    """Return the proxy for an address: the configuration's, else the environment's."""
+    text = remote.proxy or select_proxy(address.url, get_environ_proxies(address.url))
+    if not text or text == NONE:
+        return None
+    try:
+        return parse_proxy(text)
+    except ValueError as error:
+        raise FetchError(
+            Reason.CONNECTION,
+            f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
+        ) from error
 
 
 def http_connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:
@@ -60,7 +90,7 @@ def wants_login(proxy: Proxy) -> FetchError:
     )
 
 
-def socks_connect(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+def socks_connect(sock: Stream, proxy: Proxy, host: str, port: int) -> None:
     """Have a SOCKS5 proxy connect to `host`, a name or an address. Raises `FetchError`, `OSError`.
 
     Reads no byte beyond the proxy's answer.
@@ -84,7 +114,7 @@ def socks_connect(sock: socket.socket, proxy: Proxy, host: str, port: int) -> No
     _exactly(sock, proxy, size + 2)
 
 
-def _log_in(sock: socket.socket, proxy: Proxy) -> None:
+def _log_in(sock: Stream, proxy: Proxy) -> None:
     sock.sendall(b"\5\2\0\2" if proxy.login else b"\5\1\0")
     version, method = _exactly(sock, proxy, 2)
     if version != 5:
@@ -115,10 +145,10 @@ def _address(host: str) -> bytes:
     return (b"\1" if address.version == 4 else b"\4") + address.packed
 
 
-def _exactly(sock: socket.socket, proxy: Proxy, size: int) -> bytes:
+def _exactly(sock: Stream, proxy: Proxy, size: int) -> bytes:
     data = b""
     while len(data) < size:
-        more: bytes = sock.recv(size - len(data))
+        more = sock.recv(size - len(data))
         if not more:
             raise FetchError(
                 Reason.CONNECTION,
