@@ -194,6 +194,20 @@ def test_an_endless_head_ends(simulator: Simulator) -> None:
                 sock.sendall(b"x" * (1 << 16))
 
 
+def test_uv_reaches_an_index_over_tls_through_the_gate_alone(
+    tmp_path: Path, resolver: Uv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the gate knows where the name leads."""
+    monkeypatch.setattr(ways, "_look_up", lambda host, port: ["127.0.0.1"])
+    with gateway(tmp_path) as index:
+        name, content = make_wheel("app", "1.0")
+        index.add_file("app", name, content, core_metadata=True)
+        url = f"{address(index, INDEX)}/simple/"
+        with Gate((Remote("sim", url, hosts=(FILES,)),)) as gate:
+            asked = Index(url, proxy=gate.url, ca_file=str(index.ca_file))
+            assert chosen(resolver.resolve(Question(("app",)), asked)) == {"app": "1.0"}
+
+
 def test_a_gateway_must_prove_to_be_the_upstreams_own_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
