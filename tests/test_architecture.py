@@ -119,6 +119,7 @@ ALLOWED: dict[str, set[str]] = {
             "select",
             "upstream",
             "verify.proof",
+            "verify.protocol",
         ),
     },
     "pipeline.download": _LEDGER

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from pypimirror.domain.errors import ConfigError
 from pypimirror.domain.model import Reason
+from pypimirror.pipeline.discover import further_digests
 from pypimirror.pipeline.preview.explain import explain
+from pypimirror.verify.protocol import Check
 from tests.mirror import Mirror, offer, offer_sdist, reasons
 from tests.pipeline.conftest import MakeMirror
 from tests.simulator import IndexFile, Simulator
@@ -141,6 +145,58 @@ def test_a_digest_that_contradicts_the_upstream_is_told_and_the_file_not_publish
         assert mirror.files("six") == []
         assert mirror.files("idna") == [idna.filename]
     assert simulator.downloads(six.filename) == 0
+
+
+@pytest.mark.parametrize("authoritative", [False, True])
+def test_another_algorithm_in_a_lock_is_compared_with_the_file_that_is_here(
+    mirror: Mirror, simulator: Simulator, authoritative: bool
+) -> None:
+    """Nobody told of a wrong sha512 in a lock, because the file had been proven by its sha256."""
+    (six,) = offer(simulator, "six", "1.0")
+    mirror.upstreams[0]["authoritative"] = authoritative
+    mirror.configure(verify={"on_changed": "replace"})  # that is for what upstreams say
+    path = uv_lock(mirror, six)
+    text = path.read_text()
+    lock(mirror, "uv.lock")
+    assert mirror.sync().state == "completed"
+    right, wrong = hashlib.sha512(six.content).hexdigest(), "1" * 128
+    path.write_text(text.replace(f"sha256:{six.sha256}", f"sha512:{wrong}"))
+    for _ in range(2):
+        result = mirror.sync()
+        assert reasons(result.failures) == {six.filename: Reason.DIGEST_CONFLICT}
+        (failure,) = result.failures
+        assert all(text in failure.message for text in (f"{path}:7 says {wrong}", right))
+        assert "make the lock anew" in failure.message
+        assert mirror.files("six") == [six.filename]
+    path.write_text(text.replace(f"sha256:{six.sha256}", f"sha512:{right}"))
+    assert mirror.sync().state == "completed"
+    assert simulator.downloads(six.filename) == 1
+
+
+def test_files_are_read_again_only_if_a_lock_brings_another_algorithm(
+    mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (six,) = offer(simulator, "six", "1.0")
+    (idna,) = offer(simulator, "idna", "1.0")
+    path = uv_lock(mirror, six)
+    lock(mirror, "uv.lock")
+    mirror.sync()
+    read: list[str] = []
+
+    def noted(*job: Any, **more: Any) -> Check:
+        read.append(job[3])
+        return Check(*job, **more)
+
+    monkeypatch.setattr(further_digests, "Check", noted)
+    uv_lock(mirror, six, idna)
+    six.yanked = "bad"
+    six.project.touch()
+    assert mirror.sync().state == "completed"
+    assert read == []
+    sha512 = hashlib.sha512(six.content).hexdigest()
+    path.write_text(path.read_text().replace(f"sha256:{six.sha256}", f"sha512:{sha512}"))
+    assert mirror.sync().state == "completed"
+    assert read == [six.filename]
 
 
 def test_two_locks_that_contradict_each_other_are_told(

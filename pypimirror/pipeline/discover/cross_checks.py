@@ -7,7 +7,8 @@ digest, because they are other addresses of the same index.
 A source may also add links to a file, but only if the owner states a digest for it. A project never
 moves to the next upstream because the first one fails.
 
-A lock of `[select] locks` is a source too. It has no addresses to fetch from.
+A lock of `[select] locks` is a source too. It has no addresses to fetch from. If it brings a new
+algorithm for a file that is here, `discover.further_digests` reads the bytes again.
 """
 
 from __future__ import annotations

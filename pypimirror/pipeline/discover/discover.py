@@ -32,6 +32,7 @@ from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import (
     alternates,
     cross_checks,
+    further_digests,
     metadata,
     project_pages,
     proof_policy,
@@ -233,13 +234,15 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
         changed[i] = position, page
     known = metadata.of_answers(run, read, changed)
     pooled = cross_checks.pool(run, changed)
+    terms = {
+        row.id: _terms(run, run.config.upstream[position], place)
+        for row, position, _, place in read
+    }
+    pages = {i: page for i, (_, page) in changed.items()}
+    further_digests.add(run, pages, held, pooled, terms)
     with run.catalog.write() as connection:
         values: list[dict[str, Any]] = []
         decisions: dict[int, Decision] = {}
-        terms = {
-            row.id: _terms(run, run.config.upstream[position], place)
-            for row, position, _, place in read
-        }
         replaced = (
             (row.name, replacing.number(changed[i][1], held[i], pooled.claims[i], terms[i]))
             for row, _, _, _ in read

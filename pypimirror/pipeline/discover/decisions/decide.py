@@ -242,8 +242,8 @@ def _known(
         if conflict is None and old.proof is None:
             row["sha256"] = old.sha256
         elif conflict is None:
-            # The proven digest and size stay. New claims of other algorithms are not taken
-            # over, because nobody has checked them against these bytes.
+            # The proven digest and size stay. New claims of other algorithms are not taken over:
+            # only those of locks were compared with these bytes (`discover.further_digests`).
             source = row.pop("proof_source")
             for key in ("location", "sha256", "size", "digests"):
                 del row[key]

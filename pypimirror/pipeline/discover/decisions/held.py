@@ -24,7 +24,7 @@ def as_file(old: FileRecord) -> File:
     return File(
         old.filename,
         old.url,
-        _digests_of(old),
+        digests_of(old),
         old.size,
         **details_of(old),
     )
@@ -91,7 +91,7 @@ def as_before(page: ProjectPage, held: Mapping[str, FileRecord]) -> ProjectPage:
             return file
         return msgspec.structs.replace(
             file,
-            digests=_digests_of(old),
+            digests=digests_of(old),
             size=old.size,
             # A new yank goes onto the page while the guard keeps the file there.
             **details_of(old)
@@ -105,7 +105,7 @@ def contradiction(
     digests: Mapping[str, str], old: FileRecord, size: int | None = None
 ) -> str | None:
     """Return how claims contradict the file that is held, or None."""
-    known = _digests_of(old)
+    known = digests_of(old)
     keeps = 'the mirror keeps the file it verified, unless [verify] on_changed is "replace"'
     for algorithm, claimed in digests.items():
         if algorithm in known and known[algorithm] != claimed:
@@ -122,12 +122,12 @@ def contradiction(
 
 def agrees(digests: Mapping[str, str], old: FileRecord) -> bool:
     """Whether the claims share a digest with the held file and no shared digest differs."""
-    known = _digests_of(old)
+    known = digests_of(old)
     common = digests.keys() & known.keys()
     return bool(common) and all(digests[name] == known[name] for name in common)
 
 
-def _digests_of(old: FileRecord) -> dict[str, str]:
+def digests_of(old: FileRecord) -> dict[str, str]:
     """Return all digests of a file in the catalog, by algorithm."""
     known = msgspec.json.decode(old.digests, type=dict[str, str]) if old.digests else {}
     if old.sha256 is not None:
