@@ -31,6 +31,7 @@ from pypimirror.pipeline.preview.explain import explain
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.summary import Summary
 from pypimirror.verify.proof import Proof
+from tests.corpus.build import make_wheel
 from tests.mirror import Mirror, attest, offer
 from tests.sampling import sample
 from tests.simulator import Simulator, Status
@@ -42,6 +43,7 @@ CATALOG = ".pypimirror/catalog.sqlite"
 
 _JSON = {
     *("other_urls", "digests", "extra", "versions", "facts", "arguments", "counts", "holder"),
+    "found",
 }
 _WORDS = {
     "api_version",
@@ -117,7 +119,14 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
         bad, _ = offer(simulator, "attrs", "1.0", "2.0")
         simulator.fault(bad, Status(404))
         offer(simulator, "wheel", "1.0")[0].set(digests={"sha256": "no digest"})
-        mirror = Mirror(tmp_path_factory.mktemp("damage"), simulator, delete={"grace": "0s"})
+        app = make_wheel("app", "1.0", requires=["wheel"])
+        simulator.add_file("app", *app, core_metadata=True)
+        mirror = Mirror(
+            tmp_path_factory.mktemp("damage"),
+            simulator,
+            delete={"grace": "0s"},
+            select={"projects": ["s*", "a*"], "dependencies": "all"},
+        )
         assert mirror.sync().state == "incomplete"
         mirror.query(
             "UPDATE projects SET page_stale = 1, has_work = 1, needs_fetch = 1, page_digest = NULL"
