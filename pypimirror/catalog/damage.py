@@ -28,7 +28,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, Table
-from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 
 from pypimirror.catalog.database import Catalog, CatalogError
 from pypimirror.catalog.holder import Holder
@@ -256,7 +262,9 @@ def reported(shown: str, read: Callable[[], AbstractContextManager[Connection]])
 def _may_be_damage(error: Exception) -> bool:
     """Whether a damaged value may be the cause of an error."""
     if isinstance(error, SQLAlchemyError):
-        return isinstance(error, IntegrityError) or _undecodable(error) is not None
+        # A value of a wrong type was read, and cannot be used in a statement.
+        is_unsent = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+        return is_unsent or isinstance(error, IntegrityError) or _undecodable(error) is not None
     return isinstance(error, IllegalMoveError) or not isinstance(error, PypimirrorError | OSError)
 
 
