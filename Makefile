@@ -73,10 +73,10 @@ test-thorough: $(DEVELOPMENT) ## Run the cases that `make test` leaves out
 
 # Tests that reach much of the program in little time. Counting lines makes Python 3.11 take 1.7 times
 # as long, so it is not done for all tests. CONTRIBUTING.md says more.
-COVERED = $(addprefix tests/,bandersnatch catalog/test_lease.py catalog/test_queries.py \
+COVERED = $(addprefix tests/,bandersnatch catalog/test_lease.py catalog/test_queries.py check \
 	cli/test_show.py config/test_settings.py doctor/test_doctor.py domain/test_filenames.py metrics \
 	pipeline/publish/test_withdraw.py pipeline/test_selection_changes.py render/test_legacy.py \
-	select/test_rules.py select/test_selection.py serve/test_app.py storage \
+	select/locks select/test_rules.py select/test_selection.py serve/test_app.py storage \
 	$(addprefix upstream/test_,grouping.py html.py json.py links.py listing.py) \
 	verify/test_structure.py verify/wheels)
 # These take a quarter of the time, and reach no lines that others do not reach.
