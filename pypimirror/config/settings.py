@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pypimirror import __version__
-from pypimirror.config import environment, faults, outputs, sources
+from pypimirror.config import agreement, environment, faults, outputs, sources
 from pypimirror.config.access import logins_from_environment
 from pypimirror.config.model import Field, Model, model_validator
 from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
@@ -153,6 +153,13 @@ class Config(Model):
         """Return a short digest of this configuration for the history of runs."""
         text = json.dumps(self.model_dump(mode="json"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def digests_of_work(self) -> dict[str, str]:
+        """Return digests of what all workers of a run must agree on, by section.
+
+        See `config.agreement`. Workers must also have the same `Selection.digest`.
+        """
+        return agreement.digests(self.model_dump(mode="json"))
 
 
 def sqlite_url(file: Path) -> str:

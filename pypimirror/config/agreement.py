@@ -1,0 +1,51 @@
+"""What the workers of one run must agree on, when several machines read a configuration each.
+
+Every key counts, except those that say how one machine works: where its files are, how it reaches
+an upstream, how much it does at once, and what only the process that leads the run does. A new key
+counts until it is named here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+#: Sections that only concern one machine, or the process that leads the run.
+_SECTIONS = frozenset({"quarantine", "history", "metrics", "schedule", "alerts", "up", "prefect"})
+
+#: Keys that only concern one machine, by section.
+_KEYS = {
+    "mirror": frozenset({"directory", "catalog", "durability", "reserve"}),
+    "upstream": frozenset(
+        {"alternates", "username", "password", "token", "login", "proxy", "ca_file"}
+    ),
+    "download": frozenset(
+        {"processes", "connections", "timeout", "tries", "contact", "proxy", "ca_file"}
+    ),
+    "publish": frozenset({"changes", "changes_format"}),
+}
+
+
+def digests(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return a short digest of what must agree, by section.
+
+    `values` is a configuration as JSON values. The files that `[select]` names are not read:
+    `Selection.digest` covers their contents.
+    """
+    return {
+        section: _digest(_shared(found, _KEYS.get(section, frozenset())))
+        for section, found in values.items()
+        if section not in _SECTIONS
+    }
+
+
+def _shared(found: Any, local: frozenset[str]) -> Any:
+    if isinstance(found, list):
+        return [_shared(each, local) for each in found]
+    return {key: value for key, value in found.items() if key not in local}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
