@@ -28,6 +28,7 @@ class MemoryStorage:
     """Objects in a dictionary. `lose` loses those that were not flushed."""
 
     shown = "memory"
+    directory: Path | None = None
 
     def __init__(self, workspace: Workspace) -> None:
         self.guard: Callable[[], None] = lambda: None
@@ -36,6 +37,7 @@ class MemoryStorage:
         self._workspace = workspace
         self._objects: dict[str, tuple[bytes, int]] = {}  # bytes and stamp
         self._flushed: dict[str, tuple[bytes, int]] = {}
+        self._notes: dict[str, str] = {}
         self._stamps = itertools.count(1)
         self._lock = threading.Lock()
 
@@ -156,6 +158,16 @@ class MemoryStorage:
         self.guard()
         with self._lock:
             self._flushed = dict(self._objects)
+
+    def note(self, name: str) -> str | None:
+        """Return a note."""
+        return self._notes.get(name)
+
+    def write_note(self, name: str, text: str, *, durable: bool = False) -> None:
+        """Write a note."""
+        del durable
+        self.guard()
+        self._notes[name] = text
 
     # For tests
 

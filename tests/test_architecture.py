@@ -261,9 +261,8 @@ def test_neither_do_flows_and_tasks(folder: str) -> None:
 
 #: The modules that may change files, and where. All others use the storage.
 WRITERS = {
-    "storage/posix.py": "what is served",
+    "storage/posix.py": "what is served, and the notes of the mirror root",
     "storage/workspace.py": "staging and quarantine",
-    "pipeline/ownership.py": "what the private directory says of itself",
     "storage/lock.py": "the lock",
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",

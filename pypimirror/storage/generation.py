@@ -3,10 +3,11 @@
 If a catalog or a mirror root is restored, or if two catalogs work on one directory in turn, pages
 may link to missing files. So every run that may change served files gives both a new generation,
 before it changes anything. A generation is a number with a random token. The mirror root stores it
-in its private directory, with the name of the catalog. The identity of the directories `simple` and
-`packages` counts too, because these may be restored alone. It consists of inode and ctime: inodes
-are used again, and nobody can set the ctime. Runs change these directories and note the identity at
-their end; after a killed run there is a doubt. The rules:
+in a note (`Storage.note`), with the name of the catalog. The identity of the directories `simple`
+and `packages` counts too, because these may be restored alone. It consists of inode and ctime:
+inodes are used again, and nobody can set the ctime. Runs change these directories and note the
+identity at their end; after a killed run there is a doubt. A storage without directories has no
+such identity. The rules:
 
 * If both are equal, all is well. Otherwise every file that a page links to is checked before any
   other work (`pypimirror.pipeline.audit.doubt`). The doubt is stored in the catalog before both
@@ -25,20 +26,16 @@ import secrets
 
 from pypimirror.system import regular
 
-#: The file in the private directory.
-FILE = "generation"
+#: The note of the mirror root.
+NOTE = "generation"
 
-#: Most bytes of the file.
+#: Most bytes of the note.
 _MOST = 4096
 
 
-def stored_in(private: str) -> tuple[str, str]:
-    """Return the generation and the catalog in a private directory; "" if it has none."""
-    try:
-        text = regular.read(f"{private}/{FILE}", most=_MOST).decode()
-    except (OSError, ValueError):
-        return "", ""
-    generation, _, catalog = text.partition("\n")
+def read(text: str | None) -> tuple[str, str]:
+    """Return the generation and the catalog in a note; "" if it has none."""
+    generation, _, catalog = (text or "").partition("\n")
     return generation.strip(), catalog.strip()
 
 
@@ -58,7 +55,7 @@ def as_found(generation: str, identity: str) -> str:
 def is_of(noted: str | None, doubt: str | None, on_disk: str, identity: str) -> bool:
     """Whether a catalog with this stored text is from the same run as the served files.
 
-    `on_disk` is the generation in the private directory. A catalog without a stored text is from an
+    `on_disk` is the generation in the mirror root. A catalog without a stored text is from an
     older version and matches a mirror root without a generation.
     """
     if doubt is not None:
@@ -68,7 +65,11 @@ def is_of(noted: str | None, doubt: str | None, on_disk: str, identity: str) -> 
 
 def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
     """Like `is_of`, for the mirror root in the directory `root`. Raises `OSError`."""
-    on_disk, _ = stored_in(f"{root}/.pypimirror")
+    try:
+        text = regular.read(f"{root}/.pypimirror/{NOTE}", most=_MOST).decode()
+    except (OSError, ValueError):
+        text = ""
+    on_disk, _ = read(text)
     return is_of(noted, doubt, on_disk, identity_of(root))
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.storage.changes import Changes
-from pypimirror.storage.durability import Durability, choose
+from pypimirror.storage.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.storage.generation import identity_of
 from pypimirror.storage.stamps import sha256_of, stamp, stamp_of, walk
-from pypimirror.storage.storage import Local
+from pypimirror.storage.storage import MOST_NOTED, Local
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, storage_errors
@@ -41,7 +41,8 @@ class PosixStorage:
         on_step: Callable[[str, str], None] = lambda *_: None,
         durability: Durability | None = None,
     ) -> None:
-        self.directory = workspace.directory
+        self.directory: Path = workspace.directory
+        self._private = workspace.private
         # Paths are joined as text, because pathlib is slower than the system calls.
         self._root = f"{self.directory}/"
         self._on_step = on_step
@@ -287,6 +288,28 @@ class PosixStorage:
         self._step("flush", "")
         with storage_errors(self.directory), self.waiting():
             self._durability.flush()
+
+    def note(self, name: str) -> str | None:
+        """Return the text of a note, a file in the private directory."""
+        path = self._private / name
+        with storage_errors(path, str(self._private)):
+            try:
+                return regular.read(str(path), most=MOST_NOTED).decode()
+            except (FileNotFoundError, UnicodeDecodeError):
+                return None
+
+    def write_note(self, name: str, text: str, *, durable: bool = False) -> None:
+        """Write a note. It is a new file: a copy of this directory may share the old one."""
+        self.guard()
+        path, fresh = self._private / name, self._private / f"{name}.new"
+        with storage_errors(fresh):
+            with open(regular.create(str(fresh)), "w", encoding="utf-8") as stream:  # noqa: PTH123
+                stream.write(text)
+            if durable:
+                sync_file(fresh)
+            fresh.replace(path)
+            if durable:
+                sync_directory(str(self._private))
 
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]

@@ -28,6 +28,9 @@ from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError
 
+#: Most bytes of a note.
+MOST_NOTED = 4096
+
 
 class Local(NamedTuple):
     """The local path of an object. The file exists only if the object does."""
@@ -50,6 +53,10 @@ class Storage(Protocol):
     @property
     def shown(self) -> str:
         """The name in messages."""
+
+    @property
+    def directory(self) -> Path | None:
+        """The mirror root, if the objects are files in it; None if they are elsewhere."""
 
     def create(self) -> None:
         """Create what must exist before the first object. Raises `StorageError`."""
@@ -129,6 +136,19 @@ class Storage(Protocol):
 
     def flush(self) -> None:
         """Make everything so far durable. Raises `StorageError`."""
+
+    # Notes: what the mirror root knows of itself. Nobody is served them.
+
+    def note(self, name: str) -> str | None:
+        """Return the text of a note; None if there is none, or if it is not a short text.
+
+        Raises `StorageError`, whose `is_of_path` says whether only this note cannot be read.
+        """
+
+    def write_note(self, name: str, text: str, *, durable: bool = False) -> None:
+        """Write a note: readers see the old or the new one. It need not survive a power cut unless
+        `durable` asks for that. Raises `StorageError`.
+        """
 
 
 #: Opens the storage of a mirror and creates nothing; see `storage.opening.open_storage`.

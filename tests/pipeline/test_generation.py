@@ -119,7 +119,7 @@ def test_what_is_lost_leaves_its_page_before_anything_is_fetched(
     mirror: Mirror, simulator: Simulator, held: list[IndexFile]
 ) -> None:
     mirror.path(held[0]).unlink()
-    (mirror.root / PRIVATE / generation.FILE).unlink()
+    (mirror.root / PRIVATE / generation.NOTE).unlink()
     run_sync(mirror.config, (), lambda run: None, trigger="test")
     assert mirror.files("six") == [held[1].filename]
     mirror.check()
@@ -160,7 +160,7 @@ def test_a_run_that_dies_before_it_has_looked_leaves_the_doubt(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (mirror.root / PRIVATE / generation.FILE).write_text("7-other\nsqlite:///elsewhere\n")
+    (mirror.root / PRIVATE / generation.NOTE).write_text("7-other\nsqlite:///elsewhere\n")
     mirror.path(held[0]).unlink()
 
     def killed(run: Run) -> None:
@@ -184,7 +184,7 @@ def test_a_run_that_dies_between_both_notes_locks_nobody_out(
     caplog: pytest.LogCaptureFixture,
     written: str,
 ) -> None:
-    file = mirror.root / PRIVATE / generation.FILE
+    file = mirror.root / PRIVATE / generation.NOTE
     if written == "tree":
         file.write_text(generation.after(None, file.read_text()) + "\n")
     else:
@@ -206,7 +206,7 @@ def test_a_run_that_dies_between_both_notes_locks_nobody_out(
 def test_whatever_stands_in_the_note_is_looked_through_and_not_believed(
     mirror: Mirror, held: list[IndexFile], caplog: pytest.LogCaptureFixture, text: bytes
 ) -> None:
-    (mirror.root / PRIVATE / generation.FILE).write_bytes(text)
+    (mirror.root / PRIVATE / generation.NOTE).write_bytes(text)
     assert "checks that every file" in warned(mirror, caplog)
     assert "checks that every file" not in warned(mirror, caplog)
 
@@ -214,13 +214,13 @@ def test_whatever_stands_in_the_note_is_looked_through_and_not_believed(
 def test_a_mirror_from_before_there_were_generations_is_not_in_doubt(
     mirror: Mirror, held: list[IndexFile], caplog: pytest.LogCaptureFixture
 ) -> None:
-    (mirror.root / PRIVATE / generation.FILE).unlink()
+    (mirror.root / PRIVATE / generation.NOTE).unlink()
     mirror.query("DELETE FROM marks WHERE name = ?", GENERATION.name)
     assert "checks that every file" not in warned(mirror, caplog)
 
 
 def test_each_run_has_a_generation_of_its_own(mirror: Mirror, held: list[IndexFile]) -> None:
-    file = mirror.root / PRIVATE / generation.FILE
+    file = mirror.root / PRIVATE / generation.NOTE
     seen = set()
     for _ in range(3):
         mirror.sync()
@@ -234,7 +234,7 @@ def test_a_mirror_in_doubt_is_not_at_rest(
 ) -> None:
     arguments = ["sync", "--inline", "--quiet", "--config", str(mirror.file)]
     run_sync(mirror.config, (), lambda run: None, trigger="inline")
-    file = mirror.root / PRIVATE / generation.FILE
+    file = mirror.root / PRIVATE / generation.NOTE
     from pypimirror.catalog.queries import idle_snapshot
 
     with idle_snapshot.find(str(mirror.root / PRIVATE / "catalog.sqlite")) as at_rest:
@@ -259,7 +259,7 @@ def test_a_doubt_is_settled_by_a_look_at_each_file_and_reads_none(
         opened.append(path)
         return real(path, *more, follow=follow)
 
-    (mirror.root / PRIVATE / generation.FILE).unlink()
+    (mirror.root / PRIVATE / generation.NOTE).unlink()
     monkeypatch.setattr("pypimirror.system.regular.open_file", counted)
     run_sync(mirror.config, (), doubt.settle, trigger="test")
     assert [path for path in opened if "packages/" in path or "simple/" in path] == []

@@ -13,11 +13,19 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import CatalogError
+from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.reporter import LogReporter
+from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.preview.plan import plan
+from pypimirror.pipeline.summary import Summary
+from pypimirror.storage import generation
+from pypimirror.storage.storage import MakeStorage
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system.disk_errors import StorageError
 from tests.databases import Databases
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
+from tests.storages import MemoryStorage
 
 REPOSITORY = str(Path(__file__).parents[2])
 
@@ -221,3 +229,82 @@ def test_a_new_catalog_takes_the_directory_as_it_is(mirror: Mirror, simulator: S
     mirror.lose_catalog()
     assert mirror.sync().state == "completed"
     assert mirror.sync().state == "completed"
+
+
+# A storage that is no directory
+
+
+def kept_in(storage: MemoryStorage) -> MakeStorage:
+    """Makes this storage, on whatever machine the run is."""
+    return lambda workspace, durability: storage
+
+
+def sync_into(storage: MemoryStorage, mirror: Mirror) -> Summary:
+    """Sync a mirror whose files are in a storage that is no directory."""
+    make = kept_in(storage)
+    return run_sync(mirror.config, (), sequence.sync, trigger="test", make_storage=make)
+
+
+@pytest.fixture
+def machines(tmp_path: Path, simulator: Simulator) -> list[Mirror]:
+    """Two machines with directories of their own, on one catalog; one file is offered."""
+    offer(simulator, "six", "1.0")
+    shared = {"catalog": f"sqlite:///{tmp_path / 'shared.sqlite'}"}
+    return [Mirror(tmp_path / name, simulator, mirror=shared) for name in ("one", "two")]
+
+
+def test_a_storage_belongs_to_its_catalog_from_whatever_machine_a_run_comes(
+    machines: list[Mirror], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = machines
+    storage = MemoryStorage(Workspace(one.root))
+    assert sync_into(storage, one).state == "completed"
+    assert sync_into(storage, two).counts["projects_changed"] == 0
+    assert "checks that every file" not in caplog.text
+    with pytest.raises(CatalogError, match=r"another storage than memory\. .*memory/\.pypimirror"):
+        sync_into(MemoryStorage(Workspace(two.root)), two)
+
+
+def test_a_catalog_inside_the_workspace_is_bound_to_the_storage_all_the_same(
+    mirror: Mirror, simulator: Simulator
+) -> None:
+    """The workspace of one machine may be given another bucket."""
+    offer(simulator, "six", "1.0")
+    assert sync_into(MemoryStorage(Workspace(mirror.root)), mirror).state == "completed"
+    with pytest.raises(CatalogError, match="belongs to another storage"):
+        sync_into(MemoryStorage(Workspace(mirror.root)), mirror)
+
+
+def test_a_storage_that_another_catalog_used_is_looked_through(
+    machines: list[Mirror], simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, _ = machines
+    storage = MemoryStorage(Workspace(one.root))
+    sync_into(storage, one)
+    storage.write_note(generation.NOTE, "9-other\nsqlite:///elsewhere\n")
+    key = "packages/six/six-1.0-py3-none-any.whl"
+    storage.remove(key)
+    assert sync_into(storage, one).state == "completed"
+    assert "this storage was last used with the catalog sqlite:///elsewhere" in caplog.text
+    assert "1 files were missing" in caplog.text
+    assert storage.has(key)
+
+
+def test_a_storage_that_does_not_answer_is_an_error_and_no_doubt(
+    machines: list[Mirror], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A doubt costs a question for each file: of millions, after a short break of the network."""
+    one, _ = machines
+    storage = MemoryStorage(Workspace(one.root))
+    sync_into(storage, one)
+
+    class Away(MemoryStorage):
+        def note(self, name: str) -> str | None:
+            if name == generation.NOTE:
+                raise StorageError("memory", TimeoutError(110, "timed out"))
+            return storage.note(name)
+
+    with pytest.raises(StorageError, match="timed out"):
+        sync_into(Away(Workspace(one.root)), one)
+    assert sync_into(storage, one).state == "completed"
+    assert "checks that every file" not in caplog.text

@@ -196,9 +196,23 @@ def test_whoever_may_not_write_any_more_changes_nothing(
         lambda: storage.write([(PAGE, [b"page"])]),
         lambda: storage.remove("packages/a/1"),
         storage.flush,
+        lambda: storage.write_note("generation", "2"),
     ]
     for change in changes:
         with pytest.raises(LostError):
             change()
     assert storage.read("packages/a/1") == b"1"
     assert not storage.has(PAGE)
+    assert storage.note("generation") is None
+
+
+def test_a_note_is_read_as_it_was_written_and_is_nothing_that_is_served(storage: Storage) -> None:
+    assert storage.note("generation") is None
+    storage.write_note("generation", "1-ä\nsqlite\n")
+    storage.write_note("identity", "other", durable=True)
+    assert storage.note("generation") == "1-ä\nsqlite\n"
+    storage.write_note("generation", "2\n")
+    storage.flush()
+    assert storage.note("generation") == "2\n"
+    assert storage.note("identity") == "other"
+    assert keys(storage, "simple") == keys(storage, "packages") == []
