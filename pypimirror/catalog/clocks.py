@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, func, select, update
 
 from pypimirror.catalog.marks import AHEAD
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.schema import files, lists, projects, runs, stages
+from pypimirror.catalog.schema import files, lists, projects, runs, stages, workers
 from pypimirror.system.clock import FIRST, SLACK
 
 #: The value for an unknown time: long ago.
@@ -38,6 +38,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
     # Their real times are unknown, but they were before now.
     _put(connection, runs, ahead, {runs.c.started_at: now, runs.c.ended_at: now})
     _put(connection, stages, ahead, {stages.c.started_at: now, stages.c.ended_at: now})
+    _put(connection, workers, ahead, {workers.c.started_at: now, workers.c.ended_at: now})
     _put(connection, lists, ahead, {lists.c.read_at: None})
     _put(
         connection,

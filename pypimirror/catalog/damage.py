@@ -42,7 +42,14 @@ from pypimirror.catalog.mapping.mapper import Record
 from pypimirror.catalog.marks import is_fit
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.schema import metadata
-from pypimirror.catalog.states import RUN_STATES, Cause, IllegalMoveError, State
+from pypimirror.catalog.states import (
+    EXECUTORS,
+    RUN_STATES,
+    WORKER_STATES,
+    Cause,
+    IllegalMoveError,
+    State,
+)
 from pypimirror.domain import moments
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.metadata.dependencies import Requirements
@@ -189,6 +196,13 @@ _FITS: Mapping[str, _Test] = {
     "runs.state": _one_of(RUN_STATES),
     "runs.counts": _COUNTS,
     "leases.holder": _decodes(Holder),
+    "workers.executor": _one_of(EXECUTORS),
+    "workers.holder": _decodes(Holder),
+    "workers.state": _one_of(WORKER_STATES),
+    "workers.batches": _is_natural,
+    "workers.projects": _is_natural,
+    "workers.counts": _COUNTS,
+    "claims.batch": _is_natural,
     "stages.stage": _one_of(Stage),
     "stages.batch": _is_natural,
     "stages.state": _one_of(RUN_STATES),

@@ -198,6 +198,34 @@ class LeaseRecord(Record, frozen=True):
     expires_at: float
 
 
+class WorkerRecord(Record, frozen=True):
+    """A worker of a run: it takes batches of projects through the stages."""
+
+    id: Id
+    run_id: Annotated[int, Stored(KEY, references="runs.id", indexed=True)]
+    name: str  #: a number, or the name of a shard
+    executor: str  #: one of `states.EXECUTORS`
+    holder: str  #: JSON object: its process
+    host: str
+    state: str  #: one of `states.WORKER_STATES`
+    started_at: float
+    ended_at: float | None
+    expires_at: float  #: by the clock of the database; from then on, others may take its claims
+    batches: Medium  #: number of batches that it has finished
+    projects: Medium  #: number of projects in them
+    counts: str | None  #: JSON object, as in a run
+    message: str | None  #: why it ended early
+
+
+class ClaimRecord(Record, frozen=True):
+    """A project that a worker of the present run has taken, or has done with; see `claims`."""
+
+    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    worker_id: Annotated[int, Stored(KEY, indexed=True)]
+    batch: Medium
+    done: bool  #: it was worked on; what is left to do for it is for another run
+
+
 class StageRecord(Record, frozen=True):
     """One batch of a run in one stage."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping.mapper import table
 from pypimirror.catalog.records import (
+    ClaimRecord,
     FailureRecord,
     FileRecord,
     LeaseRecord,
@@ -33,6 +34,7 @@ from pypimirror.catalog.records import (
     RequirementRecord,
     RunRecord,
     StageRecord,
+    WorkerRecord,
 )
 from pypimirror.catalog.states import DENIED_ERROR, State
 
@@ -86,6 +88,8 @@ requirements = table("requirements", metadata, RequirementRecord)
 needs = table("needs", metadata, NeedRecord)
 runs = table("runs", metadata, RunRecord)
 leases = table("leases", metadata, LeaseRecord)
+workers = table("workers", metadata, WorkerRecord)
+claims = table("claims", metadata, ClaimRecord)
 stages = table("stages", metadata, StageRecord)
 _once = UniqueConstraint("run_id", "stage", "project", "file")
 failures = table("failures", metadata, FailureRecord, _once)

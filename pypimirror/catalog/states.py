@@ -14,6 +14,15 @@ RUN_STATES = frozenset({RUNNING, COMPLETED, INCOMPLETE, FAILED, CANCELLED, CRASH
 #: States of a run that did not finish its work.
 CUT_SHORT = frozenset({RUNNING, FAILED, CANCELLED, CRASHED})
 
+#: States of a worker, beside those above that it shares with a run. A lost worker has died, or has
+#: sent no heartbeat for too long: others have its claims.
+WORKING, LOST = "working", "lost"
+WORKER_STATES = frozenset({WORKING, COMPLETED, FAILED, CANCELLED, LOST})
+
+#: Where a worker runs: in the process of the run, in a child process, in a flow run of its own.
+INLINE, CHILD, SHARD = "inline", "child", "shard"
+EXECUTORS = frozenset({INLINE, CHILD, SHARD})
+
 
 class State(IntEnum):
     """The state of a file. Stored as its number: never change a number."""

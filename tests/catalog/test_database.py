@@ -25,6 +25,7 @@ from pypimirror.catalog.database import (
 )
 from pypimirror.catalog.marks import TEXT, Mark
 from pypimirror.catalog.queries import entries, files, marks, projects, withdrawals
+from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.schema import metadata
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import ProjectName
@@ -146,6 +147,49 @@ def test_what_is_left_to_do_is_found_by_its_index(
             plan = connection.exec_driver_sql(f"{explain} {query}", values).fetchall()
             assert any(index in row[-1] for row in plan), plan
             assert not any(row[-1] == "SCAN files" for row in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("index", "ask"),
+    [
+        ("ix_projects_has_work", lambda connection: claims.take(connection, 1, 1, 0, 10, None)),
+        ("ix_projects_has_work", lambda connection: claims.number_free(connection, 0, 10, None)),
+        ("pk_claims", lambda connection: claims.number_free(connection, 0, 10, None)),
+        ("pk_claims", lambda connection: claims.release(connection, 1, [1, 2])),
+        ("pk_claims", lambda connection: claims.reopen(connection, [1, 2])),
+        ("ix_claims_worker_id", lambda connection: claims.of_batch(connection, 1, 1)),
+        ("ix_claims_worker_id", lambda connection: claims.drop(connection, [1, 2])),
+        ("ix_claims_worker_id", lambda connection: claims.clear(connection, 1)),
+        ("ix_workers_run_id", lambda connection: claims.clear(connection, 1)),
+        ("ix_workers_run_id", lambda connection: workers.others(connection, 1, 2)),
+        ("ix_workers_run_id", lambda connection: workers.close(connection, 1, "")),
+        ("ix_workers_run_id", lambda connection: workers.of_run(connection, 1)),
+        ("pk_workers", lambda connection: workers.is_working(connection, 1)),
+        ("pk_workers", lambda connection: workers.lose(connection, [1], [2])),
+    ],
+)
+def test_no_query_of_a_claim_reads_a_whole_table(
+    catalog: Catalog, database: str, index: str, ask: Callable[[Connection], Any]
+) -> None:
+    """With 740,000 projects, a claim that looks at each of them would cost more than its batch."""
+    ensure(catalog, "six")
+    asked: list[tuple[str, Any]] = []
+    with catalog.write() as connection:
+        if database == "postgresql":
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        elif index.startswith("pk_"):  # SQLite calls it after the way, not after the index
+            index = "INTEGER PRIMARY KEY"
+        event.listen(catalog.engine, "before_cursor_execute", lambda *a: asked.append(a[2:4]))
+        ask(connection)
+        explain = "EXPLAIN" if database == "postgresql" else "EXPLAIN QUERY PLAN"
+        plans = [
+            str(connection.exec_driver_sql(f"{explain} {query}", values).fetchall())
+            for query, values in list(asked)
+        ]
+    assert any(index in plan for plan in plans), plans
+    for plan in plans:
+        assert "Seq Scan" not in plan, plan
+        assert not any(f"'SCAN {table}'" in plan for table in metadata.tables), plan
 
 
 def test_no_migration_says_what_only_sqlite_understands() -> None:

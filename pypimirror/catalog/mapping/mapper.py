@@ -43,6 +43,7 @@ class Stored(NamedTuple):
 
     type: TypeEngine[Any] | None = None  #: None: the default for the type of the field
     primary_key: bool = False
+    given: bool = False  #: a primary key that the database does not count up
     unique: bool = False
     indexed: bool = False
     references: str = ""  #: the column that a foreign key refers to
@@ -78,6 +79,7 @@ def _column(name: str, hint: Any) -> Column[Any]:
         stored.type or _TYPES[hint],
         *([ForeignKey(stored.references)] if stored.references else []),
         primary_key=stored.primary_key,
+        autoincrement=False if stored.given else "auto",
         nullable=nullable,
         unique=stored.unique or None,
         index=stored.indexed or None,

@@ -38,7 +38,7 @@ def find(connection: Connection, *, change: bool) -> TakenLease | None:
 
     With `change`, the row is locked until the end of this transaction, also against its holder.
     """
-    columns = (leases.c.holder, leases.c.expires_at, _now(connection).label("now"))
+    columns = (leases.c.holder, leases.c.expires_at, now(connection).label("now"))
     query = select(*columns).where(leases.c.name == _NAME)
     if change:
         query = query.with_for_update()
@@ -52,19 +52,19 @@ def find(connection: Connection, *, change: bool) -> TakenLease | None:
 def put(connection: Connection, holder: Holder, lifetime: float) -> None:
     """Give the lease to `holder` for `lifetime` seconds. The previous holder loses it."""
     connection.execute(delete(leases).where(leases.c.name == _NAME))
-    values = {"name": _NAME, "holder": _text(holder), "expires_at": _now(connection) + lifetime}
+    values = {"name": _NAME, "holder": _text(holder), "expires_at": now(connection) + lifetime}
     connection.execute(insert(leases).values(**values))
 
 
 def renew(connection: Connection, holder: Holder, lifetime: float) -> bool:
     """Extend the lease of `holder` by `lifetime` seconds from now. Return False if it was lost."""
     mine = update(leases).where(leases.c.name == _NAME, leases.c.holder == _text(holder))
-    return connection.execute(mine.values(expires_at=_now(connection) + lifetime)).rowcount == 1
+    return connection.execute(mine.values(expires_at=now(connection) + lifetime)).rowcount == 1
 
 
 def shorten(connection: Connection, lifetime: float) -> None:
     """Let the lease end in `lifetime` seconds at the latest. It can still be renewed."""
-    end = _now(connection) + lifetime
+    end = now(connection) + lifetime
     late = update(leases).where(leases.c.name == _NAME, leases.c.expires_at > end)
     connection.execute(late.values(expires_at=end))
 
@@ -80,8 +80,8 @@ def _text(holder: Holder) -> str:
     return msgspec.json.encode(holder).decode()
 
 
-def _now(connection: Connection) -> Any:
-    """Return the time as an expression, in seconds since the epoch."""
+def now(connection: Connection) -> Any:
+    """Return the time of the database's clock as an expression, in seconds since the epoch."""
     if connection.dialect.name == "postgresql":
         # The current time: now() would be the time when the transaction began.
         return func.extract("epoch", func.clock_timestamp())

@@ -27,7 +27,7 @@ from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
-from pypimirror.catalog.schema import failures, runs, stages
+from pypimirror.catalog.schema import failures, runs, stages, workers
 from pypimirror.catalog.states import CANCELLED as CANCELLED
 from pypimirror.catalog.states import COMPLETED as COMPLETED
 from pypimirror.catalog.states import CRASHED as CRASHED
@@ -289,7 +289,7 @@ def outlived(connection: Connection, keep: int, before: float, limit: int) -> li
 def forget_some(connection: Connection, run_id: int, limit: int) -> int:
     """Delete at most `limit` rows of a run, the run itself last. Return how many were deleted."""
     deleted = 0
-    for table in (failures, stages):
+    for table in (failures, stages, workers):
         rows = select(table.c.id).where(table.c.run_id == run_id).limit(limit - deleted)
         deleted += connection.execute(delete(table).where(table.c.id.in_(rows))).rowcount
         if deleted == limit:

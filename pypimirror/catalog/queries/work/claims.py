@@ -1,0 +1,94 @@
+"""Queries on claims: which worker has which project.
+
+A project with work to do is free if it has no row in `claims`. So each query follows the index of
+projects with work, and looks up each of them by the key of `claims`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+
+from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
+from pypimirror.catalog.schema import claims, projects, workers
+from pypimirror.domain.model import ProjectName
+
+_is_free = ~select(claims.c.project_id).where(claims.c.project_id == projects.c.id).exists()
+_has_work = projects.c.has_work.is_(True)
+
+
+def _free(after: int, names: Sequence[ProjectName] | None) -> ColumnElement[bool]:
+    """Return the condition of free projects after id `after`, among `names` if there are some."""
+    condition = and_(_has_work, projects.c.id > after, _is_free)
+    return condition if names is None else and_(condition, projects.c.name.in_(names))
+
+
+def take(
+    connection: Connection,
+    worker_id: int,
+    batch: int,
+    after: int,
+    size: int,
+    names: Sequence[ProjectName] | None,
+) -> list[int]:
+    """Claim up to `size` free projects after id `after`, and return their ids, in order."""
+    query = select(projects.c.id).where(_free(after, names)).order_by(projects.c.id).limit(size)
+    # Leave out the projects that another transaction claims at this moment.
+    query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
+    statement = insert_or_ignore(connection, claims)
+    while ids := list(connection.scalars(query)):
+        rows = [
+            {"project_id": number, "worker_id": worker_id, "batch": batch, "done": False}
+            for number in ids
+        ]
+        if connection.dialect.name == "sqlite":  # nobody else writes
+            connection.execute(statement, rows)
+            return ids
+        # Another transaction may have claimed them after this one began to look.
+        taken = connection.scalars(statement.returning(claims.c.project_id), rows)
+        if mine := sorted(taken):
+            return mine
+    return []
+
+
+def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
+    """Return the projects of a batch that a worker has claimed, in order."""
+    mine = (claims.c.worker_id == worker_id, claims.c.batch == batch)
+    query = select(claims.c.project_id).where(*mine, claims.c.done.is_(False))
+    return list(connection.scalars(query.order_by(claims.c.project_id)))
+
+
+def number_free(
+    connection: Connection, after: int, at_most: int, names: Sequence[ProjectName] | None
+) -> int:
+    """Return the number of free projects after id `after`, or `at_most` if there are more."""
+    some = select(projects.c.id).where(_free(after, names)).limit(at_most).subquery()
+    return connection.scalar(select(func.count()).select_from(some)) or 0
+
+
+def release(connection: Connection, worker_id: int, ids: Sequence[int]) -> None:
+    """Give back claims. Projects with work left are marked as done for this run."""
+    for chunk in chunks(ids):
+        mine = (claims.c.worker_id == worker_id, claims.c.project_id.in_(chunk))
+        still_open = select(projects.c.id).where(projects.c.id == claims.c.project_id, _has_work)
+        connection.execute(delete(claims).where(*mine, ~still_open.exists()))
+        connection.execute(update(claims).where(*mine).values(done=True))
+
+
+def drop(connection: Connection, worker_ids: Sequence[int]) -> None:
+    """Free the projects that these workers have claimed and have not done with."""
+    theirs = claims.c.worker_id.in_(worker_ids)
+    connection.execute(delete(claims).where(theirs, claims.c.done.is_(False)))
+
+
+def reopen(connection: Connection, ids: Sequence[int]) -> None:
+    """Free projects that were done for this run: there is more to do for them."""
+    for chunk in chunks(ids):
+        connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
+
+
+def clear(connection: Connection, run_id: int) -> None:
+    """Delete all claims of a run."""
+    of_run = select(workers.c.id).where(workers.c.run_id == run_id)
+    connection.execute(delete(claims).where(claims.c.worker_id.in_(of_run)))
