@@ -21,6 +21,7 @@ from prefect.logging.loggers import LoggingAdapter, task_run_logger
 
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import LogReporter
+from pypimirror.pipeline.sequence import BATCH_SIZE
 
 #: Seconds between two API calls about progress. Shorter runs make none.
 EVERY = 5.0
@@ -43,8 +44,8 @@ class FlowReporter(LogReporter):
         self._log = log
         self._lock = threading.Lock()
         self._shown = 0
-        self._total = 0
-        self._done = 0
+        self._total = self._done = 0  # things of stages
+        self._projects = self._finished = 0
         self._ended = threading.Event()
         self._artifact: UUID | None = None
         # The artifact finds its flow run through this context.
@@ -64,6 +65,16 @@ class FlowReporter(LogReporter):
     ) -> None:
         self._ended.set()
         self._telling.join(_PATIENCE)
+
+    def expect(self, projects: int) -> None:
+        """Note the number of projects with work, in all rounds of the run."""
+        with self._lock:
+            self._projects += projects
+
+    def finished(self, projects: int) -> None:
+        """Move the progress bar of a run with several batches."""
+        with self._lock:
+            self._finished += projects
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:  # noqa: ARG002
         """Log the number of things that a stage has to do."""
@@ -107,11 +118,10 @@ class FlowReporter(LogReporter):
             self._show()
 
     def _show(self) -> None:
-        with self._lock:
-            percent = 100.0 * min(self._done, self._total) / max(self._total, 1)
+        percent = self._percent()
         try:
             if self._artifact is None:
-                description = "Of what the batches so far had to do."
+                description = "Of the projects, or of what their only batch has to do."
                 created = create_progress_artifact(percent, description=description)
                 self._artifact = cast(UUID, created)
             else:
@@ -119,3 +129,12 @@ class FlowReporter(LogReporter):
         # RuntimeError: the client was closed, because the run has ended.
         except (httpx.HTTPError, PrefectException, RuntimeError) as error:
             self._log.debug("no progress shown: %s", error)
+
+    def _percent(self) -> float:
+        """Return the share of projects that are done; with one batch, of things in its stages."""
+        with self._lock:
+            if self._projects > BATCH_SIZE:
+                done, total = self._finished, self._projects
+            else:
+                done, total = self._done, self._total
+        return 100.0 * min(done, total) / max(total, 1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -30,7 +32,7 @@ from flows.console import outlive_reader
 from flows.ending import SkippedError
 from flows.reporter import FlowReporter
 from flows.state_watcher import StateWatcher
-from flows.witness import watching
+from flows.witness import Witness, watching
 from pypimirror.catalog.queries import runs
 from pypimirror.config import settings as configuration
 from pypimirror.domain.errors import LockedError
@@ -83,33 +85,18 @@ def perform(
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
     flow_run = context.flow_run
-    file = _configuration_file(config).absolute()
+    file = configuration_file(config)
     settings = configuration.load(file)
     trigger = trigger_of(flow_run)
     patience = configuration.seconds(_patience(wait, trigger), "wait") or 0.0
-    worker = None
-    if flow_run.deployment_id is not None:  # a worker started this process
-        worker = os.getppid()
-        outlive_reader()
-        ending.log_no_states()
-    with (
-        FlowReporter(flow_run_logger(flow_run)) as reporter,
-        watching(str(flow_run.id), file, worker) as witness,
-        StateWatcher(flow_run) as watcher,
-    ):
+    with attended(flow_run, file) as attendance:
+        watcher = attendance.watcher
 
         def in_flow_run(run: Run) -> None:
-            witness.knows(run.name)
+            attendance.witness.knows(run.name)
             _introduce(context, run, trigger)
-            try:
+            with attendance.cancelling():
                 work(run)
-            # Rich exits if nobody reads the log any more: the worker is gone.
-            except (TerminationSignal, SystemExit) as end:
-                witness.stays()
-                raise Cancelled("cancelled") from end
-            except Pause as pause:
-                watcher.note(pause)
-                raise Cancelled("suspended") from pause
 
         try:
             result = lifecycle.sync(
@@ -118,7 +105,7 @@ def perform(
                 in_flow_run,
                 trigger=trigger,
                 command=command,
-                reporter=reporter,
+                reporter=attendance.reporter,
                 retry=last_run_of(flow_run, command) or retry,
                 options=options,
                 wait=patience,
@@ -134,6 +121,44 @@ def perform(
     if result.run:
         summaries.show(result, command, settings.directory)
     return result
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """Those who watch a flow run: for Prefect, for its worker, and for whoever looks at it."""
+
+    reporter: FlowReporter
+    witness: Witness
+    watcher: StateWatcher
+
+    @contextmanager
+    def cancelling(self) -> Iterator[None]:
+        """Turn what ends a flow run early into `Cancelled`."""
+        try:
+            yield
+        # Rich exits if nobody reads the log any more: the worker is gone.
+        except (TerminationSignal, SystemExit) as end:
+            self.witness.stays()
+            raise Cancelled("cancelled") from end
+        except Pause as pause:
+            self.watcher.note(pause)
+            raise Cancelled("suspended") from pause
+
+
+@contextmanager
+def attended(flow_run: FlowRun, file: Path) -> Iterator[Attendance]:
+    """Watch a flow run of this process. `file` is its configuration."""
+    worker = None
+    if flow_run.deployment_id is not None:  # a worker started this process
+        worker = os.getppid()
+        outlive_reader()
+        ending.log_no_states()
+    with (
+        FlowReporter(flow_run_logger(flow_run)) as reporter,
+        watching(str(flow_run.id), file, worker) as witness,
+        StateWatcher(flow_run) as watcher,
+    ):
+        yield Attendance(reporter, witness, watcher)
 
 
 def _patience(wait: str | None, trigger: str) -> str | None:
@@ -173,8 +198,10 @@ def _is_named_after_a_run(flow_run: FlowRun) -> re.Match[str] | None:
     )
 
 
-def _configuration_file(config: str) -> Path:
-    return Path(config or os.environ.get("PYPIMIRROR_CONFIG") or configuration.DEFAULT_FILE)
+def configuration_file(config: str) -> Path:
+    """Return the configuration file of a flow run that was given `config`."""
+    named = config or os.environ.get("PYPIMIRROR_CONFIG") or configuration.DEFAULT_FILE
+    return Path(named).absolute()
 
 
 def _introduce(context: FlowRunContext, run: Run, trigger: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.reporter import FlowReporter
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline.sequence import BATCH_SIZE
 from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, children, is_worker, wait_for
 from tests.simulator import Simulator
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: A sync with a batch for each project, which shows its progress soon.
 SYNC = """
@@ -26,6 +28,24 @@ sync(sys.argv[1])
 """
 
 
+@pytest.mark.parametrize(
+    ("projects", "finished", "expected"),
+    [(0, 0, 30.0), (BATCH_SIZE, 0, 30.0), (BATCH_SIZE * 4, 0, 0.0), (BATCH_SIZE * 4, 300, 75.0)],
+)
+def test_the_bar_is_about_projects_as_soon_as_there_are_several_batches(
+    projects: int, finished: int, expected: float
+) -> None:
+    """The things of the stages that have begun would show almost 100 % all the time."""
+    shown = FlowReporter(logging.getLogger("test"))
+    shown.expect(projects)
+    shown.begin(Stage.DOWNLOAD, 10)
+    shown.advance(Stage.DOWNLOAD, 3)
+    shown.finished(finished)
+    assert shown._percent() == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.thorough
 def test_lanes_and_children_are_seen_in_their_flow_run(
     stack: Stack, config: Path, simulator: Simulator
