@@ -140,6 +140,26 @@ class StageBatch(Speed):
     counts: dict[str, int]
 
 
+class RunWorker(TypedDict):
+    """A worker of a run: where it was, how it ended, and what it did."""
+
+    name: str
+    executor: str
+    host: str
+    state: str
+    started_at: float
+    started_at_iso: str | None
+    ended_at: float | None
+    ended_at_iso: str | None
+    seconds: float | None
+    batches: int
+    projects: int
+    files: int
+    bytes: int
+    counts: dict[str, int]
+    message: str | None
+
+
 class Attempted(Failure):
     """A failure with its address and the number of attempts."""
 
@@ -167,8 +187,9 @@ class ProvenFile(TypedDict):
 
 
 class RunDetails(Run):
-    """`runs show RUN`: without stages with `--failures`, with proven files with `--files`."""
+    """`runs show RUN`: `--failures` leaves out stages and workers, `--files` adds proven files."""
 
+    workers: NotRequired[list[RunWorker]]
     totals: NotRequired[list[StageTotal]]
     stages: NotRequired[list[StageBatch]]
     failures: list[Attempted]

@@ -15,9 +15,10 @@ from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
 from pypimirror.catalog.marks import CLOSURE
 from pypimirror.catalog.queries import files, marks, projects, runs, totals, withdrawals
+from pypimirror.catalog.queries.work import workers as working
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import DENIED, word
-from pypimirror.cli.display import dependencies, proofs, show, table
+from pypimirror.cli.display import dependencies, proofs, show, table, workers
 from pypimirror.cli.display import totals as stages
 from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out, print_json
@@ -228,6 +229,9 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
             batches = [
                 stages.batch(each) for each in runs.stages_of(connection, row.id, parts.stage)
             ]
+            document["workers"] = [
+                workers.document(each) for each in working.of_run(connection, row.id)
+            ]
             document["totals"] = stages.of(batches)
             document["stages"] = batches
         document["failures"] = [
@@ -250,6 +254,7 @@ def _print_run(document: documents.RunDetails, parts: Parts) -> None:
         show.failure_list(document["failures"])
         return
     if parts.stage is None:
+        workers.show_all(document["workers"])
         show.stage_table(document["totals"], "batches")
     else:
         show.stage_table(document["stages"], "batch")
