@@ -263,6 +263,7 @@ def test_neither_do_flows_and_tasks(folder: str) -> None:
 WRITERS = {
     "storage/posix.py": "what is served, and the notes of the mirror root",
     "storage/workspace.py": "staging and quarantine",
+    "storage/parts.py": "staging",
     "storage/lock.py": "the lock",
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",

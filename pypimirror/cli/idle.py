@@ -127,7 +127,7 @@ def _is_tidy(directory: str, private: str) -> bool:
     os.stat(f"{directory}/packages")  # noqa: PTH116
     os.stat(f"{directory}/simple")  # noqa: PTH116
     left = os.listdir(f"{private}/staging") + os.listdir(f"{private}/quarantine")  # noqa: PTH208
-    return not left and not any(name.startswith("page.") for name in os.listdir(private))  # noqa: PTH208
+    return not left
 
 
 def _tell(asked: _Asked, directory: str, done: Copied, seconds: float) -> None:

@@ -171,7 +171,6 @@ def sync(
     opened = waiting.patiently(lambda: _open_mirror(config, make_storage), wait, reporter.announce)
     with opened as (catalog, storage, workspace, lease, held):
         now = clock.now()
-        workspace.clear_private()
         with _catalog_errors(catalog):
             staging.sweep(catalog, workspace)
         with _catalog_errors(catalog), catalog.write() as connection:

@@ -47,6 +47,10 @@ class Rules:
             of_metadata.add(source["younger_than"])
         self._plain = [(rule, check) for rule, check in self._checks if rule not in of_metadata]
 
+    def __reduce__(self) -> tuple[type[Rules], tuple[RuleKeys, dict[str, str]]]:
+        """Let another process make the same checks again: functions cannot be sent there."""
+        return Rules, (self._keys, self._source)
+
     @cached_property
     def fields(self) -> frozenset[str]:
         """The fields of core metadata that decide."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -51,6 +52,9 @@ class PosixStorage:
         self._durability = durability or choose("batch", workspace.private)
         self._made: set[str] = set()
         self.changes: Changes | None = None
+        # No two processes may use the same name, not even one that was stopped and wakes up: it
+        # would show its page with the bytes of another.
+        self._fresh = f"{workspace.staging}/page.{secrets.token_hex(4)}"
         self._numbers = itertools.count()
 
     @property
@@ -218,7 +222,7 @@ class PosixStorage:
         """
         ready: list[tuple[Path | str, str]] = []
         for key, chunks in pages:
-            fresh = f"{self._root}.pypimirror/page.{next(self._numbers)}"
+            fresh = f"{self._fresh}.{next(self._numbers)}"
             try:
                 with open(regular.create(fresh), "wb") as stream:  # noqa: PTH123
                     stream.writelines(chunks)

@@ -3,30 +3,58 @@
 It is always a local directory. If the storage is a directory too, both are on the same file system,
 so that a rename shows a file completely or not at all. The parent process writes through this
 class, except to the lock and the catalog. Child processes write only to `staging`.
+
+A worker has the same private directory, but stages in a directory of its own (`storage.parts`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, PROVENANCE_SUFFIX
+from pypimirror.storage import parts
 from pypimirror.storage.stamps import stamp
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError, storage_errors
 
 
 class Workspace:
-    """The private directory of the mirror whose root is `directory`."""
+    """The private directory of the mirror whose root is `directory`.
 
-    def __init__(self, directory: Path, staging: Path | None = None) -> None:
+    `common` is the directory that a worker takes parts from and gives them back to.
+    """
+
+    def __init__(
+        self, directory: Path, staging: Path | None = None, common: Path | None = None
+    ) -> None:
         self.directory = directory
         self.private = directory / ".pypimirror"
         self.staging = staging or self.private / "staging"
         self.quarantine = self.private / "quarantine"
         # Paths are joined as text, because pathlib is slower than the system calls.
         self._staging = str(self.staging)
+        self._common = common
+
+    def of_worker(self, worker: int) -> Workspace:
+        """Return the same workspace with a staging directory of its own for a worker, by its id."""
+        return Workspace(self.directory, self.staging / str(worker), common=self.staging)
+
+    def take_parts(self, fetched: Iterable[int], unfinished: Iterable[int] = ()) -> None:
+        """Take parts that other workers have left: of files that are fetched, and of files whose
+        transfer can be continued. Raises `StorageError`.
+        """
+        if self._common is not None:
+            with storage_errors(self.staging):
+                parts.take(str(self._common), self._staging, fetched)
+                parts.take_unfinished(str(self._common), self._staging, unfinished)
+
+    def give_back(self) -> None:
+        """Leave the parts of this worker to others. Raises `StorageError`."""
+        if self._common is not None:
+            with storage_errors(self.staging):
+                parts.give_back(self._common, self.staging)
 
     def create(self) -> None:
         """Create the directories. Raises `StorageError`."""
@@ -147,9 +175,3 @@ class Workspace:
                 if path.name not in texts:
                     path.unlink()
         return changed
-
-    def clear_private(self) -> None:
-        """Remove half-written pages of a dead run. Call it only with the lock held."""
-        with storage_errors(self.private):
-            for path in self.private.glob("page.*"):
-                path.unlink(missing_ok=True)

@@ -130,7 +130,7 @@ DISTURBANCES: dict[str, Callable[[Mirror], object]] = {
     "another catalog": lambda m: m.configure(mirror={"catalog": "sqlite:///x.sqlite"}),
     "bytes in staging": lambda m: (m.root / ".pypimirror/staging/1.part").touch(),
     "bytes in quarantine": lambda m: (m.root / ".pypimirror/quarantine/1").touch(),
-    "a page half-written": lambda m: (m.root / ".pypimirror/page.1").touch(),
+    "a page half-written": lambda m: (m.root / ".pypimirror/staging/page.1").touch(),
     "no directory of pages": lambda m: (m.root / "simple").rename(m.base / "moved"),
     "no catalog": lambda m: (m.root / ".pypimirror/catalog.sqlite").unlink(),
     "a damaged catalog": lambda m: (m.root / ".pypimirror/catalog.sqlite").write_text("no"),

@@ -166,8 +166,7 @@ def without_serials(differs: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
 
 def leftovers(mirror: Mirror) -> list[str]:
     """What should be in the private directory of no mirror that is at rest."""
-    private = mirror.root / ".pypimirror"
-    return [p.name for pattern in ("page.*", "staging/*") for p in private.glob(pattern)]
+    return [path.name for path in (mirror.root / ".pypimirror" / "staging").iterdir()]
 
 
 @dataclass

@@ -67,7 +67,7 @@ def fail_at(
         (os, "replace", "/packages/"),
         (os, "replace", "/simple/six/"),
         (os, "replace", "/simple/index"),
-        (regular, "create", "/.pypimirror/page."),
+        (regular, "create", "/.pypimirror/staging/page."),
         (regular, "open_file", "list.sim0"),
     ],
     ids=["packages", "page", "root", "page-staging", "list"],

@@ -94,8 +94,6 @@ def test_pages_that_fail_half_way_show_nothing(storage: PosixStorage, workspace:
     with pytest.raises(StorageError, match="No space left"):
         storage.write([("simple/a/index.html", chunks())])  # type: ignore[list-item]
     assert workspace.directory.joinpath("simple/a/index.html").read_bytes() == b"old"
-    workspace.clear_private()
-    assert list(workspace.private.glob("page.*")) == []
 
 
 def test_removing_a_file_removes_the_directory_it_empties_and_no_more(
@@ -153,7 +151,7 @@ def test_what_is_in_the_way_stops_no_other_page_and_stays(
     assert list(blocked) == ["simple/a/index.html"]
     assert str(workspace.directory / "simple/a") in blocked["simple/a/index.html"].message
     assert (workspace.directory / "simple/c/index.html").read_bytes() == b"page"
-    assert not list(workspace.private.glob("page.*"))
+    assert not list(workspace.staging.iterdir())
     with pytest.raises(StorageError, match="simple/a"):
         storage.write(pages)
     storage.remove("simple/a/index.html")

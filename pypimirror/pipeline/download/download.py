@@ -62,6 +62,7 @@ def download(run: Run, batch: Batch) -> None:
     run.ledger.begin(Stage.DOWNLOAD, len(due), sum(row.size or 0 for row in due.values()))
     if run.ledger.is_cut_off(due) or not due:
         return
+    run.workspace.take_parts((), (n for n, row in due.items() if _may_continue(row)))
     due = _with_room(run, due)
     if not due:
         return
@@ -74,6 +75,11 @@ def download(run: Run, batch: Batch) -> None:
         run.room.settle(due)
     for chunk in _chunks(failed.values()):
         _give_up(run, due, chunk)
+
+
+def _may_continue(row: ProjectFile) -> bool:
+    """Whether an earlier transfer of a file may have left a part that is worth continuing."""
+    return row.size is None or row.size >= WORTH_A_NOTE
 
 
 def _with_room(run: Run, due: Mapping[int, ProjectFile]) -> dict[int, ProjectFile]:
@@ -277,6 +283,7 @@ def _look_again(run: Run, batch: Batch) -> None:
     with run.catalog.read() as connection:
         rows = files.in_states(connection, batch.projects, [State.FETCHED])
     unknown = {row.id: row for row in rows if row.id not in batch.observed}
+    run.workspace.take_parts(unknown)
     lost = []
     for result in run.pools.reader.run(_job_to_look_again(run, row) for row in unknown.values()):
         row = unknown[result.id]
