@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,9 @@ class Catalog:
         #: Called when a writing transaction begins and before it commits. It raises an error if
         #: this process may no longer write.
         self.guard: Callable[[], None] = lambda: None
+        #: Called at the beginning of a writing transaction, in it. It raises an error if others may
+        #: have taken over the work of this process. Until the transaction ends, nobody takes it.
+        self.fence: Callable[[Connection], None] = lambda _: None
         self._patience = _OPENING
         self._given_up = threading.Event()
         self._reading = engines.for_reading(engine)
@@ -130,37 +134,43 @@ class Catalog:
             return
         with self._writing:
             self.guard()
-            with self._transaction(pypimirror_write=True) as connection:
+            with self._transaction(pypimirror_write=True, pypimirror_prompt=True) as connection:
+                self.fence(connection)
                 yield connection
                 self.guard()
 
-    def apply(self, change: Callable[[Connection], T]) -> T:
+    def apply(self, change: Callable[[Connection], T], *, aside: bool = False) -> T:
         """Call `change` in a writing transaction, commit, and return its result.
 
         If the database is lost in between, `change` is called again. So it must do no harm if the
-        first transaction was committed after all.
+        first transaction was committed after all. With `aside`, the transaction is one of `aside`.
         """
+        begin = partial(self.aside, self._patience) if aside else self.write
         for _ in range(2):
             try:
-                with self.write() as connection:
+                with begin() as connection:
                     return change(connection)
             except SQLAlchemyError as error:
                 if self._rehearsal is not None or not engines.is_passing(error):
                     raise
                 log.warning("the catalog was lost: %s; trying again", engines.message(error))
-        with self.write() as connection:
+        with begin() as connection:
             return change(connection)
 
     @contextmanager
-    def aside(self) -> Iterator[Connection]:
+    def aside(self, patience: float = 0.0) -> Iterator[Connection]:
         """Open a connection for a small change that does not wait for other writers, if possible.
 
-        It does not wait for a database that is away either.
+        It waits up to `patience` seconds for a database that is away. Neither the guard nor the
+        fence is asked.
         """
         alone = self.engine.dialect.name == "sqlite"
         options = {"pypimirror_write": True} if alone else {}
         waiting = self._writing if alone else nullcontext()
-        with waiting, self._transaction(patience=0, **options) as connection:
+        with (
+            waiting,
+            self._transaction(patience, pypimirror_prompt=True, **options) as connection,
+        ):
             yield connection
 
     @contextmanager

@@ -3,6 +3,9 @@
 There is one writer at a time on both kinds. A writing transaction takes a lock when it begins, so
 it never fails half-way because of another one, and no data that it has read changes. SQLite has
 such a lock. On PostgreSQL it is an advisory lock, for which readers need not wait.
+
+If a process is stopped in the middle of a writing transaction, PostgreSQL ends the transaction
+before others give up waiting for it. SQLite cannot do this.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from sqlalchemy.pool import NullPool, StaticPool
 #: Seconds that a transaction waits for another program's. No transaction of ours takes so long.
 BUSY_TIMEOUT = 60.0
 
+#: Seconds that a writing transaction may do nothing, on PostgreSQL. Less than `BUSY_TIMEOUT`.
+IDLE_TIMEOUT = 40.0
+
 #: The number of our advisory lock: "pypimirr" in ASCII. Each database has its own locks.
 _WRITER = 0x707970696D697272
 
@@ -44,6 +50,9 @@ _SETTINGS = f"""
 SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
 SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}; SET client_encoding = 'UTF8'
 """
+
+#: For transactions that others wait for, and that wait for nothing but the database.
+_PROMPT = f"SET LOCAL idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}"
 
 #: SQL states of a server that will be back: it starts, stops, or has no free connection.
 _PASSING = ("57P01", "57P02", "57P03", "53300", "08")
@@ -138,8 +147,13 @@ def _postgresql(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        statements = []
+        if connection.get_execution_options().get("pypimirror_prompt"):
+            statements.append(_PROMPT)
         if _writes(connection):
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER})")
+            statements.append(f"SELECT pg_advisory_xact_lock({_WRITER})")
+        if statements:
+            connection.exec_driver_sql("; ".join(statements))
 
     return engine
 

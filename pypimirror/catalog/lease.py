@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,20 +55,30 @@ _holding: set[str] = set()
 log = logging.getLogger(__name__)
 
 
-class LeaseLostError(PypimirrorError):
-    """This process must stop: another one works on the mirror, or may do so soon."""
+class LostError(PypimirrorError):
+    """This process must stop: another one has its work, or may take it soon."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.problem = Problem(Reason.LOCK, message)
 
 
-class Lease:
-    """The lease that this process holds. Safe to use from several threads."""
+class LeaseLostError(LostError):
+    """Another process works on the mirror, or may do so soon."""
+
+
+class Held(ABC):
+    """Something in the catalog that expires unless this process renews it.
+
+    Safe to use from several threads.
+    """
+
+    what = ""  #: its name in messages
+    robbed = ""  #: the cause of its loss if another process has taken it
 
     def __init__(self, catalog: Catalog, me: Holder, pace: Pace) -> None:
-        self.lost: LeaseLostError | None = None
-        #: Called once, in any thread, when the lease is lost.
+        self.lost: LostError | None = None
+        #: Called once, in any thread, when it is lost.
         self.on_lost: Callable[[], None] = lambda: None
         self._catalog = catalog
         self._me = me
@@ -76,6 +87,85 @@ class Lease:
         self._good_until = 0.0
         self._ended = threading.Event()
         self._losing = threading.Lock()
+
+    @abstractmethod
+    def renew(self, connection: Connection) -> bool:
+        """Renew it for `Pace.lifetime`. Return False if another process has taken it."""
+
+    @abstractmethod
+    def give_back(self) -> None:
+        """Stop the heartbeat and release it."""
+
+    @abstractmethod
+    def lost_by(self, cause: str) -> LostError:
+        """Return the error for its loss."""
+
+    def check(self) -> None:
+        """Raise `LostError` if this process must stop."""
+        if self.lost is None and self._is_late():
+            self._lose("the catalog could not be reached for too long")
+        if self.lost is not None:
+            raise self.lost
+
+    @contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Renew it in a thread of its own, and give it back at the end."""
+        beat = threading.Thread(target=self.keep, name=self.what, daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            self.give_back()
+            beat.join()
+
+    def keep(self) -> None:
+        """Renew it until it is given back or lost."""
+        pause = self._pace.heartbeat
+        while not self._ended.wait(pause):
+            asked = clock.steady()
+            try:
+                with self._catalog.aside() as connection:
+                    kept = self.renew(connection)
+            except SQLAlchemyError as error:
+                message = engines.message(error)
+                log.warning("the %s could not be renewed: %s", self.what, message)
+                if self._is_late():
+                    self._lose(f"the catalog could not be reached: {message}")
+                    return
+                pause = self._pace.again
+                continue
+            if not kept:
+                if self._ended.is_set():  # it was given back in the meantime
+                    return
+                self._lose(self.robbed)
+                return
+            self._taken(asked)
+            pause = self._pace.heartbeat
+
+    def _taken(self, asked: float) -> None:
+        """Note that this process has it. `asked` is the time before it asked for it."""
+        self._good_until = asked + self._pace.lifetime
+
+    def _is_late(self) -> bool:
+        return self._expires and self._is_overdue()
+
+    def _is_overdue(self) -> bool:
+        return clock.steady() > self._good_until - self._pace.margin
+
+    def _lose(self, cause: str) -> None:
+        with self._losing:
+            if self.lost is not None:
+                return
+            self.lost = self.lost_by(cause)
+        log.error("%s", self.lost)
+        self.on_lost()
+
+
+class Lease(Held):
+    """The lease that this process holds."""
+
+    what = "lease"
+    robbed = "another run has taken the mirror over"
 
     def take(self, claim: Callable[[Connection], None]) -> None:
         """Take the lease, unless `claim` raises an error in the same transaction.
@@ -96,7 +186,7 @@ class Lease:
             self._refuse(connection, leases.find(connection, change=True))
             claim(connection)
             leases.put(connection, self._me, self._pace.lifetime)
-        self._good_until = asked + self._pace.lifetime
+        self._taken(asked)
         _holding.add(self._me.token)
 
     def _refuse(self, connection: Connection, held: leases.TakenLease | None) -> None:
@@ -109,35 +199,16 @@ class Lease:
         run = runs.under_way(connection, held.holder.pid, held.holder.machine.host)
         raise LockedError(*_refusal(held, run))
 
-    def check(self) -> None:
-        """Raise `LeaseLostError` if this process must stop."""
-        if self.lost is None and self._is_late():
-            self._lose("the catalog could not be reached for too long")
-        if self.lost is not None:
-            raise self.lost
+    def renew(self, connection: Connection) -> bool:
+        """Renew the lease."""
+        return leases.renew(connection, self._me, self._pace.lifetime)
 
-    def keep(self) -> None:
-        """Renew the lease until it is given back or lost."""
-        pause = self._pace.heartbeat
-        while not self._ended.wait(pause):
-            asked = clock.steady()
-            try:
-                with self._catalog.aside() as connection:
-                    kept = leases.renew(connection, self._me, self._pace.lifetime)
-            except SQLAlchemyError as error:
-                log.warning("the lease could not be renewed: %s", engines.message(error))
-                if self._is_late():
-                    self._lose(f"the catalog could not be reached: {engines.message(error)}")
-                    return
-                pause = self._pace.again
-                continue
-            if not kept:
-                if self._ended.is_set():  # it was given back in the meantime
-                    return
-                self._lose("another run has taken the mirror over")
-                return
-            self._good_until = asked + self._pace.lifetime
-            pause = self._pace.heartbeat
+    def lost_by(self, cause: str) -> LeaseLostError:
+        """Return the error for its loss."""
+        return LeaseLostError(
+            f"this run has lost its lease on the mirror and stopped: {cause}. Its work so far "
+            "is kept; the next sync continues from there"
+        )
 
     def give_back(self) -> None:
         """Stop the heartbeat and release the lease."""
@@ -150,20 +221,6 @@ class Lease:
             except SQLAlchemyError as error:  # then it expires
                 log.warning("the lease could not be given back: %s", engines.message(error))
 
-    def _is_late(self) -> bool:
-        return self._expires and clock.steady() > self._good_until - self._pace.margin
-
-    def _lose(self, cause: str) -> None:
-        with self._losing:
-            if self.lost is not None:
-                return
-            self.lost = LeaseLostError(
-                f"this run has lost its lease on the mirror and stopped: {cause}. Its work so far "
-                "is kept; the next sync continues from there"
-            )
-        log.error("%s", self.lost)
-        self.on_lost()
-
 
 @contextmanager
 def hold(catalog: Catalog, claim: Callable[[Connection], None]) -> Iterator[Lease]:
@@ -173,13 +230,8 @@ def hold(catalog: Catalog, claim: Callable[[Connection], None]) -> Iterator[Leas
     """
     lease = Lease(catalog, holder.this_process(holder.this_machine()), PACE)
     lease.take(claim)
-    beat = threading.Thread(target=lease.keep, name="lease", daemon=True)
-    beat.start()
-    try:
+    with lease.renewed():
         yield lease
-    finally:
-        lease.give_back()
-        beat.join()
 
 
 def _refusal(held: leases.TakenLease, run: str) -> tuple[str, str]:

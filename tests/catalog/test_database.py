@@ -159,8 +159,6 @@ def test_what_is_left_to_do_is_found_by_its_index(
         ("pk_claims", lambda connection: claims.reopen(connection, [1, 2])),
         ("ix_claims_worker_id", lambda connection: claims.of_batch(connection, 1, 1)),
         ("ix_claims_worker_id", lambda connection: claims.drop(connection, [1, 2])),
-        ("ix_claims_worker_id", lambda connection: claims.clear(connection, 1)),
-        ("ix_workers_run_id", lambda connection: claims.clear(connection, 1)),
         ("ix_workers_run_id", lambda connection: workers.others(connection, 1, 2)),
         ("ix_workers_run_id", lambda connection: workers.close(connection, 1, "")),
         ("ix_workers_run_id", lambda connection: workers.of_run(connection, 1)),

@@ -26,6 +26,7 @@ from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
+from pypimirror.catalog.queries.work import claims
 from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
 from pypimirror.catalog.schema import failures, runs, stages, workers
 from pypimirror.catalog.states import CANCELLED as CANCELLED
@@ -108,6 +109,7 @@ def close_crashed(connection: Connection) -> int:
         left_open = update(stages).where(stages.c.run_id == run.id, stages.c.state == RUNNING)
         connection.execute(left_open.values(**ending))
         message = f"process {run.pid} on {run.host} died without closing its run"
+        claims.end_run(connection, run.id, message)
         connection.execute(
             update(runs)
             .where(runs.c.id == run.id)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
-from pypimirror.catalog.schema import claims, projects, workers
+from pypimirror.catalog.queries.work import workers
+from pypimirror.catalog.schema import claims, projects
 from pypimirror.domain.model import ProjectName
 
 _is_free = ~select(claims.c.project_id).where(claims.c.project_id == projects.c.id).exists()
@@ -88,7 +89,10 @@ def reopen(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
 
 
-def clear(connection: Connection, run_id: int) -> None:
-    """Delete all claims of a run."""
-    of_run = select(workers.c.id).where(workers.c.run_id == run_id)
-    connection.execute(delete(claims).where(claims.c.worker_id.in_(of_run)))
+def end_run(connection: Connection, run_id: int, message: str) -> None:
+    """End a run for its workers: those that still work are lost, and all claims are deleted.
+
+    There is one run at a time, so there are no other claims.
+    """
+    workers.close(connection, run_id, message)
+    connection.execute(delete(claims))

@@ -95,10 +95,11 @@ def progress(
     connection.execute(update(workers).where(workers.c.id == worker_id).values(**values))
 
 
-def end(connection: Connection, worker_id: int, state: str, message: str) -> None:
-    """Record how a worker ended, unless others have recorded that it was lost."""
+def end(connection: Connection, worker_id: int, state: str, message: str) -> bool:
+    """Record how a worker ended. Return False if others have recorded that it was lost."""
     mine = update(workers).where(workers.c.id == worker_id, _is_working)
-    connection.execute(mine.values(state=state, ended_at=time.time(), message=message or None))
+    values = {"state": state, "ended_at": time.time(), "message": message or None}
+    return connection.execute(mine.values(**values)).rowcount == 1
 
 
 def others(connection: Connection, run_id: int, but: int) -> list[OtherWorker]:

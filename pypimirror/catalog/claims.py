@@ -1,0 +1,223 @@
+"""Projects of one run shared between workers: claims in the catalog, which expire with a worker.
+
+A worker is a process that takes batches of projects through the stages. Its rules:
+
+* A project with work belongs to the worker that has claimed it. Nobody claims it twice in one run,
+  unless its worker is lost. So a project that failed is for the next run.
+* A worker renews its claims as a whole, every `Pace.heartbeat`. It is lost if its process is known
+  to be dead, or if it sent no heartbeat for `Pace.lifetime`, whether its process exists or not: it
+  may be stopped. A worker that finds no free project takes the claims of lost workers over.
+* A lost worker commits nothing. Each writing transaction begins with the question whether it still
+  works (`Worker.fence`). Until that transaction ends, nobody can take its claims over.
+* A lost worker changes no served file either: the storage asks `Worker.check` first. On PostgreSQL,
+  it refuses `Pace.margin` before others may take over, by the clock of this process. On SQLite, a
+  process that is late looks whether anybody has.
+* At the end of a run, its workers have ended, and all claims are deleted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from pypimirror.catalog import engines, holder, lease
+from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.holder import Holder
+from pypimirror.catalog.lease import Held, LostError, Pace
+from pypimirror.catalog.queries.projects import chunks
+from pypimirror.catalog.queries.work import claims, workers
+from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
+from pypimirror.domain.model import ProjectName
+from pypimirror.system import clock
+from pypimirror.system.workers import Cancelled
+
+log = logging.getLogger(__name__)
+
+
+class ClaimLostError(LostError):
+    """Other workers have taken over the claims of this one, or may do so soon."""
+
+
+class Worker(Held):
+    """A worker of a run, in this process. Safe to use from several threads."""
+
+    what = "claims"
+    robbed = "others have taken them over"
+
+    def __init__(self, catalog: Catalog, run_id: int, me: Holder, pace: Pace) -> None:
+        super().__init__(catalog, me, pace)
+        self.id = 0
+        self.run_id = run_id
+        #: How it ended, and why, if not as planned.
+        self.state, self.message = COMPLETED, ""
+        self._batches = itertools.count(1)
+        self._after = 0  # the id of the last project that it has claimed
+        self._done = (0, 0)  # batches and projects
+        self._releasing = threading.Lock()
+
+    def begin(self, executor: str, name: str) -> None:
+        """Record this worker. It has no claims yet."""
+        asked = clock.steady()
+        self.id = self._catalog.apply(
+            lambda connection: workers.start(
+                connection, self.run_id, executor, name, self._me, self._pace.lifetime
+            ),
+            aside=True,
+        )
+        self._taken(asked)
+
+    def claim(self, size: int, names: Sequence[ProjectName] | None = None) -> tuple[int, ...]:
+        """Claim up to `size` projects with work, among `names` if there are some.
+
+        Return their ids. None means that no project is free; others may still work on theirs.
+        Raises `ClaimLostError`.
+        """
+        self._catalog.guard()
+        batch = next(self._batches)
+        is_first = True
+
+        def change(connection: Connection) -> list[int]:
+            nonlocal is_first
+            self.fence(connection)
+            # If the answer to the first commit was lost, this worker has claims already.
+            found = [] if is_first else claims.of_batch(connection, self.id, batch)
+            is_first = False
+            found = found or self._take(connection, batch, size, names)
+            if not found and self._take_over(connection):
+                found = self._take(connection, batch, size, names)
+            return found
+
+        found = tuple(self._catalog.apply(change, aside=True))
+        if found:
+            self._after = found[-1]
+        return found
+
+    def _take(
+        self, connection: Connection, batch: int, size: int, names: Sequence[ProjectName] | None
+    ) -> list[int]:
+        """Claim free projects: those after the last one first, else from the beginning."""
+        tries: Iterable[tuple[int, Sequence[ProjectName] | None]]
+        if names is None:
+            tries = dict.fromkeys([(self._after, None), (0, None)])
+        else:
+            tries = ((0, chunk) for chunk in chunks(names))
+        for after, some in tries:
+            if found := claims.take(connection, self.id, batch, after, size, some):
+                return found
+        return []
+
+    def _take_over(self, connection: Connection) -> bool:
+        """Free the claims of lost workers. Return whether there were any such workers."""
+        others = workers.others(connection, self.run_id, self.id)
+        gone = [other for other in others if other.is_gone(self._me.machine)]
+        if not gone:
+            return False
+        late = [other.id for other in gone if other.left <= 0]
+        dead = [other.id for other in gone if other.left > 0]
+        lost = workers.lose(connection, dead, late)
+        claims.drop(connection, lost)
+        return bool(lost)
+
+    def number_free(self, at_most: int, names: Sequence[ProjectName] | None = None) -> int:
+        """Return the number of projects that can be claimed, or `at_most` if there are more."""
+        with self._catalog.read() as connection:
+            if names is None:
+                return claims.number_free(connection, self._after, at_most, None)
+            number = 0
+            for chunk in chunks(names):
+                number += claims.number_free(connection, 0, at_most - number, chunk)
+                if number == at_most:
+                    break
+            return number
+
+    def release(self, batch: Sequence[int], counts: Mapping[str, int]) -> None:
+        """Give back the claims of a finished batch.
+
+        `counts` are those of all the work of this worker so far. Raises `ClaimLostError`.
+        """
+
+        def change(connection: Connection) -> None:
+            self.fence(connection)
+            claims.release(connection, self.id, batch)
+            workers.progress(connection, self.id, done[0], done[1], counts)
+
+        with self._releasing:  # a later number must not be overwritten by an earlier one
+            done = (self._done[0] + 1, self._done[1] + len(batch))
+            self._catalog.apply(change, aside=True)
+            self._done = done
+
+    def fence(self, connection: Connection) -> None:
+        """Raise `ClaimLostError` if others have taken over. Call it first in a transaction."""
+        if not workers.is_working(connection, self.id):
+            self._lose(self.robbed)
+            self.check()
+
+    def check(self) -> None:
+        """Raise `ClaimLostError` if this process must stop."""
+        if not self._expires and self.lost is None and self._is_overdue():
+            with self._catalog.read() as connection:
+                if not workers.is_working(connection, self.id):
+                    self._lose(self.robbed)
+        super().check()
+
+    def renew(self, connection: Connection) -> bool:
+        """Renew the claims."""
+        return workers.renew(connection, self.id, self._pace.lifetime)
+
+    def lost_by(self, cause: str) -> ClaimLostError:
+        """Return the error for their loss."""
+        return ClaimLostError(
+            f"a worker on {self._me.machine.host} has lost its claims and stopped: {cause}. Its "
+            "work so far is kept; another worker, or the next sync, continues from there"
+        )
+
+    def fail(self, message: str) -> None:
+        """Note that this worker could not go on."""
+        self.state, self.message = FAILED, message
+
+    def give_back(self) -> None:
+        """Stop the heartbeat, record how this worker ended, and free what it has not done."""
+        self._ended.set()
+        state, message = self.state, self.message
+        if self.lost is not None:
+            state, message = LOST, str(self.lost)
+        try:
+            with self._catalog.aside() as connection:
+                if workers.end(connection, self.id, state, message):
+                    claims.drop(connection, [self.id])
+        except SQLAlchemyError as error:  # then they expire
+            log.warning("the claims could not be given back: %s", engines.message(error))
+
+
+@contextmanager
+def hold(catalog: Catalog, run_id: int, *, executor: str, name: str) -> Iterator[Worker]:
+    """Be a worker of a run: nothing is written to the catalog once its claims are lost.
+
+    The caller must let the storage ask `Worker.check`. Raises `ClaimLostError` if they were lost.
+    """
+    worker = Worker(catalog, run_id, holder.this_process(holder.this_machine()), lease.PACE)
+    worker.begin(executor, name)
+    guard = catalog.guard
+
+    def check() -> None:
+        guard()
+        worker.check()
+
+    with worker.renewed():
+        catalog.guard, catalog.fence = check, worker.fence
+        try:
+            yield worker
+        except BaseException as error:
+            is_cancelled = isinstance(error, Cancelled) or not isinstance(error, Exception)
+            worker.state, worker.message = CANCELLED if is_cancelled else FAILED, str(error)
+            if is_cancelled and worker.lost is not None:  # it was cancelled because of that
+                raise worker.lost from error
+            raise
+        finally:
+            catalog.guard, catalog.fence = guard, lambda _: None
