@@ -166,6 +166,7 @@ ALLOWED: dict[str, set[str]] = {
         "pipeline.context",
         "pipeline.discover",
         "render",
+        "resolve",
         "select",
         "up.asking",
         "up.parts",

@@ -30,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "upstream": upstreams.check,
     "list": lists.check,
     "projects": named.check,
+    "uv": named.check_resolver,
     "round trip": roundtrip.check,
 }
 

@@ -1,4 +1,4 @@
-"""Checks that an upstream has the projects that the selection names one by one.
+"""Checks of what the selection needs: upstreams with the projects that it names, and uv.
 
 A sync reports a project that no upstream has. This check reports it before the sync.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pypimirror.config.settings import Config
-from pypimirror.doctor.finding import Finding, ok, warning
+from pypimirror.doctor.finding import Finding, failed, ok, warning
 from pypimirror.doctor.upstreams import ask
 from pypimirror.download.protocol import Probe, Probed
 from pypimirror.pipeline.discover.kinds.registry import kind_of
+from pypimirror.resolve import uv
+from pypimirror.resolve.uv import ResolveError
 from pypimirror.select.selection import Selection
 
 _NAME = "projects"
@@ -53,6 +55,18 @@ def check(config: Config) -> Iterator[Finding]:
     else:
         there = sum(any(a is not None and a.status == _THERE for a in f) for f in asked.values())
         yield ok(_NAME, f"{len(named)} named, {len(asked)} asked for, {there} there")
+
+
+def check_resolver(config: Config) -> Iterator[Finding]:
+    """Look for uv if `select.dependencies` is "resolved" or `select.check` is set."""
+    if config.select.dependencies != "resolved" and not config.select.check:
+        return
+    try:
+        found = uv.find()
+    except ResolveError as error:
+        yield failed("uv", f"{error}", "Until then, syncs end with this failure")
+    else:
+        yield ok("uv", f"{found.path}, version {'.'.join(map(str, found.version))}")
 
 
 def _is_absent(answer: Probed | None) -> bool:

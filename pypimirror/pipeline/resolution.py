@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from pypimirror.resolve.gate import Gate
 
 _MOST_TOLD = 3  #: refused hosts in a message
+#: Asks uv about a set in an environment; see `_ask`.
+_Ask = Callable[[Wanted, Environment], str]
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -77,7 +81,7 @@ def apply(run: Run, *, keep: bool = True) -> Run:
         return run
     run.reporter.announce("Resolving what [select] projects names")
     gate = _gate(run.config)
-    found = list(resolve(run.config, gate))
+    found = list(resolve(run.config, gate, run.cancelled))
     for refusal in gate.refused:
         run.reporter.announce(f"uv was kept from a host: {refusal}")
     if not keep:
@@ -91,10 +95,12 @@ def apply(run: Run, *, keep: bool = True) -> Run:
     return replace(run, selection=Selection(run.config, directory))
 
 
-def resolve(config: Config, gate: Gate) -> Iterator[Resolution]:
+def resolve(
+    config: Config, gate: Gate, cancelled: threading.Event | None = None
+) -> Iterator[Resolution]:
     """Yield the result for each set; uv goes through `gate`.
 
-    Raises `StoppedError` and `ConfigError`.
+    Raises `StoppedError`, `ConfigError`, and `Cancelled` soon after `cancelled` is set.
     """
     sets = subjects.of_config(config)
     if not sets:
@@ -103,9 +109,9 @@ def resolve(config: Config, gate: Gate) -> Iterator[Resolution]:
     names = _names(sets)
     with TemporaryDirectory(prefix="pypimirror-uv-") as cache, gate:
         try:
-            index = _index(config, gate.url, cache)
+            ask = partial(_ask, _index(config, gate.url, cache), cancelled)
             for wanted in sets:
-                yield from _resolved(config, wanted, names[wanted.name], index)
+                yield from _resolved(config, wanted, names[wanted.name], ask)
         except ResolveError as error:
             raise StoppedError(_problem(error, gate)) from error
 
@@ -119,14 +125,14 @@ def _problem(error: ResolveError, gate: Gate) -> Problem:
     return Problem(reason, ". ".join(part.rstrip(".") for part in parts))
 
 
-def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterator[Resolution]:
+def _resolved(config: Config, wanted: Wanted, name: str, ask: _Ask) -> Iterator[Resolution]:
     """Resolve a set for all platforms at once, else for each environment."""
     select = config.select
     declared = targets.chosen((), (), select.python, select.platforms)
     oldest = min((target.python.rstrip("t") for target in declared), key=_by_number)
     everywhere = Environment(oldest if select.python else None, universal=True)
     try:
-        text = _ask(wanted, everywhere, index)
+        text = ask(wanted, everywhere)
     except NoSolutionError as error:
         if not (select.python or select.platforms):
             raise NoSolutionError(f"{wanted.name}: {error}") from error
@@ -134,10 +140,10 @@ def _resolved(config: Config, wanted: Wanted, name: str, index: Index) -> Iterat
         yield _made(wanted, name, text, f"Python {oldest} and later, all platforms")
         return
     for target in declared:
-        yield _resolved_for(wanted, name, target, index)
+        yield _resolved_for(wanted, name, target, ask)
 
 
-def _resolved_for(wanted: Wanted, name: str, target: Target, index: Index) -> Resolution:
+def _resolved_for(wanted: Wanted, name: str, target: Target, ask: _Ask) -> Resolution:
     environment = target.resolved_for
     if environment is None:
         raise ResolveError(
@@ -145,20 +151,22 @@ def _resolved_for(wanted: Wanted, name: str, target: Target, index: Index) -> Re
             "all platforms at once"
         )
     try:
-        text = _ask(wanted, environment, index)
+        text = ask(wanted, environment)
     except NoSolutionError as error:
         raise NoSolutionError(f"{wanted.name}, {target}: {error}") from error
     python = target.python.replace(".", "-")
     return _made(wanted, f"{name}-{python}-{target.platform}", text, str(target))
 
 
-def _ask(wanted: Wanted, environment: Environment, index: Index) -> str:
+def _ask(
+    index: Index, cancelled: threading.Event | None, wanted: Wanted, environment: Environment
+) -> str:
     question = Question(
         tuple(str(each) for each in wanted.requirements),
         tuple(str(each) for each in wanted.constraints),
         environment,
     )
-    return uv.find().resolve(question, index)
+    return uv.find().resolve(question, index, cancelled=cancelled)
 
 
 def _made(wanted: Wanted, name: str, text: str, environment: str) -> Resolution:

@@ -13,14 +13,18 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import PypimirrorError
+from pypimirror.system import clock
+from pypimirror.system.workers import Cancelled
 
 PATIENCE = 600.0  #: seconds in which a resolver must answer
+_LOOK = 0.5  #: seconds between two looks at whether the run was cancelled
 _GRACE = 5.0  #: seconds in which a killed resolver must be gone
 _LONGEST = 4000  #: characters of its output in messages
 
@@ -68,9 +72,17 @@ def write(file: Path, lines: Sequence[str]) -> str:
 
 
 def run(
-    command: Sequence[str], variables: Mapping[str, str], directory: str, patience: float
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    directory: str,
+    patience: float,
+    cancelled: threading.Event | None = None,
 ) -> Ended:
-    """Run a resolver to its end; raises `NoAnswerError` if that takes too long."""
+    """Run a resolver to its end.
+
+    Raises `NoAnswerError` if that takes more than `patience` seconds, and `Cancelled` soon after
+    another thread sets `cancelled`.
+    """
     name = Path(command[0]).name
     try:
         started = subprocess.Popen(
@@ -85,15 +97,23 @@ def run(
     except OSError as error:
         cause = error.strerror or error
         raise ResolveError(f"{command[0]} cannot be run: {cause}") from error
+    ended = clock.steady() + patience
     try:
-        out, err = started.communicate(timeout=patience)
-    except BaseException as error:
+        while True:
+            try:
+                out, err = started.communicate(timeout=_LOOK)
+                break
+            except subprocess.TimeoutExpired as error:
+                if cancelled is not None and cancelled.is_set():
+                    raise Cancelled("cancelled") from error
+                if clock.steady() > ended:
+                    shown = f"{patience:.0f} s"
+                    raise NoAnswerError(f"{name} has not answered within {shown}") from error
+    except BaseException:
         with contextlib.suppress(OSError):
             os.killpg(started.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.communicate(timeout=_GRACE)
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise NoAnswerError(f"{name} has not answered within {patience:.0f} s") from error
         raise
     return Ended(started.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 

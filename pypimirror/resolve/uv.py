@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -44,6 +45,8 @@ _QUIET = {
 }
 
 _VERSION = re.compile(r"uv ([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})")
+#: An address in its answer that leads to this machine.
+_FILE = re.compile(r'url = "(file:[^"]{0,400})')
 #: Parts of its output if the question has no solution. uv takes no release that requires another
 #: from a direct address, whatever the indexes have.
 _UNSOLVED = re.compile(r"no solution found|unsatisfiable|URL dependencies must be", re.I)
@@ -60,6 +63,19 @@ class Index:
     ca_file: str | None = None
     proxy: str | None = None  #: for everything; then it is the only way out
     cache: str | None = None  #: a directory for its cache between questions
+
+    def check(self, answer: str) -> None:
+        """Raise `ResolveError` if an answer names a file of this machine that no index is on.
+
+        uv reads such a file when a page on the network names it, and a proxy cannot stop that.
+        """
+        found = _FILE.search(answer)
+        if found and not any(url.startswith("file:") for url in (self.url, *self.others)):
+            raise ResolveError(
+                f"a page of the index names a file of this machine, {found[1]}, and uv chose it. "
+                "A mirror takes no such file; exclude the release with a requirement in "
+                "select.projects, or tell the index's owner"
+            )
 
 
 @dataclass(frozen=True)
@@ -92,16 +108,24 @@ class Uv:
     path: str
     version: tuple[int, int, int]
 
-    def resolve(self, question: Question, index: Index, patience: float = PATIENCE) -> str:
+    def resolve(
+        self,
+        question: Question,
+        index: Index,
+        patience: float = PATIENCE,
+        cancelled: threading.Event | None = None,
+    ) -> str:
         """Return a `pylock.toml` with the chosen releases.
 
-        Raises `NoSolutionError` if there is no solution, and `NoAnswerError` for other failures.
+        Raises `NoSolutionError` if there is no solution, `NoAnswerError` for other failures, and
+        `Cancelled` soon after another thread sets `cancelled`.
         """
         with TemporaryDirectory(prefix="pypimirror-uv-") as scratch:
             command = [self.path, *_arguments(question, Path(scratch))]
             variables = _variables(question, index, scratch)
-            ended = child.run(command, variables, scratch, patience)
+            ended = child.run(command, variables, scratch, patience, cancelled)
         if ended.code == 0:
+            index.check(ended.out)
             return ended.out
         said = child.told(ended.err)
         if _UNSOLVED.search(ended.err):

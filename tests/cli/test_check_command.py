@@ -56,6 +56,15 @@ def test_for_each_thing_missing_it_is_told_who_has_it_and_what_brings_it(
     }
 
 
+def test_a_wheel_for_all_platforms_needs_the_platform_any(run: Command, offered: Mirror) -> None:
+    """Fault: the remedy was to declare a platform that was declared."""
+    offered.select("base", platforms=["manylinux_2_28_x86_64"])
+    run("sync", "--inline", "--quiet")
+    (environment,) = run("check", "base", *LINUX, "--json").json["environments"]
+    (base,) = environment["missing"]
+    assert base["remedy"].startswith('select.platforms: add "any"')
+
+
 def test_only_pages_of_what_is_missing_are_asked_for(
     run: Command, offered: Mirror, simulator: Simulator
 ) -> None:

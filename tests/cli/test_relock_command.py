@@ -63,3 +63,17 @@ def test_wrong_use_is_told(run: Command, held: Mirror) -> None:
     for base in ("mirror", "http://[::1", "http://mirror.example.org:x/", "http://m/?q=1"):
         found = run("relock", "uv.lock", "--base-url", base)
         assert found.code == 2 and "--base-url" in found.err
+
+
+def test_files_of_the_layout_of_pypi_have_their_own_addresses(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    simulator.index.layout = "pypi"
+    (file,) = offer(simulator, "base", "1.0")
+    mirror.configure(mirror={"layout": "pypi"})
+    mirror.sync()
+    (path,) = mirror.root.glob("packages/**/base-1.0-py3-none-any.whl")
+    (mirror.base / "uv.lock").write_text(UV.format(url=THERE, digest=file.sha256))
+    found = run("relock", "uv.lock", "--base-url", "http://mirror.example.org/")
+    assert path.parent.name != "base"
+    assert f"http://mirror.example.org/{path.relative_to(mirror.root)}" in found.out

@@ -22,6 +22,7 @@ from pypimirror.catalog.queries import leases
 from pypimirror.doctor import examine, upstreams, webhook
 from pypimirror.doctor.finding import Finding, State
 from pypimirror.doctor.scratch import scratch
+from pypimirror.resolve import uv
 from pypimirror.storage import lock
 from tests.cli.conftest import Command
 from tests.cli.conftest import run as run
@@ -449,3 +450,18 @@ def test_an_up_whose_server_is_away_is_told(mirror: Mirror) -> None:
         up, server = prefect.check(None, mirror.config)
     assert (up.state, server.state) == (State.OK, State.FAILED)
     assert "pypimirror up" in server.remedy
+
+
+def test_uv_is_looked_for_where_a_sync_needs_it(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found(mirror, "uv") == {}
+    mirror.configure(select={"check": True})
+    uv.find.cache_clear()
+    assert found(mirror, "uv")["uv"].state is State.OK
+    uv.find.cache_clear()
+    monkeypatch.setattr(uv, "_beside", lambda: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    absent = found(mirror, "uv")["uv"]
+    assert absent.state is State.FAILED
+    assert "pip install 'pypimirror[resolve]'" in absent.seen

@@ -9,6 +9,7 @@ import pytest
 
 from tests.corpus import application
 from tests.corpus.build import make_wheel
+from tests.e2e import locking
 from tests.e2e.clients import call, installed, make_environment, pip, said_on_error, uv_pip
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import serve
@@ -56,6 +57,18 @@ def test_clients_install_the_whole_application(
         call(*pip(list(pip_wheels.values())[-1], "install", index, python), *application.own())
     assert installed(python).items() <= application.pins().items()
     assert installed(python).keys() >= set(application.own())
+
+
+@pytest.mark.parametrize("tool", ["poetry", "pdm"])
+def test_tools_lock_and_install_the_whole_application(
+    index: str, tool: str, tmp_path: Path
+) -> None:
+    """Each resolves by itself, from what the closure has brought."""
+    locking.lock(tool, tmp_path, index)
+    python = locking.install(tool, tmp_path / tool, tmp_path / "homes" / tool)
+    found = {name: each for name, each in installed(python).items() if name != "pip"}
+    assert found.items() <= application.pins().items()
+    assert found.keys() >= set(application.own())
 
 
 @pytest.mark.parametrize("platform", ELSEWHERE)

@@ -16,38 +16,13 @@ import uv
 from tests import tools
 from tests.corpus import application
 from tests.corpus.build import make_wheel
+from tests.e2e import locking
 from tests.e2e.clients import call, installed, make_environment, pip, uv_pip
 from tests.e2e.mirror import Mirror
 from tests.e2e.serving import serve
 from tests.simulator import Simulator
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow, pytest.mark.timeout(900)]
-
-DEPENDENCIES = ", ".join(f'"{name}"' for name in application.own())
-
-PROJECT = f"""\
-[project]
-name = "application"
-version = "1.0"
-requires-python = ">=3.11"
-dependencies = [{DEPENDENCIES}]
-"""
-
-#: What each tool wants to be told besides, and how it makes its lock.
-SETTINGS = {
-    "uv": '[[tool.uv.index]]\nurl = "{index}"\ndefault = true\n',
-    "poetry": "[tool.poetry]\npackage-mode = false\n"
-    '[[tool.poetry.source]]\nname = "local"\nurl = "{index}"\npriority = "primary"\n',
-    "pdm": "[tool.pdm]\ndistribution = false\n"
-    '[[tool.pdm.source]]\nname = "pypi"\nurl = "{index}"\n',
-}
-PIPFILE = """\
-[[source]]
-url = "{index}"
-verify_ssl = false
-name = "local"
-[packages]
-"""
 
 
 @dataclass(frozen=True)
@@ -61,28 +36,6 @@ class Locked:
         return self.base / "homes" / tool
 
 
-def lock(tool: str, base: Path, index: str) -> None:
-    """Make the project of a tool, and have the tool lock it."""
-    at, home = base / tool, base / "homes" / f"{tool}-lock"
-    at.mkdir()
-    if tool in SETTINGS:
-        (at / "pyproject.toml").write_text(PROJECT + SETTINGS[tool].format(index=index))
-    if tool == "uv":
-        tools.run(Path(uv.find_uv_bin()), "lock", at=at, home=home)
-        export = ("export", "--quiet", "--format", "pylock.toml", "--output-file", "pylock.toml")
-        tools.run(Path(uv.find_uv_bin()), *export, at=at, home=home)
-    elif tool == "pip-tools":
-        (at / "requirements.in").write_text("\n".join(application.own()))
-        options = ("--quiet", "--generate-hashes", "--index-url", index)
-        tools.run(tool, *options, "requirements.in", at=at, home=home)
-    elif tool == "pipenv":
-        lines = "".join(f'{name} = "*"\n' for name in application.own())
-        (at / "Pipfile").write_text(PIPFILE.format(index=index) + lines)
-        tools.run(tool, "lock", at=at, home=home)
-    else:
-        tools.run(tool, "lock", at=at, home=home)
-
-
 @pytest.fixture(scope="module")
 def locked(
     tmp_path_factory: pytest.TempPathFactory, application_directory: Path
@@ -94,7 +47,7 @@ def locked(
         for name in application.own():  # that nobody chooses
             simulator.add_file(name, *make_wheel(name, "0.0.1"))
         for tool in ("uv", *tools.PACKAGES):
-            lock(tool, base, simulator.url)
+            locking.lock(tool, base, simulator.url)
         names = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "*.txt")
         locks = [f"../*/{name}" for name in names]
         mirror = Mirror(base / "mirror", simulator.url, {"select": {"locks": locks}})
@@ -154,8 +107,8 @@ def test_each_tool_installs_its_lock_from_the_mirror(
     if tool == "uv":
         options = ("--frozen", "--python", sys.executable)
         tools.run(Path(uv.find_uv_bin()), "sync", *options, at=at, home=home)
-    elif tool in ("poetry", "pdm"):  # which made an empty environment when they locked, or make one
-        tools.run(tool, "install" if tool == "poetry" else "sync", at=at, home=home)
+    elif tool in ("poetry", "pdm"):
+        locking.install(tool, at, home)
     else:
         python = make_environment(tmp_path / "environment")
         command = pip(list(pip_wheels.values())[-1], "install", locked.index, python)

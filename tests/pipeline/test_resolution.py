@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,6 +244,20 @@ def test_a_host_that_only_a_page_names_is_not_asked_and_the_run_says_so(
     select(mirror, "app")
     assert mirror.sync().state == "completed"
     assert mirror.files("six") == [name]
+
+
+def test_a_file_of_this_machine_that_a_page_names_ends_the_run(
+    mirror: Mirror, offered: Simulator, tmp_path: Path
+) -> None:
+    """Promise: what an upstream says chooses no path; uv reads such a file past every proxy."""
+    name, content = make_wheel("six", "3.0")
+    (tmp_path / name).write_bytes(content)
+    offered.page("six", f'<a href="{(tmp_path / name).as_uri()}">{name}</a>', "text/html")
+    select(mirror, "app")
+    result = mirror.sync()
+    assert result.state == "failed"
+    assert f"a page of the index names a file of this machine, file://{tmp_path}" in result.message
+    assert not (mirror.root / ".pypimirror" / "resolved").exists()
 
 
 def test_nothing_to_resolve_is_a_mistake(mirror: Mirror, offered: Simulator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from packaging.pylock import Pylock
 from pypimirror.resolve import platforms, uv
 from pypimirror.resolve.child import NoSolutionError, ResolveError, told
 from pypimirror.resolve.uv import Environment, Index, Question, Uv
+from pypimirror.system.workers import Cancelled
 from tests.corpus.build import make_sdist
 from tests.environment import NOWHERE
 from tests.resolve.conftest import Shelf
@@ -54,6 +56,15 @@ def test_what_does_not_fit_is_told_in_one_line(shelf: Shelf, resolver: Uv) -> No
         resolver.resolve(Question(("app",)), shelf.index)
     assert "base" in str(raised.value) and "app" in str(raised.value)
     assert "\n" not in str(raised.value) and "\u00d7" not in str(raised.value)
+
+
+def test_a_run_that_another_thread_cancels_does_not_wait_for_an_answer(tmp_path: Path) -> None:
+    """Fault: uv had its 600 seconds, although the run had lost its lease."""
+    silent = fake(tmp_path, "exec sleep 600")
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        silent.resolve(Question(("app",)), Index("http://127.0.0.1:9/"), cancelled=cancelled)
 
 
 def test_no_code_of_a_package_runs(shelf: Shelf, resolver: Uv) -> None:

@@ -46,7 +46,7 @@ def _remedy(run: Run, wish: Wish) -> Remedy:
         found = explain.explained(run, wish.project, verdict, held)
         if found.upstream is None:
             return _nobody(run, wish)
-        return _of_selected(wish, found.upstream, found.files)
+        return _of_selected(run.config, wish, found.upstream, found.files)
     owner, page = explain.page_of(run, wish.project)
     if page is None:
         return _nobody(run, wish)
@@ -73,7 +73,9 @@ def _selecting(run: Run, wish: Wish, verdict: Verdict) -> str:
     return line
 
 
-def _of_selected(wish: Wish, owner: str, files: Sequence[FileExplanation]) -> Remedy:
+def _of_selected(
+    config: Config, wish: Wish, owner: str, files: Sequence[FileExplanation]
+) -> Remedy:
     """Explain why a fitting file is not here although its project is selected."""
     newest = _newest(wish, [entry.file for entry in files])
     if newest is None:
@@ -84,7 +86,7 @@ def _of_selected(wish: Wish, owner: str, files: Sequence[FileExplanation]) -> Re
     upstream = f"{owner} has {_what(wish, newest)}"
     chosen = next((entry for entry in fitting if entry.verdict.selected), None)
     if chosen is None:
-        return Remedy(upstream, _change(wish, fitting[0].verdict))
+        return Remedy(upstream, _change(config, wish, fitting[0]))
     if chosen.is_linked:
         return Remedy(upstream, f"take it out of {chosen.verdict.rule}")
     if chosen.last_error:
@@ -92,10 +94,14 @@ def _of_selected(wish: Wish, owner: str, files: Sequence[FileExplanation]) -> Re
     return Remedy(upstream, "pypimirror sync")
 
 
-def _change(wish: Wish, verdict: Verdict) -> str:
+def _change(config: Config, wish: Wish, file: FileExplanation) -> str:
     """Return the setting to change for a file that a rule excludes."""
+    verdict = file.verdict
     key = verdict.rule.rpartition(".")[2]
     if key in ("python", "platforms"):
+        declared = config.select.platforms
+        if declared and "any" not in declared and file.file.endswith("-any.whl"):
+            return f'select.platforms: add "any" ({verdict.fact})'
         return f"{verdict.rule}: declare {wish.environment} ({verdict.fact})"
     if Path(verdict.rule).parent.name == RESOLVED:  # people cannot change this file
         return f'[select] dependencies = "all": uv resolves to wheels alone ({verdict.fact})'
