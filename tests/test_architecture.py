@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -57,7 +57,23 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+def each_module(rule: Callable[[Path], None]) -> Callable[[], None]:
+    """Make one test of a rule for modules: a test for each would be a third of all tests."""
+
+    def test() -> None:
+        broken = {}
+        for file in MODULES:
+            try:
+                rule(file)
+            except AssertionError as error:
+                broken[name_of(file)] = str(error)
+        assert not broken
+
+    test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+    return test
+
+
+@each_module
 def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> None:
     """Two commands start and deploy flows; they import them only then."""
     foreign = {
@@ -211,7 +227,7 @@ def module_of(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_arrows_point_one_way(file: Path) -> None:
     if file == PACKAGE / "__init__.py":
         assert not uses(file)
@@ -231,7 +247,7 @@ def test_no_import_goes_in_a_circle() -> None:
     assert not arrows
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_no_import_is_hidden_in_a_string(file: Path) -> None:
     calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
     for call in calls:
@@ -247,7 +263,7 @@ def test_a_room_is_seen_at_a_glance(folder: Path) -> None:
     assert len([each for each in folder.glob("*.py") if each.name != "__init__.py"]) <= 14
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_only_the_catalog_knows_sqlalchemy(file: Path) -> None:
     """All others use its records (`catalog.records`), and names from `catalog`."""
     used = {name for name in imports(file) if name.split(".")[0] == "sqlalchemy"}
@@ -303,7 +319,7 @@ def changes_files(call: ast.Call) -> bool:
     return name in _CHANGES
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_what_is_served_is_written_through_one_seam(file: Path) -> None:
     """Another kind of mirror root, such as an object store, is another `Storage`."""
     calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
@@ -311,7 +327,7 @@ def test_what_is_served_is_written_through_one_seam(file: Path) -> None:
     assert bool(found) == (str(file.relative_to(PACKAGE)) in WRITERS), found
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_gevent_and_requests_live_in_the_workers_and_the_server(file: Path) -> None:
     where = file.relative_to(PACKAGE).parts[0]
     heavy = {name.split(".")[0] for name in imports(file)} & {"gevent", "requests", "urllib3"}
@@ -360,7 +376,7 @@ def opens_files(call: ast.Call) -> bool:
     return owner in ("", "os", "io") or owner.endswith(("path", "file", "source", "journal", ")"))
 
 
-@pytest.mark.parametrize("file", MODULES, ids=name_of)
+@each_module
 def test_files_are_opened_in_one_place(file: Path) -> None:
     """Only regular files are opened, and opening never blocks."""
     calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
