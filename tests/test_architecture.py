@@ -124,7 +124,10 @@ ALLOWED: dict[str, set[str]] = {
         *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
     "pipeline.closure": _LEDGER
-    | {"config", "download.protocol", "pipeline", "pipeline.context", "select", "verify.protocol"},
+    | {
+        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
+        *("select", "verify.protocol"),
+    },
     "pipeline.discover": _LEDGER
     | {
         *("config", "download.failure", "download.http.hosts", "download.protocol"),

@@ -151,7 +151,11 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage]) -> None:
 
 
 def _follow(run: Run, call: Call, stages: Sequence[Stage], number: int) -> tuple[Run, int]:
-    """Mirror what all of this needs. Return the run that knows it, and the last batch's number."""
+    """Mirror what all of this needs. Return the run that knows it, and the last batch's number.
+
+    The closure has read the pages of the projects that it marks.
+    """
+    stages = [stage for stage in stages if stage is not Stage.DISCOVER]
     while needs.is_due(run):
         number += 1
         call(run, Stage.DISCOVER, Batch(number))

@@ -140,14 +140,16 @@ class Selection:
         """Whether requirements are followed. If all projects are selected, there is no need."""
         return self._select.dependencies == "all" and bool(self._projects)
 
-    def needing(self, needed: Mapping[str, Iterable[str]]) -> Selection:
+    def needing(self, needed: Mapping[str, Iterable[str]], *, more: bool = False) -> Selection:
         """Return a copy of this selection that also has `needed`: version specifiers by project.
 
-        The digest is the same, so the caller must decide again on projects whose needs changed.
+        With `more`, other projects stay needed as they are. The digest is the same, so the caller
+        must decide again on projects whose needs changed.
         """
         other = copy(self)
         other.__dict__.pop("named", None)
-        other._needed = {
+        kept = self._needed if more else {}
+        other._needed = kept | {
             ProjectName(name): [entries.needed(ProjectName(name), each) for each in versions]
             for name, versions in needed.items()
         }

@@ -1,29 +1,35 @@
 """Read the requirements of new files and store them in the catalog.
 
 The requirements of a file are read only once: from the core metadata beside a wheel, from the file
-itself if there is none, or from the upstream for a file that pages only link to. If they cannot be
-read now, the next run tries again. If a file does not state them, they are noted as unknown. Of a
-file that is not here, nothing is noted if its upstream does not announce the digest of its core
+itself if there is none, or from the upstream for a wheel that is not here. If they cannot be read
+now, the next run tries again. If a file does not state them, they are noted as unknown. Of a file
+that is not here, nothing is noted if its upstream does not announce the digest of its core
 metadata: the file may come later. Without that digest, nobody can prove the metadata.
+
+The upstream is asked once in a run for the core metadata of a file. If the file itself is to come,
+it is a failure only if the metadata has another digest than the upstream announces: then the
+upstream contradicts itself. In all other cases, the file tells what it requires when it is here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pypimirror.catalog.queries.closure import requirements
+from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.records import UnreadFile
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.metadata import dependencies
 from pypimirror.domain.metadata.dependencies import Requirements
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
+from pypimirror.pipeline.context.remotes import place_of
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.system import regular
 from pypimirror.system.workers import Cancelled
@@ -37,28 +43,48 @@ _MOST = 16 << 20
 _Found = dict[bytes, Requirements]
 
 
-def gather(run: Run) -> list[Problem]:
-    """Read the missing requirements. Return the failures, which the next run tries again."""
+def gather(run: Run, projects: Mapping[int, str] | None = None) -> list[Problem]:
+    """Read the missing requirements of files of these projects, or of all.
+
+    Return the failures, which the next run tries again.
+    """
     problems: list[Problem] = []
+    left: list[Problem] = []
+    for ids in [None] if projects is None else chunks(projects):  # None: all
+        for rows in _unread(run, ids):
+            run.ledger.begin(Stage.DISCOVER, len(rows))
+            found: _Found = {}
+            one_each = list({row.digest: row for row in rows}.values())
+            problems += _read_here(run, [row for row in one_each if row.state in PROVEN], found)
+            away = [row for row in one_each if row.state not in PROVEN]
+            for row, problem in _ask(run, _read_old(run, away, found), found):
+                run.cache.without_metadata.add(row.id)
+                is_final = row.state == State.LINKED or problem.reason is Reason.DIGEST_MISMATCH
+                (problems if is_final else left).append(problem)
+            with run.catalog.write() as connection:
+                requirements.add(connection, found)
+            run.reporter.advance(Stage.DISCOVER, things=len(rows))
+    if left:
+        what = f"of {len(left):,} files" if len(left) > 1 else "of 1 file"
+        said = f"core metadata {what} cannot be read, so the bytes will be: {left[0].message}"
+        run.reporter.note("warning", f"dependencies: {said}")
+    return problems
+
+
+def _unread(run: Run, ids: Sequence[int] | None) -> Iterator[list[UnreadFile]]:
+    """Yield the files to read, in chunks."""
     last = 0
     while True:
         if run.cancelled.is_set():
             raise Cancelled("cancelled")
+        due_at = run.now if run.fetches else None
         with run.catalog.read() as connection:
-            rows = requirements.unread(connection, last, _CHUNK)
+            rows = requirements.unread(connection, last, _CHUNK, ids, due_at)
         if not rows:
-            return problems
+            return
         last = rows[-1].id
-        run.ledger.begin(Stage.DISCOVER, len(rows))
-        found: _Found = {}
-        one_each = list({row.digest: row for row in rows}.values())
-        linked = [row for row in one_each if row.state == State.LINKED]
-        here = [row for row in one_each if row.state != State.LINKED]
-        problems += _read_here(run, here, found)
-        problems += _ask(run, linked, found)
-        with run.catalog.write() as connection:
-            requirements.add(connection, found)
-        run.reporter.advance(Stage.DISCOVER, things=len(rows))
+        asked = run.cache.without_metadata
+        yield [row for row in rows if row.state in PROVEN or row.id not in asked]
 
 
 def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Problem]:
@@ -66,7 +92,7 @@ def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Prob
     jobs = []
     by_id = {row.id: row for row in rows}
     for row in rows:
-        document = _beside(run, row)
+        document = _beside(run, row) if row.metadata_sha256 is not None else None
         if document is not None:
             found[row.digest] = dependencies.of_wheel(document)
         else:
@@ -84,37 +110,50 @@ def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Prob
     return problems
 
 
+def _read_old(run: Run, rows: Sequence[UnreadFile], found: _Found) -> Iterator[UnreadFile]:
+    """Read what is left of a lost catalog beside places of files. Yield the files without that."""
+    known: dict[str, bool] = {}
+    for row in rows:
+        path = _path(row)
+        directory = path.rpartition("/")[0]
+        if directory not in known:  # in a first sync, most projects have no file
+            known[directory] = run.storage.has(directory)
+        document = _beside(run, row) if known[directory] else None
+        if document is not None:
+            found[row.digest] = dependencies.of_wheel(document)
+        else:
+            yield row
+
+
 def _beside(run: Run, row: UnreadFile) -> bytes | None:
-    """Return the core metadata beside a wheel, if it is unchanged."""
-    if row.metadata_sha256 is None:
-        return None
+    """Return the core metadata beside the place of a wheel, if it has the right digest."""
     document = run.storage.read(_path(row) + METADATA_SUFFIX, _MOST)
     is_right = document is not None and hashlib.sha256(document).digest() == row.digest
     return document if is_right else None
 
 
-def _ask(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Problem]:
-    """Ask upstreams for the core metadata of files that pages only link to."""
-    problems = []
-    paths = {row.id: run.workspace.staging / f"{row.id}{METADATA_SUFFIX}" for row in rows}
+def _ask(
+    run: Run, rows: Iterator[UnreadFile], found: _Found
+) -> Iterator[tuple[UnreadFile, Problem]]:
+    """Ask upstreams for the core metadata of files that are not here. Yield the failures."""
     by_id = {row.id: row for row in rows}
-    for result in run.fetch(_jobs(rows, paths)) if rows else ():
+    paths = {i: run.workspace.staging / f"{i}{METADATA_SUFFIX}" for i in by_id}
+    for result in run.fetch(_jobs(run, by_id.values(), paths)) if by_id else ():
         assert isinstance(result, FileResult)
         row, path = by_id[result.id], paths[result.id]
         if result.problem is None:
             found[row.digest] = dependencies.of_wheel(regular.read(str(path)))
         else:
-            problems.append(_named(row, result.problem))
+            yield row, _named(row, result.problem)
         run.workspace.unstage(path.name)
-    return problems
 
 
-def _jobs(rows: Sequence[UnreadFile], paths: dict[int, Path]) -> Iterator[FetchFile]:
+def _jobs(run: Run, rows: Iterable[UnreadFile], paths: dict[int, Path]) -> Iterator[FetchFile]:
     for row in rows:
         parts = urlsplit(row.url)
         yield FetchFile(
             id=row.id,
-            remote=row.upstream or "",
+            remote=place_of(run.config, row.upstream, row.url),
             urls=(parts._replace(path=parts.path + METADATA_SUFFIX).geturl(),),
             path=str(paths[row.id]),
             digests={"sha256": row.digest.hex()},

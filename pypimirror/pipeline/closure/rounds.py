@@ -1,12 +1,15 @@
-"""The rounds of a run: files here need projects, which are mirrored, and need projects in turn.
+"""The rounds of a run: releases need projects, whose releases need projects in turn.
 
 The rules:
 
-1. After the batches of a round, the requirements of new files are read, and the closure is computed
-   from the whole catalog. Projects that are new in it, or that are needed in more versions, are
-   marked: they are the batches of the next round. The rounds end when nothing grows.
-2. The needed projects are stored in the catalog, together with the marks. So after a killed run,
-   the next one begins with them.
+1. The requirements of new files are read, and the closure is computed from the whole catalog.
+   Projects that are new in it, or that are needed in more versions, are marked. In a round, their
+   pages and the core metadata of their wheels are read, and the closure grows by that. The rounds
+   end when nothing grows. Only then are files fetched, of all marked projects together. A file
+   without core metadata at its upstream says what it requires when it is here. So this is repeated
+   until no project is marked.
+2. The needed projects are stored in the catalog, together with the marks, before their pages are
+   read. So after a killed run, the next one begins with them.
 3. Only when nothing grows any more, projects that are no longer needed leave: only in a sync of the
    whole mirror, and only if no failure left something unknown, such as a page or a file that could
    not be read.
@@ -19,6 +22,7 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.figures.closure import EXAMPLES, ClosureFigures, Unsure
@@ -28,48 +32,41 @@ from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure import needs
-from pypimirror.pipeline.closure.gather import gather
-from pypimirror.pipeline.closure.known import Known, compute, why_missing
+from pypimirror.pipeline.closure.growing import Needs, grow
+from pypimirror.pipeline.closure.known import Known, why_missing
+from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.discover.discover import discover
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.select.closure.close import TooManyError
-from pypimirror.select.closure.versions import fewest
 from pypimirror.select.selection import Selection
 
-#: Rounds of one run: many times those of the longest real chains. An upstream that makes up
-#: another dependency each time it is asked comes to an end here.
-_MOST_ROUNDS = 1000
 #: How many a message names.
 _SHOWN = 3
 
-_Needs = dict[str, tuple[str, ...]]
 
+def close(run: Run) -> bool:
+    """Compute the closure, and read the pages of all that it needs.
 
-def close(run: Run) -> None:
-    """Compute the closure, and mark the projects for the next round (`run.ledger.marked`)."""
+    `run.ledger.marked` are then the projects whose files are to be fetched. Return whether the
+    requirements of all needed releases are known, or are known to be unknown.
+    """
     run.ledger.begin(Stage.DISCOVER, None)
     run.ledger.marked = {}
     if run.ledger.unreachable is not None:
-        return
-    problems = gather(run)
-    run.ledger.failed(Stage.DISCOVER, problems)
-    with run.catalog.read() as connection:
-        try:
-            known = compute(connection, run.config, run.selection)
-        except TooManyError as error:
-            raise StoppedError(Problem(Reason.CONFIGURATION, _too_many(run, error))) from error
-        old = requirements.needed(connection)
-    new = known.needed()
-    grown = _grown(old, new)
-    if grown:
-        _grow(run, old, grown)
-        if run.ledger.marked:
-            return
-        old = {**old, **grown}  # nothing of it is mirrored
+        return False
+    try:
+        known, old, problems = grow(run)
+    except TooManyError as error:
+        raise StoppedError(Problem(Reason.CONFIGURATION, _too_many(run, error))) from error
+    if run.ledger.marked:
+        return False
+    new = known.needed
     is_sure = _is_whole(run) and not problems and not known.is_awaited and not _has_failed(run)
     if is_sure:
         _shrink(run, old, new)
     if not run.ledger.marked:
         _settle(run, known, new if is_sure else old, is_sure=is_sure)
+    return not known.is_awaited
 
 
 def _too_many(run: Run, error: TooManyError) -> str:
@@ -77,36 +74,6 @@ def _too_many(run: Run, error: TooManyError) -> str:
         f"select.dependencies: {error}. Nothing is removed. Raise select.max_dependencies, declare "
         "the environments in select.python and select.platforms, or leave projects out in "
         "select.exclude"
-    )
-
-
-def _grown(old: _Needs, new: _Needs) -> _Needs:
-    """Return the projects that are needed in more versions than before, with these versions."""
-    found = {}
-    for name, versions in new.items():
-        both = fewest([*old.get(name, ()), *versions])
-        if both != old.get(name):
-            found[name] = both
-    return found
-
-
-def _grow(run: Run, old: _Needs, grown: _Needs) -> None:
-    run.ledger.rounds += 1
-    if run.ledger.rounds > _MOST_ROUNDS:
-        said = f"select.dependencies: after {_MOST_ROUNDS:,} rounds more is needed still"
-        raise StoppedError(Problem(Reason.CONFIGURATION, run.config.blame(said)))
-    selection = run.selection.needing({**old, **grown})
-    names = [name for name in map(ProjectName, grown) if selection.project(name)]
-    with run.catalog.write() as connection:
-        projects.ensure(connection, names)
-        run.ledger.marked = dict(projects.decide_again(connection, names))
-        requirements.set_needed(connection, grown, ())
-    fresh = [name for name in names if name not in old]
-    run.ledger.count(projects_needed=len(fresh))
-    more = f", and more versions of {len(names) - len(fresh):,}" if len(names) > len(fresh) else ""
-    what = "project is" if len(fresh) == 1 else "projects are"
-    run.reporter.announce(
-        f"Dependencies, round {run.ledger.rounds}: {len(fresh):,} {what} needed{more}"
     )
 
 
@@ -119,7 +86,7 @@ def _has_failed(run: Run) -> bool:
     return run.ledger.no_room is not None or run.ledger.has_failed(Stage.DISCOVER)
 
 
-def _shrink(run: Run, old: _Needs, new: _Needs) -> None:
+def _shrink(run: Run, old: Needs, new: Needs) -> None:
     """Drop the projects that are no longer needed."""
     gone = [name for name in old if name not in new]
     less = {name: versions for name, versions in new.items() if versions != old[name]}
@@ -134,16 +101,18 @@ def _shrink(run: Run, old: _Needs, new: _Needs) -> None:
         run.ledger.marked = dict(projects.decide_again(connection, again))
         requirements.set_needed(connection, less, gone)
         requirements.forget_unused(connection)
+    if run.ledger.marked:
+        discover(replace(run, selection=selection), Batch(0, tuple(run.ledger.marked)))
 
 
-def _settle(run: Run, known: Known, needed: _Needs, *, is_sure: bool) -> None:
+def _settle(run: Run, known: Known, needed: Needs, *, is_sure: bool) -> None:
     """Store the results. Nothing is computed again until something changes."""
     key = needs.key_of(run.config, run.selection)
     selection = run.selection.needing(needed)
     unknown = list(known.unknown())
     faults = list(known.unreadable())
     with run.catalog.write() as connection:
-        away = _missing(connection, selection, known.needed())
+        away = _missing(connection, selection, known.needed)
         missing = list(why_missing(known, away))
         before = marks.read(connection, CLOSURE)
         figures = ClosureFigures(

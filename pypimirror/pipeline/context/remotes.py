@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
@@ -41,6 +42,20 @@ def places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:
     """Yield name and address of an upstream and of each of its alternates, without logins."""
     yield upstream.name, upstream.url
     yield from further_places(upstream)
+
+
+def place_of(config: Config, upstream: str | None, link: str) -> str:
+    """Return the name of the place that serves a link on a page of an upstream.
+
+    That is the upstream, unless the link goes to the host of an alternate.
+    """
+    section = next((u for u in config.upstream if u.name == upstream), None)
+    if section is not None and section.alternates:
+        host = urlsplit(link).netloc
+        for name, url in places(section):
+            if urlsplit(url).netloc == host:
+                return name
+    return str(upstream)
 
 
 def further_places(upstream: UpstreamSection) -> Iterator[tuple[str, str]]:

@@ -24,5 +24,7 @@ class UpstreamCache:
     hints: dict[str, str] = field(default_factory=dict)
     #: Address and headers of the request that got "not modified" for a project list.
     unchanged: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
+    #: Ids of files for whose core metadata the upstream had no good answer.
+    without_metadata: set[int] = field(default_factory=set)
     #: Contents of pages of links, by the name of the place.
     link_pages: dict[str, Reading] = field(default_factory=dict)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,7 +19,7 @@ from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import Reason
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.context.remotes import places
+from pypimirror.pipeline.context.remotes import place_of, places
 from pypimirror.pipeline.discover import alternates
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run
@@ -34,24 +33,10 @@ _decode = msgspec.json.Decoder(tuple[tuple[str, str], ...]).decode
 
 def links_of(run: Run, row: ProjectFile) -> Iterator[tuple[str, str]]:
     """Yield the links of a file in the catalog, as pairs of place name and address."""
-    yield place_of(run, row, row.url), row.url
+    yield place_of(run.config, row.upstream, row.url), row.url
     if row.other_urls:
         known = {name for upstream in run.config.upstream for name, _ in places(upstream)}
         yield from (link for link in _decode(row.other_urls) if link[0] in known)
-
-
-def place_of(run: Run, row: ProjectFile, link: str) -> str:
-    """Return the name of the place that serves a link on the owner's page.
-
-    That is the upstream, unless the link goes to the host of an alternate.
-    """
-    upstream = next((u for u in run.config.upstream if u.name == row.upstream), None)
-    if upstream is not None and upstream.alternates:
-        host = urlsplit(link).netloc
-        for name, url in places(upstream):
-            if urlsplit(url).netloc == host:
-                return name
-    return str(row.upstream)
 
 
 def job(

@@ -126,10 +126,11 @@ def plan(
             found = Plan(checked or ())
             for number, ids in enumerate(sequence.batches(run), start=1):
                 discover.discover(run, Batch(number, ids))
-            run = _follow(run)
+            run, is_known = _follow(run)
             for ids in sequence.batches(run):
                 _add_batch(run, found, ids)
-            _warn_of_unknown(run, found)
+            if not is_known:
+                _warn_of_unknown(run, found)
             if run.ledger.unreachable:
                 raise StoppedError(run.ledger.unreachable)
             _add_removals(run, found)
@@ -137,23 +138,23 @@ def plan(
     return found
 
 
-def _follow(run: Run) -> Run:
-    """Read the pages of what is needed, as far as that is known."""
+def _follow(run: Run) -> tuple[Run, bool]:
+    """Read the pages of what is needed. Return the run that knows it, and whether that is all."""
+    is_known = True
     while needs.is_due(run):
-        rounds.close(run)
+        is_known = rounds.close(run)
         run = needs.with_needs(run)
         if not run.ledger.marked:
             break
-        discover.discover(run, Batch(1, tuple(run.ledger.marked)))
-    return run
+    return run, is_known
 
 
 def _warn_of_unknown(run: Run, found: Plan) -> None:
     if run.selection.follows and found.fetch:
         run.reporter.note(
             "warning",
-            "what the files of this plan require is not known before they are here, so a sync may "
-            "fetch more",
+            "what some files of this plan require is not known before they are here, so a sync "
+            "may fetch more",
         )
 
 

@@ -19,7 +19,7 @@ from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Result
 from pypimirror.pipeline import backoff
-from pypimirror.pipeline.download import candidates
+from pypimirror.pipeline.context.remotes import place_of
 from pypimirror.pipeline.download.download import Lines
 from pypimirror.pipeline.publish import removing
 from pypimirror.pipeline.run import Run, StoppedError
@@ -82,7 +82,7 @@ def _job(run: Run, row: ProjectFile) -> FetchFile:
     assert row.provenance is not None
     return FetchFile(
         id=row.id,
-        remote=candidates.place_of(run, row, row.provenance),
+        remote=place_of(run.config, row.upstream, row.provenance),
         urls=(row.provenance,),
         path=str(_staged(run, row)),
         digests={},

@@ -14,6 +14,9 @@ The rules:
 5. Demands are never removed, and their number is finite. So the order does not matter, and cycles
    end. Demands are followed first in, first out, so the first demand for a release ends a shortest
    chain.
+6. So a closure can grow: releases and documents that become known later are added to a `Walk`, and
+   the result is the same as if they had been known from the beginning. Only the chains may be
+   longer. If a release or a document goes away, the closure must be computed anew.
 
 A release without a known document makes no demands, and is in `unknown`.
 """
@@ -55,6 +58,11 @@ class Release:
     by: Release | None = None
     #: By extra, "" for none: the environments that need it, as bits.
     needed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its requirements are known, from any of its files."""
+        return any(document.is_told for document in self.documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,63 +115,117 @@ def close(
     With `build`, it includes the requirements for building sdists. Raises `TooManyError` if `roots`
     need more than `most` projects besides themselves.
     """
-    walk = _Walk(releases, masks, most, build=build)
-    for root in roots:
-        walk.rooted.add(root.project)
-        walk.demand(root.project, root.versions, root.extras, masks.all, None)
-    walk.run()
+    walk = Walk(masks, most=most, build=build)
+    walk.extend(roots, releases)
     return walk.closure
 
 
 _NONE = ("",)
 
 
-class _Walk:
-    """One computation, by a list of demands that are still to be followed."""
+class Walk:
+    """The computation of a closure that can grow, by a list of demands still to be followed."""
 
-    def __init__(
-        self, releases: Mapping[str, Sequence[Release]], masks: Masks, most: int, *, build: bool
-    ) -> None:
-        self.closure = Closure(releases=releases)
-        self.rooted: set[str] = set()
-        self._releases = releases
+    def __init__(self, masks: Masks, *, most: int, build: bool = False) -> None:
+        self._releases: dict[str, list[Release]] = {}
+        self.closure = Closure(releases=self._releases)
+        self._rooted: set[str] = set()
         self._masks = masks
         self._most = most
         self._build = build
-        self._masks_of: dict[tuple[str, str, str], int] = {}  # by project, versions and extra
+        #: By project: by versions and extra, the environments that are asked for.
+        self._asked: dict[str, dict[tuple[str, str], int]] = {}
         self._waiting: deque[tuple[str, str, str, int, Release | None]] = deque()
-        self._reached: dict[tuple[str, str], list[Release]] = {}
+        self._reached: dict[str, dict[str, list[Release]]] = {}  # by project and versions
         self._met_by: dict[str, dict[str, int]] = defaultdict(dict)  # by extra and marker
         self._added = 0
+        self._changed: set[str] = set()
 
-    def demand(
+    def take_changed(self) -> set[str]:
+        """Return the projects with new demands since the last call."""
+        changed, self._changed = self._changed, set()
+        return changed
+
+    def extend(self, roots: Iterable[Root], releases: Mapping[str, Sequence[Release]]) -> None:
+        """Add roots and releases, and follow all demands.
+
+        A release that is known already gets the documents that it lacks. Raises `TooManyError`.
+        """
+        for project, found in releases.items():
+            self._learn(project, found)
+        for root in roots:
+            self._root(root)
+        self._run()
+
+    def _learn(self, project: str, found: Sequence[Release]) -> None:
+        """Add releases of a project, and follow again what was asked of it."""
+        old = self._releases.get(project)
+        if old is None:
+            self._releases[project] = list(found)
+        else:
+            known = {release.shown: release for release in old}
+            for release in found:
+                if (before := known.get(release.shown)) is None:
+                    old.append(release)
+                else:
+                    self._learn_more(before, release.documents)
+            self._reached.pop(project, None)
+        demands = self.closure.demands.get(project, {})
+        for (versions, extra), mask in self._asked.get(project, {}).items():
+            self._waiting.append((project, versions, extra, mask, demands[versions].by))
+
+    def _learn_more(self, release: Release, documents: Iterable[Document]) -> None:
+        """Add documents to a release, and follow them as far as it is needed."""
+        fresh = tuple(each for each in documents if each not in release.documents)
+        was_told = release.is_told
+        release.documents += fresh
+        if release.is_told and not was_told and release.needed:
+            self.closure.unknown.remove(release)
+        for extra, mask in list(release.needed.items()):
+            self._follow_documents(release, fresh, extra, mask)
+
+    def _root(self, root: Root) -> None:
+        """Note what the configuration demands. It counts as the first to demand it."""
+        project = root.project
+        if project not in self._rooted:
+            self._rooted.add(project)
+            self._added -= project in self.closure.demands
+        self._demand(project, root.versions, root.extras, self._masks.all, None)
+        self.closure.demands[project][root.versions] = Demand(None, self._masks.all)
+        self._changed.add(project)
+
+    def _demand(
         self, project: str, versions: str, extras: Iterable[str], mask: int, by: Release | None
     ) -> None:
         """Note a demand, as far as it is new."""
+        asked = self._asked.get(project)
+        if asked is None:
+            asked = self._asked[project] = {}
         for extra in ("", *extras) if extras else _NONE:
-            key = (project, versions, extra)
-            before = self._masks_of.get(key, 0)
+            key = (versions, extra)
+            before = asked.get(key, 0)
             added = mask & ~before
             if added:
-                self._masks_of[key] = before | added
+                asked[key] = before | added
                 self._note(project, versions, added, by)
-                self._waiting.append((*key, added, by))
+                self._waiting.append((project, versions, extra, added, by))
 
     def _note(self, project: str, versions: str, mask: int, by: Release | None) -> None:
         known = self.closure.demands.get(project)
         if known is None:
             known = self.closure.demands[project] = {}
-            if project not in self.rooted:
+            if project not in self._rooted:
                 self._added += 1
                 if self._added > self._most:
                     raise TooManyError(_too_many(self._most, project, by))
         old = known.get(versions)
         if old is None:
             known[versions] = Demand(by, mask)
+            self._changed.add(project)
         elif mask & ~old.environments:
             known[versions] = Demand(old.by, old.environments | mask)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Follow all demands."""
         waiting = self._waiting
         while waiting:
@@ -177,11 +239,13 @@ class _Walk:
         releases = self._releases.get(project, ())
         if not versions or not releases:
             return releases
-        known = self._reached.get((project, versions))
+        reached = self._reached.get(project)
+        if reached is None:
+            reached = self._reached[project] = {}
+        known = reached.get(versions)
         if known is None:
             fits = _fits(versions)
-            known = [release for release in releases if fits(release.version)]
-            self._reached[project, versions] = known
+            known = reached[versions] = [each for each in releases if fits(each.version)]
         return known
 
     def _activate(self, release: Release, extra: str, mask: int, by: Release | None) -> None:
@@ -190,11 +254,16 @@ class _Walk:
             return
         if not release.needed:
             release.by = by
-            if not any(document.is_told for document in release.documents):
+            if not release.is_told:
                 self.closure.unknown.append(release)
         release.needed[extra] = release.needed.get(extra, 0) | added
-        for document in release.documents:
-            admitted = added & self._masks.of_python(document.python)
+        self._follow_documents(release, release.documents, extra, added)
+
+    def _follow_documents(
+        self, release: Release, documents: Iterable[Document], extra: str, mask: int
+    ) -> None:
+        for document in documents:
+            admitted = mask & self._masks.of_python(document.python)
             if admitted:
                 self._follow(release, document.requires, extra, admitted)
                 if self._build and not extra:
@@ -210,7 +279,7 @@ class _Walk:
             if not (met := met & mask):
                 continue
             if each.name != release.project:
-                self.demand(each.name, each.versions, each.extras, met, release)
+                self._demand(each.name, each.versions, each.extras, met, release)
             elif reaches(each.versions, release.version):
                 for further in each.extras:
                     self._activate(release, further, met, release.by)

@@ -130,6 +130,7 @@ def test_an_upstream_that_fails_within_a_round_loses_nothing(
     for name in ("three", "four"):
         wheel(simulator, name, "1.0")
     simulator.fault(bad, Status(500))
+    simulator.fault(f"/packages/two/{bad.filename}.metadata", Status(500))
     result = closing.sync()
     assert reasons(result.failures) == {bad.filename: "http-status"}
     assert closing.projects == ["app", "one", "three", "two"]
@@ -250,13 +251,17 @@ def test_a_dry_run_says_what_is_needed_as_far_as_that_is_known(
 ) -> None:
     wheel(simulator, "app", "1.0", "one")
     wheel(simulator, "one", "1.0", "two")
-    wheel(simulator, "two", "1.0")
-    assert [entry.project for entry in closing.plan().fetch] == ["app"]
+    silent = wheel(simulator, "two", "1.0", "three")
+    wheel(simulator, "three", "1.0")
+    assert sorted(e.project for e in closing.plan().fetch) == ["app", "one", "three", "two"]
+    assert "is not known before they are here" not in caplog.text
+    silent.core_metadata = None
+    assert sorted(e.project for e in closing.plan().fetch) == ["app", "one", "two"]
     assert "is not known before they are here" in caplog.text
     closing.select("app", python=PYTHON)
     closing.sync()
     closing.select("app", dependencies="all", python=PYTHON)
-    assert [entry.project for entry in closing.plan().fetch] == ["one"]
+    assert [entry.project for entry in closing.plan().fetch] == ["one", "two"]
     assert not closing.query("SELECT * FROM needs") and closing.projects == ["app"]
 
 
@@ -378,7 +383,7 @@ def test_a_plan_is_carried_out_as_it_is_and_the_next_sync_goes_on(
     closing: Mirror, simulator: Simulator
 ) -> None:
     wheel(simulator, "app", "1.0", "one")
-    wheel(simulator, "one", "1.0", "two")
+    wheel(simulator, "one", "1.0", "two").core_metadata = None
     wheel(simulator, "two", "1.0")
     closing.select("app", python=PYTHON)
     closing.sync()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,7 +19,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from pypimirror.domain.metadata.dependencies import Requirements, of_wheel, split
-from pypimirror.select.closure.close import Closure, Document, Release, TooManyError, close
+from pypimirror.select.closure.close import (
+    Closure,
+    Document,
+    Release,
+    TooManyError,
+    Walk,
+    close,
+)
 from pypimirror.select.closure.masks import Masks
 from pypimirror.select.closure.root import Root
 from pypimirror.select.environments import Environments
@@ -195,6 +203,44 @@ def test_the_closure_is_what_trying_everything_finds(
     for name, version in graph:
         wanted_here = any((name, version, "", number) in model for number in range(9))
         assert (found.of(name, Version(version)) is not None) == wanted_here
+
+
+def needs_of(closure: Closure) -> tuple[object, ...]:
+    """All that a closure says, except who was the first to need something."""
+    every = [release for releases in closure.releases.values() for release in releases]
+    return (
+        {(each.project, each.shown): each.needed for each in every if each.needed},
+        {(each.project, each.shown) for each in closure.unknown},
+        {
+            (project, versions, demand.is_need, demand.environments)
+            for project, demands in closure.demands.items()
+            for versions, demand in demands.items()
+        },
+    )
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(graphs, roots, st.sets(st.sampled_from(NAMES)), st.randoms(use_true_random=False))
+def test_a_closure_that_grows_is_the_closure_of_all(
+    graph: Graph, wanted: list[Root], unread: set[str], chance: Random
+) -> None:
+    """Whatever becomes known first: what is selected, a release, or what it requires."""
+    masks = Masks(Environments(PYTHONS, sorted(PLATFORMS)))
+    every = [r for releases in releases_of(graph).values() for r in releases]
+    steps: list[Release | Root] = [Release(r.project, r.version, r.shown) for r in every]
+    steps += [r for r in every if r.project not in unread]
+    steps += wanted
+    chance.shuffle(steps)
+    walk = Walk(masks, most=100)
+    for step in steps:
+        if isinstance(step, Root):
+            walk.extend([step], {})
+        else:
+            walk.extend([], {step.project: [step]})
+    whole = releases_of(graph)
+    for release in (r for name in unread for r in whole.get(name, ())):
+        release.documents = ()
+    assert needs_of(walk.closure) == needs_of(close(wanted, whole, masks, most=100))
 
 
 # What uv takes

@@ -1,9 +1,10 @@
 """Queries on the requirements of files, and on the projects that selected files need.
 
 The key of a file's requirements is the digest of its core metadata, which many wheels of a release
-share, or else its own digest. For a file that pages only link to, it is the digest of the core
+share, or else its own digest. For a file whose bytes are not here, it is the digest of the core
 metadata that its upstream announces. If the upstream announces none, the key is the claimed digest
 of the file. Requirements are then only looked up: others may have stored them for these bytes.
+Once the bytes are here, only what they contain counts.
 
 **The rule.** Requirements are stored only under the digest of bytes that were read and have this
 digest. Otherwise one upstream could claim the digest of another upstream's file and decide what
@@ -30,15 +31,17 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_or_ignore
+from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_or_ignore, is_due
 from pypimirror.catalog.records import OfferedFile, UnreadFile
 from pypimirror.catalog.schema import files, needs, projects, requirements
-from pypimirror.catalog.states import PROVEN, Cause, State
+from pypimirror.catalog.states import DUE, PROVEN, Cause, State
 from pypimirror.domain.metadata.dependencies import Requirements
 
 _decode = msgspec.json.Decoder(Requirements).decode
 _decode_versions = msgspec.json.Decoder(tuple[str, ...]).decode
 
+#: States in which no bytes are here. Then the upstream's announcement says what a file requires.
+_AWAY = DUE | {State.LINKED}
 #: Causes for which bytes stay here although they are on no page.
 _WITHHELD = (Cause.QUARANTINE, Cause.DROPPED)
 
@@ -51,8 +54,13 @@ def _is_announced() -> ColumnElement[bool]:
 def _digest() -> ColumnElement[Any]:
     """Return the key of a file's requirements."""
     announced = case((_is_announced(), files.c.metadata_claim))
-    held = case((files.c.state == State.LINKED, announced), else_=files.c.metadata_sha256)
-    return func.coalesce(held, files.c.sha256)
+    held = files.c.metadata_sha256
+    key = case(
+        (files.c.state.in_(_AWAY), announced),
+        (files.c.state == State.FETCHED, func.coalesce(held, announced)),
+        else_=held,
+    )
+    return func.coalesce(key, files.c.sha256)
 
 
 def _counts() -> ColumnElement[bool]:
@@ -66,19 +74,31 @@ def _counts() -> ColumnElement[bool]:
     return and_(offered, or_(columns.state != State.WITHDRAWN, withheld))
 
 
-def offered(connection: Connection) -> Iterator[OfferedFile]:
-    """Stream the files that count, in any order."""
+def offered(connection: Connection, ids: Sequence[int] | None = None) -> Iterator[OfferedFile]:
+    """Stream the files that count, in any order: of these projects, or of all."""
     others: dict[str, Any] = {"project": projects.c.name, "digest": _digest()}
     query = mapper.select_record(OfferedFile, files, **others).join_from(files, projects)
     query = query.where(_counts()).execution_options(yield_per=CHUNK)
-    yield from mapper.read(connection, query, OfferedFile)
+    if ids is None:
+        yield from mapper.read(connection, query, OfferedFile)
+        return
+    for chunk in chunks(ids):
+        some = query.where(files.c.project_id.in_(chunk))
+        yield from mapper.read(connection, some, OfferedFile)
 
 
-def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
+def unread(
+    connection: Connection,
+    after: int,
+    limit: int,
+    ids: Sequence[int] | None = None,
+    due_at: float | None = None,
+) -> list[UnreadFile]:
     """Return the next files, after id `after`, whose requirements have not been read.
 
-    Their bytes are here, or pages link to them and the upstream announces the digest of their core
-    metadata.
+    Their bytes are here, or the upstream announces the digest of their core metadata: of files that
+    pages only link to, and with `due_at` of files that can be fetched at this time. With `ids`,
+    only files of these projects are returned.
     """
     digest = _digest()
     others: dict[str, Any] = {
@@ -87,8 +107,12 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
         "digest": digest,
     }
     known = select(requirements.c.digest).where(requirements.c.digest == digest)
+    away: ColumnElement[bool] = files.c.state == State.LINKED
+    if due_at is not None:
+        fetchable = DUE | {State.FETCHED}
+        away = or_(away, and_(files.c.state.in_(fetchable), is_due(due_at)))
     can_be_asked = and_(
-        files.c.state == State.LINKED,
+        away,
         _is_announced(),
         files.c.filename.like("%.whl"),
         projects.c.upstream.is_not(None),
@@ -106,6 +130,8 @@ def unread(connection: Connection, after: int, limit: int) -> list[UnreadFile]:
         .order_by(files.c.id)
         .limit(limit)
     )
+    if ids is not None:
+        query = query.where(files.c.project_id.in_(ids))
     return list(mapper.read(connection, query, UnreadFile))
 
 
@@ -124,6 +150,16 @@ def every(connection: Connection) -> Iterator[tuple[bytes, Requirements]]:
     query = select(requirements.c.digest, requirements.c.found)
     for digest, found in connection.execute(query.execution_options(yield_per=CHUNK)):
         yield digest, _decode(found)
+
+
+def of_digests(
+    connection: Connection, digests: Iterable[bytes]
+) -> Iterator[tuple[bytes, Requirements]]:
+    """Yield the stored requirements under these keys."""
+    for chunk in chunks(digests):
+        query = select(requirements.c.digest, requirements.c.found)
+        for digest, found in connection.execute(query.where(requirements.c.digest.in_(chunk))):
+            yield digest, _decode(found)
 
 
 def forget_unused(connection: Connection) -> None:

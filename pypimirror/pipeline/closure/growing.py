@@ -1,0 +1,112 @@
+"""Let the closure grow: read the pages and the core metadata of what it needs, until that is all.
+
+No file is fetched here. In each round, the projects that are needed in more versions are marked in
+the catalog, and stored as needed in the same transaction. Then their pages are read, then the core
+metadata of their wheels, each many at once. The closure is not computed anew: only these projects
+are read from the catalog, and what is new in them is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pypimirror.catalog.queries import projects
+from pypimirror.catalog.queries.closure import requirements
+from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
+from pypimirror.pipeline.closure.gather import gather
+from pypimirror.pipeline.closure.known import Known, ShrunkError, compute
+from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.discover.discover import discover
+from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.select.closure.versions import fewest
+
+#: Rounds of one run: many times those of the longest real chains. An upstream that makes up
+#: another dependency each time it is asked comes to an end here.
+_MOST_ROUNDS = 1000
+
+#: Version specifiers by project.
+Needs = dict[str, tuple[str, ...]]
+
+
+def grow(run: Run) -> tuple[Known, Needs, list[Problem]]:
+    """Let the closure grow until it needs nothing more.
+
+    Return it, with the needed projects in the catalog and what failed.
+    """
+    problems = _gather(run, None)
+    with run.catalog.read() as connection:
+        known = compute(connection, run.config, run.selection)
+        old = requirements.needed(connection)
+    run = replace(run, selection=run.selection.needing(old))
+    changed: Iterable[str] = known.needed
+    while grown := _grown(old, known.needed, changed):
+        run = replace(run, selection=run.selection.needing(grown, more=True))
+        marked = _mark(run, old, grown)
+        old |= grown
+        if not marked:  # nothing of it is mirrored
+            break
+        discover(run, Batch(0, tuple(marked)))
+        if run.ledger.unreachable is not None:
+            break
+        problems += _gather(run, marked)
+        known, changed = _learn(run, known, marked)
+    # A project that is read once more loses what was recorded of it.
+    run.ledger.record(Stage.DISCOVER, problems)
+    return known, old, problems
+
+
+def _gather(run: Run, projects: Mapping[int, str] | None) -> list[Problem]:
+    problems = gather(run, projects)
+    run.ledger.failed(Stage.DISCOVER, problems)
+    return problems
+
+
+def _learn(run: Run, known: Known, marked: Mapping[int, str]) -> tuple[Known, Iterable[str]]:
+    """Add to the closure what pages said. Return it, and the projects needed in other versions."""
+    with run.catalog.read() as connection:
+        try:
+            return known, known.learn(connection, marked)
+        except ShrunkError:  # an upstream took something back meanwhile
+            known = compute(connection, run.config, run.selection)
+            return known, known.needed
+
+
+def _grown(old: Needs, new: Needs, changed: Iterable[str]) -> Needs:
+    """Return those of the changed projects that are needed in more versions than before, with these
+    versions.
+    """
+    found = {}
+    for name in changed:
+        before, versions = old.get(name, ()), new.get(name, ())
+        if not versions or versions == before:
+            continue
+        both = fewest([*before, *versions])
+        if both != before:
+            found[name] = both
+    return found
+
+
+def _mark(run: Run, old: Needs, grown: Needs) -> dict[int, ProjectName]:
+    """Mark the projects that are needed in more versions, and store them. Return the marked ones.
+
+    The selection of `run` has them already.
+    """
+    run.ledger.rounds += 1
+    if run.ledger.rounds > _MOST_ROUNDS:
+        said = f"select.dependencies: after {_MOST_ROUNDS:,} rounds more is needed still"
+        raise StoppedError(Problem(Reason.CONFIGURATION, run.config.blame(said)))
+    names = [name for name in map(ProjectName, grown) if run.selection.project(name)]
+    with run.catalog.write() as connection:
+        projects.ensure(connection, names)
+        marked = dict(projects.decide_again(connection, names))
+        requirements.set_needed(connection, grown, ())
+    run.ledger.marked |= marked
+    fresh = [name for name in names if name not in old]
+    run.ledger.count(projects_needed=len(fresh))
+    more = f", and more versions of {len(names) - len(fresh):,}" if len(names) > len(fresh) else ""
+    what = "project is" if len(fresh) == 1 else "projects are"
+    run.reporter.announce(
+        f"Dependencies, round {run.ledger.rounds}: {len(fresh):,} {what} needed{more}"
+    )
+    return marked
