@@ -139,9 +139,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annot
 
 .PHONY: lock
 lock: $(DEVELOPMENT) ## Renew locks/ with the newest versions that pyproject.toml allows
-	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve --group test --group lint \
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve --extra s3 --group test --group lint \
 		--output-file locks/development.txt
-	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve \
+	$(COMPILE) --upgrade pyproject.toml --extra postgresql --extra resolve --extra s3 \
 		--constraint locks/development.txt --output-file locks/runtime.txt
 	$(COMPILE) --upgrade --group build \
 		--constraint locks/development.txt --output-file locks/build.txt

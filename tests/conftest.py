@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.system import children, memory
-from tests import databases, zygote
+from tests import buckets, databases, zygote
 from tests import postgresql as servers
 from tests.corpus import fetch
 from tests.databases import CHOICES, POSTGRESQL, SQLITE, Databases
@@ -124,6 +124,7 @@ SERVER = pytest.StashKey[str]()
 #: tests of one beginning; the first one that matches counts.
 #: The mark `xdist_group` of pytest-xdist 3.8.0 has no effect with pytest 9.2.0.
 TOGETHER = (
+    "tests/storage/",
     "tests/flows/test_deployments.py",
     "tests/flows/",
     "tests/up/test_up.py",
@@ -293,6 +294,36 @@ def simulator() -> Iterator[Simulator]:
     """An upstream, empty."""
     with Simulator() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_storage() -> None:
+    """Skip tests that need object storage if it is not installed, or fail in CI, which has it."""
+    if (why := buckets.why_not()) is not None:
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def seaweed(object_storage: None) -> Iterator[buckets.Server]:
+    """Object storage: SeaweedFS, over http and over TLS."""
+    with buckets.seaweed() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto(object_storage: None) -> Iterator[buckets.Server]:
+    """Object storage: moto's server."""
+    with buckets.moto() as server:
+        yield server
+
+
+@pytest.fixture
+def keys_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that the servers know, where the AWS SDK looks first."""
+    for name, value in buckets.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
 
 
 def fetched(directory: Path) -> Path:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 
 #: Settings that tests and their children must not see.
-FOREIGN = ("PIP_", "UV_", "PREFECT_", "PYPIMIRROR_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+FOREIGN = (
+    "PIP_",
+    "UV_",
+    "PREFECT_",
+    "PYPIMIRROR_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "AWS_",
+)
 
 #: An index that does not exist, so that a child without another index finds nothing at all.
 NOWHERE = "http://127.0.0.1:9/simple/"
@@ -25,6 +34,9 @@ SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "DO_NOT_TRACK": "1",
     "NO_PROXY": "*",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
 

@@ -98,17 +98,18 @@ class MemoryStorage:
 
     def local(self, key: str) -> Local:
         """Write a copy to a file, for code that reads files."""
-        scratch = self._workspace.private / "local"
-        scratch.mkdir(exist_ok=True)
-        copy = scratch / hashlib.sha256(key.encode()).hexdigest()
-        copy.unlink(missing_ok=True)
+        copy = self._workspace.staging / f"copy.{next(self._stamps)}"
         if (content := self.read(key)) is not None:
             copy.write_bytes(content)
-        return Local(str(copy), stamp=self._objects[key][1] if key in self._objects else None)
+        stamp = self._objects[key][1] if key in self._objects else None
+        return Local(str(copy), stamp=stamp, is_copy=True)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Do nothing: a dictionary answers at once."""
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
-    ) -> None:
+    ) -> dict[str, int]:
         """Take over files of the workspace."""
         del blocked
         for source, key in moves:
@@ -119,6 +120,7 @@ class MemoryStorage:
                 raise StorageError(key, error) from error
             self._put(key, content, seen)
             Path(source).unlink()
+        return {}
 
     def write(
         self,
@@ -217,12 +219,12 @@ class BitRot(Damaging):
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
-    ) -> None:
+    ) -> dict[str, int]:
         """Damage files before they are placed, as a bad disk would."""
         for source, key in moves:
             if self.hits(key):
                 damage_file(source, truncate=self.truncate)
-        self.sound.place(moves, blocked)
+        return self.sound.place(moves, blocked)
 
 
 class FailOnce(Damaging):
@@ -239,11 +241,11 @@ class FailOnce(Damaging):
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
-    ) -> None:
+    ) -> dict[str, int]:
         """Place, or fail."""
         if moves:
             self._fail("place")
-        self.sound.place(moves, blocked)
+        return self.sound.place(moves, blocked)
 
     def write(
         self,

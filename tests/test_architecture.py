@@ -288,6 +288,8 @@ WRITERS = {
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
     "system/streams.py": "nothing: it opens the null device",
+    "storage/s3/storage.py": "staging, and a copy for quarantine; what is served is in the bucket",
+    "verify/protocol.py": "copies in staging",
     "storage/changes.py": "a list that the configuration asks for, wherever it says",
     "cli/actions/initialise.py": "the configuration",
     "download/files/transfer.py": "staging, in a child",

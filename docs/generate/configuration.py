@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docs.generate.tables import NOTICE, table
+from pypimirror.config.access import Endpoint, StorageAddress
 from pypimirror.config.model import Key, Model
 from pypimirror.config.scheduling import OptionalAddress, Patience, Schedule, TimeZone
 from pypimirror.config.sections import IndexUrl
@@ -143,6 +144,8 @@ def _kind(hint: Any, field: Key) -> str:
         return _kind(get_args(hint)[0], field)
     named = {
         IndexUrl: "http, https or file address",
+        StorageAddress: "`directory` or address of a bucket",
+        Endpoint: "http or https address",
         Duration: 'duration: number and `s`, `m`, `h`, `d` or `w`, as in `"24h"`',
         Moment: "date, or date and time",
         Size: 'size, as in `"5 GiB"`',

@@ -1,4 +1,4 @@
-"""How upstreams are reached: the keys of `pypimirror.toml` on proxies, certificates and logins.
+"""How upstreams and object storage are reached: keys on proxies, certificates, logins, buckets.
 
 `pypimirror.download.http.client` uses them. A login is kept apart from its address, so that
 addresses can be shown and stored everywhere.
@@ -10,11 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pypimirror.config.model import Field, Model, field_validator, model_validator
 from pypimirror.config.values import SecretStr
 from pypimirror.domain.addresses import NONE, basic, login_of, parse_proxy, without_login
+from pypimirror.domain.checked import After
+from pypimirror.domain.objects import bucket
 from pypimirror.system.logins import Keyring
 
 
@@ -148,3 +151,78 @@ def _logins(names: list[str], environment: Mapping[str, str]) -> dict[str, dict[
 def _spelled(name: str) -> str:
     """Return the name of an upstream as it is written in a variable."""
     return re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+
+
+#: The value of `mirror.storage` for a mirror in a directory.
+DIRECTORY = "directory"
+
+
+def _storage(value: str) -> str:
+    if value == DIRECTORY:
+        return value
+    try:
+        bucket.parse(value)
+    except ValueError as error:
+        raise ValueError(f'{error}. Or write "{DIRECTORY}"') from None
+    return value
+
+
+def _endpoint(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is not a number up to 65535") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address, such as https://s3.example.org")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not have credentials: the AWS SDK finds them elsewhere")
+    if parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise ValueError("must be a host alone; bucket and prefix belong into mirror.storage")
+    return value.rstrip("/")
+
+
+StorageAddress = Annotated[str, After(_storage)]
+Endpoint = Annotated[str, After(_endpoint)]
+
+
+class S3Section(Model):
+    """How object storage is reached, if `mirror.storage` names a bucket.
+
+    Credentials come from where the AWS SDK finds them: environment, profile, single sign-on, the
+    role of the machine. It needs `pip install 'pypimirror[s3]'`.
+    """
+
+    endpoint: Endpoint = Field(
+        "", description="The address of the server. Empty: Amazon's own, for the region."
+    )
+    region: str = Field(
+        "",
+        pattern=(r"|[a-z0-9][a-z0-9-]*", "must have only small letters, digits and dashes"),
+        description="The region of the bucket. Empty: the one that the AWS SDK finds, else "
+        "`us-east-1`.",
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto",
+        description="Where requests name the bucket. `path`: in the path. `virtual`: in the name "
+        "of the host. `auto`: `virtual` for Amazon, `path` if `endpoint` is set.",
+    )
+    connections: int = Field(
+        32, ge=1, le=512, description="Maximum number of requests at once, for each process."
+    )
+    exclusive: bool = Field(
+        False,
+        description="Promise that nobody but one run at a time writes to the bucket. Only servers "
+        "without conditional writes need it. Without the promise, a run refuses such a server, "
+        "because two workers could overwrite each other's pages.",
+    )
+
+    def bucket(self, address: str) -> bucket.Bucket | None:
+        """Return the bucket that `mirror.storage` names; None if it is a directory."""
+        if address == DIRECTORY:
+            return None
+        name, prefix = bucket.parse(address)
+        values: dict[str, Any] = {key: getattr(self, key) for key in type(self).model_fields}
+        return bucket.Bucket(name, prefix, **values)

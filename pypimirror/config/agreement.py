@@ -18,6 +18,7 @@ _SECTIONS = frozenset({"quarantine", "history", "metrics", "schedule", "alerts",
 #: Keys that only concern one machine, by section.
 _KEYS = {
     "mirror": frozenset({"directory", "catalog", "durability", "reserve"}),
+    "s3": frozenset({"endpoint", "addressing", "connections"}),
     "upstream": frozenset(
         {"alternates", "username", "password", "token", "login", "proxy", "ca_file"}
     ),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pypimirror.config.access import LoginKeys, WayKeys
+from pypimirror.config.access import LoginKeys, StorageAddress, WayKeys
 from pypimirror.config.model import Field, Model, field_validator, model_validator
 from pypimirror.domain.checked import After
 from pypimirror.domain.durations import Duration
@@ -92,6 +92,12 @@ class MirrorSection(Model):
         "project",
         description="Paths of files. `project`: `packages/<project>/<file>`; `pypi`: the "
         "upstream's own `packages/<2>/<2>/<60>/<file>`.",
+    )
+    storage: StorageAddress = Field(
+        "directory",
+        description="Where served files are. `directory`: in the mirror root. "
+        "`s3://bucket/prefix`: on object storage, as `[s3]` says; the directory then has only the "
+        "private part, such as downloads that are not verified yet.",
     )
     durability: Literal["batch", "file"] = Field(
         "batch",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from pypimirror import __version__
 from pypimirror.config import agreement, environment, faults, outputs, sources
-from pypimirror.config.access import logins_from_environment
+from pypimirror.config.access import S3Section, logins_from_environment
 from pypimirror.config.model import Field, Model, model_validator
 from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
 from pypimirror.config.sections import (
@@ -36,6 +36,7 @@ from pypimirror.config.values import ValidationError
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.errors import ConfigError as ConfigError
 from pypimirror.domain.errors import InstallerError
+from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.system import regular, texts
 
 #: The configuration file that is read without `--config`.
@@ -59,6 +60,7 @@ class Config(Model):
     _file: str = ""
 
     mirror: MirrorSection = MirrorSection()
+    s3: S3Section = S3Section()
     upstream: tuple[UpstreamSection, ...] = Field(
         default_factory=lambda: (UpstreamSection.model_validate({}),)
     )
@@ -112,6 +114,11 @@ class Config(Model):
     def private(self) -> Path:
         """The private directory below the mirror root; never served."""
         return self.directory / ".pypimirror"
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that the mirror is served from; None if that is `directory`."""
+        return self.s3.bucket(self.mirror.storage)
 
     @property
     def catalog_url(self) -> str:

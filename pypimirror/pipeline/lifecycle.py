@@ -43,7 +43,7 @@ from pypimirror.select.selection import Selection
 from pypimirror.storage import links, lock
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import choose
-from pypimirror.storage.opening import open_storage
+from pypimirror.storage.opening import opener
 from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import abrupt, clock, interrupts
@@ -120,12 +120,12 @@ class _Opened(NamedTuple):
 
 
 @contextmanager
-def _open_mirror(config: Config, make_storage: MakeStorage = open_storage) -> Iterator[_Opened]:
+def _open_mirror(config: Config, make_storage: MakeStorage | None = None) -> Iterator[_Opened]:
     catalog_file = sqlite_file(config.catalog_url)
     durability = choose(config.mirror.durability, config.directory, catalog_file)
     workspace = Workspace(config.directory)
     workspace.create()
-    storage = make_storage(workspace, durability)
+    storage = (make_storage or opener(config.bucket))(workspace, durability)
     storage.create()
     # Take the lock first: a migration must not change the catalog under another run.
     with (
@@ -152,7 +152,7 @@ def sync(
     options: Sequence[str] = (),
     wait: float = 0.0,
     make_pools: MakePools = pools.start,
-    make_storage: MakeStorage = open_storage,
+    make_storage: MakeStorage | None = None,
 ) -> Summary:
     """Hold the lock, record a run, call `work`, and return how the run ended.
 

@@ -22,7 +22,7 @@ from werkzeug.http import http_date, parse_date, parse_range_header
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-from pypimirror.domain.formats import format_of
+from pypimirror.domain.objects.headers import FILE_CACHE, PAGE_CACHE, file_type
 from pypimirror.serve.files import OpenedFile, names_present, open_below
 from pypimirror.serve.landing import landing_page
 from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
@@ -36,14 +36,6 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 
 _PAGE_NAMES = frozenset(PAGE_FILES.values())
-_PAGE_CACHE = "public, max-age=0, must-revalidate"  # a synced release must be seen at once
-_FILE_CACHE = "public, max-age=31536000, immutable"  # a file never changes under its name
-
-#: Content types of sidecars, by the end of the name.
-_SIDECAR_TYPES = {
-    ".metadata": "text/plain; charset=utf-8",
-    ".provenance": "application/vnd.pypi.integrity.v1+json",
-}
 
 
 def create_app(directory: Path, metrics: Metrics | None = None) -> WSGIApplication:
@@ -149,25 +141,13 @@ class _App:
         if file is None:
             return _text(404, "No such file on this mirror.")
         headers = {
-            "Content-Type": _file_type(parts[-1]),
-            "Cache-Control": _FILE_CACHE,
+            "Content-Type": file_type(parts[-1]),
+            "Cache-Control": FILE_CACHE,
             "ETag": f'"{file.state_etag()}"',
         }
         if file.modified_is_past():
             headers["Last-Modified"] = http_date(file.modified)
         return _send(request, file, headers)
-
-
-def _file_type(name: str) -> str:
-    """Return the content type of a file.
-
-    Compressed archives have their own type and never a Content-Encoding: with one, clients would
-    unpack them, and the digest would not match.
-    """
-    form = format_of(name)
-    if form is not None:
-        return form.media_type
-    return _SIDECAR_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
 
 
 def _without_empty(path: str) -> str:
@@ -184,7 +164,7 @@ def _without_empty(path: str) -> str:
 def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
     headers = {
         "Content-Type": content_type,
-        "Cache-Control": _PAGE_CACHE,
+        "Cache-Control": PAGE_CACHE,
         "ETag": f'"{file.content_etag()}"',
     }
     if (serial := file.serial()) is not None:

@@ -6,15 +6,30 @@ is added here alone.
 
 from __future__ import annotations
 
+from functools import partial
+
+from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage import posix
 from pypimirror.storage.durability import Durability
-from pypimirror.storage.storage import Storage
+from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 
 
-def open_storage(workspace: Workspace, durability: Durability | None = None) -> Storage:
-    """Return the storage of a mirror. Nothing is created: a dry run may open it, too.
+def open_storage(
+    workspace: Workspace, durability: Durability | None = None, bucket: Bucket | None = None
+) -> Storage:
+    """Return the storage of a mirror: the bucket, or else the directory of the workspace.
 
-    `durability` says how writes are flushed; None is for callers that only read, or only try.
+    Nothing is created and no request is sent: a dry run may open it, too. `durability` says how
+    writes to a directory are flushed; None is for callers that only read, or only try.
     """
-    return posix.PosixStorage(workspace, durability=durability)
+    if bucket is None:
+        return posix.PosixStorage(workspace, durability=durability)
+    from pypimirror.storage.s3.storage import S3Storage  # no other mirror needs it
+
+    return S3Storage(workspace, bucket)
+
+
+def opener(bucket: Bucket | None) -> MakeStorage:
+    """Return `open_storage` for a mirror that is in this bucket, or in a directory."""
+    return partial(open_storage, bucket=bucket)

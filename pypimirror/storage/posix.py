@@ -74,6 +74,9 @@ class PosixStorage:
         """Return the identity of the directories. Raises `OSError`."""
         return identity_of(str(self.directory))
 
+    def expect(self, keys: Iterable[str]) -> None:
+        """Do nothing: the system is asked for one file as fast as for many."""
+
     def local(self, key: str) -> Local:
         """Return the local path of the file at `key`."""
         return Local(self._root + key, self._root)
@@ -144,16 +147,16 @@ class PosixStorage:
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
-    ) -> None:
+    ) -> dict[str, int]:
         """Move each source, a verified file, to its key in one step. Its bytes are durable before
-        that.
+        that. It keeps its stamp.
 
         `flush` makes the moves durable. If only one key is affected by a fault, it is noted in
         `blocked`, and the others are placed. Without `blocked`, such a fault is an error like any
         other.
         """
         if not moves:
-            return
+            return {}
         key = ""  # the key that an error concerns
         try:
             self._note(moves)
@@ -177,6 +180,7 @@ class PosixStorage:
                 self._durability.changed(target.rpartition("/")[0])
         except OSError as error:
             raise StorageError(self._path(key), error) from error
+        return {}
 
     def _note(self, moves: Iterable[tuple[Path | str, str]]) -> None:
         """Note the files that will be placed, if a list of changes is made. The run may die right

@@ -6,12 +6,14 @@ The rules for every implementation (`tests/storage/test_contract.py` checks them
 2. An object is durable before `place` or `write` makes it visible. Its visibility is durable after
    the next `flush`.
 3. A fault of a single key stops no other key. It is reported for that key.
-4. A file keeps its stamp (`storage.stamps.stamp`) when it is placed.
+4. A file keeps its stamp (`storage.stamps.stamp`) when it is placed, or `place` returns the new
+   one.
 5. `guard` is called before each change. It stops a process that may no longer write.
 
 The callers choose the order of changes: bytes, pages, root index; for removals the other way round.
-`PosixStorage` (`storage.posix`) is a directory. `storage.opening` chooses the storage of a mirror.
-The `Workspace` is the private part.
+`PosixStorage` (`storage.posix`) is a directory, `S3Storage` (`storage.s3`) a part of a bucket.
+`storage.opening` chooses the storage of a mirror. The `Workspace` is the private part, and always a
+local directory.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Local(NamedTuple):
     path: str
     root: str = ""  #: the directory that the path must be in
     stamp: int | None = None  #: the stamp of the object, if the file is a copy of it
+    is_copy: bool = False  #: whether whoever reads the file removes it afterwards
 
 
 class Storage(Protocol):
@@ -72,6 +75,12 @@ class Storage(Protocol):
 
     # Reading
 
+    def expect(self, keys: Iterable[str]) -> None:
+        """Prepare for `has`, `lists`, `size` and the stamps of these keys, which come soon.
+
+        A storage far away asks for all of them at once, and remembers the answers for a minute.
+        """
+
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
         """Yield all keys below `prefix`. `unreadable` is called for each part that cannot be
         read.
@@ -84,10 +93,16 @@ class Storage(Protocol):
         """Whether an object exists with exactly this spelling."""
 
     def size(self, key: str) -> int | None:
-        """Return the size of the object at `key` in bytes; None if it cannot be read."""
+        """Return the size of the object at `key` in bytes; None if it cannot be read.
+
+        Raises `StorageError` if the storage itself cannot be read. So do the methods below.
+        """
 
     def stamp(self, key: str) -> int:
-        """Return a number that changes when the object at `key` is replaced. Raises `OSError`."""
+        """Return a number that changes when the object at `key` is replaced by other bytes.
+
+        Raises `OSError` if there is none.
+        """
 
     def stamp_of_all(self, keys: Iterable[str]) -> int | None:
         """Return one stamp for several objects; None if one is missing."""
@@ -105,15 +120,16 @@ class Storage(Protocol):
         """Whether the object at `key` has this content. Raises the errors of `read`."""
 
     def local(self, key: str) -> Local:
-        """Return the local path of the object at `key`."""
+        """Return the local path of the object at `key`. It may be that of a copy in staging."""
 
     # Changing
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
-    ) -> None:
+    ) -> dict[str, int]:
         """Move each source, a verified file of the workspace, to its key in one step.
 
+        Return the stamps, by key, that differ from those of the sources.
         If only one key is affected by a fault, it is noted in `blocked`, and the others are placed.
         Without `blocked`, such a fault is an error like any other. Raises `StorageError`.
         """

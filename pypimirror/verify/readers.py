@@ -115,6 +115,8 @@ def read(job: Check) -> Checked:
         provenance = _sidecar_sha256(job.provenance, job.root)
     except OSError as error:
         return Checked(job.id, problem=as_problem(job, error))
+    finally:
+        job.tidy()
     return Checked(
         job.id,
         size,

@@ -41,8 +41,16 @@ COMPLETE: dict[str, Any] = {
         "directory": "served",
         "catalog": "postgresql://me:secret-of-the-catalog@127.0.0.1/base",
         "layout": "pypi",
+        "storage": "s3://mirrors/pypi",
         "durability": "file",
         "reserve": "1 MiB",
+    },
+    "s3": {
+        "endpoint": "http://127.0.0.1:8333",
+        "region": "eu-west-1",
+        "addressing": "path",
+        "connections": 7,
+        "exclusive": True,
     },
     "upstream": [
         {

@@ -17,6 +17,7 @@ MAY_DIFFER: list[tuple[str, dict[str, Any]]] = [
         "mirror",
         {"directory": "elsewhere", "catalog": "sqlite", "durability": "batch", "reserve": 7},
     ),
+    ("s3", {"endpoint": "", "addressing": "auto", "connections": 9}),
     ("download", {"processes": 1, "connections": 1, "timeout": 9, "tries": 9, "contact": "you"}),
     ("download", {"proxy": "", "ca_file": "other.pem"}),
     ("quarantine", {"max_size": "2 MiB"}),
@@ -31,6 +32,8 @@ MAY_DIFFER: list[tuple[str, dict[str, Any]]] = [
 
 MUST_AGREE: list[tuple[str, dict[str, Any]]] = [
     ("mirror", {"layout": "project"}),
+    ("mirror", {"storage": "directory"}),
+    ("s3", {"region": ""}),
     ("select", {"exclude": []}),
     ("select", {"rules": []}),
     ("verify", {"accept": "shared"}),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.s3.clients import Clients
+from pypimirror.storage.s3.storage import S3Storage
 from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system.disk_errors import StorageError
+from tests import buckets
 from tests.storages import Damaging, MemoryStorage
 
 PAGE = "simple/a/index.html"
@@ -24,12 +28,31 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-@pytest.fixture(params=["posix", "memory", "wrapped"])
-def storage(request: pytest.FixtureRequest, workspace: Workspace) -> Storage:
+#: Each kind of object storage: the fixture of its server, and whether it is reached over TLS.
+BUCKETS = {"seaweed": ("seaweed", False), "tls": ("seaweed", True), "moto": ("moto", False)}
+
+
+def in_bucket(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
+) -> Storage:
+    fixture, tls = BUCKETS[request.param]
+    request.getfixturevalue("keys_of_the_bucket")
+    server: buckets.Server = request.getfixturevalue(fixture)
+    if tls:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(server.ca))
+    bucket = server.bucket(endpoint=server.tls if tls else server.endpoint)
+    return S3Storage(workspace, bucket, clients=Clients(bucket, buckets.HASTY))
+
+
+@pytest.fixture(params=["posix", "memory", "wrapped", *BUCKETS])
+def storage(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
+) -> Storage:
     makers = {
         "posix": PosixStorage,
         "memory": MemoryStorage,
         "wrapped": lambda w: Damaging(MemoryStorage(w)),
+        **dict.fromkeys(BUCKETS, partial(in_bucket, request, monkeypatch)),
     }
     made: Storage = makers[request.param](workspace)
     made.create()
@@ -82,16 +105,14 @@ def test_a_page_is_written_only_where_it_says_something_else(storage: Storage) -
     assert not storage.says(PAGE, [b"on"])
 
 
-def test_what_is_replaced_has_another_stamp_even_if_it_says_the_same(
-    storage: Storage, workspace: Workspace
-) -> None:
+def test_what_is_replaced_has_another_stamp(storage: Storage, workspace: Workspace) -> None:
     put(storage, workspace, "packages/a/1", b"same")
     put(storage, workspace, "packages/a/2", b"other")
     first, together = (
         storage.stamp("packages/a/1"),
         storage.stamp_of_all(["packages/a/1", "packages/a/2"]),
     )
-    put(storage, workspace, "packages/a/1", b"same")
+    put(storage, workspace, "packages/a/1", b"new!")
     assert storage.stamp("packages/a/1") != first
     assert storage.stamp_of_all(["packages/a/1", "packages/a/2"]) != together
 
@@ -155,18 +176,20 @@ def test_what_is_taken_out_lies_at_the_path_and_is_served_no_more(
 
 def test_a_file_can_be_read_where_it_says(storage: Storage, workspace: Workspace) -> None:
     put(storage, workspace, "packages/a/1", b"bytes")
-    path, root, stamp = storage.local("packages/a/1")
+    path, root, stamp, is_copy = storage.local("packages/a/1")
     assert Path(path).read_bytes() == b"bytes"
     assert path.startswith(root)
-    assert stamp in (None, storage.stamp("packages/a/1"))
+    assert stamp == (storage.stamp("packages/a/1") if is_copy else None)
     assert not Path(storage.local("packages/a/2").path).exists()
 
 
-def test_a_file_keeps_its_stamp_when_it_is_placed(storage: Storage, workspace: Workspace) -> None:
+def test_a_file_keeps_its_stamp_when_it_is_placed_or_the_new_one_is_told(
+    storage: Storage, workspace: Workspace
+) -> None:
     workspace.staged(1).write_bytes(b"bytes")
     before = workspace.staged_stamp(1)
-    storage.place([(workspace.staged(1), "packages/a/1")])
-    assert storage.stamp("packages/a/1") == before
+    told = storage.place([(workspace.staged(1), "packages/a/1")])
+    assert storage.stamp("packages/a/1") == told.get("packages/a/1", before)
 
 
 def test_more_bytes_than_were_asked_for_are_not_read(

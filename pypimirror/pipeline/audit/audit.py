@@ -218,6 +218,7 @@ def _jobs(
             sidecar=beside.get("sidecar", ""),
             provenance=beside.get("provenance", ""),
             stamp=local.stamp,
+            is_copy=local.is_copy,
         )
 
 

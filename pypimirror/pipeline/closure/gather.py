@@ -96,8 +96,18 @@ def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Prob
         if document is not None:
             found[row.digest] = dependencies.of_wheel(document)
         else:
-            place = run.storage.local(_path(row)).path
-            jobs.append(Check(row.id, place, row.project, row.filename, row.size, requires=True))
+            path, _, _, is_copy = run.storage.local(_path(row))
+            jobs.append(
+                Check(
+                    row.id,
+                    path,
+                    row.project,
+                    row.filename,
+                    row.size,
+                    requires=True,
+                    is_copy=is_copy,
+                )
+            )
     problems = []
     for result in run.pools.checker.run(jobs) if jobs else ():
         row = by_id[result.id]

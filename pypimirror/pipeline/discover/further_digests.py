@@ -82,5 +82,15 @@ def _new(file: File, claims: Sequence[Claim], old: FileRecord, terms: Terms) -> 
 
 
 def _job(run: Run, project: str, old: FileRecord, algorithms: tuple[str, ...]) -> Check:
-    path, root, stamp = run.storage.local(file_path(project, old.filename, old.location))
-    return Check(old.id, path, project, old.filename, old.size, root, algorithms, stamp=stamp)
+    local = run.storage.local(file_path(project, old.filename, old.location))
+    return Check(
+        old.id,
+        local.path,
+        project,
+        old.filename,
+        old.size,
+        local.root,
+        algorithms,
+        stamp=local.stamp,
+        is_copy=local.is_copy,
+    )

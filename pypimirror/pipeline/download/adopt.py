@@ -94,9 +94,19 @@ def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
         batch.in_the_way[row.id] = {}, size, _named(row, wrong)
         run.reporter.advance(Stage.DOWNLOAD, things=1)
         return None
-    path, root, stamp = run.storage.local(_place(row))
+    local = run.storage.local(_place(row))
     digests = tuple(claims.digests)
-    return Check(row.id, path, row.project, row.filename, size, root, digests, stamp=stamp)
+    return Check(
+        row.id,
+        local.path,
+        row.project,
+        row.filename,
+        size,
+        local.root,
+        digests,
+        stamp=local.stamp,
+        is_copy=local.is_copy,
+    )
 
 
 def _take_in(

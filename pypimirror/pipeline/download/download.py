@@ -299,9 +299,18 @@ def _look_again(run: Run, batch: Batch) -> None:
 
 
 def _job_to_look_again(run: Run, row: ProjectFile) -> Check:
-    path, root, stamp = Local(run.workspace.staged_text(row.id))
+    local = Local(run.workspace.staged_text(row.id))
     if not run.workspace.is_staged(row.id):
-        place = file_path(row.project, row.filename, row.location)
-        path, root, stamp = run.storage.local(place)
+        local = run.storage.local(file_path(row.project, row.filename, row.location))
     algorithms = tuple({*claims_of(row).digests, "sha256"})
-    return Check(row.id, path, row.project, row.filename, row.size, root, algorithms, stamp=stamp)
+    return Check(
+        row.id,
+        local.path,
+        row.project,
+        row.filename,
+        row.size,
+        local.root,
+        algorithms,
+        stamp=local.stamp,
+        is_copy=local.is_copy,
+    )

@@ -37,7 +37,7 @@ from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.facts import Verdict
 from pypimirror.select.selection import Selection
-from pypimirror.storage.opening import open_storage
+from pypimirror.storage.opening import opener
 from pypimirror.storage.storage import MakeStorage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
@@ -105,7 +105,7 @@ def explain(
     config: Config,
     name: str,
     file: str | None = None,
-    make_storage: MakeStorage = open_storage,
+    make_storage: MakeStorage | None = None,
 ) -> Explanation:
     """Explain why the files of a project, or one of them, are mirrored or not.
 
@@ -159,7 +159,7 @@ def _with_closure(entry: FileExplanation, project: ProjectName, why: Why) -> Fil
 
 @contextmanager
 def opened(
-    config: Config, selection: Selection, make_storage: MakeStorage = open_storage
+    config: Config, selection: Selection, make_storage: MakeStorage | None = None
 ) -> Iterator[Run]:
     """Open the catalog and the mirror root without creating anything."""
     with interrupts.raised(), ExitStack() as stack:
@@ -170,7 +170,8 @@ def opened(
         with catalog.read() as connection:
             selection = needs.remembered(connection, selection)
         workspace = Workspace(config.directory, Path(staging))
-        storage, reporter = make_storage(workspace, None), LogReporter()
+        storage = (make_storage or opener(config.bucket))(workspace, None)
+        reporter = LogReporter()
         ledger = KeptLedger(catalog, reporter)
         run = make(config, selection, catalog, storage, workspace, reporter, ledger, None)
         stack.enter_context(closing(run.pools))

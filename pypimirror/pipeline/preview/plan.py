@@ -34,7 +34,7 @@ from pypimirror.pipeline.publish import contents, outdated, withdraw
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.selection import Selection
 from pypimirror.storage import lock
-from pypimirror.storage.opening import open_storage
+from pypimirror.storage.opening import opener
 from pypimirror.storage.storage import MakeStorage, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
@@ -101,7 +101,7 @@ def plan(
     names: Sequence[str],
     reporter: Reporter,
     wait: float = 0.0,
-    make_storage: MakeStorage = open_storage,
+    make_storage: MakeStorage | None = None,
 ) -> Plan:
     """Ask the upstreams and return what a sync would do. Nothing is changed.
 
@@ -181,13 +181,13 @@ def rest(run: Run) -> Plan:
 
 @contextmanager
 def _open(
-    config: Config, make_storage: MakeStorage
+    config: Config, make_storage: MakeStorage | None
 ) -> Iterator[tuple[Catalog, Storage, Workspace]]:
     """Open catalog and mirror root without creating them."""
     with interrupts.raised(), ExitStack() as stack:
         staging = stack.enter_context(TemporaryDirectory(prefix="pypimirror-"))
         workspace = Workspace(config.directory, Path(staging))
-        storage = make_storage(workspace, None)
+        storage = (make_storage or opener(config.bucket))(workspace, None)
         if (workspace.private / "lock").exists():
             # The rehearsal is one long transaction: a run that waits for it would time out.
             stack.enter_context(lock.hold(workspace.private / "lock"))

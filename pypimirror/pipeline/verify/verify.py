@@ -31,6 +31,7 @@ from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage.storage import Local
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -151,18 +152,20 @@ def _check(run: Run, to_prove: Iterable[_Fetched]) -> dict[int, Checked]:
         structure = not known and proof.needs_structure(claimed)
         wheel = row.filename.endswith(".whl") and not seen.metadata
         if structure or wheel:
+            local = Local(run.workspace.staged_text(row.id))
+            if not staged:
+                local = run.storage.local(relative)
             jobs.append(
                 Check(
                     row.id,
-                    run.workspace.staged_text(row.id)
-                    if staged
-                    else run.storage.local(relative).path,
+                    local.path,
                     row.project,
                     row.filename,
                     seen.size,
                     structure=structure,
                     released=_is_released(fetched),
                     metadata_path=run.workspace.staged_metadata(row.id) if wheel else "",
+                    is_copy=local.is_copy,
                 )
             )
     return {result.id: result for result in run.pools.checker.run(jobs)} if jobs else {}
@@ -234,7 +237,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
                 "proof": int(level),
                 "proof_algorithm": _algorithm(fetched),
                 "proven_at": run.now,
-                "stamp": seen.stamp,  # just compared; a move does not change it
+                "stamp": seen.stamp,  # just compared; most moves do not change it
                 "metadata_sha256": metadata or None,
                 "provenance_sha256": provenance.held(run, row, seen.sha256),
                 "withdrawn_at": None,
@@ -243,11 +246,15 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
             }
         )
     blocked: dict[str, Problem] = {}
-    run.storage.place(moves, blocked)
+    stamps = run.storage.place(moves, blocked)
     run.storage.flush()
     stuck = _stuck(good, blocked)
     good = [each for each in good if each.fetched.row.id not in stuck]
     verified = [values for values in verified if values["id"] not in stuck]
+    if stamps:
+        places = {each.fetched.row.id: each.fetched.relative for each in good}
+        for values in verified:
+            values["stamp"] = stamps.get(places[values["id"]], values["stamp"])
     problems.extend((*wrong, *stuck.values()))
     ids = {(each.fetched.row.filename, each.fetched.row.project): each.fetched.row for each in good}
     with run.catalog.write() as connection:

@@ -1,0 +1,188 @@
+"""Single objects of a bucket, by their full key: ask, read, put under a condition, remove, list.
+
+All methods raise `RequestError`. This module decides nothing about the mirror.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pypimirror.domain.objects.bucket import Bucket
+from pypimirror.storage.s3.clients import Clients
+from pypimirror.storage.s3.faults import RequestError
+
+#: Bytes from which an object is sent in parts, and the smallest part: smaller ones are held in
+#: memory whole, one for each connection.
+PART = 8 << 20
+
+#: Most parts of an object.
+_PARTS = 10_000
+
+_CHUNK = 1 << 20  #: bytes that are read at a time
+
+#: The name of the metadata that holds the sha256 of an object, in hex.
+SHA256 = "sha256"
+
+
+class Head(NamedTuple):
+    """What one request tells about an object without its bytes."""
+
+    size: int  #: bytes
+    etag: str
+    sha256: str  #: as this program has stored it, hex; "" if it did not store the object
+
+
+class Body(NamedTuple):
+    """What an object shall be."""
+
+    content: bytes | Path  #: a path for large ones
+    size: int  #: bytes
+    sha256: str  #: hex
+    content_type: str
+    cache_control: str
+
+
+class Objects:
+    """The objects of a bucket. Safe to use from several threads."""
+
+    def __init__(self, bucket: Bucket, clients: Clients) -> None:
+        self.bucket = bucket
+        self.clients = clients
+
+    def head(self, key: str) -> Head | None:
+        """Return what an object is; None if there is none."""
+        clients = self.clients
+        try:
+            with clients.faults():
+                found = clients.obstore.get(clients.store, key, options={"head": True})
+                meta = found.meta
+                return Head(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
+        except RequestError as fault:
+            if fault.is_absent:
+                return None
+            raise
+
+    def get(self, key: str) -> tuple[Head, Iterator[bytes]] | None:
+        """Return an object and its bytes; None if there is none. Reading them raises, too."""
+        clients = self.clients
+        try:
+            with clients.faults():
+                found = clients.obstore.get(clients.store, key)
+                meta = found.meta
+                head = Head(meta["size"], meta["e_tag"] or "", _sha256(found.attributes))
+        except RequestError as fault:
+            if fault.is_absent:
+                return None
+            raise
+        return head, self._chunks(found)
+
+    def _chunks(self, found: Any) -> Iterator[bytes]:
+        with self.clients.faults():
+            for chunk in found.stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk)
+
+    def put(self, key: str, body: Body, instead_of: Head | None, *, checked: bool) -> Head:
+        """Put an object in one step, in the place of `instead_of`; None: there must be none.
+
+        Without `checked`, whatever is there is replaced.
+        """
+        if isinstance(body.content, Path):
+            return self._put_in_parts(key, body, instead_of, checked=checked)
+        clients = self.clients
+        mode: Any = "overwrite"
+        if checked:
+            mode = "create" if instead_of is None else {"e_tag": instead_of.etag}
+        attributes = {
+            "Content-Type": body.content_type,
+            "Cache-Control": body.cache_control,
+            SHA256: body.sha256,
+        }
+        with clients.faults():
+            told = clients.obstore.put(
+                clients.store,
+                key,
+                body.content,
+                attributes=attributes,
+                mode=mode,
+                use_multipart=False,
+            )
+        return Head(body.size, told["e_tag"] or "", body.sha256)
+
+    def _put_in_parts(
+        self, key: str, body: Body, instead_of: Head | None, *, checked: bool
+    ) -> Head:
+        """Send a large object in parts. If that fails, the parts are given up at once.
+
+        Parts of a process that was killed stay: docs/operations.md has the rule for the bucket that
+        removes them.
+        """
+        boto, where = self.clients.boto, {"Bucket": self.bucket.name, "Key": key}
+        condition: dict[str, str] = {}
+        if checked:
+            condition = {"IfMatch": instead_of.etag} if instead_of else {"IfNoneMatch": "*"}
+        with self.clients.faults():
+            upload = boto.create_multipart_upload(
+                **where,
+                ContentType=body.content_type,
+                CacheControl=body.cache_control,
+                Metadata={SHA256: body.sha256},
+                ChecksumAlgorithm="SHA256",
+            )["UploadId"]
+            try:
+                parts = list(self._send_parts(where | {"UploadId": upload}, body))
+                told = boto.complete_multipart_upload(
+                    **where, UploadId=upload, MultipartUpload={"Parts": parts}, **condition
+                )
+            except BaseException:
+                with suppress(Exception):
+                    boto.abort_multipart_upload(**where, UploadId=upload)
+                raise
+        return Head(body.size, told["ETag"], body.sha256)
+
+    def _send_parts(self, where: Mapping[str, str], body: Body) -> Iterator[dict[str, Any]]:
+        import base64
+        import hashlib
+
+        assert isinstance(body.content, Path)
+        size = max(PART, -(-body.size // _PARTS))
+        whole, sent = hashlib.sha256(), 0
+        with body.content.open("rb") as stream:
+            for number in range(1, -(-body.size // size) + 1):
+                data = stream.read(size)
+                whole.update(data)
+                sent += len(data)
+                sum_ = base64.b64encode(hashlib.sha256(data).digest()).decode()
+                told = self.clients.boto.upload_part(
+                    **where, PartNumber=number, Body=data, ChecksumSHA256=sum_
+                )
+                yield {"PartNumber": number, "ETag": told["ETag"], "ChecksumSHA256": sum_}
+        if sent != body.size or whole.hexdigest() != body.sha256:
+            raise OSError(None, "has changed while it was sent", str(body.content))
+
+    def remove(self, key: str) -> None:
+        """Remove an object. A missing one is no error."""
+        with self.clients.faults():
+            self.clients.boto.delete_object(Bucket=self.bucket.name, Key=key)
+
+    def keys(self, prefix: str, most: int | None = None) -> Iterator[str]:
+        """Yield the keys that begin with `prefix`, in any order; at most `most`."""
+        more: dict[str, Any] = {} if most is None else {"MaxKeys": most}
+        token: dict[str, str] = {}
+        while True:
+            with self.clients.faults():
+                page = self.clients.boto.list_objects_v2(
+                    Bucket=self.bucket.name, Prefix=prefix, **more, **token
+                )
+            yield from (each["Key"] for each in page.get("Contents", ()))
+            if not page.get("IsTruncated") or most is not None:
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _sha256(attributes: Mapping[str, Any]) -> str:
+    found = attributes.get(SHA256, "")
+    text = found.decode("latin-1") if isinstance(found, bytes) else str(found)
+    return text if len(text) == 64 else ""

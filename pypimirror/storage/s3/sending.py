@@ -1,0 +1,66 @@
+"""How an object is put so that nobody's work is lost: the rule for all writes.
+
+An object is only put where nothing is (`If-None-Match: *`), or in the place of the very object that
+was looked at (`If-Match`). Each object has its sha256 as metadata, so one HEAD tells what it is:
+
+* It has the same sha256 and size: it is right, and nothing is put.
+* 412 or 409: somebody else was faster. Look again, and decide again.
+* No answer came, or the server failed: the object may be there. Look, and decide again.
+
+The guard is asked before each attempt. So a worker that has lost its claim stops here, also if it
+was faster than its successor: the successor then replaces what it has put.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pypimirror.storage.s3.faults import RequestError
+from pypimirror.storage.s3.objects import Body, Head, Objects
+
+#: Attempts for one object. Each attempt has the repetitions of the client library in it.
+_ATTEMPTS = 4
+_PAUSE = 0.2  #: seconds after the first attempt; twice as long after each further one
+
+
+def same(seen: Head | None, body: Body) -> bool:
+    """Whether the object is what it shall be."""
+    return seen is not None and seen.sha256 == body.sha256 and seen.size == body.size
+
+
+def put(
+    objects: Objects,
+    key: str,
+    body: Body,
+    before: Callable[[Head | None], None],
+    *,
+    look: bool,
+) -> tuple[Head, bool]:
+    """Make `body` the object at `key`. Return what is there then, and whether this has put it.
+
+    `before` is called before each attempt, with what it replaces. With `look`, the object is looked
+    at first; else the first attempt takes it that nothing is there, which saves a request where
+    that is so. Raises `RequestError`.
+    """
+    checked = not objects.bucket.exclusive
+    look = look or not checked  # without conditions, an attempt would replace everything
+    seen = objects.head(key) if look else None
+    unclear = False
+    for attempt in range(_ATTEMPTS):
+        if same(seen, body):
+            assert seen is not None
+            return seen, unclear
+        before(seen)
+        try:
+            return objects.put(key, body, seen, checked=checked), True
+        except RequestError as fault:
+            unclear = fault.is_unclear
+            if not (unclear or fault.is_lost_race or fault.code == "BadDigest"):
+                raise
+            if attempt == _ATTEMPTS - 1:
+                raise
+            if fault.status not in (0, 412):
+                time.sleep(_PAUSE * 2**attempt)
+        seen = objects.head(key)
+    raise AssertionError
