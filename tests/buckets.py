@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.clients import Patience
@@ -31,7 +31,7 @@ from tests.postgresql import _memory
 from tests.simulator.tls import NAMES, make_context
 
 NAME = "mirrors"
-KEY, SECRET, READER = "test", "secret", "reader"
+KEY, SECRET, READER, RENEWED = "test", "secret", "reader", "renewed"
 
 #: Of a test: faults last for some tenths of a second.
 HASTY = Patience(tries=3, first=0.01, longest=0.1, timeout=20)
@@ -43,7 +43,10 @@ _IDENTITIES = {
     "identities": [
         {
             "name": "writer",
-            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "credentials": [
+                {"accessKey": KEY, "secretKey": SECRET},
+                {"accessKey": RENEWED, "secretKey": SECRET},
+            ],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         },
         {
@@ -229,7 +232,7 @@ class Rule:
     status: int = 0  #: answer with this, and pass nothing on
     code: str = ""
     drop: bool = False  #: pass it on, and close the connection without an answer
-    lie: bool = False  #: pass it on without its conditions
+    lie: bool = False  #: put the object whatever its conditions are
     then: Callable[[], None] = lambda: None  #: called before the answer
 
 
@@ -240,6 +243,7 @@ class Proxy:
     endpoint: str
     rules: list[Rule] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)  #: method and path of all requests
+    keys: list[str] = field(default_factory=list)  #: their access keys
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def break_(self, method: str, part: str = "", **rule: Any) -> None:
@@ -268,19 +272,19 @@ def proxied(server: Server) -> Iterator[Proxy]:
 
         def handle_one(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            said = self.headers.get("Authorization", "").partition("Credential=")[2]
+            proxy.keys.append(said.partition("/")[0])
             rule = proxy.rule_for(self.command, self.path)
             if rule is not None and rule.status:
                 rule.then()
                 self.answer(rule.status, {"Content-Type": "application/xml"}, _error(rule.code))
                 return
-            headers = {
-                name: value
-                for name, value in self.headers.items()
-                if not (rule and rule.lie and name.lower() in ("if-match", "if-none-match"))
-            }
+            if rule is not None and rule.lie:  # the signature covers the conditions
+                self.answer(200, {"ETag": _put(server, self.path, body, self.headers)}, b"")
+                return
             onward = http.client.HTTPConnection(target.netloc, timeout=60)
             try:
-                onward.request(self.command, self.path, body, headers)
+                onward.request(self.command, self.path, body, dict(self.headers.items()))
                 got = onward.getresponse()
                 content = got.read()
             finally:
@@ -318,6 +322,15 @@ def proxied(server: Server) -> Iterator[Proxy]:
     finally:
         listening.shutdown()
         listening.server_close()
+
+
+def _put(server: Server, path: str, body: bytes, headers: Any) -> str:
+    """Put an object without conditions; return its ETag."""
+    bucket, _, key = unquote(path).lstrip("/").partition("/")
+    metadata = {"sha256": headers.get("x-amz-meta-sha256", "")}
+    store = client(server.endpoint)
+    told = store.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
+    return str(told["ETag"])
 
 
 def _error(code: str) -> bytes:

@@ -159,6 +159,8 @@ def of_obstore(error: Exception) -> RequestError:
     """
     text, _, details = str(error).partition("\n\nDebug source:")
     status, code, said = _STATUS.search(text), _CODE.search(text), _SAID.search(text)
+    if "redirect without LOCATION" in text:
+        return RequestError(301, "PermanentRedirect")
     number = int(status[1]) if status else 0
     name = (code[1] or code[2]) if code else ""
     if not number and isinstance(error, FileNotFoundError):
@@ -188,4 +190,4 @@ def of_botocore(error: Exception) -> RequestError:
     name = type(error).__name__
     if any(word in name for word in ("Credential", "Token", "SSO", "Profile", "Login")):
         return RequestError(400, "NoCredentials", str(error)[:300])
-    return RequestError(0, "", str(error)[:200])
+    return RequestError(0, "", str(error).partition("?")[0][:200])

@@ -1,0 +1,59 @@
+"""Mirrors in a bucket, run through the real pipeline, and seen only through the storage."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pypimirror.domain.objects.bucket import Bucket
+from pypimirror.pipeline.summary import Summary
+from tests import buckets, checker
+from tests.mirror import Mirror
+from tests.pools import inline
+from tests.simulator import Simulator
+
+_numbers = itertools.count()
+
+
+class InBucket:
+    """A mirror in a part of a bucket."""
+
+    def __init__(
+        self, base: Path, simulator: Simulator, bucket: Bucket, **sections: dict[str, Any]
+    ) -> None:
+        self.bucket = bucket
+        self.simulator = simulator
+        self.sections = {"delete": {"grace": "0s", "max_share": 1.0}} | sections
+        self.mirror = Mirror(base, simulator, **self._all(bucket))
+
+    def _all(self, bucket: Bucket) -> dict[str, dict[str, Any]]:
+        s3 = {"endpoint": bucket.endpoint, "connections": bucket.connections}
+        s3["exclusive"] = bucket.exclusive
+        mirror = {"storage": bucket.shown, **self.sections.get("mirror", {})}
+        return self.sections | {"mirror": mirror, "s3": s3}
+
+    def reach(self, bucket: Bucket) -> None:
+        """Reach the same mirror in another way, such as through a proxy."""
+        self.mirror.configure(**self._all(bucket))
+
+    def sync(self, **more: Any) -> Summary:
+        """Do a whole sync."""
+        return self.mirror.sync(**{"make_pools": inline} | more)
+
+    def faults(self, *, agree: bool = True) -> list[str]:
+        """Return what is wrong with promises 1 to 3, as a reader of the bucket sees it."""
+        root = self.mirror.base / f"seen-{next(_numbers)}"
+        for name in ("simple", "packages"):
+            (root / name).mkdir(parents=True)
+        for path, content in self.content().items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(content)
+        found = checker.check(root, agree=agree)
+        shutil.rmtree(root)
+        return found
+
+    def content(self) -> dict[str, bytes]:
+        """Return all served objects, by path."""
+        return buckets.content(self.bucket)

@@ -1,0 +1,264 @@
+"""A server that fails, refuses or does not answer: what is told, and what is there afterwards."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.domain.objects.bucket import Bucket
+from pypimirror.storage.s3 import clients
+from pypimirror.storage.s3.objects import PART
+from pypimirror.storage.s3.storage import S3Storage
+from pypimirror.storage.workspace import Workspace
+from pypimirror.system.disk_errors import StorageError
+from tests import buckets
+from tests.buckets import Proxy
+from tests.storage.s3.conftest import Open
+
+FILE, PAGE = "packages/six/six-1.0.zip", "simple/six/index.html"
+
+
+def staged(workspace: Workspace, content: bytes = b"bytes", number: int = 1) -> Path:
+    path = workspace.staged(number)
+    path.write_bytes(content)
+    return path
+
+
+def conditional(proxy: Proxy) -> int:
+    """How many PUTs of served objects came."""
+    return sum(method == "PUT" and ".pypimirror" not in path for method, path in proxy.seen)
+
+
+# One key
+
+
+def test_a_refusal_of_one_key_stops_no_other_key(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket
+) -> None:
+    proxy.break_("PUT", "six-1.0.zip", status=403, code="AccessDenied")
+    blocked: dict[str, Problem] = {}
+    first, second = staged(workspace), staged(workspace, b"other", 2)
+    storage.place([(first, FILE), (second, "packages/six/other.zip")], blocked)
+    assert list(blocked) == [FILE]
+    assert blocked[FILE].reason is Reason.DISK
+    assert bucket.shown in blocked[FILE].message and "s3:PutObject" in blocked[FILE].message
+    assert first.exists() and not second.exists()
+    assert buckets.content(bucket) == {"packages/six/other.zip": b"other"}
+
+
+def test_a_refusal_of_all_keys_ends_the_run(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy
+) -> None:
+    proxy.break_("PUT", status=403, code="AccessDenied", times=99)
+    blocked: dict[str, Problem] = {}
+    with pytest.raises(StorageError, match=r"denies .* write it\. .*s3:PutObject"):
+        storage.place([(staged(workspace), FILE)], blocked)
+    assert not blocked and workspace.is_staged(1)
+
+
+def test_a_key_that_is_too_long_is_a_problem_of_that_key(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy
+) -> None:
+    proxy.break_("PUT", "six-1.0.zip", status=400, code="KeyTooLongError")
+    blocked: dict[str, Problem] = {}
+    assert storage.write([(FILE, [b"1"]), (PAGE, [b"2"])], blocked) == 1
+    assert "KeyTooLongError" in blocked[FILE].message
+
+
+# Busy servers, and answers that are lost
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError")])
+def test_a_busy_server_is_asked_again_and_in_the_end_named(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, status: int, code: str
+) -> None:
+    proxy.break_("PUT", "six", status=status, code=code, times=2)
+    storage.place([(staged(workspace), FILE)])
+    assert conditional(proxy) == 3
+    proxy.break_("PUT", "six", status=status, code=code, times=99)
+    with pytest.raises(StorageError, match=code):
+        storage.place([(staged(workspace, b"new"), FILE)])
+    assert storage.read(FILE) == b"bytes"
+    assert workspace.is_staged(1)
+
+
+def test_a_conflict_is_tried_again(storage: S3Storage, proxy: Proxy) -> None:
+    proxy.break_("PUT", "six", status=409, code="ConditionalRequestConflict", times=2)
+    assert storage.write([(PAGE, [b"page"])]) == 1
+    assert storage.read(PAGE) == b"page"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_put_whose_answer_is_lost_is_found_out(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, times: int
+) -> None:
+    """The object is there. A HEAD proves it; the same PUT would now be refused with 412."""
+    proxy.break_("PUT", "six", drop=True, times=times)
+    told = storage.place([(staged(workspace), FILE)])
+    assert told == {FILE: storage.stamp(FILE)}
+    assert storage.read(FILE) == b"bytes"
+    assert not workspace.is_staged(1)
+
+
+def test_a_replaced_page_whose_answer_is_lost_counts_as_written(
+    storage: S3Storage, proxy: Proxy
+) -> None:
+    storage.write([(PAGE, [b"old"])])
+    proxy.break_("PUT", "six", drop=True)
+    assert storage.write([(PAGE, [b"new"])]) == 1
+    assert storage.read(PAGE) == b"new"
+
+
+def test_bytes_that_were_damaged_on_their_way_are_sent_again(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy
+) -> None:
+    proxy.break_("PUT", "six", status=400, code="BadDigest")
+    storage.place([(staged(workspace), FILE)])
+    assert storage.read(FILE) == b"bytes"
+
+
+def test_a_server_that_does_not_answer_is_no_missing_file(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy
+) -> None:
+    """Else its files would be fetched again, and pages would lose them."""
+    proxy.break_("HEAD", status=503, times=99)
+    proxy.break_("GET", status=503, times=99)
+    asking = [storage.size, storage.has, storage.lists, storage.stamp, storage.read, storage.local]
+    for ask in asking:
+        with pytest.raises(StorageError, match="busy"):
+            ask(FILE)
+
+
+# Two writers
+
+
+def test_what_another_writer_put_is_replaced_by_its_very_etag(
+    storage: S3Storage, opened: Open, proxy: Proxy, bucket: Bucket
+) -> None:
+    """Between our look and our PUT, another worker writes; ours looks again, and goes on."""
+    storage.write([(PAGE, [b"old"])])
+    other = opened(bucket)
+    proxy.break_("HEAD", "six", then=lambda: other.write([(PAGE, [b"theirs"])]))
+    storage._recent.drop(PAGE)
+    storage._look = True
+    assert storage.write([(PAGE, [b"ours"])]) == 1
+    assert buckets.content(bucket)[PAGE] == b"ours"
+    assert conditional(proxy) == 3  # the old page, the lost race, and the last
+
+
+def test_a_worker_that_lost_its_claim_does_not_try_again(
+    storage: S3Storage, proxy: Proxy, bucket: Bucket
+) -> None:
+    class LostError(Exception):
+        pass
+
+    def lost() -> None:
+        if conditional(proxy):
+            raise LostError
+
+    storage.guard = lost
+    proxy.break_("PUT", "six", status=412, code="PreconditionFailed")
+    with pytest.raises(LostError):
+        storage.write([(PAGE, [b"late"])])
+    assert buckets.content(bucket) == {}
+
+
+# Large files
+
+
+def uploads(bucket: Bucket) -> list[str]:
+    told = buckets.client(bucket.endpoint).list_multipart_uploads(Bucket=bucket.name)
+    return [up["Key"] for up in told.get("Uploads", ()) if up["Key"].startswith(bucket.prefix)]
+
+
+def test_a_large_file_goes_in_parts_and_only_once(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket
+) -> None:
+    content = b"large" * (PART // 4)
+    told = storage.place([(staged(workspace, content), FILE)])
+    assert buckets.content(bucket)[FILE] == content
+    assert sum("partNumber" in path for _, path in proxy.seen) == 2
+    storage._recent.drop(FILE)
+    assert storage.stamp(FILE) == told[FILE]
+
+
+def test_an_upload_that_never_completes_leaves_nothing_behind(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket
+) -> None:
+    proxy.break_("POST", "uploadId", status=400, code="InvalidPart", times=9)
+    source = staged(workspace, b"large" * (PART // 4))
+    with pytest.raises(StorageError, match="InvalidPart"):
+        storage.place([(source, FILE)])
+    assert buckets.content(bucket) == {} and uploads(bucket) == []
+    assert source.exists()
+
+
+def test_an_upload_that_another_writer_overtook_replaces_nothing_unseen(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket, opened: Open
+) -> None:
+    other = opened(bucket)
+    proxy.break_("POST", "?uploads", then=lambda: other.write([(FILE, [b"theirs"])]))
+    content = b"large" * (PART // 4)
+    storage.place([(staged(workspace, content), FILE)])
+    assert buckets.content(bucket)[FILE] == content
+    assert (
+        sum("?uploads" in path for _, path in proxy.seen) == 2
+    )  # it was refused, and looked again
+    assert uploads(bucket) == []
+
+
+# Foreign keys
+
+
+def test_foreign_keys_are_listed_and_never_stop_anything(
+    storage: S3Storage, workspace: Workspace, bucket: Bucket
+) -> None:
+    store = buckets.client(bucket.endpoint)
+    for name in ("packages/six/notes.txt", "packages/six/a b+ü%.txt", "packages/folder/"):
+        store.put_object(Bucket=bucket.name, Key=bucket.key(name), Body=b"")
+    store.put_object(Bucket=bucket.name, Key=bucket.key("packages-other"), Body=b"x")
+    store.put_object(Bucket=bucket.name, Key=bucket.key(FILE), Body=b"foreign")
+    storage.place([(staged(workspace), FILE)])
+    assert sorted(storage.keys("packages", pytest.fail)) == [
+        "packages/six/a b+ü%.txt",
+        "packages/six/notes.txt",
+        FILE,
+    ]
+    assert storage.read(FILE) == b"bytes"
+
+
+# Credentials
+
+
+def test_credentials_that_are_renewed_are_used(
+    storage: S3Storage, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK renews credentials; the requests after that have the new ones."""
+    told = tmp_path / "told.json"
+    config = tmp_path / "config"
+    config.write_text(f"[default]\ncredential_process = cat {told}\n")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setattr(clients, "_FRESH", timedelta(0))
+
+    def tell(key: str) -> None:
+        ends = datetime.now(UTC) + timedelta(minutes=9)  # within ten minutes, the SDK must renew
+        values = {"AccessKeyId": key, "SecretAccessKey": buckets.SECRET, "Version": 1}
+        told.write_text(json.dumps(values | {"Expiration": ends.isoformat()}))
+
+    tell(buckets.KEY)
+    storage.write([(PAGE, [b"1"])])
+    assert set(proxy.keys) == {buckets.KEY}
+    tell(buckets.RENEWED)
+    proxy.keys.clear()
+    storage.write([(PAGE, [b"2"])])
+    storage.remove(PAGE)
+    assert set(proxy.keys) == {buckets.RENEWED}
+    told.write_text("{}")
+    with pytest.raises(StorageError, match="no usable credentials"):
+        storage.write([(PAGE, [b"3"])])
