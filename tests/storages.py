@@ -18,7 +18,7 @@ from pathlib import Path
 from pypimirror.domain.model import Problem
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.stamps import stamp
-from pypimirror.storage.storage import Local, Storage
+from pypimirror.storage.storage import Local, Seen, Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError
@@ -29,6 +29,7 @@ class MemoryStorage:
 
     shown = "memory"
     directory: Path | None = None
+    at_once = 4
 
     def __init__(self, workspace: Workspace) -> None:
         self.guard: Callable[[], None] = lambda: None
@@ -69,6 +70,21 @@ class MemoryStorage:
         """Return the bytes of an object."""
         return len(self._objects[key][0]) if key in self._objects else None
 
+    def seen(self, key: str) -> Seen | None:
+        """Return size, stamp and digest of an object."""
+        if key not in self._objects:
+            return None
+        content, stamp = self._objects[key]
+        return Seen(len(content), stamp, hashlib.sha256(content).digest())
+
+    def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
+        """Return an object and its bytes."""
+        seen = self.seen(key)
+        if seen is None:
+            raise FileNotFoundError(errno.ENOENT, "is not there", key)
+        content = self._objects[key][0]
+        return seen, (content[at : at + 7] for at in range(0, len(content), 7))
+
     def stamp(self, key: str) -> int:
         """Return a number that no other object had."""
         if key not in self._objects:
@@ -103,9 +119,6 @@ class MemoryStorage:
             copy.write_bytes(content)
         stamp = self._objects[key][1] if key in self._objects else None
         return Local(str(copy), stamp=stamp, is_copy=True)
-
-    def expect(self, keys: Iterable[str]) -> None:
-        """Do nothing: a dictionary answers at once."""
 
     def place(
         self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None

@@ -106,7 +106,10 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": _FIELD,
     "metrics": _FIELD | {"catalog", "config"},
     "pipeline.context": _LEDGER
-    | {"config", "download.protocol", "upstream.collecting", "verify.protocol", "verify.readers"},
+    | {
+        *("config", "download.protocol", "upstream.collecting"),
+        *("verify.digests", "verify.protocol", "verify.readers"),
+    },
     "pipeline": _LEDGER
     | {
         *(
@@ -116,6 +119,7 @@ ALLOWED: dict[str, set[str]] = {
             "resolve",
             "select",
             "download.protocol",
+            "verify.protocol",
             "pipeline.closure",
             "pipeline.context",
             "pipeline.discover",
@@ -284,12 +288,12 @@ WRITERS = {
     "storage/posix.py": "what is served, and the notes of the mirror root",
     "storage/workspace.py": "staging and quarantine",
     "storage/parts.py": "staging",
+    "pipeline/context/held.py": "copies of objects, which it removes again",
     "storage/lock.py": "the lock",
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
     "system/streams.py": "nothing: it opens the null device",
     "storage/s3/storage.py": "staging, and a copy for quarantine; what is served is in the bucket",
-    "verify/protocol.py": "copies in staging",
     "storage/changes.py": "a list that the configuration asks for, wherever it says",
     "cli/actions/initialise.py": "the configuration",
     "download/files/transfer.py": "staging, in a child",

@@ -18,6 +18,7 @@ from pypimirror.catalog.lease import Lease
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Job, Result
+from pypimirror.pipeline.context import held
 from pypimirror.pipeline.context import pools as pooling
 from pypimirror.pipeline.context.lanes import Lanes
 from pypimirror.pipeline.context.ledger import Ledger
@@ -30,6 +31,7 @@ from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import clock
 from pypimirror.system.space import Room
+from pypimirror.verify.protocol import Check, Checked
 
 
 class StoppedError(PypimirrorError):
@@ -100,6 +102,14 @@ class Run:
                 unreported = result.transferred - reported.pop(result.id, 0)
                 self.reporter.advance(Stage.DOWNLOAD, size=max(0, unreported))
             yield result
+
+    def hashed(self, jobs: Iterable[Check]) -> Iterator[Checked]:
+        """Hash files that the storage holds; see `held.hashed`."""
+        return held.hashed(self.storage, self.pools.reader, jobs, self.cancelled)
+
+    def examined(self, jobs: Iterable[tuple[Check, str | None]]) -> Iterator[Checked]:
+        """Do jobs that need files on disk; see `held.examined`."""
+        return held.examined(self.storage, self.pools.checker, jobs)
 
     def cancel(self) -> None:
         """Cancel all work in progress, in any thread: it ends with `Cancelled`."""

@@ -13,17 +13,20 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.storage.changes import Changes
 from pypimirror.storage.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.storage.generation import identity_of
 from pypimirror.storage.stamps import sha256_of, stamp, stamp_of, walk
-from pypimirror.storage.storage import MOST_NOTED, Local
+from pypimirror.storage.storage import MOST_NOTED, Local, Seen
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import IN_THE_WAY, StorageError, is_of_path, storage_errors
 from pypimirror.system.space import free, remedy
+
+_CHUNK = 1 << 20  #: bytes
 
 #: Most directories whose existence is remembered: a mirror may have one for each file.
 _REMEMBERED = 100_000
@@ -57,6 +60,9 @@ class PosixStorage:
         self._fresh = f"{workspace.staging}/page.{secrets.token_hex(4)}"
         self._numbers = itertools.count()
 
+    #: A disk answers at once.
+    at_once = 1
+
     @property
     def shown(self) -> str:
         """The name in messages."""
@@ -73,9 +79,6 @@ class PosixStorage:
     def identity(self) -> str:
         """Return the identity of the directories. Raises `OSError`."""
         return identity_of(str(self.directory))
-
-    def expect(self, keys: Iterable[str]) -> None:
-        """Do nothing: the system is asked for one file as fast as for many."""
 
     def local(self, key: str) -> Local:
         """Return the local path of the file at `key`."""
@@ -125,6 +128,20 @@ class PosixStorage:
             return regular.status(self._root + key, self._root).st_size
         except (OSError, ValueError):
             return None
+
+    def seen(self, key: str) -> Seen | None:
+        """Return size and stamp of the file at `key`; None if it cannot be read."""
+        try:
+            status = regular.status(self._root + key, self._root)
+        except (OSError, ValueError):
+            return None
+        return Seen(status.st_size, stamp_of([status]), None)
+
+    def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
+        """Return size and stamp of the file at `key`, and its bytes in chunks."""
+        stream = regular.stream(self._root + key, self._root)
+        status = os.fstat(stream.fileno())
+        return Seen(status.st_size, stamp_of([status]), None), _chunks(stream)
 
     def stamp(self, key: str) -> int:
         """Return the `stamp` of the file at `key`. Raises `OSError`."""
@@ -333,14 +350,20 @@ class PosixStorage:
                 self._durability.changed(above)
 
 
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    with stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
 def _same(fresh: str, current: str, root: str) -> bool:
     try:
         size = regular.status(fresh).st_size
         with regular.stream(current, root) as old, regular.stream(fresh) as new:
             if os.fstat(old.fileno()).st_size != size:
                 return False
-            while chunk := new.read(1 << 20):
-                if chunk != old.read(1 << 20):
+            while chunk := new.read(_CHUNK):
+                if chunk != old.read(_CHUNK):
                     return False
     except OSError:  # an unreadable page is replaced; the rename reports other errors
         return False

@@ -40,7 +40,16 @@ class Local(NamedTuple):
     path: str
     root: str = ""  #: the directory that the path must be in
     stamp: int | None = None  #: the stamp of the object, if the file is a copy of it
-    is_copy: bool = False  #: whether whoever reads the file removes it afterwards
+    #: Whether whoever reads the file removes it afterwards; see `pipeline.context.held`.
+    is_copy: bool = False
+
+
+class Seen(NamedTuple):
+    """What is known of an object without reading it."""
+
+    size: int  #: bytes
+    stamp: int
+    sha256: bytes | None  #: if the storage keeps the digest of what was put there
 
 
 class Storage(Protocol):
@@ -61,6 +70,10 @@ class Storage(Protocol):
     def directory(self) -> Path | None:
         """The mirror root, if the objects are files in it; None if they are elsewhere."""
 
+    @property
+    def at_once(self) -> int:
+        """How many questions to ask it at the same time; 1 if it answers at once."""
+
     def create(self) -> None:
         """Create what must exist before the first object. Raises `StorageError`."""
 
@@ -74,12 +87,6 @@ class Storage(Protocol):
         """
 
     # Reading
-
-    def expect(self, keys: Iterable[str]) -> None:
-        """Prepare for `has`, `lists`, `size` and the stamps of these keys, which come soon.
-
-        A storage far away asks for all of them at once, and remembers the answers for a minute.
-        """
 
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
         """Yield all keys below `prefix`. `unreadable` is called for each part that cannot be
@@ -96,6 +103,19 @@ class Storage(Protocol):
         """Return the size of the object at `key` in bytes; None if it cannot be read.
 
         Raises `StorageError` if the storage itself cannot be read. So do the methods below.
+        """
+
+    def seen(self, key: str) -> Seen | None:
+        """Return what is known of the object at `key`; None if it is missing or cannot be read.
+
+        Raises `StorageError` if the storage itself cannot be read.
+        """
+
+    def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
+        """Return what is known of an object, and its bytes in chunks. Both are of one version.
+
+        Raises `OSError` if this object cannot be read (`FileNotFoundError` if it is missing), and
+        `StorageError` if the storage cannot; reading the chunks, too.
         """
 
     def stamp(self, key: str) -> int:

@@ -5,9 +5,6 @@ As in `pypimirror.download.protocol`: a `Hello`, then jobs, each answered by one
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-
 import msgspec
 
 from pypimirror.domain.metadata.dependencies import Requirements
@@ -35,7 +32,6 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     sidecar: str = ""  #: the path of its core metadata, to hash as well
     provenance: str = ""  #: the path of its attestations, to hash as well
     requires: bool = False  #: read what it requires; of bytes that were proven
-    is_copy: bool = False  #: remove the files that are read, whatever the result is
     #: The stamp for the result, if the file at `path` is a copy; None for the file's own.
     stamp: int | None = None
 
@@ -43,13 +39,6 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True, tag="check"):
     def cost(self) -> int:
         """Effort, in units of a small job: a megabyte takes about as long as one."""
         return 1 + ((self.size or 0) >> 20)
-
-    def tidy(self) -> None:
-        """Remove what was read, if these are copies."""
-        for path in (self.path, self.sidecar, self.provenance) if self.is_copy else ():
-            if path:
-                with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108
 
     def failed(self, problem: Problem) -> Checked:
         """Return the result that says that this job failed."""

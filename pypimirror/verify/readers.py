@@ -30,13 +30,16 @@ class Readers:
     """Threads that hash files; they start when there is work. Safe to use from several threads.
 
     `waiting` returns a context manager that the caller's thread enters while it waits for results.
+    `work` does one job; another one reads what is not on a disk of this machine.
     """
 
     def __init__(
         self,
         threads: int,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        work: Callable[[Check], Checked] | None = None,
     ) -> None:
+        self._do = work or read
         self._threads = max(1, threads)
         self._waiting = waiting
         self._stopped: PypimirrorError | None = None
@@ -58,7 +61,7 @@ class Readers:
             for job in jobs:
                 if started < self._threads:
                     started += 1
-                    work = threading.Thread(target=_work, args=(inbox, outbox), daemon=True)
+                    work = threading.Thread(target=self._work, args=(inbox, outbox), daemon=True)
                     work.start()
                 weights[job.id] = min(job.cost, limit)
                 out += weights[job.id]
@@ -85,6 +88,13 @@ class Readers:
     def close(self) -> None:
         """Do nothing: threads end with their run."""
 
+    def _work(self, inbox: SimpleQueue[Check | None], outbox: SimpleQueue[_Answer]) -> None:
+        while (job := inbox.get()) is not None:
+            try:
+                outbox.put(self._do(job))
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                outbox.put(error)
+
     def _next(self, outbox: SimpleQueue[_Answer]) -> Checked:
         if self._stopped is not None:
             raise self._stopped
@@ -99,14 +109,6 @@ class Readers:
 _Answer = Checked | BaseException
 
 
-def _work(inbox: SimpleQueue[Check | None], outbox: SimpleQueue[_Answer]) -> None:
-    while (job := inbox.get()) is not None:
-        try:
-            outbox.put(read(job))
-        except BaseException as error:  # noqa: BLE001 - the caller gets it
-            outbox.put(error)
-
-
 def read(job: Check) -> Checked:
     """Hash a file and its sidecars. Faults of the file are in the result."""
     try:
@@ -115,8 +117,6 @@ def read(job: Check) -> Checked:
         provenance = _sidecar_sha256(job.provenance, job.root)
     except OSError as error:
         return Checked(job.id, problem=as_problem(job, error))
-    finally:
-        job.tidy()
     return Checked(
         job.id,
         size,

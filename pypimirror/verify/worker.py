@@ -41,8 +41,6 @@ def check(job: Check) -> Checked:
         return _check(job, path)
     except OSError as error:
         return Checked(job.id, problem=as_problem(job, error))
-    finally:
-        job.tidy()
 
 
 def _check(job: Check, path: Path) -> Checked:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror.storage import many
 from pypimirror.storage.posix import PosixStorage
 from pypimirror.storage.s3.clients import Clients
 from pypimirror.storage.s3.storage import S3Storage
@@ -181,6 +182,30 @@ def test_a_file_can_be_read_where_it_says(storage: Storage, workspace: Workspace
     assert path.startswith(root)
     assert stamp == (storage.stamp("packages/a/1") if is_copy else None)
     assert not Path(storage.local("packages/a/2").path).exists()
+
+
+def test_what_is_known_without_reading_agrees_with_what_is_read(
+    storage: Storage, workspace: Workspace
+) -> None:
+    content = b"bytes" * 400_000
+    put(storage, workspace, "packages/a/1", content)
+    seen, chunks = storage.opened("packages/a/1")
+    assert b"".join(chunks) == content
+    assert seen == storage.seen("packages/a/1")
+    assert (seen.size, seen.stamp) == (len(content), storage.stamp("packages/a/1"))
+    assert seen.sha256 in (None, hashlib.sha256(content).digest())
+    assert storage.seen("packages/a/2") is None
+    with pytest.raises(FileNotFoundError):
+        list(storage.opened("packages/a/2")[1])
+
+
+def test_many_questions_are_answered_in_their_order(storage: Storage, workspace: Workspace) -> None:
+    keys = [f"packages/a/{number}" for number in range(50)]
+    for number, key in enumerate(keys[:40]):
+        put(storage, workspace, key, b"x" * number)
+    found = many.ask(storage, storage.size, keys)
+    assert found == [*range(40), *[None] * 10]
+    assert many.ask(storage, storage.size, []) == []
 
 
 def test_a_file_keeps_its_stamp_when_it_is_placed_or_the_new_one_is_told(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,14 +15,15 @@ from pypimirror.pipeline.lifecycle import sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.storage.durability import Durability
-from pypimirror.storage.storage import Storage
+from pypimirror.storage.storage import Seen, Storage
 from pypimirror.storage.workspace import Workspace
+from pypimirror.system.disk_errors import StorageError
 from tests import checker
 from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror
 from tests.pools import inline
 from tests.simulator import IndexFile, Simulator
-from tests.storages import BitRot, FailOnce, MemoryStorage
+from tests.storages import BitRot, Damaging, FailOnce, MemoryStorage
 
 
 class Elsewhere:
@@ -56,11 +58,17 @@ class Elsewhere:
             make_storage=make,
         )
 
-    def verify(self, *, repair: bool = False) -> Summary:
+    def verify(
+        self,
+        wrap: Callable[[Storage], Storage] = lambda storage: storage,
+        *,
+        repair: bool = False,
+        quick: bool = False,
+    ) -> Summary:
         """Look at everything."""
-        options = audit.Options(repair=repair)
+        options = audit.Options(repair=repair, quick=quick)
         return self.run(
-            work=lambda run: audit.audit(run, options, sequence.repair), command="verify"
+            wrap, work=lambda run: audit.audit(run, options, sequence.repair), command="verify"
         )
 
     def faults(self, *, ended: bool = True) -> list[str]:
@@ -156,3 +164,82 @@ def test_what_was_not_flushed_may_be_lost_and_no_page_is_wrong_for_it(
     assert elsewhere.run().state == "completed"
     assert elsewhere.faults() == []
     assert [elsewhere.read(file) for file in files] == [bytes(file.content) for file in files]
+
+
+class Counting(Damaging):
+    """Counts what is read of the objects."""
+
+    def __init__(self, sound: Storage) -> None:
+        super().__init__(sound)
+        self.read_keys: list[str] = []
+
+    def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
+        """Open, and count."""
+        self.read_keys.append(key)
+        return self.sound.opened(key)
+
+
+def test_a_quick_verification_proves_files_by_the_digests_that_the_storage_keeps(
+    elsewhere: Elsewhere, files: list[IndexFile]
+) -> None:
+    elsewhere.run()
+    seen: list[Counting] = []
+
+    def counted(storage: Storage) -> Storage:
+        seen.append(Counting(storage))
+        return seen[-1]  # type: ignore[return-value]
+
+    assert elsewhere.verify(counted, quick=True).state == "completed"
+    assert seen[-1].read_keys == []
+    key = f"packages/{files[1].project.normalized}/{files[1].filename}"
+    size = len(bytes(files[1].content))
+    elsewhere.memory.write([(key, [b"x" * size])])  # as many bytes, but other ones
+    found = elsewhere.verify(counted, quick=True)
+    assert [failure.reason for failure in found.failures] == [Reason.DIGEST_MISMATCH]
+    assert seen[-1].read_keys == [key]
+    assert elsewhere.verify(repair=True, quick=True).counts["repaired"] == 1
+    assert elsewhere.read(files[1]) == bytes(files[1].content)
+    assert elsewhere.faults() == []
+
+
+def test_a_lost_file_and_a_lost_sidecar_are_found_where_there_is_no_directory(
+    elsewhere: Elsewhere, files: list[IndexFile]
+) -> None:
+    elsewhere.run()
+    key = f"packages/{files[1].project.normalized}/{files[1].filename}"
+    elsewhere.memory.remove(f"{key}.metadata")
+    elsewhere.memory.remove(f"packages/idna/{files[2].filename}")
+    for quick in (True, False):
+        found = elsewhere.verify(quick=quick)
+        reasons = {failure.file: failure.reason for failure in found.failures}
+        assert reasons == {
+            files[1].filename: Reason.METADATA_MISMATCH,
+            files[2].filename: Reason.LOST,
+        }
+    assert elsewhere.verify(repair=True).counts["repaired"] == 2
+    assert elsewhere.faults() == []
+    copies = elsewhere.mirror.root / ".pypimirror" / "local"
+    assert not copies.exists() or not list(copies.iterdir())
+
+
+@pytest.mark.parametrize("method", ["size", "seen", "opened"])
+def test_of_a_storage_that_is_away_no_file_is_said_to_be_lost(
+    elsewhere: Elsewhere, method: str
+) -> None:
+    """What does not answer says nothing about a file: nothing is taken back or fetched again."""
+    elsewhere.run()
+
+    def away(*_: object) -> NoReturn:
+        raise StorageError("memory", TimeoutError(110, "timed out"))
+
+    def wrap(storage: Storage) -> Storage:
+        damaged = Damaging(storage)
+        object.__setattr__(damaged, method, away)
+        return damaged  # type: ignore[return-value]
+
+    elsewhere.mirror.query("UPDATE projects SET page_stale = true, has_work = true")
+    work = elsewhere.run if method == "size" else elsewhere.verify
+    ended = work(wrap, **({"quick": True} if method == "seen" else {}))
+    assert ended.state == "failed"
+    assert "timed out" in ended.message
+    assert {row["state"] for row in elsewhere.mirror.query("SELECT state FROM files")} == {3}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import doubts, files, projects, runs, totals
 from pypimirror.catalog.records import ProjectFile, RunRecord
 from pypimirror.catalog.states import CUT_SHORT, State
-from pypimirror.domain.layout import file_path
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import history
 from pypimirror.pipeline.audit import doubt, unknown_files
@@ -30,6 +31,7 @@ from pypimirror.pipeline.publish import fingerprints, root, spellings
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
 from pypimirror.pipeline.verify.takeback import TAKEN_BACK
+from pypimirror.storage import many
 from pypimirror.verify.protocol import Check, Checked
 
 #: Limits of the size bands, in bytes. The table is read once for each band: so large files come
@@ -57,7 +59,7 @@ class Options:
     """How thoroughly to check, and whether to repair."""
 
     repair: bool = False
-    quick: bool = False  #: read only files whose inode, size or mtime has changed
+    quick: bool = False  #: read only files of which the storage says that they have changed
     max_age: float | None = None  #: seconds; skip files that were proven right since then
     max_duration: float | None = None  #: seconds; check no more files after this time
     #: Seconds since the epoch: skip files that were proven right since then. Wins over `max_age`.
@@ -169,7 +171,7 @@ def _look_at_files(
     rows: dict[int, ProjectFile] = {}
     jobs = _jobs(run, options, rows, is_late)
     batch: list[tuple[ProjectFile, Checked]] = []
-    for result in run.pools.reader.run(jobs):
+    for result in run.hashed(jobs):
         batch.append((rows.pop(result.id), result))
         if len(batch) == _COMMIT:
             findings.take(batch)
@@ -193,37 +195,39 @@ def _jobs(
     if before is None and options.max_age is not None:
         before = run.now - options.max_age
     # A quick check reads no files, so large files need not come first: one band is enough.
-    for row in _held(run, before, (0,) if options.quick else _BANDS):
-        if is_late():
-            return
-        run.ledger.count(files_checked=1)
-        relative = file_path(row.project, row.filename, row.location)
-        if options.quick and _untouched(run, relative, row):
-            run.reporter.advance(Stage.VERIFY, things=1)
-            continue
-        rows[row.id] = row
-        local = run.storage.local(relative)
-        beside = {
-            kind: run.storage.local(relative + end).path
-            for kind, end in takeback.sidecars(row).items()
-        }
-        yield Check(
-            row.id,
-            local.path,
-            row.project,
-            row.filename,
-            row.size,
-            local.root,
-            digests=("sha256",),
-            sidecar=beside.get("sidecar", ""),
-            provenance=beside.get("provenance", ""),
-            stamp=local.stamp,
-            is_copy=local.is_copy,
-        )
+    for page in _held(run, before, (0,) if options.quick else _BANDS):
+        untouched = [False] * len(page)
+        if options.quick:
+            untouched = many.ask(run.storage, partial(_untouched, run), page)
+        for row, is_untouched in zip(page, untouched, strict=True):
+            if is_late():
+                return
+            run.ledger.count(files_checked=1)
+            if is_untouched:
+                run.reporter.advance(Stage.VERIFY, things=1)
+            else:
+                rows[row.id] = row
+                yield _job(row)
 
 
-def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[ProjectFile]:
-    """Yield the held files, band by band in descending size, without those proven since
+def _job(row: ProjectFile) -> Check:
+    """Return the job that reads a file and its sidecars."""
+    key = file_path(row.project, row.filename, row.location)
+    beside = {kind: key + end for kind, end in takeback.sidecars(row).items()}
+    return Check(
+        row.id,
+        key,
+        row.project,
+        row.filename,
+        row.size,
+        digests=("sha256",),
+        sidecar=beside.get("sidecar", ""),
+        provenance=beside.get("provenance", ""),
+    )
+
+
+def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[list[ProjectFile]]:
+    """Yield the held files in lists, band by band in descending size, without those proven since
     `before`.
     """
     upper = None
@@ -232,25 +236,31 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[Proj
         while True:
             with run.catalog.read() as connection:
                 page = files.held(connection, _HELD, lower, upper, last, before, _PAGE)
-            yield from page
+            yield page
             if len(page) < _PAGE:
                 break
             last = page[-1].id
         upper = lower
 
 
-def _untouched(run: Run, relative: str, row: ProjectFile) -> bool:
-    """Whether a file is unchanged by its stamp, and the files beside it exist."""
-    if None in (run.storage.size(relative + suffix) for suffix in takeback.sidecars(row).values()):
+def _untouched(run: Run, row: ProjectFile) -> bool:
+    """Whether a file and its sidecars are unchanged, by what the storage says without reading them.
+
+    A storage that keeps the digests of its objects says it with these. A disk says it with the
+    stamp; there, sidecars must only exist.
+    """
+    key = file_path(row.project, row.filename, row.location)
+    seen = run.storage.seen(key)
+    if seen is None or (seen.sha256 is None and seen.stamp != row.stamp):
         return False
-    return bool(_stamp(run, relative) == row.stamp)
-
-
-def _stamp(run: Run, relative: str) -> int | None:
-    try:
-        return run.storage.stamp(relative)
-    except OSError:
-        return None
+    if seen.sha256 is not None and (seen.sha256, seen.size) != (row.sha256, row.size):
+        return False
+    known = {METADATA_SUFFIX: row.metadata_sha256, PROVENANCE_SUFFIX: row.provenance_sha256}
+    for suffix in takeback.sidecars(row).values():
+        beside = run.storage.seen(key + suffix)
+        if beside is None or beside.sha256 not in (None, known[suffix]):
+            return False
+    return True
 
 
 class _Findings:

@@ -9,6 +9,8 @@ when everything was checked.
 
 from __future__ import annotations
 
+from functools import partial
+
 from pypimirror.catalog.marks import DOUBT
 from pypimirror.catalog.queries import files, marks, projects
 from pypimirror.catalog.records import ProjectRecord
@@ -16,6 +18,7 @@ from pypimirror.catalog.states import State
 from pypimirror.pipeline.publish import fingerprints, presence, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
+from pypimirror.storage import many
 
 _HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
 
@@ -45,7 +48,7 @@ def _look_for_files(run: Run) -> int:
     while True:
         with run.catalog.read() as connection:
             rows = files.held(connection, _HELD, 0, None, last, None, _AT_ONCE)
-        wrong = [each for row in rows for each in presence.absent(run, row, row.project)]
+        wrong = presence.absent(run, [(row, row.project) for row in rows])
         if wrong:
             takeback.take_back(run, wrong)
             lost += len(wrong)
@@ -64,7 +67,8 @@ def _look_at_pages(run: Run) -> int:
             rows = projects.live_after(connection, last, _AT_ONCE)
         if not rows:
             return number
-        touched = [row.id for row in rows if _is_other(run, row)]
+        others = many.ask(run.storage, partial(_is_other, run), rows)
+        touched = [row.id for row, is_other in zip(rows, others, strict=True) if is_other]
         with run.catalog.write() as connection:
             projects.touch(connection, touched)
         number += len(touched)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.pipeline.context.remotes import place_of
 from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.storage import many
 from pypimirror.system import regular
 from pypimirror.system.workers import Cancelled
 from pypimirror.verify.protocol import Check
@@ -89,27 +91,17 @@ def _unread(run: Run, ids: Sequence[int] | None) -> Iterator[list[UnreadFile]]:
 
 def _read_here(run: Run, rows: Sequence[UnreadFile], found: _Found) -> list[Problem]:
     """Read files whose bytes are here."""
-    jobs = []
+    jobs: list[tuple[Check, str | None]] = []
     by_id = {row.id: row for row in rows}
-    for row in rows:
-        document = _beside(run, row) if row.metadata_sha256 is not None else None
+    beside = many.ask(run.storage, partial(_kept, run), rows)
+    for row, document in zip(rows, beside, strict=True):
         if document is not None:
             found[row.digest] = dependencies.of_wheel(document)
         else:
-            path, _, _, is_copy = run.storage.local(_path(row))
-            jobs.append(
-                Check(
-                    row.id,
-                    path,
-                    row.project,
-                    row.filename,
-                    row.size,
-                    requires=True,
-                    is_copy=is_copy,
-                )
-            )
+            job = Check(row.id, "", row.project, row.filename, row.size, requires=True)
+            jobs.append((job, _path(row)))
     problems = []
-    for result in run.pools.checker.run(jobs) if jobs else ():
+    for result in run.examined(jobs) if jobs else ():
         row = by_id[result.id]
         if result.requires is not None:
             found[row.digest] = result.requires
@@ -133,6 +125,11 @@ def _read_old(run: Run, rows: Sequence[UnreadFile], found: _Found) -> Iterator[U
             found[row.digest] = dependencies.of_wheel(document)
         else:
             yield row
+
+
+def _kept(run: Run, row: UnreadFile) -> bytes | None:
+    """Return the core metadata that is kept beside a wheel, if it has the right digest."""
+    return _beside(run, row) if row.metadata_sha256 is not None else None
 
 
 def _beside(run: Run, row: UnreadFile) -> bytes | None:

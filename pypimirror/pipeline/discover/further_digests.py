@@ -43,8 +43,8 @@ def add(
                 continue
             if new := _new(file, pooled.claims[i][file.filename], old, terms[i]):
                 asked[old.id] = page.project, old, new
-    jobs = (_job(run, *each) for each in asked.values())
-    for result in run.pools.reader.run(jobs) if asked else ():
+    jobs = (_job(*each) for each in asked.values())
+    for result in run.hashed(jobs) if asked else ():
         _, old, new = asked[result.id]
         if result.problem is not None or result.digests[MAIN] != digests_of(old).get(MAIN):
             continue
@@ -81,16 +81,6 @@ def _new(file: File, claims: Sequence[Claim], old: FileRecord, terms: Terms) -> 
     return tuple(sorted(locked - digests_of(old).keys()))
 
 
-def _job(run: Run, project: str, old: FileRecord, algorithms: tuple[str, ...]) -> Check:
-    local = run.storage.local(file_path(project, old.filename, old.location))
-    return Check(
-        old.id,
-        local.path,
-        project,
-        old.filename,
-        old.size,
-        local.root,
-        algorithms,
-        stamp=local.stamp,
-        is_copy=local.is_copy,
-    )
+def _job(project: str, old: FileRecord, algorithms: tuple[str, ...]) -> Check:
+    key = file_path(project, old.filename, old.location)
+    return Check(old.id, key, project, old.filename, old.size, digests=algorithms)

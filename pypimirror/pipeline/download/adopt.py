@@ -25,6 +25,7 @@ from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage import many
 from pypimirror.verify.digests import Claims, check
 from pypimirror.verify.protocol import Check, Checked
 
@@ -42,12 +43,13 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
 
 def take_over(run: Run, batch: Batch) -> None:
     """Take over the bytes in the places of files of these projects that are due."""
-    rows = {row.id: row for row in _due_and_there(run, batch.projects)}
-    if not rows:
+    found = list(_due_and_there(run, batch.projects))
+    if not found:
         return
+    rows = {row.id: row for row, _ in found}
     run.ledger.begin(Stage.DOWNLOAD, len(rows))
-    jobs = (job for row in rows.values() if (job := _job(run, batch, row)) is not None)
-    for chunk in projects.chunks(run.pools.reader.run(jobs), _COMMIT):
+    jobs = (job for row, size in found if (job := _job(run, batch, row, size)) is not None)
+    for chunk in projects.chunks(run.hashed(jobs), _COMMIT):
         _take_in(run, batch, rows, chunk)
 
 
@@ -75,38 +77,34 @@ def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
         set_aside(run, row, partial(run.storage.take, _place(row)), *found)
 
 
-def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[ProjectFile]:
-    """Yield the files that are due, have a claimed digest, and have bytes in their place."""
-    with run.catalog.read() as connection:
-        if run.config.mirror.layout == "project":  # in a first sync, most projects have no file
+def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[tuple[ProjectFile, int]]:
+    """Yield the files that are due, have a claimed digest, and have bytes in their place, with the
+    size of these.
+    """
+    if run.config.mirror.layout == "project":  # in a first sync, most projects have no file
+        with run.catalog.read() as connection:
             found = projects.get(connection, ids)
-            ids = [row.id for row in found if run.storage.has(f"packages/{row.name}")]
+        places = [f"packages/{row.name}" for row in found]
+        have = many.ask(run.storage, run.storage.has, places)
+        ids = [row.id for row, has in zip(found, have, strict=True) if has]
+    with run.catalog.read() as connection:
         rows = files.in_states(connection, ids, DUE)
-    for row in rows:
-        if claims_of(row).digests and run.storage.size(_place(row)) is not None:
-            yield row
+    rows = [row for row in rows if claims_of(row).digests]
+    sizes = many.ask(run.storage, run.storage.size, list(map(_place, rows)))
+    for row, size in zip(rows, sizes, strict=True):
+        if size is not None:
+            yield row, size
 
 
-def _job(run: Run, batch: Batch, row: ProjectFile) -> Check | None:
+def _job(run: Run, batch: Batch, row: ProjectFile, size: int) -> Check | None:
     """Return the job that hashes the bytes in place; None if their size is already wrong."""
-    claims, size = claims_of(row), run.storage.size(_place(row)) or 0
+    claims = claims_of(row)
     if wrong := check(Claims({}, claims.size), size, {}):
         batch.in_the_way[row.id] = {}, size, _named(row, wrong)
         run.reporter.advance(Stage.DOWNLOAD, things=1)
         return None
-    local = run.storage.local(_place(row))
     digests = tuple(claims.digests)
-    return Check(
-        row.id,
-        local.path,
-        row.project,
-        row.filename,
-        size,
-        local.root,
-        digests,
-        stamp=local.stamp,
-        is_copy=local.is_copy,
-    )
+    return Check(row.id, _place(row), row.project, row.filename, size, digests=digests)
 
 
 def _take_in(

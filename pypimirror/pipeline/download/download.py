@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -31,7 +32,6 @@ from pypimirror.pipeline.download.claims import claims_of
 from pypimirror.pipeline.publish import presence
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.storage import Local
 from pypimirror.verify.digests import check
 from pypimirror.verify.protocol import Check
 
@@ -284,8 +284,11 @@ def _look_again(run: Run, batch: Batch) -> None:
         rows = files.in_states(connection, batch.projects, [State.FETCHED])
     unknown = {row.id: row for row in rows if row.id not in batch.observed}
     run.workspace.take_parts(unknown)
+    staged = {number for number in unknown if run.workspace.is_staged(number)}
+    here = (_job_to_look_again(run, row) for row in unknown.values() if row.id in staged)
+    placed = (_job_for_placed(row) for row in unknown.values() if row.id not in staged)
     lost = []
-    for result in run.pools.reader.run(_job_to_look_again(run, row) for row in unknown.values()):
+    for result in chain(run.pools.reader.run(here), run.hashed(placed)):
         row = unknown[result.id]
         if result.problem is None and not check(claims_of(row), result.size, result.digests):
             sha256 = bytes.fromhex(result.digests["sha256"])
@@ -299,18 +302,15 @@ def _look_again(run: Run, batch: Batch) -> None:
 
 
 def _job_to_look_again(run: Run, row: ProjectFile) -> Check:
-    local = Local(run.workspace.staged_text(row.id))
-    if not run.workspace.is_staged(row.id):
-        local = run.storage.local(file_path(row.project, row.filename, row.location))
-    algorithms = tuple({*claims_of(row).digests, "sha256"})
-    return Check(
-        row.id,
-        local.path,
-        row.project,
-        row.filename,
-        row.size,
-        local.root,
-        algorithms,
-        stamp=local.stamp,
-        is_copy=local.is_copy,
-    )
+    path, digests = run.workspace.staged_text(row.id), _algorithms(row)
+    return Check(row.id, path, row.project, row.filename, row.size, digests=digests)
+
+
+def _job_for_placed(row: ProjectFile) -> Check:
+    """Return the same job for bytes that are in place already."""
+    key, digests = file_path(row.project, row.filename, row.location), _algorithms(row)
+    return Check(row.id, key, row.project, row.filename, row.size, digests=digests)
+
+
+def _algorithms(row: ProjectFile) -> tuple[str, ...]:
+    return tuple({*claims_of(row).digests, "sha256"})

@@ -7,7 +7,8 @@ still the same. So `verify --quick` and a sync without work need not render the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
 from pypimirror.catalog.queries import entries, marks, projects
+from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish import outdated
@@ -27,6 +29,7 @@ from pypimirror.pipeline.publish.contents import (
 )
 from pypimirror.pipeline.run import Run
 from pypimirror.render import version
+from pypimirror.storage import many
 from pypimirror.system.disk_errors import StorageError
 
 #: Rows of projects that are read together.
@@ -47,27 +50,21 @@ def differing(
     while not is_late():
         with run.catalog.read() as connection:
             rows = projects.live_after(connection, last, _AT_ONCE)
-            touched = [row for row in rows if not row.page_stale and row.removal_cause is None]
-            outdated_pages += sum(not outdated.is_current(row) for row in touched)
-            if quick:
-                touched = [row for row in touched if stamp_of_page(run, row.name) != row.page_stamp]
-            held = held_by(connection, [row.id for row in touched]) if touched else {}
         if not rows:
             break
-        right: list[dict[str, Any]] = []
-        for row in touched:
-            stamp = stamp_of_page(run, row.name)  # read it first: a later change is then noticed
-            page = page_of(run, row, held.get(row.id, ()))
-            if not outdated.is_current(row):
-                wrong = outdated.wrong(run, row, page)
-                yield from ((_page_problem(path, row.name), row.id) for path in wrong)
-                continue
-            forms = list(page_forms(run, page))
-            bad = _unlike(run, forms, row.name)
+        touched = [row for row in rows if not row.page_stale and row.removal_cause is None]
+        outdated_pages += sum(not outdated.is_current(row) for row in touched)
+        if quick:
+            names = [row.name for row in touched]
+            stamps = many.ask(run.storage, partial(stamp_of_page, run), names)
+            pairs = zip(touched, stamps, strict=True)
+            touched = [row for row, stamp in pairs if stamp != row.page_stamp]
+        with run.catalog.read() as connection:
+            held = held_by(connection, [row.id for row in touched]) if touched else {}
+        judged = many.ask(run.storage, partial(_judge, run, held), touched)
+        for row, (bad, _) in zip(touched, judged, strict=True):
             yield from ((problem, row.id) for problem in bad)
-            if not bad and stamp != row.page_stamp:
-                sha256 = _digest_of(text for _, text in forms)
-                right.append({"id": row.id, "page_stamp": stamp, "page_sha256": sha256})
+        right = [columns for _, columns in judged if columns]
         if right:
             with run.catalog.write() as connection:
                 projects.change(connection, right)
@@ -75,6 +72,22 @@ def differing(
     outdated.tell(run, outdated_pages)
     if not is_late():
         yield from _differing_root(run, quick=quick)
+
+
+def _judge(
+    run: Run, held: Mapping[int, Sequence[FileRecord]], row: ProjectRecord
+) -> tuple[list[Problem], dict[str, Any]]:
+    """Compare a page with the catalog. Return its problems, and the columns to store, if any."""
+    stamp = stamp_of_page(run, row.name)  # read it first: a later change is then noticed
+    page = page_of(run, row, held.get(row.id, ()))
+    if not outdated.is_current(row):
+        return [_page_problem(path, row.name) for path in outdated.wrong(run, row, page)], {}
+    forms = list(page_forms(run, page))
+    bad = _unlike(run, forms, row.name)
+    if bad or stamp == row.page_stamp:
+        return bad, {}
+    sha256 = _digest_of(text for _, text in forms)
+    return [], {"id": row.id, "page_stamp": stamp, "page_sha256": sha256}
 
 
 def _differing_root(run: Run, *, quick: bool) -> Iterator[tuple[Problem, None]]:
@@ -130,10 +143,10 @@ def stamp_of_page(run: Run, project: str | None) -> int | None:
     return run.storage.stamp_of_all(page_paths(project, run.config.publish.formats).values())
 
 
-def written(run: Run, project: str, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
+def written(stamp: int | None, forms: Iterable[Iterable[bytes]]) -> dict[str, Any]:
     """Return the columns to store for a page that was just written with these contents."""
     return {
-        "page_stamp": stamp_of_page(run, project),
+        "page_stamp": stamp,
         "page_sha256": _digest_of(forms),
         "page_renderer": version.VERSION,
     }

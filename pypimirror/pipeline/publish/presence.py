@@ -8,7 +8,7 @@ when a page is rendered, which then leaves lost files out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from pypimirror.catalog import damage, schema
@@ -20,6 +20,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import missing
 from pypimirror.pipeline.verify.missing import Wrong
+from pypimirror.storage import many
 
 F = TypeVar("F", bound=FileRecord)
 
@@ -29,38 +30,53 @@ def take_back(run: Run, ids: Sequence[int]) -> None:
     with run.catalog.read() as connection:
         names = {row.id: row.name for row in projects.get(connection, ids)}
         rows = list(files.listed(connection, ids))
-    wrong = [each for row in rows for each in absent(run, row, names[row.project_id])]
+    wrong = absent(run, [(row, names[row.project_id]) for row in rows])
     if wrong:
         missing.note(run, wrong)
         tell(run, wrong)
 
 
-def absent(run: Run, row: F, project: str) -> Iterator[tuple[F, Problem]]:
-    """Yield the file and its problem if the catalog says that it is here and it is not.
+def absent(run: Run, held: Iterable[tuple[F, str]]) -> list[tuple[F, Problem]]:
+    """Return the files that the catalog says are here and that are not, with their problems.
 
-    Raises `CatalogError` if the row is damaged: then the file must not be given up.
+    Each file comes with the name of its project. The storage is asked for many of them at once.
+    Raises `CatalogError` if a row is damaged: then the file must not be given up.
     """
-    problem = _lacking(run, row, project)
-    if problem is not None:
-        damage.check(schema.files, [row], run.catalog.shown)
-        yield row, problem
+    held = [(row, project) for row, project in held if _should_be_here(row)]
+    asked = {key: None for row, project in held for key in _keys(row, project)}
+    sizes = dict(zip(asked, many.ask(run.storage, run.storage.size, list(asked)), strict=True))
+    found = ((row, _lacking(row, project, sizes)) for row, project in held)
+    wrong = [(row, problem) for row, problem in found if problem is not None]
+    damage.check(schema.files, [row for row, _ in wrong], run.catalog.shown)
+    return wrong
 
 
-def _lacking(run: Run, row: FileRecord, project: str) -> Problem | None:
-    """Return the problem of a file that is missing on disk, in part or whole."""
-    is_withdrawn = row.state == State.WITHDRAWN
-    if not is_withdrawn and (row.linked or row.state not in PROVEN):
-        return None
+def _should_be_here(row: FileRecord) -> bool:
+    return row.state == State.WITHDRAWN or bool(row.state in PROVEN and not row.linked)
+
+
+def _keys(row: FileRecord, project: str) -> Iterator[str]:
+    """Yield the key of a file, and those of the files that it has beside it."""
+    key = file_path(project, row.filename, row.location)
+    yield key
+    if row.metadata_sha256:
+        yield key + METADATA_SUFFIX
+    if row.provenance_sha256:
+        yield key + PROVENANCE_SUFFIX
+
+
+def _lacking(row: FileRecord, project: str, sizes: Mapping[str, int | None]) -> Problem | None:
+    """Return the problem of a file that is missing, in part or whole. `sizes` are by key."""
     relative = file_path(project, row.filename, row.location)
-    size = run.storage.size(relative)
+    size = sizes[relative]
     if size is None:
         return _problem(row, project, Reason.LOST, "is missing on disk")
-    if size != row.size and not is_withdrawn:
+    if size != row.size and row.state != State.WITHDRAWN:
         text = f"has {size} bytes on disk instead of {row.size}"
         return _problem(row, project, Reason.LOST, text)
-    if row.metadata_sha256 and run.storage.size(relative + METADATA_SUFFIX) is None:
+    if row.metadata_sha256 and sizes[relative + METADATA_SUFFIX] is None:
         return _problem(row, project, Reason.METADATA_MISMATCH, "its core metadata is missing")
-    if row.provenance_sha256 and run.storage.size(relative + PROVENANCE_SUFFIX) is None:
+    if row.provenance_sha256 and sizes[relative + PROVENANCE_SUFFIX] is None:
         return _problem(row, project, Reason.PROVENANCE_MISMATCH, "its attestations are missing")
     return None
 
@@ -78,7 +94,7 @@ def without_absent(
 
     `rows` are the projects, and `held` has their files by project id.
     """
-    wrong = [each for row in rows for file in held[row.id] for each in absent(run, file, row.name)]
+    wrong = absent(run, [(file, row.name) for row in rows for file in held[row.id]])
     if not wrong:
         return held
     missing.note(run, wrong)

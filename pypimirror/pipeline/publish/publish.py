@@ -8,6 +8,7 @@ shrink, write the root index, remove pages, and finally remove bytes whose grace
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from pypimirror.pipeline.publish import (
 )
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import quarantine
+from pypimirror.storage import many
 
 #: Most pages that are written, flushed and committed together.
 _COMMIT = 500
@@ -109,12 +111,12 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
     held = presence.without_absent(run, rows, held)
     fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
-    serials = {}
+    pages = list(zip(rows, fresh, strict=True))
+    found = many.ask(run.storage, lambda each: contents.page_serial(run, *each), pages)
+    serials = {row.id: serial for row, serial in zip(rows, found, strict=True)}
     forms: dict[int, list[tuple[str, list[bytes]]]] = {}
-    for row, page in zip(rows, fresh, strict=True):
-        serial = contents.page_serial(run, row, page)
-        serials[row.id] = serial
-        page = msgspec.structs.replace(page, serial=serial)
+    for row, page in pages:
+        page = msgspec.structs.replace(page, serial=serials[row.id])
         forms[row.id] = list(contents.page_forms(run, page))
     owners = {path: row for row in rows for path, _ in forms[row.id]}
     blocked: dict[str, Problem] = {}
@@ -124,9 +126,10 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     stuck = {owners[path].id for path in blocked}
     rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
+    stamps = many.ask(run.storage, partial(fingerprints.stamp_of_page, run), [r.name for r in rows])
     seen = {
-        row.id: fingerprints.written(run, row.name, [text for _, text in forms[row.id]])
-        for row in rows
+        row.id: fingerprints.written(stamp, [text for _, text in forms[row.id]])
+        for row, stamp in zip(rows, stamps, strict=True)
     }
     _commit(run, rows, serials, seen, held, replaced)
     run.ledger.count(pages_written=written, files_withdrawn=len(replaced))

@@ -31,7 +31,6 @@ from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
-from pypimirror.storage.storage import Local
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -146,29 +145,24 @@ def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
 
 def _check(run: Run, to_prove: Iterable[_Fetched]) -> dict[int, Checked]:
     """Read the archives that must be read. Extract core metadata from wheels that need it."""
-    jobs = []
+    jobs: list[tuple[Check, str | None]] = []
     for fetched in to_prove:
         row, seen, staged, relative, claimed, known = fetched
         structure = not known and proof.needs_structure(claimed)
         wheel = row.filename.endswith(".whl") and not seen.metadata
         if structure or wheel:
-            local = Local(run.workspace.staged_text(row.id))
-            if not staged:
-                local = run.storage.local(relative)
-            jobs.append(
-                Check(
-                    row.id,
-                    local.path,
-                    row.project,
-                    row.filename,
-                    seen.size,
-                    structure=structure,
-                    released=_is_released(fetched),
-                    metadata_path=run.workspace.staged_metadata(row.id) if wheel else "",
-                    is_copy=local.is_copy,
-                )
+            job = Check(
+                row.id,
+                run.workspace.staged_text(row.id),
+                row.project,
+                row.filename,
+                seen.size,
+                structure=structure,
+                released=_is_released(fetched),
+                metadata_path=run.workspace.staged_metadata(row.id) if wheel else "",
             )
-    return {result.id: result for result in run.pools.checker.run(jobs)} if jobs else {}
+            jobs.append((job, None if staged else relative))
+    return {result.id: result for result in run.examined(jobs)} if jobs else {}
 
 
 def _is_released(fetched: _Fetched) -> bool:

@@ -30,10 +30,6 @@ class Recent:
             return False, None
         return True, found[1]
 
-    def knows(self, key: str) -> bool:
-        """Whether the object is known."""
-        return self.find(key)[0]
-
     def add(self, key: str, head: Head | None) -> None:
         """Note what an object is now."""
         with self._lock:

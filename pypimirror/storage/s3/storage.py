@@ -28,7 +28,7 @@ from pypimirror.storage.s3.faults import RequestError, error_of
 from pypimirror.storage.s3.objects import PART, Body, Head, Objects
 from pypimirror.storage.s3.probe import probe, still_writes
 from pypimirror.storage.s3.recent import Recent
-from pypimirror.storage.storage import MOST_NOTED, Local
+from pypimirror.storage.storage import MOST_NOTED, Local, Seen
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import StorageError
@@ -54,6 +54,7 @@ class S3Storage:
         self._workspace = workspace
         self._bucket = bucket
         self._objects = Objects(bucket, clients or Clients(bucket))
+        self.at_once = bucket.connections
         self._crew = Crew(bucket.connections)
         self._recent = Recent()
         self._on_step = on_step
@@ -97,13 +98,6 @@ class S3Storage:
 
     # Reading
 
-    def expect(self, keys: Iterable[str]) -> None:
-        """Ask for several objects at once, because they will be asked for one by one."""
-        unknown = [key for key in dict.fromkeys(keys) if not self._recent.knows(key)]
-        if len(unknown) > 1:
-            with self.waiting():
-                self._crew.do(partial(self._head, key) for key in unknown)
-
     def keys(self, prefix: str, unreadable: Callable[[StorageError], None]) -> Iterator[str]:
         """Yield all keys below `prefix`. `unreadable` is called if they cannot be listed."""
         skipped = len(self._key(""))
@@ -137,6 +131,25 @@ class S3Storage:
         """Return the size of the object at `key` in bytes; None if there is none."""
         head = self._head(key)
         return None if head is None else head.size
+
+    def seen(self, key: str) -> Seen | None:
+        """Return size, stamp and digest of the object at `key`; None if there is none."""
+        head = self._head(key)
+        return None if head is None else _seen(head)
+
+    def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
+        """Return what is known of an object, and its bytes in chunks. Raises
+        `FileNotFoundError`.
+        """
+        with self._reading(key):
+            found = self._objects.get(self._key(key))
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "is not there", self._named(key))
+        return _seen(found[0]), self._streamed(key, found[1])
+
+    def _streamed(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._reading(key):
+            yield from chunks
 
     def stamp(self, key: str) -> int:
         """Return a number made of ETag and sha256. Raises `FileNotFoundError`."""
@@ -332,6 +345,10 @@ class S3Storage:
         if self.changes is not None:
             self.changes.add(change, key)  # type: ignore[arg-type]
             self.changes.flush()
+
+
+def _seen(head: Head) -> Seen:
+    return Seen(head.size, _stamp([head]), bytes.fromhex(head.sha256) or None)
 
 
 def _stamp(heads: Sequence[Head]) -> int:
