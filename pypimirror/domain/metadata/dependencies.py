@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -41,6 +42,19 @@ _USUAL = ("setuptools>=40.8.0", "wheel")
 _FORM = re.compile(
     r"(?P<name>[a-z0-9-]+)(?:\[(?P<extras>[^\]]*)\])?(?P<versions>[^;]*)(?:; (?P<marker>.+))?", re.S
 )
+
+
+_CLAUSE = r"(?:>=|<=|<|>|!=|==) ?[0-9]{1,9}(?:\.[0-9]{1,9})*"
+#: A name, versions in digits, and a marker: nearly all requirements.
+_COMMON = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?) ?"
+    rf"(?P<versions>(?:{_CLAUSE}(?: ?, ?{_CLAUSE})*)?)"
+    r"(?: ?; ?(?P<marker>.+))?"
+)
+#: Characters of a requirement that may exceed a bound.
+_LONG = bounded.MAX_NAME
+#: Requirements and markers that are kept in their normal form.
+_CACHED = 20_000
 
 
 class Requirements(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -164,7 +178,40 @@ def _read(lines: Iterable[str], field: str) -> tuple[tuple[str, ...], tuple[str,
     return tuple(found), tuple(faults[-_MOST_FAULTS:])
 
 
+@lru_cache(_CACHED)
 def _in_one_form(text: str) -> str:
+    """Return a requirement in normal form. Raises `ValueError`.
+
+    Releases of a project mostly require the same, so few texts are read twice. Of common forms,
+    only the marker is given to `packaging`, which takes long.
+    """
+    found = _COMMON.fullmatch(text)
+    if found is None or len(text) > _LONG:
+        return _in_one_form_of(text)
+    versions = found["versions"].replace(" ", "")
+    if not _is_plain(versions):
+        return _in_one_form_of(text)
+    try:
+        marker = _marker_in_one_form(found["marker"]) if found["marker"] else ""
+    except ValueError:
+        return _in_one_form_of(text)
+    return f"{canonicalize_name(found['name'])}{','.join(sorted(versions.split(',')))}{marker}"
+
+
+def _is_plain(versions: str) -> bool:
+    """Whether no operator is there twice: `packaging` drops clauses that mean the same."""
+    if "," not in versions:
+        return True
+    operators = [clause.rstrip("0123456789.") for clause in versions.split(",")]
+    return len(operators) == len(set(operators))
+
+
+@lru_cache(_CACHED)
+def _marker_in_one_form(marker: str) -> str:
+    return f"; {bounded.requirement(f'x; {marker}').marker}"
+
+
+def _in_one_form_of(text: str) -> str:
     requirement = bounded.requirement(text)
     if requirement.url:
         raise ValueError("it names an address, and no index has one")

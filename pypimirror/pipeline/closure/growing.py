@@ -8,17 +8,21 @@ are read from the catalog, and what is new in them is followed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+
+from packaging.version import Version
 
 from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.closure import requirements
+from pypimirror.domain import bounded
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure.gather import gather
 from pypimirror.pipeline.closure.known import Known, ShrunkError, compute
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover.discover import discover
 from pypimirror.pipeline.run import Run, StoppedError
+from pypimirror.select.closure.close import reaches
 from pypimirror.select.closure.versions import fewest
 
 #: Rounds of one run: many times those of the longest real chains. An upstream that makes up
@@ -97,16 +101,35 @@ def _mark(run: Run, old: Needs, grown: Needs) -> dict[int, ProjectName]:
         said = f"select.dependencies: after {_MOST_ROUNDS:,} rounds more is needed still"
         raise StoppedError(Problem(Reason.CONFIGURATION, run.config.blame(said)))
     names = [name for name in map(ProjectName, grown) if run.selection.project(name)]
+    read = [name for name in names if _offers_more(run, name, old.get(name, ()), grown[name])]
     with run.catalog.write() as connection:
         projects.ensure(connection, names)
-        marked = dict(projects.decide_again(connection, names))
+        marked = dict(projects.decide_again(connection, read))
         requirements.set_needed(connection, grown, ())
     run.ledger.marked |= marked
     fresh = [name for name in names if name not in old]
     run.ledger.count(projects_needed=len(fresh))
-    more = f", and more versions of {len(names) - len(fresh):,}" if len(names) > len(fresh) else ""
+    if not read:
+        return marked
+    more = f", and more versions of {len(read) - len(fresh):,}" if len(read) > len(fresh) else ""
     what = "project is" if len(fresh) == 1 else "projects are"
     run.reporter.announce(
         f"Dependencies, round {run.ledger.rounds}: {len(fresh):,} {what} needed{more}"
     )
     return marked
+
+
+def _offers_more(run: Run, name: str, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether the page of a project may have files of versions that only `after` allows.
+
+    It has none if this run has read the page and no version on it is newly allowed.
+    """
+    lines = run.cache.versions.get(name)
+    if not before or lines is None:
+        return True
+    versions = map(bounded.version, lines.split("\n"))
+    return any(_allow(after, version) and not _allow(before, version) for version in versions)
+
+
+def _allow(specifiers: Sequence[str], version: Version | None) -> bool:
+    return any(reaches(each, version) for each in specifiers)

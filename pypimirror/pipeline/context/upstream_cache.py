@@ -26,5 +26,8 @@ class UpstreamCache:
     unchanged: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     #: Ids of files for whose core metadata the upstream had no good answer.
     without_metadata: set[int] = field(default_factory=set)
+    #: Versions on the pages that this process has read, by project, as lines; noted if requirements
+    #: are followed. A file without a version has an empty line.
+    versions: dict[str, str] = field(default_factory=dict)
     #: Contents of pages of links, by the name of the place.
     link_pages: dict[str, Reading] = field(default_factory=dict)

@@ -329,6 +329,8 @@ def _read_page(
     """Decide on a page of the upstream, or of its alternate `place`. Return that and new
     columns.
     """
+    if run.selection.follows:
+        run.cache.versions[row.name] = project_pages.version_lines(page)
     metadata_of = known.files if known is not None else {}
     choice = run.selection.choose(ProjectName(row.name), page.files, run.now, metadata_of)
     selected = project_pages.limited(page, choice.selected, upstream.newest)

@@ -105,6 +105,11 @@ def versions(page: ProjectPage, selected: Sequence[bool]) -> list[str] | None:
     return [version for version in page.versions if version not in dropped]
 
 
+def version_lines(page: ProjectPage) -> str:
+    """Return the versions of a page's files as lines; an empty one for files without a version."""
+    return "\n".join({version_text(file.filename, page.project) or "" for file in page.files})
+
+
 def _age(project: str, file: File) -> tuple[bool, Any, str]:
     """Sort key for external files: newest versions last."""
     version = version_of(file.filename, project)

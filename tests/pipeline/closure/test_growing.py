@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pypimirror.catalog.queries.closure import requirements
@@ -139,6 +141,22 @@ def test_a_round_reads_only_what_is_new_in_it(
     monkeypatch.setattr(requirements, "offered", counted)
     assert closing.sync().state == "completed"
     assert read == [["app"], ["one"], ["two"], ["three"], ["app", "one", "three", "two"]]
+
+
+def test_a_page_is_read_again_only_if_it_has_more_of_what_is_needed(
+    closing: Mirror, simulator: Simulator
+) -> None:
+    wheel(simulator, "app", "1.0", "lib>=2", "one")
+    for version in ("1.0", "2.0", "3.0"):
+        wheel(simulator, "lib", version)
+    wheel(simulator, "one", "1.0", "lib>=1.5", "two")  # no more than are here
+    wheel(simulator, "two", "1.0", "lib==1.0")
+    assert closing.sync().state == "completed"
+    assert len(closing.files("lib")) == 3
+    assert simulator.count("/simple/lib/") == 2
+    (needed,) = closing.query("SELECT versions FROM needs WHERE project = 'lib'")
+    assert json.loads(needed["versions"]) == ["==1.0", ">=1.5"]
+    assert closing.sync().counts["files_found"] == 0
 
 
 def test_what_an_upstream_takes_back_between_two_rounds_is_needed_no_more(
