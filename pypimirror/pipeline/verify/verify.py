@@ -31,6 +31,7 @@ from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.pipeline.verify import provenance
 from pypimirror.pipeline.verify.quarantine import set_aside
+from pypimirror.storage import many
 from pypimirror.verify import proof
 from pypimirror.verify.proof import BAD_BYTES, Proof
 from pypimirror.verify.protocol import Check, Checked
@@ -274,7 +275,8 @@ def _stuck(good: Iterable[_Good], blocked: Mapping[str, Problem]) -> dict[int, P
 
 def _retract(run: Run, rows: Sequence[ProjectFile]) -> None:
     """Render pages first that may still link to bytes in place that will be moved or replaced."""
-    going = {row.project_id for row in rows if run.storage.has(_relative(row))}
+    sizes = many.ask(run.storage, run.storage.size, list(map(_relative, rows)))
+    going = {row.project_id for row, size in zip(rows, sizes, strict=True) if size is not None}
     if going:
         publish.render_pages(run, sorted(going))
 

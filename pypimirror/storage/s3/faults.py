@@ -159,6 +159,8 @@ def of_obstore(error: Exception) -> RequestError:
     """
     text, _, details = str(error).partition("\n\nDebug source:")
     status, code, said = _STATUS.search(text), _CODE.search(text), _SAID.search(text)
+    if type(error).__name__ == "InvalidPathError":
+        return RequestError(400, "InvalidPath")
     if "redirect without LOCATION" in text:
         return RequestError(301, "PermanentRedirect")
     number = int(status[1]) if status else 0

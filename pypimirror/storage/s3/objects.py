@@ -167,6 +167,17 @@ class Objects:
         with self.clients.faults():
             self.clients.boto.delete_object(Bucket=self.bucket.name, Key=key)
 
+    def any_below(self, key: str) -> bool:
+        """Whether there is an object whose key begins with `key` and a slash."""
+        clients = self.clients
+        try:
+            with clients.faults():
+                return any(clients.obstore.list(clients.store, key, chunk_size=1))
+        except RequestError as fault:
+            if fault.code == "InvalidPath":  # a foreign key that obstore cannot take
+                return True
+            raise
+
     def keys(self, prefix: str, most: int | None = None) -> Iterator[str]:
         """Yield the keys that begin with `prefix`, in any order; at most `most`."""
         more: dict[str, Any] = {} if most is None else {"MaxKeys": most}

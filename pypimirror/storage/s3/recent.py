@@ -17,18 +17,20 @@ _MOST = 50_000
 
 
 class Recent:
-    """Heads of objects, also of missing ones, by key."""
+    """Heads of objects, also of missing ones, by key; and directories without any object."""
 
     def __init__(self) -> None:
         self._heads: dict[str, tuple[float, Head | None]] = {}
+        self._empty: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def find(self, key: str) -> tuple[bool, Head | None]:
         """Return whether the object is known, and its head; None if it is missing."""
+        last = time.monotonic() - _SECONDS
         found = self._heads.get(key)
-        if found is None or time.monotonic() - found[0] > _SECONDS:
-            return False, None
-        return True, found[1]
+        if found is not None and found[0] > last:
+            return True, found[1]
+        return self._empty.get(key.rpartition("/")[0], last) > last, None
 
     def add(self, key: str, head: Head | None) -> None:
         """Note what an object is now."""
@@ -37,7 +39,15 @@ class Recent:
                 self._heads.clear()
             self._heads[key] = time.monotonic(), head
 
+    def add_empty(self, directory: str) -> None:
+        """Note that there is no object below a directory."""
+        with self._lock:
+            if len(self._empty) >= _MOST:
+                self._empty.clear()
+            self._empty[directory] = time.monotonic()
+
     def drop(self, key: str) -> None:
         """Forget an object that is about to change."""
         with self._lock:
             self._heads.pop(key, None)
+            self._empty.pop(key.rpartition("/")[0], None)

@@ -36,31 +36,36 @@ def put(
     before: Callable[[Head | None], None],
     *,
     look: bool,
+    seen: Head | None = None,
 ) -> tuple[Head, bool]:
     """Make `body` the object at `key`. Return what is there then, and whether this has put it.
 
     `before` is called before each attempt, with what it replaces. With `look`, the object is looked
-    at first; else the first attempt takes it that nothing is there, which saves a request where
-    that is so. Raises `RequestError`.
+    at first; else the first attempt believes `seen`, which saves a request where that is so. Raises
+    `RequestError`.
     """
     checked = not objects.bucket.exclusive
-    look = look or not checked  # without conditions, an attempt would replace everything
-    seen = objects.head(key) if look else None
-    unclear = False
+    # Without conditions, an attempt would replace everything, and without an attempt nothing would
+    # show that `seen` is of yesterday.
+    if look or not checked or same(seen, body):
+        seen, look = objects.head(key), True
+    is_ours = False
     for attempt in range(_ATTEMPTS):
         if same(seen, body):
             assert seen is not None
-            return seen, unclear
+            return seen, is_ours
         before(seen)
         try:
             return objects.put(key, body, seen, checked=checked), True
         except RequestError as fault:
-            unclear = fault.is_unclear
-            if not (unclear or fault.is_lost_race or fault.code == "BadDigest"):
+            # If it was looked at before and is right now, this attempt has put it: the library
+            # repeats a PUT whose answer is lost, and the repetition loses against the first.
+            is_ours = look or seen is not None or fault.is_unclear
+            if not (fault.is_unclear or fault.is_lost_race or fault.code == "BadDigest"):
                 raise
             if attempt == _ATTEMPTS - 1:
                 raise
             if fault.status not in (0, 412):
                 time.sleep(_PAUSE * 2**attempt)
-        seen = objects.head(key)
+        seen, look = objects.head(key), True
     raise AssertionError

@@ -121,7 +121,10 @@ class S3Storage:
         if self._head(key) is not None:
             return True
         with self._reading(key, "list"):
-            return any(self._objects.keys(self._key(f"{key}/"), most=1))
+            if self._objects.any_below(self._key(key)):
+                return True
+        self._recent.add_empty(key)
+        return False
 
     def lists(self, key: str) -> bool:
         """Whether an object exists with exactly this spelling: keys are never folded."""
@@ -183,6 +186,7 @@ class S3Storage:
         """Return an object's bytes; None if it is missing or has more than `most` bytes."""
         with self._reading(key):
             found = self._objects.get(self._key(key))
+            self._recent.add(key, found and found[0])
             if found is None or found[0].size > most:
                 return None
             return b"".join(found[1])
@@ -246,9 +250,10 @@ class S3Storage:
         written: list[str] = []
 
         def page(key: str, body: Body) -> None:
-            _, is_new = self._put(key, body, "write", look=self._look)
-            if is_new:
+            if self._put(key, body, "write", look=self._look)[1]:
                 written.append(key)
+            else:
+                self._look = True
 
         def jobs() -> Iterator[Callable[[], None]]:
             try:
@@ -277,14 +282,25 @@ class S3Storage:
             blocked[key] = error.problem
 
     def _put(self, key: str, body: Body, what: str, *, look: bool) -> tuple[Head, bool]:
+        is_known, known = self._recent.find(key)
+
         def before(seen: Head | None) -> None:
             self._recent.drop(key)
             with self._crew.alone:
                 self.guard()
                 self._on_step(what, key)
+                if what == "write":
+                    self._look = seen is not None
                 self._note("added" if seen is None else "changed", key)
 
-        head, is_new = sending.put(self._objects, self._key(key), body, before, look=look)
+        head, is_new = sending.put(
+            self._objects,
+            self._key(key),
+            body,
+            before,
+            look=look and not is_known,
+            seen=known,
+        )
         self._recent.add(key, head)
         return head, is_new
 

@@ -262,3 +262,50 @@ def test_credentials_that_are_renewed_are_used(
     told.write_text("{}")
     with pytest.raises(StorageError, match="no usable credentials"):
         storage.write([(PAGE, [b"3"])])
+
+
+# Requests that are not needed
+
+
+def asked(proxy: Proxy) -> list[str]:
+    """The methods of the requests since the last call."""
+    found = [method for method, _ in proxy.seen]
+    proxy.seen.clear()
+    return found
+
+
+def test_a_new_page_costs_one_request_and_an_old_one_is_looked_at_first(
+    storage: S3Storage, opened: Open, bucket: Bucket, proxy: Proxy
+) -> None:
+    pages = [f"simple/project-{number}/index.html" for number in range(4)]
+    for key in pages:
+        storage.write([(key, [b"1"])])
+    assert asked(proxy) == ["PUT"] * 4
+    later = opened(buckets.through(bucket, proxy))
+    later.write([(pages[0], [b"1"])])  # it knows no better yet
+    assert asked(proxy) == ["PUT", "HEAD"]
+    later.write([(pages[1], [b"1"])])
+    later.write([(pages[2], [b"2"])])
+    assert asked(proxy) == ["HEAD", "HEAD", "PUT"]
+
+
+def test_what_was_learned_a_moment_ago_is_not_asked_again(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy
+) -> None:
+    assert not storage.has("packages/six")
+    asked(proxy)
+    assert storage.size(FILE) is None  # nothing is below its directory
+    storage.place([(staged(workspace), FILE)])
+    assert (storage.size(FILE), storage.lists(FILE)) == (5, True)
+    assert asked(proxy) == ["PUT"]
+    assert storage.size("packages/six/other.zip") is None
+    assert asked(proxy) == ["HEAD"]
+
+
+def test_a_page_that_is_believed_to_be_right_is_still_looked_at(
+    storage: S3Storage, opened: Open, bucket: Bucket
+) -> None:
+    storage.write([(PAGE, [b"right"])])
+    opened(bucket).write([(PAGE, [b"wrong"])])
+    assert storage.write([(PAGE, [b"right"])]) == 1
+    assert buckets.content(bucket)[PAGE] == b"right"
