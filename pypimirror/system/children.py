@@ -51,6 +51,7 @@ class Child:
 
     def __init__(self, module: str) -> None:
         self.last_words: deque[str] = deque(maxlen=20)
+        self.is_up = False  #: whether it has written anything, if only an empty line
         self._write_lock = threading.Lock()
         early = _early.pop(module, None)
         self.process = _start(module) if early is None else early
@@ -120,6 +121,7 @@ class Child:
         parts: list[bytes] = []  # parts of an incomplete line, which may have 100 MB
         with contextlib.suppress(OSError):
             while chunk := os.read(fd, CHUNK):
+                self.is_up = True
                 end = chunk.rfind(b"\n") + 1
                 if not end:
                     parts.append(chunk)

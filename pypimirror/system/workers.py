@@ -8,12 +8,11 @@ The rules:
 
 * A child first gets one hello line, then jobs. It answers each with one result of the same `id`.
 * Children start with the first job, and only as many as there is work for.
-* A job goes to the child with the least work, measured in `Job.cost`.
-* The jobs of a dead child are given to another child once. If a second child dies with a job, it is
-  answered by `Job.failed`, with the reason `worker`.
+* A job goes to the child with the least work, measured in `Job.cost`. While one starts that
+  `announces` when it is up, the others get its jobs, up to `ENOUGH_WHILE_ONE_STARTS`.
+* The jobs of a dead child go to another child once. If that dies, too, `Job.failed` answers.
 * Children that do one job at a time, in order (`in_order`), died because of the oldest job. The
-  other jobs are not blamed, and are given away first. `Job.cost` limits their queues, so that
-  little work is left when the caller stops.
+  other jobs are not blamed, and are given away first. `Job.cost` limits their queues.
 * Several threads may call `Workers.run` of one pool at the same time.
 * `Workers.cancel` takes no lock, so a signal handler may call it.
 """
@@ -27,6 +26,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
@@ -38,6 +38,8 @@ from pypimirror.system.children import GRACE, Child
 
 #: Work that a child gets before another child is started, measured in `Job.cost`.
 ENOUGH_FOR_ONE = 16
+#: Work that a child gets while another one is starting.
+ENOUGH_WHILE_ONE_STARTS = 64
 #: Most jobs that are taken from the caller before results are checked again.
 BATCH = 64
 
@@ -144,6 +146,7 @@ class Workers(Generic[J, R]):
     decodes the lines of children (results, `Progress`, `Note`). In each run, at most `in_flight`
     jobs per child are in progress, by default twice `hello.connections`. `in_order` is for children
     that do one job at a time in order; then `in_flight` is a cost, and one job is always allowed.
+    `announces` is for children that write an empty line when they are up.
     `waiting` returns a context that the caller's thread enters while it waits for results.
     """
 
@@ -156,6 +159,7 @@ class Workers(Generic[J, R]):
         decoder: msgspec.json.Decoder[Any],
         in_flight: int | None = None,
         in_order: bool = False,
+        announces: bool = False,
         on_note: Callable[[Note], None] = log_note,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -170,6 +174,7 @@ class Workers(Generic[J, R]):
         self._ids = itertools.count(1)
         self._lock = threading.Lock()  # guards the children's tickets and loads
         self._in_order = in_order
+        self._announces = announces
         # Held while jobs are sent, if children must get them in the order of their tickets.
         self._sending = threading.Lock() if in_order else nullcontext()
         self._children: list[_Worker] = []
@@ -305,15 +310,13 @@ class Workers(Generic[J, R]):
         if self._stopped is not None:
             raise self._stopped
         best = min(self._children, key=_load_of, default=None)
-        if best is not None and (
-            len(self._children) >= self._processes or best.load < ENOUGH_FOR_ONE
-        ):
+        is_busy = best is None or best.load >= ENOUGH_FOR_ONE
+        if best is None or (is_busy and len(self._children) < self._processes):
+            best = self._start()
+        if not self._announces or best.is_up:
             return best
-        child = self._start()
-        if self._stopped is not None:  # cancelled in between, without killing this child
-            child.kill()
-        child.write(self._hello)  # before another thread can choose it
-        return child
+        up = min((c for c in self._children if c.is_up), key=_load_of, default=best)
+        return up if up.load < ENOUGH_WHILE_ONE_STARTS else best
 
     def _start(self) -> _Worker:
         try:
@@ -321,6 +324,9 @@ class Workers(Generic[J, R]):
         except OSError as error:
             raise WorkersError(f"No worker process can be started: {error}.") from error
         self._children.append(child)
+        if self._stopped is not None:  # cancelled in between, without killing this child
+            child.kill()
+        child.write(self._hello)  # before another thread can choose it
         return child
 
     def _arrived(self, child: _Worker, lines: list[bytes]) -> None:
@@ -384,13 +390,7 @@ class Workers(Generic[J, R]):
             run.inbox.put(found)
 
 
-def _load_of(child: _Worker) -> int:
-    return child.load
-
-
-def _deaths_of(ticket: _Ticket) -> int:
-    return ticket.deaths
-
+_load_of, _deaths_of = attrgetter("load"), attrgetter("deaths")
 
 _DIED_TWICE = Problem(
     Reason.WORKER,

@@ -30,6 +30,7 @@ class Pool(Workers[Echo, Echoed]):
         processes: int = 2,
         in_flight: int | None = None,
         in_order: bool = False,
+        announces: bool = False,
         **hello: object,
     ) -> None:
         self.notes: list[Note] = []
@@ -40,6 +41,7 @@ class Pool(Workers[Echo, Echoed]):
             decoder=msgspec.json.Decoder(FromEcho),
             in_flight=in_flight,
             in_order=in_order,
+            announces=announces,
             on_note=self.notes.append,
         )
 
@@ -510,6 +512,15 @@ def test_the_terminals_interrupt_does_not_reach_children() -> None:
         assert os.getpgid(result.pid) != os.getpgid(0)
         os.kill(result.pid, signal.SIGINT)
         assert next(iter(pool.run([Echo(2)]))).pid == result.pid
+
+
+def test_a_child_that_is_not_up_yet_gets_only_what_the_others_cannot_do() -> None:
+    """A round of a few requests waited for the start of a process."""
+    with Pool(in_flight=64, announces=True) as pool:
+        (first,) = pool.run([Echo(0)])
+        assert {each.pid for each in pool.run([Echo(n) for n in range(40)])} == {first.pid}
+        assert len(pool.pids) == 2  # the other one never said that it was up
+        assert len({each.pid for each in pool.run([Echo(n) for n in range(100)])}) == 2
 
 
 def test_a_second_child_starts_for_a_few_large_jobs_and_for_many_small_ones() -> None:

@@ -41,6 +41,11 @@ class Outbox:
         self._lines.append(self._encoder.encode(message))
         self._filled.set()
 
+    def announce(self) -> None:
+        """Say by an empty line that this process is up."""
+        self._lines.append(b"")
+        self._filled.set()
+
     def run(self) -> None:
         """Write messages for ever."""
         while True:
@@ -67,6 +72,7 @@ class Worker:
     def run(self) -> None:
         """Work until the input ends."""
         gevent.spawn(self._write)
+        self._outbox.announce()
         parts: list[bytes] = []
         while chunk := gevent.os.nb_read(self._input, CHUNK):
             end = chunk.rfind(b"\n") + 1

@@ -110,6 +110,7 @@ def start(
     fetcher: Workers[Job, Result] = Workers(
         module="pypimirror.download.worker",
         processes=config.processes,
+        announces=True,
         hello=hello(config),
         decoder=msgspec.json.Decoder(FromWorker),
         on_note=on_note,
