@@ -8,9 +8,9 @@ Reads one job a line:
 
 The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then
 on fail with the error of that number. Answers with {"killed": true}, or with how the run ended.
-With `real`, the run has real workers and no steps, and its pid is written at once. Forking is what
-makes this fast: nothing is imported again, and what one run in this very process (`warm`) has
-compiled is there for all.
+With `s3`, each change of a bucket is a step, too. With `real`, the run has real workers and no
+steps, and its pid is written at once. Forking is what makes this fast: nothing is imported again,
+and what one run in this very process (`warm`) has compiled is there for all.
 """
 
 from __future__ import annotations
@@ -74,6 +74,10 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
         if target := job.get("record"):
             recorder = power.Recorder(config.directory, Path(target))
         steps.watch(config.directory, recorder or fate)
+    if job.get("s3"):
+        from pypimirror.storage.s3 import storage as s3
+
+        s3.S3Storage = functools.partial(s3.S3Storage, on_step=fate)  # type: ignore[misc,assignment]
     work, command = sequence.sync, "sync"
     if job.get("command") == "repair":
         command = "verify"
@@ -114,6 +118,9 @@ def warm(job: dict[str, Any]) -> dict[str, Any]:
 
 def forked(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in a child of its own."""
+    if job.get("s3"):  # import them once; neither starts a thread before its first request
+        import boto3  # noqa: F401
+        import obstore.store  # noqa: F401
     reader, writer = os.pipe()
     write = os.write
     pid = os.fork()

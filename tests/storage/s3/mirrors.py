@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,19 @@ class InBucket:
     def reach(self, bucket: Bucket) -> None:
         """Reach the same mirror in another way, such as through a proxy."""
         self.mirror.configure(**self._all(bucket))
+
+    def copy(self, base: Path) -> InBucket:
+        """Return a copy of the mirror, with its catalog and its objects, somewhere else."""
+        bucket = replace(self.bucket, prefix=f"tests/{secrets.token_hex(6)}")
+        store = buckets.client(bucket.endpoint)
+        told = store.list_objects_v2(Bucket=bucket.name, Prefix=self.bucket.key(""))
+        for each in told.get("Contents", ()):
+            path = each["Key"][len(self.bucket.key("")) :]
+            source = {"Bucket": bucket.name, "Key": each["Key"]}
+            store.copy_object(Bucket=bucket.name, Key=bucket.key(path), CopySource=source)
+        if self.mirror.root.exists():
+            shutil.copytree(self.mirror.root, base / "mirror")
+        return InBucket(base, self.simulator, bucket, **self.sections)
 
     def sync(self, **more: Any) -> Summary:
         """Do a whole sync."""
