@@ -179,8 +179,8 @@ ALLOWED: dict[str, set[str]] = {
         *("download.http.hosts", "download.http.tunnel"),
     },
     "check": _FIELD | {"config", "resolve", "select", "upstream", "verify"},
-    "serve": _FIELD | {"config"},
-    "up": _FIELD | {"config", "serve.command"},
+    "serve": _FIELD | {"config", "storage.s3"},
+    "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER
     | {

@@ -62,10 +62,21 @@ def of(
     return Subjects(resolved, tuple(read), environments, is_declared)
 
 
+def needs_directory(config: Config) -> None:
+    """Raise `ConfigError` if the mirror is not in a directory: pages and files are read there."""
+    if config.bucket is not None:
+        raise ConfigError(
+            f"{config.bucket.shown}: 'check' and 'relock' read a mirror in a directory only. Copy "
+            "simple/ and packages/ to a directory and name that in mirror.directory of another "
+            "configuration, or try an installer with 'pypimirror serve'"
+        )
+
+
 def check(
     config: Config, asked: Subjects, *, builds: bool = False, asks_pip: bool = False
 ) -> Iterator[Outcome]:
     """Yield the outcome for each subject in each environment; raises `ResolveError`."""
+    needs_directory(config)
     shelf = Shelf(config.directory, config.publish.base_url)
     # A lock names files for all machines: without environments, all of its files are checked.
     for name, lock in asked.locks:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PATIENCE = 2.0
 
 #: The defaults of these keys, as in `pypimirror.config.sections`.
-DIRECTORY, CATALOG = "mirror", "sqlite"
+DIRECTORY, CATALOG, STORAGE = "mirror", "sqlite", "directory"
 
 
 class _Asked(NamedTuple):
@@ -83,12 +83,14 @@ def _parse(arguments: Sequence[str]) -> _Asked | None:
 
 
 def _directory(file: str) -> str | None:
-    """Return the mirror root of a configuration; None if its catalog is somewhere else."""
+    """Return the mirror root of a configuration; None if catalog or files are somewhere else."""
     import tomllib
 
     content = regular.read_written(file).decode("utf-8-sig")
     section = tomllib.loads(content).get("mirror", {})
     if not isinstance(section, dict) or section.get("catalog", CATALOG) != CATALOG:
+        return None
+    if section.get("storage", STORAGE) != STORAGE:
         return None
     base = os.path.dirname(os.path.abspath(file))  # noqa: PTH100, PTH120
     # If a symbolic link is changed meanwhile, this run stays with the old mirror root.

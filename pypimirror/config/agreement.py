@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 #: Sections that only concern one machine, or the process that leads the run.
-_SECTIONS = frozenset({"quarantine", "history", "metrics", "schedule", "alerts", "up", "prefect"})
+_SECTIONS = frozenset(
+    {"quarantine", "history", "metrics", "schedule", "alerts", "serve", "up", "prefect"}
+)
 
 #: Keys that only concern one machine, by section.
 _KEYS = {

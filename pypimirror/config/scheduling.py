@@ -81,6 +81,22 @@ class ScheduleSection(Model):
     timezone: TimeZone = Field("UTC", description="The time zone of the cron fields.")
 
 
+class ServeSection(Model):
+    """How the web server answers."""
+
+    redirect: bool = Field(
+        False,
+        description="Of a mirror on object storage: send clients to signed addresses of files "
+        "there, instead of passing the bytes on. Pages are always answered.",
+    )
+    redirect_for: Duration = Field(
+        timedelta(minutes=15),
+        ge=timedelta(minutes=1),
+        le=timedelta(hours=12),
+        description="How long a signed address is good. A download that has begun goes on.",
+    )
+
+
 class UpSection(Model):
     """What `pypimirror up` starts besides Prefect."""
 

@@ -19,7 +19,13 @@ from pypimirror import __version__
 from pypimirror.config import agreement, environment, faults, outputs, sources
 from pypimirror.config.access import S3Section, logins_from_environment
 from pypimirror.config.model import Field, Model, model_validator
-from pypimirror.config.scheduling import AlertsSection, PrefectSection, ScheduleSection, UpSection
+from pypimirror.config.scheduling import (
+    AlertsSection,
+    PrefectSection,
+    ScheduleSection,
+    ServeSection,
+    UpSection,
+)
 from pypimirror.config.sections import (
     DeleteSection,
     DownloadSection,
@@ -74,6 +80,7 @@ class Config(Model):
     metrics: MetricsSection = MetricsSection()
     schedule: ScheduleSection = ScheduleSection()
     alerts: AlertsSection = AlertsSection()
+    serve: ServeSection = ServeSection()
     up: UpSection = UpSection()
     prefect: PrefectSection = PrefectSection()
 
@@ -119,6 +126,11 @@ class Config(Model):
     def bucket(self) -> Bucket | None:
         """The bucket that the mirror is served from; None if that is `directory`."""
         return self.s3.bucket(self.mirror.storage)
+
+    @property
+    def shown(self) -> str:
+        """The name of the mirror in messages: the bucket, or the mirror root."""
+        return self.bucket.shown if self.bucket is not None else str(self.directory)
 
     @property
     def catalog_url(self) -> str:

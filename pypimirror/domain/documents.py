@@ -315,6 +315,7 @@ class QuarantineEntry(TypedDict):
     claimed_size: int | None
     observed: dict[str, str]
     observed_size: int
+    host: str
 
 
 class Quarantine(TypedDict):

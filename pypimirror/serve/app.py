@@ -1,8 +1,10 @@
 """The WSGI app over a mirror root: the simple API's pages, and the files they link to.
 
-The app needs only the tree. So it can run on another machine than the sync, or at the same time:
-each answer comes from one open file. `files` decides which file may be opened, and its ETag;
-`negotiation` decides which form of a page is sent; werkzeug handles conditions and ranges.
+The app needs only the tree (`tree`): a directory (`files`) or a bucket (`bucket`). So it can run
+on another machine than the sync, or at the same time: each answer comes from one open file. The
+tree decides which file may be opened, and its ETag; `negotiation` decides which form of a page is
+sent; werkzeug handles conditions and ranges. A bucket that does not answer is 503 and never 404: an
+installer would go on without the project.
 
 Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`; `/pypi/<project>/json` if the mirror
 has it; `/metrics` if the server was told to. Redirects are relative, so the app works below any
@@ -23,9 +25,10 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
 from pypimirror.domain.objects.headers import FILE_CACHE, PAGE_CACHE, file_type
-from pypimirror.serve.files import OpenedFile, names_present, open_below
+from pypimirror.serve.files import Directory
 from pypimirror.serve.landing import landing_page
 from pypimirror.serve.negotiation import PAGE_FILES, TEXT_HTML, negotiate
+from pypimirror.serve.tree import AwayError, Opened, Tree
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,17 +41,17 @@ CHUNK = 256 * 1024
 _PAGE_NAMES = frozenset(PAGE_FILES.values())
 
 
-def create_app(directory: Path, metrics: Metrics | None = None) -> WSGIApplication:
-    """A WSGI app that serves the mirror root `directory`, which need not exist yet.
+def create_app(tree: Path | Tree, metrics: Metrics | None = None) -> WSGIApplication:
+    """A WSGI app that serves a mirror root, which need not exist yet.
 
     With `metrics`, also `/metrics`.
     """
-    return _App(directory.resolve(), metrics)
+    return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics)
 
 
 class _App:
-    def __init__(self, root: Path, metrics: Metrics | None) -> None:
-        self.root = root
+    def __init__(self, tree: Tree, metrics: Metrics | None) -> None:
+        self.tree = tree
         self.metrics = metrics
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -57,6 +60,9 @@ class _App:
             response = self.respond(request)
         except HTTPException as error:  # werkzeug refuses the request
             response = _text(error.code or 400, error.description or error.name)
+        except AwayError as error:
+            environ["wsgi.errors"].write(f"{request.path!r}: {error}\n")
+            response = _away()
         except OSError as error:
             environ["wsgi.errors"].write(f"{request.path!r}: {error}\n")
             response = _text(500, "This file is here, but cannot be read; see the server's log.")
@@ -106,14 +112,14 @@ class _App:
     def page(self, request: Request, project: str | None) -> Response:
         """The root index, or the page of a project."""
         where = ("simple",) if project is None else ("simple", project)
-        present = names_present(self.root, *where, names=_PAGE_NAMES)
+        present = self.tree.names_present(*where, names=_PAGE_NAMES)
         if not present:
             return _no_page(project)
         accept = request.environ.get("HTTP_ACCEPT", "")
         content_type = negotiate(accept, _wanted_format(request), present)
         if content_type is None:
             return _not_acceptable(present)
-        file = open_below(self.root, *where, PAGE_FILES[content_type])
+        file = self.tree.open(*where, PAGE_FILES[content_type])
         if file is None:  # withdrawn in this moment, or a symbolic link that leads out of the tree
             return _no_page(project)
         charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
@@ -129,17 +135,20 @@ class _App:
             except InvalidName:
                 return _nothing_here()
             return _redirect(request, f"../{project}/json")
-        file = open_below(self.root, "pypi", project, "json")
-        if file is None and names_present(self.root, "simple", project, names=_PAGE_NAMES):
+        file = self.tree.open("pypi", project, "json")
+        if file is None and self.tree.names_present("simple", project, names=_PAGE_NAMES):
             return _no_legacy(project)
         if file is None:
             return _no_page(project)
         return _send(request, file, _page_headers(file, "application/json"))
 
     def package(self, request: Request, parts: list[str]) -> Response:
-        file = open_below(self.root, "packages", *parts)
+        file = self.tree.open("packages", *parts)
         if file is None:
             return _text(404, "No such file on this mirror.")
+        if request.method == "GET" and (address := self.tree.address("packages", *parts)):
+            file.handle.close()
+            return _elsewhere(address)
         headers = {
             "Content-Type": file_type(parts[-1]),
             "Cache-Control": FILE_CACHE,
@@ -161,7 +170,7 @@ def _without_empty(path: str) -> str:
     return "../" * (path.count("/") - 1) + quote("/".join(segments)) + end
 
 
-def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
+def _page_headers(file: Opened, content_type: str) -> dict[str, str]:
     headers = {
         "Content-Type": content_type,
         "Cache-Control": PAGE_CACHE,
@@ -174,7 +183,7 @@ def _page_headers(file: OpenedFile, content_type: str) -> dict[str, str]:
     return headers
 
 
-def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Response:
+def _send(request: Request, file: Opened, headers: dict[str, str]) -> Response:
     """Send `file`, or the requested part of it, or 304."""
     environ = request.environ
     _drop_unusable_conditions(environ, headers)
@@ -184,6 +193,7 @@ def _send(request: Request, file: OpenedFile, headers: dict[str, str]) -> Respon
     response.content_length = file.size
     try:
         response.make_conditional(environ, accept_ranges=True, complete_length=file.size)
+        file.until(response.content_range.stop or file.size)
     except RequestedRangeNotSatisfiable:
         response.close()
         response = _text(
@@ -272,6 +282,20 @@ def _redirect(request: Request, location: str) -> Response:
         location += f"?{query}"
     response = _text(301, f"The page is at {location}")
     response.headers["Location"] = location
+    return response
+
+
+def _elsewhere(address: str) -> Response:
+    """Send the client to another address of a file, which is good for a short time only."""
+    response = _text(302, "The file is at another address, for a short time.")
+    response.headers["Location"] = address
+    response.headers["Cache-Control"] = "private, max-age=60"
+    return response
+
+
+def _away() -> Response:
+    response = _text(503, "The storage of this mirror does not answer now. Try again soon.")
+    response.headers["Retry-After"] = "10"
     return response
 
 

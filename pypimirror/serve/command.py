@@ -19,7 +19,11 @@ def server_command(
 ) -> list[str]:
     """Return the command that serves the mirror of `config`, which came from `file`."""
     command = [sys.executable, "-P", "-m", "pypimirror.serve.server"]
-    command += ["--directory", str(config.directory), "--host", host, "--port", str(port)]
+    if config.bucket is None:
+        command += ["--directory", str(config.directory)]
+    else:
+        command += ["--bucket", str(file.absolute())]
+    command += ["--host", host, "--port", str(port)]
     if config.metrics.serve:
         command += ["--metrics", str(file.absolute())]
     if verbose:

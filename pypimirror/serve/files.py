@@ -31,6 +31,7 @@ from io import FileIO
 from pathlib import Path
 
 from pypimirror.domain import moments
+from pypimirror.serve.tree import is_plain
 from pypimirror.system import clock, regular
 
 #: Pages from this size on are hashed once per version. Smaller ones are hashed each time, which
@@ -73,6 +74,9 @@ class OpenedFile:
         second_is_over = (self.stat.st_mtime_ns // 1_000_000_000 + 1) * 1_000_000_000
         return time.time_ns() > second_is_over + 50_000_000  # clock ticks are up to 10 ms late
 
+    def until(self, end: int) -> None:
+        """Do nothing: what is not read costs nothing."""
+
     def state_etag(self) -> str:
         """An ETag from time, size and inode, for files that do not change."""
         return f"{self.stat.st_mtime_ns:x}-{self.stat.st_size:x}-{self.stat.st_ino:x}"
@@ -94,36 +98,46 @@ class OpenedFile:
     def serial(self) -> str | None:
         """The serial that our page states, read from its beginning or end."""
         start, end = os.pread(fd := self.handle.fileno(), 64, 0), max(0, self.size - 64)
-        found = _SERIAL_JSON.match(start) or _SERIAL_HTML.search(os.pread(fd, 64, end))
-        return found[1].decode() if found else None
+        return serial_in(start, os.pread(fd, 64, end))
 
 
-def open_below(root: Path, top: str, *parts: str) -> OpenedFile | None:
-    """Open `root/top/...` for reading; None if there is no such file, or it must not be served.
+def serial_in(start: bytes, end: bytes) -> str | None:
+    """Return the serial that is in the first or the last bytes of a page of ours."""
+    found = _SERIAL_JSON.match(start) or _SERIAL_HTML.search(end)
+    return found[1].decode() if found else None
 
-    `root` is resolved; `parts` come from a client. Raises OSError if the file cannot be read.
-    """
-    if not all(map(_is_plain, parts)):
-        return None
-    try:
-        descriptor, state = regular.open_file(str(root.joinpath(top, *parts)), str(root))
-    except (FileNotFoundError, NotADirectoryError):
-        return None  # also for something that is no file: a symbolic link, a FIFO
-    except OSError as error:
-        if error.errno in (ENAMETOOLONG, ELOOP):
+
+class Directory:
+    """A mirror root in a directory; see `tree.Tree`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self.shown = str(self._root)
+
+    def open(self, top: str, *parts: str) -> OpenedFile | None:
+        """Open `root/top/...` for reading; None if there is no such file, or it must not be
+        served. Raises `OSError` if the file cannot be read.
+        """
+        if not all(map(is_plain, parts)):
             return None
-        raise
-    return OpenedFile(FileIO(descriptor, "rb"), state)
+        root = self._root
+        try:
+            descriptor, state = regular.open_file(str(root.joinpath(top, *parts)), str(root))
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # also for something that is no file: a symbolic link, a FIFO
+        except OSError as error:
+            if error.errno in (ENAMETOOLONG, ELOOP):
+                return None
+            raise
+        return OpenedFile(FileIO(descriptor, "rb"), state)
 
+    def names_present(self, top: str, *parts: str, names: Iterable[str]) -> frozenset[str]:
+        """Which of `names` are in the directory `root/top/...`."""
+        if not all(map(is_plain, parts)):
+            return frozenset()
+        root = str(self._root)
+        directory = str(self._root.joinpath(top, *parts))
+        return frozenset(name for name in names if regular.is_here(f"{directory}/{name}", root))
 
-def names_present(root: Path, top: str, *parts: str, names: Iterable[str]) -> frozenset[str]:
-    """Which of `names` are in the directory `root/top/...`."""
-    if not all(map(_is_plain, parts)):
-        return frozenset()
-    directory = str(root.joinpath(top, *parts))
-    return frozenset(name for name in names if regular.is_here(f"{directory}/{name}", str(root)))
-
-
-def _is_plain(part: str) -> bool:
-    """Whether `part` is one component of a path that is not hidden and does not climb."""
-    return part != "" and not part.startswith(".") and "/" not in part and "\0" not in part
+    def address(self, top: str, *parts: str) -> None:
+        """A directory has no other address."""

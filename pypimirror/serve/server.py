@@ -1,5 +1,7 @@
 """A web server for a mirror root: `python -P -m pypimirror.serve.server --directory D`.
 
+For a mirror on object storage it gets `--bucket CONFIG` instead.
+
 It runs `pypimirror.serve.app` on gevent, in a process of its own. When it is ready, it prints one
 line on stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a JSON document that
 says the same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
@@ -37,10 +39,14 @@ from gevent.event import Event
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from werkzeug.wsgi import ClosingIterator, FileWrapper
 
+from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
 from pypimirror.serve.connections import LATE, Connections, places
+from pypimirror.serve.files import Directory
 from pypimirror.serve.landing import install_commands
 from pypimirror.serve.metrics import Metrics
+from pypimirror.serve.negotiation import PAGE_FILES
+from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.system import streams
 
 if TYPE_CHECKING:
@@ -173,11 +179,12 @@ class _QuietHandler(_Handler):
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     options = _parser().parse_args(arguments)
-    directory = options.directory.resolve()
-    if not directory.is_dir():
-        return _fail(2, f"{directory} is not a directory. `pypimirror sync` makes a mirror root.")
+    try:
+        tree = _tree(options.directory, options.bucket)
+    except PypimirrorError as error:
+        return _fail(2, str(error))
     metrics = Metrics(options.metrics) if options.metrics else None
-    app = _InFlight(create_app(directory, metrics))
+    app = _InFlight(create_app(tree, metrics))
     try:
         server = _listen(app, options.host, options.port, verbose=options.verbose)
     except OSError as error:
@@ -185,16 +192,34 @@ def main(arguments: list[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    _announce(directory, options.host, int(server.address[1]), as_json=options.json)
+    _announce(tree, options.host, int(server.address[1]), as_json=options.json)
     stop.wait()
     server.close()  # `stop` would kill running answers
     app.idle.wait(timeout=DRAIN)
     return 0
 
 
+def _tree(directory: Path | None, bucket: Path | None) -> Tree:
+    """Return what is served. Raises `PypimirrorError`."""
+    if bucket is not None:
+        from pypimirror.serve import bucket as buckets  # its libraries are slow to load
+
+        return buckets.open_tree(bucket)
+    assert directory is not None
+    if not directory.is_dir():
+        raise PypimirrorError(
+            f"{directory.resolve()} is not a directory. `pypimirror sync` makes a mirror root."
+        )
+    return Directory(directory)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pypimirror serve", description="Serve a mirror over HTTP.")
-    parser.add_argument("--directory", type=Path, required=True, help="the mirror root")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--directory", type=Path, help="the mirror root")
+    where.add_argument(
+        "--bucket", type=Path, metavar="CONFIG", help="serve the bucket that this file names"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", type=_port, default=8000, help="port (%(default)s); 0 takes any free one"
@@ -227,19 +252,28 @@ def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSG
     return server
 
 
-def _announce(directory: Path, host: str, port: int, *, as_json: bool) -> None:
+def _announce(tree: Tree, host: str, port: int, *, as_json: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{port}/"
     if as_json:
-        print(json.dumps({"directory": str(directory), "url": url}), flush=True)
+        print(json.dumps({"directory": tree.shown, "url": url}), flush=True)
     else:
-        print(f"Serving {directory} at {url}", flush=True)
-    if not (directory / "simple").is_dir():
+        print(f"Serving {tree.shown} at {url}", flush=True)
+    if _is_empty(tree):
         print("There is no index here yet. `pypimirror sync` makes one.", file=sys.stderr)
     reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104
     print("Install from it with", file=sys.stderr)
     for command in install_commands(f"http://{reachable}:{port}/simple/").values():
         print(f"  {command}", file=sys.stderr)
+
+
+def _is_empty(tree: Tree) -> bool:
+    """Whether there is no root index yet."""
+    try:
+        return not tree.names_present("simple", names=frozenset(PAGE_FILES.values()))
+    except AwayError as error:
+        print(f"{error} Requests are answered with 503 until then.", file=sys.stderr)
+        return False
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:

@@ -7,6 +7,7 @@ is added here alone.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage import posix
@@ -28,6 +29,18 @@ def open_storage(
     from pypimirror.storage.s3.storage import S3Storage  # no other mirror needs it
 
     return S3Storage(workspace, bucket)
+
+
+def has_pages(directory: Path, bucket: Bucket | None) -> bool:
+    """Whether a mirror has a root index, or pages without one. Raises `StorageError`."""
+    return open_storage(Workspace(directory), None, bucket).has("simple")
+
+
+def has_files(directory: Path, bucket: Bucket | None) -> bool:
+    """Whether a mirror has files. Raises `StorageError`."""
+    if bucket is None:
+        return any(directory.glob("packages/*"))
+    return open_storage(Workspace(directory), None, bucket).has("packages")
 
 
 def opener(bucket: Bucket | None) -> MakeStorage:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pypimirror.config.settings import Config
+from pypimirror.domain.errors import PypimirrorError
+from pypimirror.storage.opening import has_pages
 from pypimirror.up.asking import NoAnswerError, ask
 from pypimirror.up.notify import notify
 from pypimirror.up.parts import Part, Parts
@@ -119,7 +121,11 @@ class Machine:
 
     async def _first_sync(self) -> None:
         """Start a first sync now if the mirror is empty: a schedule may be far away, or absent."""
-        if (self.config.directory / "simple").is_dir():
+        try:
+            if await asyncio.to_thread(has_pages, self.config.directory, self.config.bucket):
+                return
+        except PypimirrorError as error:
+            log.warning("the first sync waits for its schedule: %s", error)
             return
         deployments = f"{self.parts.api}/deployments"
         for last in (False, False, False, True):  # Prefect's database may be busy

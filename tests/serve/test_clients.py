@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import buckets
 from tests.serve.test_server import serving
-from tests.serve.tree import add_project, add_root_index, wheel
+from tests.serve.tree import add_project, add_root_index, configure, in_bucket, wheel
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=["serve", "static server", "file"])
-def index(root: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+#: A mirror on object storage, whose server passes files on, or sends clients there.
+BUCKETS = {"bucket": False, "redirects": True}
+
+
+@pytest.fixture(scope="module", params=["serve", "static server", "file", *BUCKETS])
+def index(
+    root: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     if request.param == "serve":
         with serving(root) as server:
             yield f"{server.url}simple/"
+    elif request.param in BUCKETS:
+        bucket = in_bucket(root, request.getfixturevalue("moto"))
+        file = tmp_path_factory.mktemp("configured") / "pypimirror.toml"
+        configure(file, bucket, redirect=BUCKETS[request.param])
+        with pytest.MonkeyPatch.context() as context:
+            for name, value in buckets.ENVIRONMENT.items():
+                context.setenv(name, value)
+            with serving(file, where="--bucket") as server:
+                yield f"{server.url}simple/"
     elif request.param == "file":
         yield f"{root.as_uri()}/simple/"
     else:

@@ -63,8 +63,10 @@ def start(*arguments: str, program: tuple[str, ...] = PROGRAM) -> subprocess.Pop
 
 
 @contextmanager
-def serving(root: Path, *options: str, program: tuple[str, ...] = PROGRAM) -> Iterator[Server]:
-    process = start("--directory", str(root), "--port", "0", *options, program=program)
+def serving(
+    root: Path, *options: str, program: tuple[str, ...] = PROGRAM, where: str = "--directory"
+) -> Iterator[Server]:
+    process = start(where, str(root), "--port", "0", *options, program=program)
     try:
         line = read_line(process.stdout)
         url = line.rstrip("\n").rpartition(" ")[2]

@@ -7,11 +7,15 @@ import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pypimirror.domain.model import ProjectStatus
+from pypimirror.domain.objects.bucket import Bucket
+from pypimirror.domain.objects.headers import of_path
 from pypimirror.render.pages import Page, PageFile, RootEntry
 from pypimirror.render.rendering import ROOT_FORMS, page_html, page_json
 from pypimirror.render.rendering import root as render_root
+from tests import buckets
 from tests.corpus.build import make_wheel
 
 SERIAL = 4711
@@ -60,3 +64,33 @@ def add_root_index(root: Path, *projects: str) -> None:
     for name, form in forms.items():
         chunks = render_root(form, entries, api_version=(1, 4), serial=SERIAL)
         (root / "simple" / name).write_bytes(b"".join(chunks))
+
+
+def in_bucket(root: Path, server: buckets.Server) -> Bucket:
+    """Put a mirror root into object storage, as a sync would leave it there."""
+    bucket = server.bucket()
+    store = buckets.client(server.endpoint)
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        put(store, bucket, str(path.relative_to(root)), path.read_bytes())
+    return bucket
+
+
+def put(store: Any, bucket: Bucket, key: str, content: bytes) -> None:
+    """Put one object."""
+    kind, cache = of_path(key)
+    store.put_object(
+        Bucket=bucket.name,
+        Key=bucket.key(key),
+        Body=content,
+        ContentType=kind,
+        CacheControl=cache,
+        Metadata={"sha256": hashlib.sha256(content).hexdigest()},
+    )
+
+
+def configure(file: Path, bucket: Bucket, *, redirect: bool = False) -> None:
+    """Write a configuration of a mirror in a bucket."""
+    file.write_text(
+        f'[mirror]\ndirectory = "mirror"\nstorage = "{bucket.shown}"\n'
+        f'[s3]\nendpoint = "{bucket.endpoint}"\n[serve]\nredirect = {str(redirect).lower()}\n'
+    )

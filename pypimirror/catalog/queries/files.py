@@ -332,6 +332,12 @@ def fetched_as(connection: Connection, filename: str) -> list[FileRecord]:
     return list(mapper.read(connection, query, FileRecord))
 
 
+def quarantined_as(connection: Connection, filename: str) -> FileRecord | None:
+    """Return a file with this name, in any project, whose bytes are in quarantine."""
+    query = select(files).where(files.c.state == State.QUARANTINED, files.c.filename == filename)
+    return next(iter(mapper.read(connection, query, FileRecord)), None)
+
+
 def count_released(connection: Connection) -> int:
     """Return how many files are mirrored only because the operator released their bytes."""
     query = select(func.count()).where(

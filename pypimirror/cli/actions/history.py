@@ -27,18 +27,19 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import Stage
+from pypimirror.storage.opening import has_files
 
 
 def check_there(config: Config) -> None:
     """Raise `ConfigError` if there is no mirror yet, or its catalog is lost."""
     if not is_absent(config.catalog_url):
         return
-    if any(config.directory.glob("packages/*")):
+    if has_files(config.directory, config.bucket):
         raise ConfigError(
-            f"{config.directory}: has files, but no catalog; 'pypimirror adopt' makes a catalog "
-            "from them"
+            f"{config.shown}: has files, but no catalog; 'pypimirror adopt' makes a catalog from "
+            "them"
         )
-    raise ConfigError(f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'")
+    raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
 
 
 @contextmanager

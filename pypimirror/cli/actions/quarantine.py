@@ -61,7 +61,8 @@ def explain(config: Config, name: str, *, as_json: bool) -> None:
         return
     out.print(f"{entry.file} of {entry.project}: {entry.reason.value}", markup=False)
     out.print(f"  {entry.message}", markup=False)
-    out.print(f"  fetched from {entry.url} in run {entry.run}", markup=False)
+    on = f"; kept on {entry.host}" if entry.host else ""
+    out.print(f"  fetched from {entry.url} in run {entry.run}{on}", markup=False)
     _claims("claimed ", entry.claimed, entry.claimed_size)
     _claims("observed", entry.observed, entry.observed_size)
 
@@ -84,6 +85,8 @@ def release(config: Config, name: str, *, as_json: bool) -> None:
         except quarantine.NotInQuarantineError:
             sha256 = quarantine.let_in(catalog, workspace, name)
             if sha256 is None:
+                if (where := quarantine.elsewhere(catalog, name)) is not None:
+                    raise quarantine.NotInQuarantineError(where) from None
                 raise
             _tell_released(name, sha256, as_json=as_json)
             return

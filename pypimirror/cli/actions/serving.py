@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.serve.command import server_command
+from pypimirror.storage.opening import has_pages
 
 
 def serve_mirror(
@@ -17,10 +18,8 @@ def serve_mirror(
 
     Raises `ConfigError` if there is no mirror yet.
     """
-    if not (config.directory / "simple").is_dir():
-        raise ConfigError(
-            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
-        )
+    if not has_pages(config.directory, config.bucket):
+        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
     command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - this very Python

@@ -121,7 +121,7 @@ def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None
     if as_json:
         print_json(result.as_json())
     elif not quiet or result.failures:
-        rendering.summary(result, config.directory)
+        rendering.summary(result, config.directory if config.bucket is None else None)
 
 
 def show_plan(

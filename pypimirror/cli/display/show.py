@@ -40,8 +40,8 @@ def style_of(state: str) -> str:
     return _STYLE.get(state, "red")
 
 
-def summary(result: Summary, directory: Path) -> None:
-    """Print how a sync ended and how to use what it made."""
+def summary(result: Summary, directory: Path | None) -> None:
+    """Print how a sync ended and how to use what it made; None: it is not in a directory."""
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
     for line in counted(result):
         out.print(f"  {line}")
@@ -52,7 +52,11 @@ def summary(result: Summary, directory: Path) -> None:
     )
     kept_back([(problem.file, problem.message) for problem in result.denied])
     if result.state in (states.COMPLETED, states.INCOMPLETE):
-        _how_to_install(directory / "simple")
+        if directory is not None:
+            _how_to_install(directory / "simple")
+        else:
+            command = hints.command("serve --host 0.0.0.0")
+            out.print(f"\nServe it with\n  {command}", markup=False)
 
 
 def counted(result: Summary) -> Iterator[str]:

@@ -21,7 +21,9 @@ from pathlib import Path
 import msgspec
 
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.holder import this_machine
 from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import FileRecord, ProjectFile
 from pypimirror.catalog.states import State
 from pypimirror.config.sections import QuarantineSection
@@ -64,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
     claimed_size: int | None  #: bytes
     observed: dict[str, str]
     observed_size: int  #: bytes
+    host: str = ""  #: the machine whose disk has the bytes; "" in entries of older versions
 
 
 class NotInQuarantineError(ConfigError):
@@ -96,6 +99,7 @@ def set_aside(
         claimed_size=claims.size,
         observed=dict(observed),
         observed_size=size,
+        host=this_machine().host,
     )
     text = msgspec.json.format(msgspec.json.encode(entry, order="sorted"))
     with removing.going_on(run, Stage.VERIFY, row.project, row.filename):
@@ -199,6 +203,25 @@ def let_in(catalog: Catalog, workspace: Workspace, name: str) -> str | None:
         files.change(connection, [{"id": row.id, "released": sha} for row, sha in found])
         projects.touch(connection, [row.project_id for row, _ in found])
     return found[0][1].hex() if found else None
+
+
+def elsewhere(catalog: Catalog, name: str) -> str | None:
+    """Return where the bytes of a file may be that the catalog says is in quarantine; None if it
+    says no such thing.
+
+    A worker keeps refused bytes on its own disk, and the workers of a run may be on many machines.
+    """
+    with catalog.read() as connection:
+        row = files.quarantined_as(connection, name)
+        if row is None:
+            return None
+        hosts = workers.hosts_of(connection, row.run_id)
+    me = this_machine().host
+    told = " or ".join(sorted(hosts - {me})) or "the machine of that worker"
+    return (
+        f"{name}: is in quarantine, but its bytes are not on this machine ({me}). The worker that "
+        f"fetched them keeps them on its own disk: run this command on {told}"
+    )
 
 
 def discard(workspace: Workspace, entry: Entry) -> None:

@@ -146,6 +146,7 @@ def _boto(session: Any, bucket: Bucket, region: str, patience: Patience) -> Any:
             connect_timeout=min(10, patience.timeout),
             read_timeout=patience.timeout,
             retries={"mode": "standard", "total_max_attempts": patience.tries},
+            signature_version="s3v4",  # the older one, of signed addresses, is not known everywhere
             s3={"addressing_style": "virtual" if bucket.is_virtual else "path"},
             # Else checksums come in trailers, and some servers keep "aws-chunked" as the encoding.
             request_checksum_calculation="when_required",

@@ -341,3 +341,28 @@ def test_bytes_whose_report_cannot_be_read_are_trimmed_as_well(
     os.utime(directory / "77.json", (1, 1))
     assert trim(mirror) == names
     assert not (directory / "77").exists() and not (directory / "77.json").exists()
+
+
+def test_bytes_that_another_machine_keeps_are_told_with_that_machine(
+    mirror: Mirror, bad: IndexFile
+) -> None:
+    (entry,) = entries(mirror)
+    here = quarantine.this_machine().host
+    assert entry.host == here
+    Workspace(mirror.root).drop(str(entry.id))  # as on a machine that never had them
+    mirror.query(
+        "INSERT INTO workers (run_id, name, executor, holder, host, state, started_at, expires_at,"
+        " batches, projects) SELECT run_id, 'a', 'shard', '{}', 'builder-7', 'completed', 0, 0, 0,"
+        " 0 FROM files WHERE filename = ?",
+        bad.filename,
+    )
+    catalog = Catalog.open(mirror.config.catalog_url)
+    try:
+        told = quarantine.elsewhere(catalog, bad.filename)
+        assert quarantine.elsewhere(catalog, "other-1.0.tar.gz") is None
+    finally:
+        catalog.close()
+    assert told is not None
+    assert told.startswith(f"{bad.filename}: is in quarantine, but its bytes are not on this")
+    assert f"({here})" in told
+    assert told.endswith("run this command on builder-7")

@@ -46,6 +46,12 @@ class OtherWorker:
         return self.left <= 0 or self.holder.fate(here) is Fate.DEAD
 
 
+def hosts_of(connection: Connection, run_id: int) -> set[str]:
+    """Return the machines on which a run worked."""
+    query = select(workers.c.host).where(workers.c.run_id == run_id)
+    return set(connection.execute(query).scalars())
+
+
 def start(
     connection: Connection, run_id: int, executor: str, name: str, holder: Holder, lifetime: float
 ) -> int:

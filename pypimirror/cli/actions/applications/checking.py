@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypimirror.check import check, subjects
-from pypimirror.check.check import Subjects
+from pypimirror.check.check import Subjects, needs_directory
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
 from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.check.targets import Target
@@ -44,6 +44,7 @@ class Asked:
 
 def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
     """Check, print the result, and return the exit code."""
+    needs_directory(config)
     if not (config.directory / "simple").is_dir():
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypimirror.check import targets
+from pypimirror.check.check import needs_directory
 from pypimirror.check.relock import Relocked, relock
 from pypimirror.check.shelf import Shelf
 from pypimirror.cli.display.output import err, print_json
@@ -23,6 +24,7 @@ _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 
 def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quiet: bool) -> Exit:
     """Print a lock with the addresses of this mirror, or name the files that it lacks."""
+    needs_directory(config)
     if not (config.directory / "simple").is_dir():
         raise ConfigError(
             f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
