@@ -9,15 +9,16 @@ from pypimirror.catalog.database import SCHEMA_REVISION, CatalogError, is_absent
 from pypimirror.catalog.holder import this_machine
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.storage.opening import has_files
 
 
 def check(config: Config) -> Iterator[Finding]:
     """Check that the catalog is there, is whole and has this version's schema."""
     if is_absent(config.catalog_url):
-        has_files = any(config.directory.glob("packages/*"))
+        files = has_files(config.directory, config.bucket)
         seen = "is not there"
-        if has_files:
-            remedy = "'pypimirror adopt' makes one from what is on disk"
+        if files:
+            remedy = "'pypimirror adopt' makes one from them"
             yield warning("catalog", f"{seen}, though files are", remedy)
         else:
             yield skipped("catalog", f"{seen} yet; the first sync makes it")

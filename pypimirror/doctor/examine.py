@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pypimirror.config.settings import Config
-from pypimirror.doctor import (
-    catalog,
-    directory,
-    lists,
-    named,
-    prefect,
-    roundtrip,
-    space,
-    upstreams,
-    webhook,
-)
+from pypimirror.doctor import catalog, lists, named, prefect, roundtrip, upstreams, webhook
 from pypimirror.doctor.finding import Finding, failed
+from pypimirror.doctor.place import bucket, directory, space
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.system.space import remedy
 
@@ -25,6 +16,7 @@ Check = Callable[[Config], Iterator[Finding]]
 #: The checks by group. If a check raises, the finding has the name of the group.
 CHECKS: dict[str, Check] = {
     "directory": directory.check,
+    "bucket": bucket.check,
     "catalog": catalog.check,
     "space": space.check,
     "upstream": upstreams.check,

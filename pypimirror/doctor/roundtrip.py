@@ -1,6 +1,7 @@
 """Checks the round trip: publishes a page and a file, fetches them over HTTP, and compares.
 
-It uses a scratch directory, and the same code and web server as the mirror itself.
+It uses a scratch directory, and the same code and web server as the mirror itself. For a mirror on
+object storage, it uses a part of the bucket that is not served, and empties it at the end.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from urllib.parse import urljoin
@@ -22,9 +25,11 @@ from pypimirror.doctor.finding import Finding, failed, ok, skipped
 from pypimirror.doctor.scratch import scratch
 from pypimirror.domain.layout import file_path, page_paths
 from pypimirror.domain.model import NEWEST_API, ProjectStatus
+from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.render import rendering
 from pypimirror.render.pages import Page, PageFile
 from pypimirror.storage.opening import open_storage
+from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
@@ -41,21 +46,54 @@ def check(config: Config) -> Iterator[Finding]:
         if directory is None:
             yield skipped(_NAME, "cannot be tried before the first sync")
             return
-        digest = _publish(directory)
-        with _served(directory) as address:
-            if address is None:
-                yield failed(
-                    _NAME, "the web server did not start", "Read what 'pypimirror serve' prints"
-                )
-                return
-            yield _fetch(address, digest)
+        bucket = _aside(config.bucket)
+        workspace = Workspace(directory)
+        storage = open_storage(workspace, bucket=bucket)
+        workspace.create()
+        try:
+            digest = _publish(workspace, storage)
+            with _served(_source(directory, bucket)) as address:
+                yield _fetch(address, digest) if address is not None else _not_started()
+        finally:
+            if bucket is not None:
+                _empty(storage)
 
 
-def _publish(directory: Path) -> str:
+def _not_started() -> Finding:
+    return failed(_NAME, "the web server did not start", "Read what 'pypimirror serve' prints")
+
+
+def _aside(bucket: Bucket | None) -> Bucket | None:
+    """Return a part of the bucket where nobody looks."""
+    if bucket is None:
+        return None
+    return replace(bucket, prefix=bucket.key(f".pypimirror/doctor-{secrets.token_hex(8)}"))
+
+
+def _empty(storage: Storage) -> None:
+    """Remove what the check has put."""
+    for top in ("simple", "packages"):
+        for key in list(storage.keys(top, lambda _: None)):
+            storage.remove(key)
+
+
+def _source(directory: Path, bucket: Bucket | None) -> list[str]:
+    """Return the options of the web server: the directory, or a configuration for the bucket."""
+    if bucket is None:
+        return ["--directory", str(directory)]
+    values = {
+        "endpoint": bucket.endpoint,
+        "region": bucket.region,
+        "addressing": bucket.addressing,
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    file = directory / "pypimirror.toml"
+    file.write_text("\n".join([f"[mirror]\nstorage = {json.dumps(bucket.shown)}\n[s3]", *lines]))
+    return ["--bucket", str(file)]
+
+
+def _publish(workspace: Workspace, storage: Storage) -> str:
     """Publish one file on one page; return its sha256."""
-    workspace = Workspace(directory)
-    storage = open_storage(workspace)
-    workspace.create()
     storage.create()
     content = os.urandom(_SIZE)
     digest = hashlib.sha256(content).hexdigest()
@@ -79,9 +117,9 @@ def _publish(directory: Path) -> str:
 
 
 @contextmanager
-def _served(directory: Path) -> Iterator[str | None]:
-    """Serve a directory on loopback; yield the address, or None if the server does not start."""
-    command = [sys.executable, "-P", "-m", "pypimirror.serve.server", "--directory", str(directory)]
+def _served(source: list[str]) -> Iterator[str | None]:
+    """Serve a mirror on loopback; yield the address, or None if the server does not start."""
+    command = [sys.executable, "-P", "-m", "pypimirror.serve.server", *source]
     command += ["--port", "0", "--json"]
     with (
         interrupts.raised(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from pypimirror.domain.objects.bucket import Bucket
+from tests import buckets
 from tests.corpus.build import make_sdist
 from tests.corpus.servers import HOST
-from tests.docs.web_servers import Place, apache, caddy, nginx, running
+from tests.docs.web_servers import Place, apache, caddy, nginx, nginx_of_bucket, running
 from tests.e2e.clients import call, uv_pip
-from tests.serve.tree import add_project, add_root_index, wheel
+from tests.serve.tree import add_project, add_root_index, put, wheel
 
 HTML, JSON = "text/html", "application/vnd.pypi.simple.v1+json"
 PIP = f"{JSON}, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
@@ -91,6 +95,34 @@ def test_an_example_serves_the_mirror_and_nothing_else(
         status, headers, _ = get(port, "/simple/six")
         assert status in (301, 302, 307, 308)
         assert headers["Location"].endswith("/simple/six/")
+        index = f"http://{HOST}:{port}/simple/"
+        call(*uv_pip("install", index), "--target", place / "site", "six")
+        assert (place / "site/idna").is_dir(), "what it needs"
+
+
+def test_nginx_serves_a_bucket_as_it_stands_in_the_example(
+    place: Path, root: Path, moto: buckets.Server
+) -> None:
+    store, name = buckets.client(moto.endpoint), f"whole-{secrets.token_hex(4)}"
+    store.create_bucket(Bucket=name)
+    (root / "packages/six/six-1.5+local.1.tar.gz").write_bytes(b"a version with a plus")
+    for path in (path for path in root.rglob("*") if path.is_file()):
+        key = str(path.relative_to(root))
+        put(store, Bucket(name), key, path.read_bytes())
+        store.put_object_acl(Bucket=name, Key=key, ACL="public-read")
+    host = f"{name}.localhost:{moto.endpoint.rpartition(':')[2]}"
+    server = functools.partial(nginx_of_bucket, moto.endpoint, host)
+    with running(server, place / "server", root) as port:
+        for page in ("simple", "simple/six"):
+            pages_are_given_in_the_form_that_is_asked_for(port, page, root)
+        files_come_as_they_are(port, root)
+        assert get(port, "/packages/six/six-1.5%2Blocal.1.tar.gz")[2] == b"a version with a plus"
+        for secret in PRIVATE:
+            status, _, body = get(port, secret)
+            assert (status >= 300, SECRET in body) == (True, False), secret
+        assert get(port, "/simple/nothing/", Accept=PIP)[0] == 404
+        status, headers, _ = get(port, "/simple/six")
+        assert (status, headers["Location"]) == (301, "/simple/six/")
         index = f"http://{HOST}:{port}/simple/"
         call(*uv_pip("install", index), "--target", place / "site", "six")
         assert (place / "site/idna").is_dir(), "what it needs"

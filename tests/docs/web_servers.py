@@ -77,6 +77,21 @@ def nginx(place: Place) -> list[str]:
     return [found("nginx"), "-p", str(place.home), "-e", f"{place.home}/error.log", "-c", file]
 
 
+def nginx_of_bucket(endpoint: str, host: str, place: Place) -> list[str]:
+    """nginx, which asks a bucket that is the whole of a host, at this endpoint."""
+    text = example("nginx in front of a bucket")
+    for old, new in (
+        ("listen 80;", f"listen {HOST}:{place.port};"),
+        ("https://mirrors.s3.example.org", endpoint),
+        ("mirrors.s3.example.org", host),
+        ("/var/cache/nginx/mirror", f"{place.home}/cache"),
+    ):
+        assert old in text, f"no {old} in\n{text}"
+        text = text.replace(old, new)
+    file = place.write("nginx.conf", _NGINX.format(home=place.home, example=text))
+    return [found("nginx"), "-p", str(place.home), "-e", f"{place.home}/error.log", "-c", file]
+
+
 _APACHE = """\
 ServerRoot {home}
 ServerName {host}

@@ -42,13 +42,13 @@ class Credentials:
     """Gives obstore the credentials that the AWS SDK finds. The SDK renews them."""
 
     def __init__(self, found: Any) -> None:
-        self._found = found
+        self.found = found
         self.failed: Exception | None = None  #: why they could not be renewed
 
     def __call__(self) -> dict[str, Any]:
         """Return the credentials of now."""
         try:
-            now = self._found.get_frozen_credentials()
+            now = self.found.get_frozen_credentials()
         except Exception as error:  # obstore hides it
             self.failed = error
             raise
@@ -80,6 +80,12 @@ class Clients:
     def store(self) -> Any:
         """The store of obstore, for the bucket."""
         return self._get()[1]
+
+    @property
+    def found_by(self) -> str:
+        """How the SDK has found the credentials, in its words, such as "env" or "iam-role"."""
+        self._get()
+        return str(getattr(self._credentials and self._credentials.found, "method", "unknown"))
 
     @property
     def boto(self) -> Any:

@@ -19,11 +19,12 @@ _MOST = 20_000
 _SHOWN = 3
 
 
-def check(root: Path, parts: list[Path]) -> Iterator[Finding]:
+def check(root: Path, parts: list[Path], *, is_served: bool) -> Iterator[Finding]:
     """Check owners and permissions of the mirror root and of what is below it."""
     yield _writers(parts)
     yield _private(root / ".pypimirror")
-    yield _readers(root)
+    if is_served:
+        yield _readers(root)
     yield _owners(root)
 
 

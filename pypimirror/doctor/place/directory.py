@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pypimirror.config.settings import Config
-from pypimirror.doctor import rights
 from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
+from pypimirror.doctor.place import rights
 from pypimirror.doctor.scratch import scratch
 
 _PARTS = ("simple", "packages", ".pypimirror", ".pypimirror/staging", ".pypimirror/quarantine")
@@ -23,8 +23,9 @@ def check(config: Config) -> Iterator[Finding]:
     parts = [root, *(root / name for name in _PARTS if os.access(root / name, os.F_OK))]
     yield _writable(root, parts)
     yield _one_file_system(parts)
-    yield from rights.check(root, parts)
-    yield _names(config)
+    yield from rights.check(root, parts, is_served=config.bucket is None)
+    if config.bucket is None:
+        yield _names(config)
 
 
 def _not_there(root: Path) -> Finding:
