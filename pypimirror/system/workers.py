@@ -39,7 +39,7 @@ from pypimirror.system.children import GRACE, Child
 #: Work that a child gets before another child is started, measured in `Job.cost`.
 ENOUGH_FOR_ONE = 16
 #: Work that a child gets while another one is starting.
-ENOUGH_WHILE_ONE_STARTS = 64
+ENOUGH_WHILE_ONE_STARTS = 32
 #: Most jobs that are taken from the caller before results are checked again.
 BATCH = 64
 
