@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from pypimirror.domain.model import Problem
-from pypimirror.storage.changes import Changes
+from pypimirror.storage.changes import Journal
 from pypimirror.storage.stamps import stamp
 from pypimirror.storage.storage import Local, Seen, Storage
 from pypimirror.storage.workspace import Workspace
@@ -34,7 +34,7 @@ class MemoryStorage:
     def __init__(self, workspace: Workspace) -> None:
         self.guard: Callable[[], None] = lambda: None
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.changes: Changes | None = None
+        self.changes: Journal | None = None
         self._workspace = workspace
         self._objects: dict[str, tuple[bytes, int]] = {}  # bytes and stamp
         self._flushed: dict[str, tuple[bytes, int]] = {}

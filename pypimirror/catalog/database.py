@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy import URL, Engine, inspect, text
 from sqlalchemy import Connection as Connection  # the type that `read` and `write` yield
-from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError as SQLAlchemyError  # the errors of a database
 
@@ -67,6 +67,9 @@ class Catalog:
         # Without this lock, a thread would wait for another one inside the database, which polls or
         # blocks a connection. This lock wakes it up at once.
         self._writing = threading.Lock()
+        # Between processes, SQLite polls, too.
+        file = sqlite_file(engine.url)
+        self._turn = nullcontext if file is None else engines.Turns(file).taken
 
     @classmethod
     def open(cls, url: str, *, reading: bool = False) -> Catalog:
@@ -132,7 +135,7 @@ class Catalog:
             with self._rehearsal_lock, self._rehearsal.begin_nested():
                 yield self._rehearsal
             return
-        with self._writing:
+        with self._writing, self._turn():
             self.guard()
             with self._transaction(pypimirror_write=True, pypimirror_prompt=True) as connection:
                 self.fence(connection)
@@ -169,6 +172,7 @@ class Catalog:
         waiting = self._writing if alone else nullcontext()
         with (
             waiting,
+            self._turn(),
             self._transaction(patience, pypimirror_prompt=True, **options) as connection,
         ):
             yield connection
@@ -249,7 +253,7 @@ def is_absent(url: str) -> bool:
         return False  # unknown; opening it reports the error
 
 
-def sqlite_file(url: str) -> Path | None:
+def sqlite_file(url: str | URL) -> Path | None:
     """Return the file of an SQLite catalog; None if the catalog is not a file."""
     try:
         parsed = make_url(url)

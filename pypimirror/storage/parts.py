@@ -67,7 +67,9 @@ def directories(common: Path) -> Iterator[tuple[int, Path]]:
 
 def _empty(common: Path, own: Path, *, shared: bool, is_dead: bool) -> None:
     try:
-        names = {path.name for path in own.iterdir()}
+        # No worker makes directories, so these are not ours. They stay.
+        with os.scandir(own) as found:
+            names = {each.name for each in found if not each.is_dir(follow_symlinks=False)}
     except FileNotFoundError:
         return
     for name in names:
@@ -80,7 +82,7 @@ def _empty(common: Path, own: Path, *, shared: bool, is_dead: bool) -> None:
                 _copy(path, common / name)
             else:
                 path.replace(common / name)
-    with contextlib.suppress(OSError):  # a process that may be alive has just written there
+    with contextlib.suppress(OSError):  # something is there that is not ours, or just came
         own.rmdir()
 
 

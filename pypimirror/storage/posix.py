@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pypimirror.domain.model import Problem, Reason
-from pypimirror.storage.changes import Changes
+from pypimirror.storage.changes import Journal
 from pypimirror.storage.durability import Durability, choose, sync_directory, sync_file
 from pypimirror.storage.generation import identity_of
 from pypimirror.storage.stamps import sha256_of, stamp, stamp_of, walk
@@ -54,7 +54,7 @@ class PosixStorage:
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
         self._durability = durability or choose("batch", workspace.private)
         self._made: set[str] = set()
-        self.changes: Changes | None = None
+        self.changes: Journal | None = None
         # No two processes may use the same name, not even one that was stopped and wakes up: it
         # would show its page with the bytes of another.
         self._fresh = f"{workspace.staging}/page.{secrets.token_hex(4)}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from pypimirror.domain.model import Problem
-from pypimirror.storage.changes import Changes
+from pypimirror.storage.changes import Journal
 from pypimirror.storage.durability import Durability
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
@@ -60,7 +60,7 @@ class Storage(Protocol):
     #: Returns a context to enter while a thread waits for the storage.
     waiting: Callable[[], AbstractContextManager[None]]
     #: The list of changes, if one is made.
-    changes: Changes | None
+    changes: Journal | None
 
     @property
     def shown(self) -> str:

@@ -11,7 +11,9 @@ import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Protocol
 
 from pypimirror.domain.model import Problem, Reason
 
@@ -86,16 +88,32 @@ def readable(size: int) -> str:
     return f"{value:.1f} {_UNITS[unit]}" if unit else f"{size} bytes"
 
 
+class Shared(Protocol):
+    """What several processes expect on the same disk; `storage.slots` has it."""
+
+    def put(self, size: int) -> None:
+        """Set the bytes that this process still expects."""
+
+    def others(self) -> int:
+        """Return the bytes that all other processes still expect."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep the other processes from claiming room."""
+
+
 class Room:
     """The free space below `directory`. `reserve` bytes of it are never used for downloads.
 
-    Safe to use from several threads: space that one batch has claimed is not free for another.
+    Safe to use from several threads: space that one batch has claimed is not free for another. With
+    `shared`, the same is true for several processes.
     """
 
-    def __init__(self, directory: Path, reserve: int) -> None:
+    def __init__(self, directory: Path, reserve: int, shared: Shared | None = None) -> None:
         self._directory = directory
         self._reserve = reserve
+        self._shared = shared
         self._due: dict[int, int] = {}  # bytes that are still expected, by file
+        self._expected = 0  # their sum
         self._lock = threading.Lock()
 
     def claim(self, sizes: Mapping[int, int]) -> tuple[set[int], Problem | None]:
@@ -105,28 +123,36 @@ class Room:
         Small files come first, so that one claimed size decides nothing for the others. Space that
         was claimed before and is not yet used is not free. Raises `OSError`.
         """
-        with self._lock:
-            claimed = sum(self._due.values())
+        shared = self._shared
+        with self._lock, nullcontext() if shared is None else shared.alone():
+            claimed = self._expected + (0 if shared is None else shared.others())
             problem = self.shortage(claimed + sum(sizes.values()))
             left = None if problem is None else free(self._directory)
             if left is None:
                 taken = set(sizes)
             else:
                 taken = set(_fitting(sizes, left - self._reserve - claimed))
-            self._due.update((number, sizes[number]) for number in taken)
+            self._expect({number: sizes[number] for number in taken})
         return taken, problem
 
     def received(self, file_id: int, size: int) -> None:
         """Subtract bytes of a file that have arrived."""
         with self._lock:
             if file_id in self._due:
-                self._due[file_id] = max(0, self._due[file_id] - size)
+                self._expect({file_id: max(0, self._due[file_id] - size)})
 
     def settle(self, ids: Iterable[int]) -> None:
         """Forget files that have arrived, or will not arrive."""
         with self._lock:
             for file_id in ids:
-                self._due.pop(file_id, None)
+                self._expected -= self._due.pop(file_id, 0)
+            self._expect({})
+
+    def _expect(self, sizes: Mapping[int, int]) -> None:
+        self._expected += sum(size - self._due.get(number, 0) for number, size in sizes.items())
+        self._due.update(sizes)
+        if self._shared is not None:
+            self._shared.put(self._expected)
 
     def shortage(self, needed: int = 0) -> Problem | None:
         """Return the problem if `needed` more bytes do not fit, else None.

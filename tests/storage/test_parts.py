@@ -98,6 +98,13 @@ def test_nothing_of_a_worker_that_may_wake_up_is_shared(common: Workspace) -> No
     assert names(common.staging) == []
 
 
+def test_what_nobody_here_has_made_stays(common: Workspace) -> None:
+    one = worker(common, 1, f7_part=b"whole")
+    (one.staging / "8.part").mkdir()
+    one.give_back()
+    assert names(common.staging) == ["1", "7.part"]
+
+
 def test_a_link_is_no_part(common: Workspace, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     one = worker(common, 1)

@@ -1,4 +1,8 @@
-"""Remove what dead runs left in staging.
+"""Share what workers left in staging, and remove what dead runs left there.
+
+The parts of a worker that is known to be dead go to the common directory, from where other workers
+take them (`storage.parts`). Those of other workers of earlier runs are removed: such a worker may
+be stopped and wake up, but it has lost its claims.
 
 Two kinds of files are kept, because a run can continue with them: bytes that the catalog calls
 fetched, and the beginning of a large transfer, which a note beside it describes. Files that this
@@ -10,11 +14,14 @@ from __future__ import annotations
 import os
 import re
 
+from pypimirror.catalog import holder
 from pypimirror.catalog.database import Catalog
+from pypimirror.catalog.holder import Fate
 from pypimirror.catalog.queries import files
 from pypimirror.catalog.queries.projects import chunks
+from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.states import DUE, State
-from pypimirror.storage import links
+from pypimirror.storage import links, parts
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 from pypimirror.system.disk_errors import storage_errors
@@ -24,7 +31,14 @@ _ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def sweep(catalog: Catalog, workspace: Workspace) -> int:
-    """Remove unneeded files from staging and return their number. Call it with the lock held."""
+    """Remove unneeded files from staging and return their number.
+
+    Call it with the lock held, while the run has no workers.
+    """
+    collect_dead(catalog, workspace)
+    for _, own in parts.directories(workspace.staging):
+        with storage_errors(own):
+            parts.drop(own)
     names = set(workspace.staged_names())
     removed = 0
     for chunk in chunks(names):
@@ -40,6 +54,20 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
                 with storage_errors(path):
                     links.part([path])  # a run writes to it, and it is served later
     return removed
+
+
+def collect_dead(catalog: Catalog, workspace: Workspace) -> None:
+    """Share the parts of workers that are known to be dead. Raises `StorageError`."""
+    with storage_errors(workspace.staging):
+        found = dict(parts.directories(workspace.staging))
+        if not found:
+            return
+        with catalog.read() as connection:
+            holders = workers.holders(connection, found)
+        here = holder.this_machine()
+        for worker, process in holders.items():
+            if process.fate(here) is Fate.DEAD:
+                parts.collect(workspace.staging, found[worker])
 
 
 def _number(name: str) -> int | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from pypimirror.domain.model import Problem
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.domain.objects.headers import of_path
-from pypimirror.storage.changes import Changes
+from pypimirror.storage.changes import Journal
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.clients import Clients
 from pypimirror.storage.s3.crew import Crew
@@ -50,7 +50,7 @@ class S3Storage:
     ) -> None:
         self.guard: Callable[[], None] = lambda: None
         self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
-        self.changes: Changes | None = None
+        self.changes: Journal | None = None
         self._workspace = workspace
         self._bucket = bucket
         self._objects = Objects(bucket, clients or Clients(bucket))

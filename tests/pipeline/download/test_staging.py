@@ -6,12 +6,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.states import State
+from pypimirror.catalog.holder import Holder, this_machine, this_process
+from pypimirror.catalog.queries.work import workers
+from pypimirror.catalog.states import CHILD, State
 from pypimirror.domain.model import Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
@@ -304,3 +308,57 @@ def test_what_stands_where_a_report_belongs_holds_up_nothing(
     (bad,) = offer(simulator, "bad", "1.0")
     bad.set(digests={"sha256": "ab" * 32})
     assert reasons(mirror.sync().failures) == {bad.filename: Reason.DIGEST_MISMATCH.value}
+
+
+# What workers leave to each other
+
+#: What is fetched of `half`.
+FETCHED = "six-2.0-py3-none-any.whl"
+
+
+def staging_of(mirror: Mirror, worker: int) -> Path:
+    return mirror.root / ".pypimirror" / "staging" / str(worker)
+
+
+def leave_to_worker(mirror: Mirror, half: dict[str, Path], holder: Holder) -> int:
+    """Move what is in staging to a worker of the last run, which was this process; return it."""
+    (run,) = mirror.query("SELECT max(id) AS id FROM runs")
+    with closing(Catalog.open(mirror.config.catalog_url)) as catalog, catalog.write() as connection:
+        worker = workers.start(connection, run["id"], CHILD, "1", holder, 60.0)
+    own = staging_of(mirror, worker)
+    own.mkdir()
+    for path in list(own.parent.glob("*.part*")):
+        path.rename(own / path.name)
+    return worker
+
+
+def dead(alive: Holder) -> Holder:
+    """A process of this machine that has ended."""
+    return msgspec.structs.replace(alive, started=alive.started - 1)
+
+
+def test_the_parts_of_a_dead_worker_are_used_by_others(
+    mirror: Mirror, simulator: Simulator, half: dict[str, Path]
+) -> None:
+    worker = leave_to_worker(mirror, half, dead(this_process(this_machine())))
+    simulator.forget()
+    mirror.sync()
+    assert mirror.state(FETCHED) == "published"
+    assert simulator.downloads(FETCHED) == 0
+    assert not staging_of(mirror, worker).exists()
+    assert leftovers(mirror) == set()
+
+
+def test_the_parts_of_a_worker_that_may_wake_up_are_never_used(
+    mirror: Mirror, simulator: Simulator, half: dict[str, Path]
+) -> None:
+    """Its process exists, so it may write into them at any time. It has lost its claims."""
+    worker = leave_to_worker(mirror, half, this_process(this_machine()))
+    simulator.forget()
+    with (staging_of(mirror, worker) / half["fetched"].name).open("ab") as zombie:
+        mirror.sync()
+        zombie.write(b"what it still had to say")
+    mirror.check()
+    assert mirror.state(FETCHED) == "published"
+    assert simulator.downloads(FETCHED) == 1
+    assert leftovers(mirror) == set()

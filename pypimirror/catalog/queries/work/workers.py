@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -142,6 +142,13 @@ def _set_lost(connection: Connection, ids: Collection[int], message: str) -> Non
     if ids:
         these = update(workers).where(workers.c.id.in_(ids))
         connection.execute(these.values(state=LOST, ended_at=time.time(), message=message))
+
+
+def holders(connection: Connection, ids: Iterable[int]) -> dict[int, Holder]:
+    """Return the processes of these workers, of any run, as far as they are still recorded."""
+    query = select(workers.c.id, workers.c.holder).where(workers.c.id.in_(ids))
+    decode = msgspec.json.decode
+    return {row.id: decode(row.holder, type=Holder) for row in connection.execute(query)}
 
 
 def of_run(connection: Connection, run_id: int) -> list[WorkerRecord]:
