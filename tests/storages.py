@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -121,10 +121,13 @@ class MemoryStorage:
         return Local(str(copy), stamp=stamp, is_copy=True)
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
         """Take over files of the workspace."""
-        del blocked
+        del blocked, digests
         for source, key in moves:
             self.guard()
             try:
@@ -231,13 +234,16 @@ class BitRot(Damaging):
         self.hits, self.truncate = hits, truncate
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
         """Damage files before they are placed, as a bad disk would."""
         for source, key in moves:
             if self.hits(key):
                 damage_file(source, truncate=self.truncate)
-        return self.sound.place(moves, blocked)
+        return self.sound.place(moves, blocked, digests)
 
 
 class FailOnce(Damaging):
@@ -253,12 +259,15 @@ class FailOnce(Damaging):
             raise StorageError(self.sound.shown, OSError(errno.EIO, os.strerror(errno.EIO)))
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
         """Place, or fail."""
         if moves:
             self._fail("place")
-        return self.sound.place(moves, blocked)
+        return self.sound.place(moves, blocked, digests)
 
     def write(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -163,15 +163,19 @@ class PosixStorage:
             return None
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
         """Move each source, a verified file, to its key in one step. Its bytes are durable before
-        that. It keeps its stamp.
+        that. It keeps its stamp, and is not read, so `digests` does not matter.
 
         `flush` makes the moves durable. If only one key is affected by a fault, it is noted in
         `blocked`, and the others are placed. Without `blocked`, such a fault is an error like any
         other.
         """
+        del digests
         if not moves:
             return {}
         key = ""  # the key that an error concerns

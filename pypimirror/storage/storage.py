@@ -18,7 +18,7 @@ local directory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -145,11 +145,16 @@ class Storage(Protocol):
     # Changing
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
         """Move each source, a verified file of the workspace, to its key in one step.
 
-        Return the stamps, by key, that differ from those of the sources.
+        Return the stamps, by key, that differ from those of the sources. `digests` has the sha256
+        of verified bytes by key. A storage that reads the source puts no others; a directory
+        renames.
         If only one key is affected by a fault, it is noted in `blocked`, and the others are placed.
         Without `blocked`, such a fault is an error like any other. Raises `StorageError`.
         """

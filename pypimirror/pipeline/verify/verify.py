@@ -214,16 +214,19 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
     verified: list[dict[str, Any]] = []
     wrong: list[Problem] = []
     moves: list[tuple[Path | str, str]] = []
+    digests: dict[str, bytes] = {}
     for fetched, level, result in good:
         row, seen = fetched.row, fetched.seen
         metadata = _metadata(run, fetched, result, wrong)
         if metadata:
             staged = run.workspace.staged_metadata(row.id)
             moves.append((staged, fetched.relative + METADATA_SUFFIX))
+            digests[fetched.relative + METADATA_SUFFIX] = metadata
         if fetched.staged:
             adopt.clear_way(run, batch, row)
             provenance.let_go(run, row, seen.sha256)
             moves.append((run.workspace.staged_text(row.id), fetched.relative))
+            digests[fetched.relative] = seen.sha256
         verified.append(
             {
                 "id": row.id,
@@ -241,7 +244,7 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
             }
         )
     blocked: dict[str, Problem] = {}
-    stamps = run.storage.place(moves, blocked)
+    stamps = run.storage.place(moves, blocked, digests)
     run.storage.flush()
     stuck = _stuck(good, blocked)
     good = [each for each in good if each.fetched.row.id not in stuck]

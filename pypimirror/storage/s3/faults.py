@@ -90,8 +90,11 @@ class RequestError(Exception):
 
     @property
     def is_lost_race(self) -> bool:
-        """Whether somebody else has changed the object in the meantime."""
-        return self.status in (409, 412) or self.is_absent
+        """Whether the object has changed in the meantime, perhaps by this very request.
+
+        An upload that is not there any more was completed by a request whose answer was lost.
+        """
+        return self.status in (409, 412) or self.is_absent or self.code == "NoSuchUpload"
 
     @property
     def is_unclear(self) -> bool:
@@ -150,6 +153,16 @@ def error_of(
 ) -> BucketError:
     """Return the error to raise for a fault."""
     return BucketError(thing, *fault.explained(doing), is_of_key=is_of_key)
+
+
+def changed_since(thing: str) -> BucketError:
+    """Return the error for bytes in staging that are not those that were verified."""
+    return BucketError(
+        thing,
+        "its bytes in staging have changed since they were verified",
+        "Check the disk; the next run fetches it again.",
+        is_of_key=True,
+    )
 
 
 def of_obstore(error: Exception) -> RequestError:

@@ -63,7 +63,19 @@ class Objects:
         except RequestError as fault:
             if fault.is_absent:
                 return None
-            raise
+            if fault.code or fault.is_unclear:
+                raise
+            raise self._explained(key, fault) from fault
+
+    def _explained(self, key: str, fault: RequestError) -> RequestError:
+        """Return the fault of a HEAD with its code: only answers to other requests have a body."""
+        clients = self.clients
+        try:
+            with clients.faults():
+                clients.obstore.get(clients.store, key)
+        except RequestError as told:
+            return fault if told.is_absent else told
+        return fault
 
     def get(self, key: str) -> tuple[Head, Iterator[bytes]] | None:
         """Return an object and its bytes; None if there is none. Reading them raises, too."""

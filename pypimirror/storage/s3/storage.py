@@ -12,7 +12,7 @@ import errno
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from pypimirror.storage.changes import Journal
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.clients import Clients
 from pypimirror.storage.s3.crew import Crew
-from pypimirror.storage.s3.faults import RequestError, error_of
+from pypimirror.storage.s3.faults import BucketError, RequestError, changed_since, error_of
 from pypimirror.storage.s3.objects import PART, Body, Head, Objects
 from pypimirror.storage.s3.probe import probe, still_writes
 from pypimirror.storage.s3.recent import Recent
@@ -220,14 +220,22 @@ class S3Storage:
     # Changing
 
     def place(
-        self, moves: Sequence[tuple[Path | str, str]], blocked: dict[str, Problem] | None = None
+        self,
+        moves: Sequence[tuple[Path | str, str]],
+        blocked: dict[str, Problem] | None = None,
+        digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
-        """Put each source at its key, many at once, and remove it. Return the new stamps."""
+        """Put each source at its key, many at once, and remove it. Return the new stamps.
+
+        A source that does not have the digest in `digests` any more is a fault of its key.
+        """
         stamps: dict[str, int] = {}
 
         def move(source: str, key: str) -> None:
             try:
                 body = _body_of_file(source, key)
+                if digests and key in digests and digests[key].hex() != body.sha256:
+                    raise changed_since(self._named(key))
                 head, _ = self._put(key, body, "place", look=False)
                 os.unlink(source)  # noqa: PTH108
             except OSError as error:
@@ -272,6 +280,10 @@ class S3Storage:
         """Make a change. A fault that concerns its key alone is noted in `blocked`."""
         try:
             change()
+        except BucketError as changed:
+            if blocked is None or not changed.is_of_path:
+                raise
+            blocked[key] = changed.problem
         except RequestError as fault:
             is_of_key = not fault.is_of_bucket
             if fault.is_denied:

@@ -92,11 +92,14 @@ def test_a_conflict_is_tried_again(storage: S3Storage, proxy: Proxy) -> None:
     assert storage.read(PAGE) == b"page"
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, buckets.HASTY.tries])
 def test_a_put_whose_answer_is_lost_is_found_out(
     storage: S3Storage, workspace: Workspace, proxy: Proxy, times: int
 ) -> None:
-    """The object is there. A HEAD proves it; the same PUT would now be refused with 412."""
+    """The object is there. A HEAD proves it; the same PUT would now be refused with 412.
+
+    The library repeats a PUT without an answer, so once is its business, and always is ours.
+    """
     proxy.break_("PUT", "six", drop=True, times=times)
     told = storage.place([(staged(workspace), FILE)])
     assert told == {FILE: storage.stamp(FILE)}
@@ -195,6 +198,18 @@ def test_an_upload_that_never_completes_leaves_nothing_behind(
         storage.place([(source, FILE)])
     assert buckets.content(bucket) == {} and uploads(bucket) == []
     assert source.exists()
+
+
+def test_a_completed_upload_whose_answer_is_lost_is_found_out(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket
+) -> None:
+    """The library completes it again, and is told that there is no such upload any more."""
+    proxy.break_("POST", "uploadId", drop=True)
+    proxy.break_("POST", "uploadId", status=404, code="NoSuchUpload")
+    content = b"large" * (PART // 4)
+    storage.place([(staged(workspace, content), FILE)])
+    assert buckets.content(bucket)[FILE] == content
+    assert sum("?uploads" in path for _, path in proxy.seen) == 1
 
 
 def test_an_upload_that_another_writer_overtook_replaces_nothing_unseen(
@@ -309,3 +324,15 @@ def test_a_page_that_is_believed_to_be_right_is_still_looked_at(
     opened(bucket).write([(PAGE, [b"wrong"])])
     assert storage.write([(PAGE, [b"right"])]) == 1
     assert buckets.content(bucket)[PAGE] == b"right"
+
+
+def test_the_cause_of_a_refused_head_is_asked_for(storage: S3Storage, proxy: Proxy) -> None:
+    """An answer to HEAD has no body. So an expired token looks like any 400, or any 403."""
+    proxy.break_("HEAD", status=400)
+    proxy.break_("GET", status=400, code="ExpiredToken")
+    with pytest.raises(StorageError, match="have expired"):
+        storage.size(FILE)
+    proxy.break_("HEAD", status=403)
+    proxy.break_("GET", status=403, code="AccessDenied")
+    with pytest.raises(StorageError, match="s3:GetObject"):
+        storage.size(FILE)

@@ -57,7 +57,7 @@ def first(simulator: Simulator) -> Callable[[], None]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("prepare", "stride"),
-    sample([(update, 23), (update, 5), (first, 7)], (update, 23)),
+    sample([(update, 23), (update, 9), (first, 13)], (update, 23)),
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_run_killed_before_any_change(

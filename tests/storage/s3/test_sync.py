@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pypimirror.storage.s3.storage import S3Storage
 from tests import buckets
 from tests.mirror import attest, offer, offer_sdist
 from tests.simulator import Simulator
 from tests.storage.s3.mirrors import InBucket
+from tests.storages import damage_file
 
 pytestmark = pytest.mark.usefixtures("keys_of_the_bucket")
 
@@ -132,3 +135,30 @@ def test_a_removal_that_is_refused_is_told_and_done_later(
     mirror.reach(mirror.bucket)
     assert mirror.sync().state == "completed"
     assert not any(gone.filename in path for path in mirror.content())
+
+
+def test_bytes_that_change_between_proof_and_put_are_not_put(
+    mirror: InBucket, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad disk, after the proof: the bytes are hashed once more while they are sent."""
+    (bad,) = offer(simulator, "six", "1.0")
+    offer(simulator, "idna", "1.0")
+    place = S3Storage.place
+
+    def rot(storage: S3Storage, moves: Any, *more: Any) -> dict[str, int]:
+        for source, key in moves:
+            if key.endswith(bad.filename):
+                damage_file(source, truncate=False)
+        return place(storage, moves, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(S3Storage, "place", rot)
+        summary = mirror.sync()
+    assert summary.state == "incomplete"
+    (failure,) = summary.failures
+    assert failure.file == bad.filename
+    assert "have changed since they were verified" in failure.message
+    assert mirror.faults() == []
+    assert f"packages/six/{bad.filename}" not in mirror.content()
+    assert mirror.sync().state == "completed"
+    assert mirror.content()[f"packages/six/{bad.filename}"] == bytes(bad.content)
