@@ -194,7 +194,12 @@ class Catalog:
         with self._connect(patience, options) as connection:
             # Closing the connection rolls back uncommitted changes.
             yield connection
-            connection.commit()
+            try:
+                connection.commit()
+            except BaseException:
+                # For SQLAlchemy the transaction is over, but the database may still keep its locks.
+                connection.invalidate()
+                raise
 
     def _connect(self, patience: float, options: dict[str, Any]) -> Connection:
         """Return a connection with a begun transaction. Wait for a database that is away."""

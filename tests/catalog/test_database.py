@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from pypimirror.catalog import engines
 from pypimirror.catalog.database import (
@@ -362,3 +364,21 @@ def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -
         thread.join()
         assert [row.name for row in projects.known(connection)] == before
     assert names(catalog) == ["idna", "six"]
+
+
+def test_a_commit_that_fails_leaves_no_lock_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLAlchemy gives the connection back without a rollback: for it, the transaction is over."""
+    monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.1)
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    with closing(Catalog.open(url)) as one, closing(Catalog.open(url)) as two:
+
+        def fail(_connection: Connection) -> None:
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+
+        event.listen(one.engine, "commit", fail)
+        with pytest.raises(OperationalError):
+            ensure(one, "six")
+        ensure(two, "idna")
+        assert names(two) == ["idna"]
