@@ -79,7 +79,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    out.print(f"Mirror {escape(document['directory'])}")
+    out.print(f"Mirror {escape(config.shown)}")
     out.print(f"  {document['projects']} projects, {amount(document['bytes'])} verified")
     counts = (f"{number} {state}" for state, number in document["files"].items() if number)
     out.print(f"  files: {', '.join(counts) or 'none'}")
