@@ -21,7 +21,7 @@ from prefect.logging.loggers import LoggingAdapter, task_run_logger
 
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import LogReporter
-from pypimirror.pipeline.sequence import BATCH_SIZE
+from pypimirror.pipeline.executors.loop import BATCH_SIZE
 
 #: Seconds between two API calls about progress. Shorter runs make none.
 EVERY = 5.0

@@ -124,9 +124,11 @@ ALLOWED: dict[str, set[str]] = {
             "pipeline.context",
             "pipeline.discover",
             "pipeline.download",
+            "pipeline.executors",
         ),
         *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
+    "pipeline.executors": _LEDGER | {"pipeline", "pipeline.context"},
     "pipeline.closure": _LEDGER
     | {
         *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
@@ -171,7 +173,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         "check.remedies",
         *("config", "download.protocol", "pipeline", "pipeline.closure", "pipeline.context"),
-        *("pipeline.discover", "pipeline.publish", "select"),
+        *("pipeline.discover", "pipeline.executors", "pipeline.publish", "select"),
     },
     "resolve": _FIELD
     | {

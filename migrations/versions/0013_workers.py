@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("done", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("project_id", name=op.f("pk_claims")),
     )
-    op.create_index(op.f("ix_claims_worker_id"), "claims", ["worker_id"])
+    op.create_index("ix_claims_worker_id_batch", "claims", ["worker_id", "batch"])
 
 
 def downgrade() -> None:

@@ -2,8 +2,8 @@
 
 A worker is a process that takes batches of projects through the stages. Its rules:
 
-* A project with work belongs to the worker that has claimed it. Nobody claims it twice in one run,
-  unless its worker is lost. So a project that failed is for the next run.
+* A project with work belongs to the worker that has claimed it. Nobody claims it again in the same
+  run, unless its worker is lost. So a project that failed is for the next run.
 * A worker renews its claims as a whole, every `Pace.heartbeat`. It is lost if its process is known
   to be dead, or if it sent no heartbeat for `Pace.lifetime`, whether its process exists or not: it
   may be stopped. A worker that finds no free project takes the claims of lost workers over.
@@ -58,6 +58,7 @@ class Worker(Held):
         self.state, self.message = COMPLETED, ""
         self._batches = itertools.count(1)
         self._after = 0  # the id of the last project that it has claimed
+        self._numbers: dict[tuple[int, ...], int] = {}  # of the batches that it has
         self._done = (0, 0)  # batches and projects
         self._releasing = threading.Lock()
 
@@ -96,6 +97,7 @@ class Worker(Held):
         found = tuple(self._catalog.apply(change, aside=True))
         if found:
             self._after = found[-1]
+            self._numbers[found] = batch
         return found
 
     def _take(
@@ -126,31 +128,33 @@ class Worker(Held):
 
     def number_free(self, at_most: int, names: Sequence[ProjectName] | None = None) -> int:
         """Return the number of projects that can be claimed, or `at_most` if there are more."""
-        with self._catalog.read() as connection:
-            if names is None:
-                return claims.number_free(connection, self._after, at_most, None)
-            number = 0
-            for chunk in chunks(names):
-                number += claims.number_free(connection, 0, at_most - number, chunk)
+        parts: Iterable[tuple[int, Sequence[ProjectName] | None]]
+        parts = [(self._after, None)] if names is None else ((0, part) for part in chunks(names))
+        number = 0
+        with self._catalog.aside() as connection:  # for its settings
+            for after, part in parts:
+                number += claims.number_free(connection, after, at_most - number, part)
                 if number == at_most:
                     break
-            return number
+        return number
 
-    def release(self, batch: Sequence[int], counts: Mapping[str, int]) -> None:
-        """Give back the claims of a finished batch.
+    def release(self, batch: tuple[int, ...], counts: Mapping[str, int]) -> None:
+        """Give back the claims of a finished batch, as `claim` returned it.
 
         `counts` are those of all the work of this worker so far. Raises `ClaimLostError`.
         """
 
         def change(connection: Connection) -> None:
             self.fence(connection)
-            claims.release(connection, self.id, batch)
+            claims.release(connection, self.id, number)
             workers.progress(connection, self.id, done[0], done[1], counts)
 
         with self._releasing:  # a later number must not be overwritten by an earlier one
             done = (self._done[0] + 1, self._done[1] + len(batch))
+            number = self._numbers[batch]
             self._catalog.apply(change, aside=True)
             self._done = done
+            del self._numbers[batch]
 
     def fence(self, connection: Connection) -> None:
         """Raise `ClaimLostError` if others have taken over. Call it first in a transaction."""

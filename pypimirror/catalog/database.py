@@ -168,13 +168,10 @@ class Catalog:
         fence is asked.
         """
         alone = self.engine.dialect.name == "sqlite"
-        options = {"pypimirror_write": True} if alone else {}
+        options = dict.fromkeys(("pypimirror_prompt", "pypimirror_by_index"), True)
+        options["pypimirror_write"] = alone
         waiting = self._writing if alone else nullcontext()
-        with (
-            waiting,
-            self._turn(),
-            self._transaction(patience, pypimirror_prompt=True, **options) as connection,
-        ):
+        with waiting, self._turn(), self._transaction(patience, **options) as connection:
             yield connection
 
     @contextmanager

@@ -55,8 +55,15 @@ SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalive
 SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}; SET client_encoding = 'UTF8'
 """
 
-#: For transactions that others wait for, and that wait for nothing but the database.
-_PROMPT = f"SET LOCAL idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}"
+#: Settings of a transaction, by the option that asks for them: one that others wait for, and that
+#: waits for nothing but the database; and one on tables that grow from nothing within a run, which
+#: the server would read as a whole because it believes that they are still small.
+_OF_TRANSACTION = {
+    "pypimirror_prompt": (
+        f"SET LOCAL idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}"
+    ),
+    "pypimirror_by_index": "SET LOCAL enable_seqscan = off",
+}
 
 #: SQL states of a server that will be back: it starts, stops, or has no free connection.
 _PASSING = ("57P01", "57P02", "57P03", "53300", "08")
@@ -188,8 +195,8 @@ def _postgresql(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         statements = []
-        if connection.get_execution_options().get("pypimirror_prompt"):
-            statements.append(_PROMPT)
+        options = connection.get_execution_options()
+        statements += [text for option, text in _OF_TRANSACTION.items() if options.get(option)]
         if _writes(connection):
             statements.append(f"SELECT pg_advisory_xact_lock({_WRITER})")
         if statements:

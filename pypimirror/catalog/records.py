@@ -218,12 +218,12 @@ class WorkerRecord(Record, frozen=True):
 
 
 class ClaimRecord(Record, frozen=True):
-    """A project that a worker of the present run has taken, or has done with; see `claims`."""
+    """A project that a worker of the present run has, or is done with; see `catalog.claims`."""
 
     project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
-    worker_id: Annotated[int, Stored(KEY, indexed=True)]
+    worker_id: Number
     batch: Medium
-    done: bool  #: it was worked on; what is left to do for it is for another run
+    done: bool  #: what is left to do for it is for another run
 
 
 class StageRecord(Record, frozen=True):

@@ -379,7 +379,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
             last is None or (moved and (run.command == "verify" or last.is_old(run.now)))
         ):
             statistics.keep(connection, statistics.take(connection, run.now))
-        runs.end(connection, run.id, state, message, counts)
+        runs.end(connection, run.id, state, message, counts, had_work=not run.ledger.idle)
         if state == runs.COMPLETED and not denied:
             idle_snapshot.note(run, connection)
         held = totals.held(connection)

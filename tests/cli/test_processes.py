@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pypimirror.pipeline import sequence
+from pypimirror.pipeline.executors import loop
 from tests.cli.conftest import Start
 from tests.flows.stack import is_running, wait_for
 from tests.mirror import Mirror, offer
@@ -86,7 +86,7 @@ def test_a_signal_ends_batches_that_are_side_by_side(
     start: Start, mirror: Mirror, simulator: Simulator
 ) -> None:
     """What was verified meanwhile is not downloaded again."""
-    names = [f"p{i:03}" for i in range(2 * sequence.BATCH_SIZE + 1)]
+    names = [f"p{i:03}" for i in range(2 * loop.BATCH_SIZE + 1)]
     for name in names:
         offer(simulator, name, "1.0")
     held = [simulator.hold(f"*/{name}-1.0-*.whl", after=10) for name in (names[0], names[-1])]

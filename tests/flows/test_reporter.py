@@ -12,7 +12,7 @@ import pytest
 
 from flows.reporter import FlowReporter
 from pypimirror.domain.model import Stage
-from pypimirror.pipeline.sequence import BATCH_SIZE
+from pypimirror.pipeline.executors.loop import BATCH_SIZE
 from tests.corpus.build import make_wheel
 from tests.flows.stack import Stack, children, is_worker, wait_for
 from tests.simulator import Simulator
@@ -21,8 +21,8 @@ from tests.simulator import Simulator
 SYNC = """
 import sys
 from flows import reporter
-from pypimirror.pipeline import sequence
-reporter.EVERY, sequence.BATCH_SIZE = 0.1, 1
+from pypimirror.pipeline.executors import loop
+reporter.EVERY, loop.BATCH_SIZE = 0.1, 1
 from flows.sync import sync
 sync(sys.argv[1])
 """

@@ -16,6 +16,7 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.context.priority_lock import PriorityLock
+from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.storage import durability
 from tests.mirror import Mirror, offer
@@ -28,7 +29,7 @@ PROJECTS = [f"p-{letter}" for letter in "abcdefg"]
 def many(mirror: Mirror, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     """A mirror of seven projects, in batches of two."""
     for size in ("BATCH_SIZE", "SMALLEST_BATCH"):
-        monkeypatch.setattr(sequence, size, 2)
+        monkeypatch.setattr(loop, size, 2)
     for name in PROJECTS:
         offer(simulator, name, "1.0", "2.0")
     mirror.select(*PROJECTS)
@@ -93,21 +94,6 @@ def test_an_interrupt_ends_all_lanes(many: Mirror) -> None:
 
     assert many.sync(work=lambda run: sequence.sync(run, call), sound=False).state == "cancelled"
     assert many.sync().state == "completed"
-
-
-@pytest.mark.parametrize("left", [1, 19, 20, 21, 137, 1000, 20_000])
-def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int) -> None:
-    """Small at first, so that lanes are not all in the same stage; small at last, so that all of
-    them end at one time.
-    """
-    sizes = []
-    while left > 0:
-        sizes.append(sequence.size_of_batch(len(sizes) + 1, left, sequence.SMALLEST_BATCH))
-        left -= sizes[-1]
-    assert left <= 0
-    assert max(sizes) <= sequence.BATCH_SIZE
-    assert min(sizes) >= sequence.SMALLEST_BATCH
-    assert sizes[0] == sizes[-1] == sequence.SMALLEST_BATCH
 
 
 @pytest.fixture

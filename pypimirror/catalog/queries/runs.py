@@ -70,15 +70,26 @@ def start(
 
 
 def end(
-    connection: Connection, run_id: int, state: str, message: str, counts: Mapping[str, int]
+    connection: Connection,
+    run_id: int,
+    state: str,
+    message: str,
+    counts: Mapping[str, int],
+    *,
+    had_work: bool = True,
 ) -> None:
-    """Close a run, unless a process that took the mirror over has closed it."""
+    """Close a run, unless a process that took the mirror over has closed it.
+
+    If it `had_work`, it may have had workers, which end with it.
+    """
     values = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
-    connection.execute(
+    closed = connection.execute(
         update(runs)
         .where(runs.c.id == run_id, runs.c.state == RUNNING)
         .values(ended_at=_after(runs.c.started_at), **values)
     )
+    if had_work and closed.rowcount:
+        claims.end_run(connection, run_id, "its run has ended")
 
 
 def under_way(connection: Connection, pid: int, host: str) -> str:

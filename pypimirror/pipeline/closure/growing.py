@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.closure import requirements
+from pypimirror.catalog.queries.work import claims
 from pypimirror.domain import bounded
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure.gather import gather
@@ -105,6 +106,7 @@ def _mark(run: Run, old: Needs, grown: Needs) -> dict[int, ProjectName]:
     with run.catalog.write() as connection:
         projects.ensure(connection, names)
         marked = dict(projects.decide_again(connection, read))
+        claims.reopen(connection, list(marked))
         requirements.set_needed(connection, grown, ())
     run.ledger.marked |= marked
     fresh = [name for name in names if name not in old]

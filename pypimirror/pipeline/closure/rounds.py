@@ -29,6 +29,7 @@ from pypimirror.catalog.figures.closure import EXAMPLES, ClosureFigures, Unsure
 from pypimirror.catalog.marks import CLOSED, CLOSURE
 from pypimirror.catalog.queries import marks, projects
 from pypimirror.catalog.queries.closure import requirements
+from pypimirror.catalog.queries.work import claims
 from pypimirror.catalog.states import Cause
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.closure import needs
@@ -99,6 +100,7 @@ def _shrink(run: Run, old: Needs, new: Needs) -> None:
         needs.let_go(connection, selection, gone, guarded=guarded)
         again = [n for n in map(ProjectName, [*gone, *less]) if selection.project(n)]
         run.ledger.marked = dict(projects.decide_again(connection, again))
+        claims.reopen(connection, list(run.ledger.marked))
         requirements.set_needed(connection, less, gone)
         requirements.forget_unused(connection)
     if run.ledger.marked:

@@ -86,6 +86,11 @@ class Ledger:
         if (tally := _tally.get()) is not None:
             tally.counts.update(changes)
 
+    def so_far(self) -> Counter[str]:
+        """Return a copy of the counts."""
+        with self._lock:
+            return Counter(self.counts)
+
     def is_time_to_trim(self, set_aside: int, limit: float) -> bool:
         """Add bytes that went to quarantine. Return whether they exceed `limit` since the last
         time.

@@ -18,10 +18,11 @@ from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.executors.loop import Call
 from pypimirror.pipeline.preview import plan
 from pypimirror.pipeline.preview.plan import VERSION, Entry, Plan
 from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.pipeline.sequence import Call, perform
+from pypimirror.pipeline.sequence import perform
 from pypimirror.system import texts
 
 #: Most differences that a message names.

@@ -23,12 +23,13 @@ from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline import backlog, ownership, sequence, waiting
+from pypimirror.pipeline import backlog, ownership, waiting
 from pypimirror.pipeline.closure import needs, rounds
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter, Reporter
 from pypimirror.pipeline.discover import discover
+from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.lifecycle import check_names
 from pypimirror.pipeline.publish import contents, outdated, withdraw
 from pypimirror.pipeline.run import Run, StoppedError, make
@@ -124,10 +125,10 @@ def plan(
             needs.forget(run)
             discover.look_for_changes(run)
             found = Plan(checked or ())
-            for number, ids in enumerate(sequence.batches(run), start=1):
-                discover.discover(run, Batch(number, ids))
+            for number, ids in enumerate(_batches(run), start=1):
+                discover.discover(run, Batch(number, tuple(ids)))
             run, is_known = _follow(run)
-            for ids in sequence.batches(run):
+            for ids in _batches(run):
                 _add_batch(run, found, ids)
             if not is_known:
                 _warn_of_unknown(run, found)
@@ -136,6 +137,18 @@ def plan(
             _add_removals(run, found)
     found.problems[:0] = ledger.kept
     return found
+
+
+def _batches(run: Run) -> Iterator[list[int]]:
+    """Yield the ids of projects with work. Nothing is claimed: nobody else works on the mirror."""
+    last = 0
+    while True:
+        with run.catalog.read() as connection:
+            found = projects.next_batch(connection, last, projects.CHUNK, run.names)
+        if not found:
+            return
+        last = found[-1]
+        yield from projects.chunks(found, loop.BATCH_SIZE)
 
 
 def _follow(run: Run) -> tuple[Run, bool]:
@@ -173,7 +186,7 @@ def rest(run: Run) -> Plan:
             ledger=KeptLedger(run.catalog, reporter),
             lease=None,
         )
-        for ids in sequence.batches(rehearsal):
+        for ids in _batches(rehearsal):
             _add_batch(rehearsal, found, ids)
         _add_removals(rehearsal, found)
     return found

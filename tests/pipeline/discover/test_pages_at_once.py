@@ -11,8 +11,8 @@ import pytest
 
 from pypimirror.domain.model import ProjectPage, Reason
 from pypimirror.download.protocol import FetchLinks, FetchPage
-from pypimirror.pipeline import sequence
 from pypimirror.pipeline.discover import amounts, discover
+from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.run import Run
 from tests.corpus.build import make_sdist
 from tests.links import LinkMirror, page, put
@@ -76,8 +76,8 @@ def test_large_pages_are_held_one_at_a_time(mirror: Mirror, watch: Watch) -> Non
 def test_so_they_are_of_batches_side_by_side(
     mirror: Mirror, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sequence, "SMALLEST_BATCH", 1)
-    monkeypatch.setattr(sequence, "BATCH_SIZE", 2)
+    monkeypatch.setattr(loop, "SMALLEST_BATCH", 1)
+    monkeypatch.setattr(loop, "BATCH_SIZE", 2)
     assert mirror.sync().state == "completed"
     assert mirror.projects == sorted(SMALL + LARGE)
     assert max(watch.held) <= 6, "small ones alone, of other batches"

@@ -1,21 +1,35 @@
 """Queries on claims: which worker has which project.
 
 A project with work to do is free if it has no row in `claims`. So each query follows the index of
-projects with work, and looks up each of them by the key of `claims`.
+projects with work, and looks up each of them by the key of `claims`. A row stays until the run
+ends, so nothing is claimed twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.schema import claims, projects
 from pypimirror.domain.model import ProjectName
 
-_is_free = ~select(claims.c.project_id).where(claims.c.project_id == projects.c.id).exists()
+# A scalar subquery: PostgreSQL would turn NOT EXISTS into a join that reads all claims.
+_claim = select(claims.c.project_id).where(claims.c.project_id == projects.c.id)
+_is_free = _claim.scalar_subquery().is_(None)
 _has_work = projects.c.has_work.is_(True)
 
 
@@ -34,23 +48,23 @@ def take(
     names: Sequence[ProjectName] | None,
 ) -> list[int]:
     """Claim up to `size` free projects after id `after`, and return their ids, in order."""
-    query = select(projects.c.id).where(_free(after, names)).order_by(projects.c.id).limit(size)
+    mine = [literal(worker_id), literal(batch), false()]
+    query = select(projects.c.id, *mine).where(_free(after, names))
     # Leave out the projects that another transaction claims at this moment.
     query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
-    statement = insert_or_ignore(connection, claims)
-    while ids := list(connection.scalars(query)):
-        rows = [
-            {"project_id": number, "worker_id": worker_id, "batch": batch, "done": False}
-            for number in ids
-        ]
-        if connection.dialect.name == "sqlite":  # nobody else writes
-            connection.execute(statement, rows)
+    columns = ["project_id", "worker_id", "batch", "done"]
+    chosen = query.order_by(projects.c.id).limit(size)
+    if connection.dialect.name == "sqlite":  # nobody else writes
+        if not connection.execute(insert(claims).from_select(columns, chosen)).rowcount:
+            return []
+        return of_batch(connection, worker_id, batch)
+    statement = insert_or_ignore(connection, claims).from_select(columns, chosen)
+    while True:
+        if ids := sorted(connection.scalars(statement.returning(claims.c.project_id))):
             return ids
         # Another transaction may have claimed them after this one began to look.
-        taken = connection.scalars(statement.returning(claims.c.project_id), rows)
-        if mine := sorted(taken):
-            return mine
-    return []
+        if not connection.execute(query.limit(1)).first():
+            return []
 
 
 def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
@@ -68,13 +82,10 @@ def number_free(
     return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
-def release(connection: Connection, worker_id: int, ids: Sequence[int]) -> None:
-    """Give back claims. Projects with work left are marked as done for this run."""
-    for chunk in chunks(ids):
-        mine = (claims.c.worker_id == worker_id, claims.c.project_id.in_(chunk))
-        still_open = select(projects.c.id).where(projects.c.id == claims.c.project_id, _has_work)
-        connection.execute(delete(claims).where(*mine, ~still_open.exists()))
-        connection.execute(update(claims).where(*mine).values(done=True))
+def release(connection: Connection, worker_id: int, batch: int) -> None:
+    """Mark a batch as done for this run. What is left to do for it is for another run."""
+    mine = (claims.c.worker_id == worker_id, claims.c.batch == batch)
+    connection.execute(update(claims).where(*mine).values(done=True))
 
 
 def drop(connection: Connection, worker_ids: Sequence[int]) -> None:
@@ -84,9 +95,14 @@ def drop(connection: Connection, worker_ids: Sequence[int]) -> None:
 
 
 def reopen(connection: Connection, ids: Sequence[int]) -> None:
-    """Free projects that were done for this run: there is more to do for them."""
+    """Free projects that are done for this run: there is more to do for them."""
     for chunk in chunks(ids):
         connection.execute(delete(claims).where(claims.c.project_id.in_(chunk)))
+
+
+def reopen_all(connection: Connection) -> None:
+    """Free all projects. Call it while no worker works."""
+    connection.execute(delete(claims))
 
 
 def end_run(connection: Connection, run_id: int, message: str) -> None:
@@ -95,4 +111,4 @@ def end_run(connection: Connection, run_id: int, message: str) -> None:
     There is one run at a time, so there are no other claims.
     """
     workers.close(connection, run_id, message)
-    connection.execute(delete(claims))
+    reopen_all(connection)

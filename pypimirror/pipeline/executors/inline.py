@@ -1,0 +1,26 @@
+"""The executor that needs nothing else: the process of the run is its only worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from pypimirror.catalog.states import INLINE
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline.executors.loop import Call, Loop, WorkOff, at_work
+from pypimirror.pipeline.run import Run
+
+
+@contextmanager
+def inline(call: Call) -> Iterator[WorkOff]:
+    """Work in this process. The worker is recorded when there is work for it."""
+    with ExitStack() as stack:
+        worker: Loop | None = None
+
+        def work_off(run: Run, stages: Sequence[Stage], number: int, small_ends: bool) -> int:
+            nonlocal worker
+            if worker is None:
+                worker = stack.enter_context(at_work(run, INLINE, "1"))
+            return worker.work_off(run, call, stages, number, small_ends)
+
+        yield work_off

@@ -1,0 +1,155 @@
+"""The loop of every worker: claim a batch, take it through the stages, release it, until none is
+left.
+
+Executors differ in where workers run, and in nothing else. A worker works on several batches at the
+same time, each in its own lane. While one batch is verified and published, the files of another are
+fetched. So a large file at the end of a batch leaves no connection idle.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+
+from pypimirror.catalog import claims
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline.context.batch import Batch
+from pypimirror.pipeline.run import Run
+from pypimirror.system import interrupts
+
+#: Projects in a batch. That is enough to keep all connections busy and to share the cost of a flush
+#: between many files. It is few enough that a killed run loses little and staging stays small.
+BATCH_SIZE = 100
+
+#: Projects in a batch near the end of a run. With smaller batches, all lanes end at about the same
+#: time. Otherwise the last batch is verified and published while nothing is fetched.
+SMALLEST_BATCH = 20
+
+#: Batches that a worker works on at the same time.
+LANES = 6
+
+#: Most projects that are counted to choose the sizes of batches. They are counted again when this
+#: worker has claimed one of so many shares of them, because others claim as well.
+_COUNTED, _SHARE = 10_000, 8
+
+#: Runs one stage for one batch. The return value is ignored.
+Call = Callable[[Run, Stage, Batch], object]
+
+#: Takes all projects with work through some stages, and returns when no worker works any more. Its
+#: arguments are the run, the stages, the number of the first batch, and whether the first and the
+#: last batches are small. It returns the number of the last batch.
+WorkOff = Callable[[Run, Sequence[Stage], int, bool], int]
+
+#: Provides the workers of a run. They may start with the first work, and end with the context.
+Executor = Callable[[Call], AbstractContextManager[WorkOff]]
+
+
+def size_of_batch(number: int, left: int, smallest: int) -> int:
+    """Return the number of projects in batch `number`, if at least `left` projects are left."""
+    return max(smallest, min(BATCH_SIZE, smallest * number, left // LANES))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop of one worker."""
+
+    worker: claims.Worker
+    counted: Counter[str]  #: the counts of the run in this process when the worker began
+
+    def work_off(
+        self,
+        run: Run,
+        call: Call,
+        stages: Sequence[Stage],
+        number: int,
+        small_ends: bool,
+        step: int = 1,
+    ) -> int:
+        """Take batches through `stages` until no project is free. Return the last one's number.
+
+        They are numbered from `number` on, in steps of `step`. With `small_ends`, the first and the
+        last batches are small.
+        """
+        smallest = SMALLEST_BATCH if small_ends else BATCH_SIZE
+        found = self._batches(run, itertools.count(number, step), smallest)
+        first = list(itertools.islice(found, 2))
+        if len(first) > 1:
+            run = replace(run, most_at_once=LANES)
+            return self._in_lanes(run, call, stages, itertools.chain(first, found))
+        for batch in first:  # most runs: use no threads, so the order of steps is fixed
+            self._lane(run, call, stages, batch)
+        return first[-1].number if first else number - step
+
+    def _batches(self, run: Run, numbers: Iterator[int], smallest: int) -> Iterator[Batch]:
+        left = until = 0
+        for at, number in enumerate(numbers, start=1):
+            if left <= until:
+                left = self.worker.number_free(_COUNTED, run.names)
+                until = left - left // _SHARE
+            ids = self.worker.claim(size_of_batch(at, left, smallest), run.names)
+            if not ids:
+                return
+            left -= len(ids)
+            yield Batch(number, ids)
+
+    def _lane(self, run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
+        for stage in stages:
+            call(run, stage, batch)
+        self.worker.release(batch.projects, run.ledger.so_far() - self.counted)
+        if Stage.PUBLISH in stages:
+            run.reporter.finished(len(batch.projects))
+
+    def _in_lanes(
+        self, run: Run, call: Call, stages: Sequence[Stage], found: Iterator[Batch]
+    ) -> int:
+        """Work on batches in parallel. Return the number of the last one.
+
+        An error in one lane cancels the others.
+        """
+        number = 0
+        with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
+            try:
+                busy: set[Future[None]] = set()
+                for batch in found:
+                    number = batch.number
+                    # Each lane gets a copy of the context: Prefect finds the flow run in it.
+                    lane = copy_context().run
+                    busy.add(lanes.submit(lane, self._lane, run, call, stages, batch))
+                    if len(busy) == LANES:
+                        busy = _wait_for_one(busy)
+                while busy:
+                    busy = _wait_for_one(busy)
+            except BaseException:
+                with interrupts.shield():
+                    run.cancel()
+                    lanes.shutdown()
+                raise
+        return number
+
+
+def _wait_for_one(busy: set[Future[None]]) -> set[Future[None]]:
+    """Wait until a lane is free and return the busy lanes. Raises the error of a failed lane."""
+    done, rest = wait(busy, return_when=FIRST_COMPLETED)
+    for future in done:
+        future.result()
+    return rest
+
+
+@contextmanager
+def at_work(run: Run, executor: str, name: str) -> Iterator[Loop]:
+    """Be a worker of a run in this process: once its claims are lost, it changes nothing."""
+    with claims.hold(run.catalog, run.id, executor=executor, name=name) as worker:
+        worker.on_lost = run.cancel
+        before, run.storage.guard = run.storage.guard, run.catalog.guard
+        try:
+            yield Loop(worker, run.ledger.so_far())
+        finally:
+            run.storage.guard = before
+        hindrance = run.ledger.unreachable or run.ledger.no_room
+        if hindrance is not None:
+            worker.fail(hindrance.message)
