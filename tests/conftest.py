@@ -124,7 +124,8 @@ SERVER = pytest.StashKey[str]()
 #: tests of one beginning; the first one that matches counts.
 #: The mark `xdist_group` of pytest-xdist 3.8.0 has no effect with pytest 9.2.0.
 TOGETHER = (
-    "tests/storage/",
+    "tests/storage/s3/",
+    "tests/storage/test_contract.py",
     "tests/flows/test_deployments.py",
     "tests/flows/",
     "tests/up/test_up.py",

@@ -17,6 +17,7 @@ from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from pypimirror.system.disk_errors import StorageError
 from tests import buckets
+from tests.sampling import sample
 from tests.storages import Damaging, MemoryStorage
 
 PAGE = "simple/a/index.html"
@@ -33,6 +34,10 @@ def workspace(tmp_path: Path) -> Workspace:
 BUCKETS = {"seaweed": ("seaweed", False), "tls": ("seaweed", True), "moto": ("moto", False)}
 
 
+#: `make test-thorough` does the others.
+OFTEN = ("posix", "memory", "wrapped", "seaweed")
+
+
 def in_bucket(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> Storage:
@@ -45,7 +50,7 @@ def in_bucket(
     return S3Storage(workspace, bucket, clients=Clients(bucket, buckets.HASTY))
 
 
-@pytest.fixture(params=["posix", "memory", "wrapped", *BUCKETS])
+@pytest.fixture(params=sample(["posix", "memory", "wrapped", *BUCKETS], *OFTEN))
 def storage(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> Storage:

@@ -11,7 +11,16 @@ from pypimirror.storage.s3.storage import S3Storage
 from pypimirror.system.disk_errors import StorageError
 from tests import buckets
 from tests.buckets import Proxy
+from tests.sampling import sample
 from tests.storage.s3.conftest import Open
+
+#: Status and code of an answer, with the cause and the next step.
+ANSWERS = [
+    (403, "RequestTimeTooSkewed", "clock of this machine", "NTP"),
+    (301, "PermanentRedirect", "another region", "s3.region"),
+    (400, "AuthorizationHeaderMalformed", "another region", "s3.region"),
+    (400, "ExpiredToken", "have expired", "aws sso login"),
+]
 
 
 def refused(storage: S3Storage) -> str:
@@ -91,12 +100,7 @@ def test_missing_credentials_are_told_with_where_to_put_them(
 
 @pytest.mark.parametrize(
     ("status", "code", "cause", "step"),
-    [
-        (403, "RequestTimeTooSkewed", "clock of this machine", "NTP"),
-        (301, "PermanentRedirect", "another region", "s3.region"),
-        (400, "AuthorizationHeaderMalformed", "another region", "s3.region"),
-        (400, "ExpiredToken", "have expired", "aws sso login"),
-    ],
+    sample(ANSWERS, ANSWERS[0]),
 )
 def test_what_a_server_says_becomes_a_cause_and_a_next_step(
     storage: S3Storage, proxy: Proxy, status: int, code: str, cause: str, step: str
