@@ -81,7 +81,7 @@ def _automations(config: Config) -> Iterator[AutomationCore]:
     late, stuck = config.alerts.late, config.alerts.stuck
     for name, what, trigger in (
         (FAILED, "failed", _presence(_FAILURES)),
-        (LATE, "late", _absence("Late", _ENDS | {"Pending", "Running"}, late)),
+        (LATE, "late", _absence("Late", _ENDS | {"Pending", "Running"}, late, _of_no_shard())),
         (STUCK, "stuck", _absence("Running", _ENDS, stuck)),
     ):
         action = CallWebhook(block_document_id=block, payload=_payload(what, config))
@@ -121,13 +121,18 @@ def _presence(states: set[str]) -> EventTrigger:
     )
 
 
-def _absence(after: str, states: set[str], within: timedelta) -> EventTrigger:
-    """Return a trigger that fires for each run if none of `states` follows `after` in time."""
+def _absence(
+    after: str, states: set[str], within: timedelta, *related: ResourceSpecification
+) -> EventTrigger:
+    """Return a trigger that fires for each run if none of `states` follows `after` in time.
+
+    `related` is what the runs must be related to, besides our flows.
+    """
     return EventTrigger(
         after=_events({after}),
         expect=_events(states),
         match=_runs(),
-        match_related=_of_flows(),
+        match_related=[_of_flows(), *related],
         posture=Posture.Proactive,
         threshold=1,
         within=within,
@@ -146,4 +151,13 @@ def _runs() -> ResourceSpecification:
 def _of_flows() -> ResourceSpecification:
     return ResourceSpecification.model_validate(
         {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
+    )
+
+
+def _of_no_shard() -> ResourceSpecification:
+    """Return what matches runs of deployments except shards: their sync does not need all of them,
+    and cancels those that are late.
+    """
+    return ResourceSpecification.model_validate(
+        {"prefect.resource.role": "deployment", "prefect.resource.name": "!shard"}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -29,9 +29,11 @@ def final_state(summary: Summary) -> State[Any]:
     watches for failures misses it, in the UI or by an automation.
     """
     if summary.state == runs.COMPLETED:
-        return Completed(message=_done(summary) if summary.run else summary.message)
+        what = done(summary.counts) if summary.run else ""
+        return Completed(message="; ".join(filter(None, [what, summary.message])))
     if summary.state == runs.INCOMPLETE:
-        return Failed(name="Incomplete", message=f"Incomplete: {_left(summary)}")
+        left = "; ".join(filter(None, [_left(summary), summary.message]))
+        return Failed(name="Incomplete", message=f"Incomplete: {left}")
     if summary.state == runs.CANCELLED:
         return Cancelled(message="Cancelled; the next run goes on from here")
     return Failed(message=summary.message)
@@ -76,8 +78,8 @@ def _is_no_state(record: logging.LogRecord) -> bool:
     return not isinstance(error, FailedRun | CancelledRun)
 
 
-def _done(summary: Summary) -> str:
-    counts = summary.counts
+def done(counts: Mapping[str, int]) -> str:
+    """Say what was done."""
     return (
         f"{_number(counts['projects_changed'], 'project')} changed, "
         f"{_number(counts['files_downloaded'], 'file')} downloaded, "

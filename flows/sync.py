@@ -20,7 +20,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging.loggers import get_logger
 from prefect.settings import PREFECT_API_URL
 
-from flows import ending, running
+from flows import ending, running, shards
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import sequence
@@ -57,7 +57,7 @@ def sync(
     """
     ended = _ended.get([])
     try:
-        work = _work
+        work = partial(_work, config)
         if plan is not None:
             planned = execute_plan.read(Path(plan))
             projects, work = planned.projects, partial(_apply, planned)
@@ -69,8 +69,8 @@ def sync(
     return ending.final_state(summary)
 
 
-def _work(run: Run) -> None:
-    sequence.sync(run, running.call_stage)
+def _work(config: str, run: Run) -> None:
+    sequence.sync(run, running.call_stage, shards.executor(config))
 
 
 def _apply(planned: execute_plan.Planned, run: Run) -> None:

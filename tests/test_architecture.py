@@ -128,7 +128,8 @@ ALLOWED: dict[str, set[str]] = {
         ),
         *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
-    "pipeline.executors": _LEDGER | {"pipeline", "pipeline.context"},
+    "pipeline.executors": _LEDGER
+    | {"config", "pipeline", "pipeline.closure", "pipeline.context", "select"},
     "pipeline.closure": _LEDGER
     | {
         *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),

@@ -72,11 +72,12 @@ class Catalog:
         self._turn = nullcontext if file is None else engines.Turns(file).taken
 
     @classmethod
-    def open(cls, url: str, *, reading: bool = False) -> Catalog:
+    def open(cls, url: str, *, reading: bool = False, migrating: bool = True) -> Catalog:
         """Open the catalog at `url`. Create or migrate it if necessary.
 
-        With `reading`, a catalog that cannot be written is opened as it is. Raises `CatalogError`
-        if it cannot be opened, is damaged, or belongs to a newer version.
+        With `reading`, a catalog that cannot be written is opened as it is. Without `migrating`,
+        it must have the schema of this version: somebody else works on it. Raises `CatalogError` if
+        it cannot be opened, is damaged, or belongs to a newer version.
         """
         try:
             shown = make_url(url).render_as_string(hide_password=True)
@@ -84,7 +85,10 @@ class Catalog:
             raise CatalogError("mirror.catalog: is not an SQLAlchemy URL") from error
         try:
             catalog = cls(engines.make(url))
-            catalog._migrate(shown)
+            if migrating:
+                catalog._migrate(shown)
+            else:
+                catalog._check_revision(shown, "use the version that works on it")
         except (SQLAlchemyError, ImportError) as error:
             file = sqlite_file(url)
             if not (reading and file and os.access(file, os.R_OK) and engines.cannot_write(error)):
@@ -99,16 +103,21 @@ class Catalog:
         catalog = cls(engines.read_only(file))
         catalog.shown = shown
         try:
-            current, _ = catalog._revision(shown)
+            catalog._check_revision(
+                shown, "this user cannot change it: first run this version as its owner"
+            )
         except SQLAlchemyError as error:
             message = engines.message(error)
             raise CatalogError(f"catalog {shown}: cannot be read: {message}") from error
+        return catalog
+
+    def _check_revision(self, shown: str, remedy: str) -> None:
+        current, _ = self._revision(shown)
         if current != SCHEMA_REVISION:
             raise CatalogError(
-                f"catalog {shown}: has schema {current}, but this version needs {SCHEMA_REVISION}, "
-                "and this user cannot change it: first run this version as its owner"
+                f"catalog {shown}: has schema {current}, but this version needs {SCHEMA_REVISION}; "
+                f"{remedy}"
             )
-        return catalog
 
     def close(self) -> None:
         """Close all connections."""

@@ -14,7 +14,7 @@ from typing import Any
 
 #: Sections that only concern one machine, or the process that leads the run.
 _SECTIONS = frozenset(
-    {"quarantine", "history", "metrics", "schedule", "alerts", "serve", "up", "prefect"}
+    {"quarantine", "history", "metrics", "workers", "schedule", "alerts", "serve", "up", "prefect"}
 )
 
 #: Keys that only concern one machine, by section.

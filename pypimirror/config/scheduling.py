@@ -1,4 +1,4 @@
-"""The sections of `pypimirror.toml` on schedules, alerts, and `pypimirror up`.
+"""The sections of `pypimirror.toml` on workers, schedules, alerts, and `pypimirror up`.
 
 `docs/configuration.md` is generated from these models.
 """
@@ -94,6 +94,21 @@ class ServeSection(Model):
         ge=timedelta(minutes=1),
         le=timedelta(hours=12),
         description="How long a signed address is good. A download that has begun goes on.",
+    )
+
+
+class WorkersSection(Model):
+    """Who works on a run besides the process that began it."""
+
+    shards: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="A sync that runs in Prefect starts this many runs of the deployment "
+        "`sync/shard` in the work pool. They share the projects of the sync, on any machines that "
+        "have a Prefect worker for this work pool. None begins if there is too little to do. If "
+        "none begins, the sync does all the work itself. [How to set it "
+        "up](operations.md#several-machines).",
     )
 
 

@@ -25,6 +25,7 @@ from pypimirror.config.scheduling import (
     ScheduleSection,
     ServeSection,
     UpSection,
+    WorkersSection,
 )
 from pypimirror.config.sections import (
     DeleteSection,
@@ -78,6 +79,7 @@ class Config(Model):
     delete: DeleteSection = DeleteSection()
     history: HistorySection = HistorySection()
     metrics: MetricsSection = MetricsSection()
+    workers: WorkersSection = WorkersSection()
     schedule: ScheduleSection = ScheduleSection()
     alerts: AlertsSection = AlertsSection()
     serve: ServeSection = ServeSection()

@@ -12,7 +12,7 @@ from pypimirror.doctor.finding import Finding, failed, ok, skipped, warning
 from pypimirror.domain.addresses import without_login
 from pypimirror.storage import lock
 from pypimirror.up.asking import NoAnswerError, ask
-from pypimirror.up.parts import LIMIT, UP_LOCK
+from pypimirror.up.parts import LIMIT, UP_LOCK, limit
 
 _FLOWS = ["sync", "verify"]
 
@@ -36,7 +36,7 @@ def check(api: str | None, config: Config | None = None) -> Iterator[Finding]:
     try:
         theirs = str(_ask(api, "admin/version"))
         yield _version(shown, theirs)
-        yield from _deployments(api)
+        yield from _deployments(api, config)
     except NoAnswerError as error:
         yield _no_answer(shown, error, starts=up is not None and api == up[1])
 
@@ -65,26 +65,32 @@ def _version(api: str, theirs: str) -> Finding:
     return ok("prefect", f"{api}: Prefect {theirs}")
 
 
-def _deployments(api: str) -> Iterator[Finding]:
+def _deployments(api: str, config: Config | None) -> Iterator[Finding]:
     flows = {"name": {"any_": _FLOWS}}
     found = _ask(api, "deployments/filter", {"flows": flows, "deployments": _IS_OURS})
     if not found:
         remedy = "Set them up: 'pypimirror deploy'; or start 'pypimirror up'"
         yield warning("prefect deployments", "there are none of pypimirror's", remedy)
         return
-    yield ok("prefect deployments", ", ".join(sorted(str(each["name"]) for each in found)))
+    names = sorted(str(each["name"]) for each in found)
+    if config is not None and config.workers.shards and "shard" not in names:
+        lack = "there is no sync/shard, which [workers] shards needs"
+        yield warning("prefect deployments", lack, "Set it up: 'pypimirror deploy'")
+    else:
+        yield ok("prefect deployments", ", ".join(names))
     for pool in sorted({str(each["work_pool_name"]) for each in found}):
         workers = _ask(api, f"work_pools/{pool}/workers/filter", {})
         online = [worker["name"] for worker in workers if worker.get("status") == "ONLINE"]
         if online:
             yield ok("prefect worker", f"{len(online)} for the work pool {pool}")
         else:
-            remedy = f"prefect worker start --pool {pool} --limit {LIMIT}"
+            places = LIMIT if config is None else limit(config)
+            remedy = f"prefect worker start --pool {pool} --limit {places}"
             yield warning("prefect worker", f"none for the work pool {pool} is online", remedy)
 
 
 #: The names of our deployments: other projects may have flows with the same names.
-_IS_OURS = {"name": {"any_": ["scheduled", "adhoc", "weekly"]}}
+_IS_OURS = {"name": {"any_": ["scheduled", "adhoc", "shard", "weekly"]}}
 
 
 def _ask(api: str, path: str, document: object = None) -> Any:

@@ -73,7 +73,7 @@ def check_names(selection: Selection, names: Sequence[str]) -> tuple[ProjectName
 
 
 @contextmanager
-def _catalog_errors(catalog: Catalog) -> Iterator[None]:
+def catalog_errors(catalog: Catalog) -> Iterator[None]:
     """Turn errors of the database into `CatalogError`."""
     try:
         yield
@@ -84,11 +84,11 @@ def _catalog_errors(catalog: Catalog) -> Iterator[None]:
 @contextmanager
 def open_mirror(config: Config) -> Iterator[tuple[Catalog, Workspace]]:
     """Hold lock and lease, and open catalog and mirror root. Create them if they do not exist."""
-    with _open_mirror(_at_its_root(config)) as opened:
+    with _open_mirror(at_its_root(config)) as opened:
         yield opened.catalog, opened.workspace
 
 
-def _at_its_root(config: Config) -> Config:
+def at_its_root(config: Config) -> Config:
     """Return the configuration with all symbolic links in the mirror root resolved.
 
     The run must write to the directory that it has locked, even if somebody changes the link.
@@ -133,7 +133,7 @@ def _open_mirror(config: Config, make_storage: MakeStorage | None = None) -> Ite
         lock.hold(workspace.private / "lock") as held,
         _catalog_of_its_own(catalog_file),
         closing(Catalog.open(config.catalog_url)) as catalog,
-        _catalog_errors(catalog),
+        catalog_errors(catalog),
         damage.opened(catalog),
         ownership.hold(catalog, workspace, storage, claim=True) as lease,
     ):
@@ -166,14 +166,14 @@ def sync(
     # What others need may be named as well, and only the catalog knows it.
     if not selection.follows:
         check_names(selection, names)
-    config = _at_its_root(config)
+    config = at_its_root(config)
     reporter = reporter or LogReporter()
     opened = waiting.patiently(lambda: _open_mirror(config, make_storage), wait, reporter.announce)
     with opened as (catalog, storage, workspace, lease, held):
         now = clock.now()
-        with _catalog_errors(catalog):
+        with catalog_errors(catalog):
             staging.sweep(catalog, workspace)
-        with _catalog_errors(catalog), catalog.write() as connection:
+        with catalog_errors(catalog), catalog.write() as connection:
             runs.close_crashed(connection)
             is_wrong = clocks.disbelieve(connection, now)
             selection = needs.remembered(connection, selection)
@@ -272,7 +272,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
             message = run.ledger.no_room.message
             run.ledger.failed(Stage.DOWNLOAD, [run.ledger.no_room])
         else:
-            state, message = runs.COMPLETED, ""
+            state, message = runs.COMPLETED, run.ledger.remark
     except (KeyboardInterrupt, PypimirrorError, SQLAlchemyError, OSError) as error:
         if isinstance(error, KeyboardInterrupt | Cancelled):
             interrupts.heard()
@@ -302,7 +302,7 @@ def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
         return runs.CANCELLED, "cancelled"
     assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
     problem = _as_problem(error, run.catalog)
-    with _catalog_errors(run.catalog):  # the catalog may be on the same full disk
+    with catalog_errors(run.catalog):  # the catalog may be on the same full disk
         run.ledger.failed(run.ledger.stage, [problem])
     return runs.FAILED, problem.message
 
@@ -354,7 +354,7 @@ def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Cat
 
 def _close(run: Run, state: str, message: str) -> Summary:
     """Close the record of a run and return its summary."""
-    with _catalog_errors(run.catalog), run.catalog.write() as connection:
+    with catalog_errors(run.catalog), run.catalog.write() as connection:
         recorded = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
         for stage, problems in backlog.open_problems(run, connection).items():
             new = [p for p in problems if (p.project, p.file) not in recorded]

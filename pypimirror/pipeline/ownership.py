@@ -73,6 +73,22 @@ def hold(
             catalog.guard = storage.guard = lambda: None
 
 
+def check_is_of_run(connection: Connection, storage: Storage, shown: str) -> None:
+    """Raise `CatalogError` unless this mirror root is the one that the run under way works on.
+
+    Each run gives both a new generation before anything else, so a worker that finds the same one
+    in both places has reached the right mirror root, whatever its path here.
+    """
+    noted = (marks.read(connection, GENERATION) or "").partition(" ")[0]
+    found, _ = _generation(storage)
+    if not noted or noted != found:
+        raise CatalogError(
+            f"catalog {shown}: a run works on another {_kind(storage)} than {storage.shown}, or it "
+            f"cannot be seen from here. All workers of a run need the same mirror: a shared "
+            "directory, mounted before the worker starts, or an object storage"
+        )
+
+
 def _is_inside(catalog: Catalog, storage: Storage, workspace: Workspace) -> bool:
     """Whether the catalog is a file in the private directory of the mirror root, or in memory.
 

@@ -28,8 +28,9 @@ POOL = "pypimirror"
 #: address of its Prefect API into it.
 UP_LOCK = "up.lock"
 
-#: Flow runs that the worker starts at once, each a process. One works; the others wait for it, or
-#: end as skipped. If the server ran without a worker for a while, many runs are late at once.
+#: Flow runs besides shards that the worker starts at once, each a process. One works; the others
+#: wait for it, or end as skipped. If the server had no worker for a while, many runs are late at
+#: once.
 LIMIT = 6
 
 #: Variables that name the user's own server, profile or home of Prefect.
@@ -64,6 +65,11 @@ class Parts:
     server: Part | None
     deploy: Part  #: runs once, to its end
     worker: Part
+
+
+def limit(config: Config) -> int:
+    """Return the number of flow runs that a worker starts at once."""
+    return LIMIT + config.workers.shards
 
 
 class PlaceError(PypimirrorError):
@@ -123,7 +129,7 @@ def plan(config: Config, file: Path, *, web: bool, server: bool) -> Parts:
             "worker",
             (
                 *_prefect("worker", "start", "--pool", POOL, "--name", name),
-                *("--type", "process", "--limit", str(LIMIT)),
+                *("--type", "process", "--limit", str(limit(config))),
             ),
             environment,
             home,

@@ -107,6 +107,7 @@ COMPLETE: dict[str, Any] = {
         "changes_format": "nul",
     },
     "delete": {"grace": "90m", "max_share": 0.5, "max_count": 3, "keep": True},
+    "workers": {"shards": 3},
     "history": {"keep_runs": 3, "keep_for": "9d"},
     "metrics": {"serve": False, "textfile": "mirror.prom"},
     "schedule": {"sync": "1 * * * *", "verify": "2 3 * * *", "timezone": "Europe/Berlin"},

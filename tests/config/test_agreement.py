@@ -28,6 +28,7 @@ MAY_DIFFER: list[tuple[str, dict[str, Any]]] = [
     ("alerts", {"late": "9h"}),
     ("up", {"port": 9}),
     ("prefect", {"port": 9}),
+    ("workers", {"shards": 9}),
 ]
 
 MUST_AGREE: list[tuple[str, dict[str, Any]]] = [

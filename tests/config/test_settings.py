@@ -81,6 +81,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         },
         "metrics": {"serve": True, "textfile": None},
         "history": {"keep_runs": 2000, "keep_for": timedelta(days=90)},
+        "workers": {"shards": 0},
         "schedule": {"sync": "17 * * * *", "verify": "47 3 * * 0", "timezone": "UTC"},
         "alerts": {
             "webhook": "",

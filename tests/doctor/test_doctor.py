@@ -370,6 +370,25 @@ def test_prefect(answers: dict[str, Any], expected: dict[str, str]) -> None:
     assert "s3cret" not in repr(found + ended)
 
 
+@pytest.mark.parametrize(
+    ("shards", "deployed", "state"),
+    [(0, OURS, "ok"), (3, OURS, "warning"), (3, [*OURS, {**OURS[0], "name": "shard"}], "ok")],
+)
+def test_shards_need_their_deployment_and_places(
+    mirror: Mirror, shards: int, deployed: list[dict[str, str]], state: str
+) -> None:
+    from pypimirror.doctor import prefect
+
+    mirror.configure(workers={"shards": shards})
+    answers = {"admin/version": "3.9.1", "deployments/filter": deployed, WORKERS: []}
+    with prefect_api(answers) as api:
+        found = {each.name: each for each in prefect.check(api, mirror.config)}
+    assert found["prefect deployments"].state.value == state
+    assert found["prefect worker"].remedy == (
+        f"prefect worker start --pool pypimirror --limit {6 + shards}"
+    )
+
+
 # What is named, when, and who is told
 
 

@@ -13,6 +13,8 @@ import yaml
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.server.events import jinja_filters
+from prefect.server.events.schemas.automations import EventTrigger
+from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.utilities import user_templates
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -35,6 +37,7 @@ def test_the_schedules_of_prefect_yaml_are_the_defaults_of_the_configuration() -
     assert told == {
         "scheduled": [{"cron": schedule.sync, "timezone": schedule.timezone}],
         "adhoc": None,
+        "shard": None,
         "weekly": [{"cron": schedule.verify, "timezone": schedule.timezone}],
     }
 
@@ -44,6 +47,7 @@ def test_deployments_are_told_where_the_configuration_is() -> None:
     assert found == {
         "scheduled": {"config": str(FILE)},
         "adhoc": {"config": str(FILE)},
+        "shard": {"config": str(FILE)},
         "weekly": {"config": str(FILE), "repair": True, "wait": "6h"},
     }
 
@@ -178,3 +182,34 @@ def test_alerts_come_change_and_go_with_the_configuration(monkeypatch: pytest.Mo
     assert client.kept.keys() == {alerts.CRASHED}
     assert not client.blocks, "the address of the webhook, which may hold a secret, is left"
     alerts.apply(client, config())
+
+
+@pytest.mark.parametrize(
+    ("deployment", "is_told"), [("scheduled", True), ("adhoc", True), ("shard", False)]
+)
+def test_a_late_run_is_told_unless_it_is_a_shard(
+    deployment: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync does not need all its shards, and cancels those that are late."""
+    any_id = "00000000-0000-0000-0000-000000000001"
+    monkeypatch.setattr(alerts.Webhook, "save", lambda *_, **__: any_id)
+    found = alerts._automations(config(alerts={"webhook": "http://127.0.0.1:9/"}))
+    (late,) = [each.trigger for each in found if each.name == alerts.LATE]
+    trigger = EventTrigger.model_validate(late.model_dump(mode="json"))
+    event = ReceivedEvent.model_validate(
+        {
+            "id": any_id,
+            "occurred": "2026-01-01T00:00:00Z",
+            "event": "prefect.flow-run.Late",
+            "resource": {"prefect.resource.id": "prefect.flow-run.1"},
+            "related": [
+                {
+                    "prefect.resource.id": f"prefect.{role}.1",
+                    "prefect.resource.role": role,
+                    "prefect.resource.name": name,
+                }
+                for role, name in (("flow", "sync"), ("deployment", deployment))
+            ],
+        }
+    )
+    assert trigger.covers(event) is is_told

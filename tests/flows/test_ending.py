@@ -48,6 +48,14 @@ def test_completed_says_what_was_done() -> None:
     assert found.message == "1 project changed, 1,234 files downloaded, 0 pages written"
 
 
+@pytest.mark.parametrize("state", [runs.COMPLETED, runs.INCOMPLETE])
+def test_what_the_record_says_besides_is_not_lost(state: str) -> None:
+    """Such as shards that did not do their part."""
+    said = final_state(summary(state, message="of 3 shards, 1 failed")).message
+    assert said is not None
+    assert said.endswith("; of 3 shards, 1 failed") or said == "Incomplete: of 3 shards, 1 failed"
+
+
 def test_incomplete_counts_failures_by_reason() -> None:
     failures = problems(Reason.DIGEST_MISMATCH, 1) + problems(Reason.TIMEOUT, 2)
     found = final_state(summary(runs.INCOMPLETE, *failures, files_found=5214))

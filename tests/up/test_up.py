@@ -80,7 +80,7 @@ def up(
 def test_ready_means_ready(up: Up) -> None:
     assert up.stack.api("health") is True
     made = {d["name"]: d for d in up.stack.api("deployments/filter", limit=10)}
-    assert made.keys() == {"scheduled", "adhoc", "weekly"}
+    assert made.keys() == {"scheduled", "adhoc", "shard", "weekly"}
     assert made["scheduled"]["schedules"][0]["schedule"]["interval"] == 20.0
     assert made["weekly"]["schedules"] == [], "verify is never to run"
     (worker,) = up.stack.api("work_pools/pypimirror/workers/filter", limit=10)
@@ -109,11 +109,12 @@ def test_deploying_again_makes_nothing_twice_and_takes_over_the_schedule(up: Up)
         return {(each["name"], each["id"]) for each in (*deployments, *automations)}
 
     before = made()
-    assert len(before) == 7
+    assert len(before) == 8
     settings = {"PREFECT_API_URL": up.said["prefect"], "PYPIMIRROR_SCHEDULE__SYNC": ""}
     said = up.stack.pypimirror("deploy", "--config", up.config, **settings)
     assert said["work_pools"] == ["pypimirror"]
-    assert said["deployments"] == {"sync/scheduled": "", "sync/adhoc": "", "verify/weekly": ""}
+    deployed = ("sync/scheduled", "sync/adhoc", "sync/shard", "verify/weekly")
+    assert said["deployments"] == dict.fromkeys(deployed, "")
     assert made() == before
     assert up.stack.api("deployments/name/sync/scheduled")["schedules"] == []
 

@@ -15,7 +15,7 @@ from pypimirror.domain.addresses import without_login
 from pypimirror.storage import lock
 from pypimirror.system.project import project_directory
 from pypimirror.up.everything import Machine
-from pypimirror.up.parts import LIMIT, UP_LOCK, Parts, plan, prepare
+from pypimirror.up.parts import UP_LOCK, Parts, limit, plan, prepare
 
 
 def with_options(
@@ -95,5 +95,5 @@ def deploy(file: Path | None, config: Config, *, as_json: bool, quiet: bool) -> 
     elif not quiet:
         for name, when in made.deployments.items():
             out.print(f"{name}: {when or 'on demand'}", markup=False)
-        start = f"prefect worker start --pool {made.work_pools[0]} --limit {LIMIT}"
+        start = f"prefect worker start --pool {made.work_pools[0]} --limit {limit(config)}"
         out.print(f"Start a worker: {start}", markup=False)

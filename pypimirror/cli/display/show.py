@@ -131,9 +131,10 @@ def checked(result: Summary) -> None:
 
 
 def message(result: Summary) -> None:
-    """Print the message that ended a run, unless a failure has the same message."""
+    """Print the message of a run, unless a failure has the same message."""
     if result.message and result.message not in {p.message for p in result.failures}:
-        out.print(f"  [red]{escape(result.message)}[/]")
+        is_end = result.state not in (states.COMPLETED, states.INCOMPLETE)
+        out.print(f"  [{'red' if is_end else 'yellow'}]{escape(result.message)}[/]")
 
 
 def kept_back(denied: Sequence[tuple[str, str]], run: str = "last") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -70,13 +70,16 @@ class Ledger:
         self.unreachable: Problem | None = None
         #: Why nothing more is downloaded in this run.
         self.no_room: Problem | None = None
+        #: What the record says of a run that came to its end, such as workers that did not.
+        self.remark = ""
         #: Whether no project had anything left to do.
         self.idle = False
         self._together: list[str] = []  # messages that share one line of the record
         #: The projects that the closure has marked for its next round, by id; and its rounds.
         self.marked: dict[int, ProjectName] = {}
         self.rounds = 0
-        self._unsure: set[Stage] = set()  # stages with failures other than missing projects
+        #: Stages with failures other than missing projects.
+        self.unsure: set[Stage] = set()
         self._set_aside = 0  # bytes that went to quarantine since its last trim
 
     def count(self, **changes: int) -> None:
@@ -133,9 +136,25 @@ class Ledger:
         if (tally := _tally.get()) is not None:
             tally.hindrance = problem
 
+    def learn(
+        self,
+        counts: Mapping[str, int],
+        unsure: Iterable[Stage],
+        unreachable: Problem | None,
+        no_room: Problem | None,
+        *,
+        answered: bool,
+    ) -> None:
+        """Take over the results of another process that worked on the same run."""
+        self.count(**counts)
+        self.unsure.update(unsure)
+        self.unreachable = self.unreachable or unreachable
+        self.no_room = self.no_room or no_room
+        self.answered = self.answered or answered
+
     def has_failed(self, stage: Stage) -> bool:
         """Whether something in a stage failed, so that more may be there than is known."""
-        return stage in self._unsure
+        return stage in self.unsure
 
     def failed(self, stage: Stage, problems: Iterable[Problem]) -> None:
         """Record and report what failed."""
@@ -148,7 +167,7 @@ class Ledger:
         """Record failures that were reported already."""
         if problems:
             if any(each.reason is not Reason.MISSING for each in problems):
-                self._unsure.add(stage)
+                self.unsure.add(stage)
             if (tally := _tally.get()) is not None:
                 tally.failed |= {(each.project, each.file): each for each in problems}
             self._keep(stage, problems)

@@ -82,6 +82,17 @@ def number_free(
     return connection.scalar(select(func.count()).select_from(some)) or 0
 
 
+def is_any_left(connection: Connection) -> bool:
+    """Whether any project has work that no worker is done with in this run.
+
+    As long as a project is free, that is one look at an index. Only then are claims read.
+    """
+    if number_free(connection, 0, 1, None):
+        return True
+    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False)).limit(1)
+    return connection.execute(in_hand).first() is not None
+
+
 def release(connection: Connection, worker_id: int, batch: int) -> None:
     """Mark a batch as done for this run. What is left to do for it is for another run."""
     mine = (claims.c.worker_id == worker_id, claims.c.batch == batch)
