@@ -26,6 +26,7 @@ MAY_DIFFER: list[tuple[str, dict[str, Any]]] = [
     ("metrics", {"serve": True, "textfile": "other.prom"}),
     ("schedule", {"sync": "9 * * * *"}),
     ("alerts", {"late": "9h"}),
+    ("serve", {"redirect": False}),
     ("up", {"port": 9}),
     ("prefect", {"port": 9}),
     ("workers", {"shards": 9}),
