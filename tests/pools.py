@@ -6,6 +6,7 @@ All of them pass the contract in `tests/pipeline/context/test_pools.py`.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -78,6 +79,26 @@ def inline(
     engine = Engine(hello(config), lambda _: None)
     return Pools(
         InlinePool[Job, Result](engine.do, engine.close),
+        InlinePool[Check, Checked](worker.check),
+        InlinePool[Check, Checked](read),
+    )
+
+
+def by_thread(
+    config: Config, reporter: Reporter, waiting: Callable[[], AbstractContextManager[None]]
+) -> Pools:
+    """Return pools like `inline`, for runs whose batches are in threads: each has its sockets."""
+    del reporter, waiting
+    engines = threading.local()
+
+    def do(job: Job) -> Result:
+        if not hasattr(engines, "mine"):
+            engines.mine = Engine(hello(config), lambda _: None)
+        mine: Engine = engines.mine
+        return mine.do(job)
+
+    return Pools(
+        InlinePool[Job, Result](do),
         InlinePool[Check, Checked](worker.check),
         InlinePool[Check, Checked](read),
     )

@@ -26,7 +26,7 @@ from pypimirror.system.workers import Cancelled
 from pypimirror.verify.protocol import Check
 from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror
-from tests.pools import Answers, inline, memory
+from tests.pools import Answers, by_thread, inline, memory
 from tests.simulator import IndexFile, Simulator
 
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
@@ -47,7 +47,7 @@ def remembered(simulator: Simulator, *urls: str) -> Answers:
     return {url: (r.headers["Content-Type"], r.content) for url, r in found.items() if r.ok}
 
 
-@pytest.fixture(params=["processes", "inline", "memory"])
+@pytest.fixture(params=["processes", "inline", "by thread", "memory"])
 def pools(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -59,7 +59,7 @@ def pools(
         urls = [simulator.url, f"{simulator.url}six/", *(link(simulator, file) for file in files)]
         make = memory(remembered(simulator, *urls))
     else:
-        make = inline if request.param == "inline" else pooling.start
+        make = {"inline": inline, "by thread": by_thread}.get(request.param, pooling.start)
     made = make(config, LogReporter(), nullcontext)
     yield made
     made.close()

@@ -1,0 +1,96 @@
+"""python -m benchmarks.hosts: a first sync by three workers on three hosts, against one worker.
+
+Each host has a network of its own. The upstream answers after 50 ms, and each worker may have four
+connections, so what is measured is whether the workers keep out of each other's way: in the
+catalog, which is on PostgreSQL, and in the mirror root, which they share. All of them run on this
+machine, so they also share its cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.__main__ import RESULTS, working_directory
+from pypimirror.pipeline import sequence
+from tests import postgresql
+from tests.checker import check
+from tests.databases import Databases
+from tests.hosts.network import Host
+from tests.hosts.trial import Trial, Worker
+from tests.mirror import Mirror, offer
+from tests.simulator import Simulator
+
+DELAY, CONNECTIONS, HOSTS, GOAL = 0.05, 4, 3, 2.6
+LIFETIME = 60.0
+
+
+def seconds(mirror: Mirror, simulator: Simulator, workers: list[Worker]) -> float:
+    """Return how long a first sync by these workers takes."""
+    trial = Trial(mirror, simulator, workers, [])
+    started = time.perf_counter()
+    summary = mirror.sync(work=lambda run: sequence.sync(run, executor=trial.executor), sound=False)
+    took = time.perf_counter() - started
+    trial.let_end()
+    if summary.state != "completed" or (faults := check(mirror.root)):
+        raise SystemExit(f"hosts: {summary.state}: {summary.message} {faults[:3]}")
+    return took
+
+
+def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
+    """Yield a line for each round, and the result."""
+    ratios = []
+    with postgresql.running() as server, Simulator() as simulator:
+        databases = Databases(server.url("postgres"))
+        for number in range(projects):
+            offer(simulator, f"project-{number}", "1.0", "2.0")
+        ports = {"upstream": simulator.server.port, "catalog": server.port}
+        hosts = [Host(f"host-{number}", ports) for number in range(HOSTS)]
+        workers = [Worker(host, LIFETIME, is_real=True) for host in hosts]
+        for number in range(rounds):
+            took = {}
+            for count in (1, HOSTS):
+                simulator.latency = DELAY
+                mirror = Mirror(
+                    directory / f"{number}-{count}",
+                    simulator,
+                    mirror={"catalog": databases.migrated()},
+                    download={"connections": CONNECTIONS},
+                )
+                took[count] = seconds(mirror, simulator, workers[:count])
+            ratios.append(took[1] / took[HOSTS])
+            yield (
+                f"{projects:,} projects, {2 * projects:,} files: one worker {took[1]:.2f} s, "
+                f"{HOSTS} workers {took[HOSTS]:.2f} s: {ratios[-1]:.2f} times as fast"
+            )
+        for worker in workers:
+            worker.close()
+        for host in hosts:
+            host.close()
+    ratio = statistics.median(ratios)
+    yield f"{HOSTS} hosts: {ratio:.2f} times one (>= {GOAL:g}): {'yes' if ratio >= GOAL else 'NO'}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, and keep what was printed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hosts", description=__doc__)
+    parser.add_argument("--projects", type=int, default=600, help="default: 600")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    found = parser.parse_args(arguments)
+    if (why := postgresql.why_not()) is not None:
+        sys.exit(why)
+    lines = []
+    with working_directory(None, "hosts-") as directory:
+        for line in compare(directory, found.projects, found.rounds):
+            print(line, flush=True)
+            lines.append(line)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "hosts.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
