@@ -56,13 +56,16 @@ SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}; SET client_encoding = 'UTF8'
 """
 
 #: Settings of a transaction, by the option that asks for them: one that others wait for, and that
-#: waits for nothing but the database; and one on tables that grow from nothing within a run, which
-#: the server would read as a whole because it believes that they are still small.
+#: waits for nothing but the database; and one that takes the first rows of an index. The server
+#: counts rows only now and then, and would read and sort all of them if it believes them to be few.
 _OF_TRANSACTION = {
     "pypimirror_prompt": (
         f"SET LOCAL idle_in_transaction_session_timeout = {int(IDLE_TIMEOUT * 1000)}"
     ),
-    "pypimirror_by_index": "SET LOCAL enable_seqscan = off",
+    "pypimirror_by_index": (
+        "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; "
+        "SET LOCAL enable_sort = off"
+    ),
 }
 
 #: SQL states of a server that will be back: it starts, stops, or has no free connection.

@@ -47,13 +47,16 @@ def take(
     size: int,
     names: Sequence[ProjectName] | None,
 ) -> list[int]:
-    """Claim up to `size` free projects after id `after`, and return their ids, in order."""
+    """Claim up to `size` free projects after id `after`, and return their ids, in order.
+
+    They are the first ones, unless there are names: those are found by name.
+    """
     mine = [literal(worker_id), literal(batch), false()]
     query = select(projects.c.id, *mine).where(_free(after, names))
     # Leave out the projects that another transaction claims at this moment.
     query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
     columns = ["project_id", "worker_id", "batch", "done"]
-    chosen = query.order_by(projects.c.id).limit(size)
+    chosen = (query.order_by(projects.c.id) if names is None else query).limit(size)
     if connection.dialect.name == "sqlite":  # nobody else writes
         if not connection.execute(insert(claims).from_select(columns, chosen)).rowcount:
             return []

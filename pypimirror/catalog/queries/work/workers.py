@@ -29,6 +29,13 @@ from pypimirror.catalog.states import LOST, WORKING
 
 _is_working = workers.c.state == WORKING
 
+# Plain text: each writing transaction asks this, and SQLAlchemy would take longer than a database.
+_ASKED_ON_SQLITE = "SELECT 1 FROM workers WHERE id = ? AND state = 'working'"
+_ASKED = (
+    "SELECT 1 FROM workers WHERE id = %s AND state = 'working' "
+    "AND expires_at > extract(epoch FROM clock_timestamp()) FOR KEY SHARE"
+)
+
 
 @dataclass(frozen=True)
 class OtherWorker:
@@ -78,11 +85,8 @@ def is_working(connection: Connection, worker_id: int) -> bool:
     On SQLite, nobody can take them while this transaction writes. So there a late heartbeat is
     harmless as long as nobody has taken them.
     """
-    query = select(workers.c.id).where(workers.c.id == worker_id, _is_working)
-    if connection.dialect.name != "sqlite":
-        query = query.where(workers.c.expires_at > now(connection))
-        query = query.with_for_update(read=True, key_share=True)
-    return connection.execute(query).first() is not None
+    query = _ASKED_ON_SQLITE if connection.dialect.name == "sqlite" else _ASKED
+    return connection.exec_driver_sql(query, (worker_id,)).first() is not None
 
 
 def renew(connection: Connection, worker_id: int, lifetime: float) -> bool:
