@@ -129,7 +129,10 @@ ALLOWED: dict[str, set[str]] = {
         *("pipeline.verify", "pipeline.publish", "pipeline.audit"),
     },
     "pipeline.executors": _LEDGER
-    | {"config", "pipeline", "pipeline.closure", "pipeline.context", "select"},
+    | {
+        *("config", "pipeline", "pipeline.closure", "pipeline.context"),
+        *("pipeline.download.staging", "select"),
+    },
     "pipeline.closure": _LEDGER
     | {
         *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
@@ -200,8 +203,15 @@ ALLOWED: dict[str, set[str]] = {
     "cli": _LEDGER
     | {
         *("bandersnatch", "check", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
-        *("pipeline.audit", "pipeline.download.adopt", "pipeline.preview"),
-        *("pipeline.verify.quarantine", "select", "serve.command", "up", "verify.proof"),
+        *("pipeline.audit", "pipeline.download.adopt", "pipeline.executors.children"),
+        *(
+            "pipeline.preview",
+            "pipeline.verify.quarantine",
+            "select",
+            "serve.command",
+            "up",
+            "verify.proof",
+        ),
         "resolve",
     },
     "__main__": {"cli", "system"},

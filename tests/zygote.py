@@ -35,6 +35,7 @@ monkey.patch_all()
 from pypimirror.download.engine.loop import main
 """,
     "pypimirror.verify.worker": "from pypimirror.verify.worker import main",
+    "pypimirror.pipeline.executors.child": "from pypimirror.pipeline.executors.child import main",
 }
 
 #: The number of clone(2), by machine, whose first argument is the flags.

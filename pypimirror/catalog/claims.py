@@ -44,6 +44,24 @@ class ClaimLostError(LostError):
     """Other workers have taken over the claims of this one, or may do so soon."""
 
 
+def number_free(
+    catalog: Catalog, at_most: int, names: Sequence[ProjectName] | None, after: int = 0
+) -> int:
+    """Return the number of projects that can be claimed, or `at_most` if there are more.
+
+    Without `names`, only those after id `after` are counted.
+    """
+    parts: Iterable[tuple[int, Sequence[ProjectName] | None]]
+    parts = [(after, None)] if names is None else ((0, part) for part in chunks(names))
+    number = 0
+    with catalog.aside() as connection:  # for its settings
+        for first, part in parts:
+            number += claims.number_free(connection, first, at_most - number, part)
+            if number == at_most:
+                break
+    return number
+
+
 class Worker(Held):
     """A worker of a run, in this process. Safe to use from several threads."""
 
@@ -128,15 +146,7 @@ class Worker(Held):
 
     def number_free(self, at_most: int, names: Sequence[ProjectName] | None = None) -> int:
         """Return the number of projects that can be claimed, or `at_most` if there are more."""
-        parts: Iterable[tuple[int, Sequence[ProjectName] | None]]
-        parts = [(self._after, None)] if names is None else ((0, part) for part in chunks(names))
-        number = 0
-        with self._catalog.aside() as connection:  # for its settings
-            for after, part in parts:
-                number += claims.number_free(connection, after, at_most - number, part)
-                if number == at_most:
-                    break
-        return number
+        return number_free(self._catalog, at_most, names, self._after)
 
     def release(self, batch: tuple[int, ...], counts: Mapping[str, int]) -> None:
         """Give back the claims of a finished batch, as `claim` returned it.

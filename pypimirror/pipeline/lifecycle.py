@@ -78,7 +78,7 @@ def catalog_errors(catalog: Catalog) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise CatalogError(_as_problem(error, catalog).message) from error
+        raise CatalogError(as_problem(error, catalog).message) from error
 
 
 @contextmanager
@@ -301,7 +301,7 @@ def _ended_by(run: Run, error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt | Cancelled):
         return runs.CANCELLED, "cancelled"
     assert isinstance(error, PypimirrorError | SQLAlchemyError | OSError)
-    problem = _as_problem(error, run.catalog)
+    problem = as_problem(error, run.catalog)
     with catalog_errors(run.catalog):  # the catalog may be on the same full disk
         run.ledger.failed(run.ledger.stage, [problem])
     return runs.FAILED, problem.message
@@ -339,7 +339,7 @@ _REASONS: dict[type[PypimirrorError], Reason] = {
 }
 
 
-def _as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
+def as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Catalog) -> Problem:
     """Return the problem that describes an error."""
     if isinstance(error, SQLAlchemyError):
         return Problem(Reason.CATALOG, f"catalog {catalog.shown}: {engines.message(error)}")

@@ -72,6 +72,8 @@ class Run:
     cache: UpstreamCache = field(default_factory=UpstreamCache)
     #: Set when no new work may begin.
     cancelled: threading.Event = field(default_factory=threading.Event)
+    #: Called when the run is cancelled, in any thread or signal handler.
+    on_cancel: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def due_at(self) -> float | None:
@@ -116,6 +118,8 @@ class Run:
         self.cancelled.set()
         self.catalog.give_up()
         self.pools.cancel()
+        for call in list(self.on_cancel):
+            call()
 
 
 class FurtherFields(TypedDict, total=False):

@@ -205,14 +205,18 @@ class Scenario:
         simulator.forget()
         answer = self.victim.run(mirror, command=self.command)
         assert answer["state"] == "completed", f"{said}: {answer}"
+        self.compare(mirror, said)
+        again = [name for name in before if simulator.downloads(name)]
+        assert again == [], f"{said}: verified, and downloaded again"
+        states = [row["state"] for row in mirror.query("SELECT state FROM runs ORDER BY id")]
+        assert states[-1] == "completed" and "running" not in states, said
+
+    def compare(self, mirror: Mirror, said: str) -> None:
+        """Hold a mirror whose run has done everything against the undisturbed one."""
         mirror.check()
         differs = differences(served(mirror), self.after) | differences(known(mirror), self.knows)
         assert not (differs if self.serials else without_serials(differs)), f"{said}: {differs}"
-        again = [name for name in before if simulator.downloads(name)]
-        assert again == [], f"{said}: verified, and downloaded again"
         assert leftovers(mirror) == [], said
-        states = [row["state"] for row in mirror.query("SELECT state FROM runs ORDER BY id")]
-        assert states[-1] == "completed" and "running" not in states, said
 
 
 Prepare = Callable[[Victim, Simulator, Path], Scenario]

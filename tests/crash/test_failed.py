@@ -10,6 +10,7 @@ import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
 from tests.crash.thorough import FEW, THOROUGH
+from tests.sampling import sample
 from tests.simulator import Simulator
 
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS)
@@ -46,3 +47,36 @@ def test_a_disk_that_fails_at_any_step(
             if mirror.root.exists():
                 scenario.resume(mirror, said)
             shutil.rmtree(mirror.base)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    sample([("update", 23), *((name, FEW) for name in SCENARIOS)], ("update", 23)),
+)
+def test_a_disk_that_fails_for_one_worker_at_any_step_beside_another(
+    victim: Victim, simulator: Simulator, tmp_path: Path, name: str, stride: int
+) -> None:
+    """One worker that cannot go on ends the run with its problem. The next run does the rest."""
+    scenario = SCENARIOS[name](victim, simulator, tmp_path / "before")
+    scenario.undisturbed(tmp_path / "undisturbed")
+    scenario.serials = False
+    both = copy_of(scenario.mirror, tmp_path / "both")
+    steps = victim.run(both, command=scenario.command, pair=True)["steps"]
+    ends = set()
+    for step in range(1, steps + 1, stride):
+        fault = FAULTS[step % len(FAULTS)]
+        mirror = copy_of(scenario.mirror, tmp_path / f"failed-{step}-{fault}")
+        answer = victim.run(mirror, command=scenario.command, step=step, fault=fault, pair=True)
+        said = f"{errno.errorcode[fault]} at step {step} of {steps}: {answer}"
+        ends.add(answer["state"])
+        if answer["state"] == "incomplete":  # of one path: others go on (promise 7)
+            assert fault in (errno.EIO, errno.EACCES), said
+            assert {failure["reason"] for failure in answer["failures"]} == {"disk"}, said
+        elif answer["state"] != "completed":  # what fails at the very end of a worker harms nobody
+            assert answer["state"] == "failed", said
+            assert str(mirror.root) in answer["message"], said
+            assert "fault of this program" not in answer["message"], said
+        scenario.resume(mirror, said)
+        shutil.rmtree(mirror.base)
+    assert "failed" in ends

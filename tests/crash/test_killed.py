@@ -33,3 +33,30 @@ def test_a_run_killed_at_any_step(
         assert answer == {"killed": True}, f"{step} of {scenario.steps}: {answer}"
         scenario.resume(mirror, f"killed before step {step} of {scenario.steps}")
         shutil.rmtree(mirror.base)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    sample([("update", 11), *((name, FEW) for name in SCENARIOS)], ("update", 11)),
+)
+def test_a_worker_killed_at_any_step_beside_another(
+    victim: Victim, simulator: Simulator, tmp_path: Path, name: str, stride: int
+) -> None:
+    """The same run does the rest. What was verified is not fetched again, by nobody."""
+    scenario = SCENARIOS[name](victim, simulator, tmp_path / "before")
+    scenario.undisturbed(tmp_path / "undisturbed")
+    both = copy_of(scenario.mirror, tmp_path / "both")
+    steps = victim.run(both, command=scenario.command, pair=True)["steps"]
+    scenario.compare(both, "two workers")
+    killed = 0
+    for step in range(1, steps + 1, stride):
+        mirror = copy_of(scenario.mirror, tmp_path / f"killed-{step}")
+        answer = victim.run(mirror, command=scenario.command, step=step, pair=True)
+        said = f"a worker, before its step {step}: {answer}"
+        assert answer["state"] == "completed", said
+        scenario.compare(mirror, said)
+        scenario.resume(mirror, said)
+        killed += not answer["steps"]
+        shutil.rmtree(mirror.base)
+    assert killed

@@ -8,9 +8,11 @@ Reads one job a line:
 
 The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then
 on fail with the error of that number. Answers with {"killed": true}, or with how the run ended.
-With `s3`, each change of a bucket is a step, too. With `real`, the run has real workers and no
-steps, and its pid is written at once. Forking is what makes this fast: nothing is imported again,
-and what one run in this very process (`warm`) has compiled is there for all.
+With `pair`, two workers work on the run, each in a process of its own, and it is the first one that
+dies, or whose disk fails. With `s3`, each change of a bucket is a step, too. With `real`, the run
+has real workers and no steps, and its pid is written at once. Forking is what makes this fast:
+nothing is imported again, and what one run in this very process (`warm`) has compiled is there for
+all.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import os
 import signal
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,8 @@ from pypimirror.download.http import opening
 from pypimirror.pipeline import lifecycle, run, sequence
 from pypimirror.pipeline.audit import audit
 from pypimirror.pipeline.context import pools
-from tests.crash import power, steps
+from pypimirror.pipeline.executors.inline import inline as inline_executor
+from tests.crash import pair, power, steps
 from tests.pools import inline
 
 
@@ -67,23 +71,26 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     file = Path(job["config"])
     config = load(file)
     fate = Fate(config.directory, job.get("step"), job.get("fault"))
-    make_pools = pools.start
+    make_pools, watched = pools.start, pair.Watched()
     if not job.get("real"):
         make_pools = inline
         recorder = None
         if target := job.get("record"):
             recorder = power.Recorder(config.directory, Path(target))
-        steps.watch(config.directory, recorder or fate)
+        watched.on_step = recorder or (fate if not job.get("pair") else pair.ignored)
+        steps.watch(config.directory, watched)
     if job.get("s3"):
         from pypimirror.storage.s3 import storage as s3
 
         s3.S3Storage = functools.partial(s3.S3Storage, on_step=fate)  # type: ignore[misc,assignment]
-    work, command = sequence.sync, "sync"
+    executor = pair.pair(fate, watched) if job.get("pair") else inline_executor
+    work, command = partial(sequence.sync, executor=executor), "sync"
     if job.get("command") == "repair":
         command = "verify"
 
         def work(current: run.Run) -> None:
-            audit.audit(current, audit.Options(repair=True), sequence.repair)
+            repair = partial(sequence.repair, executor=executor)
+            audit.audit(current, audit.Options(repair=True), repair)
 
     try:
         result = lifecycle.sync(

@@ -153,6 +153,11 @@ def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -
     return int(result.inserted_primary_key[0])  # type: ignore[index]
 
 
+def last_batch(connection: Connection, run_id: int) -> int:
+    """Return the highest number of a batch of a run; 0 if there is none."""
+    return connection.scalar(select(func.max(stages.c.batch)).where(stages.c.run_id == run_id)) or 0
+
+
 def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
     """Record that a batch has left a stage."""
     connection.execute(

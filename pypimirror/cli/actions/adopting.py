@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.download import adopt
+from pypimirror.pipeline.executors.children import children
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system import regular
@@ -66,7 +68,7 @@ def run(config: Config, *, quiet: bool) -> Summary:
     """Adopt the tree inline."""
 
     def work(current: Run) -> None:
-        adopt.adopt(current, sequence.sync)
+        adopt.adopt(current, partial(sequence.sync, executor=children))
 
     with TerminalReporter(quiet) as reporter:
         return lifecycle.sync(

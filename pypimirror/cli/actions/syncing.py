@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pypimirror.cli.api import prefect_api
@@ -17,6 +18,7 @@ from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.cli.errors import Exit, of_result
 from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError, load, seconds
 from pypimirror.pipeline import lifecycle, sequence
+from pypimirror.pipeline.executors.children import children
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system import interrupts
@@ -72,7 +74,7 @@ def run(
     if inline is False or (inline is None and prefect_api() is not None):
         return _run_flow(file or DEFAULT_FILE, projects, quiet, retry, plan, wait)
     relax_collector()
-    work: Callable[[Run], None] = sequence.sync
+    work: Callable[[Run], None] = partial(sequence.sync, executor=children)
     if plan is not None:
         projects, work = _planned(plan)
     with TerminalReporter(quiet) as reporter:
@@ -92,7 +94,7 @@ def _planned(file: Path) -> tuple[Sequence[str], Callable[[Run], None]]:
     from pypimirror.pipeline.preview import execute_plan
 
     planned = execute_plan.read(file)
-    return planned.projects, lambda run: execute_plan.apply(run, planned)
+    return planned.projects, lambda run: execute_plan.apply(run, planned, executor=children)
 
 
 def _run_flow(

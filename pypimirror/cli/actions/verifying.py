@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from pypimirror.cli.actions.history import check_there
@@ -12,6 +13,7 @@ from pypimirror.cli.errors import Exit, of_result
 from pypimirror.config.settings import Config, load, seconds
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.executors.children import children
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.system.memory import relax_collector
@@ -60,7 +62,7 @@ def run(
     check_there(config)
 
     def work(current: Run) -> None:
-        audit(current, options, sequence.repair)
+        audit(current, options, partial(sequence.repair, executor=children))
 
     relax_collector()
     with TerminalReporter(quiet) as reporter:

@@ -57,9 +57,9 @@ class Ledger:
     """The ledger of one run. Safe to use from several threads."""
 
     def __init__(self, catalog: Catalog, run_id: int, reporter: Reporter) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._run_id = run_id
-        self._reporter = reporter
+        self.reporter = reporter
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         #: The stage that ended the run, if one did.
@@ -121,7 +121,7 @@ class Ledger:
         """
         if (tally := _tally.get()) is not None:
             tally.total += total or 0
-        self._reporter.begin(stage, total, size)
+        self.reporter.begin(stage, total, size)
 
     def is_cut_off(self, things: Sized) -> bool:
         """Whether upstreams are not asked again in this run. `things` are what the stage has to
@@ -161,7 +161,7 @@ class Ledger:
         found = list(problems)
         self.record(stage, found)
         for problem in found:
-            self._reporter.problem(stage, problem)
+            self.reporter.problem(stage, problem)
 
     def record(self, stage: Stage, problems: Sequence[Problem]) -> None:
         """Record failures that were reported already."""
@@ -180,7 +180,7 @@ class Ledger:
         self.record(stage, [msgspec.structs.replace(problem, message=message)])
 
     def _keep(self, stage: Stage, problems: Sequence[Problem]) -> None:
-        self._catalog.apply(
+        self.catalog.apply(
             lambda connection: runs.add_failures(connection, self._run_id, stage, problems)
         )
 

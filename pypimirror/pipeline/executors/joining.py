@@ -125,7 +125,7 @@ def join(
             )
             held.on_lost = run.cancel
             try:
-                yield run, Loop(held, run.ledger.so_far())
+                yield run, Loop(held, run.ledger.so_far(), workspace)
             finally:
                 with interrupts.shield():
                     run.pools.close()

@@ -20,6 +20,7 @@ from pypimirror.catalog import claims
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import interrupts
 
 #: Projects in a batch. That is enough to keep all connections busy and to share the cost of a flush
@@ -49,9 +50,12 @@ WorkOff = Callable[[Run, Sequence[Stage], int, bool], int]
 Executor = Callable[[Call], AbstractContextManager[WorkOff]]
 
 
-def size_of_batch(number: int, left: int, smallest: int) -> int:
-    """Return the number of projects in batch `number`, if at least `left` projects are left."""
-    return max(smallest, min(BATCH_SIZE, smallest * number, left // LANES))
+def size_of_batch(number: int, left: int, smallest: int, at_once: int = LANES) -> int:
+    """Return the number of projects in batch `number`, if at least `left` projects are left.
+
+    `at_once` is the number of batches that are worked on at the same time.
+    """
+    return max(smallest, min(BATCH_SIZE, smallest * number, left // at_once))
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Loop:
 
     worker: claims.Worker
     counted: Counter[str]  #: the counts of the run in this process when the worker began
+    workspace: Workspace  #: where this worker stages
+    lanes: int = LANES
+    workers: int = 1  #: how many such workers this machine has
 
     def work_off(
         self,
@@ -75,15 +82,20 @@ class Loop:
         They are numbered from `number` on, in steps of `step`. With `small_ends`, the first and the
         last batches are small.
         """
+        run = replace(run, workspace=self.workspace)
         smallest = SMALLEST_BATCH if small_ends else BATCH_SIZE
         found = self._batches(run, itertools.count(number, step), smallest)
         first = list(itertools.islice(found, 2))
+        found = itertools.chain(first, found)
         if len(first) > 1:
-            run = replace(run, most_at_once=LANES)
-            return self._in_lanes(run, call, stages, itertools.chain(first, found))
-        for batch in first:  # most runs: use no threads, so the order of steps is fixed
+            run = replace(run, most_at_once=self.lanes * self.workers)
+            if self.lanes > 1:
+                return self._in_lanes(run, call, stages, found)
+        last = number - step
+        for batch in found:  # most runs: use no threads, so the order of steps is fixed
             self._lane(run, call, stages, batch)
-        return first[-1].number if first else number - step
+            last = batch.number
+        return last
 
     def _batches(self, run: Run, numbers: Iterator[int], smallest: int) -> Iterator[Batch]:
         left = until = 0
@@ -91,10 +103,11 @@ class Loop:
             if left <= until:
                 left = self.worker.number_free(_COUNTED, run.names)
                 until = left - left // _SHARE
-            ids = self.worker.claim(size_of_batch(at, left, smallest), run.names)
+            size = size_of_batch(at, left, smallest, self.lanes * self.workers)
+            ids = self.worker.claim(size, run.names)
             if not ids:
                 return
-            left -= len(ids)
+            left -= len(ids) * self.workers  # the others take as many
             yield Batch(number, ids)
 
     def _lane(self, run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
@@ -112,7 +125,7 @@ class Loop:
         An error in one lane cancels the others.
         """
         number = 0
-        with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as lanes:
+        with ThreadPoolExecutor(self.lanes, thread_name_prefix="lane") as lanes:
             try:
                 busy: set[Future[None]] = set()
                 for batch in found:
@@ -120,7 +133,7 @@ class Loop:
                     # Each lane gets a copy of the context: Prefect finds the flow run in it.
                     lane = copy_context().run
                     busy.add(lanes.submit(lane, self._lane, run, call, stages, batch))
-                    if len(busy) == LANES:
+                    if len(busy) == self.lanes:
                         busy = _wait_for_one(busy)
                 while busy:
                     busy = _wait_for_one(busy)
@@ -142,14 +155,20 @@ def _wait_for_one(busy: set[Future[None]]) -> set[Future[None]]:
 
 @contextmanager
 def at_work(run: Run, executor: str, name: str) -> Iterator[Loop]:
-    """Be a worker of a run in this process: once its claims are lost, it changes nothing."""
+    """Be a worker of a run in this process: once its claims are lost, it changes nothing.
+
+    It stages in a directory of its own, and leaves to others what is still there at its end.
+    """
     with claims.hold(run.catalog, run.id, executor=executor, name=name) as worker:
         worker.on_lost = run.cancel
         before, run.storage.guard = run.storage.guard, run.catalog.guard
+        workspace = run.workspace.of_worker(worker.id)
+        workspace.create()
         try:
-            yield Loop(worker, run.ledger.so_far())
+            yield Loop(worker, run.ledger.so_far(), workspace)
         finally:
             run.storage.guard = before
+            workspace.give_back()
         hindrance = run.ledger.unreachable or run.ledger.no_room
         if hindrance is not None:
             worker.fail(hindrance.message)

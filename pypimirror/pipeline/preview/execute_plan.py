@@ -18,7 +18,8 @@ from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.executors.loop import Call
+from pypimirror.pipeline.executors.inline import inline
+from pypimirror.pipeline.executors.loop import Call, Executor
 from pypimirror.pipeline.preview import plan
 from pypimirror.pipeline.preview.plan import VERSION, Entry, Plan
 from pypimirror.pipeline.run import Run, StoppedError
@@ -54,10 +55,10 @@ def read(path: Path) -> Planned:
         ) from error
 
 
-def apply(run: Run, planned: Planned, call: Call = perform) -> None:
+def apply(run: Run, planned: Planned, call: Call = perform, executor: Executor = inline) -> None:
     """Execute a plan. Raises `StoppedError` if the work to do now differs from the plan."""
     call(run, Stage.DISCOVER, Batch(0))
-    run = sequence.discover_all(run, call)
+    run = sequence.discover_all(run, call, executor)
     if run.ledger.unreachable:
         return
     differences = list(islice(_differences(planned, plan.rest(run)), _SHOWN + 1))
@@ -68,7 +69,7 @@ def apply(run: Run, planned: Planned, call: Call = perform) -> None:
             "changed; make a new plan with 'pypimirror sync --dry-run --json'"
         )
         raise StoppedError(Problem(Reason.PLAN_DIFFERS, message))
-    sequence.repair(run, call)
+    sequence.repair(run, call, executor)
 
 
 def _differences(planned: Planned, now: Plan) -> Iterable[str]:

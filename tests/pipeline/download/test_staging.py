@@ -262,9 +262,12 @@ def test_what_stands_in_staging_is_no_others_business_and_never_written_into(
     (held,) = offer(simulator, "six", "1.0")
     mirror.sync()
     (row,) = mirror.query("SELECT max(id) AS last FROM files")
-    place = mirror.root / ".pypimirror" / "staging" / f"{row['last'] + 1}.part"
+    (worker,) = mirror.query("SELECT max(id) AS last FROM workers")
+    own = mirror.root / ".pypimirror" / "staging" / str(worker["last"] + 1)
+    place = own / f"{row['last'] + 1}.part"
 
     def work(run: Run) -> None:
+        own.mkdir()
         if thing == "a served file":
             place.hardlink_to(mirror.path(held))
         else:

@@ -122,8 +122,10 @@ def test_a_worker_that_is_lost_stops_and_writes_nothing(many: Mirror) -> None:
 
 
 def test_claims_of_a_lost_worker_are_worked_off_in_the_same_run(many: Mirror) -> None:
-    def leave(run: Run, _: Batch) -> None:
-        if many.query("SELECT count(*) FROM workers")[0][0] > 1:
+    def leave(run: Run, stage: Stage, batch: Batch) -> None:
+        """Claim two projects once it is known which have work, before anybody else can."""
+        sequence.perform(run, stage, batch)
+        if stage is not Stage.DISCOVER or batch.projects:
             return
         gone = Worker(run.catalog, run.id, GONE, lease.PACE)
         gone.begin("shard", "far")
@@ -131,10 +133,10 @@ def test_claims_of_a_lost_worker_are_worked_off_in_the_same_run(many: Mirror) ->
         with run.catalog.aside() as connection:
             assert _expire(connection, gone.id)
 
-    assert many.sync(work=before(Stage.DISCOVER, leave)).state == "completed"
+    assert many.sync(work=lambda run: sequence.sync(run, leave)).state == "completed"
     assert many.projects == PROJECTS
     states = many.query("SELECT state FROM workers ORDER BY id")
-    assert [row[0] for row in states] == ["completed", "lost"]
+    assert [row[0] for row in states] == ["lost", "completed"]
 
 
 def _expire(connection: Connection, worker_id: int) -> bool:

@@ -1,0 +1,45 @@
+"""Children that do no work, to see what the process does that leads the run.
+
+`FAKE_CHILD` in the environment says how they behave.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.pipeline.executors import handover
+from pypimirror.pipeline.executors.messages import Ended, Failed, Message, Moved, Told
+
+FULL = Problem(Reason.DISK, "the disk is full. Free some space and run again.")
+
+
+def say(message: Message) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    orders = handover.read(sys.stdin.buffer)
+    assert orders is not None
+    match os.environ["FAKE_CHILD"]:
+        case "dies":
+            sys.exit(f"worker {orders.worker} is out of luck")
+        case "is full" if orders.slot == 0:
+            say(Ended(stopped=FULL, stage=Stage.VERIFY))
+        case "is full" | "waits":
+            sys.stdin.buffer.read()
+            say(Ended(counts={"files_verified": 5}))
+        case "tells":
+            say(Told("warning", "the upstream is slow", "pypimirror"))
+            say(Told("", f"hello from {orders.worker}"))
+            say(Moved({Stage.DOWNLOAD: (4, 400, 3, 300)}, 2))
+            say(Failed(Stage.DOWNLOAD, Problem(Reason.MISSING, "gone", "six", orders.worker)))
+            say(Ended(counts={"files_verified": 3}, no_room=FULL if orders.slot else None))
+
+
+if __name__ == "__main__":
+    main()
