@@ -167,6 +167,7 @@ class MemoryStorage:
 
     def take(self, key: str, target: Path) -> None:
         """Move an object out."""
+        self.guard()
         self.stamp(key)
         with self._lock:
             target.write_bytes(self._objects.pop(key)[0])

@@ -223,12 +223,20 @@ class BucketTree:
         answer = self._answers.setdefault(key, _Answer())
         with answer.asking:  # the others wait for this answer
             if time.monotonic() - answer.at >= FRESH:
-                found = self._head(key) if key.startswith("packages/") else self._page(key, answer)
+                is_file = key.startswith("packages/")
+                try:
+                    found = self._head(key) if is_file else self._page(key, answer)
+                except AwayError:
+                    if answer.found is None:  # else each name that clients make up would stay
+                        self._answers.pop(key, None)
+                    raise
                 self._keep(key, answer, found)
             return answer.found
 
     def _keep(self, key: str, answer: _Answer, found: _Object | None) -> None:
-        self._kept += _weight(found) - _weight(answer.found if key in self._answers else None)
+        # While the bucket was asked, this answer may have left the memory, and another one came.
+        kept = self._answers.get(key)
+        self._kept += _weight(found) - _weight(kept.found if kept is not None else None)
         answer.found, answer.at = found, time.monotonic()
         self._answers[key] = answer
         self._answers.move_to_end(key)

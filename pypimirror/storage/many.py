@@ -19,7 +19,7 @@ R = TypeVar("R")
 def ask(storage: Storage, question: Callable[[T], R], things: Sequence[T]) -> list[R]:
     """Return the answers to `question` for all things, in their order.
 
-    Raises what the first question raises that fails; the others have been asked by then.
+    Raises what the first question raises that fails. Some of the others are asked, too.
     """
     threads = min(storage.at_once, len(things))
     if threads <= 1:

@@ -100,6 +100,7 @@ class PosixStorage:
 
     def take(self, key: str, target: Path) -> None:
         """Move the file at `key` to `target`, out of the served files. Raises `OSError`."""
+        self.guard()
         self._path(key).replace(target)
 
     def _step(self, what: str, key: str) -> None:

@@ -139,6 +139,21 @@ def test_memory_for_pages_is_bounded(served: Served, monkeypatch: pytest.MonkeyP
     assert sum(len(content or b"") for content in held) == tree._kept <= 1000
 
 
+def test_an_answer_that_left_the_memory_while_the_bucket_was_asked_counts_once(
+    served: Served,
+) -> None:
+    tree = served.tree()
+    key = "simple/six/index.html"
+    page = tree._ask(key)
+    assert page is not None
+    mine, theirs = buckets_served._Answer(), buckets_served._Answer()
+    tree._answers.clear()
+    tree._kept = 0
+    tree._keep(key, theirs, page)
+    tree._keep(key, mine, page)
+    assert tree._kept == page.size
+
+
 @pytest.mark.parametrize("path", ["/simple/six/", WHEEL, "/packages/six/nope.whl"])
 @pytest.mark.parametrize("broken", ["busy", "denied", "no bucket", "no server"])
 def test_a_bucket_that_is_away_is_503_and_never_404(
@@ -153,8 +168,10 @@ def test_a_bucket_that_is_away_is_503_and_never_404(
         other["name"] = "nobody-has-made-this"
     else:
         other["endpoint"] = "http://127.0.0.1:9"
-    response = served.client(**other).get(path)
+    tree = served.tree(**other)
+    response = Client(create_app(tree)).get(path)
     assert response.status_code == 503
+    assert not tree._answers  # else each name that clients make up would stay in memory
     assert response.headers["Retry-After"] == "10"
     assert "does not answer" in response.text
     assert response.headers["Cache-Control"] == "no-cache"

@@ -248,6 +248,7 @@ def test_whoever_may_not_write_any_more_changes_nothing(
         lambda: storage.place([(workspace.staged(1), "packages/a/1")]),
         lambda: storage.write([(PAGE, [b"page"])]),
         lambda: storage.remove("packages/a/1"),
+        lambda: storage.take("packages/a/1", workspace.quarantine / "1"),
         storage.flush,
         lambda: storage.write_note("generation", "2"),
     ]

@@ -330,8 +330,11 @@ class S3Storage:
 
     def take(self, key: str, target: Path) -> None:
         """Move an object to a path of the workspace. Raises `OSError`."""
+        self.guard()
         if self._fetch(key, target) is None:
             raise FileNotFoundError(errno.ENOENT, "is not there", self._named(key))
+        # A large object took a while: others may have mended it meanwhile.
+        self._step("take", key)
         self._recent.drop(key)
         with self._reading(key, "remove"):
             self._objects.remove(self._key(key))

@@ -121,6 +121,24 @@ def test_a_worker_that_is_lost_stops_and_writes_nothing(many: Mirror) -> None:
     assert many.projects == PROJECTS
 
 
+def test_a_run_whose_worker_is_lost_after_its_last_batch_says_so(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(mirror.simulators[0], "six", "1.0")
+    release = Worker.release
+
+    def lost_after(worker: Worker, batch: tuple[int, ...], counts: Counter[str]) -> None:
+        release(worker, batch, counts)
+        worker._lose("the catalog could not be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "release", lost_after)
+        result = mirror.sync(sound=False)
+    assert result.state == "failed"
+    assert "has lost its claims and stopped: the catalog could not be reached" in result.message
+    assert mirror.sync().state == "completed"
+
+
 def test_claims_of_a_lost_worker_are_worked_off_in_the_same_run(many: Mirror) -> None:
     def leave(run: Run, stage: Stage, batch: Batch) -> None:
         """Claim two projects once it is known which have work, before anybody else can."""
