@@ -92,7 +92,8 @@ def test_a_run_killed_before_any_change(
         simulator.forget()
         assert run(mirror)["state"] == "completed", said
         assert mirror.faults() == [], said
-        # A page that the killed run wrote, without noting it, gets the next serial.
+        # Bytes that the killed run has put without noting it: the page is rendered without them
+        # before they are replaced, and then gets the next serial.
         assert without_serials(differences(mirror.content(), expected)) == {}, said
         assert not [name for name in ours if simulator.downloads(name)], said
     assert changes
