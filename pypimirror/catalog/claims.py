@@ -33,6 +33,7 @@ from pypimirror.catalog.lease import Held, LostError, Pace
 from pypimirror.catalog.queries.projects import chunks
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
+from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import ProjectName
 from pypimirror.system import clock
 from pypimirror.system.workers import Cancelled
@@ -209,6 +210,13 @@ class Worker(Held):
             log.warning("the claims could not be given back: %s", engines.message(error))
 
 
+def _shown(error: BaseException) -> str:
+    """Return the message of an error for the history, without statements and logins."""
+    if isinstance(error, SQLAlchemyError):
+        return redacted(engines.message(error))
+    return redacted(str(error))
+
+
 @contextmanager
 def hold(catalog: Catalog, run_id: int, *, executor: str, name: str) -> Iterator[Worker]:
     """Be a worker of a run: nothing is written to the catalog once its claims are lost.
@@ -229,7 +237,7 @@ def hold(catalog: Catalog, run_id: int, *, executor: str, name: str) -> Iterator
             yield worker
         except BaseException as error:
             is_cancelled = isinstance(error, Cancelled) or not isinstance(error, Exception)
-            worker.state, worker.message = CANCELLED if is_cancelled else FAILED, str(error)
+            worker.state, worker.message = CANCELLED if is_cancelled else FAILED, _shown(error)
             if is_cancelled and worker.lost is not None:  # it was cancelled because of that
                 raise worker.lost from error
             raise

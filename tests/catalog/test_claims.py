@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pypimirror.catalog import claims, engines, lease
 from pypimirror.catalog.claims import ClaimLostError, Worker
@@ -166,6 +166,23 @@ def test_a_worker_that_is_ended_by_an_error_leaves_its_claims_to_others(
     assert claimed(catalog) == []
     with catalog.write():
         pass  # nobody holds this process to claims any more
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("INSERT INTO x", ("https://a:secret@b/",), Exception("disk I/O error")),
+        OSError("disk I/O error at https://a:secret@b/"),
+    ],
+)
+def test_the_history_of_workers_has_neither_statements_nor_logins(
+    catalog: Catalog, run_id: int, error: Exception
+) -> None:
+    with pytest.raises(type(error)), hold(catalog, run_id):
+        raise error
+    (row,) = all_workers(catalog, run_id)
+    assert (row.message or "").startswith("disk I/O error")
+    assert "secret" not in str(row.message) and "INSERT" not in str(row.message)
 
 
 def test_a_dead_worker_loses_its_claims_at_once(catalog: Catalog, run_id: int) -> None:

@@ -24,3 +24,6 @@ def inline(call: Call) -> Iterator[WorkOff]:
             return worker.work_off(run, call, stages, number, small_ends)
 
         yield work_off
+        # Its loss after its last batch has cancelled the run, which must say why.
+        if worker is not None and worker.worker.lost is not None:
+            raise worker.worker.lost

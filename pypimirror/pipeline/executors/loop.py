@@ -169,8 +169,6 @@ def at_work(run: Run, executor: str, name: str) -> Iterator[Loop]:
         finally:
             run.storage.guard = before
             workspace.give_back()
-        if worker.lost is not None:  # after its last batch; its loss has cancelled the run
-            raise worker.lost
         hindrance = run.ledger.unreachable or run.ledger.no_room
         if hindrance is not None:
             worker.fail(hindrance.message)
