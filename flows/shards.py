@@ -17,9 +17,7 @@ catalog knows what they do, and Prefect is only asked whether they can still beg
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,11 +35,10 @@ from prefect.states import Cancelling, Crashed
 
 from pypimirror.catalog import holder, states
 from pypimirror.catalog.database import SQLAlchemyError
-from pypimirror.catalog.queries import runs
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.domain.addresses import redacted
-from pypimirror.domain.model import Reason, Stage
+from pypimirror.domain.model import Stage
 from pypimirror.pipeline.executors import joining
 from pypimirror.pipeline.executors.inline import inline
 from pypimirror.pipeline.executors.loop import BATCH_SIZE, Call, Executor, WorkOff
@@ -129,19 +126,8 @@ def _work_off(run: Run, call: Call, config: str, numbers: Sequence[int], first: 
         if found := trouble(shards.flow_runs, rows, shards.states()):
             run.reporter.note("warning", found)
         run.ledger.remark = "; ".join(filter(None, [*shards.faults, found]))
-    _learn(run, rows)
+    run.ledger.learn_from_catalog(rows)
     return max([last, *(first + step * row.batches for row in rows)])
-
-
-def _learn(run: Run, rows: Sequence[WorkerRecord]) -> None:
-    """Take over what the shards have counted, and which stages had failures."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts.update(json.loads(row.counts or "{}"))
-    with run.catalog.read() as connection:
-        failures = runs.failures_of(connection, run.id)
-    unsure = {Stage(each.stage) for each in failures if each.reason != Reason.MISSING}
-    run.ledger.learn(counts, unsure, None, None, answered=bool(counts))
 
 
 def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:

@@ -80,7 +80,8 @@ def end(
 ) -> None:
     """Close a run, unless a process that took the mirror over has closed it.
 
-    If it `had_work`, it may have had workers, which end with it.
+    If it `had_work`, it may have had workers, which end with it. Stages that are still open are
+    those of workers that died.
     """
     values = {"state": state, "message": message, "counts": json.dumps(dict(counts))}
     closed = connection.execute(
@@ -90,6 +91,8 @@ def end(
     )
     if had_work and closed.rowcount:
         claims.end_run(connection, run_id, "its run has ended")
+        left_open = update(stages).where(stages.c.run_id == run_id, stages.c.state == RUNNING)
+        connection.execute(left_open.values(state=CRASHED, ended_at=_after(stages.c.started_at)))
 
 
 def under_way(connection: Connection, pid: int, host: str) -> str:

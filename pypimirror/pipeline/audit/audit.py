@@ -246,8 +246,8 @@ def _held(run: Run, before: float | None, bands: Sequence[int]) -> Iterator[list
 def _untouched(run: Run, row: ProjectFile) -> bool:
     """Whether a file and its sidecars are unchanged, by what the storage says without reading them.
 
-    A storage that keeps the digests of its objects says it with these. A disk says it with the
-    stamp; there, sidecars must only exist.
+    A storage that keeps the digests of its objects says it with these; a sidecar without one was
+    put there by somebody else. A disk says it with the stamp; there, sidecars must only exist.
     """
     key = file_path(row.project, row.filename, row.location)
     seen = run.storage.seen(key)
@@ -258,7 +258,7 @@ def _untouched(run: Run, row: ProjectFile) -> bool:
     known = {METADATA_SUFFIX: row.metadata_sha256, PROVENANCE_SUFFIX: row.provenance_sha256}
     for suffix in takeback.sidecars(row).values():
         beside = run.storage.seen(key + suffix)
-        if beside is None or beside.sha256 not in (None, known[suffix]):
+        if beside is None or (seen.sha256 is not None and beside.sha256 != known[suffix]):
             return False
     return True
 

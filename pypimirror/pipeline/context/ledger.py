@@ -6,6 +6,7 @@ The counts and failures of one stage of a batch are also kept separately, in its
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -17,6 +18,7 @@ import msgspec
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import runs
+from pypimirror.catalog.records import WorkerRecord
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
 from pypimirror.pipeline.context.reporter import Reporter
 
@@ -151,6 +153,18 @@ class Ledger:
         self.unreachable = self.unreachable or unreachable
         self.no_room = self.no_room or no_room
         self.answered = self.answered or answered
+
+    def learn_from_catalog(self, workers: Iterable[WorkerRecord]) -> None:
+        """Take over what the catalog says of workers that cannot tell their results, because they
+        died or were on another machine: their counts, and which stages had failures.
+        """
+        counts: Counter[str] = Counter()
+        for worker in workers:
+            counts.update(json.loads(worker.counts or "{}"))
+        with self.catalog.read() as connection:
+            failures = runs.failures_of(connection, self._run_id)
+        unsure = {Stage(each.stage) for each in failures if each.reason != Reason.MISSING}
+        self.learn(counts, unsure, None, None, answered=bool(counts))
 
     def has_failed(self, stage: Stage) -> bool:
         """Whether something in a stage failed, so that more may be there than is known."""

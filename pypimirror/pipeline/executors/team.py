@@ -29,6 +29,7 @@ from typing import Self
 import msgspec
 
 from pypimirror.catalog.queries import runs
+from pypimirror.catalog.queries.work import workers
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.download import staging
@@ -270,12 +271,20 @@ class _Team:
             answered=ended.answered,
         )
 
+    def _learn_from_catalog(self, dead: Sequence[_Member]) -> None:
+        """Take over what dead children have learnt, as far as they have recorded it."""
+        ids = {member.worker for member in dead}
+        with self.run.catalog.read() as connection:
+            found = workers.of_run(connection, self.run.id)
+        self.run.ledger.learn_from_catalog([row for row in found if row.id in ids])
+
     def _mourn(self, member: _Member) -> None:
         """Start another child in place of one that has died."""
         status = member.process.returncode
         ended = f"{member.name} (process {member.process.pid}) ended with status {status}"
         self.deaths += 1
         staging.collect_dead(self.run.catalog, self.run.workspace)
+        self._learn_from_catalog([member])
         if self.deaths > RESTARTS:
             again = "no other is started in its place"
         else:
@@ -301,6 +310,8 @@ class _Team:
         self._slots.close()
         self.run.workspace.unstage(ROOM)
         staging.collect_dead(self.run.catalog, self.run.workspace)
+        if dead := [member for member in self._living if member.ended is None]:
+            self._learn_from_catalog(dead)
 
 
 def _tell(run: Run, told: Told) -> None:

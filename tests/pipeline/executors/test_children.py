@@ -246,6 +246,24 @@ def test_children_that_always_die_leave_the_work_to_this_process(
     assert "worker 1: worker 1 is out of luck" in seen.lines
 
 
+def test_what_a_child_has_recorded_counts_although_it_dies(
+    mirror: Mirror, simulator: Simulator, fake: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_CHILD", "works and dies")
+    offer(simulator, "six", "1.0")
+    unsure: set[Stage] = set()
+
+    def work(run: Run) -> None:
+        sync(run)
+        unsure.update(run.ledger.unsure)
+
+    result = mirror.sync(work=work)
+    deaths = team.RESTARTS + 2
+    assert result.counts["files_verified"] == deaths * 5 + 1
+    assert unsure == {Stage.DISCOVER}, "the closure and others rely on what has failed"
+    assert mirror.query("SELECT * FROM stages WHERE state = 'running'") == []
+
+
 @pytest.mark.parametrize(
     ("processes", "connections", "number", "expected"),
     [

@@ -74,6 +74,11 @@ def test_what_is_lost_or_changed_in_a_bucket_is_found_and_mended(
     store.delete_object(Bucket=bucket.name, Key=bucket.key("packages/six/foreign"))
     assert verify(mirror).state == "completed"
     assert mirror.faults() == []
+    # Whoever puts an object by hand stores no digest with it.
+    store.put_object(Bucket=bucket.name, Key=bucket.key(f"packages/six/{six}.metadata"), Body=b"x")
+    for quick in (True, False):
+        (problem,) = verify(mirror, quick=quick).failures
+        assert (problem.file, problem.reason) == (six, Reason.METADATA_MISMATCH)
 
 
 def test_a_lost_catalog_is_made_again_from_what_is_in_the_bucket(
