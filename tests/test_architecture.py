@@ -184,7 +184,7 @@ ALLOWED: dict[str, set[str]] = {
         *("download.failure", "download.protocol", "download.http.authorities"),
         *("download.http.hosts", "download.http.tunnel"),
     },
-    "check": _FIELD | {"config", "resolve", "select", "upstream", "verify"},
+    "check": _FIELD | {"config", "resolve", "select", "storage", "upstream", "verify"},
     "serve": _FIELD | {"config", "storage.s3"},
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},

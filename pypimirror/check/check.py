@@ -1,4 +1,4 @@
-"""Checks sets of requirements and locks against a mirror root. Callers use only this module."""
+"""Checks sets of requirements and locks against a mirror. Callers use only this module."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from pypimirror.select import locked as locked_files
 from pypimirror.select.locks import pins, registry
 from pypimirror.select.locks.lock import Lock, LockError
 from pypimirror.select.patterns import EntryError
+from pypimirror.storage.opening import open_storage
+from pypimirror.storage.workspace import Workspace
 from pypimirror.system import regular
 
 
@@ -62,22 +64,20 @@ def of(
     return Subjects(resolved, tuple(read), environments, is_declared)
 
 
-def needs_directory(config: Config) -> None:
-    """Raise `ConfigError` if the mirror is not in a directory: pages and files are read there."""
-    if config.bucket is not None:
-        raise ConfigError(
-            f"{config.bucket.shown}: 'check' and 'relock' read a mirror in a directory only. Copy "
-            "simple/ and packages/ to a directory and name that in mirror.directory of another "
-            "configuration, or try an installer with 'pypimirror serve'"
-        )
+def shelf_of(config: Config) -> Shelf:
+    """Return what the mirror offers to installers."""
+    storage = open_storage(Workspace(config.directory), None, config.bucket)
+    return Shelf(storage, config.publish.base_url)
 
 
 def check(
     config: Config, asked: Subjects, *, builds: bool = False, asks_pip: bool = False
 ) -> Iterator[Outcome]:
-    """Yield the outcome for each subject in each environment; raises `ResolveError`."""
-    needs_directory(config)
-    shelf = Shelf(config.directory, config.publish.base_url)
+    """Yield the outcome for each subject in each environment.
+
+    Raises `ResolveError`, and `StorageError` if the mirror cannot be read.
+    """
+    shelf = shelf_of(config)
     # A lock names files for all machines: without environments, all of its files are checked.
     for name, lock in asked.locks:
         yield from locked.check(shelf, lock, name, asked.targets if asked.is_declared else ())
@@ -89,7 +89,11 @@ def check(
         checker = Checker(resolver, served, builds, asks_pip)
         for wanted in asked.wanted:
             for target in asked.targets:
-                yield _checked(checker, wanted, target)
+                try:
+                    found = _checked(checker, wanted, target)
+                finally:
+                    served.raise_fault()
+                yield found
 
 
 def identity(asked: Subjects) -> str:

@@ -72,7 +72,7 @@ def choose(
         return gap(Kind.LOST, DAMAGED)
     fitting = [file for file in offer.files if _is_meant(file, versions)]
     if not fitting and offer.lost:
-        return gap(Kind.LOST, f"{offer.lost[-1]} is on its page, and not on disk")
+        return gap(Kind.LOST, f"{offer.lost[-1]} is on its page, and not on the mirror")
     if not fitting and offer.away:
         return gap(Kind.AWAY, "its files stay at the upstream (metadata_only)")
     if not fitting:

@@ -1,17 +1,18 @@
-"""Serves the mirror root as a simple index on this machine during a check.
+"""Serves the mirror as a simple index on this machine during a check.
 
 uv can read a directory of HTML pages, but not of JSON pages. And a server sees which files are
 missing, without parsing a resolver's messages. If only a build can tell an sdist's requirements, uv
 would run its code. So when uv asks for such an sdist, it is removed from its page and noted, and
 the caller asks again.
 
-Only files of the shelf are served, only to this machine, until the check is over.
+Only files of the shelf are served, only to this machine, until the check is over. If the storage
+does not answer, the resolver gets a 404, and `Served.raise_fault` tells the caller that its result
+means nothing.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,7 @@ from urllib.parse import quote, unquote
 
 from pypimirror.check.shelf import Held, Offer, Shelf
 from pypimirror.domain.layout import METADATA_SUFFIX
-from pypimirror.system import regular
+from pypimirror.system.disk_errors import StorageError
 
 _JSON = "application/vnd.pypi.simple.v1+json"
 
@@ -36,15 +37,21 @@ class Served:
         self._builds = builds
         #: Sdists whose requirements only a build can tell, by path, with the reason.
         self.unknown: dict[str, tuple[Held, str]] = {}
+        self.fault: StorageError | None = None  #: why an answer may be wrong
         self._by_path: dict[str, Held] = {}
+
+    def raise_fault(self) -> None:
+        """Raise `StorageError` if the storage has failed to answer a resolver."""
+        if self.fault is not None:
+            raise self.fault
 
     def page(self, project: str) -> bytes | None:
         """Return the page of a project."""
         offer = self.shelf.offer(project)
         return None if offer is None else self._rendered(offer)
 
-    def path_of(self, path: str) -> str | None:
-        """Return the file for the path of an address; None if it is not offered."""
+    def key_of(self, path: str) -> str | None:
+        """Return the key of the file for the path of an address; None if it is not offered."""
         held = self._by_path.get(path.removesuffix(METADATA_SUFFIX))
         if held is None:
             return None
@@ -53,30 +60,32 @@ class Served:
             if unknown:
                 self.unknown[held.path] = held, unknown
                 return None
-        return f"{self.shelf.root}/{path}"
+        return path
 
     def _rendered(self, offer: Offer) -> bytes:
         files = [file for file in offer.files if file.path not in self.unknown]
         self._by_path.update((file.path, file) for file in files)
+        described = self.shelf.described(files)
         document = {
             "meta": {"api-version": "1.0"},
             "name": offer.project,
-            "files": [self._entry(file) for file in files],
+            "files": [_entry(file, file.path in described) for file in files],
         }
         return json.dumps(document).encode()
 
-    def _entry(self, file: Held) -> dict[str, Any]:
-        entry: dict[str, Any] = {
-            "filename": file.filename,
-            "url": f"../../{quote(file.path)}",
-            "hashes": dict(file.digests),
-            "core-metadata": self.shelf.has_metadata(file),
-        }
-        if file.requires_python:
-            entry["requires-python"] = file.requires_python
-        if file.yanked is not None:
-            entry["yanked"] = file.yanked or True
-        return entry
+
+def _entry(file: Held, has_metadata: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "url": f"../../{quote(file.path)}",
+        "hashes": dict(file.digests),
+        "core-metadata": has_metadata,
+    }
+    if file.requires_python:
+        entry["requires-python"] = file.requires_python
+    if file.yanked is not None:
+        entry["yanked"] = file.yanked or True
+    return entry
 
 
 @contextmanager
@@ -119,24 +128,46 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a page or a file."""
         path = unquote(self.path.partition("?")[0]).lstrip("/")
-        if path.startswith("simple/"):
-            self._answer(self.index.page(path.removeprefix("simple/").rstrip("/")))
-            return
-        place = self.index.path_of(path)
         try:
-            if place is None:
-                raise FileNotFoundError
-            with regular.stream(place, self.index.shelf.root) as file:
-                size = file.seek(0, 2)
-                file.seek(0)
-                self._head(200, "application/octet-stream", size)
-                shutil.copyfileobj(file, self.wfile)
-        except OSError:
+            if path.startswith("simple/"):
+                self._answer(self.index.page(path.removeprefix("simple/").rstrip("/")))
+            elif (key := self.index.key_of(path)) is not None:
+                self._send(key)
+            else:
+                self._answer(None)
+        except StorageError as error:
+            self.index.fault = error
             self._answer(None)
+
+    def do_HEAD(self) -> None:
+        """Answer without the body: uv asks so for a wheel without core metadata beside it."""
+        self.do_GET()
+
+    def _send(self, key: str) -> None:
+        storage = self.index.shelf.storage
+        try:
+            if self.command == "HEAD":
+                size = storage.size(key)
+                chunks: Iterator[bytes] = iter(())
+            else:
+                seen, chunks = storage.opened(key)
+                size = seen.size
+        except OSError:
+            size = None
+        if size is None:
+            self._answer(None)
+            return
+        self._head(200, "application/octet-stream", size)
+        try:
+            self.wfile.writelines(chunks)
+        except StorageError as error:  # too late for another answer
+            self.index.fault = error
+            self.close_connection = True
 
     def _answer(self, body: bytes | None) -> None:
         self._head(404 if body is None else 200, _JSON, len(body or b""))
-        self.wfile.write(body or b"")
+        if self.command != "HEAD":
+            self.wfile.write(body or b"")
 
     def _head(self, status: int, kind: str, size: int) -> None:
         self.send_response(status)

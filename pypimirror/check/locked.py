@@ -9,7 +9,6 @@ lock.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
 from pypimirror.check.shelf import DAMAGED, Held, Offer, Shelf
@@ -17,13 +16,13 @@ from pypimirror.check.targets import Target
 from pypimirror.domain import bounded
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease
-from pypimirror.verify.digests import hash_file
 
 
 def check(shelf: Shelf, lock: Lock, name: str, targets: Sequence[Target]) -> Iterator[Outcome]:
     """Yield the outcome of a lock for each environment; without environments, one for all files."""
     for target in targets or (None,):
         releases = lock.releases if target is None else lock.needed(target.meets)
+        shelf.load(each.project for each in releases)
         missing = [gap for each in releases for gap in _gaps(shelf, each, target)]
         yield Outcome(
             name,
@@ -76,7 +75,7 @@ def _file_gap(shelf: Shelf, offer: Offer, release: LockedRelease, file: LockedFi
     if held is None and filename in offer.away:
         return _gap(release, Kind.AWAY, "its page leads to the upstream for it", filename)
     if filename in offer.lost:
-        return _gap(release, Kind.LOST, "it is on its page, and not on disk", filename)
+        return _gap(release, Kind.LOST, "it is on its page, and not on the mirror", filename)
     if held is None:
         return _gap(release, Kind.FILE, "it is not on the mirror", filename)
     if file.digests and not is_of(shelf, held, file.digests):
@@ -133,8 +132,7 @@ def is_of(shelf: Shelf, held: Held, digests: frozenset[tuple[str, str]]) -> bool
         return True
     told: Mapping[str, str] = held.digests
     if not {algorithm for algorithm, _ in digests} & told.keys():
-        path = Path(shelf.root, held.path)
-        told = hash_file(path, {algorithm for algorithm, _ in digests}, shelf.root).digests
+        told = shelf.digests(held, {algorithm for algorithm, _ in digests})
     asked = {name: {v for a, v in digests if a == name} for name, _ in digests if name in told}
     return bool(asked) and all(told[name] in values for name, values in asked.items())
 

@@ -217,9 +217,13 @@ class Dependencies(TypedDict):
 
 
 class Status(TypedDict):
-    """`status`: the mirror as a whole. `dependencies` is null where none are followed."""
+    """`status`: the mirror as a whole. `dependencies` is null where none are followed.
+
+    `storage` is the address of the bucket with the served files; null if they are in `directory`.
+    """
 
     directory: str
+    storage: str | None
     projects: int
     files: dict[str, int]
     bytes: int

@@ -6,11 +6,17 @@ A directory answers in microseconds, so it is asked in turn. A storage elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from pypimirror.storage.storage import Storage
+from pypimirror.system.disk_errors import StorageError
+
+#: Questions about one directory from which a list of it costs less than the answers.
+_LISTED = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,3 +32,35 @@ def ask(storage: Storage, question: Callable[[T], R], things: Sequence[T]) -> li
         return [question(thing) for thing in things]
     with storage.waiting(), ThreadPoolExecutor(threads, thread_name_prefix="storage") as pool:
         return list(pool.map(question, things))
+
+
+def present(storage: Storage, keys: Iterable[str]) -> set[str]:
+    """Return those of the keys that have an object. Raises `StorageError`.
+
+    A storage elsewhere is asked for a list of each directory with many of the keys: one answer
+    tells of a thousand.
+    """
+    if storage.at_once <= 1:
+        return {key for key in keys if storage.size(key) is not None}
+    together: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        together[key.rpartition("/")[0]].append(key)
+    questions: list[Callable[[], set[str]]] = []
+    for directory, asked in together.items():
+        if len(asked) < _LISTED:
+            questions += (partial(_single, storage, key) for key in asked)
+        else:
+            questions.append(partial(_listed, storage, directory, frozenset(asked)))
+    return set().union(*ask(storage, lambda question: question(), questions))
+
+
+def _single(storage: Storage, key: str) -> set[str]:
+    return set() if storage.size(key) is None else {key}
+
+
+def _listed(storage: Storage, directory: str, asked: frozenset[str]) -> set[str]:
+    return set(asked.intersection(storage.keys(directory, _raise)))
+
+
+def _raise(error: StorageError) -> None:
+    raise error

@@ -17,18 +17,33 @@ from pypimirror.check.shelf import Shelf
 from pypimirror.check.subjects import of_texts
 from pypimirror.check.targets import Target
 from pypimirror.resolve import uv
+from pypimirror.storage.posix import PosixStorage
+from pypimirror.storage.workspace import Workspace
 from tests.corpus.build import core_metadata, make_wheel, pack_tar_gz
+from tests.storages import MemoryStorage
 
 LINUX = Target("3.12", "manylinux_2_28_x86_64")
 WINDOWS = Target("3.12", "win_amd64")
 
 
 class Tree:
-    """A mirror root with JSON pages."""
+    """A mirror root with JSON pages. It is read as a directory, or from memory as from a bucket."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_elsewhere: bool = False) -> None:
         self.root = root
+        self._is_elsewhere = is_elsewhere
         self._files: dict[str, list[dict[str, Any]]] = {}
+
+    def shelf(self) -> Shelf:
+        """What it offers now."""
+        workspace = Workspace(self.root)
+        if not self._is_elsewhere:
+            return Shelf(PosixStorage(workspace))
+        storage = MemoryStorage(workspace)
+        for path in self.root.rglob("*"):
+            if path.is_file():
+                storage.write([(str(path.relative_to(self.root)), [path.read_bytes()])])
+        return Shelf(storage)
 
     def put(self, project: str, filename: str, content: bytes, **said: Any) -> str:
         """Add a file and a link to it; its sha256."""
@@ -82,11 +97,11 @@ class Tree:
         return self.put(project, f"{start}.tar.gz", pack_tar_gz(contents))
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """An empty mirror root."""
+@pytest.fixture(params=["directory", "elsewhere"])
+def tree(tmp_path: Path, request: pytest.FixtureRequest) -> Tree:
+    """An empty mirror root. The answers must be the same wherever it is kept."""
     (tmp_path / "mirror/simple").mkdir(parents=True)
-    return Tree(tmp_path / "mirror")
+    return Tree(tmp_path / "mirror", is_elsewhere=request.param == "elsewhere")
 
 
 class Checking:
@@ -96,7 +111,7 @@ class Checking:
         self.tree = tree
 
     def __call__(self, *wanted: str, target: Target = LINUX, builds: bool = False) -> Outcome:
-        with index.served(Shelf(self.tree.root), builds=builds) as served:
+        with index.served(self.tree.shelf(), builds=builds) as served:
             return Checker(uv.find(), served, builds, asks_pip=False).check(
                 of_texts(wanted), target
             )

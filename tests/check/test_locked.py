@@ -9,7 +9,6 @@ import pytest
 
 from pypimirror.check import locked
 from pypimirror.check.outcome import Gap, Kind
-from pypimirror.check.shelf import Shelf
 from pypimirror.check.targets import Target
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.locks.lock import Lock, LockedFile, LockedRelease
@@ -28,7 +27,7 @@ def file(name: str | None, *digests: str) -> LockedFile:
 
 def gaps(tree: Tree, *releases: LockedRelease, target: Target | None = None) -> list[Gap]:
     lock = Lock(Path("uv.lock"), "uv.lock", releases)
-    (found,) = locked.check(Shelf(tree.root), lock, "uv.lock", [target] if target else [])
+    (found,) = locked.check(tree.shelf(), lock, "uv.lock", [target] if target else [])
     return list(found.gaps)
 
 

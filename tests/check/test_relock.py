@@ -8,7 +8,6 @@ import pytest
 
 from pypimirror.check.outcome import Kind
 from pypimirror.check.relock import Relocked, relock
-from pypimirror.check.shelf import Shelf
 from pypimirror.check.targets import Target
 from pypimirror.select.locks import registry
 from tests.check.conftest import LINUX, Tree
@@ -44,7 +43,7 @@ def done(tree: Tree, name: str, text: str, *targets: Target) -> Relocked:
     path = tree.root.parent / name
     path.write_text(text)
     lock = registry.read(path)
-    return relock(Shelf(tree.root), lock, text, targets, INDEX, FILES)
+    return relock(tree.shelf(), lock, text, targets, INDEX, FILES)
 
 
 def test_addresses_are_replaced_and_every_other_byte_stays(tree: Tree) -> None:

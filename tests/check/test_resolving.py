@@ -7,11 +7,11 @@ import pytest
 from pypimirror.check import index
 from pypimirror.check.outcome import Gap, Kind, State
 from pypimirror.check.resolving import Checker
-from pypimirror.check.shelf import Shelf
 from pypimirror.check.subjects import of_texts
 from pypimirror.check.targets import Target
 from pypimirror.resolve import uv
 from tests.check.conftest import LINUX, WINDOWS, Checking, Tree
+from tests.corpus.build import make_wheel
 
 
 def only(found: tuple[Gap, ...]) -> Gap:
@@ -27,6 +27,14 @@ def test_what_is_here_with_all_that_it_needs_is_complete(tree: Tree, checked: Ch
     assert checked("app").state is State.COMPLETE
     found = checked("app[m]")
     assert (found.state, found.releases) == (State.COMPLETE, 3)
+
+
+def test_a_wheel_without_core_metadata_beside_it_is_read(tree: Tree, checked: Checking) -> None:
+    """Fault: uv asks for such a wheel by HEAD first, and got an error."""
+    tree.put("app", *make_wheel("app", "1.0", requires=["base"]))
+    tree.wheel("base", "1.0")
+    found = checked("app")
+    assert (found.state, found.releases) == (State.COMPLETE, 2)
 
 
 def test_a_project_that_is_not_here_is_told_with_who_needs_it(
@@ -159,7 +167,7 @@ def test_an_sdist_that_one_set_would_build_is_no_gap_of_a_set_that_does_not_allo
 ) -> None:
     tree.sdist("secret", "1.0", form="2.1")
     tree.wheel("secret", "0.9")
-    with index.served(Shelf(tree.root)) as served:
+    with index.served(tree.shelf()) as served:
         checker = Checker(uv.find(), served, asks_pip=False)
         for text, state in (("secret", State.MISSING), ("secret<1", State.COMPLETE)) * 2:
             assert checker.check(of_texts([text]), LINUX).state is state, text

@@ -237,7 +237,7 @@ def test_status_in_text_and_json(run: Command, mirror: Mirror, simulator: Simula
     simulator.fault(bad, Status(404))
     run("sync", "--inline")
     document = run("status", "--json").json
-    assert document["directory"] == str(mirror.root)
+    assert (document["directory"], document["storage"]) == (str(mirror.root), None)
     assert document["projects"] == 1
     assert document["bytes"] == len(good.content)
     assert document["files"]["published"] == document["files"]["failed"] == 1

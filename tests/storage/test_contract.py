@@ -213,6 +213,16 @@ def test_many_questions_are_answered_in_their_order(storage: Storage, workspace:
     assert many.ask(storage, storage.size, []) == []
 
 
+def test_of_many_keys_those_with_an_object_are_told(storage: Storage) -> None:
+    """A few of a directory are asked for one by one; many of one by a list of it."""
+    many_files = [f"packages/many/{number}.whl" for number in range(12)]
+    held = [*many_files[::2], "packages/few/1.whl", "packages/many/below/1.whl"]
+    storage.write([(key, [b"x"]) for key in held])
+    asked = [*many_files, "packages/few/1.whl", "packages/few/2.whl", "packages/none/1.whl"]
+    assert many.present(storage, asked) == {*many_files[::2], "packages/few/1.whl"}
+    assert many.present(storage, []) == set()
+
+
 def test_a_file_keeps_its_stamp_when_it_is_placed_or_the_new_one_is_told(
     storage: Storage, workspace: Workspace
 ) -> None:

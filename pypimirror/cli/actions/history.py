@@ -66,6 +66,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         counted, size = totals.by_state(connection)
         document: documents.Status = {
             "directory": str(config.directory),
+            "storage": None if config.bucket is None else config.bucket.shown,
             "projects": totals.held(connection).projects,
             "files": counted,
             "bytes": size,

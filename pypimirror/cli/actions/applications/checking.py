@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypimirror.check import check, subjects
-from pypimirror.check.check import Subjects, needs_directory
+from pypimirror.check.check import Subjects
 from pypimirror.check.outcome import Gap, Kind, Outcome, State
 from pypimirror.check.remedies import Remedy, Wish
 from pypimirror.check.targets import Target
@@ -17,6 +17,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import operating_documents as documents
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectName
+from pypimirror.storage.opening import has_pages
 
 _LONGEST = 60  #: characters of what was asked for
 
@@ -44,11 +45,8 @@ class Asked:
 
 def run(config: Config, asked: Asked, *, as_json: bool, quiet: bool) -> Exit:
     """Check, print the result, and return the exit code."""
-    needs_directory(config)
-    if not (config.directory / "simple").is_dir():
-        raise ConfigError(
-            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
-        )
+    if not has_pages(config.directory, config.bucket):
+        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
     what = _asked(config, asked)
     if not (what.wanted or what.locks):
         raise ConfigError(

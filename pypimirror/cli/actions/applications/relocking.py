@@ -7,15 +7,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pypimirror.check import targets
-from pypimirror.check.check import needs_directory
+from pypimirror.check.check import shelf_of
 from pypimirror.check.relock import Relocked, relock
-from pypimirror.check.shelf import Shelf
 from pypimirror.cli.display.output import err, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import operating_documents as documents
 from pypimirror.select.locks import registry
 from pypimirror.select.locks.lock import LockError
+from pypimirror.storage.opening import has_pages
 from pypimirror.system import texts
 
 #: Addresses that a server can listen on, but that no client can ask.
@@ -24,11 +24,8 @@ _ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
 
 def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quiet: bool) -> Exit:
     """Print a lock with the addresses of this mirror, or name the files that it lacks."""
-    needs_directory(config)
-    if not (config.directory / "simple").is_dir():
-        raise ConfigError(
-            f"{config.directory}: holds no mirror yet; make one with 'pypimirror sync'"
-        )
+    if not has_pages(config.directory, config.bucket):
+        raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
     select = config.select
     is_declared = bool(select.python or select.platforms)
     environments = targets.chosen((), (), select.python, select.platforms) if is_declared else ()
@@ -38,8 +35,7 @@ def run(config: Config, file: Path, base_url: str | None, *, as_json: bool, quie
         lock, text = registry.read(file.absolute()), texts.read(file)
     except (LockError, texts.TextError) as error:
         raise ConfigError(str(error)) from error
-    shelf = Shelf(config.directory, config.publish.base_url)
-    found = relock(shelf, lock, text, environments, f"{base}simple/", files)
+    found = relock(shelf_of(config), lock, text, environments, f"{base}simple/", files)
     if as_json:
         print_json(_document(found))
     elif not found.gaps:
