@@ -128,14 +128,21 @@ class Turns:
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for the turn of this process."""
-        if not self._is_open():
+        if not self._is_open() or not self._lock():
             yield
             return
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        """Wait for the lock. Return False if the file system locks no directories, as NFS."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except OSError:
+            return False
+        return True
 
     def _is_open(self) -> bool:
         if self._descriptor < 0:

@@ -101,6 +101,12 @@ class Workspace:
         with storage_errors(self.staging), os.scandir(self.staging) as entries:
             yield from (entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
 
+    def drop_old_pages(self) -> None:
+        """Remove half-written pages of a dead run of version 0.1.0. Newer ones are in staging."""
+        with storage_errors(self.private):
+            for path in self.private.glob("page.*"):
+                path.unlink(missing_ok=True)
+
     def unstage(self, name: str) -> None:
         """Remove a file from staging. A missing file is no error."""
         path = self.staging / name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -353,6 +355,20 @@ def test_two_threads_write_one_after_the_other(catalog: Catalog) -> None:
     assert errors == []
     with catalog.read() as connection:
         assert marks.read(connection, COUNT) == "100"
+
+
+def test_a_file_system_that_locks_no_directories_is_good_enough(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int, what: int) -> None:
+        raise OSError(errno.EBADF, f"no lock {what}")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with closing(Catalog.open(url)) as catalog:
+        with catalog.write() as connection:
+            projects.ensure(connection, [ProjectName("six")])
+        with catalog.read() as connection:
+            assert projects.by_name(connection, ["six"])
 
 
 def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -> None:

@@ -35,6 +35,7 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
 
     Call it with the lock held, while the run has no workers.
     """
+    workspace.drop_old_pages()
     collect_dead(catalog, workspace)
     for _, own in parts.directories(workspace.staging):
         with storage_errors(own):
