@@ -160,7 +160,6 @@ def test_what_can_be_continued_is_kept(mirror: Mirror, half: dict[str, Path]) ->
     assert leftovers(mirror) == kept
 
 
-@pytest.mark.parametrize("name", ["part", "note"])
 def test_half_written_pages_of_the_first_version_go(mirror: Mirror, half: dict[str, Path]) -> None:
     old = mirror.root / ".pypimirror" / "page.7"
     old.write_bytes(b"<!DOC")
@@ -169,6 +168,7 @@ def test_half_written_pages_of_the_first_version_go(mirror: Mirror, half: dict[s
     assert half["fetched"].exists()
 
 
+@pytest.mark.parametrize("name", ["part", "note"])
 def test_a_beginning_without_its_note_or_a_note_alone_is_of_no_use(
     mirror: Mirror, half: dict[str, Path], name: str
 ) -> None:
