@@ -182,7 +182,8 @@ def test_the_history_of_workers_has_neither_statements_nor_logins(
         raise error
     (row,) = all_workers(catalog, run_id)
     assert (row.message or "").startswith("disk I/O error")
-    assert "secret" not in str(row.message) and "INSERT" not in str(row.message)
+    for word in ("secret", "INSERT", "sqlalche.me", "\n"):
+        assert word not in str(row.message)
 
 
 def test_a_dead_worker_loses_its_claims_at_once(catalog: Catalog, run_id: int) -> None:

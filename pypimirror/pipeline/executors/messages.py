@@ -149,6 +149,8 @@ class Handler(logging.Handler):
     def __init__(self, relay: Relay) -> None:
         super().__init__()
         self._relay = relay
+        # The level and the name go apart. `logging.basicConfig` would put them into the message.
+        self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass a record on."""
