@@ -205,4 +205,5 @@ def of_botocore(error: Exception) -> RequestError:
     name = type(error).__name__
     if any(word in name for word in ("Credential", "Token", "SSO", "Profile", "Login")):
         return RequestError(400, "NoCredentials", str(error)[:300])
-    return RequestError(0, "", str(error).partition("?")[0][:200])
+    said = str(error).partition("?")[0][:200]  # without the query of an address
+    return RequestError(0, "", said + '"' * (said.count('"') % 2))

@@ -10,7 +10,7 @@ import pytest
 
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.domain.objects.bucket import Bucket
-from pypimirror.storage.s3 import clients
+from pypimirror.storage.s3 import clients, faults
 from pypimirror.storage.s3.objects import PART
 from pypimirror.storage.s3.storage import S3Storage
 from pypimirror.storage.workspace import Workspace
@@ -339,3 +339,8 @@ def test_the_cause_of_a_refused_head_is_asked_for(storage: S3Storage, proxy: Pro
     proxy.break_("GET", status=403, code="AccessDenied")
     with pytest.raises(StorageError, match="s3:GetObject"):
         storage.size(FILE)
+
+
+def test_a_quoted_address_without_its_query_keeps_both_quotes() -> None:
+    said = 'Could not connect to the endpoint URL: "http://127.0.0.1:9/mirrors?prefix=x"'
+    assert faults.of_botocore(ConnectionError(said)).said == said.replace("?prefix=x", "")
