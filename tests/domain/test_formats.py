@@ -12,10 +12,10 @@ from pypimirror.domain import formats
 from pypimirror.domain.filenames import is_distribution, version_text
 from pypimirror.domain.formats import ENDINGS, FORMATS, SDIST_ENDINGS, Format, format_of
 from pypimirror.domain.model import File
+from pypimirror.domain.objects.headers import file_type
 from pypimirror.render import legacy
 from pypimirror.render.pages import PageFile
 from pypimirror.select.facts import Facts
-from pypimirror.serve import app
 from pypimirror.upstream.grouping import project_of
 
 EACH = pytest.mark.parametrize("form", FORMATS, ids=ENDINGS)
@@ -49,7 +49,7 @@ def test_a_file_is_seen_alike_wherever_it_is_looked_at(form: Format) -> None:
     assert version_text(name, "six") == "1.0"
     assert project_of(name) == "six"
     assert Facts("six", File(name, "http://127.0.0.1/")).type == form.type
-    assert app._file_type(name) == form.media_type
+    assert file_type(name) == form.media_type
     said = legacy._file(PageFile(name, f"packages/six/{name}", {"sha256": "0" * 64}, 1), "")
     assert said["packagetype"] == form.packagetype
     assert form.packagetype in _TYPES
