@@ -172,6 +172,9 @@ class MemoryStorage:
         with self._lock:
             target.write_bytes(self._objects.pop(key)[0])
 
+    def refresh(self) -> None:
+        """Nothing is remembered."""
+
     def flush(self) -> None:
         """Make everything durable."""
         self.guard()
@@ -283,6 +286,10 @@ class FailOnce(Damaging):
         """Remove, or fail."""
         self._fail("remove")
         self.sound.remove(key)
+
+    def refresh(self) -> None:
+        """Forget what the sound storage knows."""
+        self.sound.refresh()
 
     def flush(self) -> None:
         """Flush, or fail."""

@@ -41,6 +41,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", name=op.f("pk_claims")),
     )
     op.create_index("ix_claims_worker_id_batch", "claims", ["worker_id", "batch"])
+    op.create_index(
+        "ix_claims_in_hand",
+        "claims",
+        ["project_id"],
+        sqlite_where=sa.text("done IS 0"),
+        postgresql_where=sa.text("done IS false"),
+    )
 
 
 def downgrade() -> None:

@@ -111,6 +111,7 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage], executor: Execu
         run.ledger.idle = not number
         if Stage.DISCOVER in stages:
             run, number = _follow(run, call, stages, number, work_off)
+    run.storage.refresh()
     call(run, Stage.PUBLISH, Batch(number + 1))
 
 

@@ -313,6 +313,9 @@ class PosixStorage:
                 raise
             self._durability.changed(parent)
 
+    def refresh(self) -> None:
+        """Do nothing: a directory is asked each time."""
+
     def flush(self) -> None:
         """Make everything that was written or renamed so far durable."""
         self._step("flush", "")

@@ -175,6 +175,9 @@ class Storage(Protocol):
     def take(self, key: str, target: Path) -> None:
         """Move an object to a path of the workspace, out of the served files. Raises `OSError`."""
 
+    def refresh(self) -> None:
+        """Forget what is known of objects: other processes may have changed them."""
+
     def flush(self) -> None:
         """Make everything so far durable. Raises `StorageError`."""
 

@@ -163,6 +163,7 @@ def test_what_is_left_to_do_is_found_by_its_index(
         ("pk_claims", lambda connection: claims.reopen(connection, [1, 2])),
         ("ix_claims_worker_id_batch", lambda connection: claims.of_batch(connection, 1, 1)),
         ("ix_claims_worker_id_batch", lambda connection: claims.drop(connection, [1, 2])),
+        ("ix_claims_in_hand", claims.is_any_left),
         ("ix_workers_run_id", lambda connection: workers.others(connection, 1, 2)),
         ("ix_workers_run_id", lambda connection: workers.close(connection, 1, "")),
         ("ix_workers_run_id", lambda connection: workers.of_run(connection, 1)),

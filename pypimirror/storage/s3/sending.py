@@ -13,15 +13,34 @@ was faster than its successor: the successor then replaces what it has put.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from pypimirror.domain.objects.headers import of_path
 from pypimirror.storage.s3.faults import RequestError
-from pypimirror.storage.s3.objects import Body, Head, Objects
+from pypimirror.storage.s3.objects import PART, Body, Head, Objects
+from pypimirror.system import regular
 
 #: Attempts for one object. Each attempt has the repetitions of the client library in it.
 _ATTEMPTS = 4
 _PAUSE = 0.2  #: seconds after the first attempt; twice as long after each further one
+
+
+def body_of(content: bytes, key: str) -> Body:
+    """Return the body of an object with this content."""
+    return Body(content, len(content), hashlib.sha256(content).hexdigest(), *of_path(key))
+
+
+def body_of_file(source: str, key: str) -> Body:
+    """Return the body of an object with the content of a file. Raises `OSError`."""
+    size = regular.status(source).st_size
+    if size < PART:
+        return body_of(regular.read(source), key)
+    with regular.stream(source) as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Body(Path(source), size, digest, *of_path(key))
 
 
 def same(seen: Head | None, body: Body) -> bool:

@@ -19,13 +19,12 @@ from pathlib import Path
 
 from pypimirror.domain.model import Problem
 from pypimirror.domain.objects.bucket import Bucket
-from pypimirror.domain.objects.headers import of_path
 from pypimirror.storage.changes import Journal
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.clients import Clients
 from pypimirror.storage.s3.crew import Crew
 from pypimirror.storage.s3.faults import BucketError, RequestError, changed_since, error_of
-from pypimirror.storage.s3.objects import PART, Body, Head, Objects
+from pypimirror.storage.s3.objects import Body, Head, Objects
 from pypimirror.storage.s3.probe import probe, still_writes
 from pypimirror.storage.s3.recent import Recent
 from pypimirror.storage.storage import MOST_NOTED, Local, Seen
@@ -233,7 +232,7 @@ class S3Storage:
 
         def move(source: str, key: str) -> None:
             try:
-                body = _body_of_file(source, key)
+                body = sending.body_of_file(source, key)
                 if digests and key in digests and digests[key].hex() != body.sha256:
                     raise changed_since(self._named(key))
                 head, _ = self._put(key, body, "place", look=False)
@@ -266,7 +265,7 @@ class S3Storage:
         def jobs() -> Iterator[Callable[[], None]]:
             try:
                 for key, chunks in pages:
-                    body = _body(b"".join(chunks), key)
+                    body = sending.body_of(b"".join(chunks), key)
                     yield partial(self._unless_blocked, key, partial(page, key, body), blocked)
             except OSError as error:
                 raise StorageError(self.shown, error) from error
@@ -339,6 +338,10 @@ class S3Storage:
         with self._reading(key, "remove"):
             self._objects.remove(self._key(key))
 
+    def refresh(self) -> None:
+        """Forget what was learned in the last minute: other processes may have put objects."""
+        self._recent = Recent()
+
     def flush(self) -> None:
         """Do nothing: what was answered is durable."""
         self._step("flush", "")
@@ -362,7 +365,7 @@ class S3Storage:
             sending.put(
                 self._objects,
                 self._key(key),
-                _body(text.encode(), key),
+                sending.body_of(text.encode(), key),
                 lambda _: self._step("note", key),
                 look=True,
             )
@@ -386,16 +389,3 @@ def _stamp(heads: Sequence[Head]) -> int:
     text = " ".join(f"{head.etag} {head.size} {head.sha256}" for head in heads)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def _body(content: bytes, key: str) -> Body:
-    return Body(content, len(content), hashlib.sha256(content).hexdigest(), *of_path(key))
-
-
-def _body_of_file(source: str, key: str) -> Body:
-    size = regular.status(source).st_size
-    if size < PART:
-        return _body(regular.read(source), key)
-    with regular.stream(source) as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Body(Path(source), size, digest, *of_path(key))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pypimirror.storage.s3.storage import S3Storage
+from pypimirror.storage.workspace import Workspace
 from tests import buckets
 from tests.mirror import attest, offer, offer_sdist
 from tests.simulator import Simulator
@@ -51,6 +52,19 @@ def test_a_mirror_is_made_changed_and_emptied_in_a_bucket(
     assert not {path for path in served if sdist.filename in path or "/idna/" in path}
     assert "simple/attrs/index.html" in served
     assert not simulator.downloads(wheel.filename) + simulator.downloads(other.filename)
+
+
+def test_what_another_process_has_put_is_seen_when_workers_have_ended(
+    tmp_path: Path, seaweed: buckets.Server
+) -> None:
+    """Else a page of the coordinator lacks a file that a worker has put in the last minute."""
+    workspace, bucket = Workspace(tmp_path), seaweed.bucket()
+    workspace.create()
+    coordinator, worker = S3Storage(workspace, bucket), S3Storage(workspace, bucket)
+    assert coordinator.size("packages/six/six-1.0.zip") is None
+    worker.write([("packages/six/six-1.0.zip", [b"bytes"])])
+    coordinator.refresh()
+    assert coordinator.size("packages/six/six-1.0.zip") == 5
 
 
 def test_objects_have_the_headers_that_serve_sends(mirror: InBucket, simulator: Simulator) -> None:

@@ -88,7 +88,7 @@ def number_free(
 def is_any_left(connection: Connection) -> bool:
     """Whether any project has work that no worker is done with in this run.
 
-    As long as a project is free, that is one look at an index. Only then are claims read.
+    Each of both questions is one look at an index.
     """
     if number_free(connection, 0, 1, None):
         return True
