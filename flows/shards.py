@@ -141,7 +141,9 @@ def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:
         if shards.is_any_working(rows):
             alone_since = clock.steady()
         elif clock.steady() - alone_since >= PATIENCE or not shards.may_begin():
-            run.reporter.note("warning", f"{_alone(shards, rows)}: this run does the work itself")
+            hint = "" if rows else ". Does a Prefect worker serve the work pool of the shards?"
+            why = _alone(shards, rows)
+            run.reporter.note("warning", f"{why}: this run does the work itself{hint}")
             do_rest()
             alone_since = clock.steady()  # what is left now, others have claimed
         if run.cancelled.wait(EVERY):
@@ -219,7 +221,8 @@ class Progress:
 def _line(row: WorkerRecord) -> str:
     line = f"shard {row.name} on {row.host}: {row.state}"
     if row.batches:
-        line += f", {row.batches:,} batches, {row.projects:,} projects"
+        batches = "1 batch" if row.batches == 1 else f"{row.batches:,} batches"
+        line += f", {batches}, {row.projects:,} projects"
     return f"{line}: {row.message}" if row.message else line
 
 
@@ -264,7 +267,10 @@ class Shards:
         except _ERRORS as error:
             self._warn(redacted(f"Prefect cannot start shards: {error}"))
         else:
-            self.run.reporter.announce(f"Started {len(numbers)} shards")
+            self.run.reporter.announce(
+                f"Started {len(numbers)} shards. If none begins within {PATIENCE:.0f} s, this run "
+                "does the work itself"
+            )
 
     def _warn(self, message: str) -> None:
         self.faults.append(message)

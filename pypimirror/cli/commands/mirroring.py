@@ -191,7 +191,11 @@ def verify(
         bool, typer.Option("--repair", help="Take bad files off their pages and fetch them again.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Read only files with another inode, size or mtime.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Read only files whose inode, size or mtime changed; in a bucket, digest.",
+        ),
     ] = False,
     max_age: Annotated[
         str | None,

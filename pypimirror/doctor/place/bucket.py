@@ -66,7 +66,7 @@ def _clock(bucket: Bucket, boto: Any) -> Iterator[Finding]:
     except Exception:  # noqa: BLE001 - the check of the bucket tells why it does not answer
         return
     apart = abs(clock.now() - there)
-    seen = f"{apart:.0f} s apart from that of the storage"
+    seen = f"{apart:.0f} s apart from the clock of this machine"
     if apart > _SKEW:
         yield warning(
             "clock of the storage",
