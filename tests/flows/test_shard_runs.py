@@ -1,7 +1,7 @@
 """Shards for real: a Prefect server, a work pool, workers, and one sync that they share.
 
 Small batches keep the syncs small: each shard sets their size as its deployment says
-(`tests.flows.shard_under_test`).
+(`tests.flows.small_shards`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def shared(config: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) 
 def deployed(stack: Stack, shared: Path, in_process: None) -> None:
     """The deployments, with a shard that has small batches."""
     deployments.apply(shared, settings.load(shared))
-    path = Path(__file__).with_name("shard_under_test.py")
+    path = Path(__file__).with_name("small_shards.py")
     with get_client(sync_client=True) as client:
         for name, flow in ((shards.DEPLOYMENT, "shard"), ("sync/adhoc", "sync")):
             found = client.read_deployment_by_name(name)

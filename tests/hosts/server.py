@@ -110,7 +110,7 @@ def joined(config: Config, host: str, job: dict[str, Any]) -> Iterator[tuple[Run
         )
         held.on_lost = run.cancel
         try:
-            yield run, loop.Loop(held, run.ledger.so_far())
+            yield run, loop.Loop(held, run.ledger.so_far(), workspace)
         finally:
             run.pools.close()
             workspace.give_back()
