@@ -69,7 +69,8 @@ class Catalog:
         self._writing = threading.Lock()
         # Between processes, SQLite polls, too.
         file = sqlite_file(engine.url)
-        self._turn = nullcontext if file is None else engines.Turns(file).taken
+        self._turns = None if file is None else engines.Turns(file)
+        self._turn = nullcontext if self._turns is None else self._turns.taken
 
     @classmethod
     def open(cls, url: str, *, reading: bool = False, migrating: bool = True) -> Catalog:
@@ -122,6 +123,8 @@ class Catalog:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
     def give_up(self) -> None:
         """Stop waiting for a database that is away. Any thread or signal handler may call it."""

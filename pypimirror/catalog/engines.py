@@ -144,6 +144,12 @@ class Turns:
             return False
         return True
 
+    def close(self) -> None:
+        """Free the lock. It can be taken again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
     def _is_open(self) -> bool:
         if self._descriptor < 0:
             try:

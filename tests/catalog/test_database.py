@@ -383,6 +383,17 @@ def test_a_reader_sees_one_state_while_another_thread_writes(catalog: Catalog) -
     assert names(catalog) == ["idna", "six"]
 
 
+def test_a_catalog_that_is_closed_leaves_no_file_open(tmp_path: Path) -> None:
+    """Fault: the lock of the writers' turns stayed open, once for each catalog of a process."""
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    numbers = []
+    for _ in range(3):
+        with closing(Catalog.open(url)) as catalog:
+            ensure(catalog, "six")
+        numbers.append(len(list(Path("/dev/fd").iterdir())))
+    assert numbers[1] == numbers[2]
+
+
 def test_a_commit_that_fails_leaves_no_lock_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

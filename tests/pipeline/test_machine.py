@@ -110,7 +110,7 @@ def test_a_worker_that_cannot_write_is_named_with_its_stage(
     staging = mirror.root / ".pypimirror" / "staging"
 
     def block() -> None:
-        staging.rmdir()
+        shutil.rmtree(staging)
         staging.write_text("in the way")
 
     result = mirror.sync(work=before_stage(Stage.DOWNLOAD, block))
