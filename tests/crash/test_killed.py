@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
-from tests.crash.thorough import FEW
+from tests.crash.thorough import FEW, FEW_OF_TWO
 from tests.sampling import sample
 from tests.simulator import Simulator
 
@@ -38,7 +38,7 @@ def test_a_run_killed_at_any_step(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stride"),
-    sample([("update", 11), *((name, FEW) for name in SCENARIOS)], ("update", 11)),
+    sample([("update", 11), *((name, FEW_OF_TWO) for name in SCENARIOS)], ("update", 11)),
 )
 def test_a_worker_killed_at_any_step_beside_another(
     victim: Victim, simulator: Simulator, tmp_path: Path, name: str, stride: int

@@ -49,7 +49,7 @@ def test_a_large_file_goes_on_where_a_killed_run_left_it(
 
 
 def staged(mirror: Mirror) -> list[Path]:
-    return list((mirror.root / ".pypimirror" / "staging").glob("*.part"))
+    return list((mirror.root / ".pypimirror" / "staging").rglob("*.part"))
 
 
 def arrived(mirror: Mirror) -> None:

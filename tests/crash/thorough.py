@@ -12,3 +12,6 @@ THOROUGH = int(os.environ.get("THOROUGH", "0"))
 
 #: Of so many steps one is tried.
 FEW = 1 if THOROUGH else 5
+
+#: The same where two workers are at work: each step costs twice as much.
+FEW_OF_TWO = 1 if THOROUGH else 15

@@ -27,7 +27,7 @@ from tests.mirror import Mirror, offer, offer_sdist
 from tests.simulator import Simulator
 
 #: Trials with three hosts that `make test-thorough` does.
-TRIALS = int(os.environ.get("TRIALS", "25"))
+TRIALS = int(os.environ.get("TRIALS", "10"))
 
 #: Seconds without a heartbeat until others take over.
 LIFETIME = 0.6
