@@ -37,12 +37,6 @@ NAMES = [f"project{number:02}" for number in range(12)]
 SAME = {"completed": "Completed", "failed": "Failed", "cancelled": "Cancelled", "lost": "Crashed"}
 
 
-#: Not in CI: each takes minutes, and waits in vain if a machine is too busy for three workers.
-on_request = pytest.mark.skipif(
-    "SHARD_RUNS" not in os.environ, reason="takes minutes: SHARD_RUNS=1 runs it"
-)
-
-
 @pytest.fixture
 def shared(config: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with three shards, for a dozen projects."""
@@ -163,7 +157,6 @@ def test_without_a_worker_the_sync_works_itself(
 
 
 @pytest.mark.thorough
-@on_request
 def test_one_fails_one_is_cancelled_and_one_dies(
     stack: Stack, shared: Path, deployed: None, simulator: Simulator
 ) -> None:
@@ -197,7 +190,6 @@ def test_one_fails_one_is_cancelled_and_one_dies(
 
 
 @pytest.mark.thorough
-@on_request
 def test_the_server_restarts_and_there_is_one_place_for_three_shards(
     stack: Stack, shared: Path, deployed: None, simulator: Simulator
 ) -> None:
@@ -223,7 +215,6 @@ def test_the_server_restarts_and_there_is_one_place_for_three_shards(
 
 
 @pytest.mark.thorough
-@on_request
 def test_with_the_sync_its_shards_are_cancelled(
     stack: Stack, shared: Path, deployed: None, simulator: Simulator
 ) -> None:

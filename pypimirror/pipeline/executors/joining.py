@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 import msgspec
 
 from pypimirror import __version__
-from pypimirror.catalog import claims, damage
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, Connection, sqlite_file
 from pypimirror.catalog.queries import runs
 from pypimirror.catalog.records import RunRecord
@@ -33,7 +33,7 @@ from pypimirror.pipeline.context.ledger import Ledger
 from pypimirror.pipeline.context.pools import MakePools
 from pypimirror.pipeline.context.reporter import Reporter
 from pypimirror.pipeline.context.retry_plan import Retry
-from pypimirror.pipeline.executors.loop import Loop
+from pypimirror.pipeline.executors.loop import Loop, at_work
 from pypimirror.pipeline.run import Run, make
 from pypimirror.select.selection import Selection
 from pypimirror.storage.durability import choose
@@ -95,41 +95,34 @@ def join(
         lifecycle.catalog_errors(catalog),
         damage.opened(catalog),
     ):
-        common = Workspace(config.directory)
-        make_storage = make_storage or opener(config.bucket)
-        selection, row = _checked(config, name, agreed, catalog, make_storage(common, None))
-        with claims.hold(catalog, row.id, executor=executor, name=worker) as held:
-            workspace = common.of_worker(held.id)
-            workspace.create()
-            durability = choose(
-                config.mirror.durability, config.directory, sqlite_file(config.catalog_url)
-            )
-            storage = make_storage(workspace, durability)
-            storage.create()
-            storage.guard = catalog.guard
-            run = make(
-                config,
-                selection,
-                catalog,
-                storage,
-                workspace,
-                reporter,
-                Ledger(catalog, row.id, reporter),
-                _decode_names(row.arguments) or None,
-                make_pools=make_pools,
-                id=row.id,
-                name=row.name,
-                command=row.command,
-                retry=Retry(row.retry_of, "") if row.retry_of else None,
-                now=row.started_at,
-            )
-            held.on_lost = run.cancel
+        workspace = Workspace(config.directory)
+        file = sqlite_file(config.catalog_url)
+        durability = choose(config.mirror.durability, config.directory, file)
+        storage = (make_storage or opener(config.bucket))(workspace, durability)
+        selection, row = _checked(config, name, agreed, catalog, storage)
+        storage.create()
+        run = make(
+            config,
+            selection,
+            catalog,
+            storage,
+            workspace,
+            reporter,
+            Ledger(catalog, row.id, reporter),
+            _decode_names(row.arguments) or None,
+            make_pools=make_pools,
+            id=row.id,
+            name=row.name,
+            command=row.command,
+            retry=Retry(row.retry_of, "") if row.retry_of else None,
+            now=row.started_at,
+        )
+        with closing(run.pools), at_work(run, executor, worker) as loop:
             try:
-                yield run, Loop(held, run.ledger.so_far(), workspace)
+                yield run, loop
             finally:
                 with interrupts.shield():
-                    run.pools.close()
-                    workspace.give_back()
+                    run.pools.close()  # nobody may write to what is given back now
 
 
 def _checked(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pypimirror.catalog import claims
 from pypimirror.domain.model import Stage
@@ -65,7 +65,7 @@ class Loop:
     worker: claims.Worker
     counted: Counter[str]  #: the counts of the run in this process when the worker began
     workspace: Workspace  #: where this worker stages
-    lanes: int = LANES
+    lanes: int = field(default_factory=lambda: LANES)
     workers: int = 1  #: how many such workers this machine has
 
     def work_off(

@@ -63,7 +63,7 @@ def test_it_works_for_the_run_and_is_recorded(mirror: Mirror, simulator: Simulat
         with join(run, mirror.config) as (joined, loop):
             assert not joining.is_over(mirror.config, run.name)
             assert (joined.id, joined.name, joined.now) == (run.id, run.name, run.now)
-            assert joined.workspace.staging != run.workspace.staging
+            assert loop.workspace.staging != run.workspace.staging
             loop.work_off(joined, sequence.perform, tuple(Stage), 1, small_ends=True)
 
     assert sync(mirror, work).state == COMPLETED
