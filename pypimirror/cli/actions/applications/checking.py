@@ -162,7 +162,7 @@ def _show(found: Sequence[Outcome], remedies: Mapping[Gap, Remedy], *, quiet: bo
 
 def _word(outcome: Outcome) -> str:
     if outcome.state is State.COMPLETE:
-        return f"complete, {outcome.releases} releases"
+        return f"complete, {outcome.releases} release{'s' if outcome.releases != 1 else ''}"
     if outcome.state is State.NOT_CHECKED:
         return "not checked"
     return f"{len(outcome.gaps)} missing"
