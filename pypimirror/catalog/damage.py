@@ -210,6 +210,15 @@ _FITS: Mapping[str, _Test] = {
     "failures.stage": _one_of(Stage),
     "failures.reason": _one_of(Reason),
     "failures.attempts": _is_natural,
+    "days.projects": _is_natural,
+    "days.files": _is_natural,
+    "days.bytes": _is_natural,
+    "days.free": _is_natural,
+    "days.backlog": _is_natural,
+    "days.runs": _is_natural,
+    "days.undone": _is_natural,
+    "days.downloaded": _is_natural,
+    "days.failures": _COUNTS,
 }
 
 

@@ -253,6 +253,23 @@ class FailureRecord(Record, frozen=True):
     attempts: Medium
 
 
+class DayRecord(Record, frozen=True):
+    """A day in UTC: what its runs did, and what the mirror held after the last of them."""
+
+    day: Annotated[int, Stored(Integer(), primary_key=True, given=True)]  #: since the epoch
+    projects: Medium  #: number of pages
+    files: int  #: number of files on pages
+    bytes: int  #: of these files
+    free: int | None  #: free bytes of the mirror root's file system; None: unknown
+    backlog: Medium  #: number of files with work left, up to `queries.statistics.MOST`
+    oldest: float | None  #: highest age of the last complete sync; None: there was none before
+    runs: Medium
+    undone: Medium  #: number of runs that did not complete
+    seconds: float  #: of the longest sync
+    downloaded: int  #: bytes, of all runs
+    failures: str  #: JSON object: the most failures that one run had, by reason
+
+
 # Records with some columns of a table
 
 

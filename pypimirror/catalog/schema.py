@@ -23,6 +23,7 @@ from sqlalchemy import (
 from pypimirror.catalog.mapping.mapper import table
 from pypimirror.catalog.records import (
     ClaimRecord,
+    DayRecord,
     FailureRecord,
     FileRecord,
     LeaseRecord,
@@ -98,3 +99,4 @@ Index("ix_claims_in_hand", claims.c.project_id, sqlite_where=_in_hand)
 stages = table("stages", metadata, StageRecord)
 _once = UniqueConstraint("run_id", "stage", "project", "file")
 failures = table("failures", metadata, FailureRecord, _once)
+days = table("days", metadata, DayRecord)

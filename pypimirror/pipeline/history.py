@@ -1,18 +1,20 @@
-"""The history of runs: the record of each stage, and the removal of old runs.
+"""The history of runs: the record of each stage, the row of the day, and the removal of old runs.
 
 `pipeline.lifecycle` opens and closes the record of the run itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import deadlines, runs
-from pypimirror.domain.model import Stage
+from pypimirror.catalog.queries import days, deadlines, runs, statistics
+from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.ledger import Tally
 from pypimirror.pipeline.run import Run
+from pypimirror.system import clock, space
 from pypimirror.system.workers import Cancelled
 
 #: Most old runs, and most of their rows, that one run deletes. The next run deletes more.
@@ -50,6 +52,33 @@ def stage(run: Run, stage: Stage, batch: int, *, whole: bool = False) -> Iterato
             run.catalog.apply(
                 lambda connection: runs.end_stage(connection, record, state, tally.counts)
             )
+
+
+def note_day(
+    run: Run, connection: Connection, age: float | None, failed: Iterable[Problem]
+) -> None:
+    """Add this run, whose record was closed, to the present day.
+
+    `age` is in seconds: how old the last complete sync was. None: there was none.
+    """
+    free = None
+    if run.config.bucket is None:
+        with suppress(OSError):
+            free = space.free(run.workspace.directory)
+    reasons = Counter(problem.reason.value for problem in failed)
+    days.note(connection, days.Ending(free, age, reasons))
+
+
+def age(connection: Connection) -> float | None:
+    """Return the seconds since the last complete sync began; None if that is unknown."""
+    last = statistics.last_complete_sync(connection)
+    now = clock.now()
+    return now - last.started_at if last and clock.is_past(last.started_at, now) else None
+
+
+def next_day(run: Run) -> float:
+    """Return when the next day begins: then a run must note what the mirror holds."""
+    return (run.now // clock.DAY + 1) * clock.DAY
 
 
 def next_to_forget(run: Run, connection: Connection) -> float | None:

@@ -11,8 +11,8 @@ All of these rules must be met:
   It is one file that names no others.
 
 The snapshot holds until time alone makes something due: a file's next try, a selection by age, the
-end of a grace period, the rolling re-check, the deletion of old runs. Each of these rules has its
-own module, which is asked here.
+end of a grace period, the rolling re-check, the deletion of old runs, the row of a new day. Each of
+these rules has its own module, which is asked here.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def _statement(run: Run, connection: Connection) -> IdleSnapshot | None:
         deadlines.next_wake(connection),
         _plus(deadlines.first_withdrawn(connection), run.config.delete.grace.total_seconds()),
         history.next_to_forget(run, connection),
+        history.next_day(run),
     ]
     return IdleSnapshot(
         key=run.config.key,

@@ -24,6 +24,9 @@ from __future__ import annotations
 
 import time
 
+#: Seconds of a day.
+DAY = 86_400.0
+
 #: Seconds by which clocks of machines that share a mirror may differ, or a clock may be adjusted.
 SLACK = 300.0
 

@@ -19,7 +19,7 @@ from pypimirror.cli import idle
 from pypimirror.config.sections import MirrorSection
 from pypimirror.pipeline.lifecycle import open_mirror
 from pypimirror.storage import lock
-from pypimirror.system import interrupts
+from pypimirror.system import clock, interrupts
 from tests.cli.conftest import Command
 from tests.environment import isolated
 from tests.mirror import Mirror, offer
@@ -96,6 +96,16 @@ def test_it_is_said_again_by_each_run_that_finds_nothing(
     assert len(history(resting_mirror)) == 5
     assert resting_mirror.query("SELECT * FROM leases") == []
     assert len(simulator.requests) == 3
+
+
+def test_the_day_counts_it_and_a_new_day_is_left_to_a_whole_run(resting_mirror: Mirror) -> None:
+    day = "SELECT runs FROM days"
+    assert [row["runs"] for row in resting_mirror.query(day)] == [2]
+    assert idle.attempt(SYNC) == 0
+    assert [row["runs"] for row in resting_mirror.query(day)] == [3]
+    said = statement(resting_mirror)
+    assert said is not None
+    assert said.until <= (said.since // clock.DAY + 1) * clock.DAY
 
 
 def test_a_change_upstream_is_left_to_a_whole_run(

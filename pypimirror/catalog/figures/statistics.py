@@ -8,12 +8,12 @@ from __future__ import annotations
 import msgspec
 
 from pypimirror.catalog.states import PROVEN
+from pypimirror.system.clock import DAY
 
-DAY = 86400.0
 #: If counting took longer than this, in seconds, a sync repeats it only after a day.
 _QUICK = 0.2
 #: Limits for the age of proofs, in days.
-AGES = (1, 7, 30)
+AGES = (1, 7, 30, 90)
 
 
 class Statistics(msgspec.Struct, frozen=True):

@@ -111,6 +111,8 @@ class Resting:
             run_id = _insert(connection, "runs", row)
             for stage in list(_rows(connection, _STAGES, run)):
                 _insert(connection, "stages", stage | times | {"run_id": run_id})
+            today = int(ended // clock.DAY)
+            connection.execute("UPDATE days SET runs = runs + 1 WHERE day = ?", (today,))
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

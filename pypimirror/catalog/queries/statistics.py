@@ -11,13 +11,14 @@ import time
 
 from sqlalchemy import Connection, func, select
 
-from pypimirror.catalog.figures.statistics import AGES, DAY, Statistics
+from pypimirror.catalog.figures.statistics import AGES, Statistics
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.marks import STATISTICS
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.records import RunRecord
 from pypimirror.catalog.schema import IS_DENIED, failures, files, lists, projects, runs
 from pypimirror.catalog.states import COMPLETED, DENIED, OPEN, PROVEN, RUNNING, State
+from pypimirror.system.clock import DAY
 
 #: Most files of the backlog that are counted.
 MOST = 1_000_000

@@ -1,0 +1,100 @@
+"""The days: what the mirror held and what its runs did, for charts over months.
+
+The end of each run writes the row of the present day again, from the runs that ended on that day.
+The row stays when these runs leave the history. Charts read this table, so they count no files.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.queries import statistics, totals
+from pypimirror.catalog.records import DayRecord, RunRecord
+from pypimirror.catalog.schema import days, runs
+from pypimirror.catalog.states import COMPLETED
+from pypimirror.system.clock import DAY
+
+#: Number of days that are kept: two years.
+KEPT = 731
+
+
+class Ending(NamedTuple):
+    """What only the run that ends now knows."""
+
+    free: int | None  #: free bytes of the mirror root's file system; None: unknown
+    age: float | None  #: seconds since the last complete sync before this run; None: there is none
+    failures: Mapping[str, int]  #: number of failures of this run, by reason
+
+
+def note(connection: Connection, ending: Ending) -> None:
+    """Write the row of the present day. Call it after the record of the run was closed."""
+    today = int(time.time() // DAY)
+    row = _today(connection, today, ending)
+    before = mapper.first(connection, select(days).where(days.c.day == today), DayRecord)
+    if before is not None:
+        row = _highest(before, row)
+        connection.execute(delete(days).where(days.c.day == today))
+    connection.execute(insert(days), [msgspec.structs.asdict(row)])
+    # Count rows and compare no times: a clock that was ahead once must not delete all others.
+    beyond = select(days.c.day).order_by(days.c.day.desc()).offset(KEPT).limit(1)
+    connection.execute(delete(days).where(days.c.day <= beyond.scalar_subquery()))
+
+
+def last(connection: Connection, number: int, now: float) -> list[DayRecord]:
+    """Return the rows of the last `number` days up to the time `now`, the oldest first."""
+    today = int(now // DAY)
+    query = select(days).where(days.c.day > today - number, days.c.day <= today)
+    return list(mapper.read(connection, query.order_by(days.c.day), DayRecord))
+
+
+def _today(connection: Connection, today: int, ending: Ending) -> DayRecord:
+    ended = runs.c.ended_at
+    query = select(runs).where(ended >= today * DAY, ended < (today + 1) * DAY)
+    found = list(mapper.read(connection, query, RunRecord))
+    held = totals.held(connection)
+    return DayRecord(
+        day=today,
+        projects=held.projects,
+        files=held.files,
+        bytes=held.size,
+        free=ending.free,
+        backlog=sum(statistics.backlog(connection).values()),
+        oldest=ending.age,
+        runs=len(found),
+        undone=sum(run.state != COMPLETED for run in found),
+        seconds=max((_seconds(run) for run in found if run.command == "sync"), default=0.0),
+        downloaded=sum(_downloaded(run) for run in found),
+        failures=json.dumps(ending.failures),
+    )
+
+
+def _highest(before: DayRecord, row: DayRecord) -> DayRecord:
+    """Return the new row of a day, with what is higher in the row that is there."""
+    failures: dict[str, int] = json.loads(row.failures)
+    for reason, number in json.loads(before.failures).items():
+        failures[reason] = max(number, failures.get(reason, 0))
+    ages = [age for age in (before.oldest, row.oldest) if age is not None]
+    return msgspec.structs.replace(
+        row,
+        oldest=max(ages, default=None),
+        runs=max(before.runs, row.runs),
+        undone=max(before.undone, row.undone),
+        seconds=max(before.seconds, row.seconds),
+        downloaded=max(before.downloaded, row.downloaded),
+        failures=json.dumps(failures),
+    )
+
+
+def _seconds(run: RunRecord) -> float:
+    return max(0.0, (run.ended_at or run.started_at) - run.started_at)
+
+
+def _downloaded(run: RunRecord) -> int:
+    return int(json.loads(run.counts or "{}").get("bytes_downloaded", 0))
