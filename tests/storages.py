@@ -197,6 +197,11 @@ class MemoryStorage:
         """Lose everything that was not flushed, as in a power cut."""
         self._objects = dict(self._flushed)
 
+    def rot(self, key: str, *, truncate: bool) -> None:
+        """Damage an object; its stamp stays."""
+        content, stamp = self._objects[key]
+        self._put(key, damaged(content, truncate=truncate), stamp)
+
     def export(self, root: Path) -> None:
         """Write all objects below a directory, for checks of trees."""
         for key, (content, _) in self._objects.items():
@@ -220,22 +225,26 @@ class Damaging:
         object.__setattr__(self if target is None else target, name, value)
 
 
+def damaged(content: bytes, *, truncate: bool) -> bytes:
+    """Return bytes with one bit flipped in their middle, or cut there."""
+    middle = len(content) // 2
+    rest = b"" if truncate else bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    return content[:middle] + rest
+
+
 def damage_file(path: Path | str, *, truncate: bool) -> None:
     """Flip one bit in the middle of a file, or cut it there."""
-    content = bytearray(Path(path).read_bytes())
-    if truncate:
-        del content[len(content) // 2 :]
-    else:
-        content[len(content) // 2] ^= 1
-    Path(path).write_bytes(content)
+    Path(path).write_bytes(damaged(Path(path).read_bytes(), truncate=truncate))
 
 
 class BitRot(Damaging):
-    """Flips a bit in, or cuts, each file whose key `hits` once it has been placed."""
+    """Lets each object rot whose key `hits`, as soon as it has been placed."""
 
-    def __init__(self, sound: Storage, hits: Callable[[str], bool], *, truncate: bool) -> None:
+    def __init__(
+        self, sound: Storage, hits: Callable[[str], bool], rot: Callable[[str], None]
+    ) -> None:
         super().__init__(sound)
-        self.hits, self.truncate = hits, truncate
+        self.hits, self.rot = hits, rot
 
     def place(
         self,
@@ -243,11 +252,12 @@ class BitRot(Damaging):
         blocked: dict[str, Problem] | None = None,
         digests: Mapping[str, bytes] | None = None,
     ) -> dict[str, int]:
-        """Damage files before they are placed, as a bad disk would."""
-        for source, key in moves:
+        """Place files, and damage some, as a bad disk would."""
+        told = self.sound.place(moves, blocked, digests)
+        for _, key in moves:
             if self.hits(key):
-                damage_file(source, truncate=self.truncate)
-        return self.sound.place(moves, blocked, digests)
+                self.rot(key)
+        return told
 
 
 class FailOnce(Damaging):

@@ -1,8 +1,12 @@
-"""A mirror on a storage that damages what it keeps: what is wrong is found, said and mended."""
+"""A mirror on a storage that damages what it keeps: what is wrong is found, said and mended.
+
+Wherever the mirror is kept: in memory, in a directory, in a bucket of each server of the tests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,16 +26,18 @@ from tests import checker
 from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror
 from tests.pools import inline
+from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
-from tests.storages import BitRot, Damaging, FailOnce, MemoryStorage
+from tests.storage.places import SERVED, InBucket, InDirectory, InMemory, Place, place
+from tests.storages import BitRot, Damaging, FailOnce
 
 
 class Elsewhere:
-    """A mirror whose storage is in memory, and stays the same from run to run."""
+    """A mirror that is kept at a place."""
 
     def __init__(self, base: Path, simulator: Simulator) -> None:
         self.mirror = Mirror(base, simulator, delete={"grace": "0s", "max_share": 1.0})
-        self.memory = MemoryStorage(Workspace(self.mirror.root))
+        self.place: Place = InMemory(self.mirror.root)
         self._exports = base / "exports"
         self._number = 0
 
@@ -45,8 +51,7 @@ class Elsewhere:
         """Do one run; the storage is wrapped for it."""
 
         def make(workspace: Workspace, _: Durability) -> Storage:
-            workspace.create()
-            return wrap(self.memory)
+            return wrap(self.place.open(workspace))
 
         return sync(
             self.mirror.config,
@@ -75,14 +80,22 @@ class Elsewhere:
         """What is wrong with what is served, seen from outside, once the run has `ended` well."""
         self._number += 1
         root = self._exports / str(self._number)
-        for name in ("simple", "packages"):
+        for name in SERVED:
             (root / name).mkdir(parents=True)
-        self.memory.export(root)
+        self.place.export(root)
         return checker.check(root, agree=ended)
+
+    def change(self, change: Callable[[Storage], object]) -> None:
+        """Change something behind the mirror's back."""
+        change(self.place.open(Workspace(self.mirror.root)))
 
     def read(self, file: IndexFile) -> bytes | None:
         """What is served under a file's name."""
-        return self.memory.read(f"packages/{file.project.normalized}/{file.filename}")
+        return self.place.open(Workspace(self.mirror.root)).read(key_of(file))
+
+
+def key_of(file: IndexFile) -> str:
+    return f"packages/{file.project.normalized}/{file.filename}"
 
 
 @pytest.fixture
@@ -94,12 +107,25 @@ def files(simulator: Simulator) -> list[IndexFile]:
     ]
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, simulator: Simulator, files: list[IndexFile]) -> Elsewhere:
-    return Elsewhere(tmp_path, simulator)
+#: All places, and those of `make test`.
+KINDS, OFTEN = ("memory", "posix", "seaweed", "moto"), ("memory", "posix")
 
 
-def test_a_mirror_is_kept_and_changed_where_there_is_no_directory(
+@pytest.fixture(params=sample(KINDS, *OFTEN))
+def elsewhere(
+    request: pytest.FixtureRequest, tmp_path: Path, simulator: Simulator, files: list[IndexFile]
+) -> Elsewhere:
+    made = Elsewhere(tmp_path, simulator)
+    made.place = place(request, request.param, made.mirror.root)
+    return made
+
+
+def only(*kinds: str) -> pytest.MarkDecorator:
+    """Let a test have some kinds of places, in `make test` one of them."""
+    return pytest.mark.parametrize("elsewhere", sample(kinds, kinds[0]), indirect=True)
+
+
+def test_a_mirror_is_kept_and_changed_wherever_it_is(
     elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile]
 ) -> None:
     assert elsewhere.run().state == "completed"
@@ -113,7 +139,8 @@ def test_a_mirror_is_kept_and_changed_where_there_is_no_directory(
     assert elsewhere.faults() == []
     assert [elsewhere.read(file) is None for file in files] == [True, False, True]
     assert not any(simulator.downloads(file.filename) for file in files)
-    assert not (elsewhere.mirror.root / "packages").exists()
+    if not isinstance(elsewhere.place, InDirectory):
+        assert not (elsewhere.mirror.root / "packages").exists()
 
 
 @pytest.mark.parametrize("truncated", [False, True], ids=["bit flip", "truncated"])
@@ -121,8 +148,11 @@ def test_bytes_that_the_storage_has_damaged_are_found_and_fetched_again(
     elsewhere: Elsewhere, files: list[IndexFile], *, truncated: bool
 ) -> None:
     hits = files[1].filename
-    elsewhere.run(lambda storage: BitRot(storage, lambda k: k.endswith(hits), truncate=truncated))
-    assert (elsewhere.faults() == []) is truncated  # what has another size is on no page
+    rot = partial(elsewhere.place.rot, truncate=truncated)
+    elsewhere.run(lambda storage: BitRot(storage, lambda k: k.endswith(hits), rot))
+    # What has another size is on no page. A bucket is not asked again for what was just put there.
+    is_noticed = truncated and not isinstance(elsewhere.place, InBucket)
+    assert (elsewhere.faults() == []) is is_noticed
     found = elsewhere.verify()
     assert found.failures
     assert all(hits in failure.file for failure in found.failures)
@@ -150,17 +180,24 @@ def test_a_storage_that_fails_once_is_told_and_the_next_run_does_the_rest(
     assert elsewhere.read(files[1]) == bytes(files[1].content)
 
 
+@only("memory", "posix")  # a PUT is durable when it is answered: a bucket has nothing to lose
+@pytest.mark.parametrize("flushes", [0, 1, 2])
 def test_what_was_not_flushed_may_be_lost_and_no_page_is_wrong_for_it(
-    elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile]
+    elsewhere: Elsewhere, simulator: Simulator, files: list[IndexFile], flushes: int
 ) -> None:
-    class NeverFlushed(FailOnce):
-        def flush(self) -> None:
-            super().flush()
-            raise KeyboardInterrupt
+    class CutAtFlush(FailOnce):
+        left_to_do = flushes
 
-    elsewhere.run(lambda storage: NeverFlushed(storage))
-    elsewhere.memory.lose()
-    assert elsewhere.faults() == []
+        def flush(self) -> None:
+            if not self.left_to_do:
+                raise KeyboardInterrupt
+            self.left_to_do -= 1
+            super().flush()
+            elsewhere.place.flushed()
+
+    assert elsewhere.run(lambda storage: CutAtFlush(storage)).state == "cancelled"
+    elsewhere.place.lose()
+    assert elsewhere.faults(ended=False) == []
     assert elsewhere.run().state == "completed"
     assert elsewhere.faults() == []
     assert [elsewhere.read(file) for file in files] == [bytes(file.content) for file in files]
@@ -179,6 +216,7 @@ class Counting(Damaging):
         return self.sound.opened(key)
 
 
+@only("memory", "seaweed", "moto")  # in a directory, stamps decide, and workers read by path
 def test_a_quick_verification_proves_files_by_the_digests_that_the_storage_keeps(
     elsewhere: Elsewhere, files: list[IndexFile]
 ) -> None:
@@ -191,9 +229,9 @@ def test_a_quick_verification_proves_files_by_the_digests_that_the_storage_keeps
 
     assert elsewhere.verify(counted, quick=True).state == "completed"
     assert seen[-1].read_keys == []
-    key = f"packages/{files[1].project.normalized}/{files[1].filename}"
+    key = key_of(files[1])
     size = len(bytes(files[1].content))
-    elsewhere.memory.write([(key, [b"x" * size])])  # as many bytes, but other ones
+    elsewhere.change(lambda storage: storage.write([(key, [b"x" * size])]))  # as many, but others
     found = elsewhere.verify(counted, quick=True)
     assert [failure.reason for failure in found.failures] == [Reason.DIGEST_MISMATCH]
     assert seen[-1].read_keys == [key]
@@ -202,13 +240,12 @@ def test_a_quick_verification_proves_files_by_the_digests_that_the_storage_keeps
     assert elsewhere.faults() == []
 
 
-def test_a_lost_file_and_a_lost_sidecar_are_found_where_there_is_no_directory(
+def test_a_lost_file_and_a_lost_sidecar_are_found_and_mended(
     elsewhere: Elsewhere, files: list[IndexFile]
 ) -> None:
     elsewhere.run()
-    key = f"packages/{files[1].project.normalized}/{files[1].filename}"
-    elsewhere.memory.remove(f"{key}.metadata")
-    elsewhere.memory.remove(f"packages/idna/{files[2].filename}")
+    elsewhere.change(lambda storage: storage.remove(f"{key_of(files[1])}.metadata"))
+    elsewhere.change(lambda storage: storage.remove(key_of(files[2])))
     for quick in (True, False):
         found = elsewhere.verify(quick=quick)
         reasons = {failure.file: failure.reason for failure in found.failures}
@@ -222,6 +259,7 @@ def test_a_lost_file_and_a_lost_sidecar_are_found_where_there_is_no_directory(
     assert not copies.exists() or not list(copies.iterdir())
 
 
+@only("memory", "seaweed", "moto")  # a directory that is away is a fault of each of its paths
 @pytest.mark.parametrize("method", ["size", "seen", "opened"])
 def test_of_a_storage_that_is_away_no_file_is_said_to_be_lost(
     elsewhere: Elsewhere, method: str
@@ -230,7 +268,7 @@ def test_of_a_storage_that_is_away_no_file_is_said_to_be_lost(
     elsewhere.run()
 
     def away(*_: object) -> NoReturn:
-        raise StorageError("memory", TimeoutError(110, "timed out"))
+        raise StorageError("its place", TimeoutError(110, "timed out"))
 
     def wrap(storage: Storage) -> Storage:
         damaged = Damaging(storage)
