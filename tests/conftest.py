@@ -320,6 +320,13 @@ def moto(object_storage: None) -> Iterator[buckets.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3rver(object_storage: None) -> Iterator[buckets.Server]:
+    """Object storage that ignores conditions: s3rver."""
+    with buckets.s3rver() as server:
+        yield server
+
+
 @pytest.fixture
 def keys_of_the_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials that the servers know, where the AWS SDK looks first."""

@@ -3,12 +3,14 @@
 python -m tests.tools
 
 That is the set-up step of `make test-thorough`: it makes `.cache/tools/<name>-<version>` with pip,
-once; no test fetches anything itself. uv is not among them: it is installed beside the tests.
+once; no test fetches anything itself. uv is not among them: it is installed beside the tests. A
+server that is written for Node.js comes with npm, where that is installed.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -28,6 +30,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "pip-tools": ("pip-tools==7.6.2",),
 }
 PROGRAMS = {"pip-tools": "pip-compile"}
+
+#: Packages of npm.
+NODE_PACKAGES = {"s3rver": "3.7.1"}
 
 
 def environment_of(tool: str) -> Path:
@@ -59,6 +64,37 @@ def program(tool: str) -> Path:
             pytest.fail(message, pytrace=False)
         pytest.skip(message)
     return environment_of(tool) / "bin" / PROGRAMS.get(tool, tool)
+
+
+def make_node(tool: str) -> bool:
+    """Install a package of npm unless it is there; return whether it is there now."""
+    directory = node_directory(tool)
+    if (directory / ".stamp").exists() or shutil.which("npm") is None:
+        return (directory / ".stamp").exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    package = f"{tool}@{NODE_PACKAGES[tool]}"
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+    command = ["npm", "install", *quiet, "--prefix", str(directory), package]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    (directory / ".stamp").touch()
+    return True
+
+
+def node_directory(tool: str) -> Path:
+    """Where a package of npm is."""
+    return DIRECTORY / f"{tool}-{NODE_PACKAGES[tool]}"
+
+
+def node_modules(tool: str) -> Path:
+    """Where node finds a package, or no test: a failure in CI, if npm is installed there."""
+    if not (node_directory(tool) / ".stamp").exists():
+        if shutil.which("npm") is None or shutil.which("node") is None:
+            pytest.skip(f"{tool} needs npm and node, which are not installed")
+        message = f"{tool} is not here: run python -m tests.tools"
+        if os.environ.get("CI"):
+            pytest.fail(message, pytrace=False)
+        pytest.skip(message)
+    return node_directory(tool) / "node_modules"
 
 
 def run(tool: str | Path, *arguments: str | Path, at: Path, home: Path, **more: str) -> str:
@@ -101,6 +137,8 @@ def main() -> None:
     for tool in PACKAGES:
         make(tool)
         print(f"{tool}: {', '.join(PACKAGES[tool])}", flush=True)
+    for tool, version in NODE_PACKAGES.items():
+        print(f"{tool}: {version if make_node(tool) else 'left out, as there is no npm'}")
 
 
 if __name__ == "__main__":

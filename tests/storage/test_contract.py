@@ -31,7 +31,12 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 #: Each kind of object storage: the fixture of its server, and whether it is reached over TLS.
-BUCKETS = {"seaweed": ("seaweed", False), "tls": ("seaweed", True), "moto": ("moto", False)}
+BUCKETS = {
+    "seaweed": ("seaweed", False),
+    "tls": ("seaweed", True),
+    "moto": ("moto", False),
+    "s3rver": ("s3rver", False),
+}
 
 
 #: `make test-thorough` does the others.
@@ -123,7 +128,11 @@ def test_what_is_replaced_has_another_stamp(storage: Storage, workspace: Workspa
     assert storage.stamp_of_all(["packages/a/1", "packages/a/2"]) != together
 
 
-def test_a_reader_sees_an_old_page_or_a_new_one_and_never_part_of_one(storage: Storage) -> None:
+def test_a_reader_sees_an_old_page_or_a_new_one_and_never_part_of_one(
+    storage: Storage, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["storage"] == "s3rver":
+        pytest.skip("s3rver writes over the file that it sends: no client can change that")
     old, new = b"o" * 300_000, b"n" * 200_000
     storage.write([(PAGE, [old])])
     seen, done = set[bytes | None](), threading.Event()
