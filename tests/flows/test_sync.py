@@ -107,6 +107,28 @@ class TestInProcess:
         assert check(config.parent / "mirror") == []
 
     @pytest.mark.thorough
+    def test_what_is_needed_comes_and_what_is_missing_is_told(
+        self, stack: Stack, config: Path, simulator: Simulator
+    ) -> None:
+        """The closure and the check at the end of a sync are those of a sync without Prefect."""
+        simulator.add_file("app", *make_wheel("app", "1.0", requires=["library>=1", "absent"]))
+        simulator.add_file("library", *make_wheel("library", "1.0"))
+        upstream = f'[[upstream]]\nurl = "{simulator.url}"\n'
+        select = '[select]\nprojects = ["app"]\ndependencies = "all"\ncheck = true\n'
+        config.write_text(upstream + select)
+        document = stack.pypimirror("sync", "--config", config, code=1)
+        assert (document["state"], document["counts"]["files_verified"]) == ("incomplete", 2)
+        (failure,) = (f for f in document["failures"] if f["reason"] == "incomplete")
+        assert (failure["stage"], failure["project"]) == ("publish", "absent")
+        flow_run = stack.flow_run(document["run"])
+        assert (flow_run["state_type"], flow_run["state_name"]) == ("FAILED", "Incomplete")
+        offer(simulator, "absent")
+        document = stack.pypimirror("sync", "--config", config)
+        assert (document["state"], document["counts"]["files_verified"]) == ("completed", 1)
+        assert stack.flow_run(document["run"])["state_name"] == "Completed"
+        assert check(config.parent / "mirror") == []
+
+    @pytest.mark.thorough
     def test_retry(self, stack: Stack, config: Path, simulator: Simulator) -> None:
         offer(simulator, "good", "bad")
         simulator.fault("*/bad-1.0-py3-none-any.whl", Corrupt())
