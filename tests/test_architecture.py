@@ -185,7 +185,12 @@ ALLOWED: dict[str, set[str]] = {
         *("download.http.hosts", "download.http.tunnel"),
     },
     "check": _FIELD | {"config", "resolve", "select", "storage", "upstream", "verify"},
-    "serve": _FIELD | {"config", "storage.s3"},
+    "on_demand": _LEDGER
+    | {
+        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
+        *("pipeline.executors", "pipeline.verify", "render", "select", "verify"),
+    },
+    "serve": _FIELD | {"config", "on_demand.messages", "storage.s3"},
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER
