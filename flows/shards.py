@@ -35,6 +35,7 @@ from prefect.states import Cancelling, Crashed
 
 from pypimirror.catalog import holder, states
 from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.queries import runs
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.domain.addresses import redacted
@@ -111,12 +112,10 @@ def number_of_shards(run: Run, stages: Sequence[Stage]) -> int:
 def _work_off(run: Run, call: Call, config: str, numbers: Sequence[int], first: int) -> int:
     """Let shards with these numbers do all work. Return the number of the last batch."""
     step = len(numbers) + 1  # this process may have batches, too
-    last = first - 1
 
     def do_rest() -> None:
-        nonlocal last
-        with inline(call) as work_here:
-            last = work_here(run, tuple(Stage), last + 1, True)
+        with inline(call, step) as work_here:
+            work_here(run, tuple(Stage), first, True)
 
     parameters = {"config": config, "run": run.name, "step": step, "agreed": joining.told(run)}
     with _started(run, numbers, parameters, first) as shards:
@@ -127,7 +126,8 @@ def _work_off(run: Run, call: Call, config: str, numbers: Sequence[int], first: 
             run.reporter.note("warning", found)
         run.ledger.remark = "; ".join(filter(None, [*shards.faults, found]))
     run.ledger.learn_from_catalog(rows)
-    return max([last, *(first + step * row.batches for row in rows)])
+    with run.catalog.read() as connection:
+        return runs.last_batch(connection, run.id)
 
 
 def _wait(shards: Shards, do_rest: Callable[[], None]) -> None:

@@ -161,6 +161,16 @@ def last_batch(connection: Connection, run_id: int) -> int:
     return connection.scalar(select(func.max(stages.c.batch)).where(stages.c.run_id == run_id)) or 0
 
 
+def free_batch(connection: Connection, run_id: int, number: int, step: int) -> int:
+    """Return the first of `number`, `number + step` and so on that comes after all of them that
+    batches of the run have had.
+    """
+    same = (stages.c.batch >= number, (stages.c.batch - number) % step == 0)
+    query = select(func.max(stages.c.batch)).where(stages.c.run_id == run_id, *same)
+    last: int | None = connection.scalar(query)
+    return number if last is None else last + step
+
+
 def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
     """Record that a batch has left a stage."""
     connection.execute(

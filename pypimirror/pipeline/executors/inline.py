@@ -12,8 +12,11 @@ from pypimirror.pipeline.run import Run
 
 
 @contextmanager
-def inline(call: Call) -> Iterator[WorkOff]:
-    """Work in this process. The worker is recorded when there is work for it."""
+def inline(call: Call, step: int = 1) -> Iterator[WorkOff]:
+    """Work in this process. The worker is recorded when there is work for it.
+
+    Its batches are numbered in steps of `step`, which leaves numbers to other workers.
+    """
     with ExitStack() as stack:
         worker: Loop | None = None
 
@@ -21,7 +24,7 @@ def inline(call: Call) -> Iterator[WorkOff]:
             nonlocal worker
             if worker is None:
                 worker = stack.enter_context(at_work(run, INLINE, "1"))
-            return worker.work_off(run, call, stages, number, small_ends)
+            return worker.work_off(run, call, stages, number, small_ends, step)
 
         yield work_off
         # Its loss after its last batch has cancelled the run, which must say why.

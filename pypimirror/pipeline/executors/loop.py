@@ -17,6 +17,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 
 from pypimirror.catalog import claims
+from pypimirror.catalog.queries import runs
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
@@ -79,10 +80,14 @@ class Loop:
     ) -> int:
         """Take batches through `stages` until no project is free. Return the last one's number.
 
-        They are numbered from `number` on, in steps of `step`. With `small_ends`, the first and the
-        last batches are small.
+        They are numbered from `number` on, in steps of `step`, so workers of one run have different
+        numbers. A worker that goes on for another one, with the same numbers, begins after its
+        last. With `small_ends`, the first and the last batches are small.
         """
         run = replace(run, workspace=self.workspace)
+        if step > 1:
+            with run.catalog.read() as connection:
+                number = runs.free_batch(connection, run.id, number, step)
         smallest = SMALLEST_BATCH if small_ends else BATCH_SIZE
         found = self._batches(run, itertools.count(number, step), smallest)
         first = list(itertools.islice(found, 2))

@@ -160,7 +160,7 @@ class _Team:
         self.run.on_cancel.append(self._wake)
         try:
             for place in range(number):
-                self._start(place, self._number + place)
+                self._start(place)
         except BaseException:
             self._end()
             raise
@@ -190,8 +190,8 @@ class _Team:
     def _wake(self) -> None:
         self.inbox.put(None)
 
-    def _start(self, place: int, number: int) -> None:
-        """Start a child, whose batches are numbered from `number` on."""
+    def _start(self, place: int) -> None:
+        """Start a child. Those at the same place have the same numbers for their batches."""
         run = self.run
         child = _Member(self, place)
         self._living.add(child)
@@ -199,7 +199,7 @@ class _Team:
             run,
             self._shares[place],
             self._stages,
-            number,
+            self._number + place,
             small_ends=self._small_ends,
             place=place,
             workers=len(self._shares),
@@ -289,9 +289,7 @@ class _Team:
             again = "no other is started in its place"
         else:
             again = "another one is started in its place"
-            with self.run.catalog.read() as connection:
-                last = runs.last_batch(connection, self.run.id)
-            self._start(member.place, last + 1)
+            self._start(member.place)
         self.run.reporter.note("warning", f"{ended}; {again}")
 
     def _end(self) -> None:

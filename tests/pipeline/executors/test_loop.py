@@ -161,6 +161,33 @@ def _expire(connection: Connection, worker_id: int) -> bool:
     return workers.renew(connection, worker_id, -1)
 
 
+def test_workers_of_one_run_have_different_numbers_of_batches(
+    many: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that share out numbers, and one that goes on in the place of the first."""
+    monkeypatch.setattr(loop, "LANES", 1)
+
+    def work(run: Run) -> None:
+        sequence.perform(run, Stage.DISCOVER, Batch(0))
+        claim, allowed = Worker.claim, 0
+
+        def few(worker: Worker, *more: object) -> tuple[int, ...]:
+            nonlocal allowed
+            allowed -= 1
+            return claim(worker, *more) if allowed >= 0 else ()  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Worker, "claim", few)
+        for most, first in ((2, 1), (1, 2), (9, 1)):
+            allowed = most
+            with loop.at_work(run, "shard", str(first)) as worker:
+                worker.work_off(run, sequence.perform, tuple(Stage), first, True, step=2)
+
+    assert many.sync(work=work, sound=False).state == "completed"
+    rows = many.query("SELECT stage, batch FROM stages WHERE batch > 0 AND stage = 'discover'")
+    assert sorted(row[1] for row in rows) == [1, 2, 3, 5]
+    assert many.query("SELECT stage FROM stages GROUP BY stage, batch HAVING count(*) > 1") == []
+
+
 @pytest.mark.parametrize("hindrance", ["unreachable", "no_room"])
 def test_a_worker_that_could_not_go_on_says_why(mirror: Mirror, hindrance: str) -> None:
     offer(mirror.simulators[0], "six", "1.0")
