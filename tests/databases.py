@@ -24,7 +24,7 @@ CHOICES = {SQLITE: [SQLITE], POSTGRESQL: [POSTGRESQL], "both": [SQLITE, POSTGRES
 
 #: The tests that `both` runs twice. The others run on SQLite then; `--catalog postgresql` runs them
 #: on PostgreSQL, which takes the same time again.
-TWICE = ("tests/catalog/",)
+TWICE = ("tests/catalog/", "tests/status/")
 
 #: The tests that `make test-thorough` runs on PostgreSQL, too.
 AGAIN = (

@@ -105,6 +105,7 @@ ALLOWED: dict[str, set[str]] = {
     "verify": _FIELD | {"storage.stamps"},
     "catalog": _FIELD,
     "metrics": _FIELD | {"catalog", "config"},
+    "status": _FIELD | {"catalog", "config"},
     "pipeline.context": _LEDGER
     | {
         *("config", "download.protocol", "upstream.collecting"),
@@ -208,6 +209,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": _LEDGER
     | {
         *("bandersnatch", "check", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
+        "status",
         *("pipeline.audit", "pipeline.download.adopt", "pipeline.executors.children"),
         *(
             "pipeline.preview",

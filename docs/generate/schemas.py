@@ -1,4 +1,4 @@
-"""`schemas/`: JSON Schema of what commands print, from the types in `pypimirror.domain`."""
+"""`schemas/`: JSON Schema of what commands print, and of `/status.json`, from their types."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pypimirror.domain import documents, operating_documents
+from pypimirror.status import documents as status_documents
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -33,6 +34,7 @@ DOCUMENTS: dict[str, type] = {
     "runs-show": documents.RunDetails,
     "serve": operating_documents.Served,
     "status": documents.Status,
+    "status-page": status_documents.MirrorStatus,
     "status-project": documents.ProjectStatus,
     "sync-dry-run": documents.Plan,
     "up": operating_documents.Up,

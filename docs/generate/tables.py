@@ -12,7 +12,7 @@ from pypimirror.bandersnatch.filters import PATHS
 from pypimirror.bandersnatch.translate import OPTIONS
 from pypimirror.catalog.states import MOVES, State
 from pypimirror.cli.errors import Exit
-from pypimirror.domain.model import Reason
+from pypimirror.status.reasons import REASONS
 
 #: What stands at the top of a page that is generated as a whole.
 NOTICE = "<!-- Written by docs/generate from the code; change it there, then `make docs`. -->"
@@ -44,9 +44,8 @@ def moves() -> str:
 
 def reasons() -> str:
     """Return the table of reasons."""
-    said = comments(Reason)
-    rows = [[f"`{r.value}`", said.get(r.name, r.value.replace("-", " "))] for r in Reason]
-    return table(["reason", "meaning"], rows)
+    rows = [[f"`{reason.value}`", *told] for reason, told in REASONS.items()]
+    return table(["reason", "meaning", "what to do"], rows)
 
 
 def bandersnatch() -> str:

@@ -42,53 +42,56 @@ ALGORITHMS: dict[str, int] = {
 
 
 class Reason(StrEnum):
-    """Why a project or a file failed. The list is fixed: other programs read it."""
+    """Why a project or a file failed. The list is fixed: other programs read it.
+
+    `pypimirror.status.reasons` says in words what each means and what to do.
+    """
 
     # Transport
-    CONNECTION = "connection"  #: refused, reset, name not found, TLS
-    TIMEOUT = "timeout"  #: no byte, or too few, for too long
-    HTTP_STATUS = "http-status"  #: a status that means neither success nor absence
-    MISSING = "missing"  #: 404 or 410: the upstream does not have it
-    DENIED = "denied"  #: 403 or 451 for a single file: a policy of the upstream withholds it
-    TRUNCATED = "truncated"  #: fewer bytes than the answer announced
-    TOO_LARGE = "too-large"  #: more bytes than allowed or announced
-    BAD_RESPONSE = "bad-response"  #: breaks HTTP: headers, chunks, ranges, encodings
-    REDIRECT = "redirect"  #: a loop, too many, or to a scheme that is not allowed
-    HOST_NOT_ALLOWED = "host-not-allowed"  #: a host or address that the configuration does not name
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    HTTP_STATUS = "http-status"
+    MISSING = "missing"
+    DENIED = "denied"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too-large"
+    BAD_RESPONSE = "bad-response"
+    REDIRECT = "redirect"
+    HOST_NOT_ALLOWED = "host-not-allowed"
     # Index
-    BAD_PAGE = "bad-page"  #: a page that cannot be read as a page of an index
-    BAD_LIST = "bad-list"  #: an empty project list, or one whose projects mostly have no page
-    API_VERSION = "api-version"  #: an unknown major version of the simple API
-    WRONG_PROJECT = "wrong-project"  #: a page or file that names another project
-    UNSAFE_NAME = "unsafe-name"  #: a file name that cannot be one component of a path
-    DUPLICATE_NAME = "duplicate-name"  #: two names that differ only by case or Unicode form
-    UNSAFE_URL = "unsafe-url"  #: a link that is not http or https
-    BAD_DIGEST = "bad-digest"  #: a digest of the wrong length, or not hex
-    NO_PROOF = "no-proof"  #: the proof is weaker than the configuration requires
-    DIGEST_CONFLICT = "digest-conflict"  #: claims that contradict each other
-    DIGEST_CHANGED = "digest-changed"  #: not the digest that this file was mirrored with
-    QUARANTINED_UPSTREAM = "quarantined-upstream"  #: the upstream withholds too many files at once
+    BAD_PAGE = "bad-page"
+    BAD_LIST = "bad-list"
+    API_VERSION = "api-version"
+    WRONG_PROJECT = "wrong-project"
+    UNSAFE_NAME = "unsafe-name"
+    DUPLICATE_NAME = "duplicate-name"
+    UNSAFE_URL = "unsafe-url"
+    BAD_DIGEST = "bad-digest"
+    NO_PROOF = "no-proof"
+    DIGEST_CONFLICT = "digest-conflict"
+    DIGEST_CHANGED = "digest-changed"
+    QUARANTINED_UPSTREAM = "quarantined-upstream"
     # Verification
     DIGEST_MISMATCH = "digest-mismatch"
     SIZE_MISMATCH = "size-mismatch"
-    METADATA_MISMATCH = "metadata-mismatch"  #: core metadata differs from the announced one
-    PROVENANCE_MISMATCH = "provenance-mismatch"  #: attestations of another file
+    METADATA_MISMATCH = "metadata-mismatch"
+    PROVENANCE_MISMATCH = "provenance-mismatch"
     BAD_ARCHIVE = "bad-archive"
     # This machine
-    CONFIGURATION = "configuration"  #: a setting that cannot be applied
-    DISK = "disk"  #: no space, no permission, an I/O error
-    CATALOG = "catalog"  #: the database cannot be read or written
-    LOCK = "lock"  #: another run may have taken the mirror over
-    WORKER = "worker"  #: a child process died
-    LOST = "lost"  #: bytes that should be here are missing
-    UNREADABLE = "unreadable"  #: bytes that are here cannot be read: a bad sector, no permission
-    FOREIGN = "foreign"  #: a file in the mirror root that does not belong to the mirror
-    PAGE_DIFFERS = "page-differs"  #: a page differs from the catalog
-    DELETION_GUARD = "deletion-guard"  #: too much would be removed at once
-    INCOMPLETE = "incomplete"  #: a project of `[select] check` cannot be installed from here
-    PLAN_DIFFERS = "plan-differs"  #: the work to do differs from the plan
+    CONFIGURATION = "configuration"
+    DISK = "disk"
+    CATALOG = "catalog"
+    LOCK = "lock"
+    WORKER = "worker"
+    LOST = "lost"
+    UNREADABLE = "unreadable"
+    FOREIGN = "foreign"
+    PAGE_DIFFERS = "page-differs"
+    DELETION_GUARD = "deletion-guard"
+    INCOMPLETE = "incomplete"
+    PLAN_DIFFERS = "plan-differs"
     CANCELLED = "cancelled"
-    INTERNAL = "internal"  #: a fault of this program
+    INTERNAL = "internal"
 
 
 class Stage(StrEnum):

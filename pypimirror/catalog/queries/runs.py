@@ -35,7 +35,7 @@ from pypimirror.catalog.states import CRASHED as CRASHED
 from pypimirror.catalog.states import FAILED as FAILED
 from pypimirror.catalog.states import INCOMPLETE as INCOMPLETE
 from pypimirror.catalog.states import RUNNING as RUNNING
-from pypimirror.domain.model import Problem, Stage
+from pypimirror.domain.model import Problem, Reason, Stage
 
 
 def start(
@@ -230,6 +230,23 @@ def failures_of(
     return list(mapper.read(connection, query, FailureRecord))
 
 
+def failing(connection: Connection, run_ids: Sequence[int]) -> dict[str, int]:
+    """Return how many files, projects or runs failed in these runs, by reason."""
+    c = failures.c
+    found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids)).distinct().subquery()
+    query = select(found.c.reason, func.count()).group_by(found.c.reason)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def some_failing(
+    connection: Connection, run_ids: Sequence[int], reason: Reason, number: int
+) -> list[FailureRecord]:
+    """Return the newest `number` failures of these runs with this reason."""
+    c = failures.c
+    query = select(failures).where(c.run_id.in_(run_ids), c.reason == reason)
+    return list(mapper.read(connection, query.order_by(c.id.desc()).limit(number), FailureRecord))
+
+
 def stages_of(connection: Connection, run_id: int, stage: Stage | None = None) -> list[StageRecord]:
     """Return the stages of a run, or all batches of one stage, in order."""
     query = select(stages).where(stages.c.run_id == run_id).order_by(stages.c.id)
@@ -244,9 +261,17 @@ def running(connection: Connection) -> list[RunRecord]:
     return list(mapper.read(connection, query, RunRecord))
 
 
-def recent(connection: Connection, limit: int, since: float | None = None) -> list[RunRecord]:
-    """Return the newest runs, newest first. With `since`, only those that began at or after it."""
+def recent(
+    connection: Connection, limit: int, since: float | None = None, *, undone: bool = False
+) -> list[RunRecord]:
+    """Return the newest runs, newest first.
+
+    With `since`, only those that began at or after it; with `undone`, only those that ended and did
+    not complete.
+    """
     query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if undone:
+        query = query.where(runs.c.state.not_in([COMPLETED, RUNNING]))
     if since is not None:
         query = query.where(runs.c.started_at >= since)
     return list(mapper.read(connection, query, RunRecord))
@@ -264,6 +289,19 @@ def last_undone(connection: Connection) -> RunRecord | None:
     """Return the newest sync or verification that did not complete, or None."""
     query = select(runs).where(runs.c.state != COMPLETED, runs.c.command.in_(["sync", "verify"]))
     return mapper.first(connection, query.order_by(runs.c.id.desc()), RunRecord)
+
+
+def telling(connection: Connection) -> list[RunRecord]:
+    """Return the runs whose failures stand: the newest sync of everything, or retry, that ended.
+
+    Also the newest verification, if it is newer.
+    """
+    ended = select(runs).where(runs.c.state != RUNNING).order_by(runs.c.id.desc())
+    whole = or_(runs.c.arguments == "[]", runs.c.retry_of.is_not(None))
+    sync = mapper.first(connection, ended.where(runs.c.command == "sync", whole), RunRecord)
+    since = 0 if sync is None else sync.id
+    verified = ended.where(runs.c.command == "verify", runs.c.id > since)
+    return [each for each in (sync, mapper.first(connection, verified, RunRecord)) if each]
 
 
 def has_looked(connection: Connection, run_id: int) -> bool:

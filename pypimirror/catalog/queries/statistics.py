@@ -55,8 +55,8 @@ def last(connection: Connection) -> Statistics | None:
     return marks.read(connection, STATISTICS)
 
 
-def backlog(connection: Connection) -> dict[str, int]:
-    """Return the number of files with work to do, by the word for their state; at most `MOST`."""
+def backlog(connection: Connection, most: int = MOST) -> dict[str, int]:
+    """Return the number of files with work to do, by the word for their state; at most `most`."""
     waiting = (
         select(files.c.state, IS_DENIED.label("denied"))
         .join(projects)
@@ -65,7 +65,7 @@ def backlog(connection: Connection) -> dict[str, int]:
             files.c.state.in_(list(OPEN)),
             files.c.removal_cause.is_(None),
         )
-        .limit(MOST)
+        .limit(most)
         .subquery()
     )
     by = waiting.c.state, waiting.c.denied

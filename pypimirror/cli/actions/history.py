@@ -19,7 +19,6 @@ from pypimirror.catalog.queries.work import workers as working
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import DENIED, word
 from pypimirror.cli.display import dependencies, proofs, show, table, workers
-from pypimirror.cli.display import totals as stages
 from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out, print_json
 from pypimirror.cli.display.table import Column
@@ -27,6 +26,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import Stage
+from pypimirror.status import stages
 from pypimirror.storage.opening import has_files
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypimirror.cli.display import totals
+from pypimirror.status import stages
 
 moments = st.integers(0, 50).map(float)
 spans = st.lists(st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))))
@@ -30,7 +30,7 @@ def row(stage: str, number: int, start: float, end: float | None, **counts: int)
 @given(spans)
 def test_busy_time_is_what_any_span_covers(some: list[tuple[float, float]]) -> None:
     covered = sum(any(start <= t < end for start, end in some) for t in range(51))
-    assert totals.busy(some) == covered
+    assert stages.busy(some) == covered
 
 
 def test_batches_are_summed_up_by_stage_in_their_order() -> None:
@@ -39,7 +39,7 @@ def test_batches_are_summed_up_by_stage_in_their_order() -> None:
         row("download", 1, 0.0, 4.0, files_downloaded=6, bytes_downloaded=500),
         row("download", 2, 2.0, 5.0, files_downloaded=4, bytes_downloaded=500),
     ]
-    download, publish = totals.of([totals.batch(each) for each in rows])
+    download, publish = stages.of([stages.batch(each) for each in rows])
     assert (download["stage"], publish["stage"]) == ("download", "publish")
     assert download["batches"] == 2
     assert download["seconds"] == 5.0  # side by side for two of them
@@ -50,20 +50,20 @@ def test_batches_are_summed_up_by_stage_in_their_order() -> None:
 
 
 def test_what_has_not_ended_has_no_speed_and_shows_as_such() -> None:
-    (batch,) = batches = [totals.batch(row("verify", 1, 3.0, None))]
+    (batch,) = batches = [stages.batch(row("verify", 1, 3.0, None))]
     assert (batch["seconds"], batch["bytes_per_second"]) == (None, None)
-    (total,) = totals.of(batches)
+    (total,) = stages.of(batches)
     assert (total["state"], total["ended_at"], total["seconds"]) == ("running", None, 0.0)
 
 
 def test_a_stage_is_as_bad_as_its_worst_batch() -> None:
     rows = [row("verify", number, 0.0, 1.0) for number in range(3)]
     rows[1].state = "failed"
-    (total,) = totals.of([totals.batch(each) for each in rows])
+    (total,) = stages.of([stages.batch(each) for each in rows])
     assert total["state"] == "failed"
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_times() -> None:
-    batch = totals.batch(row("verify", 1, 5.0, 1.0, files_verified=1))
+    batch = stages.batch(row("verify", 1, 5.0, 1.0, files_verified=1))
     assert (batch["seconds"], batch["files_per_second"]) == (0.0, None)
-    assert totals.of([batch])[0]["seconds"] == 0.0
+    assert stages.of([batch])[0]["seconds"] == 0.0
