@@ -12,11 +12,11 @@ from typing import cast
 from packaging.utils import canonicalize_name
 
 from pypimirror.catalog import damage
-from pypimirror.catalog.database import Catalog, is_absent
+from pypimirror.catalog.database import Catalog, Connection, is_absent
 from pypimirror.catalog.marks import CLOSURE
 from pypimirror.catalog.queries import files, marks, projects, runs, totals, withdrawals
 from pypimirror.catalog.queries.work import workers as working
-from pypimirror.catalog.records import FileRecord, ProjectRecord
+from pypimirror.catalog.records import FileRecord, ProjectRecord, RunRecord
 from pypimirror.catalog.states import DENIED, word
 from pypimirror.cli.display import dependencies, proofs, show, table, workers
 from pypimirror.cli.display.amounts import amount, when
@@ -28,6 +28,7 @@ from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import Stage
 from pypimirror.status import stages
 from pypimirror.storage.opening import has_files
+from pypimirror.system import clock
 
 
 def check_there(config: Config) -> None:
@@ -51,13 +52,15 @@ def open_catalog(config: Config) -> Iterator[Catalog]:
         yield catalog
 
 
-def status(config: Config, names: Sequence[str], *, as_json: bool) -> None:
-    """Show the mirror as a whole, or some of its projects file by file."""
+def status(config: Config, names: Sequence[str], *, as_json: bool, plot: bool = False) -> None:
+    """Show the mirror as a whole, or some of its projects file by file; `plot` adds charts."""
     with open_catalog(config) as catalog:
         if names:
             _project_status(catalog, names, as_json=as_json)
         else:
             _mirror_status(config, catalog, as_json=as_json)
+            if plot and not as_json:
+                _plot(config, catalog)
 
 
 def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
@@ -100,6 +103,14 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         run = document["last_run"]
         started = when(run["started_at"])
         out.print(f"  last run: {run['run']} {show.styled(run['state'])}, started {started}")
+
+
+def _plot(config: Config, catalog: Catalog) -> None:
+    from pypimirror.cli.display import charts
+    from pypimirror.status import overview
+
+    with catalog.read() as connection:
+        charts.of_mirror(overview.read(connection, config, clock.now()))
 
 
 def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) -> None:
@@ -218,6 +229,7 @@ class Parts:
     failures: bool = False  #: only the failures, all of them
     files: bool = False  #: also the files that it proved, with their proofs
     arguments: bool = False  #: all projects that it was called with, however many
+    plot: bool = False  #: charts
 
 
 def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
@@ -242,12 +254,24 @@ def show_run(config: Config, name: str, parts: Parts, *, as_json: bool) -> None:
         ]
         if not as_json:
             _print_run(document, parts)
+            if parts.plot:
+                _plot_run(connection, row)
         if parts.files:
             proofs.stream(
                 files.proven_by(connection, row.id, row.started_at), document, in_json=as_json
             )
         elif as_json:
             print_json(document)
+
+
+def _plot_run(connection: Connection, row: RunRecord) -> None:
+    from pypimirror.cli.display import charts
+    from pypimirror.status import history
+
+    page = history.read(connection, row.name)
+    assert page is not None
+    batches = [stages.batch(each) for each in runs.stages_of(connection, row.id)]
+    charts.of_run(batches, page["workers"], page["failures"])
 
 
 def _print_run(document: documents.RunDetails, parts: Parts) -> None:

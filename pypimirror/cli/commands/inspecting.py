@@ -26,6 +26,9 @@ def status(
             help="Show these projects, file by file.", autocompletion=completion.of_projects
         ),
     ] = None,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Also draw the last 30 days as charts.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -35,7 +38,7 @@ def status(
     from pypimirror.cli.actions import history
 
     set_up_logging(verbose, quiet)
-    history.status(load(config), projects or [], as_json=as_json)
+    history.status(load(config), projects or [], as_json=as_json, plot=plot)
 
 
 @runs_app.callback(invoke_without_command=True)
@@ -86,6 +89,9 @@ def show(
     files: Annotated[
         bool, typer.Option("--files", help="List the files that the run proved, with their proof.")
     ] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Also draw how its batches and workers went on.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = 0,
@@ -96,7 +102,7 @@ def show(
 
     set_up_logging(verbose, quiet)
     before: tuple[Path | None, bool] = context.obj or (None, False)
-    parts = history.Parts(stage, failures, files, arguments=verbose > 0)
+    parts = history.Parts(stage, failures, files, arguments=verbose > 0, plot=plot)
     history.show_run(load(config or before[0]), run, parts, as_json=as_json or before[1])
 
 

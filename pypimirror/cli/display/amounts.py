@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pypimirror.domain import moments
 
 
@@ -28,3 +30,8 @@ def took(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def shared(share: float) -> str:
+    """Return a share as text, rounded down: only all is 100%."""
+    return f"{math.floor(share * 1000) / 10:g}%"
