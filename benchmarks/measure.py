@@ -114,7 +114,7 @@ class _Sampler(threading.Thread):
             for pid in tree(root):
                 total += memory_of(pid)
                 if self._is_worker(pid):
-                    self.worker = max(self.worker, _resident_peak(pid))
+                    self.worker = max(self.worker, resident_peak(pid))
         self.peak = max(self.peak, total)
 
     def _is_worker(self, pid: int) -> bool:
@@ -124,7 +124,8 @@ class _Sampler(threading.Thread):
         return self._workers.get(pid, False)
 
 
-def _resident_peak(pid: int) -> int:
+def resident_peak(pid: int) -> int:
+    """Return the most memory that a process ever had, in bytes."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_bytes().split(b"\n"):
             if line.startswith(b"VmHWM:"):

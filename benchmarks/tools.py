@@ -16,6 +16,8 @@ from tests.corpus import pythons
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".cache" / "benchmarks" / "bandersnatch"
+PROXPI = ROOT / ".cache" / "benchmarks" / "proxpi"
+PROXPI_PACKAGES = ("proxpi==1.3.1", "gunicorn==27.0.1")
 PACKAGES = ("nginx", "libnginx-mod-http-echo", "aria2")
 NEWEST = (3, 12)  #: the oldest Python that bandersnatch 8 runs on
 
@@ -47,6 +49,15 @@ def install() -> None:
         ENVIRONMENT.parent.mkdir(parents=True, exist_ok=True)
         _run([python, "-m", "venv", "--clear", str(ENVIRONMENT)])
         _run([str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-q", "bandersnatch>=8"])
+
+
+def install_proxpi() -> None:
+    """Install proxpi with a web server; report a failure."""
+    if (PROXPI / "bin" / "gunicorn").is_file():
+        return
+    PROXPI.parent.mkdir(parents=True, exist_ok=True)
+    _run([sys.executable, "-m", "venv", "--clear", str(PROXPI)])
+    _run([str(PROXPI / "bin" / "python"), "-m", "pip", "install", "-q", *PROXPI_PACKAGES])
 
 
 def _which(name: str) -> str | None:

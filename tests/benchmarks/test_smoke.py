@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import check, corpus, shapes
+from benchmarks import check, corpus, requester, shapes
 from benchmarks.contestant import Scenario
 from benchmarks.goals import GOALS
 from benchmarks.measure import Cost, run
 from benchmarks.report import text
 from benchmarks.rounds import Row, Table
+from tests.simulator import Chunked, Simulator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = Path("/dev/shm")
@@ -139,3 +140,16 @@ def test_goals_and_wrong_results() -> None:
     theirs.wrong.append("a file is missing")
     assert GOALS[0].line(Table([ours, theirs]))[3] == "not measured"
     assert "WRONG: a file is missing" in text(Table([ours, theirs]), {})
+
+
+def test_requester_reads_whole_answers_of_each_form(simulator: Simulator) -> None:
+    simulator.serve("/length", b"x" * 300_000)
+    simulator.serve("/chunks", b"x" * 300_000)
+    simulator.fault("/chunks", Chunked())
+    urls = [f"{simulator.root}/length", f"{simulator.root}/chunks"]
+    assert requester.repeat(urls, 20) > 0
+    answered = [(request.path, request.finished) for request in simulator.requests]
+    assert sorted(answered) == [("/chunks", True)] * 10 + [("/length", True)] * 10
+    simulator.serve("/chunks", status=503)
+    with pytest.raises(ValueError, match="not a good answer"):
+        requester.repeat(urls, 20)
