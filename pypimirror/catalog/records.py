@@ -169,6 +169,17 @@ class NeedRecord(Record, frozen=True):
     versions: str  #: JSON list of version specifiers; "" means every version
 
 
+class AskedRecord(Record, frozen=True):
+    """A file that a client has asked for; see `queries.work.asked`."""
+
+    project: Name
+    filename: Name
+    size: int | None  #: bytes; None: unknown
+    asked_at: float  #: first
+    used_at: float  #: last, to the minute
+    worker_id: Number | None  #: the worker that fetches it now; None: nobody does
+
+
 class RunRecord(Record, frozen=True):
     """A run."""
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping.mapper import table
 from pypimirror.catalog.records import (
+    AskedRecord,
     ClaimRecord,
     DayRecord,
     FailureRecord,
@@ -87,6 +88,8 @@ lists = table("lists", metadata, ListRecord)
 marks = table("marks", metadata, MarkRecord)
 requirements = table("requirements", metadata, RequirementRecord)
 needs = table("needs", metadata, NeedRecord)
+asked = table("asked", metadata, AskedRecord)
+Index("ix_asked_used_at", asked.c.used_at)
 runs = table("runs", metadata, RunRecord)
 leases = table("leases", metadata, LeaseRecord)
 workers = table("workers", metadata, WorkerRecord)

@@ -28,6 +28,7 @@ _KEYS = {
         {"processes", "connections", "timeout", "tries", "contact", "proxy", "ca_file"}
     ),
     "publish": frozenset({"changes", "changes_format"}),
+    "on_demand": frozenset({"fresh", "max_size", "keep"}),
 }
 
 

@@ -1,11 +1,11 @@
-"""The keys of `[select]` and `[[select.rules]]`: their meaning and their valid values."""
+"""The keys of `[select]`, `[[select.rules]]` and `[on_demand]`: what they mean and may be."""
 
 from __future__ import annotations
 
 import glob
 import os
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from pypimirror.domain.checked import After, Before
 from pypimirror.domain.durations import Duration
 from pypimirror.domain.formats import FileType
 from pypimirror.domain.metadata.fields import FIELDS
-from pypimirror.domain.sizes import Size
+from pypimirror.domain.sizes import ByteSize, Size
 
 
 def _moment(value: object) -> datetime:
@@ -180,7 +180,7 @@ class Entries(Model):
         description="Names, requirements (`requests>=2.30`: only files of matching versions, "
         "pre-releases included), globs (`zope.*`), regular expressions (`/^acme-/`), requirements "
         "files (`-r requirements.txt`) and files with one entry to a line (`@names.txt`), in the "
-        "encodings that pip reads. Empty: all.",
+        "encodings that pip reads. Empty: all, or with `[on_demand]` none.",
     )
     exclude: tuple[str, ...] = Field(
         (), description="The same forms. Wins over `projects`. `!zope.interface` cancels the "
@@ -240,3 +240,36 @@ class SelectSection(RuleKeys, Entries):
         named = {key: _beside(getattr(self, key), base) for key in Entries.model_fields}
         locks = tuple(_glob_beside(text, base) for text in self.locks)
         return self.model_copy(update={"rules": rules, "locks": locks, **named})
+
+
+class OnDemandSection(Model):
+    """What the web server fetches when somebody asks for it and the mirror does not hold it. Such a
+    file is verified, and then it is a file of the mirror like any other. The keys of `[select]`
+    from `exclude` on, and `[[select.rules]]`, decide on it as well.
+    """
+
+    projects: tuple[str, ...] = Field(
+        (),
+        description="The projects that may be asked for, in the forms of `[select]`; `*` means "
+        "all. Empty: none. If it is set, `[select]` mirrors nothing unless its `projects` or "
+        '`locks` are set, too. It needs `layout = "project"` in `[mirror]`, so that the address of '
+        "a file names its project.",
+    )
+    fresh: Duration = Field(
+        timedelta(minutes=10),
+        description="How long a project's page is believed before the upstream is asked again.",
+    )
+    max_size: Size = Field(
+        ByteSize(200 << 30),
+        description="Maximum total size of the files that somebody has asked for and `[select]` "
+        "does not select. With more, those that were not asked for the longest time go; 0 = no "
+        "limit.",
+    )
+    keep: Duration = Field(
+        timedelta(days=90),
+        description="Such a file goes if nobody has asked for it in this time. `0s`: never.",
+    )
+
+    def beside(self, base: Path) -> OnDemandSection:
+        """Return the section with its file paths resolved against the directory `base`."""
+        return self.model_copy(update={"projects": _beside(self.projects, base)})

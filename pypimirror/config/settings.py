@@ -38,7 +38,7 @@ from pypimirror.config.sections import (
     UpstreamSection,
     VerifySection,
 )
-from pypimirror.config.selecting import SelectSection
+from pypimirror.config.selecting import OnDemandSection, SelectSection
 from pypimirror.config.values import ValidationError
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.errors import ConfigError as ConfigError
@@ -72,6 +72,7 @@ class Config(Model):
         default_factory=lambda: (UpstreamSection.model_validate({}),)
     )
     select: SelectSection = SelectSection()
+    on_demand: OnDemandSection = OnDemandSection()
     verify: VerifySection = VerifySection()
     quarantine: QuarantineSection = QuarantineSection()
     download: DownloadSection = DownloadSection()
@@ -113,6 +114,23 @@ class Config(Model):
                 "this machine: others cannot fetch from it"
             )
         return self
+
+    @model_validator(mode="after")
+    def _addresses_name_projects(self) -> Config:
+        if self.on_demand.projects and self.mirror.layout != "project":
+            raise ValueError(
+                'on_demand: needs layout = "project" in [mirror], so that the address of a file '
+                "names its project"
+            )
+        return self
+
+    @property
+    def selects_all(self) -> bool:
+        """Whether `[select]` names nothing and so means every project.
+
+        With `[on_demand]`, it then means none: the rest comes when somebody asks for it.
+        """
+        return not (self.select.projects or self.select.locks or self.on_demand.projects)
 
     @property
     def directory(self) -> Path:
@@ -258,6 +276,7 @@ def parse(values: dict[str, Any], source: Path) -> Config:
                 update={"ca_file": placed(config.download.ca_file)}
             ),
             "select": config.select.beside(base),
+            "on_demand": config.on_demand.beside(base),
             "publish": config.publish.model_copy(update={"changes": changes}),
             "metrics": config.metrics.model_copy(update={"textfile": textfile}),
         }

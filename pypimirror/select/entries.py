@@ -50,6 +50,7 @@ class Entry:
     hashes: frozenset[tuple[str, str]] = frozenset()  #: algorithm and hex; empty: any bytes
     files: tuple[LockedFile, ...] = ()  #: of one release, by name; empty: any file
     is_locked: bool = False  #: whether it is a release of a lock
+    is_asked: bool = False  #: whether it has files that clients have asked for
     extras: tuple[str, ...] = ()  #: that are asked for, for those who follow requirements
     takes_back: bool = False  #: whether it undoes the effect of earlier entries on its projects
 
@@ -191,6 +192,14 @@ def needed(project: ProjectName, versions: str) -> Entry:
     """Return the entry for versions, "" for all, of a project that what is selected needs."""
     allowed = bounded.specifiers(versions) if versions else None
     return Entry(f"{project}{versions}", "select.dependencies", name=project, versions=allowed)
+
+
+def asked(project: ProjectName, filenames: Iterable[str]) -> Entry:
+    """Return the entry for files of a project that clients have asked for."""
+    from pypimirror.select.locks.lock import LockedFile
+
+    files = tuple(LockedFile(filename) for filename in filenames)
+    return Entry(project, "on_demand.projects", name=project, files=files, is_asked=True)
 
 
 def _extras(requirement: Requirement) -> tuple[str, ...]:

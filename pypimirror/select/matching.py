@@ -32,6 +32,9 @@ def asked_for(facts: Facts, wanted: Sequence[Entry], refused: Sequence[Entry]) -
 
 def _why_not(wanted: Sequence[Entry], facts: Facts) -> str:
     """Say why the entries do not ask for a file."""
+    wanted = [entry for entry in wanted if not entry.is_asked]
+    if not wanted:
+        return "no client has asked for it"
     texts = ", ".join(dict.fromkeys(entry.text for entry in wanted))
     if not any(_is_of_version(entry, facts) for entry in wanted):
         if facts.version is None:

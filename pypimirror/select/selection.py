@@ -1,8 +1,11 @@
 """Decides which projects and files are mirrored, by `[select]` of the configuration.
 
-A project is selected if an entry of `projects` names it, or `projects` is empty, and no entry of
+A project is selected if an entry of `projects` names it, or nothing is named, and no entry of
 `exclude` excludes the whole project. A file is selected if its project is selected, an entry asks
 for the file, no entry excludes it, and it passes the rules (`select.rules`).
+
+With `[on_demand]`, naming nothing selects nothing. The files that clients have asked for are then
+selected by name (`Selection.with_asked`), and `policy` decides which files they may ask for.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
@@ -21,14 +24,12 @@ from types import MappingProxyType
 from pypimirror.config.selecting import RuleKeys, SelectSection
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import Claim, File, ProjectName
-from pypimirror.select import entries
+from pypimirror.select import entries, naming
 from pypimirror.select.closure.root import Root
 from pypimirror.select.entries import Entry
-from pypimirror.select.environments import EnvironmentKeyError, Environments
 from pypimirror.select.facts import Facts, Verdict
 from pypimirror.select.matching import Unmet, asked_for, leads_away, matches, unmet_by
 from pypimirror.select.metadata import Metadata
-from pypimirror.select.patterns import EntryError
 from pypimirror.select.rules import Rules
 
 #: Releases that one explanation names besides the first.
@@ -36,11 +37,6 @@ _MOST = 5
 #: Keys that do not decide on files directly. Needed projects are decided on separately.
 _OF_NO_FILE = {"check", "dependencies", "build_dependencies", "max_dependencies"}
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
-#: What follows "names no project" in a message.
-_NEXT = {
-    "projects": ". Write names into it, or leave select.projects empty to mirror every project",
-    "locks": " that python and platforms need. Make it anew, or take it out of select.locks",
-}
 
 
 @dataclass(frozen=True)
@@ -55,51 +51,35 @@ class Selection:
     """The decisions of a configuration's `[select]` section.
 
     `resolved` is the directory of the resolved locks; the default is in the private directory.
-    If it is given, notes on requirements files and locks are not logged a second time.
-    Raises `ConfigError` if the section, or a file that it names, is invalid.
+    If it is given, notes on requirements files and locks are not logged a second time. `key` is the
+    key that `projects` comes from. Raises `ConfigError` if the section, or a file that it names, is
+    invalid.
     """
 
-    def __init__(self, config: Config, resolved: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, resolved: Path | None = None, key: str = "select.projects"
+    ) -> None:
         select = config.select
         self._select = select
+        self._key = key
+        #: Whether nothing is named, and that means every project.
+        self._is_all = config.selects_all
         self._rules: dict[tuple[int, ...], Rules] = {}
         #: By project, the versions that selected releases need; see `needing`.
         self._needed: dict[ProjectName, list[Entry]] = {}
-        try:
-            environments = Environments(select.python, select.platforms, select.abi)
-            quiet = resolved is not None  # this is the second selection of a run
-            read = partial(entries.read, environments=environments, quiet=quiet)
-            self._projects = read(select.projects, "select.projects")
-            if select.dependencies == "resolved":
-                kept = resolved or config.private / "resolved"
-                self._projects = _resolved(self._projects, environments, kept)
-            self._projects += _locked(select.locks, environments, quiet=quiet)
-            self._exclude = read(select.exclude, "select.exclude")
-            self._linked = read(select.metadata_only, "select.metadata_only")
-            self._reserved = [
-                read(upstream.reserved, f"upstream {upstream.name}.reserved")
-                for upstream in config.upstream
-            ]
-            self._everyone = list(range(len(config.upstream)))
-            self._matches = [
-                read(rule.projects, f"select.rules[{number}].projects")
-                for number, rule in enumerate(select.rules)
-            ]
+        #: By project, the files that clients have asked for; see `with_asked`.
+        self._asked: dict[ProjectName, list[Entry]] = {}
+        named = naming.read(config, key, resolved)
+        self._projects, self._exclude, self._linked = named.projects, named.exclude, named.linked
+        self._reserved, self._matches = named.reserved, named.rules
+        self._everyone = list(range(len(config.upstream)))
+        with naming.faults(config):
             for number in range(len(select.rules)):
                 self._rules_for((number,))  # so that its errors show now
             self._rules_for(())
-        except EntryError as error:
-            raise ConfigError(config.blame(f"{error}")) from error
-        except EnvironmentKeyError as error:
-            raise ConfigError(config.blame(f"select.{error}")) from error
-        if (select.projects or select.locks) and not self._projects:
-            # An empty list would mean every project, and an empty selection would drop the mirror.
-            key = "projects" if select.projects else "locks"
-            given = ", ".join(getattr(select, key))
-            raise ConfigError(config.blame(f"select.{key}: {given}: names no project{_NEXT[key]}"))
-        self._by_name = _by_name(self._projects)
+        self._by_name = naming.by_name(self._projects)
         self._globs = [(n, e) for n, e in enumerate(self._projects) if e.pattern is not None]
-        for entry in self._linked:
+        for entry in () if config.on_demand.projects else self._linked:
             is_ours = entry.source == "select.metadata_only"  # not of a list with other purposes
             is_known = not entry.name or self.follows or self.project(entry.name)
             if is_ours and not is_known:
@@ -115,7 +95,7 @@ class Selection:
     @cached_property
     def needs_list(self) -> bool:
         """Whether the upstream's list of projects is necessary to find the selected ones."""
-        return not self._projects or bool(self._globs)
+        return self._is_all or bool(self._globs)
 
     @property
     def globs(self) -> list[Entry]:
@@ -127,7 +107,7 @@ class Selection:
         """The projects that have an entry of their own and are not excluded, in order."""
         return tuple(name for name in self._by_name if self.project(name))
 
-    def _asked(self, project: ProjectName) -> list[Entry]:
+    def _naming(self, project: ProjectName) -> list[Entry]:
         """Return the entries of `projects` and `locks` that name a project, in their order."""
         found = [*self._by_name.get(project, ())]
         found += [(n, entry) for n, entry in self._globs if entry.names(project)]
@@ -157,38 +137,70 @@ class Selection:
 
     @property
     def besides(self) -> tuple[ProjectName, ...]:
-        """The projects that are mirrored only because others need them."""
-        return tuple(n for n in self._needed if self.is_besides(n) and self.project(n))
+        """The projects that no entry names, and that are mirrored for others or for clients."""
+        wanted = dict.fromkeys((*self._needed, *self._asked))
+        return tuple(n for n in wanted if self.is_besides(n) and self.project(n))
 
     def is_besides(self, project: ProjectName) -> bool:
-        """Whether no entry names a project, and others need it."""
-        return project in self._needed and not self._asked(project)
+        """Whether no entry names a project, and others need it, or clients have asked for it."""
+        wanted = project in self._needed or project in self._asked
+        return wanted and not self._naming(project)
+
+    # Files that clients have asked for
+
+    def with_asked(self, asked: Mapping[str, Iterable[str]]) -> Selection:
+        """Return a copy of this selection that also has these files: their names by project.
+
+        The digest is the same, so the caller must decide again on projects whose files changed.
+        """
+        other = copy(self)
+        other.__dict__.pop("named", None)
+        other._asked = {
+            ProjectName(name): [entries.asked(ProjectName(name), filenames)]
+            for name, filenames in asked.items()
+        }
+        return other
+
+    def is_asked(self, project: ProjectName) -> bool:
+        """Whether a project is mirrored only because clients have asked for files of it."""
+        return bool(self._asked.get(project)) and not self._selecting(project)
+
+    def selects(self, project: ProjectName, filename: str) -> bool:
+        """Whether entries ask for a file also if no client does.
+
+        Rules do not count: they decide on a file that clients asked for in the same way.
+        """
+        facts = Facts(project, File(filename, ""))
+        wanted = self._selecting(project)
+        return any(matches(entry, facts) for entry in wanted) or (not wanted and self._is_all)
 
     def roots(self, projects: Iterable[ProjectName]) -> Iterator[Root]:
         """Yield the versions and extras of these projects that the configuration names."""
         for project in projects:
-            for entry in self._asked(project) if self.project(project) else ():
+            for entry in self._naming(project) if self.project(project) else ():
                 yield Root(project, str(entry.versions or ""), entry.extras)
 
     def project(self, project: ProjectName) -> bool:
         """Whether anything of `project` is mirrored."""
-        if self._projects and not self._asking(project):
+        if not self._is_all and not self._wanting(project):
             return False
         return not any(entry.is_whole for entry in entries.about(self._exclude, project))
 
     def explain_project(self, project: ProjectName) -> Verdict:
         """Say whether anything of `project` is mirrored, and why."""
-        wanted = self._asking(project)
-        if self._projects and not wanted:
-            return Verdict(False, "select.projects", "no entry names the project")
+        wanted = self._wanting(project)
+        if not self._is_all and not wanted:
+            return Verdict(False, self._key, "no entry names the project")
         for entry in entries.about(self._exclude, project):
             if entry.is_whole:
                 return Verdict(False, entry.source, entry.said)
         if not wanted:
             return Verdict(True, "select.projects", "is empty, so every project is selected")
+        if self.is_asked(project):
+            return Verdict(True, "on_demand.projects", "a client has asked for files of it")
         if self.is_besides(project):
             return Verdict(True, "select.dependencies", "a selected release needs it")
-        return Verdict(True, wanted[0].source, _said(self._asked(project)))
+        return Verdict(True, wanted[0].source, _said(self._naming(project)))
 
     def owners(self, project: ProjectName) -> list[int]:
         """Return the positions of the upstreams that may own a project, in their order."""
@@ -232,7 +244,7 @@ class Selection:
     def claims(self, project: ProjectName) -> dict[str, list[Claim]]:
         """Return the digests that locks claim for a project's files, by file name."""
         found: dict[str, list[Claim]] = defaultdict(list)
-        for entry in self._asked(project):
+        for entry in self._naming(project):
             for file in entry.files:
                 if file.filename is not None and file.digests:
                     found[file.filename].append(
@@ -242,7 +254,7 @@ class Selection:
 
     def unmet(self, project: ProjectName, files: Sequence[File], now: float) -> list[Unmet]:
         """Return the releases and files of a project that entries ask for, but `files` lacks."""
-        asked = [e for e in self._asked(project) if e.name is not None and not e.is_whole]
+        asked = [e for e in self._naming(project) if e.name is not None and not e.is_whole]
         facts = [Facts(project, file) for file in files] if asked else []
         return [
             each
@@ -265,7 +277,9 @@ class Selection:
         metadata: Mapping[str, Metadata] = _UNKNOWN,
     ) -> list[Verdict]:
         """Return a verdict for each file: whether it is mirrored, by which rule, until when."""
-        wanted = self._asking(project)
+        wanted = self._wanting(project)
+        if not wanted and not self._is_all:
+            return [Verdict(False, self._key, "no entry names the project")] * len(files)
         if any(entry.is_whole for entry in wanted):
             wanted = []  # one entry asks for every file, so the others do not matter
         refused = [e for e in entries.about(self._exclude, project) if not e.is_whole]
@@ -301,12 +315,16 @@ class Selection:
             return False
         if any(not entry.is_whole for entry in entries.about(self._exclude, project)):
             return False
-        wanted = self._asking(project)
-        return not wanted or any(entry.is_whole for entry in wanted)
+        wanted = self._wanting(project)
+        return any(entry.is_whole for entry in wanted) or (not wanted and self._is_all)
 
-    def _asking(self, project: ProjectName) -> list[Entry]:
+    def _wanting(self, project: ProjectName) -> list[Entry]:
+        """Return all entries about a project, also those for files that clients asked for."""
+        return [*self._selecting(project), *self._asked.get(project, ())]
+
+    def _selecting(self, project: ProjectName) -> list[Entry]:
         """Return the entries that name a project, and those for its needed versions."""
-        return [*self._asked(project), *self._needed.get(project, ())]
+        return [*self._naming(project), *self._needed.get(project, ())]
 
     def _rules_of(self, project: ProjectName) -> Rules:
         return self._rules_for(self._numbers(project))
@@ -343,7 +361,10 @@ class Selection:
         hosts = [upstream.hosts for upstream in config.upstream] if leads_away else []
         section = config.select.model_dump(mode="json")
         keys = {name: value for name, value in section.items() if name not in _OF_NO_FILE}
-        text = json.dumps([upstreams, keys, read, hosts], sort_keys=True)
+        facts = [upstreams, keys, read, hosts]
+        if not (self._is_all or self._projects):
+            facts.append("nothing")  # else it would be the digest of everything
+        text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -359,42 +380,21 @@ def _overlaid(select: SelectSection, numbers: tuple[int, ...]) -> tuple[RuleKeys
     return RuleKeys.model_construct(**values), source
 
 
-def _resolved(named: list[Entry], environments: Environments, directory: Path) -> list[Entry]:
-    """Return `named` with the entries of resolved locks, if any, instead of named projects."""
-    from pypimirror.select import locked
-
-    kept = locked.kept(directory)
-    if not kept:
-        return named
-    # Globs and regular expressions cannot be resolved.
-    found = [entry for entry in named if entry.pattern is not None]
-    return [*found, *locked.entries(kept, environments)]
-
-
-def _locked(patterns: Sequence[str], environments: Environments, *, quiet: bool) -> list[Entry]:
-    """Return the entries of locks; raises `EntryError`."""
-    if not patterns:
-        return []
-    from pypimirror.select import locked  # few configurations have any
-
-    locks = locked.read(patterns)
-    if not quiet:
-        locked.tell(locks)
-    return list(locked.entries(locks, environments))
-
-
-def _by_name(projects: Sequence[Entry]) -> dict[ProjectName, list[tuple[int, Entry]]]:
-    """Return the entries that name one project, by its name, with their positions."""
-    found: dict[ProjectName, list[tuple[int, Entry]]] = defaultdict(list)
-    for position, entry in enumerate(projects):
-        if entry.name is not None:
-            found[entry.name].append((position, entry))
-    return dict(found)
-
-
 def _said(wanted: Sequence[Entry]) -> str:
     """Return the text of the entries for a project; locks often name several of its releases."""
     first, *others = wanted
     further = [f"{e.source} {e.said}" for e in others if e.is_locked]
     left = f"; and {len(further) - _MOST} more" if len(further) > _MOST else ""
     return "; ".join([first.said, *further[:_MOST]]) + left
+
+
+def policy(config: Config) -> Selection:
+    """Return the selection that decides what clients may ask for: `[on_demand]` in place of names.
+
+    Raises `ConfigError`.
+    """
+    names = {"projects": config.on_demand.projects, "locks": (), "dependencies": ""}
+    select = config.select.model_copy(update=names)
+    found = Selection(config.model_copy(update={"select": select}), key="on_demand.projects")
+    found._is_all = False  # without entries, nothing may be asked for
+    return found

@@ -40,7 +40,7 @@ COMPLETE: dict[str, Any] = {
     "mirror": {
         "directory": "served",
         "catalog": "postgresql://me:secret-of-the-catalog@127.0.0.1/base",
-        "layout": "pypi",
+        "layout": "project",  # [on_demand] needs it
         "storage": "s3://mirrors/pypi",
         "durability": "file",
         "reserve": "1 MiB",
@@ -86,6 +86,7 @@ COMPLETE: dict[str, Any] = {
         "max_dependencies": 7,
         "rules": [{**_RULE, "projects": ["zope.*"], "metadata_only": True}],
     },
+    "on_demand": {"projects": ["flask"], "fresh": "1m", "max_size": "1 GiB", "keep": "9d"},
     "verify": {"accept": "digest", "on_changed": "replace"},
     "quarantine": {"max_age": "1w", "max_size": "1 MiB"},
     "download": {

@@ -27,13 +27,13 @@ MAY_DIFFER: list[tuple[str, dict[str, Any]]] = [
     ("schedule", {"sync": "9 * * * *"}),
     ("alerts", {"late": "9h"}),
     ("serve", {"redirect": False}),
+    ("on_demand", {"fresh": "9m", "max_size": "9 GiB", "keep": "0s"}),
     ("up", {"port": 9}),
     ("prefect", {"port": 9}),
     ("workers", {"shards": 9}),
 ]
 
 MUST_AGREE: list[tuple[str, dict[str, Any]]] = [
-    ("mirror", {"layout": "project"}),
     ("mirror", {"storage": "directory"}),
     ("s3", {"region": ""}),
     ("select", {"exclude": []}),
@@ -45,6 +45,7 @@ MUST_AGREE: list[tuple[str, dict[str, Any]]] = [
     ("publish", {"base_url": ""}),
     ("publish", {"provenance": True}),
     ("delete", {"keep": False}),
+    ("on_demand", {"projects": []}),
 ]
 
 
@@ -95,6 +96,15 @@ def test_what_decides_on_files_and_pages_must_agree(
     whole = complete(tmp_path).digests_of_work()
     other = changed(tmp_path, section, values).digests_of_work()
     assert {name for name in whole if whole[name] != other[name]} == {section}
+
+
+def test_the_layout_of_files_must_agree(tmp_path: Path) -> None:
+    files = [changed(tmp_path, "on_demand", {"projects": []}) for _ in range(2)]
+    files[1] = files[1].model_copy(
+        update={"mirror": files[1].mirror.model_copy(update={"layout": "pypi"})}
+    )
+    one, other = (each.digests_of_work() for each in files)
+    assert {name for name in one if one[name] != other[name]} == {"mirror"}
 
 
 def test_a_digest_shows_no_secret_and_depends_on_none(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "connections": 32,
             "exclusive": False,
         },
+        "on_demand": {
+            "projects": (),
+            "fresh": timedelta(minutes=10),
+            "max_size": 200 << 30,
+            "keep": timedelta(days=90),
+        },
         "verify": {"accept": "structure", "on_changed": "refuse"},
         "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
         "download": {
@@ -112,6 +118,20 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "proxy": SecretStr(""),
         "ca_file": None,
     }
+
+
+def test_on_demand_needs_addresses_that_name_a_project(tmp_path: Path) -> None:
+    text = '[on_demand]\nprojects = ["*"]\n[mirror]\nlayout = "%s"\n'
+    assert 'needs layout = "project"' in fault(text % "pypi", tmp_path)
+    config = read(text % "project", tmp_path)
+    assert config.on_demand.projects == ("*",)
+    assert not config.selects_all  # nothing is named, and nothing comes unasked
+    assert read("", tmp_path).selects_all
+
+
+def test_files_of_names_are_beside_the_configuration(tmp_path: Path) -> None:
+    config = read('[on_demand]\nprojects = ["@names.txt"]\n', tmp_path)
+    assert config.on_demand.projects == (f"@{tmp_path}/names.txt",)
 
 
 def test_every_key_can_be_set(tmp_path: Path) -> None:

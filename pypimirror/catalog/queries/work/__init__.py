@@ -1,1 +1,1 @@
-"""Queries on the workers of a run, and on the projects that they have claimed."""
+"""Queries on the workers of a run, the projects that they have claimed, and asked files."""

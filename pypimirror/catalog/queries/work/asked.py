@@ -1,0 +1,130 @@
+"""Queries on the files that clients have asked for.
+
+A row is a file that is mirrored because a client asked for it, also if `[select]` selects it as
+well. One worker at a time fetches a file, on any machine: it has its id in the row from `ask` until
+`done` or `forget`, or until it does not work any more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, tuple_, update
+
+from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.marks import AT_REST
+from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.leases import now
+from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_into
+from pypimirror.catalog.records import AskedRecord
+from pypimirror.catalog.schema import asked, workers
+from pypimirror.catalog.states import WORKING
+
+#: A project, normalised, and a file name.
+Pair = tuple[str, str]
+
+
+def ask(
+    connection: Connection, pair: Pair, worker_id: int, at: float, size: int | None = None
+) -> bool:
+    """Note at the time `at` that a client asks for a file of `size` bytes, and let a worker fetch
+    it. Return False if another worker fetches it; then nothing is changed.
+
+    A sync may not copy the last one from now on (`queries.idle_snapshot`).
+    """
+    marks.clear(connection, AT_REST)
+    works = select(workers.c.id).where(
+        workers.c.id == asked.c.worker_id,
+        workers.c.state == WORKING,
+        workers.c.expires_at > now(connection),
+    )
+    statement = insert_into(connection, asked).values(
+        project=pair[0],
+        filename=pair[1],
+        size=size,
+        asked_at=at,
+        used_at=at,
+        worker_id=worker_id,
+    )
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=["project", "filename"],
+        set_={
+            "size": func.coalesce(new.size, asked.c.size),
+            "used_at": new.used_at,
+            "worker_id": new.worker_id,
+        },
+        where=or_(asked.c.worker_id.is_(None), asked.c.worker_id == new.worker_id, ~works.exists()),
+    )
+    return connection.execute(statement.returning(asked.c.worker_id)).first() is not None
+
+
+def fetched_by(connection: Connection, pair: Pair) -> int | None:
+    """Return the worker that fetches a file, which may have died; None if nobody does."""
+    found: int | None = connection.scalar(select(asked.c.worker_id).where(_is(pair)))
+    return found
+
+
+def done(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
+    """Note that a worker does not fetch these files any more. They stay asked for."""
+    _each(connection, update(asked).values(worker_id=None), pairs, worker_id)
+
+
+def forget(connection: Connection, pairs: Iterable[Pair], worker_id: int) -> None:
+    """Delete files that a worker could not fetch. Rows that it does not have stay."""
+    _each(connection, delete(asked), pairs, worker_id)
+
+
+def _each(connection: Connection, statement: Any, pairs: Iterable[Pair], worker_id: int) -> None:
+    for chunk in chunks(pairs):
+        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
+        connection.execute(statement.where(theirs, asked.c.worker_id == worker_id))
+
+
+def used(connection: Connection, pairs: Iterable[Pair], at: float) -> None:
+    """Note that clients were served these files. Others than the asked ones are ignored."""
+    for chunk in chunks(pairs):
+        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
+        connection.execute(update(asked).where(theirs, asked.c.used_at < at).values(used_at=at))
+
+
+def _is(pair: Pair) -> ColumnElement[bool]:
+    return and_(asked.c.project == pair[0], asked.c.filename == pair[1])
+
+
+def every(connection: Connection) -> Iterator[AskedRecord]:
+    """Stream all files, those first that were not used for the longest time."""
+    query = select(asked).order_by(asked.c.used_at, asked.c.project, asked.c.filename)
+    yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), AskedRecord)
+
+
+def of_projects(
+    connection: Connection, projects: Iterable[str] | None = None
+) -> dict[str, list[AskedRecord]]:
+    """Return the files of these projects, or of all, by project and in order."""
+    found: dict[str, list[AskedRecord]] = defaultdict(list)
+    query = select(asked).order_by(asked.c.project, asked.c.filename)
+    parts = (
+        [query]
+        if projects is None
+        else (query.where(asked.c.project.in_(chunk)) for chunk in chunks(projects))
+    )
+    for part in parts:
+        for record in mapper.read(connection, part, AskedRecord):
+            found[record.project].append(record)
+    return dict(found)
+
+
+def oldest(connection: Connection) -> float | None:
+    """Return when the file was used that was not used for the longest time; None without files."""
+    found: float | None = connection.scalar(select(func.min(asked.c.used_at)))
+    return found
+
+
+def drop(connection: Connection, pairs: Iterable[Pair]) -> None:
+    """Delete these files, whoever fetches them."""
+    for chunk in chunks(pairs):
+        theirs = tuple_(asked.c.project, asked.c.filename).in_(chunk)
+        connection.execute(delete(asked).where(theirs))
