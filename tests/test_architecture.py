@@ -90,7 +90,7 @@ def test_nothing_in_the_mirror_imports_prefect_flows_or_tasks(file: Path) -> Non
 
 
 #: The rooms, or single modules of rooms, that each room may use. All other imports are forbidden.
-#: The folders of `pipeline` are rooms of their own; its own modules are the room `pipeline`.
+#: Some folders in rooms are rooms of their own, such as those of `pipeline`.
 _FIELD = {"domain", "system"}
 _LEDGER = _FIELD | {"catalog", "storage"}
 ALLOWED: dict[str, set[str]] = {
@@ -191,7 +191,10 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
         *("pipeline.executors", "pipeline.verify", "render", "select", "verify"),
     },
-    "serve": _FIELD | {"config", "on_demand.messages", "storage.s3"},
+    "serve": _FIELD
+    | {"config", "on_demand.messages", "serve.pages.asking", "serve.pages.messages", "storage.s3"},
+    "serve.pages": _LEDGER
+    | {"config", "serve.bucket", "serve.files", "serve.install", "serve.tree", "status"},
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER
@@ -237,7 +240,7 @@ def ours(module: str) -> bool:
 def room(module: str) -> str:
     """The room that a module is in."""
     names = module.split(".")[1:]
-    if names[0] == "pipeline" and (PACKAGE / "/".join(names[:2])).is_dir():
+    if ".".join(names[:2]) in ALLOWED:
         return ".".join(names[:2])
     return names[0]
 
@@ -394,6 +397,7 @@ READERS = {
     "cli/actions/applications/starting.py": "what importlib.metadata knows of a package",
     "storage/changes.py": "the journal that this run writes",
     "system/streams.py": "the streams that this process was started with",
+    "serve/pages/program.py": "its standard output, which is a pipe to the web server",
 }
 
 

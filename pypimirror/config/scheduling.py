@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pypimirror.config.model import Field, Model
@@ -84,6 +84,17 @@ class ScheduleSection(Model):
 class ServeSection(Model):
     """How the web server answers."""
 
+    pages: bool = Field(
+        True,
+        description="Whether there are pages for people: the front page, a page for each project, "
+        "search, feeds and the status. The web server reads the catalog for them. Without pages, "
+        "`/` says how to install.",
+    )
+    status: Literal["public", "local", "off"] = Field(
+        "public",
+        description="Who can see `/status`: everybody, only clients on this machine that do not "
+        "come through a proxy, or nobody.",
+    )
     redirect: bool = Field(
         False,
         description="Of a mirror on object storage: send clients to signed addresses of files "

@@ -33,3 +33,12 @@ def parse_size(value: object) -> ByteSize:
 
 
 Size = Annotated[ByteSize, Before(parse_size)]
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes as text, such as `1.5 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")

@@ -6,8 +6,8 @@ on another machine than the sync, or at the same time: each answer comes from on
 the project.
 
 Routes: `/`, `/simple/`, `/simple/<project>/`, `/packages/...`; `/pypi/<project>/json` if the mirror
-has it; `/metrics` if the server was told to. Redirects are relative, so the app works below any
-prefix of a proxy.
+has it; `/metrics` if the server was told to; those of `pages` if it has them. Redirects are
+relative, so the app works below any prefix of a proxy.
 """
 
 from __future__ import annotations
@@ -24,27 +24,31 @@ from werkzeug.wrappers import Request, Response
 from pypimirror.serve import answers
 from pypimirror.serve.answers import PAGE_NAMES, page_headers, send, text
 from pypimirror.serve.files import Directory
-from pypimirror.serve.landing import landing_page
+from pypimirror.serve.install import install_text
 from pypimirror.serve.tree import AwayError, Tree
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
     from pypimirror.serve.metrics import Metrics
+    from pypimirror.serve.pages.asking import Pages
 
 
-def create_app(tree: Path | Tree, metrics: Metrics | None = None) -> WSGIApplication:
+def create_app(
+    tree: Path | Tree, metrics: Metrics | None = None, pages: Pages | None = None
+) -> WSGIApplication:
     """A WSGI app that serves a mirror root, which need not exist yet.
 
-    With `metrics`, also `/metrics`.
+    With `metrics`, also `/metrics`; with `pages`, also pages for people.
     """
-    return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics)
+    return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics, pages)
 
 
 class _App:
-    def __init__(self, tree: Tree, metrics: Metrics | None) -> None:
+    def __init__(self, tree: Tree, metrics: Metrics | None, pages: Pages | None) -> None:
         self.tree = tree
         self.metrics = metrics
+        self.pages = pages
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ, populate_request=False)
@@ -74,6 +78,8 @@ class _App:
             return _nothing_here()
         if "//" in path and path.lstrip("/").partition("/")[0] in ("simple", "pypi"):
             return _redirect(request, _without_empty(path))
+        if self.pages is not None and self.pages.has(path or "/"):
+            return self.pages.respond(request, path or "/", _address(request))
         match path.split("/")[1:]:
             case [] | [""]:
                 return _landing(request)
@@ -180,10 +186,14 @@ def _metrics(request: Request, metrics: Metrics) -> Response:
     return Response(content, 200, headers, content_type=content_type)
 
 
-def _landing(request: Request) -> Response:
+def _address(request: Request) -> str:
+    """Return the address of the mirror as the client sees it."""
     root = request.root_url
     if request.headers.get("X-Forwarded-Proto") == "https":  # a web server in front does TLS
         root = f"https://{root.partition('://')[2]}"
-    page = landing_page(f"{root}simple/")
-    headers = {"Cache-Control": "no-store"}  # the page contains the address of this request
-    return Response(page, 200, headers, content_type="text/html; charset=utf-8")
+    return root
+
+
+def _landing(request: Request) -> Response:
+    """How to install, for a server without pages."""
+    return text(200, install_text(f"{_address(request)}simple/").rstrip())

@@ -43,9 +43,10 @@ from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
 from pypimirror.serve.connections import LATE, Connections, places
 from pypimirror.serve.files import Directory
-from pypimirror.serve.landing import install_commands
+from pypimirror.serve.install import install_commands
 from pypimirror.serve.metrics import Metrics
 from pypimirror.serve.negotiation import PAGE_FILES
+from pypimirror.serve.pages.asking import Pages
 from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.system import streams
 
@@ -184,7 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     except PypimirrorError as error:
         return _fail(2, str(error))
     metrics = Metrics(options.metrics) if options.metrics else None
-    app = _InFlight(create_app(tree, metrics))
+    pages = Pages(options.pages) if options.pages else None
+    app = _InFlight(create_app(tree, metrics, pages))
     try:
         server = _listen(app, options.host, options.port, verbose=options.verbose)
     except OSError as error:
@@ -196,6 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
     stop.wait()
     server.close()  # `stop` would kill running answers
     app.idle.wait(timeout=DRAIN)
+    if pages is not None:
+        pages.close()
     return 0
 
 
@@ -226,6 +230,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metrics", type=Path, metavar="CONFIG", help="answer /metrics, for this configuration"
+    )
+    parser.add_argument(
+        "--pages", type=Path, metavar="CONFIG", help="answer pages, for this configuration"
     )
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")
@@ -263,8 +270,9 @@ def _announce(tree: Tree, host: str, port: int, *, as_json: bool) -> None:
         print("There is no index here yet. `pypimirror sync` makes one.", file=sys.stderr)
     reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104
     print("Install from it with", file=sys.stderr)
-    for command in install_commands(f"http://{reachable}:{port}/simple/").values():
-        print(f"  {command}", file=sys.stderr)
+    commands = install_commands(f"http://{reachable}:{port}/simple/")
+    for tool in ("pip", "uv", "poetry"):
+        print(f"  {commands[tool].partition(chr(10))[0]}", file=sys.stderr)
 
 
 def _is_empty(tree: Tree) -> bool:

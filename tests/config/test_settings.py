@@ -94,7 +94,12 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
             "late": timedelta(minutes=15),
             "stuck": timedelta(hours=12),
         },
-        "serve": {"redirect": False, "redirect_for": timedelta(minutes=15)},
+        "serve": {
+            "pages": True,
+            "status": "public",
+            "redirect": False,
+            "redirect_for": timedelta(minutes=15),
+        },
         "up": {"web": True, "host": "127.0.0.1", "port": 8080},
         "prefect": {"host": "127.0.0.1", "port": 4200, "database": ""},
     }

@@ -428,7 +428,7 @@ def test_no_file_stays_open(client: Client) -> None:
 # --- for people -----------------------------------------------------------------------------------
 
 
-def test_the_landing_page_says_how_to_install(client: Client) -> None:
+def test_the_root_says_how_to_install(client: Client) -> None:
     text = client.get("/", headers={"Host": "mirror.example:8080"}).text
     for line in (
         "pip install --index-url http://mirror.example:8080/simple/ --trusted-host mirror.example",
@@ -443,9 +443,10 @@ def test_the_landing_page_says_how_to_install(client: Client) -> None:
     assert "pip install --index-url https://mirror.example/simple/ PROJECT" in behind.text
 
 
-def test_the_landing_page_repeats_no_markup(client: Client) -> None:
+def test_the_root_repeats_no_markup(client: Client) -> None:
     response = client.get("/", headers={"Host": "<script>alert(1)</script>"})
-    assert b"<script" not in response.data
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_legacy_json_is_served_where_it_is(root: Path, client: Client) -> None:

@@ -5,15 +5,7 @@ from __future__ import annotations
 import math
 
 from pypimirror.domain import moments
-
-
-def amount(size: float) -> str:
-    """Return a number of bytes as text, such as `1.5 MiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")
+from pypimirror.domain.sizes import amount as amount
 
 
 def when(seconds: float | None) -> str:

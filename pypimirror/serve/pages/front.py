@@ -1,0 +1,25 @@
+"""The front page: what this mirror is, whether it is fresh, and how to install from it."""
+
+from __future__ import annotations
+
+import sys
+
+from pypimirror.catalog.queries import statistics, totals
+from pypimirror.serve.install import install_commands
+from pypimirror.serve.pages.away import CatalogAwayError
+from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.visit import Made, Visit
+from pypimirror.status import freshness
+
+
+def page(site: Site, visit: Visit) -> Made:
+    """Make the page, also while the catalog is away."""
+    held = fresh = None
+    try:
+        with site.reader.read() as connection:
+            held = totals.held(connection)
+            fresh = freshness.of(statistics.last_complete_sync(connection), site.now())
+    except CatalogAwayError as error:
+        print(f"pages: {visit.path!r}: {error}", file=sys.stderr)
+    commands = install_commands(f"{visit.root}simple/")
+    return site.page(visit, "front.html", held=held, fresh=fresh, commands=commands)

@@ -1,0 +1,39 @@
+"""What the web server and the maker of pages say to each other, and which paths are pages. No I/O.
+
+The server writes one line of JSON, `Asked`. The child answers with one line, `Answer`, and then
+`Answer.length` bytes, the body.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+#: The first segments of the paths of pages. `/` is one, too.
+FIRST = frozenset({"project", "search", "search.json", "feed", "status", "status.json", "static"})
+
+#: Most characters of a path and of a query. Pages need far fewer.
+LONGEST = 500
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request for a page."""
+
+    path: str
+    query: str
+    root: str  #: the address of the mirror as the client sees it; ends in a slash
+    is_local: bool  #: whether the client is on this machine
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer, without its body."""
+
+    status: int
+    content_type: str
+    length: int = 0  #: bytes of the body
+    location: str = ""  #: of a redirect, relative
+    is_lasting: bool = False  #: whether the body never changes at this address
+
+
+encode = msgspec.json.Encoder().encode
+read_asked = msgspec.json.Decoder(Asked).decode
+read_answer = msgspec.json.Decoder(Answer).decode

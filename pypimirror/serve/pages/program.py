@@ -1,0 +1,64 @@
+"""The program that makes pages: `python -P -m pypimirror.serve.pages.program CONFIG`.
+
+It reads lines of JSON from standard input, answers each on standard output, and ends with its
+input; `messages` says in which form. Reasons for failures go to standard error. It writes nothing.
+"""
+
+from __future__ import annotations
+
+from pypimirror.system import abrupt  # itself imports nothing
+
+if __name__ == "__main__":
+    abrupt.install(signals=False)
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from pypimirror.catalog.database import CatalogError
+from pypimirror.config.settings import load
+from pypimirror.serve.pages.away import CatalogAwayError
+from pypimirror.serve.pages.messages import Answer, encode, read_asked
+from pypimirror.serve.pages.routes import respond
+from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.visit import Made, Visit
+from pypimirror.system import streams
+
+
+def main(config: Path) -> int:
+    """Answer until the input ends; return the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the web server, too
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else is printed must not be mixed with answers
+    site = Site(load(config), config)
+    for line in sys.stdin.buffer:
+        _send(output, answer(site, Visit(read_asked(line), site.config.serve.status)))
+    return 0
+
+
+def answer(site: Site, visit: Visit) -> Made:
+    """Return the page, or one that says that the catalog is away."""
+    try:
+        return respond(site, visit)
+    except (CatalogAwayError, CatalogError) as error:
+        print(f"pages: {visit.path!r}: {error}", file=sys.stderr)
+        return site.away(visit)
+    except Exception:  # noqa: BLE001 - one bad page must not end the others
+        print(f"pages: {visit.path!r}: {traceback.format_exc()}", file=sys.stderr)
+        return site.message(visit, 500, "This page cannot be made. The server's log says why.")
+
+
+def _send(output: BinaryIO, made: Made) -> None:
+    head: Answer = msgspec.structs.replace(made.head, length=len(made.body))
+    output.write(encode(head) + b"\n" + made.body)
+    output.flush()
+
+
+if __name__ == "__main__":
+    streams.prepare()
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,41 @@
+"""Which page is at which path. `messages.FIRST` lists the first segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pypimirror.serve.pages import front
+from pypimirror.serve.pages.messages import Answer
+from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.visit import Made, Visit
+
+#: The makers of pages, by the first segment of the path.
+PAGES: dict[str, Callable[[Site, Visit], Made]] = {
+    "": front.page,
+}
+
+#: First segments of pages that only those see who see the status.
+_OF_STATUS = frozenset({"status", "status.json"})
+
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+
+
+def respond(site: Site, visit: Visit) -> Made:
+    """Return the page at a path. Raises `CatalogAwayError`."""
+    first = visit.parts[0]
+    if first == "static":
+        return _static(site, visit)
+    page = PAGES.get(first)
+    if page is None or (first in _OF_STATUS and not visit.sees_status):
+        return site.missing(visit)
+    return page(site, visit)
+
+
+def _static(site: Site, visit: Visit) -> Made:
+    name = visit.path.removeprefix("/static/")
+    stem, _, end = name.rpartition(".")
+    plain = f"{stem.rpartition('-')[0]}.{end}"
+    body = site.static(plain)
+    if body is None or visit.path != f"/{site.static_name(plain)}":
+        return site.missing(visit)
+    return Made(Answer(200, _TYPES[end], is_lasting=True), body)

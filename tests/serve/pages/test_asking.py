@@ -1,0 +1,123 @@
+"""The web server asks another process for pages; whatever that does, `/simple/` is served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client
+
+from pypimirror.serve.app import create_app
+from pypimirror.serve.pages import asking
+from pypimirror.serve.pages.asking import Pages
+from tests.mirror import Mirror, offer
+from tests.serve.test_server import serving
+from tests.simulator import Simulator
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Iterator[Pages]:
+    made = Pages(Mirror(tmp_path / "other").file)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(root: Path, pages: Pages) -> Client:
+    return Client(create_app(root, pages=pages))
+
+
+def test_the_server_shows_pages(tmp_path: Path, simulator: Simulator) -> None:
+    offer(simulator, "six", "1.0")
+    mirror = Mirror(tmp_path, simulator)
+    mirror.sync()
+    with serving(mirror.root, "--pages", str(mirror.file)) as server:
+        status, body = server.get("/")
+        assert status == 200
+        assert b"Fresh." in body
+        style = re.search(rb'href="(?:\./)?(static/style-\w+\.css)"', body)
+        assert style
+        assert server.get(f"/{style[1].decode()}")[0] == 200
+        assert server.get("/simple/six/")[0] == 200
+
+
+def test_a_page_loads_nothing_from_elsewhere_and_cannot_be_framed(browser: Client) -> None:
+    answer = browser.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "private" in answer.headers["Cache-Control"]
+
+
+def test_a_page_that_has_not_changed_is_not_sent_again(browser: Client) -> None:
+    etag = browser.get("/").headers["ETag"]
+    assert browser.get("/", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_an_answer_is_used_again_for_a_while(browser: Client, pages: Pages) -> None:
+    assert browser.get("/").status_code == 200
+    pages._command = ["/bin/false"]
+    pages.close()
+    assert browser.get("/").status_code == 200
+    assert browser.get("/?other").status_code == 503
+
+
+def test_a_process_that_fails_is_started_again(browser: Client, pages: Pages) -> None:
+    good, pages._command = pages._command, ["/bin/false"]
+    answer = browser.get("/")
+    assert answer.status_code == 503
+    assert "/simple/ is not affected" in answer.text
+    assert browser.get("/simple/six/").status_code == 200
+    pages._command = good
+    assert browser.get("/").status_code == 200
+
+
+def test_a_process_that_never_answers_is_ended(
+    browser: Client, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    pages._command = ["/bin/sh", "-c", "exec tail -f /dev/null"]
+    assert browser.get("/").status_code == 503
+
+
+def test_who_would_wait_behind_many_others_is_sent_away(browser: Client, pages: Pages) -> None:
+    pages._waiting = asking.WAITING
+    assert browser.get("/").status_code == 503
+    assert browser.get("/simple/six/").status_code == 200
+
+
+def test_an_address_that_is_too_long_is_refused(browser: Client) -> None:
+    assert browser.get(f"/search?q={'x' * 600}").status_code == 414
+
+
+def test_kept_answers_have_a_bound(
+    browser: Client, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "KEPT", 9000)
+    for number in range(6):
+        assert browser.get(f"/?{number}").status_code == 200
+    assert 0 < pages._size <= 9000
+    assert sum(len(page.body) for page in pages._kept.values()) == pages._size
+
+
+def test_only_a_client_on_this_machine_without_a_proxy_is_local(
+    browser: Client, pages: Pages
+) -> None:
+    browser.get("/", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    browser.get("/", environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    browser.get(
+        "/?", environ_base={"REMOTE_ADDR": "127.0.0.1"}, headers={"X-Forwarded-For": "192.0.2.1"}
+    )
+    assert [asked.is_local for asked in pages._kept] == [True, False]
+
+
+def test_without_pages_the_root_says_how_to_install(client: Client) -> None:
+    answer = client.get("/")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert "pip install --index-url http://localhost/simple/ PROJECT" in answer.text
+    assert client.get("/project/six/").status_code == 404

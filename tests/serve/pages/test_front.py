@@ -1,0 +1,64 @@
+"""The front page says what this mirror is, whether it is fresh, and how to install from it."""
+
+from __future__ import annotations
+
+from pypimirror.serve.pages.site import Site
+from tests.mirror import Mirror, offer
+from tests.serve.pages.conftest import Ask
+from tests.simulator import Simulator
+
+
+def test_it_says_what_is_here_and_how_fresh_it_is(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0", "2.0")
+    mirror.sync()
+    text = ask("/").body.decode()
+    assert "Fresh." in text
+    assert "<dt>Projects</dt><dd>1</dd>" in text
+    assert "<dt>Files</dt><dd>2</dd>" in text
+
+
+def test_it_says_how_to_install_with_each_tool(ask: Ask) -> None:
+    text = ask("/", root="http://mirror.example/x/").body.decode()
+    for line in (
+        "pip install --index-url http://mirror.example/x/simple/ --trusted-host mirror.example P",
+        "uv pip install --default-index http://mirror.example/x/simple/ PROJECT",
+        "poetry source add --priority=primary mirror http://mirror.example/x/simple/",
+        "pdm config --local pypi.url http://mirror.example/x/simple/",
+        "pipenv install --pypi-mirror http://mirror.example/x/simple/ PROJECT",
+    ):
+        assert line in text
+
+
+def test_without_a_catalog_it_says_so_and_still_how_to_install(ask: Ask) -> None:
+    made = ask("/")
+    assert made.head.status == 200
+    assert b"The catalog is away." in made.body
+    assert b"pip install" in made.body
+
+
+def test_a_catalog_that_goes_away_and_comes_back_is_noticed(
+    mirror: Mirror, simulator: Simulator, site: Site, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert b"Fresh." in ask("/").body
+    url = site.reader._url
+    site.reader._url = "sqlite:////nowhere/catalog.sqlite"
+    assert b"The catalog is away." in ask("/").body
+    site.reader._url = url
+    assert b"Fresh." in ask("/").body
+
+
+def test_it_tells_no_path_and_no_host_of_this_machine(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert str(mirror.base).encode() not in ask("/", local=False).body
+
+
+def test_what_is_not_a_page_is_not_there(ask: Ask) -> None:
+    for path in ("/static/style.css", "/static/../program.py", "/feed", "/project"):
+        assert ask(path).head.status == 404, path
