@@ -16,28 +16,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.__main__ import RESULTS, working_directory
-from pypimirror.pipeline import sequence
 from tests import postgresql
-from tests.checker import check
 from tests.databases import Databases
 from tests.hosts.network import Host
-from tests.hosts.trial import Trial, Worker
-from tests.mirror import Mirror, offer
+from tests.hosts.site import InDirectory
+from tests.hosts.trial import Trial
+from tests.hosts.worker import Worker
+from tests.mirror import offer
 from tests.simulator import Simulator
 
 DELAY, CONNECTIONS, HOSTS, GOAL = 0.05, 4, 3, 2.6
 LIFETIME = 60.0
 
 
-def seconds(mirror: Mirror, simulator: Simulator, workers: list[Worker]) -> float:
-    """Return how long a first sync by these workers takes."""
-    trial = Trial(mirror, simulator, workers, [])
+def seconds(kept: InDirectory, simulator: Simulator, workers: list[Worker]) -> float:
+    """Return how long a first sync takes, by these workers but the first, which coordinates it."""
+    trial = Trial(kept, simulator, workers[0], workers[1:])
     started = time.perf_counter()
-    summary = mirror.sync(work=lambda run: sequence.sync(run, executor=trial.executor), sound=False)
+    ended = trial.lead(hosts=len(workers) - 1)
     took = time.perf_counter() - started
     trial.let_end()
-    if summary.state != "completed" or (faults := check(mirror.root)):
-        raise SystemExit(f"hosts: {summary.state}: {summary.message} {faults[:3]}")
+    if ended["state"] != "completed" or (faults := kept.faults()):
+        raise SystemExit(f"hosts: {ended}: {faults[:3]}")
     return took
 
 
@@ -49,19 +49,16 @@ def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
         for number in range(projects):
             offer(simulator, f"project-{number}", "1.0", "2.0")
         ports = {"upstream": simulator.server.port, "catalog": server.port}
-        hosts = [Host(f"host-{number}", ports) for number in range(HOSTS)]
-        workers = [Worker(host, LIFETIME, is_real=True) for host in hosts]
+        hosts = [Host(f"host-{number}", ports) for number in range(HOSTS + 1)]
+        workers = [Worker(host, LIFETIME, kind="real") for host in hosts]
         for number in range(rounds):
             took = {}
             for count in (1, HOSTS):
                 simulator.latency = DELAY
-                mirror = Mirror(
-                    directory / f"{number}-{count}",
-                    simulator,
-                    mirror={"catalog": databases.migrated()},
-                    download={"connections": CONNECTIONS},
-                )
-                took[count] = seconds(mirror, simulator, workers[:count])
+                base = directory / f"{number}-{count}"
+                kept = InDirectory(base, simulator, databases.migrated())
+                kept.mirror.configure(download={"connections": CONNECTIONS, "timeout": 30})
+                took[count] = seconds(kept, simulator, workers[: count + 1])
             ratios.append(took[1] / took[HOSTS])
             yield (
                 f"{projects:,} projects, {2 * projects:,} files: one worker {took[1]:.2f} s, "

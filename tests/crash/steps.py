@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from pypimirror.storage import durability
+from pypimirror.storage.s3 import sending
+from pypimirror.storage.s3.faults import RequestError
+from pypimirror.storage.s3.objects import Objects
 
 #: Called before each step with what it is and where; what it raises, the step fails with.
 OnStep = Callable[[str, str], None]
@@ -48,14 +52,19 @@ _CHANGED: dict[str, Callable[..., Any]] = {
 }
 
 
-def watch(root: Path, on_step: OnStep, *, flush: bool = False) -> None:
-    """Report each step below `root` to `on_step`, until the process ends; flush only if asked."""
+def watch(root: Path, on_step: OnStep, *, flush: bool = False, reads: bool = False) -> None:
+    """Report each step below `root` to `on_step`, until the process ends; flush only if asked.
+
+    With `reads`, opening a file for reading is a step, too.
+    """
     below = f"{root}/"
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
         changed = _CHANGED.get(name)
         if changed is not None and not isinstance(arguments[0], int):
             path = changed(*arguments)
+            if reads and path is None and name == "open":
+                name, path = "read", arguments[0]
             if path is not None and (where := str(path)).startswith(below):
                 on_step(name.removeprefix("os."), where.removeprefix(below))
 
@@ -97,8 +106,34 @@ def watch(root: Path, on_step: OnStep, *, flush: bool = False) -> None:
     event.listen(Engine, "commit", commit)
 
 
+def watch_bucket(on_step: OnStep) -> None:
+    """Report each object that is put or removed to `on_step`, until the process ends.
+
+    There is no pause before another attempt.
+    """
+    sending._PAUSE = 0
+    for name in ("put", "remove"):
+
+        def change(self: Objects, key: str, *more: Any, do: Any, what: str, **named: Any) -> Any:
+            on_step(f"s3 {what}", key.removeprefix(self.bucket.key("")))
+            return do(self, key, *more, **named)
+
+        setattr(Objects, name, partialmethod(change, do=getattr(Objects, name), what=name))
+
+
+#: What a server of object storage answers where a disk says this.
+_ANSWERS = {
+    errno.ENOSPC: (503, "SlowDown"),
+    errno.EIO: (500, "InternalError"),
+    errno.EACCES: (403, "AccessDenied"),
+    errno.EROFS: (400, "ExpiredToken"),
+}
+
+
 def failure(what: str, number: int, path: Path) -> Exception:
-    """What a step ends with where the system fails it with `number`."""
+    """What a step ends with where the system, or a server, fails it with `number`."""
+    if what.startswith("s3 "):
+        return RequestError(*_ANSWERS[number], "as the test wants")
     if what == "commit":
         said = _SQLITE.get(number, "disk I/O error")
         return OperationalError("COMMIT", {}, sqlite3.OperationalError(said))

@@ -20,6 +20,7 @@ import struct
 import threading
 from collections.abc import Callable
 from enum import Enum
+from typing import Protocol
 
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
@@ -112,6 +113,18 @@ class Link:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class Way(Protocol):
+    """A way from a host to one server: a link, or a share."""
+
+    watch: Watch
+
+    def set(self, state: State) -> None:
+        """Break or mend it."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Host:
     """A host from which these ports of this machine can be reached, and nothing else.
 
@@ -121,7 +134,7 @@ class Host:
 
     def __init__(self, name: str, ports: dict[str, int], *, isolated: bool = True) -> None:
         self.name = name
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, Way] = {}
         self._namespace = -1
         listeners: dict[str, socket.socket] = {}
         if isolated:

@@ -1,112 +1,63 @@
-"""Trials: a sync on several hosts, some of which fail at chosen moments.
+"""Trials: syncs on several hosts, some of which fail at chosen moments.
 
-A moment is a message between a host and a server, so faults need no timer. After each trial, the
-mirror root, the upstream's log and the catalog are held against promises 1 to 4, and an undisturbed
-run must lead to what it would have led to without any fault.
+A moment is a message between a host and a server, or a step in a shared directory, so faults need
+no timer. The coordinator of a run may fail like any worker. After each sync, what is served, the
+upstream's log and the catalog are held against promises 1 to 4. An undisturbed run must lead to
+what it would have led to without any fault.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import text
-
-from pypimirror.catalog import holder, states
-from pypimirror.catalog.queries.work import claims, workers
-from pypimirror.domain.model import Stage
-from pypimirror.pipeline import sequence
-from pypimirror.pipeline.executors.inline import inline
-from pypimirror.pipeline.executors.loop import Call, WorkOff
-from pypimirror.pipeline.run import Run
-from tests import pools
-from tests.checker import check
-from tests.crash.harness import differences, leftovers, served, without_serials
-from tests.hosts.network import Host, State
+from tests.crash.harness import differences, without_serials
+from tests.hosts.network import State
+from tests.hosts.worker import Worker
 from tests.mirror import Mirror
 from tests.simulator import Simulator
 from tests.simulator.faults import Fault as UpstreamFault
 from tests.simulator.simulator import Rule
 from tests.simulator.wire import Exchange
 
-#: Seconds between two looks at what other workers have in hand.
-EVERY = 0.05
+#: Seconds without any message after which all is mended: nothing happens by itself any more.
+QUIET = 1.0
 
-#: How many such looks the workers have to begin.
-PATIENCE = 60
+#: After so many times `QUIET` all is mended in any case: what is left waits for what is broken.
+MOST = 10
 
 
-class Worker:
-    """The process of a host, and the worker that it runs now."""
+class Kept(Protocol):
+    """A mirror, wherever its files are."""
 
-    def __init__(self, host: Host, lifetime: float, *, is_real: bool = False) -> None:
-        self.host = host
-        self.is_busy = False
-        self._pid = 0
-        self._begun = threading.Event()
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.hosts.server", host.name, str(lifetime)),
-                *(["real"] if is_real else []),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            text=True,
-            preexec_fn=host.enter,
-        )
+    mirror: Mirror
 
-    def begin(self, **job: Any) -> None:
-        """Start a worker."""
-        assert self._process.stdin is not None
-        self._begun.clear()
-        self.is_busy = True
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        self._pid = int(self._answer()["pid"])
-        self._begun.set()
+    def config(self, number: int) -> Path:
+        """The configuration of a host; 0 is the coordinator's."""
 
-    def signal(self, number: int) -> None:
-        """Send the worker a signal."""
-        assert self._begun.wait(30)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, number)
+    def faults(self, *, agree: bool = True) -> list[str]:
+        """What is wrong with promises 1 to 3."""
 
-    def end(self) -> dict[str, Any]:
-        """Wait for its end; return how it ended."""
-        answer = self._answer()
-        self.is_busy = False
-        assert answer["state"] != "raised", answer["message"]
-        return answer
+    def content(self) -> dict[str, bytes]:
+        """All that is served, by path."""
 
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+    def leftovers(self) -> list[str]:
+        """What should be in the private directory of no mirror that is at rest."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """What happens to a host at one of its messages, and how many messages later it ends."""
 
-    host: int
+    host: int  #: 0 is the coordinator's
     server: str  #: whose messages are counted
     at: int
     kind: str  #: "kill", "stop", or a state of links
@@ -117,177 +68,221 @@ class Fault:
 #: What may happen to a host; without a network of its own, only the first two.
 KINDS = ("kill", "stop", "cut", "silent")
 
+#: Messages of a sync that nothing disturbs, by host and server.
+Usual = Mapping[tuple[int, str], int]
+
 
 def faults(
-    chances: Random, hosts: int, usual: Mapping[str, int], kinds: Sequence[str] = KINDS
+    chances: Random, number: int, hosts: int, usual: Usual, kinds: Sequence[str] = KINDS
 ) -> list[Fault]:
-    """Draw faults. `usual` has the messages of a host in an undisturbed run, by server."""
+    """Draw faults of the coordinator and so many hosts."""
+    servers = sorted({server for _, server in usual})
     found = []
-    for _ in range(chances.choice([1, 1, 2, 3])):
-        server = chances.choice(sorted(usual))
-        kind = chances.choice(kinds)
-        found.append(
-            Fault(
-                chances.randrange(hosts),
-                server,
-                chances.randint(1, max(2, usual[server] * 2 // 3)),
-                kind,
-                chances.choice([("catalog",), ("upstream",), ("catalog", "upstream")]),
-                chances.choice([None, chances.randint(5, 100)]),
-            )
-        )
+    for _ in range(number):
+        host, server = chances.randint(0, hosts), chances.choice(servers)
+        at = chances.randint(1, max(2, usual.get((host, server), 0) * 2 // 3))
+        broken = chances.sample(servers, chances.randint(1, len(servers)))
+        lasts = chances.choice([None, chances.randint(5, 100)])
+        found.append(Fault(host, server, at, chances.choice(kinds), tuple(broken), lasts))
     return found
 
 
 @dataclass
 class Trial:
-    """One sync on several hosts."""
+    """Syncs of one mirror on several hosts."""
 
-    mirror: Mirror
+    kept: Kept
     simulator: Simulator
+    coordinator: Worker
     workers: Sequence[Worker]
-    faults: list[Fault]
+    shares: bool = True  #: whether a directory is reached by the shares of the hosts
     happened: list[Fault] = field(default_factory=list)
     seen: Counter[tuple[int, str]] = field(default_factory=Counter)
-    found: list[str] = field(default_factory=list)  #: faults of the mirror in the middle of the run
+    found: list[str] = field(default_factory=list)  #: faults of the mirror in the middle of a run
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._mends: list[tuple[int, Callable[[], None]]] = []
+        self._faults: list[Fault] = []
+        self._mends: list[tuple[int, int, Callable[[], None]]] = []
         self._held: list[tuple[int, set[str]]] = []
         self._rules: list[Rule] = []
-        for number, worker in enumerate(self.workers):
-            for server, link in worker.host.links.items():
-                link.watch = lambda number=number, server=server: self._message(number, server)
-            if not worker.host.is_isolated:
-                turn = _Turn(number, len(self.workers), self._message)
-                self._rules.append(self.simulator.fault("*", turn))
+        self._all = [self.coordinator, *self.workers]
 
-    # The run
+    # The runs
 
-    @contextmanager
-    def executor(self, call: Call) -> Iterator[WorkOff]:
-        """Work on all hosts, and here as well. What no host does is done here."""
+    def lead(self, *, hosts: int = 0) -> dict[str, Any]:
+        """Do a sync, with so many hosts besides the coordinator; return how it ended."""
+        self.coordinator.on_run = self._begin_workers
+        self.coordinator.begin(**self._job(0), hosts=hosts)
+        before, rounds = -1, 0
+        while not self.coordinator.has_ended(QUIET):
+            rounds += 1
+            if (now := self.seen.total()) == before or rounds > MOST:
+                self._mend()
+            before = now
+        return self.coordinator.end()
 
-        def work_off(run: Run, stages: Sequence[Stage], number: int, small_ends: bool) -> int:
-            assert tuple(stages) == tuple(Stage)
-            step = len(self.workers) + 1
-            for at, worker in enumerate(self.workers, start=number):
-                worker.begin(
-                    config=str(self.mirror.file),
-                    run=run.id,
-                    now=run.now,
-                    batch=at,
-                    step=step,
-                )
-            last = number + 1000
-            patience = PATIENCE
-            while _is_any_left(run):
-                begun, working = _others(run)
-                patience -= 1
-                if not working and (begun == len(self.workers) or patience < 0):
-                    last = work_here(run, stages, last + 1, small_ends)
-                assert not run.cancelled.wait(EVERY)
-            return last
+    def _begin_workers(self, said: Mapping[str, Any]) -> None:
+        for number, worker in enumerate(self.workers, start=1):
+            worker.begin(**self._job(number), **{**said, "batch": said["batch"] + number})
 
-        with inline(call) as work_here:
-            yield work_off
+    def _job(self, number: int) -> dict[str, Any]:
+        share = self._all[number].host.links.get("storage") if self.shares else None
+        config = str(self.kept.config(number))
+        return {"config": config, "share": str(getattr(share, "path", ""))}
 
-    def run(self) -> None:
-        """Do the sync and hold it against the promises."""
+    def disturbed(self, happens: list[Fault]) -> None:
+        """Do a sync in which this happens, and hold it against the promises.
 
-        def work(run: Run) -> None:
-            sequence.sync(run, executor=self.executor)
-
-        summary = self.mirror.sync(work=work, sound=False, make_pools=pools.by_thread)
-        assert summary.state in ("completed", "incomplete", "failed"), summary
+        If the coordinator does not end well, another run takes over at once, while workers of the
+        first may still be at work.
+        """
+        self._hold()
+        self._watch(happens)
+        ended = self.lead(hosts=len(self.workers))
+        assert ended["state"] in (*ENDED, *ENDED_EARLY), ended
+        if ended["state"] not in ENDED:
+            with self._lock:
+                self._faults = [fault for fault in self._faults if fault.host]
+                self._mend(0)
+            ended = self.lead()
+            assert ended["state"] in ENDED, ended
         assert self.found == []
-        agree = summary.state != "failed"
-        assert check(self.mirror.root, agree=agree) == []
-        before, knows = self.mirror.served(), self.rows()
+        assert self.kept.faults() == []
+        before, knows = self.kept.content(), self.rows()
         self.let_end()
-        assert not differences(self.mirror.served(), before), "a late worker has written"
+        assert not differences(self.kept.content(), before), "a late worker has written"
         assert self.rows() == knows, "a late worker has changed the catalog"
-        for number, held in self._held:
-            assert self.downloaded(held, number) == []
+        for since, held in self._held:
+            assert self.downloaded(held, since) == []
+        self._held.clear()
 
     def let_end(self) -> None:
         """Mend everything, and wait for the workers."""
         with self._lock:
-            mends, self._mends = self._mends, []
-            for _, mend in mends:
-                mend()
-        for worker in self.workers:
-            if worker.is_busy:
-                worker.end()
+            self._faults = []
+        self._mend()
+        for worker in self._all:
+            worker.end() if worker.is_busy else None
             for link in worker.host.links.values():
                 link.watch = lambda: None
         for rule in self._rules:
             self.simulator.heal(rule)
         self._rules = []
 
-    def resume(self, expected: dict[str, bytes]) -> None:
-        """Run once more, undisturbed, and compare."""
-        held = self.held()
-        self.mirror.query("UPDATE files SET next_try = NULL")  # as if enough time had passed
-        self.simulator.forget()
-        summary = self.mirror.sync(make_pools=pools.by_thread)
-        assert summary.state == "completed", summary
-        differs = without_serials(differences(served(self.mirror), expected))
+    def resume(self, expected: dict[str, bytes]) -> dict[str, bytes]:
+        """Run once more, undisturbed, and compare with what is expected, if that is known.
+
+        Return what is served.
+        """
+        held, since = self.held(), len(self.simulator.requests)
+        self.kept.mirror.query("UPDATE files SET next_try = NULL")  # as if time had passed
+        self.kept.mirror.configure(download={"timeout": 60, "tries": 3})
+        ended = self.lead()
+        assert ended["state"] == "completed", ended
+        found = self.kept.content()
+        differs = without_serials(differences(found, expected or found))
         assert not differs, differs
-        assert self.downloaded(held) == []
-        assert leftovers(self.mirror) == []
+        assert self.downloaded(held, since) == []
+        assert self.kept.leftovers() == []
+        twice = "SELECT run_id, stage, batch FROM stages GROUP BY 1, 2, 3 HAVING count(*) > 1"
+        assert self.kept.mirror.query(twice) == []
+        return found
 
     # What is known
 
     def held(self) -> set[str]:
         """The files that are verified."""
-        rows = self.mirror.query("SELECT filename FROM files WHERE state IN (2, 3)")
+        rows = self.kept.mirror.query("SELECT filename FROM files WHERE state IN (2, 3)")
         return {row["filename"] for row in rows}
+
+    def _hold(self) -> None:
+        self._held.append((len(self.simulator.requests), self.held()))
 
     def rows(self) -> list[Any]:
         """What the catalog knows of projects and files."""
         return [
-            self.mirror.query(f"SELECT * FROM {table} ORDER BY id")
+            self.kept.mirror.query(f"SELECT * FROM {table} ORDER BY id")
             for table in ("projects", "files", "failures")
         ]
 
-    def downloaded(self, names: set[str], since: int = 0) -> list[str]:
+    def downloaded(self, names: set[str], since: int) -> list[str]:
         """Which of these files the upstream was asked for."""
         paths = [each.path for each in self.simulator.requests[since:] if each.method == "GET"]
         return [path for path in paths if path.rpartition("/")[2] in names]
 
     # Faults
 
+    def _watch(self, happens: list[Fault]) -> None:
+        self._faults = list(happens)
+        self.seen.clear()
+        for number, worker in enumerate(self._all):
+            for server, link in worker.host.links.items():
+                link.watch = lambda number=number, server=server: self._message(number, server)
+            if not worker.host.is_isolated:
+                turn = _Turn(number, len(self._all), self._message)
+                self._rules.append(self.simulator.fault("*", turn))
+
     def _message(self, number: int, server: str) -> None:
         with self._lock:
             self.seen[number, server] += 1
-            total = sum(self.seen.values())
-            for due, mend in [each for each in self._mends if each[0] <= total]:
-                self._mends.remove((due, mend))
-                mend()
-            for fault in self.faults:
-                if (fault.host, fault.server, fault.at) == (
-                    number,
-                    server,
-                    self.seen[number, server],
-                ):
+            total = self.seen.total()
+            for due in [each for each in self._mends if each[0] <= total]:
+                self._mends.remove(due)
+                due[2]()
+            at = self.seen[number, server]
+            for fault in self._faults:
+                if (fault.host, fault.server, fault.at) == (number, server, at):
                     self._happen(fault, total)
 
     def _happen(self, fault: Fault, total: int) -> None:
         self.happened.append(fault)
-        worker = self.workers[fault.host]
+        worker = self._all[fault.host]
+        until = sys.maxsize if fault.lasts is None else total + fault.lasts
         match fault.kind:
             case "kill":
                 worker.signal(signal.SIGKILL)
             case "stop":
                 worker.signal(signal.SIGSTOP)
-                self._mends.append((_after(total, fault), lambda: worker.signal(signal.SIGCONT)))
+                mend = lambda: worker.signal(signal.SIGCONT)  # noqa: E731
+                self._mends.append((until, fault.host, mend))
             case kind:
                 worker.host.set(State(kind), *fault.servers)
-                self._mends.append((_after(total, fault), lambda: worker.host.set(State.OPEN)))
-        self._held.append((len(self.simulator.requests), self.held()))
-        self.found += check(self.mirror.root, agree=False)
+                mend = lambda: worker.host.set(State.OPEN)  # noqa: E731
+                self._mends.append((until, fault.host, mend))
+        with self._frozen():
+            self._hold()
+            self.found += self.kept.faults(agree=False)
+
+    def _mend(self, host: int | None = None) -> None:
+        """Mend everything, or one host."""
+        with self._lock:
+            for mend in [each for each in self._mends if host in (None, each[1])]:
+                self._mends.remove(mend)
+                mend[2]()
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Let all processes stand still: nothing changes while everything is looked at."""
+        for each in self._all:
+            each.freeze()
+        try:
+            yield
+        finally:
+            for each in self._all:
+                each.thaw()
+
+
+#: How a run ends that has done all that it could.
+ENDED = ("completed", "incomplete")
+
+#: How it ends that could not do all; the last are errors before it was recorded, or of a catalog
+#: that cannot be reached when the record is closed.
+ENDED_EARLY = (
+    *("failed", "cancelled", "killed"),
+    *("LeaseLostError", "CatalogError", "StorageError", "BucketError"),
+    *("OperationalError", "InterfaceError", "DBAPIError"),
+)
 
 
 class _Turn(UpstreamFault):
@@ -299,24 +294,3 @@ class _Turn(UpstreamFault):
     def before(self, exchange: Exchange) -> None:
         if exchange.request.number % self._of == self._number:
             self._message(self._number, "upstream")
-
-
-def _after(total: int, fault: Fault) -> int:
-    return sys.maxsize if fault.lasts is None else total + fault.lasts
-
-
-def _others(run: Run) -> tuple[int, int]:
-    """How many other workers have begun, and how many of them have claims that hold."""
-    here = holder.this_machine()
-    with run.catalog.read() as connection:
-        found = workers.of_run(connection, run.id)
-        others = workers.others(connection, run.id, 0)
-    begun = sum(row.executor == states.SHARD for row in found)
-    return begun, sum(not each.is_gone(here) for each in others) - (len(found) > begun)
-
-
-def _is_any_left(run: Run) -> bool:
-    with run.catalog.read() as connection:
-        query = text("SELECT count(*) FROM claims WHERE NOT done")
-        in_hand = connection.execute(query).scalar_one()
-        return bool(in_hand) or claims.number_free(connection, 0, 1, None) > 0
