@@ -1,6 +1,8 @@
 """An executor with two workers, in processes that are forked from the one that leads the run.
 
-So nothing is imported again, and hundreds of runs can be killed. Each batch has one project.
+So nothing is imported again, and hundreds of runs can be killed. They are forked before the run
+begins, because a client of object storage does not survive that, and wait for what to do. Each
+batch has one project.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gevent
@@ -65,8 +67,14 @@ def _learn(run: Run, ended: Ended | None) -> None:
 
 
 def pair(fate: Any, watched: Watched) -> Executor:
-    """Return an executor with two workers, of which `fate` watches the first."""
+    """Return an executor with two workers, of which `fate` watches the first.
+
+    They work once: what comes later in a run is done by the process that leads it.
+    """
     loop.BATCH_SIZE = loop.SMALLEST_BATCH = 1
+    waiting: list[_Forked] = []
+    for on_step in (fate, ignored):
+        waiting.append(_fork(waiting, watched, on_step))
 
     @contextmanager
     def executor(call: Call) -> Iterator[WorkOff]:
@@ -74,15 +82,15 @@ def pair(fate: Any, watched: Watched) -> Executor:
 
         def work_off(run: Run, stages: Sequence[Stage], number: int, small_ends: bool) -> int:
             led.append(run)
-            orders = [
-                handover.of_run(
-                    run, run.config, stages, number + n, small_ends=True, place=n, workers=2
+            for place, forked in enumerate(waiting):
+                orders = handover.of_run(
+                    run, run.config, stages, number + place, small_ends=True, place=place, workers=2
                 )
-                for n in (0, 1)
-            ]
-            started = [_fork(each, watched, (fate, ignored)[each.slot]) for each in orders]
-            answers = [_wait(*each) for each in started]
-            fate.reached, fate.at = answers[0].steps, answers[0].at
+                forked.begin(orders)
+            answers = [forked.answer() for forked in waiting]
+            waiting.clear()
+            if answers:
+                fate.reached, fate.at = answers[0].steps, answers[0].at
             staging.collect_dead(run.catalog, run.workspace)
             for answer in answers:
                 assert not answer.error, answer.error
@@ -93,35 +101,60 @@ def pair(fate: Any, watched: Watched) -> Executor:
                 return replace(here, lanes=1).work_off(run, call, stages, last + 1, small_ends)
 
         yield work_off
+        for forked in waiting:
+            forked.answer()
         for run in led[-1:]:
             staging.sweep(run.catalog, run.workspace)
 
     return executor
 
 
-def _fork(orders: Handover, watched: Watched, on_step: Any) -> tuple[int, int]:
-    """Start a worker; return its process id, and where its answer comes from."""
-    reader, writer = os.pipe()
+@dataclass(frozen=True)
+class _Forked:
+    """A worker that waits for orders."""
+
+    pid: int
+    orders: int  #: the descriptor that takes them
+    reader: int  #: the one that its answer comes from
+
+    def begin(self, orders: Handover) -> None:
+        """Let it work."""
+        os.write(self.orders, handover.encode(orders))
+
+    def answer(self) -> Answer:
+        """Wait for its end; return its answer. It is empty if it died, or had no orders."""
+        os.close(self.orders)
+        with os.fdopen(self.reader, "rb") as stream:
+            data = stream.read()
+        os.waitpid(self.pid, 0)
+        return msgspec.json.decode(data, type=Answer) if data else Answer()
+
+
+def _fork(others: Sequence[_Forked], watched: Watched, on_step: Any) -> _Forked:
+    """Start a worker."""
+    (ordered, orders), (reader, writer) = os.pipe(), os.pipe()
     pid = os.fork()
     if pid:
+        os.close(ordered)
         os.close(writer)
-        return pid, reader
+        return _Forked(pid, orders, reader)
     gc.disable()  # nothing of the process that it was forked from may be closed here
     gevent.get_hub().destroy(destroy_loop=True)
+    for descriptor in (orders, *(other.orders for other in others)):
+        os.close(descriptor)  # else nobody would see the end of them
+    write = os.write  # it may be watched
+    with os.fdopen(ordered, "rb") as stream:
+        found = handover.read(stream)
+    if found is None:
+        os._exit(0)
     watched.on_step = on_step
     try:
-        ended = child.work(orders, Relay(lambda line: None), lambda cancel: None, inline, lanes=1)
-        answer = Answer(ended, getattr(on_step, "reached", 0), getattr(on_step, "at", None))
+        ended = child.work(found, Relay(lambda line: None), lambda cancel: None, inline, lanes=1)
+        answer = Answer(ended)
+        if on_step is not ignored:
+            answer = Answer(ended, on_step.reached, on_step.at)
     except BaseException:  # noqa: BLE001
         answer = Answer(error=traceback.format_exc())
     watched.on_step = ignored
-    os.write(writer, msgspec.json.encode(answer))
+    write(writer, msgspec.json.encode(answer))
     os._exit(0)
-
-
-def _wait(pid: int, reader: int) -> Answer:
-    """Return the answer of a worker; an empty one if it died."""
-    with os.fdopen(reader, "rb") as stream:
-        data = stream.read()
-    os.waitpid(pid, 0)
-    return msgspec.json.decode(data, type=Answer) if data else Answer()

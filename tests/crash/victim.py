@@ -9,7 +9,8 @@ Reads one job a line:
 The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then
 on fail with the error of that number. Answers with {"killed": true}, or with how the run ended.
 With `pair`, two workers work on the run, each in a process of its own, and it is the first one that
-dies, or whose disk fails. With `s3`, each change of a bucket is a step, too. With `real`, the run
+dies, or whose disk fails. With `s3`, each change of a bucket is a step, too, and what fails is the
+server; with "only" as its value, there are no other steps. With `real`, the run
 has real workers and no steps, and its pid is written at once. Forking is what makes this fast:
 nothing is imported again, and what one run in this very process (`warm`) has compiled is there for
 all.
@@ -47,14 +48,19 @@ from tests.pools import inline
 class Fate:
     """What becomes of a child at its steps."""
 
-    def __init__(self, root: Path, step: int | None, fault: int | None) -> None:
+    def __init__(
+        self, root: Path, step: int | None, fault: int | None, *, only_bucket: bool
+    ) -> None:
         self.root = root
+        self.only_bucket = only_bucket
         self.step = step
         self.fault = fault
         self.reached = 0
         self.at: tuple[str, str] | None = None  # what the step was
 
     def __call__(self, what: str, where: str) -> None:
+        if self.only_bucket and not what.startswith("s3 "):
+            return
         self.reached += 1
         if self.step is None or self.reached < self.step:
             return
@@ -70,7 +76,8 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     """Do one run; return how it ended."""
     file = Path(job["config"])
     config = load(file)
-    fate = Fate(config.directory, job.get("step"), job.get("fault"))
+    only_bucket = job.get("s3") == "only"
+    fate = Fate(config.directory, job.get("step"), job.get("fault"), only_bucket=only_bucket)
     make_pools, watched = pools.start, pair.Watched()
     if not job.get("real"):
         make_pools = inline
@@ -80,9 +87,7 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
         watched.on_step = recorder or (fate if not job.get("pair") else pair.ignored)
         steps.watch(config.directory, watched)
     if job.get("s3"):
-        from pypimirror.storage.s3 import storage as s3
-
-        s3.S3Storage = functools.partial(s3.S3Storage, on_step=fate)  # type: ignore[misc,assignment]
+        steps.watch_bucket(watched)
     executor = pair.pair(fate, watched) if job.get("pair") else inline_executor
     work, command = partial(sequence.sync, executor=executor), "sync"
     if job.get("command") == "repair":
