@@ -102,6 +102,7 @@ class Up(TypedDict):
     directory: str
     prefect: str
     web: NotRequired[str]
+    unfinished: int  #: projects that a sync has left that did not end
 
 
 class Deployed(TypedDict):

@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import logging
 import sys
+from contextlib import closing
 from pathlib import Path
 
+from pypimirror.catalog.database import Catalog, SQLAlchemyError, is_absent
+from pypimirror.catalog.queries import projects, runs
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import DEFAULT_FILE, Config
 from pypimirror.domain.addresses import without_login
+from pypimirror.domain.model import PypimirrorError
 from pypimirror.storage import lock
 from pypimirror.system.project import project_directory
 from pypimirror.up.everything import Machine
@@ -48,12 +52,13 @@ def run_up(
     """Run Prefect, worker and web server until a signal; return the exit code."""
     prepare(config)
     _set_up_logging(verbose, quiet)
+    left = unfinished(config)
     with lock.hold(config.private / UP_LOCK, "another pypimirror up") as held:
         parts = plan(config, file or DEFAULT_FILE, web=web, server=server)
         held.name(without_login(parts.api))
         machine = Machine(parts, config)
         in_order = asyncio.run(
-            machine.run(lambda: _announce(parts, config, as_json=as_json, quiet=quiet))
+            machine.run(lambda: _announce(parts, config, left, as_json=as_json, quiet=quiet))
         )
     return Exit.DONE if in_order else Exit.INTERRUPTED
 
@@ -66,15 +71,33 @@ def _set_up_logging(verbose: bool, quiet: bool) -> None:
     logger.propagate = False
 
 
-def _announce(parts: Parts, config: Config, *, as_json: bool, quiet: bool) -> None:
+def unfinished(config: Config) -> int:
+    """Return how many projects a sync that did not end has left; 0 if the catalog does not say."""
+    if is_absent(config.catalog_url):
+        return 0
+    try:
+        catalog = Catalog.open(config.catalog_url, reading=True)
+        with closing(catalog), catalog.read() as connection:
+            last = next((run for run in runs.recent(connection, 9) if run.command == "sync"), None)
+            if last is None or last.state in (runs.COMPLETED, runs.INCOMPLETE):
+                return 0
+            return projects.number_left(connection, None)
+    except (PypimirrorError, SQLAlchemyError):  # the parts will say why
+        return 0
+
+
+def _announce(parts: Parts, config: Config, left: int, *, as_json: bool, quiet: bool) -> None:
     api = without_login(parts.api)
     ui = api.removesuffix("/api")
     if as_json:
         web = {"web": parts.web_url} if parts.web else {}
-        print_json({"directory": str(config.directory), "prefect": api, **web})
+        print_json({"directory": str(config.directory), "prefect": api, **web, "unfinished": left})
     elif not quiet:
         web_line = f"{parts.web_url}simple/" if parts.web else "not served"
         out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)
+        if left:
+            things = "1 project" if left == 1 else f"{left:,} projects"
+            out.print(f"The last sync did not end. The next one does what it left: {things}.")
         out.print(
             f"Run now: PREFECT_API_URL={api} prefect deployment run sync/adhoc --watch",
             markup=False,
