@@ -35,4 +35,15 @@ def spoken(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
+def took(seconds: float | None) -> str:
+    """Format a duration in seconds for people, such as `3 min 05 s`; "" for None."""
+    if not seconds:
+        return "" if seconds is None else "0 s"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
 Duration = Annotated[timedelta, Before(parse_duration)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 from pypimirror.catalog.records import DayRecord
 from pypimirror.domain import moments
@@ -33,6 +34,16 @@ def document(row: DayRecord) -> DayFigures:
         "downloaded": row.downloaded,
         "failures": json.loads(row.failures),
     }
+
+
+def each_day(days: Sequence[DayFigures]) -> Iterator[tuple[str, DayFigures | None]]:
+    """Yield each day from the first to the last, also those that have no row."""
+    by_day = {row["day"]: row for row in days}
+    if days:
+        first, last = (date.fromisoformat(days[end]["day"]) for end in (0, -1))
+        for number in range((last - first).days + 1):
+            day = str(first + timedelta(number))
+            yield day, by_day.get(day)
 
 
 def months(rows: Sequence[DayRecord]) -> list[DayFigures]:

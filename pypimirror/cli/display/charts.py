@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from pypimirror.cli.display import plots
-from pypimirror.cli.display.amounts import amount, shared, took
+from pypimirror.cli.display.amounts import amount, shared
 from pypimirror.cli.display.output import UNBOUNDED, out
+from pypimirror.domain.durations import took
+from pypimirror.status.trends import each_day
 
 if TYPE_CHECKING:
     from pypimirror.domain.documents import StageBatch
@@ -22,7 +23,7 @@ _SLICES = 60
 
 def of_mirror(status: MirrorStatus) -> None:
     """Print the last days as charts."""
-    found = _each_day(status["days"])
+    found = list(each_day(status["days"]))
     if not found:
         out.print("  No run has ended yet, so there is nothing to draw.")
         return
@@ -46,16 +47,6 @@ def of_mirror(status: MirrorStatus) -> None:
     _print([plots.ends(found[0][0], found[-1][0], len(found), width=_width())])
     for line in _in_words(status):
         out.print(line, markup=False)
-
-
-def _each_day(days: Sequence[DayFigures]) -> list[tuple[str, DayFigures | None]]:
-    """Return each day from the first to the last, also those without a row."""
-    if not days:
-        return []
-    by_day = {day["day"]: day for day in days}
-    first, last = (date.fromisoformat(days[end]["day"]) for end in (0, -1))
-    dates = [str(first + timedelta(n)) for n in range((last - first).days + 1)]
-    return [(each, by_day.get(each)) for each in dates]
 
 
 def _in_words(status: MirrorStatus) -> Iterator[str]:

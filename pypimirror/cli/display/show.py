@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pypimirror.catalog import states
 from pypimirror.cli.display import causes, hints, table
-from pypimirror.cli.display.amounts import amount, took, when
+from pypimirror.cli.display.amounts import amount, when
 from pypimirror.cli.display.output import escape, out
 from pypimirror.cli.display.table import Cell, Column
 from pypimirror.domain import documents
+from pypimirror.domain.durations import took
 
 if TYPE_CHECKING:
     from pypimirror.catalog.records import FailureRecord, RunRecord

@@ -9,9 +9,10 @@ import msgspec
 
 from pypimirror.catalog import states
 from pypimirror.cli.display import show, table
-from pypimirror.cli.display.amounts import amount, took
+from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.table import Cell, Column
 from pypimirror.domain.documents import RunWorker, iso
+from pypimirror.domain.durations import took
 
 if TYPE_CHECKING:
     from pypimirror.catalog.records import WorkerRecord
