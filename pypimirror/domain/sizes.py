@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated
 
@@ -42,3 +43,8 @@ def amount(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def percent(share: float) -> str:
+    """Return a share as text, rounded down: only all is 100%."""
+    return f"{math.floor(share * 1000) / 10:g}%"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pypimirror.cli.display import plots
-from pypimirror.cli.display.amounts import amount, shared
+from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.output import UNBOUNDED, out
 from pypimirror.domain.durations import took
+from pypimirror.domain.sizes import percent
 from pypimirror.status.trends import each_day
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _in_words(status: MirrorStatus) -> Iterator[str]:
         f"The mirror is {fresh['word']}{age}." if age else "No sync of everything is complete yet."
     )
     if (proofs := status["proofs"]) is not None and proofs["files"]:
-        within = (f"{shared(each['share'])} in {_days(each['days'])}" for each in proofs["within"])
+        within = (f"{percent(each['share'])} in {_days(each['days'])}" for each in proofs["within"])
         yield f"Files proven right: {', '.join(within)}."
     if (space := status["space"]) is not None and space["full_at_iso"] is not None:
         yield f"At this pace, the free space runs out on {space['full_at_iso'][:10]}."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import subprocess
 import sys
 import threading
@@ -33,6 +34,9 @@ WAITING = 32
 KEPT = 16 * 1024 * 1024
 #: Longest first line of an answer, in bytes.
 _LINE = 8192
+
+#: Names by which a client on this machine calls it.
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 
 #: No script, style or image from elsewhere, no frame around a page, no form that leads away.
 HEADERS = {
@@ -160,11 +164,13 @@ def _exactly(stream: IO[bytes], length: int) -> bytes:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the client is on this machine, and not behind a proxy on this machine."""
+    """Whether the client is on this machine, calls it so, and is not behind a proxy here."""
     forwarded = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
     address = request.environ.get("REMOTE_ADDR", "")
     near = address.startswith(("127.", "::ffff:127.")) or address == "::1"
-    return near and not any(name in request.headers for name in forwarded)
+    # A name that leads to this machine may belong to somebody else's page.
+    named = _LOOPBACK.fullmatch(request.environ.get("HTTP_HOST", ""))
+    return near and bool(named) and not any(name in request.headers for name in forwarded)
 
 
 def _response(request: Request, page: _Page) -> Response:

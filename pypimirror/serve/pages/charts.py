@@ -142,7 +142,8 @@ def _chart(
 def _mark(number: int, below: float, tall: float, tip: str, colour: int = 0) -> Mark:
     """Return a part of the column with this number; `below` is the distance of its foot."""
     sizes = (number * _STEP + 1, below - tall, _STEP - 2, tall)
-    return Mark(*(f"{round(size, 1):g}" for size in sizes), tip, colour)
+    x, y, width, height = (f"{round(size, 1):g}" for size in sizes)
+    return Mark(x, y, width, height, tip, colour)
 
 
 def _last(known: Mapping[str, float], show: Show) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pypimirror.serve.pages import front
+from pypimirror.serve.pages import front, status
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit
@@ -12,6 +12,8 @@ from pypimirror.serve.pages.visit import Made, Visit
 #: The makers of pages, by the first segment of the path.
 PAGES: dict[str, Callable[[Site, Visit], Made]] = {
     "": front.page,
+    "status": status.page,
+    "status.json": status.as_json,
 }
 
 #: First segments of pages that only those see who see the status.

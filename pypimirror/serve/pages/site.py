@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pypimirror.config.settings import Config
 from pypimirror.domain import moments
-from pypimirror.domain.sizes import amount
+from pypimirror.domain.durations import took
+from pypimirror.domain.sizes import amount, percent
 from pypimirror.serve.files import Directory
 from pypimirror.serve.pages.away import Reader
 from pypimirror.serve.pages.messages import Answer
@@ -45,6 +46,8 @@ class Site:
             "day": day,
             "minute": minute,
             "segment": segment,
+            "took": took,
+            "percent": percent,
         }
         self._environment.globals["style"] = self.static_name("style.css")
         self._environment.globals["script"] = self.static_name("pages.js")

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from pypimirror.serve.pages.site import Site, number
-from pypimirror.serve.pages.visit import Made, Visit, document, redirect
 
 from pypimirror.domain.durations import took
 from pypimirror.domain.sizes import amount
 from pypimirror.serve.pages import charts
 from pypimirror.serve.pages.charts import Chart
+from pypimirror.serve.pages.site import Site, number
+from pypimirror.serve.pages.visit import Made, Visit, document, redirect
 from pypimirror.status import history, overview
 from pypimirror.status.documents import DayFigures, MirrorStatus, RunPage
 from pypimirror.status.trends import each_day

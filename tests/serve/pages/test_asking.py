@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from werkzeug.test import Client
+from werkzeug.test import Client, EnvironBuilder
+from werkzeug.wrappers import Request
 
 from pypimirror.serve.app import create_app
 from pypimirror.serve.pages import asking
@@ -105,15 +106,27 @@ def test_kept_answers_have_a_bound(
     assert sum(len(page.body) for page in pages._kept.values()) == pages._size
 
 
+@pytest.mark.parametrize(
+    ("address", "host", "headers", "is_local"),
+    [
+        ("127.0.0.1", "localhost:8000", {}, True),
+        ("127.0.0.9", "127.0.0.1", {}, True),
+        ("::1", "[::1]:8000", {}, True),
+        ("::ffff:127.0.0.1", "LOCALHOST", {}, True),
+        ("192.0.2.1", "localhost", {}, False),
+        ("127.0.0.1", "localhost", {"X-Forwarded-For": "192.0.2.1"}, False),
+        ("127.0.0.1", "localhost", {"Forwarded": "for=192.0.2.1"}, False),
+        ("127.0.0.1", "localhost", {"Via": "1.1 proxy"}, False),
+        ("127.0.0.1", "mirror.example.org", {}, False),  # a proxy, or a name that leads here
+        ("127.0.0.1", "localhost.example.org", {}, False),
+    ],
+)
 def test_only_a_client_on_this_machine_without_a_proxy_is_local(
-    browser: Client, pages: Pages
+    address: str, host: str, headers: dict[str, str], is_local: bool
 ) -> None:
-    browser.get("/", environ_base={"REMOTE_ADDR": "127.0.0.1"})
-    browser.get("/", environ_base={"REMOTE_ADDR": "192.0.2.1"})
-    browser.get(
-        "/?", environ_base={"REMOTE_ADDR": "127.0.0.1"}, headers={"X-Forwarded-For": "192.0.2.1"}
-    )
-    assert [asked.is_local for asked in pages._kept] == [True, False]
+    environ = {"REMOTE_ADDR": address, "HTTP_HOST": host}
+    request = Request(EnvironBuilder(headers=headers, environ_base=environ).get_environ() | environ)
+    assert asking._is_local(request) is is_local
 
 
 def test_without_pages_the_root_says_how_to_install(client: Client) -> None:
