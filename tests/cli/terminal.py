@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 import termios
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from tests.environment import isolated
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: A colour among the escapes: everything but bold, dim and the like.
 _COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7]|10[0-7]|[34]8;[0-9;]+)m")
+
+
+_INTERRUPT = b"\x03"  #: what ^C sends
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ def at_terminal(
     environment: dict[str, str] | None = None,
     program: tuple[str, ...] = (sys.executable, "-m", "pypimirror"),
     interrupt_at: str = "",
+    interrupt_after: Callable[[], object] | None = None,
 ) -> Seen:
-    """Run a command at a terminal of so many columns; ^C is pressed once `interrupt_at` is seen."""
+    """Run a command at a terminal of so many columns.
+
+    ^C is pressed once `interrupt_at` is seen, or `interrupt_after` has returned.
+    """
     variables = isolated(TERM=term, PYTHONPATH=str(Path(__file__).parents[2]))
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "COLORTERM", "CI"):
         variables.pop(name, None)
@@ -79,6 +87,14 @@ def at_terminal(
             os.execve(program[0], [*program, *arguments], variables)
         finally:
             os._exit(127)
+
+    def press() -> None:
+        assert interrupt_after is not None
+        interrupt_after()
+        os.write(terminal, _INTERRUPT)
+
+    if interrupt_after is not None:
+        threading.Thread(target=press, daemon=True).start()
     try:
         raw = _read(terminal, interrupt_at)
     except BaseException:
@@ -101,7 +117,7 @@ def _read(terminal: int, interrupt_at: str) -> bytes:
             return bytes(seen)
         seen += data
         if interrupt_at and interrupt_at.encode() in seen:
-            os.write(terminal, b"\x03")
+            os.write(terminal, _INTERRUPT)
             interrupt_at = ""
 
 
