@@ -30,25 +30,33 @@ from pypimirror.serve.tree import AwayError, Tree
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from pypimirror.serve.demand.demand import Demand
     from pypimirror.serve.metrics import Metrics
     from pypimirror.serve.pages.asking import Pages
 
 
 def create_app(
-    tree: Path | Tree, metrics: Metrics | None = None, pages: Pages | None = None
+    tree: Path | Tree,
+    metrics: Metrics | None = None,
+    pages: Pages | None = None,
+    demand: Demand | None = None,
 ) -> WSGIApplication:
     """A WSGI app that serves a mirror root, which need not exist yet.
 
-    With `metrics`, also `/metrics`; with `pages`, also pages for people.
+    With `metrics`, also `/metrics`; with `pages`, also pages for people; with `demand`, also what
+    is not held.
     """
-    return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics, pages)
+    return _App(Directory(tree) if isinstance(tree, Path) else tree, metrics, pages, demand)
 
 
 class _App:
-    def __init__(self, tree: Tree, metrics: Metrics | None, pages: Pages | None) -> None:
+    def __init__(
+        self, tree: Tree, metrics: Metrics | None, pages: Pages | None, demand: Demand | None
+    ) -> None:
         self.tree = tree
         self.metrics = metrics
         self.pages = pages
+        self.demand = demand
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request = Request(environ, populate_request=False)
@@ -109,6 +117,8 @@ class _App:
 
     def page(self, request: Request, project: str | None) -> Response:
         """The root index, or the page of a project."""
+        if self.demand is not None:
+            return self.demand.page(request, project)
         return answers.page(self.tree, request, project) or _no_page(project)
 
     def legacy(self, request: Request, name: str) -> Response:
@@ -128,9 +138,14 @@ class _App:
         return send(request, file, page_headers(file, "application/json"))
 
     def package(self, request: Request, parts: list[str]) -> Response:
-        return answers.package(self.tree, request, parts) or text(
-            404, "No such file on this mirror."
-        )
+        found = answers.package(self.tree, request, parts)
+        if found is None:
+            if self.demand is not None:
+                return self.demand.missing_file(request, parts)
+            return text(404, "No such file on this mirror.")
+        if self.demand is not None:
+            self.demand.used(parts)
+        return found
 
 
 def _without_empty(path: str) -> str:

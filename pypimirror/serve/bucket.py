@@ -194,6 +194,12 @@ class BucketTree:
         keys = {name: _key(top, (*parts, name)) for name in names}
         return frozenset(name for name, key in keys.items() if key and self._ask(key) is not None)
 
+    def forget(self, top: str, *parts: str) -> None:
+        """Believe no longer that an object is absent."""
+        answer = self._answers.get(_key(top, parts))
+        if answer is not None and answer.found is None:
+            answer.at = -FRESH
+
     def address(self, top: str, *parts: str) -> str | None:
         """Return a signed address of a file, if clients are to be sent there."""
         key = _key(top, parts)

@@ -139,5 +139,8 @@ class Directory:
         directory = str(self._root.joinpath(top, *parts))
         return frozenset(name for name in names if regular.is_here(f"{directory}/{name}", root))
 
+    def forget(self, top: str, *parts: str) -> None:
+        """Do nothing: a directory is looked at each time."""
+
     def address(self, top: str, *parts: str) -> None:
         """A directory has no other address."""

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,14 @@ PATIENCE = 20.0
 
 
 class Metrics:
-    """The metrics of one server; `config` is the configuration file of its mirror."""
+    """The metrics of one server; `config` is the configuration file of its mirror.
 
-    def __init__(self, config: Path) -> None:
+    `more` yields further ones.
+    """
+
+    def __init__(self, config: Path, more: Callable[[], Iterable[Metric]] = lambda: ()) -> None:
         self._config = config
+        self._more = more
         self._answers: Counter[int] = Counter()
         self._asking = threading.Lock()  # gevent's, in the server
         self._said = ""
@@ -64,6 +68,7 @@ class Metrics:
         for status, number in sorted(self._answers.items()):
             answers.add_metric([str(status)], number)
         yield answers
+        yield from self._more()
 
     def _ask(self) -> str:
         """Return the output of `pypimirror metrics`, or nothing if it fails."""

@@ -53,6 +53,8 @@ from pypimirror.system import streams
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from pypimirror.serve.demand.demand import Demand
+
 #: Seconds that running answers get to finish when the server ends.
 DRAIN = 5.0
 
@@ -124,6 +126,7 @@ class _Handler(WSGIHandler):
     #: gets EBADF if its connection is closed while it waits.
     ignored_socket_errors: tuple[Any, ...] = (
         *(errno.EPIPE, errno.ECONNRESET, errno.EBADF),
+        errno.ECONNABORTED,  # an answer that must not be completed
         "timed out",
     )
 
@@ -181,12 +184,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        tree = _tree(options.directory, options.bucket)
+        tree = _tree(options.directory, options.bucket, may_be_new=options.on_demand is not None)
     except PypimirrorError as error:
         return _fail(2, str(error))
-    metrics = Metrics(options.metrics) if options.metrics else None
+    demand = _demand(tree, options.on_demand) if options.on_demand else None
+    more = {"more": demand.figures.collect} if demand is not None else {}
+    metrics = Metrics(options.metrics, **more) if options.metrics else None
     pages = Pages(options.pages) if options.pages else None
-    app = _InFlight(create_app(tree, metrics, pages))
+    app = _InFlight(create_app(tree, metrics, pages, demand))
     try:
         server = _listen(app, options.host, options.port, verbose=options.verbose)
     except OSError as error:
@@ -194,23 +199,33 @@ def main(arguments: list[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
+    if demand is not None:
+        demand.start()
     _announce(tree, options.host, int(server.address[1]), as_json=options.json)
     stop.wait()
     server.close()  # `stop` would kill running answers
     app.idle.wait(timeout=DRAIN)
+    if demand is not None:
+        demand.end()
     if pages is not None:
         pages.close()
     return 0
 
 
-def _tree(directory: Path | None, bucket: Path | None) -> Tree:
+def _demand(tree: Tree, config: Path) -> Demand:
+    from pypimirror.serve.demand.demand import Demand  # only here: without it, nothing changes
+
+    return Demand(tree, config)
+
+
+def _tree(directory: Path | None, bucket: Path | None, *, may_be_new: bool) -> Tree:
     """Return what is served. Raises `PypimirrorError`."""
     if bucket is not None:
         from pypimirror.serve import bucket as buckets  # its libraries are slow to load
 
         return buckets.open_tree(bucket)
     assert directory is not None
-    if not directory.is_dir():
+    if not may_be_new and not directory.is_dir():
         raise PypimirrorError(
             f"{directory.resolve()} is not a directory. `pypimirror sync` makes a mirror root."
         )
@@ -233,6 +248,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pages", type=Path, metavar="CONFIG", help="answer pages, for this configuration"
+    )
+    parser.add_argument(
+        "--on-demand", type=Path, metavar="CONFIG", help="fetch what is asked for, by this file"
     )
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")

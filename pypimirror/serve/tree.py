@@ -58,6 +58,9 @@ class Tree(Protocol):
     def names_present(self, top: str, *parts: str, names: Iterable[str]) -> frozenset[str]:
         """Which of `names` are in a directory."""
 
+    def forget(self, top: str, *parts: str) -> None:
+        """Believe no longer that a file is absent."""
+
     def address(self, top: str, *parts: str) -> str | None:
         """Return another address of an existing file, to which clients are sent; None: none."""
 

@@ -1,0 +1,6 @@
+"""On demand, the server's half: what is not held is asked of the fetcher, a child process.
+
+`demand` answers requests; `pages` and `files` decide what a client gets, `streaming` sends a file
+that is still arriving. `link` has the questions, `fetcher` the process, `figures` the metrics. None
+of this is imported when `[on_demand]` is off, and nothing here fetches.
+"""

@@ -1,0 +1,160 @@
+"""Send a file that is still arriving, so that it is complete only if it is right.
+
+Headers go out at once, and bytes as they arrive, except the last ones that are here. The server
+hashes what it sends. The end follows when the fetcher has verified the file and what was sent has
+the claimed digest: whatever the fetcher did, such as begin again with other bytes. Else the
+connection is cut: an answer with a Content-Length lacks bytes then, and a chunked one its last
+chunk.
+
+Clients give up if they hear nothing for a while. So in a pause, a byte goes out now and then.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
+from typing import IO, TYPE_CHECKING
+
+import gevent
+from werkzeug.wrappers import Response
+
+from pypimirror.domain.model import ALGORITHMS
+from pypimirror.on_demand.messages import Coming, Here
+from pypimirror.serve.answers import CHUNK
+from pypimirror.serve.demand.link import Question
+from pypimirror.serve.tree import Opened
+from pypimirror.system import regular
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: Bytes that are held back at the end.
+HELD_BACK = 64 * 1024
+
+#: Seconds without a byte after which one is sent.
+PAUSE = 5.0
+
+#: Claims that prove nothing of what is sent: other bytes with the same digest can be made.
+_WEAK = ("md5", "sha1")
+
+
+class StreamedResponse(Response):
+    """An answer whose headers go out before its first bytes are there."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send the headers, and return the rest."""
+        body, status, headers = self.get_wsgi_response(environ)
+        start_response(status, headers)(b"")
+        return body
+
+
+def proving(coming: Coming) -> str | None:
+    """Return the strongest algorithm whose claim proves a file; None if there is none."""
+    usable = coming.digests.keys() & hashlib.algorithms_available - set(_WEAK)
+    return next((name for name in ALGORITHMS if name in usable), None)
+
+
+class Body:
+    """The bytes of a file that is arriving. `opened` opens it when it is here."""
+
+    def __init__(
+        self, question: Question, coming: Coming, opened: Callable[[Here], Opened | None]
+    ) -> None:
+        algorithm = proving(coming)
+        assert algorithm is not None
+        self._question = question
+        self._size = coming.size
+        self._claim = coming.digests[algorithm].lower()
+        self._digest = hashlib.new(algorithm)
+        self._opened = opened
+        self._held = HELD_BACK if coming.size is None else min(HELD_BACK, coming.size // 2 + 1)
+        self._sent = 0
+        self._heard = time.monotonic()  # when the client got something last
+        self._part: FileIO | None = None
+        self._path = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bytes. Raises `ConnectionAbortedError`, which cuts the connection."""
+        try:
+            while (answer := self._question.answer) is None:
+                yield from self._arrived()
+            if not isinstance(answer, Here):
+                raise _cut(answer.reason)
+            yield from self._rest(answer)
+        finally:
+            if self._part is not None:
+                self._part.close()
+
+    def _arrived(self) -> Iterator[bytes]:
+        """Yield some of the bytes that are here, or wait for more."""
+        coming = self._question.coming
+        assert coming is not None
+        here = coming.received if self._size is None else min(coming.received, self._size)
+        if data := self._read(coming.path, here - self._held - self._sent):
+            yield self._sending(data)
+        elif not self._question.wait(self._heard + PAUSE):
+            self._held = max(1, self._held - 1)
+            self._heard = time.monotonic()
+
+    def _read(self, path: str, most: int) -> bytes:
+        """Return the next bytes of the part; none if there are none yet, or it was moved."""
+        if most <= 0:
+            return b""
+        most = min(most, CHUNK)
+        if self._part is not None and self._path == path:
+            if data := os.pread(self._part.fileno(), most, self._sent):
+                return data
+            self._part.close()  # perhaps a new part has its name
+        try:
+            self._path, self._part = path, FileIO(regular.open_file(path)[0], "rb")
+        except FileNotFoundError:
+            self._part = None
+            return b""
+        return os.pread(self._part.fileno(), most, self._sent)
+
+    def _sending(self, data: bytes) -> bytes:
+        gevent.sleep(0)  # other connections continue
+        self._digest.update(data)
+        self._sent += len(data)
+        self._heard = time.monotonic()
+        return data
+
+    def _rest(self, here: Here) -> Iterator[bytes]:
+        """Yield the rest of a file that is here; the last bytes only if all of them are right."""
+        file = self._opened(here)
+        if file is not None:
+            with file.handle as handle:
+                yield from self._end(handle, file.size)
+        elif self._part is not None:  # it has gone to another place since
+            yield from self._end(self._part, os.fstat(self._part.fileno()).st_size)
+        else:
+            raise _cut("it went in this moment")
+
+    def _end(self, handle: IO[bytes], size: int) -> Iterator[bytes]:
+        if self._sent > size or self._size not in (None, size):
+            raise _cut(f"it has {size} bytes")
+        handle.seek(self._sent)
+        kept = min(self._held, size - self._sent)
+        while left := size - kept - self._sent:
+            yield self._sending(_some(handle, min(left, CHUNK)))
+        last = b""
+        while len(last) < kept:
+            last += _some(handle, kept - len(last))
+        self._digest.update(last)
+        if self._digest.hexdigest() != self._claim:
+            raise _cut("the bytes that were sent do not have the claimed digest")
+        yield last
+
+
+def _some(handle: IO[bytes], most: int) -> bytes:
+    if not (data := handle.read(most)):
+        raise _cut("it ended too early")
+    return data
+
+
+def _cut(why: str) -> ConnectionAbortedError:
+    return ConnectionAbortedError(errno.ECONNABORTED, f"an answer was cut: {why}")
