@@ -26,6 +26,8 @@ def server_command(
     command += ["--host", host, "--port", str(port)]
     if config.metrics.serve:
         command += ["--metrics", str(file.absolute())]
+    if config.on_demand.projects:
+        command += ["--on-demand", str(file.absolute())]
     if config.serve.pages:
         command += ["--pages", str(file.absolute())]
     if verbose:

@@ -337,9 +337,7 @@ def test_a_file_that_takes_too_long_is_504_and_goes_on(serve: Serve) -> None:
     answer, _ = site.get(PATH)
     assert (answer.status, answer.headers["Retry-After"]) == (504, "10")
     site.arriving(SMALL).is_here()
-    page = site.ask(
-        "/simple/six/"
-    )
+    page = site.ask("/simple/six/")
     site.puppet.say(Here(site.puppet.hears_page().id))
     assert page.getresponse().status == 200
     again = site.ask(PATH)
