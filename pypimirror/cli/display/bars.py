@@ -5,6 +5,8 @@ Rich draws them. `pypimirror.cli.display.progress` knows what is under way and m
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Column
@@ -12,6 +14,7 @@ from rich.text import Text
 
 from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.counts import Counts
+from pypimirror.system import clock
 
 #: A terminal with fewer columns has no room for a bar.
 _NARROW = 60
@@ -33,26 +36,31 @@ class Done(ProgressColumn):
 
 
 class Pace(ProgressColumn):
-    """The speed, in bytes or things per second, as the bar counts."""
-
-    def render(self, task: Task) -> Text:
-        """Return the text for a task."""
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        return Text(f"{amount(speed)}/s" if task.fields["counts"].size else f"{speed:.0f}/s")
-
-
-class Left(ProgressColumn):
-    """The time left at the present speed."""
+    """The pace, in bytes or things per second, as the bar counts."""
 
     max_refresh = 0.5  # seconds; nobody reads faster
 
     def render(self, task: Task) -> Text:
         """Return the text for a task."""
-        if task.finished or task.time_remaining is None:
+        counts: Counts = task.fields["counts"]
+        pace = counts.pace(clock.steady())
+        if not pace:
             return Text("")
-        minutes, seconds = divmod(int(task.time_remaining), 60)
+        return Text(f"{amount(pace)}/s" if counts.size else f"{pace:.{int(pace < 10)}f}/s")
+
+
+class Left(ProgressColumn):
+    """The time left at this pace."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Return the text for a task."""
+        counts: Counts = task.fields["counts"]
+        left = counts.left(clock.steady())
+        if left is None:
+            return Text("")
+        minutes, seconds = divmod(math.ceil(left), 60)
         hours, minutes = divmod(minutes, 60)
         return Text(f"{hours}:{minutes:02}:{seconds:02} left")
 

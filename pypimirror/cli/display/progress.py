@@ -16,7 +16,7 @@ from pypimirror.cli.display.counts import Counts
 from pypimirror.cli.display.output import err
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.reporter import LogReporter
-from pypimirror.system import interrupts
+from pypimirror.system import clock, interrupts
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -61,7 +61,7 @@ class TerminalReporter(LogReporter):
 
     def finished(self, projects: int) -> None:
         """Move the bar of the whole run."""
-        if _ALL in self._tasks:
+        if _ALL in self._counts:
             self._change(_ALL, done=projects)
 
     def begin(self, stage: Stage, total: int | None, size: int = 0) -> None:
@@ -70,7 +70,7 @@ class TerminalReporter(LogReporter):
 
     def advance(self, stage: Stage, things: int = 0, size: int = 0) -> None:
         """Move a stage's bar."""
-        if stage.value in self._tasks:
+        if stage.value in self._counts:
             self._change(stage.value, done=things, received=size)
 
     def announce(self, message: str) -> None:
@@ -87,11 +87,22 @@ class TerminalReporter(LogReporter):
         if self._progress is None:
             return
         with self._lock:
+            if not self._tasks:
+                self._add_tasks(self._progress)
             counts = self._counts.setdefault(name, Counts())
-            counts.add(more)
-            if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(name, total=None, counts=counts)
-            self._progress.update(self._tasks[name], total=counts.total, completed=counts.completed)
+            counts.add(more, clock.steady())
+            self._progress.update(
+                self._tasks[name],
+                total=counts.total,
+                completed=counts.completed,
+                visible=True,
+                counts=counts,
+            )
+
+    def _add_tasks(self, progress: Progress) -> None:
+        """Add all bars in their order. Each is shown when it has something to show."""
+        for name in (_ALL, *(stage.value for stage in Stage)):
+            self._tasks[name] = progress.add_task(name, total=None, visible=False, counts=Counts())
 
 
 def _bars() -> Progress:
