@@ -97,7 +97,8 @@ class Body:
         if data := self._read(coming.path, here - self._held - self._sent):
             yield self._sending(data)
         elif not self._question.wait(self._heard + PAUSE):
-            self._held = max(1, self._held - 1)
+            if (spare := here - self._sent) > 1:  # what comes slowly is less than is held back
+                self._held = max(1, min(self._held, spare) - 1)
             self._heard = time.monotonic()
 
     def _read(self, path: str, most: int) -> bytes:

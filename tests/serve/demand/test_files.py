@@ -170,6 +170,20 @@ def test_a_byte_now_and_then_keeps_a_client_waiting(serve: Serve) -> None:
     assert is_cut(answer)
 
 
+def test_a_client_of_a_slow_upstream_hears_something_before_much_is_here(serve: Serve) -> None:
+    site = serve(streaming_PAUSE=0.05)
+    client = site.ask(PATH)
+    file = site.arriving(LARGE, size=len(LARGE))
+    file.comes(2)
+    answer = client.getresponse()
+    assert answer.read(1) == LARGE[:1]
+    file.comes(10)
+    assert answer.read(8) == LARGE[1:9]
+    file.comes()
+    file.is_here()
+    assert answer.read() == LARGE[9:]
+
+
 def test_nothing_is_complete_before_it_is_verified_however_long_it_takes(serve: Serve) -> None:
     site = serve(files_SOON=0, streaming_PAUSE=0.001)
     client = site.ask(PATH)
