@@ -72,7 +72,7 @@ def resume(mirror: Mirror, simulator: Simulator) -> None:
 def test_an_interrupt_at_a_terminal_ends_all_of_them_as_cancelled(
     mirror: Mirror, simulator: Simulator, at_work: Callable[[], None]
 ) -> None:
-    """The terminal sends the signal to the children as well: these leave it to their parent."""
+    """The signal reaches the parent alone, which ends its children in order."""
     below: list[int] = []
 
     def pressed() -> None:

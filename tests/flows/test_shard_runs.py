@@ -23,8 +23,10 @@ from flows.sync import run_sync
 from pypimirror.config import settings
 from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.summary import Summary
+from tests import buckets, postgresql
 from tests.checker import check
 from tests.corpus.build import make_wheel
+from tests.databases import Databases
 from tests.flows.stack import Stack, children, wait_for
 from tests.flows.test_deployments import is_of
 from tests.simulator import Hold, Simulator
@@ -37,19 +39,44 @@ NAMES = [f"project{number:02}" for number in range(12)]
 SAME = {"completed": "Completed", "failed": "Failed", "cancelled": "Cancelled", "lost": "Crashed"}
 
 
+#: Where catalog and files are, besides SQLite and a directory.
+ON_POSTGRESQL = pytest.mark.parametrize("shared", ["postgresql"], indirect=True)
+IN_A_BUCKET = pytest.mark.parametrize("shared", ["bucket"], indirect=True)
+
+
 @pytest.fixture
-def shared(config: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shared(
+    request: pytest.FixtureRequest,
+    config: Path,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
     """A configuration with three shards, for a dozen projects."""
     for name in NAMES:
         simulator.add_file(name, *make_wheel(name, "1.0"))
+    kind, catalog, lines = getattr(request, "param", "sqlite"), "", ["[workers]", "shards = 3"]
+    server: Databases | None = None
+    if kind != "sqlite":
+        server = request.getfixturevalue("server_databases")
+        catalog = server.migrated()
+        mirror = [f'catalog = "{catalog}"']
+        if kind == "bucket":
+            request.getfixturevalue("keys_of_the_bucket")
+            bucket = request.getfixturevalue("seaweed").bucket()
+            mirror.append(f'storage = "{bucket.shown}"')
+            lines += ["[s3]", f'endpoint = "{bucket.endpoint}"']
+        said = config.read_text()
+        config.write_text(said.replace("[mirror]\n", "\n".join(["[mirror]", *mirror, ""])))
     with config.open("a") as file:
-        file.write("\n[workers]\nshards = 3\n")
+        file.write("\n".join(["", *lines, ""]))
     monkeypatch.setattr(shards, "PATIENCE", 600.0)
     for module in (loop, shards):
         monkeypatch.setattr(module, "BATCH_SIZE", 2)
     monkeypatch.setattr(loop, "SMALLEST_BATCH", 2)
     monkeypatch.setattr(loop, "LANES", 1)
-    return config
+    yield config
+    if server is not None:
+        server.take_back({catalog})
 
 
 @pytest.fixture
@@ -75,7 +102,7 @@ def worker_of(stack: Stack, name: str, limit: int) -> Iterator[int]:
     """A worker for the work pool, with so many places; its process id."""
     command = (stack.programs / "prefect", "worker", "start", "--pool", "pypimirror")
     options = ("--name", name, "--limit", str(limit))
-    with stack.process(f"worker-{name}", *command, *options) as worker:
+    with stack.process(f"worker-{name}", *command, *options, **buckets.ENVIRONMENT) as worker:
         yield worker
 
 
@@ -111,12 +138,27 @@ def in_hand(config: Path) -> list[int]:
 
 def ask(config: Path, query: str) -> list[Any]:
     """The first column of what the catalog answers."""
+    url = settings.load(config).catalog_url
+    if url.startswith("postgresql"):
+        return [row[0] for row in postgresql.execute(url, query)]
     file = config.parent / "mirror" / ".pypimirror" / "catalog.sqlite"
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             return [row[0] for row in connection.execute(query)]
     except sqlite3.OperationalError:  # it is not there yet
         return []
+
+
+def faults(config: Path) -> list[str]:
+    """What is wrong with promises 1 to 3."""
+    root, bucket = config.parent / "mirror", settings.load(config).bucket
+    if bucket is not None:
+        root = config.parent / "seen"
+        for path, content in buckets.content(bucket).items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(content)
+        assert {path.name for path in (root / "simple").iterdir()} >= set(NAMES)
+    return check(root)
 
 
 def running() -> dict[str, Any]:
@@ -150,12 +192,13 @@ def test_without_a_worker_the_sync_works_itself(
     summary = run_sync(str(shared), [])
     assert summary.state == "completed"
     assert summary.message == "of 3 shards, 3 not begun; all their work was done"
-    assert check(shared.parent / "mirror") == []
+    assert faults(shared) == []
     assert {each["state_type"] for each in of_run(stack, summary).values()} == {"CANCELLED"}
     (row,) = agree(stack, shared, summary)
     assert (row["executor"], row["projects"]) == ("inline", len(NAMES))
 
 
+@ON_POSTGRESQL
 @pytest.mark.thorough
 def test_one_fails_one_is_cancelled_and_one_dies(
     stack: Stack, shared: Path, deployed: None, simulator: Simulator
@@ -180,7 +223,7 @@ def test_one_fails_one_is_cancelled_and_one_dies(
     assert summary.state == "completed"
     assert summary.message.startswith("of 3 shards, 1 lost (its process has died")
     assert "1 cancelled" in summary.message
-    assert check(shared.parent / "mirror") == []
+    assert faults(shared) == []
     rows = agree(stack, shared, summary)
     assert sorted((row["name"], row["state"]) for row in rows) == [
         ("1", "completed"), ("1", "failed"), ("2", "lost"), ("3", "cancelled"),
@@ -189,6 +232,7 @@ def test_one_fails_one_is_cancelled_and_one_dies(
     assert of_run(stack, summary)["1"]["run_count"] == 2
 
 
+@IN_A_BUCKET
 @pytest.mark.thorough
 def test_the_server_restarts_and_there_is_one_place_for_three_shards(
     stack: Stack, shared: Path, deployed: None, simulator: Simulator
@@ -205,7 +249,7 @@ def test_the_server_restarts_and_there_is_one_place_for_three_shards(
         summary = at_once(shared, hold, meddle)
     assert summary.state == "completed"
     assert summary.message == "of 3 shards, 2 not begun; all their work was done"
-    assert check(shared.parent / "mirror") == []
+    assert faults(shared) == []
     (row,) = agree(stack, shared, summary)
     assert (row["state"], row["projects"]) == ("completed", len(NAMES))
     found = of_run(stack, summary)
@@ -236,7 +280,7 @@ def test_with_the_sync_its_shards_are_cancelled(
         hold = simulator.hold("*.whl")
         summary = at_once(shared, hold, lambda: wait_for(lambda: in_hand(shared) == [4, 4, 4]))
     assert (summary.state, summary.message) == ("completed", "")
-    assert check(shared.parent / "mirror") == []
+    assert faults(shared) == []
     rows = agree(stack, shared, summary)
     assert [(row["executor"], row["projects"]) for row in rows] == [("shard", 4)] * 3
     assert summary.counts["files_verified"] == len(NAMES)
