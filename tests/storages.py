@@ -62,6 +62,10 @@ class MemoryStorage:
         """Whether there is an object with this key or below it."""
         return key in self._objects or any(k.startswith(f"{key}/") for k in self._objects)
 
+    def has_below(self, directory: str) -> bool:
+        """Whether there is an object below a directory."""
+        return any(key.startswith(f"{directory}/") for key in self._objects)
+
     def lists(self, key: str) -> bool:
         """Whether a key has exactly this spelling."""
         return key in self._objects

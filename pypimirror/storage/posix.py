@@ -115,6 +115,10 @@ class PosixStorage:
         """Whether something exists at `key`."""
         return os.path.exists(self._root + key)  # noqa: PTH110
 
+    def has_below(self, directory: str) -> bool:
+        """Whether the directory exists."""
+        return self.has(directory)
+
     def lists(self, key: str) -> bool:
         """Whether the directory lists the file with exactly this spelling."""
         directory, _, name = key.rpartition("/")

@@ -96,6 +96,9 @@ class Storage(Protocol):
     def has(self, key: str) -> bool:
         """Whether something exists at `key`."""
 
+    def has_below(self, directory: str) -> bool:
+        """Whether there is any object below a directory."""
+
     def lists(self, key: str) -> bool:
         """Whether an object exists with exactly this spelling."""
 

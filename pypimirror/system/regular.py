@@ -122,10 +122,10 @@ def read(path: str, root: str = "", *, most: int = MOST, follow: bool = False) -
     Raises the errors of `status`, and `OSError` if it has more than `most` bytes.
     """
     descriptor, found = open_file(path, root, follow=follow)
-    with os.fdopen(descriptor, "rb") as file:
+    with FileIO(descriptor, "rb") as file:
         if found.st_size > most:
             raise OSError(errno.EFBIG, f"has more than {most} bytes", path)
-        return file.read(most)
+        return file.readall()[:most]  # `read(most)` would first make room for that many bytes
 
 
 def read_written(path: str | os.PathLike[str], most: int = MOST_WRITTEN) -> bytes:

@@ -86,6 +86,7 @@ def test_what_is_placed_is_there_and_gone_from_staging(
     assert storage.read("packages/six/six-1.0.zip") == b"bytes"
     assert storage.size("packages/six/six-1.0.zip") == 5
     assert storage.has("packages/six") and storage.has("packages/six/six-1.0.zip")
+    assert storage.has_below("packages/six") and not storage.has_below("packages/si")
     assert storage.lists("packages/six/six-1.0.zip")
     assert not workspace.is_staged(1)
     assert keys(storage, "packages") == ["packages/six/six-1.0.zip"]
@@ -176,6 +177,14 @@ def test_what_is_removed_is_gone_and_what_is_beside_it_stays(storage: Storage) -
     storage.remove("simple/a/index.v1_json")
     assert keys(storage, "simple") == []
     assert storage.write([(PAGE, [b"again"])]) == 1
+
+
+def test_a_directory_known_to_be_empty_is_not_when_something_was_put_there(
+    storage: Storage,
+) -> None:
+    assert not storage.has_below("simple/six")
+    storage.write([("simple/six/index.html", [b"1"])])
+    assert storage.has_below("simple/six")
 
 
 def test_what_is_taken_out_lies_at_the_path_and_is_served_no_more(

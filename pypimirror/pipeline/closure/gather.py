@@ -119,7 +119,7 @@ def _read_old(run: Run, rows: Sequence[UnreadFile], found: _Found) -> Iterator[U
         path = _path(row)
         directory = path.rpartition("/")[0]
         if directory not in known:  # in a first sync, most projects have no file
-            known[directory] = run.storage.has(directory)
+            known[directory] = run.storage.has_below(directory)
         document = _beside(run, row) if known[directory] else None
         if document is not None:
             found[row.digest] = dependencies.of_wheel(document)

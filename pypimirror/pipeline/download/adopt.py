@@ -85,7 +85,7 @@ def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[tuple[ProjectFile, 
         with run.catalog.read() as connection:
             found = projects.get(connection, ids)
         places = [f"packages/{row.name}" for row in found]
-        have = many.ask(run.storage, run.storage.has, places)
+        have = many.ask(run.storage, run.storage.has_below, places)
         ids = [row.id for row, has in zip(found, have, strict=True) if has]
     with run.catalog.read() as connection:
         rows = files.in_states(connection, ids, DUE)

@@ -147,7 +147,8 @@ def _serial_on_disk(run: Run, project: str) -> int | None:
     found = []
     for path in page_paths(project, run.config.publish.formats).values():
         try:
-            found.append(rendering.serial_of(run.storage.read(path) or b""))
+            if run.storage.has_below(path.rpartition("/")[0]):  # of a new project, there is nothing
+                found.append(rendering.serial_of(run.storage.read(path) or b""))
         except StorageError:
             continue
     return max((serial for serial in found if serial is not None), default=None)

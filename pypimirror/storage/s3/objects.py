@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.clients import Clients
-from pypimirror.storage.s3.faults import RequestError
+from pypimirror.storage.s3.faults import RequestError, changed_since
 
 #: Bytes from which an object is sent in parts, and the smallest part: smaller ones are held in
 #: memory whole, one for each connection.
@@ -172,7 +172,7 @@ class Objects:
                 )
                 yield {"PartNumber": number, "ETag": told["ETag"], "ChecksumSHA256": sum_}
         if sent != body.size or whole.hexdigest() != body.sha256:
-            raise OSError(None, "has changed while it was sent", str(body.content))
+            raise changed_since(f"s3://{self.bucket.name}/{where['Key']}")
 
     def remove(self, key: str) -> None:
         """Remove an object. A missing one is no error."""

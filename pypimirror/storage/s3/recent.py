@@ -26,11 +26,15 @@ class Recent:
 
     def find(self, key: str) -> tuple[bool, Head | None]:
         """Return whether the object is known, and its head; None if it is missing."""
-        last = time.monotonic() - _SECONDS
         found = self._heads.get(key)
-        if found is not None and found[0] > last:
+        if found is not None and found[0] > time.monotonic() - _SECONDS:
             return True, found[1]
-        return self._empty.get(key.rpartition("/")[0], last) > last, None
+        return self.is_empty(key.rpartition("/")[0]), None
+
+    def is_empty(self, directory: str) -> bool:
+        """Whether it is known that there is no object in a directory."""
+        last = time.monotonic() - _SECONDS
+        return self._empty.get(directory, last) > last
 
     def add(self, key: str, head: Head | None) -> None:
         """Note what an object is now."""

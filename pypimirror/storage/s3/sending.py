@@ -33,14 +33,18 @@ def body_of(content: bytes, key: str) -> Body:
     return Body(content, len(content), hashlib.sha256(content).hexdigest(), *of_path(key))
 
 
-def body_of_file(source: str, key: str) -> Body:
-    """Return the body of an object with the content of a file. Raises `OSError`."""
+def body_of_file(source: str, key: str, sha256: bytes | None = None) -> Body:
+    """Return the body of an object with the content of a file. Raises `OSError`.
+
+    A large file with a known `sha256` is not read here: it is hashed while it is sent in parts.
+    """
     size = regular.status(source).st_size
     if size < PART:
         return body_of(regular.read(source), key)
-    with regular.stream(source) as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Body(Path(source), size, digest, *of_path(key))
+    if sha256 is None:
+        with regular.stream(source) as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").digest()
+    return Body(Path(source), size, sha256.hex(), *of_path(key))
 
 
 def same(seen: Head | None, body: Body) -> bool:

@@ -117,12 +117,16 @@ class S3Storage:
 
     def has(self, key: str) -> bool:
         """Whether an object exists at `key`, or below it."""
-        if self._head(key) is not None:
-            return True
-        with self._reading(key, "list"):
-            if self._objects.any_below(self._key(key)):
+        return self._head(key) is not None or self.has_below(key)
+
+    def has_below(self, directory: str) -> bool:
+        """Whether an object exists below a directory."""
+        if self._recent.is_empty(directory):
+            return False
+        with self._reading(directory, "list"):
+            if self._objects.any_below(self._key(directory)):
                 return True
-        self._recent.add_empty(key)
+        self._recent.add_empty(directory)
         return False
 
     def lists(self, key: str) -> bool:
@@ -231,9 +235,10 @@ class S3Storage:
         stamps: dict[str, int] = {}
 
         def move(source: str, key: str) -> None:
+            known = digests.get(key) if digests else None
             try:
-                body = sending.body_of_file(source, key)
-                if digests and key in digests and digests[key].hex() != body.sha256:
+                body = sending.body_of_file(source, key, known)
+                if known and known.hex() != body.sha256:
                     raise changed_since(self._named(key))
                 head, _ = self._put(key, body, "place", look=False)
                 os.unlink(source)  # noqa: PTH108

@@ -215,6 +215,19 @@ def test_a_completed_upload_whose_answer_is_lost_is_found_out(
     assert sum("?uploads" in path for _, path in proxy.seen) == 1
 
 
+def test_a_large_file_that_is_not_what_was_verified_is_given_up_after_its_parts(
+    storage: S3Storage, workspace: Workspace, bucket: Bucket
+) -> None:
+    """It is hashed only while it is sent: nobody may see it before the end."""
+    blocked: dict[str, Problem] = {}
+    bad, good = staged(workspace, b"large" * (PART // 4)), staged(workspace, b"good", 2)
+    digests = {FILE: b"1" * 32}
+    storage.place([(bad, FILE), (good, "packages/six/other.zip")], blocked, digests)
+    assert "have changed since they were verified" in blocked[FILE].message
+    assert buckets.content(bucket) == {"packages/six/other.zip": b"good"}
+    assert uploads(bucket) == [] and bad.exists()
+
+
 def test_an_upload_that_another_writer_overtook_replaces_nothing_unseen(
     storage: S3Storage, workspace: Workspace, proxy: Proxy, bucket: Bucket, opened: Open
 ) -> None:
