@@ -54,6 +54,8 @@ CATALOG ?= both
 
 # One more than the cores, since some tests wait for a server's next tick.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Thorough tests wait longer: for schedules, heartbeats and slow lines.
+PATIENT ?= $(shell expr $(WORKERS) + 1)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --catalog $(CATALOG)
 # The folders with thorough tests: collecting all tests would take as long as running some of these.
 THOROUGH = $$(grep -rlE 'thorough|sample\(' --include='test_*.py' tests) tests/e2e \
@@ -68,7 +70,7 @@ test: $(DEVELOPMENT) ## Run the test suite
 test-thorough: $(DEVELOPMENT) ## Run the cases that `make test` leaves out
 	@$(BIN)/python -m tests.corpus.fetch
 	@$(BIN)/python -m tests.tools
-	$(PYTEST) -m thorough $(THOROUGH)
+	$(PYTEST) -n $(PATIENT) -m thorough $(THOROUGH)
 	@$(MAKE) --no-print-directory coverage
 
 # Tests that reach much of the program in little time. Counting lines makes Python 3.11 take 1.7 times
