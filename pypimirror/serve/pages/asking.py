@@ -9,6 +9,7 @@ this touches the simple API.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import re
 import subprocess
@@ -56,7 +57,7 @@ _FAILED = "This page cannot be made now. /simple/ is not affected. The server's 
 
 class _Page(NamedTuple):
     answer: Answer
-    body: bytes
+    body: bytes  #: compressed by gzip
     etag: str
     until: float  #: when it must be made again, by the monotonic clock
 
@@ -175,7 +176,12 @@ def _is_local(request: Request) -> bool:
 
 def _response(request: Request, page: _Page) -> Response:
     answer = page.answer
-    response = Response(page.body, answer.status, HEADERS, content_type=answer.content_type)
+    packed = request.accept_encodings["gzip"] > 0
+    body = page.body if packed else gzip.decompress(page.body)
+    response = Response(body, answer.status, HEADERS, content_type=answer.content_type)
+    response.headers["Vary"] = "Accept-Encoding"
+    if packed:
+        response.headers["Content-Encoding"] = "gzip"
     if answer.location:
         response.headers["Location"] = answer.location
     if answer.status >= 500:
@@ -184,7 +190,7 @@ def _response(request: Request, page: _Page) -> Response:
     lasting, short = "public, max-age=31536000, immutable", f"private, max-age={FRESH:.0f}"
     response.headers["Cache-Control"] = lasting if answer.is_lasting else short
     if answer.status == 200:
-        response.set_etag(page.etag)
+        response.set_etag(f"{page.etag}-gzip" if packed else page.etag)
         response.make_conditional(request.environ)
     return response
 

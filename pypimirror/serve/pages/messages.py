@@ -1,7 +1,7 @@
 """What the web server and the maker of pages say to each other, and which paths are pages. No I/O.
 
 The server writes one line of JSON, `Asked`. The child answers with one line, `Answer`, and then
-`Answer.length` bytes, the body.
+`Answer.length` bytes: the body, compressed by gzip.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     content_type: str
-    length: int = 0  #: bytes of the body
+    length: int = 0  #: bytes of the compressed body
     location: str = ""  #: of a redirect, relative
     is_lasting: bool = False  #: whether the body never changes at this address
 

@@ -11,6 +11,7 @@ from pypimirror.system import abrupt  # itself imports nothing
 if __name__ == "__main__":
     abrupt.install(signals=False)
 
+import gzip
 import os
 import signal
 import sys
@@ -54,8 +55,9 @@ def answer(site: Site, visit: Visit) -> Made:
 
 
 def _send(output: BinaryIO, made: Made) -> None:
-    head: Answer = msgspec.structs.replace(made.head, length=len(made.body))
-    output.write(encode(head) + b"\n" + made.body)
+    body = gzip.compress(made.body, mtime=0)
+    head: Answer = msgspec.structs.replace(made.head, length=len(body))
+    output.write(encode(head) + b"\n" + body)
     output.flush()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_a_page_that_has_not_changed_is_not_sent_again(browser: Client) -> None:
     assert browser.get("/", headers={"If-None-Match": etag}).status_code == 304
 
 
+def test_a_page_is_sent_compressed_to_who_accepts_that(browser: Client) -> None:
+    plain = browser.get("/")
+    packed = browser.get("/", headers={"Accept-Encoding": "br, gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.data) == plain.data
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    refused = browser.get("/", headers={"Accept-Encoding": "gzip;q=0"})
+    assert refused.data == plain.data
+
+
 def test_an_answer_is_used_again_for_a_while(browser: Client, pages: Pages) -> None:
     assert browser.get("/").status_code == 200
     pages._command = ["/bin/false"]
@@ -99,10 +112,10 @@ def test_an_address_that_is_too_long_is_refused(browser: Client) -> None:
 def test_kept_answers_have_a_bound(
     browser: Client, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "KEPT", 9000)
+    monkeypatch.setattr(asking, "KEPT", 4000)
     for number in range(6):
         assert browser.get(f"/?{number}").status_code == 200
-    assert 0 < pages._size <= 9000
+    assert 0 < pages._size <= 4000
     assert sum(len(page.body) for page in pages._kept.values()) == pages._size
 
 
