@@ -111,6 +111,7 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "download.protocol", "upstream.collecting"),
         *("verify.digests", "verify.protocol", "verify.readers"),
     },
+    "pipeline.asked": _LEDGER | {"config", "pipeline", "pipeline.publish", "select"},
     "pipeline": _LEDGER
     | {
         *(
@@ -121,6 +122,7 @@ ALLOWED: dict[str, set[str]] = {
             "select",
             "download.protocol",
             "verify.protocol",
+            "pipeline.asked",
             "pipeline.closure",
             "pipeline.context",
             "pipeline.discover",
@@ -136,8 +138,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "pipeline.closure": _LEDGER
     | {
-        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
-        *("select", "verify.protocol"),
+        *("config", "download.protocol", "pipeline", "pipeline.asked", "pipeline.context"),
+        *("pipeline.discover", "select", "verify.protocol"),
     },
     "pipeline.discover": _LEDGER
     | {
@@ -145,6 +147,7 @@ ALLOWED: dict[str, set[str]] = {
         *(
             "download.unchanged",
             "pipeline",
+            "pipeline.asked",
             "pipeline.context",
             "select",
             "upstream",

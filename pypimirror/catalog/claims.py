@@ -31,7 +31,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Holder
 from pypimirror.catalog.lease import Held, LostError, Pace
 from pypimirror.catalog.queries.projects import chunks
-from pypimirror.catalog.queries.work import claims, workers
+from pypimirror.catalog.queries.work import claims, requests, workers
 from pypimirror.catalog.states import CANCELLED, COMPLETED, FAILED, LOST
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import ProjectName
@@ -166,6 +166,30 @@ class Worker(Held):
             self._catalog.apply(change, aside=True)
             self._done = done
             del self._numbers[batch]
+
+    def claim_these(self, names: Sequence[ProjectName], batch: int) -> dict[int, ProjectName]:
+        """Claim those of these projects that are free, for a request. Return their names by id.
+
+        They need not have work: their pages will be decided on again. None is free while a run is
+        alone with the mirror (`queries.work.requests`). Raises `ClaimLostError`.
+        """
+        self._catalog.guard()
+
+        def change(connection: Connection) -> dict[int, ProjectName]:
+            self.fence(connection)
+            return requests.take(connection, self.id, batch, names, self._me.machine)
+
+        return self._catalog.apply(change, aside=True)
+
+    def drop(self, connection: Connection, number: int, counts: Mapping[str, int]) -> None:
+        """Give back all claims in a transaction: a request with so many projects has ended.
+
+        `counts` are those of all the work of this worker so far.
+        """
+        self.fence(connection)
+        claims.drop(connection, [self.id])
+        self._done = (self._done[0] + 1, self._done[1] + number)
+        workers.progress(connection, self.id, *self._done, counts)
 
     def fence(self, connection: Connection) -> None:
         """Raise `ClaimLostError` if others have taken over. Call it first in a transaction."""

@@ -221,6 +221,8 @@ CHECKED = Mark("checked", TEXT)
 AHEAD = Mark("time that was ahead", TIME)
 #: What a run without work leaves for the next one; see `queries.idle_snapshot`.
 AT_REST = Mark("at rest", TEXT)
+#: Set, and empty, while request workers may claim projects beside the run that holds the lease.
+OPEN = Mark("open to requests", TEXT)
 
 _ALL = tuple(each for each in list(globals().values()) if isinstance(each, Mark | UpstreamMark))
 #: Names of the marks, and prefixes of the names of upstream marks.

@@ -21,7 +21,9 @@ WORKER_STATES = frozenset({WORKING, COMPLETED, FAILED, CANCELLED, LOST})
 
 #: Where a worker runs: in the process of the run, in a child process, in a flow run of its own.
 INLINE, CHILD, SHARD = "inline", "child", "shard"
-EXECUTORS = frozenset({INLINE, CHILD, SHARD})
+#: A worker for what clients ask for, which belongs to no run. It is also the trigger of its runs.
+REQUEST = "request"
+EXECUTORS = frozenset({INLINE, CHILD, SHARD, REQUEST})
 
 
 class State(IntEnum):

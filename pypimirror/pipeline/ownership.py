@@ -18,6 +18,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from pypimirror.catalog import lease
 from pypimirror.catalog.database import (
@@ -28,9 +29,11 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.marks import AT_REST, DOUBT, GENERATION, MIRROR
+from pypimirror.catalog.marks import AT_REST, DOUBT, GENERATION, MIRROR, OPEN
 from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.work import requests
 from pypimirror.domain.model import PypimirrorError
+from pypimirror.pipeline import gate
 from pypimirror.storage import generation
 from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
@@ -51,17 +54,23 @@ def hold(
     `CatalogError` if the catalog belongs to another directory, and `StorageError`.
     """
 
-    fresh = ""
+    fresh, is_alone = "", True
 
     def check(connection: Connection) -> None:
-        nonlocal fresh
+        nonlocal fresh, is_alone
         marks.clear(connection, AT_REST)  # this run may change the mirror
+        marks.clear(connection, OPEN)
         if not _is_inside(catalog, storage, workspace):
             _check(connection, storage, catalog.shown, claim=claim)
-        if claim:
+        is_alone = not requests.at_work(connection)
+        if claim and is_alone:  # else the directories are just changing
             fresh = _begin(connection, storage, catalog.shown)
 
     with lease.hold(catalog, check) as held:
+        if not is_alone:
+            gate.wait(catalog)
+            if claim:
+                fresh = catalog.apply(partial(_begin, storage=storage, shown=catalog.shown))
         if claim:
             _say(storage, fresh, catalog.shown)
         catalog.guard = storage.guard = held.check
@@ -87,6 +96,28 @@ def check_is_of_run(connection: Connection, storage: Storage, shown: str) -> Non
             f"cannot be seen from here. All workers of a run need the same mirror: a shared "
             "directory, mounted before the worker starts, or an object storage"
         )
+
+
+def agreed(connection: Connection, storage: Storage) -> str:
+    """Return the generation of the mirror root if the catalog is from the same run, else "".
+
+    For a request worker, before it changes anything without a run.
+    """
+    found, _ = _generation(storage)
+    noted = marks.read(connection, GENERATION)
+    return found if generation.is_of(noted, None, found, storage.identity()) else ""
+
+
+def note_changes(connection: Connection, storage: Storage, agreed: str) -> None:
+    """Note the stamps of the directories that a request worker has changed since it `agreed`.
+
+    If a run has begun since, nothing is noted: the run notes them at its end.
+    """
+    noted = marks.read(connection, GENERATION) or ""
+    if agreed and noted.partition(" ")[0] == agreed:
+        found = generation.as_found(agreed, storage.identity())
+        if found != noted:
+            marks.write(connection, GENERATION, found)
 
 
 def _is_inside(catalog: Catalog, storage: Storage, workspace: Workspace) -> bool:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pypimirror.catalog.claims import number_free
 from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.work import claims
 from pypimirror.domain.model import Problem, Stage
-from pypimirror.pipeline import checking, history
+from pypimirror.pipeline import checking, gate, history
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
@@ -25,8 +26,8 @@ from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
 
-def _work(stage: Stage) -> Callable[[Run, Batch], None]:
-    """Return the function that runs a stage for the projects of a batch."""
+def work_of(stage: Stage) -> Callable[[Run, Batch], None]:
+    """Return the function that runs a stage for the projects of a batch, without a record."""
     # Import a stage only if there is work for it: most runs find no change.
     match stage:
         case Stage.DISCOVER:
@@ -61,7 +62,7 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
         history.stage(run, stage, batch.number, whole=whole) as tally,
     ):
         if batch.projects:
-            _work(stage)(run, batch)
+            work_of(stage)(run, batch)
         elif stage is Stage.DISCOVER and batch.number:
             from pypimirror.pipeline.closure import rounds  # few configurations ask for it
 
@@ -107,7 +108,13 @@ def _take_through(run: Run, call: Call, stages: Sequence[Stage], executor: Execu
     # A Prefect task costs as much as a stage of a small batch, so a flow run has no small ones.
     small_ends = call is perform
     with executor(call) as work_off:
-        number = work_off(run, stages, 1, small_ends) if left else 0
+        number = 0
+        if left:
+            with gate.open_to_requests(run):
+                number = work_off(run, stages, 1, small_ends)
+            # What requests had meanwhile may not be done.
+            if run.config.on_demand.projects and number_free(run.catalog, 1, run.names):
+                number = work_off(run, stages, number + 1, small_ends)
         run.ledger.idle = not number
         if Stage.DISCOVER in stages:
             run, number = _follow(run, call, stages, number, work_off)

@@ -24,9 +24,11 @@ COUNTS = {
         "files_denied",
         "files_quarantined",
         "files_withdrawn",
+        "files_evicted",
         "pages_written",
         "bytes_downloaded",
     ),
+    "evict": ("files_evicted", "files_withdrawn", "files_failed", "files_denied", "pages_written"),
     "adopt": (
         "projects_seen",
         "projects_changed",

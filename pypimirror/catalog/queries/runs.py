@@ -34,6 +34,7 @@ from pypimirror.catalog.states import COMPLETED as COMPLETED
 from pypimirror.catalog.states import CRASHED as CRASHED
 from pypimirror.catalog.states import FAILED as FAILED
 from pypimirror.catalog.states import INCOMPLETE as INCOMPLETE
+from pypimirror.catalog.states import REQUEST, WORKING
 from pypimirror.catalog.states import RUNNING as RUNNING
 from pypimirror.domain.model import Problem, Reason, Stage
 
@@ -129,7 +130,7 @@ def close_crashed(connection: Connection) -> int:
             .where(runs.c.id == run.id)
             .values(message=message, counts=json.dumps(counts), **ending)
         )
-    # Stages that are still open although their run was closed.
+    # Stages that are still open although their run was closed. Requests record none.
     lost = update(stages).where(stages.c.state == RUNNING)
     connection.execute(lost.values(state=CRASHED, ended_at=stages.c.started_at))
     return len(dead)
@@ -278,10 +279,13 @@ def recent(
 
 
 def find(connection: Connection, name: str) -> RunRecord | None:
-    """Return the newest run whose name begins with `name`; "last" is the newest of all."""
+    """Return the newest run whose name begins with `name`.
+
+    "last" is the newest one that does not serve requests of clients.
+    """
     query = select(runs).order_by(runs.c.id.desc())
-    if name != "last":
-        query = query.where(runs.c.name.startswith(name, autoescape=True))
+    is_meant = runs.c.name.startswith(name, autoescape=True)
+    query = query.where(runs.c.trigger != REQUEST if name == "last" else is_meant)
     return mapper.first(connection, query, RunRecord)
 
 
@@ -335,7 +339,7 @@ def outlived(connection: Connection, keep: int, before: float, limit: int) -> li
     """Return ids of the oldest runs beyond the newest `keep`, or that began before a time.
 
     The last run is never among them. For each command, neither is the last completed run, nor the
-    last one that completed without arguments.
+    last one that completed without arguments. Nor is a run of a worker that works now.
     """
     beyond = select(runs.c.id).order_by(runs.c.id.desc()).offset(keep).limit(1)
     query = (
@@ -346,10 +350,11 @@ def outlived(connection: Connection, keep: int, before: float, limit: int) -> li
     if connection.scalar(query.limit(1)) is None:
         return []
     last = select(func.max(runs.c.id))
+    of_workers = select(workers.c.run_id).where(workers.c.state == WORKING)
     complete = last.where(runs.c.state == COMPLETED).group_by(runs.c.command)
     kept = {
         number
-        for each in (last, complete, complete.where(runs.c.arguments == "[]"))
+        for each in (last, complete, complete.where(runs.c.arguments == "[]"), of_workers)
         for number in connection.scalars(each)
     }
     return list(connection.scalars(query.where(runs.c.id.not_in(kept)).limit(limit)))

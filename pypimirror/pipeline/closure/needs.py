@@ -18,6 +18,7 @@ from pypimirror.catalog.queries.closure import requirements
 from pypimirror.catalog.states import Cause
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import ProjectName
+from pypimirror.pipeline.asked import remembering
 from pypimirror.pipeline.run import Run
 from pypimirror.select.selection import Selection
 
@@ -30,7 +31,10 @@ def key_of(config: Config, selection: Selection) -> str:
 
 
 def remembered(connection: Connection, selection: Selection) -> Selection:
-    """Return the selection together with the needed projects of the last round."""
+    """Return the selection together with the needed projects of the last round, and with the files
+    that clients have asked for.
+    """
+    selection = remembering.with_asked(connection, selection)
     if not selection.follows:
         return selection
     return selection.needing(requirements.needed(connection))
@@ -72,6 +76,7 @@ def let_go(
     connection: Connection, selection: Selection, names: Iterable[str], *, guarded: bool
 ) -> None:
     """Mark the projects in `names` as removed that the selection does not want."""
+    selection = remembering.with_asked(connection, selection)  # clients may have asked since
     unwanted = [name for name in names if not selection.project(ProjectName(name))]
     for chunk in projects.chunks(unwanted):
         ids = [

@@ -28,6 +28,7 @@ from pypimirror.domain.model import (
 )
 from pypimirror.download.protocol import FetchPage
 from pypimirror.pipeline import backlog, retry
+from pypimirror.pipeline.asked import remembering
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import (
     alternates,
@@ -87,9 +88,12 @@ def discover(run: Run, batch: Batch) -> None:
     """Fetch the pages of the projects of a batch and write their contents into the catalog."""
     with run.catalog.write() as connection:
         rows = [row for row in projects.get(connection, batch.projects) if row.needs_fetch]
+        selection = remembering.with_asked(connection, run.selection, (row.name for row in rows))
+        rows = remembering.without_unwanted(connection, selection, rows)
         doubtful = doubts.doubtful(connection, [row.id for row in rows])
         without_list = listings.without_list(run, connection)
         runs.clear_failures(connection, run.id, Stage.DISCOVER, [row.name for row in rows])
+    run = replace(run, selection=selection)
     run.ledger.begin(Stage.DISCOVER, len(rows))
     if run.ledger.is_cut_off(rows) or not rows:
         return

@@ -19,7 +19,7 @@ from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import Fate
 from pypimirror.catalog.queries import files
 from pypimirror.catalog.queries.projects import chunks
-from pypimirror.catalog.queries.work import workers
+from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.catalog.states import DUE, State
 from pypimirror.storage import links, parts
 from pypimirror.storage.workspace import Workspace
@@ -37,9 +37,12 @@ def sweep(catalog: Catalog, workspace: Workspace) -> int:
     """
     workspace.drop_old_pages()
     collect_dead(catalog, workspace)
-    for _, own in parts.directories(workspace.staging):
-        with storage_errors(own):
-            parts.drop(own)
+    with catalog.read() as connection:
+        alive = requests.alive(connection)
+    for worker, own in parts.directories(workspace.staging):
+        if worker not in alive:  # a request worker goes on beside this run
+            with storage_errors(own):
+                parts.drop(own)
     names = set(workspace.staged_names())
     removed = 0
     for chunk in chunks(names):

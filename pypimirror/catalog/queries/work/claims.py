@@ -25,17 +25,23 @@ from sqlalchemy import (
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.schema import claims, projects
+from pypimirror.catalog.schema import workers as workers_table
+from pypimirror.catalog.states import REQUEST, WORKING
 from pypimirror.domain.model import ProjectName
 
 # A scalar subquery: PostgreSQL would turn NOT EXISTS into a join that reads all claims.
 _claim = select(claims.c.project_id).where(claims.c.project_id == projects.c.id)
-_is_free = _claim.scalar_subquery().is_(None)
+is_free = _claim.scalar_subquery().is_(None)
 _has_work = projects.c.has_work.is_(True)
+_of_requests = select(workers_table.c.id).where(
+    workers_table.c.executor == REQUEST, workers_table.c.state == WORKING
+)
+_of_runs = claims.c.worker_id.not_in(_of_requests)
 
 
 def _free(after: int, names: Sequence[ProjectName] | None) -> ColumnElement[bool]:
     """Return the condition of free projects after id `after`, among `names` if there are some."""
-    condition = and_(_has_work, projects.c.id > after, _is_free)
+    condition = and_(_has_work, projects.c.id > after, is_free)
     return condition if names is None else and_(condition, projects.c.name.in_(names))
 
 
@@ -92,8 +98,8 @@ def is_any_left(connection: Connection) -> bool:
     """
     if number_free(connection, 0, 1, None):
         return True
-    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False)).limit(1)
-    return connection.execute(in_hand).first() is not None
+    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False), _of_runs)
+    return connection.execute(in_hand.limit(1)).first() is not None
 
 
 def release(connection: Connection, worker_id: int, batch: int) -> None:
@@ -115,14 +121,14 @@ def reopen(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def reopen_all(connection: Connection) -> None:
-    """Free all projects. Call it while no worker works."""
-    connection.execute(delete(claims))
+    """Free all projects, except those of request workers. Call it while no other worker works."""
+    connection.execute(delete(claims).where(_of_runs))
 
 
 def end_run(connection: Connection, run_id: int, message: str) -> None:
-    """End a run for its workers: those that still work are lost, and all claims are deleted.
+    """End a run for its workers: those that still work are lost, and their claims are deleted.
 
-    There is one run at a time, so there are no other claims.
+    There is one run at a time, so all other claims are those of request workers.
     """
     workers.close(connection, run_id, message)
     reopen_all(connection)

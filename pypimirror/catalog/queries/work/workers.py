@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
 from pypimirror.catalog.mapping import mapper
@@ -114,8 +114,17 @@ def end(connection: Connection, worker_id: int, state: str, message: str) -> boo
 
 def others(connection: Connection, run_id: int, but: int) -> list[OtherWorker]:
     """Return the workers of a run that have not ended, except worker `but`."""
+    return _working(connection, workers.c.run_id == run_id, workers.c.id != but)
+
+
+def working(connection: Connection, ids: Collection[int]) -> list[OtherWorker]:
+    """Return those of these workers that have not ended."""
+    return _working(connection, workers.c.id.in_(ids)) if ids else []
+
+
+def _working(connection: Connection, *conditions: ColumnElement[bool]) -> list[OtherWorker]:
     columns = (workers.c.id, workers.c.holder, workers.c.expires_at, now(connection).label("now"))
-    query = select(*columns).where(workers.c.run_id == run_id, _is_working, workers.c.id != but)
+    query = select(*columns).where(_is_working, *conditions)
     return [
         OtherWorker(
             row.id, msgspec.json.decode(row.holder, type=Holder), row.expires_at - float(row.now)

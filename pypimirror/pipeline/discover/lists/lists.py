@@ -24,6 +24,7 @@ from pypimirror.catalog.states import Cause
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Problem, ProjectList, ProjectName, Reason
 from pypimirror.download.protocol import ListResult
+from pypimirror.pipeline.asked import remembering
 from pypimirror.pipeline.discover.kinds import simple
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.pipeline.discover.lists import asking, listings, trust
@@ -44,14 +45,16 @@ def drop_deselected(run: Run) -> None:
     with run.catalog.read() as connection:
         if marks.read(connection, SELECTION) == run.selection.digest:
             return
-        dropped = [
-            row.id
+        dropped = {
+            ProjectName(row.name): row.id
             for row in projects.names(connection)
             if row.removal_cause != Cause.SELECTION
             and not run.selection.project(ProjectName(row.name))
-        ]
+        }
     with run.catalog.write() as connection:
-        projects.deselect(connection, dropped)
+        # Clients may have asked since this run has begun.
+        selection = remembering.with_asked(connection, run.selection, dropped)
+        projects.deselect(connection, (i for n, i in dropped.items() if not selection.project(n)))
         # New projects may be in lists that were read before, so read these again.
         projects.forget_lists(connection)
         marks.write(connection, SELECTION, run.selection.digest)
