@@ -28,6 +28,7 @@ TWICE = ("tests/catalog/", "tests/status/")
 
 #: The tests that `make test-thorough` runs on PostgreSQL, too.
 AGAIN = (
+    "tests/on_demand/test_together.py",
     "tests/pipeline/test_sync.py",
     "tests/pipeline/preview/test_plan.py",
     "tests/pipeline/publish/test_root.py",

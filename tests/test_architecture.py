@@ -317,6 +317,8 @@ WRITERS = {
     "storage/slots.py": "staging",
     "pipeline/context/held.py": "copies of objects, which it removes again",
     "storage/lock.py": "the lock",
+    "on_demand/store.py": "the store of a fetcher, in the private directory",
+    "on_demand/keeping/source.py": "staging: what the store has",
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",
     "system/streams.py": "nothing: it opens the null device",
@@ -390,6 +392,7 @@ def test_flows_use_tasks_and_tasks_use_stages(folder: str) -> None:
 #: The modules that may open files for reading, and which files. All others use
 #: `pypimirror.system.regular`, which knows what a file is, never blocks and has a bound.
 READERS = {
+    "on_demand/store.py": "its lock, which it opens without following a link",
     "system/regular.py": "the one place",
     "storage/durability.py": "what is flushed, and never read",
     "system/machine.py": "what the system says of itself",

@@ -1,8 +1,9 @@
 """The contents of pages, before they become HTML or JSON.
 
 `pypimirror.pipeline.publish.contents` reads the catalog into these types, and
-`pypimirror.render.rendering` turns them into bytes. They contain only verified files, and those of
-metadata-only projects.
+`pypimirror.render.rendering` turns them into bytes. In the mirror root, they contain only verified
+files, and those of metadata-only projects. With on demand, the fetcher's own pages also list files
+that may be fetched.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 
 class PageFile(FileDetails, frozen=True):
-    """A file on its project's page: verified here, or linked at the upstream."""
+    """A file on its project's page: verified here, linked at the upstream, or to be fetched."""
 
     filename: str
     path: str  #: below the mirror root, unquoted, with "/": packages/six/six-1.16.0.tar.gz
-    #: Proven on this mirror, or claimed for a file elsewhere. "sha256" is always present.
+    #: Proven on this mirror, or claimed for a file that is elsewhere or expected. "sha256" is
+    #: always present, unless the file is expected.
     digests: dict[str, str]
     size: int | None  #: bytes; None: unknown, for a file elsewhere
     core_metadata: str | None = None  #: sha256 of the .metadata file: verified here, or claimed
     provenance: bool = False  #: whether it has attestations, here or elsewhere
     elsewhere: Elsewhere | None = None  #: None: its bytes are here
+    expected: bool = False  #: not here yet: it comes, and is verified, when somebody asks for it
     extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 

@@ -117,7 +117,7 @@ def _meta_object(version: tuple[int, int], serial: int | None) -> bytes:
 def _file_object(file: PageFile, base: str) -> dict[str, Any]:
     extra = file.extra
     entry: dict[str, Any] = {k: v for k, v in extra.items() if k not in _FILE_KEYS} if extra else {}
-    _sha256(file)
+    _fragment(file)
     entry["filename"] = file.filename
     entry["url"] = link(file, base)
     entry["hashes"] = {name: value for name, value in file.digests.items() if name in _HASHES}
@@ -207,7 +207,7 @@ def _anchor(file: PageFile, base: str) -> str:
     address = link(file, base)
     if file.provenance:
         attributes += f' data-provenance="{_escape(_provenance(file, address))}"'
-    href = f"{_escape(address)}#sha256={_sha256(file)}"
+    href = f"{_escape(address)}{_fragment(file)}"
     return f'<a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
 
 
@@ -229,11 +229,14 @@ def offered(page: Page) -> tuple[PageFile, ...]:
     return () if page.status is ProjectStatus.QUARANTINED else page.files
 
 
-def _sha256(file: PageFile) -> str:
-    try:
-        return file.digests["sha256"]
-    except KeyError:
-        raise ValueError(f"{file.filename}: no sha256 was proven, so it cannot be linked") from None
+def _fragment(file: PageFile) -> str:
+    """Return the end of a file's link: its sha256, or the best claim about an expected file."""
+    if (sha256 := file.digests.get("sha256")) is not None:
+        return f"#sha256={sha256}"
+    if not file.expected:
+        raise ValueError(f"{file.filename}: no sha256 was proven, so it cannot be linked")
+    known = (name for name in ALGORITHMS if name in _HASHES and name in file.digests)
+    return next((f"#{name}={file.digests[name]}" for name in known), "")
 
 
 def link(file: PageFile, base: str) -> str:

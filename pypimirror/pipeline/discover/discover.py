@@ -239,7 +239,7 @@ def _apply(run: Run, read: Sequence[Answer]) -> None:
     known = metadata.of_answers(run, read, changed)
     pooled = cross_checks.pool(run, changed)
     terms = {
-        row.id: _terms(run, run.config.upstream[position], place)
+        row.id: terms_of(run, run.config.upstream[position], place)
         for row, position, _, place in read
     }
     pages = {i: page for i, (_, page) in changed.items()}
@@ -308,7 +308,7 @@ def _held(run: Run, ids: Sequence[int]) -> dict[int, dict[str, FileRecord]]:
     return held
 
 
-def _terms(run: Run, upstream: UpstreamSection, place: str) -> Terms:
+def terms_of(run: Run, upstream: UpstreamSection, place: str) -> Terms:
     """Return the terms for decisions on a page from `place`, an alternate, or from the upstream."""
     believed = next((u.name for u in run.config.upstream if u.authoritative), None)
     return Terms(

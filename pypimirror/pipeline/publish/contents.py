@@ -57,7 +57,7 @@ def page_of(run: Run, row: ProjectRecord, held: Iterable[FileRecord]) -> Page:
         status=ProjectStatus(row.status or ProjectStatus.ACTIVE),
         status_reason=row.status_reason,
         versions=_versions(row, held),
-        files=tuple(_page_file(run, row.name, file) for file in held),
+        files=tuple(page_file(run, row.name, file) for file in held),
         extra=_decode_object(row.extra) if row.extra else {},
     )
 
@@ -71,7 +71,7 @@ def _versions(row: ProjectRecord, held: Iterable[FileRecord]) -> tuple[str, ...]
     return (*listed, *dict.fromkeys(v for v in kept if v is not None and v not in listed))
 
 
-def _page_file(run: Run, project: str, file: FileRecord) -> PageFile:
+def page_file(run: Run, project: str, file: FileRecord) -> PageFile:
     """Return the entry of a file on its page."""
     digests = _decode_digests(file.digests) if file.digests else {}
     if file.sha256 is not None:

@@ -35,10 +35,9 @@ def ask(
     A sync may not copy the last one from now on (`queries.idle_snapshot`).
     """
     marks.clear(connection, AT_REST)
-    works = select(workers.c.id).where(
-        workers.c.id == asked.c.worker_id,
-        workers.c.state == WORKING,
-        workers.c.expires_at > now(connection),
+    # Not correlated: in this clause, SQLAlchemy would read the table `asked` a second time.
+    working = select(workers.c.id).where(
+        workers.c.state == WORKING, workers.c.expires_at > now(connection)
     )
     statement = insert_into(connection, asked).values(
         project=pair[0],
@@ -56,7 +55,11 @@ def ask(
             "used_at": new.used_at,
             "worker_id": new.worker_id,
         },
-        where=or_(asked.c.worker_id.is_(None), asked.c.worker_id == new.worker_id, ~works.exists()),
+        where=or_(
+            asked.c.worker_id.is_(None),
+            asked.c.worker_id == new.worker_id,
+            asked.c.worker_id.not_in(working),
+        ),
     )
     return connection.execute(statement.returning(asked.c.worker_id)).first() is not None
 

@@ -1,0 +1,123 @@
+"""The desk: answers the questions of the web server, each in a thread of its own.
+
+A question for something that another question has asked for already waits for the same answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from pypimirror.catalog import engines
+from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.on_demand.files import Files
+from pypimirror.on_demand.messages import (
+    Away,
+    Coming,
+    File,
+    Final,
+    Index,
+    Message,
+    Page,
+)
+from pypimirror.on_demand.pages import Pages
+from pypimirror.system import clock
+from pypimirror.system.disk_errors import StorageError
+
+log = logging.getLogger(__name__)
+
+#: Most pages, and most files, that are asked for at the same time. More wait for their turn.
+PAGES_AT_ONCE, FILES_AT_ONCE = 32, 64
+
+Question = Page | Index | File
+
+
+class Desk:
+    """Answers questions. `send` gets each message for the server; threads call it."""
+
+    def __init__(
+        self,
+        pages: Pages,
+        files: Files,
+        index: Callable[[], Final],
+        send: Callable[[Message], None],
+    ) -> None:
+        self._pages = pages
+        self._files = files
+        self._index = index
+        self._send = send
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[str, str], list[int]] = {}  # ids, by what they ask for
+        self._threads = {
+            kind: ThreadPoolExecutor(number, thread_name_prefix=kind.__name__)
+            for kind, number in (
+                (Page, PAGES_AT_ONCE),
+                (Index, 1),
+                (File, FILES_AT_ONCE),
+            )
+        }
+        self._heard = clock.steady()
+
+    def ask(self, question: Question) -> None:
+        """Begin to answer a question."""
+        self._heard = clock.steady()
+        match question:
+            case Page():
+                key = (question.project, "")
+            case File():
+                key = (question.project, question.filename)
+            case Index():
+                key = ("", "")
+        with self._lock:
+            ids = self._asked.setdefault(key, [])
+            ids.append(question.id)
+            is_new = len(ids) == 1
+        if is_new:
+            self._threads[type(question)].submit(self._answer, question, key)
+
+    def quiet_for(self) -> float:
+        """Return the seconds since the last question or answer; 0 while one is under way."""
+        with self._lock:
+            return 0.0 if self._asked else clock.steady() - self._heard
+
+    def _answer(self, question: Question, key: tuple[str, str]) -> None:
+        try:
+            answer = self._find(question, key)
+        except (PypimirrorError, SQLAlchemyError, OSError) as error:
+            answer = Away(0, _shown(error))
+        except Exception:  # the server waits for an answer, whatever happens
+            log.exception("%s could not be answered", question)
+            answer = Away(0, "An error of the program; its log says which.")
+        with self._lock:
+            ids = self._asked.pop(key)
+            self._heard = clock.steady()
+        for number in ids:
+            self._send(msgspec.structs.replace(answer, id=number))
+
+    def _find(self, question: Question, key: tuple[str, str]) -> Final:
+        def tell(coming: Coming) -> None:
+            with self._lock:
+                ids = list(self._asked[key])
+            for number in ids:
+                self._send(msgspec.structs.replace(coming, id=number))
+
+        match question:
+            case Page():
+                return self._pages.page(question.project)
+            case File():
+                return self._files.file(question.project, question.filename, tell)
+            case Index():
+                return self._index()
+
+
+def _shown(error: PypimirrorError | SQLAlchemyError | OSError) -> str:
+    if isinstance(error, OSError):
+        return str(StorageError(error.filename or "", error))
+    if isinstance(error, SQLAlchemyError):
+        return f"The catalog could not be used: {engines.message(error)}"
+    return str(error)

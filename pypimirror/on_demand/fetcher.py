@@ -1,0 +1,129 @@
+"""The fetcher: `python -P -m pypimirror.on_demand.fetcher DESCRIPTOR`; see `messages`.
+
+The main thread reads the questions. Each is answered in a thread of its own (`desk`), and one
+thread places what was fetched (`keeper`). When its input ends, the server is gone, and the fetcher
+ends at once: that is as safe as a kill, because nothing depends on its store.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from pypimirror.system import abrupt, children
+
+    abrupt.install(signals=False)
+    children.start_early("pypimirror.download.worker")  # the first question needs it
+
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import NoReturn
+
+from pypimirror import __version__
+from pypimirror.catalog.database import Connection, SQLAlchemyError
+from pypimirror.catalog.queries.work import asked
+from pypimirror.config.settings import Config
+from pypimirror.domain.model import PypimirrorError
+from pypimirror.on_demand import messages, opening
+from pypimirror.on_demand.desk import Desk
+from pypimirror.on_demand.files import Files
+from pypimirror.on_demand.grouped import Grouped
+from pypimirror.on_demand.keeping.keeper import Keeper
+from pypimirror.on_demand.keeping.turns import Turns
+from pypimirror.on_demand.messages import Away, Message, Ready, Used
+from pypimirror.on_demand.pages import Pages
+from pypimirror.system import clock
+
+log = logging.getLogger(__name__)
+
+
+class Link:
+    """The connection to the server. Safe to use from several threads."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._lines = self._socket.makefile("rb")
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Send a message. Without a server, this process ends."""
+        line = messages.line(message)
+        try:
+            with self._lock:
+                self._socket.sendall(line)
+        except OSError:
+            os._exit(0)
+
+    def questions(self) -> Callable[[], messages.FromServer | None]:
+        """Return a function that waits for the next message; None: there will be none."""
+
+        def following() -> messages.FromServer | None:
+            line = self._lines.readline()
+            return messages.from_server(line) if line.endswith(b"\n") else None
+
+        return following
+
+
+def main() -> NoReturn:
+    """Answer questions until there is no server any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the same program
+    link = Link(int(sys.argv[1]))
+    try:
+        work(config, link)
+    except (PypimirrorError, SQLAlchemyError, OSError) as error:
+        print(f"the fetcher cannot work: {error}", file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
+
+
+def work(config: Config, link: Link) -> None:
+    """Answer the questions that come over `link`, until it ends."""
+    with ExitStack() as stack:
+        opened = stack.enter_context(opening.opened(config))
+        grouped = Grouped(opened.run.catalog)
+        keeper = Keeper(
+            Turns(opened.keeping, opened.worker),
+            opened.store,
+            opened.source,
+            lambda: desk.quiet_for(),
+        )
+        pages = Pages(opened.run, opened.store)
+        worker = opened.worker
+        files = Files(
+            opened.run, opened.store, pages, grouped, lambda: worker.id, keeper.keep, keeper.placed
+        )
+        desk = Desk(pages, files, lambda: Away(0, "is not implemented yet"), link.send)
+        threading.Thread(target=_keep, args=(keeper,), name="keeper", daemon=True).start()
+        files.take_leftovers()
+        link.send(Ready(__version__))
+        following = link.questions()
+        while (message := following()) is not None:
+            if isinstance(message, Used):
+                grouped.later(partial(_note_use, message.files, clock.now()))
+            else:
+                desk.ask(message)
+
+
+def _note_use(pairs: list[asked.Pair], at: float, connection: Connection) -> None:
+    asked.used(connection, pairs, at)
+
+
+def _keep(keeper: Keeper) -> None:
+    """Place files. Without the keeper, this process is of no use."""
+    try:
+        keeper.work()
+    except BaseException:
+        log.exception("the keeper has ended")
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

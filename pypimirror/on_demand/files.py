@@ -1,0 +1,314 @@
+"""The desk's files: fetch a file that somebody asked for, and hand it out once it is verified.
+
+Only a strong digest proves a file here. A file without one is fetched by the keeper, whose stages
+prove it by other means. Every answer has the id 0; the desk sets that of the question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.queries.work import asked
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path
+from pypimirror.domain.model import File, Problem, Reason
+from pypimirror.download.protocol import FetchFile, FileResult, Job
+from pypimirror.on_demand.grouped import Grouped
+from pypimirror.on_demand.listing import Listing, Offer
+from pypimirror.on_demand.messages import (
+    Absent,
+    Away,
+    Coming,
+    Failed,
+    Final,
+    Here,
+    Refused,
+)
+from pypimirror.on_demand.once import Once
+from pypimirror.on_demand.opening import lose_dead
+from pypimirror.on_demand.pages import ABSENCE, Pages
+from pypimirror.on_demand.store import Fetched, Store
+from pypimirror.pipeline.context.remotes import further_places
+from pypimirror.pipeline.discover import project_pages
+from pypimirror.pipeline.run import Run
+from pypimirror.system import clock, regular
+from pypimirror.verify import proof
+
+#: Seconds between two questions whether another fetcher is done: first and longest pause.
+_FIRST_PAUSE, _PAUSE = 0.05, 1.0
+#: Such questions before this fetcher tries to claim the file: the other one may be dead.
+_LOOKS = 10
+
+#: Bytes of the largest core metadata.
+_MAX_METADATA = 4 << 20
+
+#: Reasons for which the bytes are there, for quarantine.
+_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
+#: Reasons that prove bytes to be wrong.
+_PROVEN_BAD = _BAD | {Reason.BAD_ARCHIVE, Reason.WRONG_PROJECT}
+_OF_POLICY = frozenset({Reason.TOO_LARGE, Reason.HOST_NOT_ALLOWED, Reason.DENIED})
+#: Failures that would be the same at another place.
+_HOPELESS = frozenset({Reason.DISK, Reason.WORKER, Reason.CANCELLED})
+
+Tell = Callable[[Coming], None]
+
+
+class Files:
+    """The files that may be asked for. Safe to use from several threads.
+
+    The selection of `run` is the policy. `worker` has the id of this fetcher in the catalog. `keep`
+    passes a file to the keeper; `placed` does so, too, and waits for its place: it returns the
+    problem if there is one.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        pages: Pages,
+        grouped: Grouped,
+        worker: Callable[[], int],
+        keep: Callable[[Fetched], None],
+        placed: Callable[[Fetched], Problem | None],
+    ) -> None:
+        self._run = run
+        self._store = store
+        self._pages = pages
+        self._grouped = grouped
+        self._worker = worker
+        self._keep = keep
+        self._placed = placed
+        self._numbers = itertools.count(1)
+        self._metadata: Once[tuple[str, str], Final] = Once()
+        self.received = 0  #: bytes from upstreams
+
+    def file(self, project: str, filename: str, tell: Tell) -> Final:
+        """Return the answer to a question for a file. `tell` gets what is known before."""
+        if filename.endswith(METADATA_SUFFIX):
+            return self._metadata.do(
+                (project, filename), lambda: self._core_metadata(project, filename)
+            )
+        found = self._look_up(project, filename)
+        if not isinstance(found, _Wanted):
+            return found
+        if found.is_provable(self._run):
+            here = self._store.file(project, filename)
+            if regular.is_here(str(here)):
+                return Here(0, str(here))
+        if self._is_held_meanwhile(found):
+            return Here(0)
+        return self._fetch(found, tell)
+
+    def take_leftovers(self) -> None:
+        """Pass to the keeper what an earlier fetcher had fetched. Nothing is known about it."""
+        for pair in self._store.leftovers():
+            if self._grouped.do(partial(self._take_over, pair)):
+                self._keep(Fetched(*pair, path=str(self._store.leftover.joinpath(*pair))))
+
+    def _take_over(self, pair: asked.Pair, connection: Connection) -> bool:
+        return asked.ask(connection, pair, self._worker(), clock.now())
+
+    def _is_held_meanwhile(self, found: _Wanted) -> bool:
+        """Claim a file for this fetcher. Return whether another one has placed it meanwhile."""
+        project, filename = pair = found.pair
+        size, pause, waited = found.file.size, _FIRST_PAUSE, False
+
+        def ask(connection: Connection) -> bool:
+            if waited:
+                lose_dead(connection)
+            return asked.ask(connection, pair, self._worker(), clock.now(), size)
+
+        while not self._grouped.do(ask):
+            waited = True
+            for _ in range(_LOOKS):
+                time.sleep(pause)
+                pause = min(2 * pause, _PAUSE)
+                with self._run.catalog.read() as connection:
+                    if asked.fetched_by(connection, pair) is None:
+                        break
+        if not waited or not self._run.storage.has(file_path(project, filename, None)):
+            return False
+        self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
+        return True
+
+    def _look_up(self, project: str, filename: str) -> _Wanted | Final:
+        """Return the file on its project's page, or why there is none to fetch."""
+        listing = self._pages.listing(project, filename)
+        if not isinstance(listing, Listing):
+            return listing
+        file = listing.file(filename)
+        if filename in listing.refused:
+            return Refused(0, listing.refused[filename])
+        if file is None:
+            told = f"{filename}: is not on the upstream's page of {project}."
+            return Absent(0, told, ABSENCE)
+        return _Wanted(project, file, listing, listing.offer(file))
+
+    def _fetch(self, found: _Wanted, tell: Tell) -> Final:
+        """Fetch a file that this fetcher has claimed."""
+        if not found.is_provable(self._run):
+            problem = self._placed(Fetched(*found.pair))
+            return Here(0) if problem is None else _answer(problem)
+        number = next(self._numbers)
+        _, short = self._run.room.claim({number: found.file.size or 0})
+        try:
+            if short is None:
+                result = self._transfer(number, found, tell)
+                if result.problem is not None and result.problem.reason not in _HOPELESS:
+                    result = self._transfer_again(number, found, tell, result)
+            else:
+                result = FileResult(number, problem=short)
+        finally:
+            self._run.room.settle([number])
+        if result.problem is None:
+            return self._put(number, found, result)
+        if result.problem.reason in _BAD:
+            self._keep(Fetched(*found.pair, result, str(self._store.part(number))))
+        else:
+            self._store.drop_part(number)
+            pair = found.pair
+            self._grouped.later(lambda connection: asked.forget(connection, [pair], self._worker()))
+        return _answer(result.problem)
+
+    def _transfer(self, number: int, found: _Wanted, tell: Tell) -> FileResult:
+        """Try the links of a file in turn, then those of its owner's alternates."""
+        part = self._store.part(number)
+        tell(Coming(0, str(part), 0, found.file.size, found.offer.digests))
+
+        def progress(_: Job, size: int) -> None:
+            self.received += size
+            with contextlib.suppress(OSError):
+                received = part.stat().st_size
+                tell(Coming(0, str(part), received, found.file.size, found.offer.digests))
+
+        first: FileResult | None = None
+        for remote, url in self._links(found):
+            job = self._job(number, found, remote, url)
+            for result in self._run.pools.fetcher.run([job], on_progress=progress):
+                assert isinstance(result, FileResult)
+                if result.problem is None or result.problem.reason in _HOPELESS:
+                    return result
+                first = first or result
+        assert first is not None  # a file has a link
+        return first
+
+    def _transfer_again(
+        self, number: int, found: _Wanted, tell: Tell, failed: FileResult
+    ) -> FileResult:
+        """Try the links of a new page, if the page was old: the file may have moved."""
+        listing = self._pages.listing(found.project)
+        if not isinstance(listing, Listing) or listing.page == found.listing.page:
+            return failed
+        again = self._look_up(*found.pair)
+        if not isinstance(again, _Wanted) or not again.is_provable(self._run):
+            return failed
+        return self._transfer(number, again, tell)
+
+    def _links(self, found: _Wanted) -> Iterator[tuple[str, str]]:
+        """Yield the links of a file. The alternates are asked only if all others have failed."""
+        yield from found.offer.links
+        run = self._run
+        for upstream in run.config.upstream:
+            if upstream.name != found.listing.upstream:
+                continue
+            for place in further_places(upstream):
+                job = project_pages.page_job(0, upstream, place, found.project)
+                for result in project_pages.ask(run, [job]):
+                    for file in result.page.files if result.page is not None else ():
+                        link = (place[0], file.url)
+                        if file.filename == found.file.filename and link not in found.offer.links:
+                            yield link
+
+    def _job(self, number: int, found: _Wanted, remote: str, url: str) -> FetchFile:
+        part = str(self._store.part(number))
+        is_wheel = found.file.filename.endswith(".whl")
+        return FetchFile(
+            id=number,
+            remote=remote,
+            urls=(url,),
+            path=part,
+            digests=found.offer.digests,
+            size=found.file.size,
+            metadata_path=f"{part}{METADATA_SUFFIX}" if is_wheel else "",
+        )
+
+    def _put(self, number: int, found: _Wanted, result: FileResult) -> Here:
+        """Put a verified file into the store and pass it to the keeper."""
+        project, filename = found.pair
+        part = self._store.part(number)
+        metadata = ""
+        beside = part.with_name(f"{part.name}{METADATA_SUFFIX}")
+        if result.metadata_sha256:
+            claim = (found.file.core_metadata or {}).get("sha256")
+            # If it differs from the announced one, the wheel is served without any.
+            if claim in (None, result.metadata_sha256):
+                name = f"{filename}{METADATA_SUFFIX}"
+                metadata = str(self._store.put(beside, project, name))
+        path = str(self._store.put(part, project, filename))
+        self._store.drop_part(number)
+        self._keep(Fetched(project, filename, result, path, metadata))
+        return Here(0, path)
+
+    def _core_metadata(self, project: str, filename: str) -> Final:
+        """Fetch the core metadata of a file alone. Its digest on the page proves it."""
+        here = self._store.file(project, filename)
+        if regular.is_here(str(here)):
+            return Here(0, str(here))
+        found = self._look_up(project, filename.removesuffix(METADATA_SUFFIX))
+        if not isinstance(found, _Wanted):
+            return found
+        digests = found.file.core_metadata
+        if not digests or proof.needs_structure(digests):
+            told = f"{filename}: the upstream states no digest of it, so it could not be checked."
+            return Absent(0, told, ABSENCE)
+        number = next(self._numbers)
+        part = self._store.part(number)
+        failed: Problem | None = None
+        for remote, url in found.offer.links:
+            parts = urlsplit(url)
+            url = parts._replace(path=f"{parts.path}{METADATA_SUFFIX}").geturl()
+            job = FetchFile(number, remote, (url,), str(part), digests, max_size=_MAX_METADATA)
+            for result in self._run.pools.fetcher.run([job]):
+                if result.problem is None:
+                    return Here(0, str(self._store.put(part, project, filename)))
+                failed = failed or result.problem
+        self._store.drop_part(number)
+        assert failed is not None  # a file has a link
+        return _answer(failed)
+
+
+class _Wanted(NamedTuple):
+    """A file that may be fetched."""
+
+    project: str
+    file: File
+    listing: Listing
+    offer: Offer
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Its project and its name."""
+        return self.project, self.file.filename
+
+    def is_provable(self, run: Run) -> bool:
+        """Whether its claimed digests are proof enough."""
+        digests = self.offer.digests
+        if proof.needs_structure(digests):
+            return False
+        level = proof.level(digests, shared=False, structure="")
+        return level <= proof.weakest(run.config.verify.accept)
+
+
+def _answer(problem: Problem) -> Final:
+    """Return the answer for a file that could not be fetched."""
+    if problem.reason in _PROVEN_BAD:
+        return Failed(0, problem.message)
+    if problem.reason in _OF_POLICY:
+        return Refused(0, problem.message)
+    return Away(0, problem.message, timed_out=problem.reason is Reason.TIMEOUT)

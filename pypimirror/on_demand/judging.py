@@ -1,0 +1,168 @@
+"""Which files of a page may be fetched, and the page that lists them.
+
+The decisions are those of a sync: the policy is a selection, claims of all sources are pooled, and
+a file name whose digest has changed is refused (promise 9). A page lists what may be fetched, with
+the claims about it, and what is held, with the digests that were proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pypimirror.catalog.queries import files, projects
+from pypimirror.catalog.records import FileRecord, ProjectRecord
+from pypimirror.domain.layout import file_path
+from pypimirror.domain.model import Claim, File, ProjectName, ProjectPage, ProjectStatus, details_of
+from pypimirror.on_demand.listing import Listing, Offer
+from pypimirror.pipeline.discover import cross_checks, metadata, project_pages
+from pypimirror.pipeline.discover.alternates import Answer
+from pypimirror.pipeline.discover.decisions.decide import (
+    ConflictError,
+    Terms,
+    further_links,
+    pool,
+)
+from pypimirror.pipeline.discover.decisions.held import believed, contradiction
+from pypimirror.pipeline.discover.discover import terms_of
+from pypimirror.pipeline.publish import contents
+from pypimirror.pipeline.run import Run
+from pypimirror.render import rendering
+from pypimirror.render.pages import Page, PageFile
+
+#: The forms of a page, and the names of their files.
+NAMES = {"html": "index.html", "json": "index.v1_json"}
+_RENDER = {"html": rendering.page_html, "json": rendering.page_json}
+
+
+class Known(NamedTuple):
+    """What the catalog knows of a project."""
+
+    row: ProjectRecord  #: with the id 0 if the catalog does not have it
+    files: dict[str, FileRecord]  #: all, by name
+    listed: frozenset[str]  #: the names of those that are on its page
+
+
+def known(run: Run, project: str) -> Known:
+    """Return what the catalog knows of a project."""
+    with run.catalog.read() as connection:
+        for row in projects.by_name(connection, [project]):
+            found = {each.filename: each for each in files.of_projects(connection, [row.id])}
+            listed = files.listed(connection, [row.id])
+            return Known(row, found, frozenset(each.filename for each in listed))
+    nothing = dict.fromkeys(ProjectRecord.__struct_fields__)
+    return Known(ProjectRecord(**nothing | {"id": 0, "name": project}), {}, frozenset())  # type: ignore[arg-type]
+
+
+def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
+    """Decide on a page that was read, and return its listing."""
+    row, position, result, place = answer
+    assert result.page is not None
+    upstream = run.config.upstream[position]
+    page, _ = believed(result.page, about.files)
+    read = {row.id: (position, page)}
+    by_rule = metadata.of_answers(run, [answer], read).get(row.id)
+    claims = cross_checks.pool(run, read).claims[row.id]
+    terms = terms_of(run, upstream, place)
+    refused: dict[str, str] = {}
+    pooled: dict[str, Offer] = {}
+    name = ProjectName(page.project)
+    facts = by_rule.files if by_rule is not None else {}
+    verdicts = run.selection.explain(name, page.files, run.now, facts)
+    for file, verdict in zip(page.files, verdicts, strict=True):
+        others = claims.get(file.filename, ())
+        if page.status is ProjectStatus.QUARANTINED:
+            refused[file.filename] = f"{file.filename}: the upstream has quarantined its project"
+        elif not verdict.selected:
+            why = f"{verdict.rule}: {verdict.fact}" if verdict.fact else verdict.rule
+            refused[file.filename] = f"{file.filename}: {why}"
+        elif against := _contradicted(file, others, about.files.get(file.filename), terms):
+            refused[file.filename] = f"{file.filename}: {against}"
+        elif others:
+            pooled[file.filename] = _offer(run, file, others, terms, place or upstream.name)
+    for problem in page.problems:
+        refused.setdefault(problem.file, problem.message)
+    undecided = by_rule.undecided if by_rule is not None else ()
+    refused |= dict.fromkeys(undecided, "its core metadata, which a rule needs, could not be read")
+    until = min((v.until for v in verdicts if v.until is not None), default=None)
+    return Listing(
+        upstream.name,
+        place,
+        run.selection.digest,
+        result.page,
+        checked_at,
+        until=until,
+        etag=result.etag,
+        last_modified=result.last_modified,
+        serial=result.serial,
+        digest=result.digest,
+        at=result.at,
+        refused=refused,
+        pooled=pooled,
+    )
+
+
+def _contradicted(
+    file: File, others: Sequence[Claim], old: FileRecord | None, terms: Terms
+) -> str | None:
+    """Return why the claims about a file keep it from being fetched, or None."""
+    try:
+        digests, _ = pool(file, others, terms)
+    except ConflictError as conflict:
+        return str(conflict)
+    if old is None or (old.proof is None and not old.linked) or terms.replaces(old):
+        return None
+    return contradiction(digests, old, file.size)
+
+
+def _offer(run: Run, file: File, others: Sequence[Claim], terms: Terms, owner: str) -> Offer:
+    digests, _ = pool(file, others, terms)
+    links = [(owner, file.url), *further_links(file, others, terms.owner)]
+    places = project_pages.by_place(run.config)
+    return Offer(digests, tuple(dict.fromkeys(link for link in links if link[0] in places)))
+
+
+def page_of(run: Run, listing: Listing, about: Known) -> dict[str, bytes]:
+    """Return the page of a listing in each form, by the name of its file."""
+    page = listing.page
+    entries = {
+        name: contents.page_file(run, page.project, about.files[name]) for name in about.listed
+    }
+    allowed = []
+    for file in page.files:
+        is_allowed = file.filename not in listing.refused
+        allowed.append(is_allowed or file.filename in about.listed)
+        if is_allowed and file.filename not in about.listed:
+            entries[file.filename] = _expected(listing, file)
+    rendered = Page(
+        project=page.project,
+        api_version=page.api_version,
+        serial=page.serial if page.serial is not None else listing.serial,
+        status=page.status,
+        status_reason=page.status_reason,
+        versions=_versions(page, allowed),
+        files=tuple(entries[name] for name in sorted(entries)),
+        extra=page.extra,
+    )
+    forms = [form for form in NAMES if form in run.config.publish.formats]
+    return {NAMES[form]: _RENDER[form](rendered) for form in forms}
+
+
+def _versions(page: ProjectPage, allowed: Sequence[bool]) -> tuple[str, ...] | None:
+    found = project_pages.versions(page, allowed)
+    return None if found is None else tuple(found)
+
+
+def _expected(listing: Listing, file: File) -> PageFile:
+    """Return the entry of a file that is not here yet."""
+    claimed: Mapping[str, str] = file.core_metadata or {}
+    return PageFile(
+        filename=file.filename,
+        path=file_path(listing.page.project, file.filename, None),
+        digests=listing.offer(file).digests,
+        size=file.size,
+        core_metadata=claimed.get("sha256"),
+        expected=True,
+        extra=file.extra,
+        **details_of(file),
+    )

@@ -1,0 +1,63 @@
+"""A turn of the keeper: claimed projects, the run that works on them, and its record."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pypimirror.catalog.claims import Worker
+from pypimirror.catalog.queries.work import asked, requests
+from pypimirror.domain.model import ProjectName
+from pypimirror.pipeline import ownership
+from pypimirror.pipeline.context.ledger import Ledger
+from pypimirror.pipeline.run import Run
+from pypimirror.system import clock
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Projects that this fetcher has claimed."""
+
+    run: Run
+    number: int  #: of the batch
+    projects: dict[int, ProjectName]  #: names, by id
+    agreed: str  #: as in `ownership.agreed`, before anything was changed
+
+
+class Turns:
+    """Takes turns as `worker`. The selection of `run` is that of a sync, without asked files."""
+
+    def __init__(self, run: Run, worker: Worker) -> None:
+        self._run = run
+        self._worker = worker
+        self._numbers = itertools.count(1)
+        self._counts: Counter[str] = Counter()
+
+    def take(self, names: Sequence[ProjectName]) -> Turn:
+        """Claim those of the projects that are free. Raises `ClaimLostError`."""
+        run, now, number = self._run, clock.now(), next(self._numbers)
+        found = self._worker.claim_these(names, number)
+        with run.catalog.write() as connection:
+            agreed = ownership.agreed(connection, run.storage)
+            run_id, name = requests.of_day(connection, run.config.digest(), now)
+        ledger = Ledger(run.catalog, run_id, run.reporter)
+        run = replace(run, id=run_id, name=name, now=now, ledger=ledger)
+        return Turn(run, number, found, agreed)
+
+    def end(self, turn: Turn, placed: Sequence[asked.Pair], given_up: Sequence[asked.Pair]) -> None:
+        """Give the projects back, and note what was done. Raises `ClaimLostError`.
+
+        Files that were placed stay asked for; those that were given up do not.
+        """
+        run, me = turn.run, self._worker.id
+        counts = run.ledger.so_far()
+        self._counts.update(counts)
+
+        with run.catalog.write() as connection:
+            asked.done(connection, placed, me)
+            asked.forget(connection, given_up, me)
+            requests.add(connection, run.id, counts, clock.now())
+            self._worker.drop(connection, len(turn.projects), self._counts)
+            ownership.note_changes(connection, run.storage, turn.agreed)

@@ -1,0 +1,73 @@
+"""A listing: what an upstream's page of a project said, and what was decided about its files."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from pypimirror.domain.model import File, ProjectPage
+from pypimirror.download.protocol import PageResult
+
+
+class Offer(NamedTuple):
+    """A file that may be fetched: the claims of all sources, and its links."""
+
+    digests: dict[str, str]  #: hex, by algorithm
+    links: tuple[tuple[str, str], ...]  #: the name of a place and an address, the best first
+
+
+class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an upstream's page of a project said, when it was read last."""
+
+    upstream: str  #: the name of the project's owner
+    place: str  #: the alternate that sent the page; "": the upstream itself
+    selection: str  #: digest of the policy that decided
+    page: ProjectPage
+    checked_at: float  #: when the upstream last said so; seconds since the epoch
+    until: float | None = None  #: when time alone changes the decision; None: never
+    etag: str | None = None
+    last_modified: str | None = None
+    serial: int | None = None
+    digest: str = ""  #: sha256 of the upstream's page, hex
+    at: str = ""  #: as in `PageResult`
+    #: Why files of the page may not be fetched, by name.
+    refused: dict[str, str] = {}
+    #: The claims and links of files about which other sources said something as well, by name.
+    pooled: dict[str, Offer] = {}
+
+    def is_fresh(self, now: float, fresh: float, selection: str) -> bool:
+        """Whether the upstream need not be asked at `now`."""
+        return (
+            0 <= now - self.checked_at < fresh
+            and self.selection == selection
+            and not self.is_over(now)
+        )
+
+    def is_over(self, now: float) -> bool:
+        """Whether time has changed the decision."""
+        return self.until is not None and now >= self.until
+
+    def file(self, filename: str) -> File | None:
+        """Return the file of this name; None if the page does not have it."""
+        return next((each for each in self.page.files if each.filename == filename), None)
+
+    def offer(self, file: File) -> Offer:
+        """Return the claims and the links of a file of the page."""
+        found = self.pooled.get(file.filename)
+        if found is not None:
+            return found
+        source = self.place or self.upstream
+        return Offer(file.digests, tuple((source, url) for url in (file.url, *file.other_urls)))
+
+    def result(self, number: int) -> PageResult:
+        """Return the answer that brought the page, for the job with this id."""
+        return PageResult(
+            number,
+            page=self.page,
+            etag=self.etag,
+            last_modified=self.last_modified,
+            serial=self.serial,
+            digest=self.digest,
+            at=self.at,
+        )

@@ -1,0 +1,197 @@
+"""The store: the private directory of one fetcher.
+
+    simple/<project>/              pages that list everything that may be fetched
+    listings/<project>.json        what the upstream's page said
+    packages/<project>/<filename>  verified bytes that the mirror does not hold yet, and `.metadata`
+    parts/                         transfers under way
+    leftover/                      what an earlier fetcher had fetched and not placed
+
+It has the layout of a mirror root, so the web server serves it with the same code. Any of it may be
+lost at any time, so nothing is flushed. A fetcher has a store of its own: it holds the lock of a
+directory while it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path
+from pypimirror.download.protocol import FileResult
+from pypimirror.on_demand.listing import Listing
+from pypimirror.system import regular
+
+#: The place of the stores in the private directory of a mirror.
+STORES = "on_demand"
+
+_LOCK = "lock"
+_NEW = ".new"
+
+_decode = msgspec.json.Decoder(Listing).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Fetched(NamedTuple):
+    """A file for the keeper."""
+
+    project: str
+    filename: str
+    result: FileResult | None = None  #: of the transfer; None: the keeper fetches it
+    path: str = ""  #: of the bytes
+    metadata_path: str = ""  #: of the wheel's core metadata, if that is here
+
+
+class Store:
+    """A fetcher's store below `private`, the private directory of the mirror.
+
+    Raises `OSError`.
+    """
+
+    def __init__(self, private: Path) -> None:
+        self.directory, self._lock = _own(private / STORES)
+        self.parts = self.directory / "parts"
+        self._packages = self.directory / "packages"
+        self.leftover = self.directory / "leftover"
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self._leave()
+        for name in ("simple", "listings", "packages", "parts", "leftover"):
+            (self.directory / name).mkdir(exist_ok=True)
+
+    def close(self) -> None:
+        """Give up the store."""
+        os.close(self._lock)
+
+    def _leave(self) -> None:
+        """Put aside what an earlier fetcher had fetched. Nobody serves it: it is verified again."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in list(self._packages.glob("*/*")):
+                if path.name.endswith(METADATA_SUFFIX):
+                    continue
+                target = self.leftover / path.parent.name / path.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+            shutil.rmtree(self._packages)
+
+    # Listings and pages
+
+    def listing(self, project: str) -> Listing | None:
+        """Return the listing of a project; None if there is none that can be read."""
+        try:
+            return _decode(regular.read(str(self._listing(project))))
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def listing_size(self, project: str) -> int:
+        """Return the bytes of a project's listing, about those of the page."""
+        return self._listing(project).stat().st_size
+
+    def keep(self, project: str, listing: Listing, pages: dict[str, bytes] | None) -> None:
+        """Keep a listing, and pages by their names. With None, the pages stay as they are."""
+        directory = self.page(project)
+        directory.mkdir(exist_ok=True)
+        for name, content in (pages or {}).items():
+            _write(directory / name, content)
+        _write(self._listing(project), _encode(listing))
+
+    def page(self, project: str) -> Path:
+        """Return the directory of a project's page."""
+        return self.directory / "simple" / project
+
+    def has_page(self, project: str, names: list[str]) -> bool:
+        """Whether all forms of a project's page are here."""
+        return all(regular.is_here(str(self.page(project) / name)) for name in names)
+
+    def forget_old(self, before: float) -> int:
+        """Remove the pages and listings that were not asked for since `before`, an epoch time.
+
+        Return the number of projects.
+        """
+        number = 0
+        with os.scandir(self.directory / "listings") as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)  # noqa: PTH108
+                        project = entry.name.removesuffix(".json")
+                        shutil.rmtree(self.page(project), ignore_errors=True)
+                        number += 1
+        return number
+
+    def _listing(self, project: str) -> Path:
+        return self.directory / "listings" / f"{project}.json"
+
+    # Files
+
+    def file(self, project: str, filename: str) -> Path:
+        """Return the path of a file that is here, or will be."""
+        return self.directory / file_path(project, filename, None)
+
+    def part(self, number: int) -> Path:
+        """Return the path of a transfer."""
+        return self.parts / f"{number}.part"
+
+    def drop_part(self, number: int) -> None:
+        """Remove what a transfer has left."""
+        part = self.part(number)
+        for path in (part, f"{part}.json", f"{part}{METADATA_SUFFIX}"):
+            Path(path).unlink(missing_ok=True)
+
+    def put(self, part: Path, project: str, filename: str) -> Path:
+        """Move bytes that were verified to their place, and return it."""
+        target = self.file(project, filename)
+        target.parent.mkdir(exist_ok=True)
+        return part.replace(target)
+
+    def drop(self, file: Fetched) -> None:
+        """Remove a file, with the core metadata beside it. A missing file is no error."""
+        beside = self.file(file.project, f"{file.filename}{METADATA_SUFFIX}")
+        for path in (str(beside), *filter(None, (file.path, file.metadata_path))):
+            Path(path).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others are there
+                Path(path).parent.rmdir()
+
+    def leftovers(self) -> Iterator[tuple[str, str]]:
+        """Yield project and name of each file that an earlier fetcher has left."""
+        for path in sorted(self.leftover.glob("*/*")):
+            yield path.parent.name, path.name
+
+    def size(self) -> int:
+        """Return the bytes of all files that are here."""
+        total = 0
+        for path in (*self._packages.glob("*/*"), *self.parts.iterdir()):
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_size
+        return total
+
+
+def _own(stores: Path) -> tuple[Path, int]:
+    """Return the first directory that no other fetcher has, and the descriptor that locks it."""
+    stores.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    number = 1
+    while True:
+        directory = stores / str(number)
+        directory.mkdir(exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(directory / _LOCK, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            number += 1
+            continue
+        return directory, descriptor
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one."""
+    made = regular.create(f"{path}{_NEW}")
+    with open(made, "wb") as stream:  # noqa: PTH123
+        stream.write(content)
+    Path(f"{path}{_NEW}").replace(path)

@@ -1,0 +1,127 @@
+"""A page lists what may be fetched, is asked for once while it is fresh, and never lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pypimirror.on_demand.messages import Absent, Away, Here, Page, Refused
+from tests.mirror import offer
+from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.simulator import Simulator
+
+
+def listed(answer: object) -> list[dict[str, Any]]:
+    """The files on a page in JSON; the one in HTML must have the same."""
+    assert isinstance(answer, Here)
+    files: list[dict[str, Any]] = json.loads((Path(answer.path) / "index.v1_json").read_text())[
+        "files"
+    ]
+    html = (Path(answer.path) / "index.html").read_text()
+    for file in files:
+        assert f"{file['url']}#sha256={file['hashes']['sha256']}" in html
+    assert html.count("<a ") == len(files)
+    return files
+
+
+def test_a_page_lists_what_may_be_fetched_with_all_that_the_upstream_says(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    old, new = offer(simulator, "six", "1.0", "2.0", requires_python=">=3.7")
+    old.yank("broken")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        first, second = listed(fetcher.page("six"))
+    assert first["yanked"] == "broken" and second["yanked"] is False
+    assert second["url"] == f"../../packages/six/{new.filename}"
+    assert second["hashes"] == {"sha256": new.sha256} and second["size"] == new.size
+    assert second["requires-python"] == ">=3.7" and second["upload-time"]
+    assert second["core-metadata"]["sha256"]
+
+
+def test_a_page_leaves_out_what_the_policy_leaves_out(simulator: Simulator, tmp_path: Path) -> None:
+    offer(simulator, "six", "1.0", "2.0")
+    offer(simulator, "evil", "1.0")
+    select = {"exclude": ["six<2", "evil"]}
+    mirror = on_demand(tmp_path, simulator, select=select)
+    with Fetcher(mirror) as fetcher:
+        assert [each["filename"] for each in listed(fetcher.page("six"))] == [
+            "six-2.0-py3-none-any.whl"
+        ]
+        refused = fetcher.page("evil")
+        assert isinstance(refused, Refused) and "select.exclude" in refused.reason
+    assert not simulator.find("/simple/evil/*")
+
+
+def test_a_fresh_page_costs_the_upstream_nothing_and_an_old_one_a_conditional_request(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        answers = [fetcher.page("six") for _ in range(3)]
+        assert all(isinstance(each, Here) and 0 < each.seconds <= 600 for each in answers)
+    assert len(simulator.requests) == 1
+    mirror.configure(on_demand={"fresh": "0s"})
+    with Fetcher(mirror) as fetcher:
+        listed(fetcher.page("six"))
+        offer(simulator, "six", "2.0")
+        assert len(listed(fetcher.page("six"))) == 2
+    assert [request.status for request in simulator.requests] == [200, 304, 200]
+
+
+def test_many_questions_at_once_are_one_request(simulator: Simulator, tmp_path: Path) -> None:
+    offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        hold = simulator.hold("/simple/six/")
+        numbers = [fetcher.ask(Page(0, "six")) for _ in range(50)]
+        hold.wait_reached()
+        hold.release()
+        assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
+    assert len(simulator.requests) == 1
+
+
+def test_while_the_upstream_is_away_the_old_page_comes_with_a_warning(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator, on_demand={"fresh": "0s"})
+    with Fetcher(mirror) as fetcher:
+        listed(fetcher.page("six"))
+        with simulator.refusing():
+            answer = fetcher.page("six")
+            assert isinstance(answer, Here) and answer.held_only
+            assert simulator.host in answer.warning and listed(answer)
+            nothing = fetcher.page("idna")
+            assert isinstance(nothing, Away) and simulator.host in nothing.reason
+        answer = fetcher.page("six")
+        assert isinstance(answer, Here) and not answer.warning
+
+
+def test_absence_is_remembered_and_only_all_owners_can_say_it(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    with Simulator() as other, Fetcher(on_demand(tmp_path, simulator, other)) as fetcher:
+        offer(other, "idna", "1.0")
+        assert len(listed(fetcher.page("idna"))) == 1
+        with other.refusing():
+            assert isinstance(fetcher.page("six"), Away)
+        for _ in range(3):
+            answer = fetcher.page("six")
+            assert isinstance(answer, Absent) and answer.seconds == 300
+    assert len(other.find("/simple/six/")) == 1
+
+
+def test_a_page_that_was_judged_by_another_policy_is_judged_again_without_the_upstream(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    old, _ = offer(simulator, "six", "1.0", "2.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        assert len(listed(fetcher.page("six"))) == 2
+    mirror.configure(select={"exclude": ["six<2"]})
+    with Fetcher(mirror) as fetcher, simulator.refusing():
+        assert len(listed(fetcher.page("six"))) == 1
+        assert isinstance(fetcher.file("six", old.filename), Refused)

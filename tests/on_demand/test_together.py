@@ -1,0 +1,156 @@
+"""Fetchers, syncs and kills on one mirror: each file comes once, and every promise holds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pypimirror.on_demand.messages import File, Here, Page
+from tests.mirror import Mirror, attest, offer, offer_sdist
+from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.simulator import Simulator
+
+
+def test_two_fetchers_of_one_catalog_download_a_file_once(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as first, Fetcher(mirror) as second:
+        hold = simulator.hold(file.path)
+        one = first.ask(File(0, "six", file.filename))
+        hold.wait_reached()
+        other = second.ask(File(0, "six", file.filename))
+        assert isinstance(second.page("six"), Here)  # it answers meanwhile
+        hold.release()
+        assert isinstance(first.wait(one), Here)
+        answer = second.wait(other)
+        assert answer == Here(answer.id) and mirror.holds(file)
+    assert simulator.downloads(file.filename) == 1
+    mirror.check()
+
+
+def test_fifty_questions_for_one_file_are_one_download(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    with Fetcher(on_demand(tmp_path, simulator)) as fetcher:
+        hold = simulator.hold(file.path)
+        numbers = [fetcher.ask(File(0, "six", file.filename)) for _ in range(50)]
+        hold.wait_reached()
+        hold.release()
+        assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
+    assert simulator.downloads(file.filename) == 1
+
+
+def test_a_file_is_seen_while_it_comes(simulator: Simulator, tmp_path: Path) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    with Fetcher(on_demand(tmp_path, simulator)) as fetcher:
+        hold = simulator.hold(file.path, after=300)
+        number = fetcher.ask(File(0, "six", file.filename))
+        hold.wait_reached()
+        coming = fetcher.wait_coming(number)
+        assert coming.size == file.size and coming.digests == {"sha256": file.sha256}
+        assert not fetcher.is_answered(number)
+        hold.release()
+        assert isinstance(fetcher.wait(number), Here)
+
+
+def test_a_sync_while_a_file_is_asked_for(simulator: Simulator, tmp_path: Path) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    (other,) = offer(simulator, "idna", "1.0")
+    mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
+    with Fetcher(mirror) as fetcher:
+        number = fetcher.ask(File(0, "six", file.filename))
+        assert mirror.sync(sound=False).state == "completed"
+        assert isinstance(fetcher.wait(number), Here)
+        fetcher.wait_placed(mirror, file.filename)
+        assert mirror.sync().state == "completed"
+    assert mirror.holds(file) and mirror.holds(other)
+    assert sorted(mirror.projects) == ["idna", "six"]
+
+
+def test_the_next_sync_has_no_doubt_about_the_mirror(
+    simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    mirror.sync()
+    with Fetcher(mirror) as fetcher:
+        fetcher.file("six", file.filename)
+        fetcher.wait_placed(mirror, file.filename)
+    assert mirror.query("SELECT 1 FROM marks WHERE name = 'in doubt'") == []
+    caplog.clear()
+    summary = mirror.sync()
+    assert "files_checked" not in summary.counts or not summary.counts["files_checked"]
+    assert not caplog.records
+
+
+def test_what_the_keeper_makes_is_what_a_sync_makes(simulator: Simulator, tmp_path: Path) -> None:
+    (wheel,) = offer(simulator, "six", "1.0")
+    attest(wheel)
+    sdist = offer_sdist(simulator, "idna", "1.0")
+    asked = on_demand(tmp_path / "asked", simulator)
+    with Fetcher(asked) as fetcher:
+        for file in (wheel, sdist):
+            assert isinstance(fetcher.file(file.project.normalized, file.filename), Here)
+        fetcher.wait_placed(asked, wheel.filename, sdist.filename)
+    asked.sync()
+    synced = Mirror(tmp_path / "synced", simulator, mirror={"reserve": 0})
+    synced.sync()
+    names = {str(path.relative_to(synced.root)) for path in tree(synced.root)}
+    assert names == {str(path.relative_to(asked.root)) for path in tree(asked.root)}
+    for name in names:
+        assert (asked.root / name).read_bytes() == (synced.root / name).read_bytes(), name
+
+
+def tree(root: Path) -> list[Path]:
+    return [path for top in ("simple", "packages") for path in (root / top).rglob("*.*")]
+
+
+def test_what_a_killed_fetcher_had_fetched_is_verified_again_and_placed_by_the_next(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    good, bad = offer(simulator, "six", "1.0", "2.0")
+    mirror = on_demand(tmp_path, simulator)
+    store = mirror.root / ".pypimirror" / "on_demand" / "1"
+    with Fetcher(mirror) as fetcher:
+        for file in (good, bad):
+            assert isinstance(fetcher.file("six", file.filename), Here)
+        fetcher.kill()
+    assert mirror.state(good.filename) is None  # clients come first
+    (store / "packages" / "six" / bad.filename).write_bytes(bytes(bad.content)[::-1])
+    simulator.forget()
+    with Fetcher(mirror) as fetcher:
+        assert not (store / "packages" / "six").exists()  # nobody serves it
+        fetcher.wait_placed(mirror, good.filename)
+        fetcher.wait_placed(mirror, bad.filename)
+    assert not simulator.downloads(good.filename) and simulator.downloads(bad.filename) == 1
+    mirror.check()
+
+
+def test_the_store_may_be_lost_at_any_time(simulator: Simulator, tmp_path: Path) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        assert isinstance(fetcher.page("six"), Here)
+    shutil.rmtree(mirror.root / ".pypimirror" / "on_demand")
+    with Fetcher(mirror) as fetcher:
+        number = fetcher.ask(Page(0, "six"))
+        assert isinstance(fetcher.wait(number), Here)
+        assert isinstance(fetcher.file("six", file.filename), Here)
+        fetcher.wait_placed(mirror, file.filename)
+    mirror.check()
+
+
+def test_a_fetcher_ends_with_its_server(simulator: Simulator, tmp_path: Path) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    fetcher = Fetcher(on_demand(tmp_path, simulator))
+    hold = simulator.hold(file.path)
+    fetcher.ask(File(0, "six", file.filename))
+    hold.wait_reached()
+    fetcher.close()
+    assert fetcher.process.returncode == 0
+    hold.release()
