@@ -16,9 +16,9 @@ def serve_mirror(
 ) -> None:
     """Replace this process by the web server, since gevent must be loaded before all else.
 
-    Raises `ConfigError` if there is no mirror yet.
+    Raises `ConfigError` if there is no mirror yet, and nothing makes one on demand.
     """
-    if not has_pages(config.directory, config.bucket):
+    if not config.on_demand.projects and not has_pages(config.directory, config.bucket):
         raise ConfigError(f"{config.shown}: holds no mirror yet; make one with 'pypimirror sync'")
     command = server_command(config, file, host, port, as_json=as_json, verbose=verbose)
     sys.stdout.flush()
