@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -59,6 +60,12 @@ class Visitor:
         width = self.page.evaluate("document.documentElement.scrollWidth")
         assert width <= self.page.evaluate("innerWidth"), f"{path} scrolls sideways"
         return self.page
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds on the page that keeps somebody from using it; all parts are open."""
+        self.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        found = Axe().run(self.page).response["violations"]
+        return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found]
 
     def close(self) -> None:
         """End the visit, and look back at what the pages did."""

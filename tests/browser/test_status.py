@@ -32,7 +32,9 @@ def test_the_status_is_for_everybody(url: str, visit: Visit) -> None:
     backs = set()
     for scheme in ("light", "dark"):
         for width in (WIDE, NARROW):
-            page = visit(url, width, color_scheme=scheme).open("status")
+            visitor = visit(url, width, color_scheme=scheme)
+            page = visitor.open("status")
+            assert visitor.barriers() == []
             backs.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
             chart = page.get_by_role("img", name="Failures by reason")
             box = chart.bounding_box()
@@ -46,7 +48,8 @@ def test_the_status_is_for_everybody(url: str, visit: Visit) -> None:
 
 @pytest.mark.slow
 def test_a_table_and_a_failed_run_are_reached_by_keyboard(url: str, visit: Visit) -> None:
-    page = visit(url).open("status")
+    visitor = visit(url)
+    page = visitor.open("status")
     table = page.get_by_role("region", name="Failures by reason")
     assert not table.is_visible()
     page.get_by_text("Table: Failures by reason").focus()
@@ -58,6 +61,7 @@ def test_a_table_and_a_failed_run_are_reached_by_keyboard(url: str, visit: Visit
     page.wait_for_url("**/status/runs/*")
     assert "Incomplete." in page.inner_text("main")
     assert "What to do:" in page.inner_text("main")
+    assert visitor.barriers() == []
 
 
 @pytest.mark.slow
