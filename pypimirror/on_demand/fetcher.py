@@ -1,4 +1,4 @@
-"""The fetcher: `python -P -m pypimirror.on_demand.fetcher DESCRIPTOR`; see `messages`.
+"""The fetcher: `python -P -m pypimirror.on_demand.fetcher`; `messages` says who starts it, and how.
 
 The main thread reads the questions. Each is answered in a thread of its own (`desk`), and one
 thread places what was fetched (`keeper`). When its input ends, the server is gone, and the fetcher
@@ -13,9 +13,9 @@ if __name__ == "__main__":
     abrupt.install(signals=False)
     children.start_early("pypimirror.download.worker")  # the first question needs it
 
+import argparse
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -23,12 +23,13 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from pypimirror import __version__
 from pypimirror.catalog.database import Connection, SQLAlchemyError
 from pypimirror.catalog.queries.work import asked
-from pypimirror.config.settings import Config
+from pypimirror.config.settings import Config, load
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.on_demand import messages, opening
 from pypimirror.on_demand.desk import Desk
@@ -74,10 +75,12 @@ def main() -> NoReturn:
     """Answer questions until there is no server any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the same program
-    link = Link(int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--link", type=int, required=True)
+    options = parser.parse_args()
     try:
-        work(config, link)
+        work(load(options.config), Link(options.link))
     except (PypimirrorError, SQLAlchemyError, OSError) as error:
         print(f"the fetcher cannot work: {error}", file=sys.stderr)
         os._exit(1)

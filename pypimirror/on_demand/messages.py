@@ -5,9 +5,8 @@ of `Coming`. Then it answers with exactly one of `Here`, `Refused`, `Absent`, `A
 which ends the question. Its first line is `Ready`. At the end of its input the fetcher ends,
 because the server is gone.
 
-The server starts the fetcher as `python -P -m` `MODULE` `DESCRIPTOR`. The descriptor is that of the
-fetcher's end of a socket pair, which it inherits. The configuration is on its standard input,
-pickled, so that no login is among the arguments of a process. Its errors go to its standard error.
+The server starts the fetcher as `python -P -m` `MODULE` `--config FILE --link DESCRIPTOR`. The
+descriptor is that of the fetcher's end of a socket pair, which it inherits.
 
 Both sides import this module, so it must stay cheap.
 """

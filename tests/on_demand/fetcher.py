@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import socket
 import subprocess
 import sys
@@ -36,14 +35,12 @@ class Fetcher:
     def __init__(self, mirror: Mirror) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
+            given = ["--config", str(mirror.file), "--link", str(theirs.fileno())]
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", messages.MODULE, str(theirs.fileno())],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-P", "-m", messages.MODULE, *given],
+                stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
-        assert self.process.stdin is not None
-        with self.process.stdin as stdin:
-            stdin.write(pickle.dumps(mirror.config))
         self._link = ours
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()

@@ -15,10 +15,11 @@ import gevent
 from gevent import socket, subprocess
 from gevent.event import Event
 
+from pypimirror.on_demand.messages import MODULE
 from pypimirror.serve.demand.link import Link
 
 #: The program; tests use another one.
-PROGRAM: tuple[str, ...] = ("-m", "pypimirror.on_demand.fetcher")
+PROGRAM: tuple[str, ...] = ("-m", MODULE)
 
 #: Seconds before a fetcher that died is started again. The pause doubles up to `LONGEST`, until one
 #: has lived for `LIVED` seconds.
