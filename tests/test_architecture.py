@@ -111,7 +111,8 @@ ALLOWED: dict[str, set[str]] = {
         *("config", "download.protocol", "upstream.collecting"),
         *("verify.digests", "verify.protocol", "verify.readers"),
     },
-    "pipeline.asked": _LEDGER | {"config", "pipeline", "pipeline.publish", "select"},
+    "pipeline.asked": _LEDGER
+    | {"config", "pipeline", "pipeline.closure", "pipeline.publish", "select"},
     "pipeline": _LEDGER
     | {
         *(

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, func, select, update
 
 from pypimirror.catalog.marks import AHEAD
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.schema import files, lists, projects, runs, stages, workers
+from pypimirror.catalog.schema import asked, files, lists, projects, runs, stages, workers
 from pypimirror.system.clock import FIRST, SLACK
 
 #: The value for an unknown time: long ago.
@@ -57,6 +57,7 @@ def disbelieve(connection: Connection, now: float) -> bool:
     _put(connection, files, ahead, {files.c.withdrawn_at: now})
     _put(connection, files, ahead, {files.c.kept: now})
     _put(connection, projects, ahead, {projects.c.kept: now})
+    _put(connection, asked, ahead, {asked.c.asked_at: now, asked.c.used_at: now})
     return True
 
 

@@ -30,8 +30,11 @@ def wake(run: Run) -> None:
 def open_problems(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:
     """Return what is still open as problems, by the stage that would find them.
 
-    Only a sync skips waiting files. A run that is limited to some projects makes no file wait.
+    Only a sync skips waiting files. A run that is limited to some projects makes no file wait. A
+    short run for requests looks at none of this.
     """
+    if run.command == "evict":
+        return {}
     found = {Stage.DISCOVER: doubts.standing_refusals(connection, run.names)}
     if run.command == "sync":
         waiting = files.waiting(connection, run.now, run.names)

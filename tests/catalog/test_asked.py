@@ -65,6 +65,7 @@ def test_a_file_of_a_dead_worker_is_fetched_by_another(
 ) -> None:
     one, other = two
     with catalog.write() as connection:
+        assert asked.ask(connection, ATTRS, other, 10.0)  # another row, of a live worker
         assert asked.ask(connection, SIX, one, 10.0)
         connection.execute(text(f"UPDATE workers SET {lost} WHERE id = {one}"))
         assert asked.ask(connection, SIX, other, 11.0)

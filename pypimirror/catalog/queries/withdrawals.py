@@ -28,6 +28,14 @@ def set_gone(connection: Connection, ids: Iterable[int], cause: Cause | None) ->
         connection.execute(gone.values(removal_cause=files_gone(cause)))
 
 
+def deselect(connection: Connection, ids: Iterable[int]) -> None:
+    """Mark files as no longer offered because the configuration, or nobody, asks for them."""
+    for chunk in chunks(ids):
+        closed.open_again(connection)
+        gone = update(files).where(files.c.id.in_(chunk), files.c.removal_cause.is_(None))
+        connection.execute(gone.values(removal_cause=Cause.SELECTION))
+
+
 def keep_back(connection: Connection, ids: Sequence[int] | None = None) -> None:
     """Keep the files on pages that are about to leave because the upstream deleted them.
 

@@ -9,9 +9,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.marks import AT_REST
@@ -19,8 +30,8 @@ from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.leases import now
 from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_into
 from pypimirror.catalog.records import AskedRecord
-from pypimirror.catalog.schema import asked, workers
-from pypimirror.catalog.states import WORKING
+from pypimirror.catalog.schema import asked, files, projects, workers
+from pypimirror.catalog.states import PROVEN, WORKING, State
 
 #: A project, normalised, and a file name.
 Pair = tuple[str, str]
@@ -35,10 +46,6 @@ def ask(
     A sync may not copy the last one from now on (`queries.idle_snapshot`).
     """
     marks.clear(connection, AT_REST)
-    # Not correlated: in this clause, SQLAlchemy would read the table `asked` a second time.
-    working = select(workers.c.id).where(
-        workers.c.state == WORKING, workers.c.expires_at > now(connection)
-    )
     statement = insert_into(connection, asked).values(
         project=pair[0],
         filename=pair[1],
@@ -55,13 +62,18 @@ def ask(
             "used_at": new.used_at,
             "worker_id": new.worker_id,
         },
-        where=or_(
-            asked.c.worker_id.is_(None),
-            asked.c.worker_id == new.worker_id,
-            asked.c.worker_id.not_in(working),
-        ),
+        where=or_(asked.c.worker_id == new.worker_id, _is_free(connection)),
     )
     return connection.execute(statement.returning(asked.c.worker_id)).first() is not None
+
+
+def _is_free(connection: Connection) -> ColumnElement[bool]:
+    """Return the condition that no worker that still works has a file."""
+    # No correlated subquery: in the condition of an INSERT, SQLAlchemy would not correlate it.
+    works = select(workers.c.id).where(
+        workers.c.state == WORKING, workers.c.expires_at > now(connection)
+    )
+    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(works))
 
 
 def fetched_by(connection: Connection, pair: Pair) -> int | None:
@@ -103,16 +115,46 @@ def every(connection: Connection) -> Iterator[AskedRecord]:
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), AskedRecord)
 
 
+class HeldFile(NamedTuple):
+    """A file that a client has asked for and no worker fetches now."""
+
+    project: str
+    filename: str
+    used_at: float
+    file_id: int | None  #: None: the catalog has no such file
+    size: int  #: bytes that are here; 0: none
+
+
+def held(connection: Connection) -> Iterator[HeldFile]:
+    """Yield the files that no worker fetches, those first that were not used for the longest time.
+
+    Ties are in the order of their names.
+    """
+    is_here = or_(files.c.state.in_([State.FETCHED, *PROVEN]), files.c.withdrawn_at.is_not(None))
+    size = case((is_here, func.coalesce(files.c.size, 0)), else_=0)
+    query = (
+        select(asked.c.project, asked.c.filename, asked.c.used_at, files.c.id, size)
+        .outerjoin_from(asked, projects, projects.c.name == asked.c.project)
+        .outerjoin(
+            files, and_(files.c.project_id == projects.c.id, files.c.filename == asked.c.filename)
+        )
+        .where(_is_free(connection))
+        .order_by(asked.c.used_at, asked.c.project, asked.c.filename)
+    )
+    for row in connection.execute(query):
+        yield HeldFile(*row)
+
+
 def of_projects(
-    connection: Connection, projects: Iterable[str] | None = None
+    connection: Connection, names: Iterable[str] | None = None
 ) -> dict[str, list[AskedRecord]]:
     """Return the files of these projects, or of all, by project and in order."""
     found: dict[str, list[AskedRecord]] = defaultdict(list)
     query = select(asked).order_by(asked.c.project, asked.c.filename)
     parts = (
         [query]
-        if projects is None
-        else (query.where(asked.c.project.in_(chunk)) for chunk in chunks(projects))
+        if names is None
+        else (query.where(asked.c.project.in_(chunk)) for chunk in chunks(names))
     )
     for part in parts:
         for record in mapper.read(connection, part, AskedRecord):
