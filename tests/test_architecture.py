@@ -198,7 +198,10 @@ ALLOWED: dict[str, set[str]] = {
     "serve": _FIELD
     | {"config", "on_demand.messages", "serve.pages.asking", "serve.pages.messages", "storage.s3"},
     "serve.pages": _LEDGER
-    | {"config", "serve.bucket", "serve.files", "serve.install", "serve.tree", "status"},
+    | {
+        *("config", "select", "serve.bucket", "serve.files", "serve.install", "serve.tree"),
+        *("status", "verify.proof"),
+    },
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},
     "doctor": _LEDGER

@@ -1,4 +1,4 @@
-"""`schemas/`: JSON Schema of what commands print, and of `/status.json`, from their types."""
+"""`schemas/`: JSON Schema of what commands print, and of the pages in JSON, from their types."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ DOCUMENTS: dict[str, type] = {
     "run": documents.RunResult,
     "runs": documents.Runs,
     "runs-show": documents.RunDetails,
+    "search": documents.Found,
     "serve": operating_documents.Served,
     "status": documents.Status,
     "status-page": status_documents.MirrorStatus,

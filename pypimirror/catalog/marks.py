@@ -212,6 +212,8 @@ HELD = Mark("held", TOTALS)
 #: Statistics for metrics that are too slow to count each time.
 STATISTICS = Mark("statistics", STATISTICS_FORM)
 
+#: Set, and empty, once each project with a page has a row in `summaries`.
+SUMMARIES = Mark("summaries", TEXT)
 #: Digest of what `[select] check` last found complete, and of the pages at that time.
 CHECKED = Mark("checked", TEXT)
 

@@ -180,6 +180,22 @@ class AskedRecord(Record, frozen=True):
     worker_id: Number | None  #: the worker that fetches it now; None: nobody does
 
 
+class SummaryRecord(Record, frozen=True):
+    """What a project says of itself, for search. See `pypimirror.catalog.queries.browsing`."""
+
+    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    name: str
+    summary: str  #: one line; "": none is known
+    source: bytes | None  #: sha256 of the core metadata that says it; None: none is here
+
+
+class DependentRecord(Record, frozen=True):
+    """That a project requires another one, as the core metadata of `SummaryRecord` says."""
+
+    project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
+    required: Name  #: normalised
+
+
 class RunRecord(Record, frozen=True):
     """A run."""
 

@@ -12,19 +12,23 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Index,
     MetaData,
     UniqueConstraint,
     and_,
     case,
+    event,
     literal_column,
 )
 
+from pypimirror.catalog.mapping import fulltext
 from pypimirror.catalog.mapping.mapper import table
 from pypimirror.catalog.records import (
     AskedRecord,
     ClaimRecord,
     DayRecord,
+    DependentRecord,
     FailureRecord,
     FileRecord,
     LeaseRecord,
@@ -36,6 +40,7 @@ from pypimirror.catalog.records import (
     RequirementRecord,
     RunRecord,
     StageRecord,
+    SummaryRecord,
     WorkerRecord,
 )
 from pypimirror.catalog.states import DENIED_ERROR, State
@@ -48,6 +53,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _index_words(_table: object, connection: Connection, **_: object) -> None:
+    if connection.dialect.name == "sqlite":
+        fulltext.create(connection)
+
 
 projects = table("projects", metadata, ProjectRecord)
 # Queries must use `is_(True)` in the same form, or SQLite does not use the index.
@@ -90,6 +101,11 @@ requirements = table("requirements", metadata, RequirementRecord)
 needs = table("needs", metadata, NeedRecord)
 asked = table("asked", metadata, AskedRecord)
 Index("ix_asked_used_at", asked.c.used_at)
+summaries = table("summaries", metadata, SummaryRecord)
+# Words of SQLite are in a table of FTS5; PostgreSQL has an index, named in the migration alone.
+event.listen(summaries, "after_create", _index_words)
+dependents = table("dependents", metadata, DependentRecord)
+Index("ix_dependents_required", dependents.c.required)
 runs = table("runs", metadata, RunRecord)
 leases = table("leases", metadata, LeaseRecord)
 workers = table("workers", metadata, WorkerRecord)

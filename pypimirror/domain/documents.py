@@ -339,3 +339,17 @@ class Cleared(TypedDict):
     """`quarantine clear [FILE]`."""
 
     cleared: list[str]
+
+
+class Hit(TypedDict):
+    """A project that a search has found. `summary` is "" if none is known."""
+
+    name: str
+    summary: str
+
+
+class Found(TypedDict):
+    """`/search.json`. The best result is the first."""
+
+    query: str
+    results: list[Hit]

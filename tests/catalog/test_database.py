@@ -37,6 +37,8 @@ from pypimirror.system.project import project_directory
 from tests.databases import Databases
 from tests.postgresql import execute
 
+WORDS = ("summaries_words", "ix_summaries_words")
+
 
 def script() -> ScriptDirectory:
     config = Config()
@@ -66,7 +68,9 @@ def migrated(url: str) -> Iterator[Catalog]:
 
 def test_the_migrations_make_the_tables_that_the_program_uses(migrated: Catalog) -> None:
     with migrated.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        # The index of words is different on each database, and no table or column of ours.
+        ours = {"include_name": lambda name, *_: not (name or "").startswith(WORDS)}
+        context = MigrationContext.configure(connection, opts={"compare_type": True, **ours})
         assert compare_metadata(context, metadata) == []
 
 

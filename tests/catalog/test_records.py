@@ -51,7 +51,8 @@ def test_a_table_says_what_its_record_says() -> None:
 def test_each_table_is_a_record(name: str) -> None:
     """By the name of the class too, so that each is found by the other."""
     table = schema.metadata.tables[name]
-    record = getattr(records, f"{name[0].upper()}{name[1:].removesuffix('s')}Record")
+    single = f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
+    record = getattr(records, f"{single[0].upper()}{single[1:]}Record")
     assert tuple(map(str, table.columns.keys())) == record.__struct_fields__
 
 

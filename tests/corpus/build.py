@@ -40,11 +40,12 @@ def core_metadata(
     requires: Iterable[str] = (),
     requires_python: str | None = None,
     lines: Iterable[str] = (),
+    summary: str | None = None,
     description: str = "",
 ) -> bytes:
     """METADATA or PKG-INFO, with further header `lines`."""
     head = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    head += [f"Summary: {name} for tests"]
+    head.append(f"Summary: {f'{name} for tests' if summary is None else summary}")
     if requires_python is not None:
         head.append(f"Requires-Python: {requires_python}")
     head += [f"Requires-Dist: {requirement}" for requirement in requires]
@@ -102,6 +103,8 @@ def make_wheel(
     requires: Iterable[str] = (),
     requires_python: str | None = None,
     lines: Iterable[str] = (),
+    summary: str | None = None,
+    description: str = "",
     files: Mapping[str, bytes] | None = None,
     padding: int = 0,
 ) -> tuple[str, bytes]:
@@ -110,7 +113,13 @@ def make_wheel(
     information = f"{start}.dist-info"
     contents = modules(name, version, files or {}, padding)
     contents[f"{information}/METADATA"] = core_metadata(
-        name, version, requires=requires, requires_python=requires_python, lines=lines
+        name,
+        version,
+        requires=requires,
+        requires_python=requires_python,
+        lines=lines,
+        summary=summary,
+        description=description,
     )
     pythons, abi, platform = tag.split("-")
     tags = "".join(f"Tag: {python}-{abi}-{platform}\n" for python in pythons.split("."))

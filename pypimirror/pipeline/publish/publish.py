@@ -16,6 +16,7 @@ import msgspec
 from pypimirror.catalog import damage, schema
 from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE
 from pypimirror.catalog.queries import entries, files, marks, pages, projects, totals, withdrawals
+from pypimirror.catalog.queries.browsing import summaries as noting
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import page_paths
@@ -29,6 +30,7 @@ from pypimirror.pipeline.publish import (
     presence,
     removing,
     root,
+    summaries,
     withdraw,
 )
 from pypimirror.pipeline.run import Run, StoppedError
@@ -88,6 +90,7 @@ def finish(run: Run) -> None:
         with run.catalog.read() as connection:
             going = projects.to_remove(connection, after=going[-1].id)
     outdated.settle(run, redone)
+    summaries.fill(run)
     if is_of_one_form:  # else old pages may still link to these bytes
         withdraw.remove_expired(run)
     run.ledger.failed(Stage.PUBLISH, quarantine.trim(run.workspace, run.config.quarantine, run.now))
@@ -123,6 +126,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     written = run.storage.write((form for each in forms.values() for form in each), blocked)
     # Flush even if no page is new: a run that died may have written them without a flush.
     run.storage.flush()
+    noted = summaries.read(run, [(row.id, row.name) for row in rows], held)
     stuck = {owners[path].id for path in blocked}
     rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
@@ -131,7 +135,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
         row.id: fingerprints.written(stamp, [text for _, text in forms[row.id]])
         for row, stamp in zip(rows, stamps, strict=True)
     }
-    _commit(run, rows, serials, seen, held, replaced)
+    _commit(run, rows, serials, seen, held, replaced, noted)
     run.ledger.count(pages_written=written, files_withdrawn=len(replaced))
     run.ledger.failed(
         Stage.PUBLISH,
@@ -149,6 +153,7 @@ def _commit(
     seen: Mapping[int, Mapping[str, Any]],
     held: Mapping[int, Sequence[FileRecord]],
     replaced: Sequence[FileRecord],
+    noted: summaries.Noted,
 ) -> None:
     """Note the written pages and their files in the catalog."""
     holds = [totals.on_page(held[row.id]) for row in rows]
@@ -170,6 +175,7 @@ def _commit(
         files.publish(connection, [row.id for row in rows], run.id)
         totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
+        noting.put(connection, *noted)
         marks.write_once(connection, FORMATS, contents.forms_of(run))
         outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
@@ -207,6 +213,7 @@ def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
         }
         totals.change(connection, going, [totals.Totals()] * len(going))
         projects.change(connection, [{"id": row.id, **done} for row in going])
+        noting.drop(connection, [row.id for row in going])
 
 
 def _redo_pages_of_another_form(run: Run) -> bool:

@@ -6,8 +6,7 @@ import sys
 
 from pypimirror.catalog.queries import statistics, totals
 from pypimirror.serve.install import install_commands
-from pypimirror.serve.pages.away import CatalogAwayError
-from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.site import CatalogAwayError, Site
 from pypimirror.serve.pages.visit import Made, Visit
 from pypimirror.status import freshness
 

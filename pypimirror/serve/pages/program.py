@@ -23,10 +23,9 @@ import msgspec
 
 from pypimirror.catalog.database import CatalogError
 from pypimirror.config.settings import load
-from pypimirror.serve.pages.away import CatalogAwayError
 from pypimirror.serve.pages.messages import Answer, encode, read_asked
 from pypimirror.serve.pages.routes import respond
-from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.site import CatalogAwayError, Site
 from pypimirror.serve.pages.visit import Made, Visit
 from pypimirror.system import streams
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pypimirror.serve.pages import front, status
+from pypimirror.serve.pages import feeds, front, project, search, status
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import Made, Visit
@@ -14,6 +14,10 @@ PAGES: dict[str, Callable[[Site, Visit], Made]] = {
     "": front.page,
     "status": status.page,
     "status.json": status.as_json,
+    "project": project.page,
+    "search": search.page,
+    "search.json": search.twin,
+    "feed": feeds.page,
 }
 
 #: First segments of pages that only those see who see the status.

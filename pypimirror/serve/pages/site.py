@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,56 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pypimirror.catalog.database import (
+    Catalog,
+    CatalogError,
+    Connection,
+    SQLAlchemyError,
+    is_absent,
+)
 from pypimirror.config.settings import Config
 from pypimirror.domain import moments
 from pypimirror.domain.durations import took
 from pypimirror.domain.sizes import amount, percent
+from pypimirror.select.selection import Selection
 from pypimirror.serve.files import Directory
-from pypimirror.serve.pages.away import Reader
+from pypimirror.serve.pages.about import Descriptions
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.visit import HTML, Made, Visit
 from pypimirror.serve.tree import Tree
+
+
+class CatalogAwayError(Exception):
+    """The catalog does not answer. The message is for the log: it may contain a path."""
+
+
+class Reader:
+    """Reads the catalog at `url`. It is opened when it is first needed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._catalog: Catalog | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a connection for reading. Raises `CatalogAwayError`."""
+        try:
+            if is_absent(self._url):  # moved away, also while this process has it open
+                self.close()
+                raise CatalogAwayError("there is no catalog yet; `pypimirror sync` makes one")
+            if self._catalog is None:
+                self._catalog = Catalog.open_for_reading(self._url)
+            with self._catalog.read() as connection:
+                yield connection
+        except (SQLAlchemyError, CatalogError, OSError) as error:
+            self.close()
+            raise CatalogAwayError(str(error)) from error
+
+    def close(self) -> None:
+        """Close the catalog."""
+        catalog, self._catalog = self._catalog, None
+        if catalog is not None:
+            catalog.close()
 
 
 class Site:
@@ -28,6 +71,7 @@ class Site:
     def __init__(self, config: Config, file: Path) -> None:
         self.config = config
         self.reader = Reader(config.catalog_url)
+        self.selection: Selection | None = None  #: made when it is first needed
         self._file = file
         self._static = PackageLoader("pypimirror.serve.pages", "static")
         self._environment = Environment(
@@ -61,16 +105,24 @@ class Site:
 
         return bucket.open_tree(self._file)
 
+    @cached_property
+    def descriptions(self) -> Descriptions:
+        """What projects say of themselves."""
+        return Descriptions(self.tree)
+
     def now(self) -> float:
         """The time in seconds since the epoch."""
         return time.time()
 
     def page(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Made:
         """Return a page."""
-        text = self._environment.get_template(template).render(
-            up=visit.up, visit=visit, now=self.now(), **values
-        )
+        text = self.text(visit, template, **values)
         return Made(Answer(status, HTML), text.encode(errors="replace"))
+
+    def text(self, visit: Visit, template: str, **values: Any) -> str:
+        """Return the text of a template, with values escaped."""
+        found = self._environment.get_template(template)
+        return found.render(up=visit.up, visit=visit, now=self.now(), **values)
 
     def message(self, visit: Visit, status: int, text: str, title: str = "") -> Made:
         """Return a page that only says something."""

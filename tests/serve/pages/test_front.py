@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pypimirror.serve.pages.site import Site
 from tests.mirror import Mirror, offer
 from tests.serve.pages.conftest import Ask
@@ -31,6 +33,7 @@ def test_it_says_how_to_install_with_each_tool(ask: Ask) -> None:
         assert line in text
 
 
+@pytest.mark.sqlite
 def test_without_a_catalog_it_says_so_and_still_how_to_install(ask: Ask) -> None:
     made = ask("/")
     assert made.head.status == 200

@@ -1,0 +1,48 @@
+"""The index of words of an SQLite catalog: a table of FTS5, kept right by triggers.
+
+PostgreSQL has an index of its own for this. An SQLite without FTS5 has no index of words; then a
+search finds names only.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+#: The table. It stores words only; the texts are in `summaries`. Its rows have the same numbers.
+TABLE = "summaries_words"
+
+_ADD = "INSERT INTO {table}(rowid, name, summary) VALUES (new.project_id, new.name, new.summary);"
+_REMOVE = (
+    "INSERT INTO {table}({table}, rowid, name, summary) "
+    "VALUES ('delete', old.project_id, old.name, old.summary);"
+)
+_CREATE = (
+    "CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5(name, summary, content='summaries', "
+    "content_rowid='project_id', tokenize='unicode61', prefix='2 3 4')",
+    "CREATE TRIGGER {table}_insert AFTER INSERT ON summaries BEGIN " + _ADD + " END",
+    "CREATE TRIGGER {table}_delete AFTER DELETE ON summaries BEGIN " + _REMOVE + " END",
+    "CREATE TRIGGER {table}_update AFTER UPDATE ON summaries BEGIN " + _REMOVE + _ADD + " END",
+)
+
+
+def create(connection: Connection) -> None:
+    """Create the index, if this SQLite can."""
+    if has_fts5(connection):
+        for statement in _CREATE:
+            connection.exec_driver_sql(statement.format(table=TABLE))
+
+
+def has_fts5(connection: Connection) -> bool:
+    """Whether this SQLite has FTS5."""
+    found = connection.exec_driver_sql("SELECT sqlite_compileoption_used('ENABLE_FTS5')").scalar()
+    return bool(found)
+
+
+def is_there(connection: Connection) -> bool:
+    """Whether the catalog has the index, and this SQLite can read it."""
+    try:
+        connection.execute(text(f"SELECT rowid FROM {TABLE} LIMIT 0"))  # noqa: S608 - a constant
+    except OperationalError:
+        return False
+    return True

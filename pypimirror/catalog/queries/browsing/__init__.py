@@ -1,0 +1,1 @@
+"""Queries for people who look around: summaries, search, dependents, what is new."""

@@ -1,0 +1,101 @@
+"""Notes what projects say of themselves, so that people can search: summary, and what is required.
+
+It comes from the core metadata of the newest release that has some here, and is noted in the
+transaction that notes the page. Projects whose pages an earlier version has written get theirs
+later, some in each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from packaging.version import Version
+
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.marks import SUMMARIES
+from pypimirror.catalog.queries import marks
+from pypimirror.catalog.queries.browsing import summaries
+from pypimirror.catalog.records import FileRecord, SummaryRecord
+from pypimirror.domain.filenames import version_of
+from pypimirror.domain.layout import METADATA_SUFFIX, file_path
+from pypimirror.domain.metadata import summary
+from pypimirror.pipeline.run import Run
+from pypimirror.storage import many
+
+#: Most projects of earlier versions in one run; these take some seconds.
+AT_ONCE = 10_000
+_CHUNK = 500
+
+_NOTHING = summary.Summary("", frozenset())
+
+Noted = tuple[list[SummaryRecord], dict[int, frozenset[str]]]
+
+
+def read(
+    run: Run, named: Sequence[tuple[int, str]], held: Mapping[int, Iterable[FileRecord]]
+) -> Noted:
+    """Return what to note of these projects (id and name), where it is not noted yet."""
+    with run.catalog.read() as connection:
+        known = summaries.sources(connection, [number for number, _ in named])
+    chosen = {number: _newest(name, held.get(number, ())) for number, name in named}
+    changed = [
+        (number, name, file)
+        for number, name in named
+        if known.get(number, b"") != ((file := chosen[number]) and file.metadata_sha256)
+    ]
+    said = many.ask(run.storage, lambda each: _summary(run, each[1], each[2]), changed)
+    rows, requires = [], {}
+    for (number, name, file), found in zip(changed, said, strict=True):
+        source = file.metadata_sha256 if file else None
+        rows.append(SummaryRecord(number, name, found.text, source))
+        requires[number] = found.requires
+    return rows, requires
+
+
+def fill(run: Run) -> None:
+    """Note what is missing of projects whose pages an earlier version wrote."""
+    with run.catalog.read() as connection:
+        if marks.is_set(connection, SUMMARIES):
+            return
+    last = 0
+    for _ in range(AT_ONCE // _CHUNK):
+        with run.catalog.read() as connection:
+            rows = summaries.missing(connection, last, _CHUNK)
+            held = _by_project(connection, [row.id for row in rows])
+        noted = read(run, [(row.id, row.name) for row in rows], held)
+        with run.catalog.write() as connection:
+            summaries.put(connection, *noted)
+            if not rows:
+                marks.write_once(connection, SUMMARIES, "")
+        if not rows:
+            return
+        last = rows[-1].id
+
+
+def _by_project(connection: Connection, ids: Sequence[int]) -> dict[int, list[FileRecord]]:
+    found: dict[int, list[FileRecord]] = {number: [] for number in ids}
+    for file in summaries.described(connection, ids):
+        found[file.project_id].append(file)
+    return found
+
+
+def _newest(project: str, held: Iterable[FileRecord]) -> FileRecord | None:
+    """Return the file whose core metadata counts: of the newest final release that has some."""
+    described = [file for file in held if file.metadata_sha256 and not file.linked]
+    if len(described) < 2:
+        return next(iter(described), None)
+
+    def age(file: FileRecord) -> tuple[bool, bool, Version, str]:
+        version = version_of(file.filename, project)
+        known = version or Version("0")
+        return version is not None, not known.is_prerelease, known, file.filename
+
+    return max(described, key=age)
+
+
+def _summary(run: Run, project: str, file: FileRecord | None) -> summary.Summary:
+    if file is None:
+        return _NOTHING
+    path = file_path(project, file.filename, file.location) + METADATA_SUFFIX
+    document = run.storage.read(path)
+    return _NOTHING if document is None else summary.of(document)

@@ -1,0 +1,205 @@
+"""What a project says of itself: core metadata from the tree, and its description as HTML.
+
+All of it was written by strangers. A description is bounded in size and time, turned into HTML as
+other indexes do it, and then loses all that is not plain text with structure: pictures, styles,
+classes, ids. Links get `nofollow noopener`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import nh3
+from markupsafe import Markup
+
+from pypimirror.domain.filenames import printable
+from pypimirror.domain.layout import METADATA_SUFFIX
+from pypimirror.domain.metadata.dependencies import Parts, of_wheel, split
+from pypimirror.serve.tree import AwayError, Tree
+
+#: Bytes of core metadata that are read; characters of a description that are shown.
+_MOST, _LONGEST = 2 << 20, 200_000
+#: Bytes of the HTML of a description.
+_HTML = 400_000
+#: Seconds that the description may take.
+PATIENCE = 2.0
+
+_TAGS = {
+    *("a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "dd", "del", "div", "dl"),
+    *("dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p", "pre"),
+    *("strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "tt", "ul", "var"),
+}
+_ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "td": {"colspan", "rowspan"}}
+_HEADING = re.compile(r"<(/?)h([1-6])>")
+#: A link around a picture has no text once the picture is gone.
+_EMPTY_LINK = re.compile(r'<a(?: href="[^"]*")?(?: rel="[^"]*")?>\s*</a>')
+
+
+class _TooLongError(BaseException):
+    """Making a description takes too long. Libraries must not catch it."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file's core metadata says."""
+
+    summary: str = ""
+    description: str = ""  #: HTML that is safe to show, as `Markup`
+    licence: str = ""
+    author: str = ""
+    links: tuple[tuple[str, str], ...] = ()  #: name and address
+    requires: tuple[Parts, ...] = ()
+    extras: tuple[str, ...] = ()
+
+
+class Descriptions:
+    """Reads core metadata from a tree, and keeps what was read."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.read = lru_cache(256)(self._read)
+
+    def _read(self, path: str, digest: bytes) -> About | None:
+        """Return what the file at `path` says of itself; None if its metadata is not here.
+
+        `digest` is the sha256 of its metadata.
+        """
+        body = read_file(self._tree, path + METADATA_SUFFIX)
+        if body is None or hashlib.sha256(body).digest() != digest:
+            return None
+        return parse(body)
+
+
+def read_file(tree: Tree, path: str) -> bytes | None:
+    """Return the beginning of a file of the tree; None if it cannot be read."""
+    top, *parts = path.split("/")
+    try:
+        opened = tree.open(top, *parts)
+        if opened is None:
+            return None
+        opened.until(min(opened.size, _MOST))
+        with opened.handle as stream:
+            return stream.read(_MOST)
+    except (AwayError, OSError):
+        return None
+
+
+def parse(metadata: bytes) -> About:
+    """Return what core metadata says."""
+    from packaging.metadata import parse_email
+
+    raw, _ = parse_email(metadata)
+    given = of_wheel(metadata)
+    text = raw.get("description") or ""
+    return About(
+        summary=line(raw.get("summary")),
+        description=described(text, raw.get("description_content_type") or ""),
+        licence=_licence(raw),
+        author=line(raw.get("author") or raw.get("author_email")),
+        links=tuple(_links(raw)),
+        requires=tuple(split(each) for each in given.requires),
+        extras=tuple(line(each) for each in (raw.get("provides_extra") or ())[:200]),
+    )
+
+
+def line(text: str | None, limit: int = 300) -> str:
+    """Return a foreign text as one line of bounded length."""
+    return printable(" ".join((text or "")[: 4 * limit].split()), limit)
+
+
+def _licence(raw: Any) -> str:
+    named = raw.get("license_expression") or raw.get("license") or ""
+    if not named or len(named) > 100:  # some put the whole text there
+        of = [c for c in raw.get("classifiers") or () if c.startswith("License :: ")]
+        named = ", ".join(each.rpartition(" :: ")[2] for each in of) or named
+    return line(named, 100)
+
+
+def _links(raw: Any) -> Iterator[tuple[str, str]]:
+    urls = dict(raw.get("project_urls") or {})
+    if home := raw.get("home_page"):
+        urls.setdefault("Homepage", home)
+    for name, address in list(urls.items())[:20]:
+        if is_web(address):
+            yield line(name, 60), address
+
+
+def is_web(address: str) -> bool:
+    """Whether an address is one that a page may link to."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    usual = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return usual and len(address) <= 500 and address.isprintable()
+
+
+def described(text: str, content_type: str) -> Markup:
+    """Return a description as HTML, as plain text if it cannot be made in time."""
+    cut = "" if len(text) <= _LONGEST else "<p>The rest of this description is not shown.</p>"
+    text = text[:_LONGEST]
+    try:
+        with _at_most(PATIENCE):
+            html = _rendered(text, content_type.partition(";")[0].strip().lower())
+    except _TooLongError:
+        html = None
+    if html is None or len(html) > _HTML:
+        html = f"<pre>{escape(text)}</pre>" if text else ""
+    return Markup(html + cut)
+
+
+def _rendered(text: str, kind: str) -> str | None:
+    if not text.strip():
+        return ""
+    if kind == "text/markdown":
+        from readme_renderer import markdown
+
+        html = markdown.render(text)
+    elif kind == "text/plain":
+        return None
+    else:  # the default of core metadata
+        import io
+
+        from readme_renderer import rst
+
+        html = rst.render(text, stream=io.StringIO())
+    return None if html is None else cleaned(html)
+
+
+def cleaned(html: str) -> str:
+    """Return HTML without all that a description may not have, with headings below ours."""
+    html = nh3.clean(
+        html,
+        tags=_TAGS,
+        clean_content_tags={"script", "style", "svg", "math"},
+        attributes=_ATTRIBUTES,
+        url_schemes={"http", "https", "mailto"},
+        link_rel="nofollow noopener",
+    )
+    html = _EMPTY_LINK.sub("", html)
+    return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + 2)}>", html)
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise `_TooLongError` after so many seconds. Only for the main thread."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

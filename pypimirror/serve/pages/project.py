@@ -1,0 +1,191 @@
+"""The pages of a project and of one of its versions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from packaging.utils import InvalidName, canonicalize_name
+
+from pypimirror.catalog.database import Connection
+from pypimirror.catalog.queries import doubts, files, projects
+from pypimirror.catalog.queries.browsing import summaries
+from pypimirror.catalog.records import FileRecord, ProjectRecord
+from pypimirror.domain import bounded
+from pypimirror.domain.errors import PypimirrorError
+from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
+from pypimirror.domain.model import ProjectName
+from pypimirror.select.selection import Selection
+from pypimirror.serve.install import install_commands
+from pypimirror.serve.pages import releases
+from pypimirror.serve.pages.about import About, line, read_file
+from pypimirror.serve.pages.releases import Release
+from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.visit import Made, Visit, redirect
+
+#: Most versions and files on one page, if not all are asked for; a page has at most 50 KB then.
+_VERSIONS, _FILES = 40, 30
+#: Most dependents and requirements that are named.
+_NAMED = 100
+
+
+class _Publisher(msgspec.Struct):
+    kind: str = ""
+    repository: str = ""
+    workflow: str = ""
+
+
+class _Bundle(msgspec.Struct):
+    publisher: _Publisher | None = None
+
+
+class _Provenance(msgspec.Struct):
+    attestation_bundles: list[_Bundle] = []
+
+
+_decode_provenance = msgspec.json.Decoder(_Provenance).decode
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the catalog knows of a project."""
+
+    row: ProjectRecord
+    releases: list[Release]
+    dependents: list[str]
+
+
+def page(site: Site, visit: Visit) -> Made:
+    """Make the page at `/project/<name>/` or `/project/<name>/<version>/`."""
+    match visit.parts[1:]:
+        case [name, ""] | [name, _, ""] if name:
+            pass
+        case [name] | [name, _] if name:
+            return redirect(f"{visit.parts[-1]}/")
+        case _:
+            return site.missing(visit)
+    try:
+        project = ProjectName(canonicalize_name(name, validate=True))
+    except InvalidName:
+        return site.missing(visit, "No project has such a name.")
+    if project != name:
+        return redirect("../" * (len(visit.parts) - 2) + "/".join((project, *visit.parts[2:])))
+    with site.reader.read() as connection:
+        found = _find(connection, project, details=visit.sees_details)
+        if found is None:
+            return site.missing(visit, _why_not(site, visit, project))
+        if len(visit.parts) == 3:
+            return _show(site, visit, connection, found, None)
+        version = bounded.version(visit.parts[2])
+        for release in found.releases:
+            if release.version and (
+                release.version == visit.parts[2]
+                or (release.order[0] and release.order[1] == version)
+            ):
+                return _show(site, visit, connection, found, release)
+    return site.missing(
+        visit, f"This mirror knows no version {line(visit.parts[2], 60)} of {project}."
+    )
+
+
+def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Found | None:
+    row = next(iter(projects.by_name(connection, [project])), None)
+    if row is None:
+        return None
+    known = files.of_projects(connection, [row.id])
+    refused = doubts.standing_refusals(connection, [project])
+    grouped = releases.grouped(project, known, refused, details=details)
+    if not grouped and not row.page_on_disk:
+        return None
+    return _Found(row, grouped, summaries.dependents(connection, project, _NAMED + 1))
+
+
+def _why_not(site: Site, visit: Visit, project: ProjectName) -> str:
+    """Return why a project is not here, as far as the configuration says it."""
+    try:
+        if site.selection is None:
+            site.selection = Selection(site.config)
+        verdict = site.selection.explain_project(project)
+    except (PypimirrorError, OSError):
+        return f"{project} is not on this mirror."
+    if not verdict.selected:
+        fact = f": {verdict.fact}" if visit.sees_details else ""
+        return f"{project} is not on this mirror, because [{verdict.rule}] leaves it out{fact}."
+    return (
+        f"{project} is not on this mirror. It would be mirrored, so no upstream had it at the last "
+        "sync. Check its name."
+    )
+
+
+def _show(
+    site: Site, visit: Visit, connection: Connection, found: _Found, only: Release | None
+) -> Made:
+    project = found.row.name
+    main = only or releases.main_release(found.releases)
+    about = _about(site, project, main) if main else None
+    requires = about.requires[:_NAMED] if about else ()
+    here = {
+        row.name
+        for row in projects.by_name(connection, list({each.name for each in requires}))
+        if row.page_on_disk
+    }
+    everything = "all" in visit.asked.query
+    shown = [only] if only else found.releases[: None if everything else _VERSIONS]
+    what = f"{project}=={main.version}" if only and main and main.version else project
+    return site.page(
+        visit,
+        "project.html",
+        project=found.row,
+        only=only,
+        main=main,
+        about=about or About(),
+        requires=requires,
+        here=here,
+        dependents=found.dependents[:_NAMED],
+        more_dependents=len(found.dependents) > _NAMED,
+        releases=shown,
+        number=len(found.releases),
+        with_files=_with_files(shown, main),
+        publishers=_publishers(site, project, main.files[:_FILES]) if main else {},
+        commands=install_commands(f"{visit.root}simple/", what),
+        proof=releases.proof,
+        text=line,
+        path=lambda file: file_path(project, file.filename, file.location),
+    )
+
+
+def _about(site: Site, project: str, release: Release) -> About | None:
+    file = release.described_by
+    if file is None or file.metadata_sha256 is None:
+        return None
+    path = file_path(project, file.filename, file.location)
+    return site.descriptions.read(path, file.metadata_sha256)
+
+
+def _with_files(shown: list[Release], main: Release | None) -> set[str]:
+    """Return the versions whose files are shown: the main one, and the newest while they fit."""
+    chosen = {main.version} if main else set()
+    left = _FILES - (len(main.files) if main else 0)
+    for release in shown[:5]:
+        left -= len(release.files) + len(release.absent)
+        if left >= 0:
+            chosen.add(release.version)
+    return chosen
+
+
+def _publishers(site: Site, project: str, shown: list[FileRecord]) -> dict[str, str]:
+    """Return who published files, by name, as their attestations say."""
+    found = {}
+    for file in shown:
+        if file.provenance_sha256 is None:
+            continue
+        path = file_path(project, file.filename, file.location) + PROVENANCE_SUFFIX
+        try:
+            bundles = _decode_provenance(read_file(site.tree, path) or b"{}").attestation_bundles
+        except msgspec.MsgspecError:
+            continue
+        said = [b.publisher for b in bundles if b.publisher is not None]
+        if said:
+            parts = said[0].kind, said[0].repository, said[0].workflow
+            found[file.filename] = line(" ".join(filter(None, parts)), 150)
+    return found

@@ -1,0 +1,173 @@
+"""A project's files as pages show them: by release, with proofs and reasons in words. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from packaging.version import Version
+
+from pypimirror.catalog.records import FileRecord
+from pypimirror.catalog.states import DENIED, PROVEN, Cause, State, word
+from pypimirror.domain import moments
+from pypimirror.domain.filenames import version_of, version_text
+from pypimirror.domain.model import Problem, Reason
+from pypimirror.serve.pages.about import line
+from pypimirror.status.reasons import REASONS
+from pypimirror.verify.proof import Proof
+
+_PROOFS = {
+    Proof.DIGEST: "has the {algorithm} digest that {source} gave",
+    Proof.SHARED: "has the {algorithm} digest that {source} gave for the same file",
+    Proof.STRUCTURE: "was read to its end; nobody gave a digest that counts",
+    Proof.PARTIAL: "was checked in part; nobody gave a digest that counts",
+    Proof.RELEASED: "was released by the operator of this mirror",
+}
+
+_STATES = {
+    State.WANTED.label: "it is still to be fetched",
+    State.FETCHED.label: "it was fetched and is still to be verified",
+    State.FAILED.label: "it could not be fetched; the next runs try again",
+    State.QUARANTINED.label: "it was fetched and found to be bad, so it is not served",
+    State.WITHDRAWN.label: "it was withdrawn",
+    DENIED: "a policy of the upstream keeps it back",
+}
+
+_CAUSES = {
+    Cause.UPSTREAM: "the upstream does not offer it any more",
+    Cause.CLAIMS: "the upstream changed what it says of it, and this mirror does not select it now",
+    Cause.REPLACED: "newer files take its place in the selection of this mirror",
+    Cause.SELECTION: "this mirror does not select it",
+    Cause.KEPT: "the upstream does not offer it any more",
+    Cause.QUARANTINE: "the upstream keeps it back for now",
+    Cause.DROPPED: "the upstream does not offer it any more",
+}
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A file that is not here, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """The files of one version."""
+
+    version: str  #: as in the names of the files; "" if they name none
+    order: tuple[bool, Version, str]
+    files: list[FileRecord] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a valid version and no pre-release."""
+        return self.order[0] and not self.order[1].is_prerelease
+
+    @property
+    def uploaded(self) -> float | None:
+        """When its first file was uploaded, in seconds since the epoch."""
+        times = [t for t in (moments.seconds(file.upload_time) for file in self.files) if t]
+        return min(times, default=None)
+
+    @property
+    def is_yanked(self) -> bool:
+        """Whether all of its files are yanked."""
+        return bool(self.files) and all(
+            file.yanked is not None or file.kept is not None for file in self.files
+        )
+
+    @property
+    def yank_reason(self) -> str:
+        """Why, if somebody said so."""
+        if any(file.kept is not None for file in self.files):
+            return "deleted upstream, and kept here"
+        return next((line(file.yanked) for file in self.files if file.yanked), "")
+
+    @property
+    def requires_python(self) -> str:
+        """The versions of Python that it is for, as its newest file says."""
+        return next((line(f.requires_python, 100) for f in self.files if f.requires_python), "")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size or 0 for file in self.files)
+
+    @property
+    def described_by(self) -> FileRecord | None:
+        """A file whose core metadata is here."""
+        return next((file for file in self.files if file.metadata_sha256 and not file.linked), None)
+
+
+def grouped(
+    project: str, files: Iterable[FileRecord], refused: Iterable[Problem], *, details: bool
+) -> list[Release]:
+    """Return the releases of a project, the newest first.
+
+    With `details`, reasons may contain addresses and paths.
+    """
+    found: dict[Version | str, Release] = {}
+
+    def release(filename: str) -> Release:
+        version = version_of(filename, project)
+        text = (version_text(filename, project) or "") if version is None else str(version)
+        key = text if version is None else version
+        if key not in found:
+            found[key] = Release(text, (version is not None, version or Version("0"), text))
+        return found[key]
+
+    for file in files:
+        if is_here(file):
+            release(file.filename).files.append(file)
+        else:
+            of = release(file.filename)
+            of.absent.append(Absent(file.filename, why_not(file, details=details)))
+    for problem in refused:
+        if problem.file:
+            reason = _reason(problem.reason, problem.message, details=details)
+            release(problem.file).absent.append(Absent(line(problem.file, 200), reason))
+    return sorted(found.values(), key=lambda each: each.order, reverse=True)
+
+
+def is_here(file: FileRecord) -> bool:
+    """Whether the project's simple page lists the file."""
+    return file.state in PROVEN or (bool(file.linked) and file.state != State.WITHDRAWN)
+
+
+def main_release(releases: list[Release]) -> Release | None:
+    """Return the release that an installer takes: the newest final one that is not yanked."""
+    held = [each for each in releases if each.files]
+    good = [each for each in held if not each.is_yanked]
+    return next((each for each in good if each.is_final), next(iter(good or held), None))
+
+
+def why_not(file: FileRecord, *, details: bool) -> str:
+    """Return why a file is not here, as a sentence without its subject."""
+    if file.removal_cause is not None:
+        return _CAUSES.get(Cause(file.removal_cause), _STATES[State.WITHDRAWN.label])
+    state = _STATES.get(word(file.state, file.last_error), "it is not on the page yet")
+    if not file.last_error:
+        return state
+    reason, _, message = file.last_error.partition(": ")
+    try:
+        return f"{state}. {_reason(Reason(reason), message, details=details)}"
+    except ValueError:
+        return state
+
+
+def _reason(reason: Reason, message: str, *, details: bool) -> str:
+    if details:
+        return line(message)
+    told = REASONS.get(reason)
+    return told.meaning if told is not None else reason.value
+
+
+def proof(file: FileRecord) -> str:
+    """Return how a file is proven, as a sentence without its subject; "" if it is not."""
+    if file.proof is None:
+        return ""
+    words = _PROOFS[Proof(file.proof)]
+    return words.format(algorithm=file.proof_algorithm or "", source=line(file.proof_source, 60))

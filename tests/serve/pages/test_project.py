@@ -1,0 +1,160 @@
+"""The page of a project says what it is, what of it is here, and why something is not."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin
+
+import pytest
+
+from pypimirror.serve.pages.about import cleaned, described, is_web, parse
+from pypimirror.serve.pages.site import Site
+from tests.corpus.build import make_wheel
+from tests.mirror import Mirror, offer, offer_sdist
+from tests.serve.pages.conftest import Ask
+from tests.simulator import Simulator
+
+UPLOADED = "2024-05-06T07:08:09Z"
+
+
+def test_it_shows_versions_files_proofs_and_commands(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    (old,) = offer(simulator, "six", "1.0", upload_time=UPLOADED, yanked="broken on Mondays")
+    (new,) = offer(simulator, "six", "2.0", requires_python=">=3.11")
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert "pip install --index-url http://h/simple/" in text
+    assert old.filename in text
+    assert new.filename in text
+    assert "2024-05-06" in text
+    assert "broken on Mondays" in text
+    assert "has the sha256 digest that sim0 gave" in text
+    assert "&gt;=3.11" in text
+    assert new.sha256 in text
+    one = ask("/project/six/1.0/").body.decode()
+    assert "six==1.0" in one
+    assert new.filename not in one
+    assert "This version is yanked." in one
+
+
+def test_it_says_why_a_file_is_not_here(mirror: Mirror, simulator: Simulator, ask: Ask) -> None:
+    offer(simulator, "six", "1.0")
+    (bad,) = offer(simulator, "six", "2.0")
+    bad.set(digests={"sha256": "0" * 64})
+    mirror.sync(sound=False)
+    text = ask("/project/six/").body.decode()
+    assert bad.filename in text
+    assert "found to be bad, so it is not served" in text
+    assert "1 not here" in text
+
+
+def test_it_says_why_a_project_is_not_here(
+    mirror: Mirror, simulator: Simulator, ask: Ask, site: Site
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.select("six")
+    mirror.sync()
+    site.config = mirror.config
+    made = ask("/project/other/")
+    assert made.head.status == 404
+    assert b"because [select.projects] leaves it out" in made.body
+
+
+def test_other_spellings_lead_to_the_page(ask: Ask) -> None:
+    for path, place in {
+        "/project/Six_X/": "/project/six-x/",
+        "/project/Six_X/1.0/": "/project/six-x/1.0/",
+        "/project/six": "/project/six/",
+        "/project/six/1.0": "/project/six/1.0/",
+    }.items():
+        made = ask(path)
+        assert made.head.status == 301
+        assert urljoin(f"http://h{path}", made.head.location) == f"http://h{place}"
+
+
+def test_requirements_and_dependents_are_linked(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    wheel = make_wheel("user", "1.0", requires=["six>=1", "absent; python_version > '3'"])
+    simulator.add_file("user", *wheel, core_metadata=True)
+    mirror.sync()
+    user = ask("/project/user/").body.decode()
+    assert '<a href="../../project/six/">six</a>' in user
+    assert re.search(r"absent <span class=\"mark\">not here</span>", user)
+    assert '<a href="../../project/user/">user</a>' in ask("/project/six/").body.decode()
+
+
+def test_without_core_metadata_the_page_is_there(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer_sdist(simulator, "six", "1.0")
+    mirror.sync()
+    made = ask("/project/six/")
+    assert made.head.status == 200
+    assert b"No description is here" in made.body
+
+
+def test_a_page_of_a_large_project_stays_small(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", *(f"{n}.0" for n in range(1, 60)))
+    mirror.sync()
+    made = ask("/project/six/")
+    assert len(made.body) < 40_000
+    assert b"Show all 59 versions" in made.body
+    assert ask("/project/six/", "all").body.count(b'<details class="release"') == 59
+
+
+# Descriptions
+
+
+EVIL = """Hello <script>alert(1)</script>
+
+<img src=x onerror=alert(1)><a href="javascript:alert(1)">click</a>
+<a href="https://e.example/" target=_top style="position:fixed" id=content class=card>good</a>
+<iframe src="//e.example"></iframe><form action="//e.example"><input></form>
+<a href="//e.example"><img src="//e.example/badge.svg"></a>
+"""
+
+
+@pytest.mark.parametrize("kind", ["text/markdown", "text/x-rst", "", "text/plain", "text/nonsense"])
+def test_a_hostile_description_shows_as_text(kind: str) -> None:
+    html = described(EVIL, kind)
+    for tag in ("script", "img", "iframe", "form", "input", "svg", "style"):
+        assert f"<{tag}" not in html
+    assert not re.search(r"<[^>]*(onerror|javascript:|style=|id=|class=)", html)
+    assert "Hello" in html
+
+
+def test_links_of_a_description_are_not_followed_by_robots() -> None:
+    html = described("[good](https://e.example/)", "text/markdown")
+    assert 'rel="nofollow noopener"' in html
+
+
+def test_headings_of_a_description_are_below_ours() -> None:
+    assert cleaned("<h1>a</h1><h5>b</h5>") == "<h3>a</h3><h6>b</h6>"
+
+
+@pytest.mark.parametrize("kind", ["text/markdown", "text/x-rst"])
+def test_a_long_or_deep_description_is_cut(kind: str) -> None:
+    assert len(described("* a\n" * 200_000, kind)) < 1_500_000
+    assert described("> " * 20_000 + "x", kind)
+    assert "not shown" in described("word " * 100_000, kind)
+
+
+def test_a_description_that_takes_too_long_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypimirror.serve.pages.about.PATIENCE", 0.000_001)
+    assert described("*a* `b`_\n" * 20_000, "text/x-rst").startswith("<pre>")
+
+
+def test_only_addresses_of_the_web_become_links() -> None:
+    assert is_web("https://e.example/x")
+    for bad in ("javascript:alert(1)", "data:text/html,x", "https://", "http://[", "//e.example"):
+        assert not is_web(bad), bad
+
+
+def test_metadata_in_any_encoding_is_read() -> None:
+    about = parse(b"Metadata-Version: 2.1\nName: x\nVersion: 1\nSummary: \xff\xfe a\n\n\xff")
+    assert isinstance(about.summary, str)
