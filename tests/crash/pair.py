@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from sqlalchemy import text
 
 from pypimirror.catalog.queries import runs
 from pypimirror.catalog.states import INLINE
@@ -87,6 +89,8 @@ def pair(fate: Any, watched: Watched) -> Executor:
                     run, run.config, stages, number + place, small_ends=True, place=place, workers=2
                 )
                 forked.begin(orders)
+                if not place:
+                    _wait_for_claim(run, forked)
             answers = [forked.answer() for forked in waiting]
             waiting.clear()
             if answers:
@@ -107,6 +111,14 @@ def pair(fate: Any, watched: Watched) -> Executor:
             staging.sweep(run.catalog, run.workspace)
 
     return executor
+
+
+def _wait_for_claim(run: Run, forked: _Forked) -> None:
+    """Wait until a worker has claimed something, or has ended: else the other may take it all."""
+    while not select.select([forked.reader], [], [], 0.005)[0]:
+        with run.catalog.read() as connection:
+            if connection.scalar(text("SELECT count(*) FROM claims")):
+                return
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,8 @@ def of_run(stack: Stack, summary: Summary) -> dict[str, dict[str, Any]]:
 def agree(stack: Stack, config: Path, summary: Summary) -> list[dict[str, Any]]:
     """The workers of a run; they have ended as Prefect says."""
     flow_runs = of_run(stack, summary)
+    twice = "SELECT batch FROM stages GROUP BY run_id, stage, batch HAVING count(*) > 1"
+    assert ask(config, twice) == []
     rows = stack.pypimirror("runs", "show", "last", "--config", config)["workers"]
     last = {row["name"]: row["state"] for row in rows if row["executor"] == "shard"}
     assert {name: SAME[state] for name, state in last.items()} == {

@@ -108,7 +108,7 @@ def files(simulator: Simulator) -> list[IndexFile]:
 
 
 #: All places, and those of `make test`.
-KINDS, OFTEN = ("memory", "posix", "seaweed", "moto", "s3rver"), ("memory", "posix")
+KINDS, OFTEN = ("memory", "posix", "seaweed", "moto"), ("memory", "posix")
 
 
 @pytest.fixture(params=sample(KINDS, *OFTEN))

@@ -1,8 +1,7 @@
 """A real server that takes any condition of a write and honours none: s3rver.
 
-`tests/storage/test_contract.py` and `tests/storage/test_damage.py` run on it as well. There is one
-promise that nothing can keep on it: it writes over the very file that it sends, so a reader may get
-a part of an object.
+`tests/storage/test_contract.py` runs on it as well. There is one promise that nothing can keep on
+it: it writes over the very file that it sends, so a reader may get a part of an object.
 """
 
 from __future__ import annotations
