@@ -37,6 +37,8 @@ ROOT = "sync, root index only"  #: rendered completely; after changes it is amen
 CHANGES = f"sync, {CHANGED:,} changed"
 WITHDRAWALS = f"sync, {CHANGED:,} files withdrawn"
 REHEARSAL = "dry run, 0 changed"
+SHARED = f"sync, {CHANGED:,} changed, three workers"
+WORKERS = 3
 STATUS, RUNS = "status", "runs"
 COUNT = "counting all files"
 
@@ -66,6 +68,10 @@ class Step:
     foreign: dict[str, float] = field(default_factory=dict)
     bytes_per_file: float = 0.0
     list_bytes: int = 0
+    #: A worker's seconds in claims, as a share of the run's; and the same in processor time.
+    claims: tuple[float, float] | None = None
+    #: Rows that a sync of three workers has read without an index, by table.
+    scanned: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -146,17 +152,45 @@ class Bench:
         self._median(UNMODIFIED, self._sync)
         self._median(ROOT, self._sync_root)
         self._median(CHANGES, lambda: self._change(1))
+        if step.database == "postgresql":
+            self._share()
         for name, arguments in LOOKS.items():
             self._median(name, lambda arguments=arguments: self._command(*arguments))  # type: ignore[misc]
         self._median(WITHDRAWALS, lambda: self._change(-1))
 
-    def _change(self, by: int) -> Cost:
-        """Add a file to each changing project, or remove one, and sync."""
+    def _share(self) -> None:
+        """Measure the share of claims when three workers sync the changes."""
+        shares: list[tuple[float, float]] = []
+        rows = self._rows_scanned()
+
+        def once() -> Cost:
+            cost = self._change(1, "-m", "benchmarks.claimed", str(WORKERS))
+            told = json.loads(cost.output) if not cost.status else {"workers": []}
+            if told["workers"]:
+                claims, cpu = (sum(w[n] for w in told["workers"]) for n in ("claims", "claims_cpu"))
+                shares.append((claims / WORKERS / told["seconds"], cpu / cost.cpu))
+            return cost
+
+        self._median(SHARED, once)
+        if shares:
+            self.step.claims = sorted(shares)[len(shares) // 2]
+        scanned = {table: now - rows[table] for table, now in self._rows_scanned().items()}
+        self.step.scanned = {table: n // self._rounds for table, n in scanned.items() if n}
+
+    def _rows_scanned(self) -> dict[str, int]:
+        """Return the rows that the server has read in scans of whole tables, by table."""
+        query = "SELECT relname, seq_tup_read FROM pg_stat_user_tables ORDER BY relname"
+        with self._catalog() as catalog, catalog.read() as connection:
+            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+            return {name: int(rows) for name, rows in connection.exec_driver_sql(query)}
+
+    def _change(self, by: int, *command: str) -> Cost:
+        """Add a file to each changing project, or remove one, and sync, by a command if given."""
         self._kept.changes += by
         self.synthetic.write_changes(self.root, self._base, self._changed, self._kept.changes)
         self.synthetic.write_list(self.root, self._changed, self._kept.changes)
         self._touch()
-        cost = self._sync()
+        cost = self._python(*command) if command else self._sync()
         counts = json.loads(cost.output)["counts"] if not cost.status else {}
         name = "files_verified" if by > 0 else "files_withdrawn"
         if counts.get(name) != len(self._changed):
@@ -223,8 +257,11 @@ class Bench:
             catalog.close()
 
     def _command(self, *arguments: str) -> Cost:
-        command = [sys.executable, "-m", "pypimirror", *arguments]
-        return measure.run(command, env=isolated(), cwd=self.home, timeout=1200)
+        return self._python("-m", "pypimirror", *arguments)
+
+    def _python(self, *arguments: str) -> Cost:
+        env = isolated() | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+        return measure.run([sys.executable, *arguments], env=env, cwd=self.home, timeout=1200)
 
     def _transfer(self) -> Cost:
         command = ["curl", "-q", "-s", "-f", "-o", "list", f"{self._base}/simple/"]

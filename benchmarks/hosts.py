@@ -3,73 +3,117 @@
 Each host has a network of its own. The upstream answers after 50 ms, and each worker may have four
 connections, so what is measured is whether the workers keep out of each other's way: in the
 catalog, which is on PostgreSQL, and in the mirror root, which they share. All of them run on this
-machine, so they also share its cores.
+machine, so they also share its cores. The upstream is a process of its own. A first sync by all
+workers is not measured: it compiles modules and statements.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from benchmarks import corpus
 from benchmarks.__main__ import RESULTS, working_directory
+from benchmarks.measure import cpu_of, tree
+from benchmarks.shapes import Shape
+from benchmarks.upstream import Server
+from pypimirror.config.settings import load
+from pypimirror.domain.model import Stage
+from pypimirror.pipeline import lifecycle, sequence
+from pypimirror.pipeline.executors.inline import inline
+from pypimirror.pipeline.executors.loop import Call, WorkOff
+from pypimirror.pipeline.run import Run
 from tests import postgresql
+from tests.checker import check
 from tests.databases import Databases
 from tests.hosts.network import Host
-from tests.hosts.site import InDirectory
-from tests.hosts.trial import Trial
 from tests.hosts.worker import Worker
-from tests.mirror import offer
-from tests.simulator import Simulator
 
 DELAY, CONNECTIONS, HOSTS, GOAL = 0.05, 4, 3, 2.6
 LIFETIME = 60.0
 
 
-def seconds(kept: InDirectory, simulator: Simulator, workers: list[Worker]) -> float:
-    """Return how long a first sync takes, by these workers but the first, which coordinates it."""
-    trial = Trial(kept, simulator, workers[0], workers[1:])
+def seconds(home: Path, upstream: str, catalog: str, workers: Sequence[Worker]) -> float:
+    """Return how long a first sync by these workers takes."""
+    home.mkdir()
+    config = home / "pypimirror.toml"
+    config.write_text(
+        f'[mirror]\ncatalog = "{catalog}"\n[download]\nconnections = {CONNECTIONS}\n'
+        f'[[upstream]]\nname = "bench"\nurl = "{upstream}/simple/"\n'
+    )
+    work = partial(sequence.sync, executor=partial(executor, config, workers))
     started = time.perf_counter()
-    ended = trial.lead(hosts=len(workers) - 1)
+    summary = lifecycle.sync(load(config), (), work, trigger="benchmark")
     took = time.perf_counter() - started
-    trial.let_end()
-    if ended["state"] != "completed" or (faults := kept.faults()):
-        raise SystemExit(f"hosts: {ended}: {faults[:3]}")
+    if summary.state != "completed" or (faults := check(home / "mirror")):
+        raise SystemExit(f"hosts: {summary.state}: {summary.message} {faults[:3]}")
     return took
+
+
+@contextmanager
+def executor(config: Path, workers: Sequence[Worker], call: Call) -> Iterator[WorkOff]:
+    """Let the workers do everything."""
+
+    def work_off(run: Run, stages: Sequence[Stage], number: int, small_ends: bool) -> int:
+        del stages, small_ends
+        step = len(workers)
+        for at, worker in enumerate(workers, start=number):
+            worker.begin(config=str(config), run=run.id, now=run.now, batch=at, step=step)
+        for worker in workers:
+            worker.end()
+        return number + 1_000
+
+    with inline(call):
+        yield work_off
 
 
 def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
     """Yield a line for each round, and the result."""
+    shape = Shape("hosts", projects, 2 * projects, 2 * projects * 4_000, wheels_only=True)
+    made = corpus.build(directory / "corpus", shape)
     ratios = []
-    with postgresql.running() as server, Simulator() as simulator:
+    with ExitStack() as stack:
+        server = stack.enter_context(postgresql.running())
         databases = Databases(server.url("postgres"))
-        for number in range(projects):
-            offer(simulator, f"project-{number}", "1.0", "2.0")
-        ports = {"upstream": simulator.server.port, "catalog": server.port}
-        hosts = [Host(f"host-{number}", ports) for number in range(HOSTS + 1)]
-        workers = [Worker(host, LIFETIME, kind="real") for host in hosts]
+        served = Server(made.directory, directory / "upstream", delay=DELAY)
+        base = stack.enter_context(served).base
+        made.render(base)
+        ports = {"upstream": int(urlsplit(base).port or 0), "catalog": server.port}
+        workers = []
+        for number in range(HOSTS):
+            host = stack.enter_context(closing(Host(f"host-{number}", ports)))
+            workers.append(stack.enter_context(closing(Worker(host, LIFETIME, kind="real"))))
+
+        def sync(name: str, count: int) -> tuple[float, float]:
+            before = _cpu()
+            took = seconds(directory / name, base, databases.migrated(), workers[:count])
+            return took, _cpu() - before
+
+        sync("warm", HOSTS)
         for number in range(rounds):
-            took = {}
-            for count in (1, HOSTS):
-                simulator.latency = DELAY
-                base = directory / f"{number}-{count}"
-                kept = InDirectory(base, simulator, databases.migrated())
-                kept.mirror.configure(download={"connections": CONNECTIONS, "timeout": 30})
-                took[count] = seconds(kept, simulator, workers[: count + 1])
-            ratios.append(took[1] / took[HOSTS])
+            one, one_cpu = sync(f"{number}-one", 1)
+            all_, all_cpu = sync(f"{number}-all", HOSTS)
+            ratios.append(one / all_)
             yield (
-                f"{projects:,} projects, {2 * projects:,} files: one worker {took[1]:.2f} s, "
-                f"{HOSTS} workers {took[HOSTS]:.2f} s: {ratios[-1]:.2f} times as fast"
+                f"{projects:,} projects, {shape.files:,} files: one worker {one:.2f} s "
+                f"({one_cpu:.1f} s of CPU with all servers), {HOSTS} workers {all_:.2f} s "
+                f"({all_cpu:.1f} s of CPU): {ratios[-1]:.2f} times as fast"
             )
-        for worker in workers:
-            worker.close()
-        for host in hosts:
-            host.close()
     ratio = statistics.median(ratios)
     yield f"{HOSTS} hosts: {ratio:.2f} times one (>= {GOAL:g}): {'yes' if ratio >= GOAL else 'NO'}"
+
+
+def _cpu() -> float:
+    """Return the processor time of this process and of all that it has started, in seconds."""
+    return cpu_of(tree(os.getpid()))
 
 
 def main(arguments: list[str] | None = None) -> None:

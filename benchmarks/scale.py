@@ -74,6 +74,14 @@ def goals(steps: list[Step]) -> list[tuple[str, ...]]:
         beyond(f"{database}: status", 0.5, growth.STATUS, None)
         beyond(f"{database}: runs", 0.5, growth.RUNS, None)
         line(f"{database}: per file", 400, last.bytes_per_file, "bytes")
+        if last.claims is not None:
+            what = f"{database}: {CHANGED:,} changed, three workers: claims"
+            line(what, 3, 100 * last.claims[0], "%", f"{100 * last.claims[1]:.2f} %")
+        if last.scanned and last.projects == FULL[0]:  # the server prefers to scan small tables
+            # The list is compared with all projects, once.
+            again = max(0, last.scanned.get("projects", 0) - last.projects - 1)
+            again += last.scanned.get("files", 0)
+            line(f"{database}: rows read without an index, beyond the list", 0, again, "rows")
         if len(mine) > 1:
             # Both contain the cost of the list itself, at its own size.
             times, cpu = (
