@@ -232,10 +232,11 @@ def failures_of(
 
 
 def failing(connection: Connection, run_ids: Sequence[int]) -> dict[str, int]:
-    """Return how many files, projects or runs failed in these runs, by reason."""
+    """Return the number of failures in these runs, by reason. What failed in several counts once."""
     c = failures.c
-    found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids)).distinct().subquery()
-    query = select(found.c.reason, func.count()).group_by(found.c.reason)
+    found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids))
+    each = found.subquery() if len(run_ids) == 1 else found.distinct().subquery()
+    query = select(each.c.reason, func.count()).group_by(each.c.reason)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
