@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mirror import Mirror, attest, offer, offer_sdist
+from tests.pipeline.asked.clients import ask
 from tests.simulator import Simulator
 
 #: Columns that say when, how often or by which run, and not what; digests of pages, which are held
@@ -129,7 +130,7 @@ def known(mirror: Mirror) -> dict[str, list[tuple[Any, ...]]]:
         connection.row_factory = sqlite3.Row
         names = {row["id"]: row["name"] for row in connection.execute("SELECT * FROM projects")}
         found = {}
-        for table in ("projects", "files", "refusals", "lists", "marks"):
+        for table in ("projects", "files", "refusals", "lists", "marks", "asked"):
             rows = connection.execute(f"SELECT * FROM {table}").fetchall()
             found[table] = sorted(
                 (
@@ -321,6 +322,28 @@ def holding(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
     return Scenario(victim, mirror, "sync", {old.filename, new.filename})
 
 
+def eviction(victim: Victim, simulator: Simulator, base: Path) -> Scenario:
+    """Of the files that clients asked for, two take too much room; a selected one is new."""
+    offer(simulator, "attrs", "1.0")
+    old, stays = offer(simulator, "six", "1.0", "2.0")
+    (last,) = offer(simulator, "idna", "1.0")
+    attest(old)
+    mirror = Mirror(
+        base,
+        simulator,
+        on_demand={"projects": ["*"], "keep": "0s"},
+        select={"projects": ["attrs"]},
+        mirror={"reserve": 0},
+        delete={"grace": "0s"},
+    )
+    for at, file in enumerate((old, last, stays)):
+        ask(mirror, file, at=1.7e9 + at)
+    assert victim.run(mirror)["state"] == "completed"
+    (new,) = offer(simulator, "attrs", "2.0")
+    mirror.configure(on_demand={"max_size": len(stays.content)})
+    return Scenario(victim, mirror, "sync", {new.filename})
+
+
 SCENARIOS: dict[str, Prepare] = {
     "first": first_sync,
     "update": update,
@@ -329,4 +352,5 @@ SCENARIOS: dict[str, Prepare] = {
     "lost": lost_catalog,
     "linking": linking,
     "holding": holding,
+    "eviction": eviction,
 }
