@@ -242,6 +242,15 @@ class Tries(TypedDict):
     last_error: str
 
 
+class Asked(TypedDict):
+    """When clients asked for a file that `[on_demand]` lets them ask for."""
+
+    first: float
+    first_iso: str | None
+    last: float
+    last_iso: str | None
+
+
 class HeldFile(TypedDict):
     """A file of a project in the catalog."""
 
@@ -255,6 +264,8 @@ class HeldFile(TypedDict):
     kept_iso: str | None
     tries: Tries | None
     url: str
+    selected: bool
+    asked: Asked | None
 
 
 class HeldProject(TypedDict):

@@ -201,3 +201,11 @@ def test_what_the_upstream_keeps_back_is_told_apart_everywhere(
     assert figures["pypimirror_last_run_denied", "sync"] == 1
     assert figures["pypimirror_last_run_failures", "sync", "denied"] == 0
     assert figures["pypimirror_last_run_failures", "sync", "missing"] == 1
+
+
+def test_a_project_that_clients_may_ask_for_is_explained(run: Command, mirror: Mirror) -> None:
+    mirror.configure(on_demand={"projects": ["s*"]})
+    fact = run("explain", "six", "--json").json["fact"]
+    assert "no entry names the project; clients may ask for it (on_demand.projects: 's*'" in fact
+    fact = run("explain", "idna", "--json").json["fact"]
+    assert "clients may not ask for it (on_demand.projects: no entry names" in fact

@@ -10,6 +10,7 @@ from pypimirror.cli.actions.history import moment
 from pypimirror.config.settings import ConfigError
 from tests.cli.conftest import Command
 from tests.mirror import Mirror, offer
+from tests.pipeline.asked.clients import ask, fetcher
 from tests.simulator import IndexFile, Simulator, Status
 
 
@@ -123,3 +124,30 @@ def test_a_verification_has_a_stage_in_the_history(
     (total,) = document["totals"]
     assert (total["stage"], total["files"], total["state"]) == ("verify", 1, "completed")
     assert "arguments --quick" in run("runs", "show", "last").out
+
+
+def test_status_says_who_brought_a_file(run: Command, mirror: Mirror, simulator: Simulator) -> None:
+    first, second = offer(simulator, "six", "1.0", "2.0")
+    mirror.configure(on_demand={"projects": ["*"]}, select={"projects": ["six>=2"]})
+    ask(mirror, first, at=1_790_000_000.0)
+    assert run("sync", "--inline", "-q").code == 0
+    (project,) = run("status", "six", "--json").json["projects"]
+    told = {file["file"]: (file["selected"], file["asked"]) for file in project["files"]}
+    assert told[second.filename] == (True, None)
+    assert told[first.filename][0] is False
+    assert told[first.filename][1]["last"] == 1_790_000_000.0
+    assert f"{first.filename}: clients asked for it first" in run("status", "six").out
+
+
+def test_the_last_run_is_not_what_clients_asked_for(
+    run: Command, mirror: Mirror, simulator: Simulator
+) -> None:
+    offer(simulator, "six", "1.0")
+    name = run("sync", "--inline", "--json").json["run"]
+    with fetcher(mirror):
+        pass
+    listed = [each["run"] for each in run("runs", "--json").json["runs"]]
+    assert listed[0].endswith("-request")
+    assert listed[1] == name
+    assert run("runs", "show", "last", "--json").json["run"] == name
+    assert run("status", "--json").json["last_run"]["run"] == name

@@ -310,3 +310,16 @@ def test_a_named_upstream_that_is_none_is_blamed_on_the_option(run: Command, add
     outcome = run("init", "six", "--upstream", address)
     assert outcome.code == 2 and "--upstream" in outcome.err
     assert "secret" not in outcome.err and "upstream.0" not in outcome.err
+
+
+@pytest.mark.usefixtures("unset")
+def test_a_mirror_on_demand_needs_no_names(run: Command, tmp_path: Path) -> None:
+    outcome = run("init", "--on-demand")
+    assert outcome.code == 0, outcome.err
+    config = load(tmp_path / "pypimirror.toml")
+    assert config.on_demand.projects == ("*",)
+    assert not config.selects_all
+    assert "pypimirror serve" in outcome.out
+    assert run("init", "six", "--on-demand", "--force").code == 0
+    assert load(tmp_path / "pypimirror.toml").select.projects == ("six",)
+    assert run("init", "--all", "--on-demand", "--force").code == 2

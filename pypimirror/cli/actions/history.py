@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +15,9 @@ from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, Connection, is_absent
 from pypimirror.catalog.marks import CLOSURE
 from pypimirror.catalog.queries import files, marks, projects, runs, totals, withdrawals
+from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.queries.work import workers as working
-from pypimirror.catalog.records import FileRecord, ProjectRecord, RunRecord
+from pypimirror.catalog.records import AskedRecord, FileRecord, ProjectRecord, RunRecord
 from pypimirror.catalog.states import DENIED, word
 from pypimirror.cli.display import dependencies, proofs, show, table, workers
 from pypimirror.cli.display.amounts import amount, when
@@ -25,7 +26,9 @@ from pypimirror.cli.display.table import Column
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
-from pypimirror.domain.model import Stage
+from pypimirror.domain.model import ProjectName, Stage
+from pypimirror.pipeline.closure import needs
+from pypimirror.select.selection import Selection
 from pypimirror.status import stages
 from pypimirror.storage.opening import has_files
 from pypimirror.system import clock
@@ -56,7 +59,7 @@ def status(config: Config, names: Sequence[str], *, as_json: bool, plot: bool = 
     """Show the mirror as a whole, or some of its projects file by file; `plot` adds charts."""
     with open_catalog(config) as catalog:
         if names:
-            _project_status(catalog, names, as_json=as_json)
+            _project_status(config, catalog, names, as_json=as_json)
         else:
             _mirror_status(config, catalog, as_json=as_json)
             if plot and not as_json:
@@ -65,7 +68,7 @@ def status(config: Config, names: Sequence[str], *, as_json: bool, plot: bool = 
 
 def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     with catalog.read() as connection:
-        last = runs.recent(connection, 1)
+        last = runs.find(connection, "last")
         counted, size = totals.by_state(connection)
         document: documents.Status = {
             "directory": str(config.directory),
@@ -78,7 +81,7 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
             ),
             "released": files.count_released(connection),
             "dependencies": dependencies.document(marks.read(connection, CLOSURE)),
-            "last_run": show.run_document(last[0]) if last else None,
+            "last_run": show.run_document(last) if last else None,
         }
     if as_json:
         print_json(document)
@@ -113,7 +116,9 @@ def _plot(config: Config, catalog: Catalog) -> None:
         charts.of_mirror(overview.read(connection, config, clock.now()))
 
 
-def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) -> None:
+def _project_status(
+    config: Config, catalog: Catalog, names: Sequence[str], *, as_json: bool
+) -> None:
     wanted = {canonicalize_name(name): name for name in names}
     with catalog.read() as connection:
         rows = projects.by_name(connection, list(wanted))
@@ -121,7 +126,15 @@ def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) ->
         if missing:
             raise ConfigError(f"{', '.join(missing)}: not in this mirror; see select.projects")
         held = list(files.of_projects(connection, [row.id for row in rows]))
-    found = [_project_document(row, held) for row in rows]
+        brought = Brought(
+            needs.remembered(connection, Selection(config)),
+            {
+                (project, record.filename): record
+                for project, records in asked.of_projects(connection, wanted).items()
+                for record in records
+            },
+        )
+    found = [_project_document(row, held, brought) for row in rows]
     if as_json:
         print_json({"projects": found})
         return
@@ -129,7 +142,33 @@ def _project_status(catalog: Catalog, names: Sequence[str], *, as_json: bool) ->
         _show_project(document)
 
 
-def _project_document(row: ProjectRecord, held: Sequence[FileRecord]) -> documents.HeldProject:
+@dataclass(frozen=True)
+class Brought:
+    """Why files are here."""
+
+    selection: Selection
+    asked: Mapping[tuple[str, str], AskedRecord]  #: by project and file name
+
+    def is_selected(self, project: str, filename: str) -> bool:
+        """Whether `[select]` asks for a file, whatever clients ask for."""
+        return self.selection.selects(ProjectName(project), filename)
+
+    def document(self, project: str, filename: str) -> documents.Asked | None:
+        """Return when clients asked for a file; None if they did not."""
+        record = self.asked.get((project, filename))
+        if record is None:
+            return None
+        return {
+            "first": record.asked_at,
+            "first_iso": documents.iso(record.asked_at),
+            "last": record.used_at,
+            "last_iso": documents.iso(record.used_at),
+        }
+
+
+def _project_document(
+    row: ProjectRecord, held: Sequence[FileRecord], brought: Brought
+) -> documents.HeldProject:
     return {
         "project": row.name,
         "upstream": row.upstream,
@@ -150,6 +189,8 @@ def _project_document(row: ProjectRecord, held: Sequence[FileRecord]) -> documen
                 "kept_iso": documents.iso(file.kept),
                 "tries": _tries(file),
                 "url": file.url,
+                "selected": brought.is_selected(row.name, file.filename),
+                "asked": brought.document(row.name, file.filename),
             }
             for file in held
             if file.project_id == row.id
@@ -175,6 +216,12 @@ def _show_project(document: documents.HeldProject) -> None:
         f"serial {document['serial']}"
     )
     table.show(_FILES, map(_file_row, document["files"]))
+    for file in document["files"]:
+        if file["asked"] is not None:
+            besides = "is selected, and " if file["selected"] else ""
+            first, last = when(file["asked"]["first"]), when(file["asked"]["last"])
+            text = f"{file['file']}: {besides}clients asked for it first {first}, last {last}"
+            out.print(f"  {escape(text)}")
 
 
 _FILES = (

@@ -46,16 +46,22 @@ url = {url}
 _LONG = 80  #: characters
 
 
-def check_extent(projects: Sequence[str], *, everything: bool) -> None:
-    """Raise `ConfigError` unless either names or `--all` say how much to mirror."""
+#: The lines of a mirror that fetches what clients ask for.
+ON_DEMAND = ["", "[on_demand]", "# Which projects clients may ask for", 'projects = ["*"]']
+
+
+def check_extent(projects: Sequence[str], *, everything: bool, on_demand: bool = False) -> None:
+    """Raise `ConfigError` unless names, `--all` or `--on-demand` say how much to mirror."""
     if projects and everything:
         raise ConfigError("init: --all mirrors everything; leave it out, or leave out the names")
-    if not projects and not everything:
+    if everything and on_demand:
+        raise ConfigError("init: --all mirrors everything, so nothing is left to fetch on demand")
+    if not projects and not everything and not on_demand:
         raise ConfigError(
             "init: say what to mirror, as in 'pypimirror init six requests' or 'pypimirror init -r "
-            "requirements.txt'. To mirror everything "
-            "that the index has, say --all: PyPI, or an index that stands in for it, has more "
-            "than 700,000 projects and some 30 TB"
+            "requirements.txt'; or fetch what clients ask for, with --on-demand. To mirror "
+            "everything that the index has, say --all: PyPI, or an index that stands in for it, "
+            "has more than 700,000 projects and some 30 TB"
         )
 
 

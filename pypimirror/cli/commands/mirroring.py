@@ -46,6 +46,13 @@ def init(
     everything: Annotated[
         bool, typer.Option("--all", help="Mirror everything that the index has.")
     ] = False,
+    on_demand: Annotated[
+        bool,
+        typer.Option(
+            "--on-demand",
+            help="Fetch what clients ask for. What is named, too, is mirrored before anybody asks.",
+        ),
+    ] = False,
     files: Annotated[
         list[Path] | None,
         typer.Option(
@@ -87,9 +94,10 @@ def init(
         )
         entries = [*entries, *application.projects]
     named = [*entries, *(application.locks if application else ())]
-    initialise.check_extent(named, everything=everything)
+    initialise.check_extent(named, everything=everything, on_demand=on_demand)
     source = upstream or initialise.of_this_machine()
-    more = application.lines() if application else ()
+    more = [*application.lines()] if application else []
+    more += initialise.ON_DEMAND if on_demand else []
     initialise.write_configuration(file, entries, source, directory, force=force, more=more)
     if as_json:
         print_json({"config": str(file.absolute()), **initialise.document(source)})
@@ -98,7 +106,8 @@ def init(
             out.print(initialise.told(source), markup=False)
         for note in application.notes if application else ():
             out.print(f"Not taken: {note}.", markup=False)
-        out.print(f"Wrote {file}. Next: {command('sync')}", markup=False)
+        next_one = "serve" if on_demand and not named else "sync"
+        out.print(f"Wrote {file}. Next: {command(next_one)}", markup=False)
 
 
 @app.command(

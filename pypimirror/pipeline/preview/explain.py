@@ -36,7 +36,7 @@ from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.discover.lists import listings, misses
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.facts import Verdict
-from pypimirror.select.selection import Selection
+from pypimirror.select.selection import Selection, policy
 from pypimirror.storage.opening import opener
 from pypimirror.storage.storage import MakeStorage
 from pypimirror.storage.workspace import Workspace
@@ -119,6 +119,7 @@ def explain(
         with run.catalog.read() as connection:
             why = Why(connection, config, run.selection)
         verdict = _with_needs(run.selection.explain_project(project), why.of_project(project))
+        verdict = _with_demand(config, project, verdict)
         held = held_of(run, project)
         if not verdict.selected:
             found = Explanation(project, verdict, None, [_left(row, verdict) for row in held])
@@ -134,6 +135,16 @@ def explain(
     if not chosen and verdict.selected:
         raise ConfigError(f"{file}: neither the upstream nor this mirror has it in {project}")
     return Explanation(project, verdict, found.upstream, chosen)
+
+
+def _with_demand(config: Config, project: ProjectName, verdict: Verdict) -> Verdict:
+    """Say of a project that is not mirrored whether clients may ask for it."""
+    if verdict.selected or not config.on_demand.projects:
+        return verdict
+    allowed = policy(config).explain_project(project)
+    told = "clients may ask for it" if allowed.selected else "clients may not ask for it"
+    reason = f"{allowed.rule}: {allowed.fact}"
+    return replace(verdict, fact=f"{verdict.fact}; {told} ({reason})")
 
 
 def _with_needs(verdict: Verdict, needed: str) -> Verdict:
