@@ -72,13 +72,14 @@ class InSharedBucket(InBucket):
 
 
 class Site:
-    """An upstream in two states, one later than the other, a coordinator, and three hosts."""
+    """An upstream in two states, one later than the other, a coordinator, and so many hosts."""
 
     def __init__(
         self,
         simulator: Simulator,
         databases: Databases,
         base: Path,
+        number: int,
         *,
         isolated: bool = True,
         bucket: buckets.Server | None = None,
@@ -90,7 +91,7 @@ class Site:
         ports = {"upstream": simulator.server.port, "catalog": port}
         if bucket is not None:
             ports["storage"] = urlsplit(bucket.endpoint).port or 0
-        names = ("coordinator", *(f"host-{number}" for number in range(1, 4)))
+        names = ("coordinator", *(f"host-{at}" for at in range(1, number + 1)))
         self.hosts = [Host(name, ports, isolated=isolated) for name in names]
         self._shares = Path(tempfile.mkdtemp(prefix="shares-"))
         if bucket is None and self.is_isolated:
@@ -103,9 +104,9 @@ class Site:
         self.expected: dict[str, bytes] = {}
         # The first one compiles statements in processes from which the others are forked: so it
         # must neither begin a thread for a bucket, nor ask at a share from then on.
-        self.trial("warm", 3, [[], []], warm=True)
+        self.trial("warm", [[], []], warm=True)
         self.expected = {}
-        self.trial("whole", 3, [[], []])
+        self.trial("whole", [[], []])
 
     def _index(self, *, later: bool) -> Index:
         self.simulator.index = index = Index("project")
@@ -136,23 +137,21 @@ class Site:
     def is_isolated(self) -> bool:
         return self.hosts[0].is_isolated
 
-    def random(self, seed: int, hosts: int) -> None:
+    def random(self, seed: int) -> None:
         """Do a trial with faults that the seed chooses."""
         kinds = KINDS if self.is_isolated else KINDS[:2]
         chances = Random(seed)
         happens = [
-            faults(chances, chances.choice(numbers), hosts, usual, kinds)
+            faults(chances, chances.choice(numbers), len(self.hosts) - 1, usual, kinds)
             for numbers, usual in zip(([0, 1, 1, 2], [1, 1, 2]), self.usual, strict=True)
         ]
         print(f"seed {seed}: {happens}", flush=True)
-        self.trial(f"trial-{seed}", hosts, happens)
+        self.trial(f"trial-{seed}", happens)
 
-    def trial(
-        self, name: str, hosts: int, happens: list[list[Fault]], *, warm: bool = False
-    ) -> None:
+    def trial(self, name: str, happens: list[list[Fault]], *, warm: bool = False) -> None:
         """Mirror the upstream, change it, mirror it again, and compare."""
         catalog = self.databases.migrated()
-        coordinator, *workers = self.workers[: hosts + 1]
+        coordinator, *workers = self.workers
         self.simulator.forget()
         base = self.base / name
         kept: InDirectory | InSharedBucket

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -36,29 +37,10 @@ def quick() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def site(server_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with Simulator() as simulator:
-        made = Site(simulator, server_databases, tmp_path_factory.mktemp("hosts"))
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def site_with_bucket(
-    server_databases: Databases, tmp_path: Path, simulator: Simulator, seaweed: buckets.Server
-) -> Iterator[Site]:
-    made = Site(simulator, server_databases, tmp_path, bucket=seaweed)
-    if not made.is_isolated:
-        made.close()
-        pytest.skip("this system lets no test make a network namespace")
-    yield made
-    made.close()
-
-
-def test_two_hosts(site: Site) -> None:
-    for seed in range(2):
-        site.random(seed, 2)
+def test_two_hosts(server_databases: Databases, tmp_path: Path, simulator: Simulator) -> None:
+    with closing(Site(simulator, server_databases, tmp_path, 2)) as site:
+        for seed in range(2):
+            site.random(seed)
 
 
 @pytest.mark.thorough
@@ -66,29 +48,33 @@ def test_two_hosts_that_share_a_network(
     server_databases: Databases, tmp_path: Path, simulator: Simulator
 ) -> None:
     """Where the system allows no namespaces, processes are killed and stopped."""
-    site = Site(simulator, server_databases, tmp_path, isolated=False)
-    for seed in range(200, 202):
-        site.random(seed, 2)
-    site.close()
+    with closing(Site(simulator, server_databases, tmp_path, 2, isolated=False)) as site:
+        for seed in range(200, 202):
+            site.random(seed)
 
 
 @pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(100_000)
-def test_three_hosts(site: Site) -> None:
-    trials = TRIALS - TRIALS // 3
-    for seed in range(300, 300 + trials):
-        site.random(seed, 3)
-    print(f"{trials} trials: {dict(site.happened)}")
-    assert sum(site.happened.values()) >= trials // 2
+def test_three_hosts(server_databases: Databases, tmp_path: Path, simulator: Simulator) -> None:
+    with closing(Site(simulator, server_databases, tmp_path, 3)) as site:
+        try_(site, range(300, 300 + TRIALS - TRIALS // 3))
 
 
 @pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(100_000)
-def test_three_hosts_and_a_bucket(site_with_bucket: Site) -> None:
-    trials, site = TRIALS // 3, site_with_bucket
-    for seed in range(400, 400 + trials):
-        site.random(seed, 3)
-    print(f"{trials} trials: {dict(site.happened)}")
-    assert sum(site.happened.values()) >= trials // 2
+def test_three_hosts_and_a_bucket(
+    server_databases: Databases, tmp_path: Path, simulator: Simulator, seaweed: buckets.Server
+) -> None:
+    with closing(Site(simulator, server_databases, tmp_path, 3, bucket=seaweed)) as site:
+        if not site.is_isolated:
+            pytest.skip("this system lets no test make a network namespace")
+        try_(site, range(400, 400 + TRIALS // 3))
+
+
+def try_(site: Site, seeds: range) -> None:
+    for seed in seeds:
+        site.random(seed)
+    print(f"{len(seeds)} trials: {dict(site.happened)}")
+    assert sum(site.happened.values()) >= len(seeds) // 2
