@@ -35,9 +35,11 @@ from pypimirror.on_demand import messages, opening
 from pypimirror.on_demand.desk import Desk
 from pypimirror.on_demand.files import Files
 from pypimirror.on_demand.grouped import Grouped
+from pypimirror.on_demand.index import Index
 from pypimirror.on_demand.keeping.keeper import Keeper
 from pypimirror.on_demand.keeping.turns import Turns
-from pypimirror.on_demand.messages import Away, Message, Ready, Used
+from pypimirror.on_demand.keeping.upkeep import Upkeep
+from pypimirror.on_demand.messages import Counted, Message, Ready, Used
 from pypimirror.on_demand.pages import Pages
 from pypimirror.system import clock
 
@@ -98,12 +100,19 @@ def work(config: Config, link: Link) -> None:
             opened.source,
             lambda: desk.quiet_for(),
         )
-        pages = Pages(opened.run, opened.store)
+        pages, index = Pages(opened.run, opened.store), Index(opened.run, opened.store)
         worker = opened.worker
         files = Files(
             opened.run, opened.store, pages, grouped, lambda: worker.id, keeper.keep, keeper.placed
         )
-        desk = Desk(pages, files, lambda: Away(0, "is not implemented yet"), link.send)
+        desk = Desk(pages, files, index.answer, link.send)
+        upkeep = Upkeep(
+            opened.keeping,
+            opened.store,
+            lambda: {"upstream_pages_total": pages.asked, "upstream_bytes_total": files.received},
+            lambda figures: link.send(Counted(figures)),
+        )
+        threading.Thread(target=upkeep.work, name="upkeep", daemon=True).start()
         threading.Thread(target=_keep, args=(keeper,), name="keeper", daemon=True).start()
         files.take_leftovers()
         link.send(Ready(__version__))

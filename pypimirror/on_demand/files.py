@@ -173,7 +173,7 @@ class Files:
         else:
             self._store.drop_part(number)
             pair = found.pair
-            self._grouped.later(lambda connection: asked.forget(connection, [pair], self._worker()))
+            self._grouped.do(lambda connection: asked.forget(connection, [pair], self._worker()))
         return _answer(result.problem)
 
     def _transfer(self, number: int, found: _Wanted, tell: Tell) -> FileResult:

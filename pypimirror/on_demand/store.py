@@ -17,13 +17,13 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path
+from pypimirror.domain.layout import METADATA_SUFFIX, PRIVATE, file_path, page_paths
 from pypimirror.download.protocol import FileResult
 from pypimirror.on_demand.listing import Listing
 from pypimirror.system import regular
@@ -103,6 +103,16 @@ class Store:
     def page(self, project: str) -> Path:
         """Return the directory of a project's page."""
         return self.directory / "simple" / project
+
+    def new_index(self, forms: Collection[str]) -> dict[str, Path]:
+        """Return where to write the list of all projects, by form. `show_index` shows it."""
+        paths = page_paths(None, forms)
+        return {form: self.directory / f"{path}{_NEW}" for form, path in paths.items()}
+
+    def show_index(self, written: Iterable[Path]) -> None:
+        """Show the list of all projects that was written."""
+        for path in written:
+            path.replace(path.with_name(path.name.removesuffix(_NEW)))
 
     def has_page(self, project: str, names: list[str]) -> bool:
         """Whether all forms of a project's page are here."""

@@ -32,12 +32,12 @@ def on_demand(base: Path, *simulators: Simulator, **sections: dict[str, Any]) ->
 class Fetcher:
     """A fetcher of a mirror: a process. Safe to use from several threads."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, *program: str) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             given = ["--config", str(mirror.file), "--link", str(theirs.fileno())]
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", messages.MODULE, *given],
+                [sys.executable, "-m", *(program or (messages.MODULE,)), *given],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -48,7 +48,8 @@ class Fetcher:
         self.coming: dict[int, list[Coming]] = {}
         self.is_ready = self.is_over = False
         threading.Thread(target=self._read, daemon=True).start()
-        self._wait(lambda: self.is_ready)
+        self._wait(lambda: self.is_ready or self.is_over)
+        assert self.is_ready or program, "the fetcher has ended"
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +90,10 @@ class Fetcher:
     def send(self, message: Message) -> None:
         """Send a message."""
         self._link.sendall(messages.line(message))
+
+    def wait_end(self, *numbers: int) -> None:
+        """Wait until questions are answered, or the fetcher has ended."""
+        self._wait(lambda: self.is_over or all(number in self._answers for number in numbers))
 
     def wait(self, number: int) -> Final:
         """Wait for the answer to a question."""

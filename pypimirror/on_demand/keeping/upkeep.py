@@ -1,0 +1,87 @@
+"""What a fetcher does now and then: figures for metrics, old pages, and files that are let go.
+
+Files are let go of in a short run, under lock and lease, in a process of its own:
+`python -P -m pypimirror.on_demand.keeping.upkeep`. If another run works on the mirror, it is that
+run's successor that lets go of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+from pypimirror.catalog.states import REQUEST
+from pypimirror.config.settings import Config
+from pypimirror.domain.errors import LockedError
+from pypimirror.on_demand.store import Store
+from pypimirror.pipeline.asked import eviction
+from pypimirror.pipeline.run import Run
+from pypimirror.system import clock
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+MINUTE, HOUR = 60.0, 3600.0
+
+
+class Upkeep:
+    """Does what is due. `tell` sends figures, which `figures` returns."""
+
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        figures: Callable[[], Mapping[str, float]],
+        tell: Callable[[dict[str, float]], None],
+    ) -> None:
+        self._run = run
+        self._store = store
+        self._figures = figures
+        self._tell = tell
+        self._hour = time.monotonic() + HOUR
+
+    def work(self) -> None:
+        """Do it for ever."""
+        while True:
+            self._tell({**self._figures(), "store_bytes": self._store.size()})
+            time.sleep(MINUTE)
+            if self._is_due():
+                evict(self._run.config)
+
+    def _is_due(self) -> bool:
+        """Whether files are to be let go of. Each hour, look also for files that are not used."""
+        now = time.monotonic()
+        if now >= self._hour:
+            self._hour = now + HOUR
+            keep = self._run.config.on_demand.keep.total_seconds()
+            if keep:
+                self._store.forget_old(clock.now() - keep)
+        with self._run.catalog.read() as connection:
+            return eviction.is_due(connection, self._run.config, self._run.selection, clock.now())
+
+
+def evict(config: Config) -> None:
+    """Let go of files in a short run."""
+    command = [sys.executable, "-P", "-m", __name__]
+    child = subprocess.run(command, input=pickle.dumps(config), capture_output=True, check=False)
+    if child.returncode:
+        log.warning("files could not be let go of: %s", child.stderr.decode("utf-8", "replace"))
+
+
+def main() -> None:
+    """Do the short run."""
+    from pypimirror.pipeline import lifecycle  # the fetcher itself does not need all of it
+
+    config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the same program
+    try:
+        lifecycle.sync(config, (), eviction.short_run, trigger=REQUEST, command="evict")
+    except LockedError:
+        return  # a run works on the mirror
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""A fetcher that is killed at any step leaves a mirror that keeps its promises (promise 4)."""
+
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+
+from pypimirror.on_demand.messages import Away, File, Here
+from tests.mirror import attest, offer
+from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
+from tests.sampling import sample
+from tests.simulator import Simulator
+
+VICTIM = "tests.on_demand.victim"
+
+#: More than a fetcher takes for one file.
+STEPS = range(1, 90)
+
+
+@pytest.mark.parametrize("step", sample(STEPS, 25, 44, 60))
+def test_a_fetcher_that_is_killed_at_any_step(
+    simulator: Simulator, tmp_path: Path, step: int
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    attest(file)
+    mirror = on_demand(tmp_path, simulator)
+    mirror.sync()
+    fetcher = Fetcher(mirror, VICTIM, str(mirror.root), str(step), "0")
+    if fetcher.is_ready:
+        number = fetcher.ask(File(0, "six", file.filename))
+        fetcher.wait_end(number)
+        deadline = time.monotonic() + PATIENCE
+        while not fetcher.is_over and mirror.state(file.filename) != "published":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        fetcher.kill()
+    assert mirror.faults(agree=False) == []
+    with Fetcher(mirror) as again:
+        assert isinstance(again.file("six", file.filename), Here)
+        again.wait_placed(mirror, file.filename)
+    assert mirror.faults(agree=False) == []  # the next run writes the root index
+    assert mirror.sync().state == "completed" and mirror.holds(file)
+
+
+def test_a_full_disk_is_away_and_what_is_held_stays(simulator: Simulator, tmp_path: Path) -> None:
+    (held,) = offer(simulator, "idna", "1.0")
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
+    mirror.sync()
+    mirror.configure(mirror={"reserve": 1 << 60})
+    with Fetcher(mirror) as fetcher:
+        answer = fetcher.file("six", file.filename)
+        assert isinstance(answer, Away) and "not enough space" in answer.reason
+        assert mirror.query("SELECT * FROM asked") == []
+    assert mirror.holds(held)
+    mirror.configure(mirror={"reserve": 0})
+    with Fetcher(mirror) as fetcher:
+        assert isinstance(fetcher.file("six", file.filename), Here)
+
+
+def test_a_disk_without_space_at_the_first_write(simulator: Simulator, tmp_path: Path) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    mirror.sync()
+    with Fetcher(mirror) as fetcher:
+        assert isinstance(fetcher.page("six"), Here)
+    full = Fetcher(mirror, VICTIM, str(mirror.root), "40", str(errno.ENOSPC))
+    if full.is_ready:
+        full.wait_end(full.ask(File(0, "six", file.filename)))
+        full.kill()
+    assert mirror.faults(agree=False) == []
