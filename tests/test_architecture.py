@@ -192,8 +192,9 @@ ALLOWED: dict[str, set[str]] = {
     "check": _FIELD | {"config", "resolve", "select", "storage", "upstream", "verify"},
     "on_demand": _LEDGER
     | {
-        *("config", "download.protocol", "pipeline", "pipeline.context", "pipeline.discover"),
-        *("pipeline.executors", "pipeline.verify", "render", "select", "verify"),
+        *("config", "download.protocol", "pipeline", "pipeline.asked", "pipeline.context"),
+        *("pipeline.discover", "pipeline.executors", "pipeline.publish", "pipeline.verify"),
+        *("render", "select", "upstream.listing", "verify"),
     },
     "serve": _FIELD
     | {"config", "on_demand.messages", "serve.pages.asking", "serve.pages.messages", "storage.s3"},
@@ -322,6 +323,7 @@ WRITERS = {
     "pipeline/context/held.py": "copies of objects, which it removes again",
     "storage/lock.py": "the lock",
     "on_demand/store.py": "the store of a fetcher, in the private directory",
+    "on_demand/index.py": "the store, in a child",
     "on_demand/keeping/source.py": "staging: what the store has",
     "system/regular.py": "new files, for those who write",
     "storage/links.py": "an SQLite catalog, and what waits in staging, parted from their copies",

@@ -46,6 +46,7 @@ class Fetcher:
         self._changed = threading.Condition()
         self._answers: dict[int, Final] = {}
         self.coming: dict[int, list[Coming]] = {}
+        self.figures: dict[str, float] = {}
         self.is_ready = self.is_over = False
         threading.Thread(target=self._read, daemon=True).start()
         self._wait(lambda: self.is_ready or self.is_over)
@@ -118,6 +119,11 @@ class Fetcher:
             assert time.monotonic() < deadline, f"{filename}: is {mirror.state(filename)}"
             time.sleep(0.05)
 
+    def wait_figures(self) -> dict[str, float]:
+        """Wait for figures."""
+        self._wait(lambda: bool(self.figures))
+        return self.figures
+
     def is_answered(self, number: int) -> bool:
         """Whether a question was answered."""
         return number in self._answers
@@ -143,7 +149,7 @@ class Fetcher:
                 case Coming():
                     self.coming.setdefault(message.id, []).append(message)
                 case Counted():
-                    pass
+                    self.figures = message.figures
                 case _:
                     assert message.id not in self._answers, "answered twice"
                     self._answers[message.id] = message

@@ -2,7 +2,8 @@
 
 python -m tests.on_demand.victim ROOT STEP ERROR ...
 
-The other arguments are a fetcher's. The steps are those of `tests.crash.steps`. ERROR 0 means that it is killed.
+The other arguments are a fetcher's. The steps are those of `tests.crash.steps`. ERROR 0 means that
+it is killed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pypimirror.catalog.states import REQUEST
 from pypimirror.config.settings import Config
 from pypimirror.domain.errors import LockedError
 from pypimirror.on_demand.store import Store
-from pypimirror.pipeline.asked import eviction
+from pypimirror.pipeline.asked.eviction import is_due, short_run
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock
 
@@ -61,7 +61,7 @@ class Upkeep:
             if keep:
                 self._store.forget_old(clock.now() - keep)
         with self._run.catalog.read() as connection:
-            return eviction.is_due(connection, self._run.config, self._run.selection, clock.now())
+            return is_due(connection, self._run.config, self._run.selection, clock.now())
 
 
 def evict(config: Config) -> None:
@@ -78,7 +78,7 @@ def main() -> None:
 
     config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the same program
     try:
-        lifecycle.sync(config, (), eviction.short_run, trigger=REQUEST, command="evict")
+        lifecycle.sync(config, (), short_run, trigger=REQUEST, command="evict")
     except LockedError:
         return  # a run works on the mirror
 
