@@ -46,7 +46,8 @@ def seconds(home: Path, upstream: str, catalog: str, workers: Sequence[Worker]) 
     home.mkdir()
     config = home / "pypimirror.toml"
     config.write_text(
-        f'[mirror]\ncatalog = "{catalog}"\n[download]\nconnections = {CONNECTIONS}\n'
+        f'[mirror]\ncatalog = "{catalog}"\n[download]\nprocesses = 1\n'
+        f"connections = {CONNECTIONS}\n"  # of each process
         f'[[upstream]]\nname = "bench"\nurl = "{upstream}/simple/"\n'
     )
     work = partial(sequence.sync, executor=partial(executor, config, workers))
