@@ -232,7 +232,7 @@ def failures_of(
 
 
 def failing(connection: Connection, run_ids: Sequence[int]) -> dict[str, int]:
-    """Return the number of failures in these runs, by reason. What failed in several counts once."""
+    """Return the number of failures of these runs by reason; one that several have counts once."""
     c = failures.c
     found = select(c.reason, c.project, c.file).where(c.run_id.in_(run_ids))
     each = found.subquery() if len(run_ids) == 1 else found.distinct().subquery()
