@@ -159,8 +159,8 @@ def sync(
     `retry` is the name of an earlier run: then only the unfinished work of that run is done. If it
     left nothing, no run is recorded and the summary has no run name. `options` are recorded beside
     `names`. If another run works on the mirror, wait up to `wait` seconds for its end. Raises
-    `ConfigError`, `LockedError`, `CatalogError` and `StorageError` before the run is recorded.
-    After that, the summary holds every error.
+    `ConfigError`, `LockedError`, `LeaseLostError`, `CatalogError` and `StorageError` before the run
+    is recorded, or if its record cannot be closed. Otherwise the summary holds every error.
     """
     selection = Selection(config)
     # What others need may be named as well, and only the catalog knows it.
