@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from pypimirror.catalog.database import SQLAlchemyError
+from pypimirror.catalog.lease import LostError
 from pypimirror.catalog.queries import files, runs
 from pypimirror.catalog.states import PROVEN
 from pypimirror.domain.model import Problem, ProjectName, Reason, Stage
@@ -135,6 +136,12 @@ class Keeper:
             problems = self._work_off(turn, chosen)
         except (StoppedError, StorageError, WorkersError, SQLAlchemyError, OSError) as error:
             stopped = error
+        except LostError:
+            raise
+        except Exception:  # a fault of this program must not stop other files
+            log.exception("%s could not be placed", ", ".join(sorted(free)))
+            told = "an error of this program kept it from its place; the log says which"
+            problems = {p: Problem(Reason.INTERNAL, f"{p[1]}: {told}", *p) for p in chosen}
         given_up = list(problems)
         placed = [] if stopped else [pair for pair in chosen if pair not in problems]
         self._turns.end(turn, placed, given_up)
