@@ -134,6 +134,11 @@ docs: $(RUNTIME) ## Write the pages that are generated from the code
 picture: $(DEVELOPMENT) ## Draw the picture in README again
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m docs.picture
 
+.PHONY: screenshots
+screenshots: $(DEVELOPMENT) ## Make the pictures of the pages again; needs chromium
+	@$(BIN)/python -m tests.corpus.fetch
+	@$(BIN)/python -m docs.screenshots
+
 # For every platform, and every Python from the oldest supported one. The lock for development has all
 # packages; the others are parts of the same resolution.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \

@@ -38,7 +38,12 @@ _TAGS = {
     *("dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "kbd", "li", "ol", "p", "pre"),
     *("strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "tt", "ul", "var"),
 }
-_ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "td": {"colspan", "rowspan"}}
+_ATTRIBUTES: dict[str, set[str]] = {
+    "*": set(),
+    "a": {"href"},
+    "ol": {"start"},
+    "td": {"colspan", "rowspan"},
+}
 _HEADING = re.compile(r"<(/?)h([1-6])>")
 #: A link around a picture has no text once the picture is gone.
 _EMPTY_LINK = re.compile(r'<a(?: href="[^"]*")?(?: rel="[^"]*")?>\s*</a>')
@@ -186,7 +191,15 @@ def cleaned(html: str) -> str:
         link_rel="nofollow noopener",
     )
     html = _EMPTY_LINK.sub("", html)
-    return _HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + 2)}>", html)
+    level = 2  # of the heading above the description
+
+    def below(found: re.Match[str]) -> str:
+        nonlocal level
+        if not found[1]:  # readers of screens expect that no level is left out
+            level = min(6, int(found[2]) + 2, level + 1)
+        return f"<{found[1]}h{level}>"
+
+    return _HEADING.sub(below, html)
 
 
 @contextmanager

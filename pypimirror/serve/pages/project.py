@@ -184,7 +184,7 @@ def _publishers(site: Site, project: str, shown: list[FileRecord]) -> dict[str, 
             bundles = _decode_provenance(read_file(site.tree, path) or b"{}").attestation_bundles
         except msgspec.MsgspecError:
             continue
-        said = [b.publisher for b in bundles if b.publisher is not None]
+        said = [b.publisher for b in bundles if b.publisher and b.publisher.repository]
         if said:
             parts = said[0].kind, said[0].repository, said[0].workflow
             found[file.filename] = line(" ".join(filter(None, parts)), 150)

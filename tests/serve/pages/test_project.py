@@ -134,7 +134,7 @@ def test_links_of_a_description_are_not_followed_by_robots() -> None:
 
 
 def test_headings_of_a_description_are_below_ours() -> None:
-    assert cleaned("<h1>a</h1><h5>b</h5>") == "<h3>a</h3><h6>b</h6>"
+    assert cleaned("<h1>a</h1><h5>b</h5><h2>c</h2>") == "<h3>a</h3><h4>b</h4><h4>c</h4>"
 
 
 @pytest.mark.parametrize("kind", ["text/markdown", "text/x-rst"])

@@ -1,8 +1,8 @@
 """Search projects by name and summary.
 
 Results come in this order: the name itself, names that begin with the words, names with all the
-words, names that differ in one letter, and summaries with all the words. Each word may be the
-beginning of a longer one. Each query takes a bounded number of rows from an index, so that the time
+words, names that differ in one letter, and summaries with all the words. Each word of two letters
+or more may be the beginning of a longer one. Each query takes a bounded number of rows from an index, so that the time
 does not grow with the mirror. With very common words, results are not the best of all then, but
 those that the index has first.
 """
@@ -81,12 +81,14 @@ def _matching(connection: Connection, words: Sequence[str], *, in_names: bool) -
             literal_column("'simple'"),
             summaries.c.name + literal_column("' '") + summaries.c.summary,
         )
-        asked = func.to_tsquery("simple", " & ".join(f"{word}:*" for word in words))
+        asked = func.to_tsquery(
+            "simple", " & ".join(word + ":*" * _is_beginning(word) for word in words)
+        )
         is_found: ColumnElement[bool] = vector.op("@@")(asked)
     elif not fulltext.is_there(connection):
         return []
     else:
-        asked_for = " ".join(f'"{word}"*' for word in words)
+        asked_for = " ".join(f'"{word}"' + "*" * _is_beginning(word) for word in words)
         column = "{name} : " if in_names else ""
         rows = text(
             f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
@@ -102,6 +104,11 @@ def _matching(connection: Connection, words: Sequence[str], *, in_names: bool) -
     )
     found = connection.scalars(query)
     return sorted(found, key=lambda each: (len(each), each))
+
+
+def _is_beginning(word: str) -> bool:
+    """Whether a word may be the beginning of another one. Single letters begin too many."""
+    return len(word) > 1
 
 
 def _variants(name: str) -> Iterator[str]:
