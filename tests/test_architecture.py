@@ -181,8 +181,9 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline.preview": _LEDGER
     | {
         "check.remedies",
-        *("config", "download.protocol", "pipeline", "pipeline.closure", "pipeline.context"),
-        *("pipeline.discover", "pipeline.executors", "pipeline.publish", "select"),
+        *("config", "download.protocol", "pipeline", "pipeline.asked", "pipeline.closure"),
+        *("pipeline.context", "pipeline.discover", "pipeline.executors", "pipeline.publish"),
+        "select",
     },
     "resolve": _FIELD
     | {

@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "upstream": upstreams.check,
     "list": lists.check,
     "projects": named.check,
+    "on demand": named.check_on_demand,
     "uv": named.check_resolver,
     "round trip": roundtrip.check,
 }

@@ -5,6 +5,7 @@ A sync reports a project that no upstream has. This check reports it before the 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 from pypimirror.config.settings import Config
@@ -14,9 +15,10 @@ from pypimirror.download.protocol import Probe, Probed
 from pypimirror.pipeline.discover.kinds.registry import kind_of
 from pypimirror.resolve import uv
 from pypimirror.resolve.uv import ResolveError
-from pypimirror.select.selection import Selection
+from pypimirror.select.selection import Selection, policy
+from pypimirror.system.space import readable
 
-_NAME = "projects"
+_NAME, _ON_DEMAND = "projects", "on demand"
 
 #: How many of the named projects to ask for. Each takes a request to each upstream that may own it.
 _LOOKED_AT = 25
@@ -55,6 +57,32 @@ def check(config: Config) -> Iterator[Finding]:
     else:
         there = sum(any(a is not None and a.status == _THERE for a in f) for f in asked.values())
         yield ok(_NAME, f"{len(named)} named, {len(asked)} asked for, {there} there")
+
+
+def check_on_demand(config: Config) -> Iterator[Finding]:
+    """Check what clients may ask for, and whether the disk has room for as much as they may."""
+    section = config.on_demand
+    if not section.projects:
+        return
+    policy(config)  # its errors say what is wrong with the entries
+    limit = int(section.max_size)
+    where = next(path for path in (config.directory, *config.directory.parents) if path.exists())
+    whole = None if config.bucket is not None else shutil.disk_usage(where).total
+    if not limit and not section.keep:
+        yield warning(
+            _ON_DEMAND,
+            "nothing limits what clients ask for: on_demand.max_size and on_demand.keep are 0",
+            "Set one of them, or watch the free space",
+        )
+    elif whole is not None and limit > whole:
+        yield warning(
+            _ON_DEMAND,
+            f"on_demand.max_size is {readable(limit)}, and the disk of {where} has "
+            f"{readable(whole)}",
+            "Set it to less, with room for what waits for [delete] grace",
+        )
+    else:
+        yield ok(_ON_DEMAND, f"{len(section.projects)} entries, {readable(limit)} at most")
 
 
 def check_resolver(config: Config) -> Iterator[Finding]:

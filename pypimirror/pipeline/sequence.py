@@ -16,6 +16,7 @@ from pypimirror.catalog.queries import projects
 from pypimirror.catalog.queries.work import claims
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import checking, gate, history
+from pypimirror.pipeline.asked import eviction
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import discover
@@ -69,20 +70,11 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
             rounds.close(run)
         elif stage is Stage.DISCOVER:
             needs.forget(run)
-            discover.look_for_changes(_evicted(run))
+            discover.look_for_changes(eviction.evict(run))
         else:
             publish.finish(run)
             checking.check(run)
     return tally.failure(stage, whole=whole)
-
-
-def _evicted(run: Run) -> Run:
-    """Let go of files that clients asked for, if there are too many. A retry has other work."""
-    if run.retry is not None or run.names is not None:
-        return run
-    from pypimirror.pipeline.asked import eviction  # few configurations have any
-
-    return eviction.evict(run)
 
 
 def sync(run: Run, call: Call = perform, executor: Executor = inline) -> None:

@@ -484,3 +484,16 @@ def test_uv_is_looked_for_where_a_sync_needs_it(
     absent = found(mirror, "uv")["uv"]
     assert absent.state is State.FAILED
     assert "pip install 'pypimirror[resolve]'" in absent.seen
+
+
+def test_what_clients_ask_for_must_fit_on_the_disk(mirror: Mirror) -> None:
+    assert found(mirror, "on demand") == {}
+    mirror.configure(on_demand={"projects": ["*"], "max_size": "1 MiB"})
+    assert found(mirror, "on demand")["on demand"].state == "ok"
+    mirror.configure(on_demand={"max_size": "7 EiB"})
+    finding = found(mirror, "on demand")["on demand"]
+    assert (finding.state, "the disk of" in finding.seen) == ("warning", True)
+    mirror.configure(on_demand={"max_size": 0, "keep": "0s"})
+    assert "nothing limits" in found(mirror, "on demand")["on demand"].seen
+    mirror.configure(on_demand={"projects": ["a b"]})
+    assert found(mirror, "on demand")["on demand"].state == "failed"

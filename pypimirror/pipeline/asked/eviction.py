@@ -88,8 +88,11 @@ def short_run(run: Run) -> None:
 def evict(run: Run) -> Run:
     """Let go of files, and say how many. They leave at the end of the run.
 
-    Return the run that does not select them any more.
+    Return the run that does not select them any more. A run that is limited to some work does
+    nothing of this.
     """
+    if run.names is not None or run.retry is not None:
+        return run
     with run.catalog.read() as connection:
         if asked.oldest(connection) is None:
             return run

@@ -24,6 +24,7 @@ from pypimirror.config.settings import Config
 from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline import backlog, ownership, waiting
+from pypimirror.pipeline.asked import eviction
 from pypimirror.pipeline.closure import needs, rounds
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.context.ledger import KeptLedger
@@ -123,6 +124,7 @@ def plan(
 
                 run = resolution.apply(run, keep=False)
             needs.forget(run)
+            run = eviction.evict(run)
             discover.look_for_changes(run)
             found = Plan(checked or ())
             for number, ids in enumerate(_batches(run), start=1):

@@ -168,3 +168,14 @@ def test_a_fetcher_learns_whether_a_short_run_has_work(
     assert is_due()
     short(mirror)
     assert not is_due()
+
+
+def test_a_plan_has_what_would_go_and_changes_nothing(
+    mirror: Mirror, held: list[IndexFile]
+) -> None:
+    mirror.configure(on_demand={"max_size": size(*held[1:])})
+    plan = mirror.plan()
+    assert [entry.file for entry in plan.withdraw] == [held[0].filename]
+    assert left(mirror, held) == [True] * 4
+    with closing(Catalog.open(mirror.catalog_url)) as catalog, catalog.read() as connection:
+        assert len(list(asked.held(connection))) == 4
