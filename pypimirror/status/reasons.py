@@ -21,8 +21,8 @@ _WAIT = "Nothing: the next run tries again. If it stays, check the network and t
 _TELL = "Nothing can be done here. Tell whoever runs the upstream."
 _REPAIR = "Run 'pypimirror verify --repair'."
 _QUARANTINE = (
-    "If it came so, nothing: it is in quarantine, where 'pypimirror quarantine' shows it, and will be "
-    "fetched again. If a verification found it, run 'pypimirror verify --repair'."
+    "If it came so, nothing: it is in quarantine, where 'pypimirror quarantine' shows it, and will "
+    "be fetched again. If a verification found it, run 'pypimirror verify --repair'."
 )
 _DOCTOR = "Run 'pypimirror doctor': it says what is wrong and what to do."
 
