@@ -69,8 +69,9 @@ class Release:
     @property
     def uploaded(self) -> float | None:
         """When its first file was uploaded, in seconds since the epoch."""
-        times = [t for t in (moments.seconds(file.upload_time) for file in self.files) if t]
-        return min(times, default=None)
+        # They are all in one form, in which texts have the order of times.
+        times = (file.upload_time for file in self.files if file.upload_time)
+        return moments.seconds(min(times, default=None))
 
     @property
     def is_yanked(self) -> bool:

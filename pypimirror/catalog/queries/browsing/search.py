@@ -2,9 +2,9 @@
 
 Results come in this order: the name itself, names that begin with the words, names with all the
 words, names that differ in one letter, and summaries with all the words. Each word of two letters
-or more may be the beginning of a longer one. Each query takes a bounded number of rows from an index, so that the time
-does not grow with the mirror. With very common words, results are not the best of all then, but
-those that the index has first.
+or more may be the beginning of a longer one. Each query takes a bounded number of rows from an
+index, so that the time does not grow with the mirror. With very common words, results are not the
+best of all then, but those that the index has first.
 """
 
 from __future__ import annotations
