@@ -137,6 +137,7 @@ TOGETHER = (
     "tests/hostile/test_files.py",
     "tests/hostile/test_names.py",
     "tests/hostile/test_pages.py",
+    "tests/on_demand/test_hostile.py",
 )
 
 
@@ -264,7 +265,7 @@ def guard() -> Iterator[Guard]:
 
 
 #: Folders in which a run's children are forked: their tests are not about the start of children.
-FORKING = ("tests/pipeline/", "tests/hostile/", "tests/integrity/")
+FORKING = ("tests/pipeline/", "tests/hostile/", "tests/integrity/", "tests/on_demand/")
 
 
 @pytest.fixture(scope="session", autouse=True)

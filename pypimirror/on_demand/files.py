@@ -132,7 +132,8 @@ class Files:
                 with self._run.catalog.read() as connection:
                     if asked.fetched_by(connection, pair) is None:
                         break
-        if not waited or not self._run.storage.has(file_path(project, filename, None)):
+        # Also without waiting: it may have been placed since the server looked.
+        if not self._run.storage.has(file_path(project, filename, None)):
             return False
         self._grouped.later(lambda connection: asked.done(connection, [pair], self._worker()))
         return True

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from io import FileIO
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import gevent
@@ -93,7 +94,7 @@ class Body:
         """Yield some of the bytes that are here, or wait for more."""
         coming = self._question.coming
         assert coming is not None
-        here = coming.received if self._size is None else min(coming.received, self._size)
+        here = _received(coming) if self._size is None else min(_received(coming), self._size)
         if data := self._read(coming.path, here - self._held - self._sent):
             yield self._sending(data)
         elif not self._question.wait(self._heard + PAUSE):
@@ -149,6 +150,14 @@ class Body:
         if self._digest.hexdigest() != self._claim:
             raise _cut("the bytes that were sent do not have the claimed digest")
         yield last
+
+
+def _received(coming: Coming) -> int:
+    """Return how many bytes are here. They are told only now and then."""
+    try:
+        return Path(coming.path).stat().st_size
+    except OSError:
+        return coming.received
 
 
 def _some(handle: IO[bytes], most: int) -> bytes:
