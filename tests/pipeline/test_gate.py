@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.marks import AT_REST, GENERATION
+from pypimirror.catalog.marks import AT_REST, GENERATION, OPEN
 from pypimirror.catalog.queries import marks
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import ownership, sequence
@@ -93,6 +93,8 @@ def test_a_request_works_beside_the_batches_of_a_run(mirror: Mirror, simulator: 
 
         def later() -> None:
             done.wait()
+            while mirror.query("SELECT * FROM marks WHERE name = ?", OPEN.name):
+                pass  # until the run wants to be alone again
             give_back(mirror, worker)
 
         def at_end(_: Run) -> None:
