@@ -12,7 +12,7 @@ import pytest
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.marks import AT_REST, GENERATION, OPEN
 from pypimirror.catalog.queries import marks
-from pypimirror.domain.model import Stage
+from pypimirror.domain.model import ProjectName, Stage
 from pypimirror.pipeline import ownership, sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
@@ -189,3 +189,24 @@ def test_a_request_that_ends_beside_a_run_notes_nothing(mirror: Mirror) -> None:
         ownership.note_changes(connection, storage, "another-generation")
         assert marks.read(connection, GENERATION) == before
         (mirror.root / "simple" / "new").rmdir()
+
+
+def test_a_run_does_not_go_on_while_a_request_is_at_work(mirror: Mirror) -> None:
+    """It can be cancelled while it waits."""
+    mirror_of(mirror)
+    with fetcher(mirror) as worker:
+
+        def call(run: Run, stage: Stage, batch: Batch) -> object:
+            if batch.projects and stage is Stage.PUBLISH:
+                assert worker.claim_these([ProjectName("idna")], 1)
+
+                def cancel() -> None:
+                    while mirror.query("SELECT * FROM marks WHERE name = ?", OPEN.name):
+                        pass  # until the run wants to be alone again
+                    run.cancel()
+
+                threading.Thread(target=cancel).start()
+            return sequence.perform(run, stage, batch)
+
+        summary = mirror.sync(work=lambda run: sequence.sync(run, call), sound=False)
+    assert summary.state == "cancelled"
