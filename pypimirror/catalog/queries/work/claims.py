@@ -98,7 +98,10 @@ def is_any_left(connection: Connection) -> bool:
     """
     if number_free(connection, 0, 1, None):
         return True
-    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False), _of_runs)
+    # By the key of `workers`, which has a row for each worker of each run in the history.
+    executor = select(workers_table.c.executor).where(workers_table.c.id == claims.c.worker_id)
+    of_a_run = executor.scalar_subquery().is_distinct_from(REQUEST)
+    in_hand = select(claims.c.project_id).where(claims.c.done.is_(False), of_a_run)
     return connection.execute(in_hand.limit(1)).first() is not None
 
 
