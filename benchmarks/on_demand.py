@@ -140,11 +140,21 @@ def largest(pid: int) -> float:
     return peaks.get(True, peaks[False])
 
 
+def wait_placed(pages: Path, names: list[str]) -> None:
+    """Wait until projects are on pages of the mirror itself: with them, it is served alone."""
+    deadline = time.monotonic() + 60
+    while not all((pages / name / "index.v1_json").exists() for name in names):
+        if time.monotonic() > deadline:
+            raise SystemExit("the mirror does not have all that was fetched")
+        time.sleep(0.1)
+
+
 def trial(
     proxy: Proxy, home: Path, upstream: str, names: list[str], options: argparse.Namespace
 ) -> Iterator[tuple[str, str, float]]:
     """Yield what one server did in one round, as contestant, measure and value."""
     with proxy.start(home, upstream) as running:
+        newest(running.url, LARGE)  # it has started, and is empty but for this page
         seconds, cpu = install(home, running.url, running.pid)
         yield proxy.name, COLD, seconds
         if running.pid:
@@ -153,6 +163,8 @@ def trial(
         yield proxy.name, BIG, download(newest(running.url, LARGE), options.size)
         if running.pid:
             yield proxy.name, MEMORY, largest(running.pid)
+        if proxy.name == OURS:
+            wait_placed(home / "mirror" / "simple", [*names, LARGE])
     if proxy.name == OURS:
         with proxies.plain(home, upstream) as running:
             yield from repeated(PLAIN, running, names, options.requests)

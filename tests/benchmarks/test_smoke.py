@@ -67,6 +67,17 @@ def test_scale(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.slow
+def test_on_demand(tmp_path: Path, application_directory: Path) -> None:
+    arguments = ("--rounds", "1", "--size", "1000000", "--requests", "50")
+    some = ("--contestant", "direct", "--contestant", "pypimirror")
+    where = ("--storage", str(tmp_path / "work"), "--output", str(tmp_path))
+    call("benchmarks.on_demand", *arguments, *some, *where)
+    assert "memory of the fetcher" in (tmp_path / "on_demand.txt").read_text()
+    assert not any((tmp_path / "work").iterdir())
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
 def test_static_server_stands_in_for_nginx(tmp_path: Path) -> None:
     environment = os.environ | {"BENCHMARKS_STATIC": "1"}
     command = [sys.executable, "-m", "benchmarks", "--smoke", "--corpus", "latency"]
