@@ -140,7 +140,7 @@ def test_servers_say_where_they_are(
     some.configure(prefect={"port": 0}, up={"port": 0})
     parts = plan(some.config, some.file, web=True, server=True)
     capsys.readouterr()
-    operating._announce(parts, some.config, as_json=True, quiet=False)
+    operating._announce(parts, some.config, 0, as_json=True, quiet=False)
     check("up", json.loads(capsys.readouterr().out))
 
 

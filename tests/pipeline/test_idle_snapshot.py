@@ -11,6 +11,7 @@ import pytest
 
 from pypimirror.catalog.marks import AT_REST
 from pypimirror.catalog.queries import idle_snapshot
+from pypimirror.pipeline import history
 from pypimirror.pipeline.discover.lists import trust
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator, Status
@@ -48,8 +49,17 @@ def quiet(mirror: Mirror, simulator: Simulator) -> Mirror:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are believed for longer than all else here lasts."""
+    """Lists are believed for longer than all else here lasts, and a day does not end."""
     monkeypatch.setattr(trust, "LIST_TRUST", 1e9)
+    monkeypatch.setattr(history, "next_day", lambda run: run.now + 1e9)
+
+
+def test_a_new_day_gets_its_row(quiet: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    quiet.sync()
+    found = statement(quiet)
+    assert found is not None
+    assert found["until"] == (found["since"] // DAY + 1) * DAY
 
 
 def test_a_list_is_read_whole_after_a_while(quiet: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
