@@ -113,7 +113,9 @@ def work(config: Config, link: Link) -> None:
             lambda figures: link.send(Counted(figures)),
         )
         threading.Thread(target=upkeep.work, name="upkeep", daemon=True).start()
-        threading.Thread(target=_keep, args=(keeper,), name="keeper", daemon=True).start()
+        ending = threading.Event()
+        stack.callback(ending.set)
+        threading.Thread(target=_keep, args=(keeper, ending), name="keeper", daemon=True).start()
         files.take_leftovers()
         link.send(Ready(__version__))
         following = link.questions()
@@ -128,13 +130,14 @@ def _note_use(pairs: list[asked.Pair], at: float, connection: Connection) -> Non
     asked.used(connection, pairs, at)
 
 
-def _keep(keeper: Keeper) -> None:
-    """Place files. Without the keeper, this process is of no use."""
+def _keep(keeper: Keeper, ending: threading.Event) -> None:
+    """Place files, until `ending`. Without the keeper, this process is of no use."""
     try:
         keeper.work()
     except BaseException:
-        log.exception("the keeper has ended")
-        os._exit(1)
+        if not ending.is_set():
+            log.exception("the keeper has ended")
+            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pypimirror.pipeline.discover.decisions.decide import (
 )
 from pypimirror.pipeline.discover.decisions.held import believed, contradiction
 from pypimirror.pipeline.discover.discover import terms_of
+from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.publish import contents
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering
@@ -69,6 +70,7 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
     name = ProjectName(page.project)
     facts = by_rule.files if by_rule is not None else {}
     verdicts = run.selection.explain(name, page.files, run.now, facts)
+    remote = upstream_links.remote_of(upstream, place or upstream.name)
     for file, verdict in zip(page.files, verdicts, strict=True):
         others = claims.get(file.filename, ())
         if page.status is ProjectStatus.QUARANTINED:
@@ -80,6 +82,8 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
             refused[file.filename] = f"{file.filename}: {against}"
         elif others:
             pooled[file.filename] = _offer(run, file, others, terms, place or upstream.name)
+        elif fault := upstream_links.host_fault(remote, file.url):
+            refused[file.filename] = f"{file.filename}: {fault[1]}"
     for problem in page.problems:
         refused.setdefault(problem.file, problem.message)
     undecided = by_rule.undecided if by_rule is not None else ()

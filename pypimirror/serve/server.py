@@ -201,7 +201,8 @@ def main(arguments: list[str] | None = None) -> int:
         gevent.signal_handler(number, stop.set)
     if demand is not None:
         demand.start()
-    _announce(tree, options.host, int(server.address[1]), as_json=options.json)
+    address = options.host, int(server.address[1])
+    _announce(tree, *address, as_json=options.json, may_be_new=demand is not None)
     stop.wait()
     server.close()  # `stop` would kill running answers
     app.idle.wait(timeout=DRAIN)
@@ -277,14 +278,14 @@ def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSG
     return server
 
 
-def _announce(tree: Tree, host: str, port: int, *, as_json: bool) -> None:
+def _announce(tree: Tree, host: str, port: int, *, as_json: bool, may_be_new: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{port}/"
     if as_json:
         print(json.dumps({"directory": tree.shown, "url": url}), flush=True)
     else:
         print(f"Serving {tree.shown} at {url}", flush=True)
-    if _is_empty(tree):
+    if not may_be_new and _is_empty(tree):
         print("There is no index here yet. `pypimirror sync` makes one.", file=sys.stderr)
     reachable = socket.gethostname() if host in ("0.0.0.0", "::", "") else shown  # noqa: S104
     print("Install from it with", file=sys.stderr)

@@ -45,7 +45,7 @@ def links(
     ]
     if not found:
         return {}
-    remote = _remote(upstream, place or upstream.name)
+    remote = remote_of(upstream, place or upstream.name)
     return {
         file.filename: Link(
             lasts=lasts,
@@ -56,7 +56,7 @@ def links(
     }
 
 
-def _remote(upstream: UpstreamSection, place: str) -> Remote:
+def remote_of(upstream: UpstreamSection, place: str) -> Remote:
     """Return a place of an upstream, with the hosts that its links may use."""
     # Import it only if it is needed: it imports requests.
     from pypimirror.download.protocol import Remote
@@ -65,8 +65,8 @@ def _remote(upstream: UpstreamSection, place: str) -> Remote:
     return Remote(place, url, upstream.hosts)
 
 
-def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
-    """Return why no page may link to an address, as a clause about the file, or None."""
+def host_fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
+    """Return why nothing is fetched from an address, because of its host alone, or None."""
     from pypimirror.download.failure import FetchError
     from pypimirror.download.http.hosts import (
         HostError,
@@ -77,7 +77,23 @@ def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
     )
 
     try:
-        address = parse_url(url)
+        origin = parse_url(url).origin
+        if HostPolicy(remote).public_only(origin) and is_spelled_private(origin.host):
+            raise not_public(origin, origin.host)
+    except HostError as error:
+        return error.reason, error.of(remote).message
+    except FetchError:  # no address of a host: a download says what is wrong with it
+        return None
+    return None
+
+
+def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
+    """Return why no page may link to an address, as a clause about the file, or None."""
+    from pypimirror.download.failure import FetchError
+    from pypimirror.download.http.hosts import parse_url
+
+    try:
+        parse_url(url)
     except FetchError:  # its message has the address
         return (
             Reason.UNSAFE_URL,
@@ -85,13 +101,7 @@ def _fault(remote: Remote, url: str) -> tuple[Reason, str] | None:
         )
     if "@" in urlsplit(url).netloc:
         return Reason.UNSAFE_URL, "its address contains a login"
-    host = address.origin.host
-    try:
-        if HostPolicy(remote).public_only(address.origin) and is_spelled_private(host):
-            raise not_public(address.origin, host)
-    except HostError as error:
-        return error.reason, error.of(remote).message
-    return None
+    return host_fault(remote, url)
 
 
 def _is_linked(held: FileRecord | None) -> bool:
