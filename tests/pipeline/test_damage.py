@@ -144,6 +144,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
             " FROM leases"
         )
         mirror.query("INSERT INTO claims VALUES (1, 1, 1, 1)")
+        mirror.query("INSERT INTO asked VALUES ('six', 'six-1.0.tar.gz', 1, 0, 0, 1)")
         assert all(mirror.query(f'SELECT 1 FROM "{name}"') for name in damage.RULES)
         yield mirror
 

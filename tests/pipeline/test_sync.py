@@ -39,6 +39,7 @@ def test_a_first_sync_downloads_verifies_and_publishes(
         "files_verified": 4,
         "files_failed": 0,
         "files_denied": 0,
+        "files_evicted": 0,
         "files_quarantined": 0,
         "files_withdrawn": 0,
         "pages_written": 6,

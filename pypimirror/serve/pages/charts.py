@@ -19,7 +19,7 @@ Show = Callable[[float], str]
 
 
 @dataclass(frozen=True)
-class Mark:
+class Shape:
     """A rectangle, with the text that says what it stands for."""
 
     x: str
@@ -38,7 +38,7 @@ class Chart:
     title: str
     summary: str
     width: int
-    marks: Sequence[Mark]
+    marks: Sequence[Shape]
     top: str  #: labels of the vertical axis
     bottom: str
     ends: tuple[str, str]  #: labels of the horizontal axis
@@ -122,7 +122,7 @@ def _chart(
     unit: str,
     top: str,
     bottom: str,
-    marks: Sequence[Mark] = (),
+    marks: Sequence[Shape] = (),
 ) -> Chart:
     days = list(values)
     return Chart(
@@ -139,11 +139,11 @@ def _chart(
     )
 
 
-def _mark(number: int, below: float, tall: float, tip: str, colour: int = 0) -> Mark:
+def _mark(number: int, below: float, tall: float, tip: str, colour: int = 0) -> Shape:
     """Return a part of the column with this number; `below` is the distance of its foot."""
     sizes = (number * _STEP + 1, below - tall, _STEP - 2, tall)
     x, y, width, height = (f"{round(size, 1):g}" for size in sizes)
-    return Mark(x, y, width, height, tip, colour)
+    return Shape(x, y, width, height, tip, colour)
 
 
 def _last(known: Mapping[str, float], show: Show) -> str:
