@@ -82,7 +82,11 @@ def check_on_demand(config: Config) -> Iterator[Finding]:
             "Set it to less, with room for what waits for [delete] grace",
         )
     else:
-        yield ok(_ON_DEMAND, f"{len(section.projects)} entries, {readable(limit)} at most")
+        number = len(section.projects)
+        yield ok(
+            _ON_DEMAND,
+            f"{number} {'entry' if number == 1 else 'entries'}, {readable(limit)} at most",
+        )
 
 
 def check_resolver(config: Config) -> Iterator[Finding]:

@@ -109,11 +109,18 @@ def write_configuration(
     text = _TEXT.format(
         directory=_string(str(directory)),
         upstream=_upstream(upstream),
-        empty="" if further else "; empty mirrors everything that the upstream has.",
+        empty=_meaning_of_empty(further),
         projects=_listed(projects),
         more="".join(f"{line}\n" for line in further),
     )
     write(file, text, force=force)
+
+
+def _meaning_of_empty(further: Sequence[str]) -> str:
+    """Return the end of the comment above `projects`."""
+    if not further:
+        return "; empty mirrors everything that the upstream has."
+    return "; empty: only what clients ask for." if "[on_demand]" in further else ""
 
 
 def _listed(texts: Sequence[str]) -> str:
