@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,6 +40,7 @@ from pypimirror.pipeline.discover import project_pages
 from pypimirror.pipeline.run import Run
 from pypimirror.system import clock, regular
 from pypimirror.verify import proof
+from pypimirror.verify.digests import hash_file
 
 #: Seconds between two questions whether another fetcher is done: first and longest pause.
 _FIRST_PAUSE, _PAUSE = 0.05, 1.0
@@ -268,6 +270,9 @@ class Files:
         if not digests or proof.needs_structure(digests):
             told = f"{filename}: the upstream states no digest of it, so it could not be checked."
             return Absent(0, told, ABSENCE)
+        left = self._store.left_metadata(project, filename)
+        if _has(left, digests):
+            return Here(0, str(self._store.put(left, project, filename)))
         number = next(self._numbers)
         part = self._store.part(number)
         failed: Problem | None = None
@@ -282,6 +287,14 @@ class Files:
         self._store.drop_part(number)
         assert failed is not None  # a file has a link
         return _answer(failed)
+
+
+def _has(path: Path, digests: Mapping[str, str]) -> bool:
+    """Whether a file is here, and has all of these digests."""
+    try:
+        return digests.items() <= hash_file(path, digests).digests.items()
+    except OSError:
+        return False
 
 
 class _Wanted(NamedTuple):

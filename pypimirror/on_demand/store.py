@@ -5,6 +5,7 @@
     packages/<project>/<filename>  verified bytes that the mirror does not hold yet, and `.metadata`
     parts/                         transfers under way
     leftover/                      what an earlier fetcher had fetched and not placed
+    metadata/<project>/            core metadata that an earlier fetcher had fetched alone
 
 It has the layout of a mirror root, so the web server serves it with the same code. Any of it may be
 lost at any time, so nothing is flushed. A fetcher has a store of its own: it holds the lock of a
@@ -59,9 +60,10 @@ class Store:
         self.parts = self.directory / "parts"
         self._packages = self.directory / "packages"
         self.leftover = self.directory / "leftover"
+        self._metadata = self.directory / "metadata"
         shutil.rmtree(self.parts, ignore_errors=True)
         self._leave()
-        for name in ("simple", "listings", "packages", "parts", "leftover"):
+        for name in ("simple", "listings", "packages", "parts", "leftover", "metadata"):
             (self.directory / name).mkdir(exist_ok=True)
 
     def close(self) -> None:
@@ -72,9 +74,9 @@ class Store:
         """Put aside what an earlier fetcher had fetched. Nobody serves it: it is verified again."""
         with contextlib.suppress(FileNotFoundError):
             for path in list(self._packages.glob("*/*")):
-                if path.name.endswith(METADATA_SUFFIX):
-                    continue
-                target = self.leftover / path.parent.name / path.name
+                is_metadata = path.name.endswith(METADATA_SUFFIX)
+                place = self._metadata if is_metadata else self.leftover
+                target = place / path.parent.name / path.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
             shutil.rmtree(self._packages)
@@ -131,6 +133,7 @@ class Store:
                         os.unlink(entry.path)  # noqa: PTH108
                         project = entry.name.removesuffix(".json")
                         shutil.rmtree(self.page(project), ignore_errors=True)
+                        shutil.rmtree(self._metadata / project, ignore_errors=True)
                         number += 1
         return number
 
@@ -171,6 +174,10 @@ class Store:
         """Yield project and name of each file that an earlier fetcher has left."""
         for path in sorted(self.leftover.glob("*/*")):
             yield path.parent.name, path.name
+
+    def left_metadata(self, project: str, filename: str) -> Path:
+        """Return where core metadata is that an earlier fetcher has left, if there is any."""
+        return self._metadata / project / filename
 
     def size(self) -> int:
         """Return the bytes of all files that are here."""

@@ -30,6 +30,7 @@ from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
+from tests import buckets
 from tests.environment import isolated
 from tests.mirror import Mirror
 from tests.simulator import IndexFile, Simulator
@@ -145,7 +146,7 @@ def serving(mirror: Mirror) -> Iterator[Served]:
     with open(descriptor, "w") as errors:
         process = subprocess.Popen(
             [*command, "--config", str(mirror.file)],
-            env=isolated(),
+            env=isolated(**{k: v for k, v in os.environ.items() if k in buckets.ENVIRONMENT}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -89,6 +89,24 @@ def test_core_metadata_is_fetched_alone(simulator: Simulator, tmp_path: Path) ->
         assert isinstance(fetcher.file("six", f"{file.filename}.metadata"), Here)  # kept
 
 
+def test_core_metadata_outlives_its_fetcher_and_the_upstream(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """Resolvers read the metadata of files that nobody installs here, such as those for Windows."""
+    one, other = offer(simulator, "six", "1.0", "2.0")
+    mirror = on_demand(tmp_path, simulator, download={"tries": 1})
+    with Fetcher(mirror) as fetcher:
+        left = [fetcher.file("six", f"{file.filename}.metadata") for file in (one, other)]
+    simulator.refuse()
+    (damaged,) = (mirror.root / ".pypimirror/on_demand").glob(f"*/packages/six/{other.filename}.*")
+    damaged.write_bytes(b"Metadata-Version: 9")
+    with Fetcher(mirror) as fetcher:
+        answer = fetcher.file("six", f"{one.filename}.metadata")
+        assert isinstance(answer, Here) and isinstance(left[0], Here)
+        assert Path(answer.path).read_bytes() == one.metadata
+        assert isinstance(fetcher.file("six", f"{other.filename}.metadata"), Away)
+
+
 def test_a_file_without_a_digest_is_handed_out_only_from_the_mirror(
     simulator: Simulator, tmp_path: Path
 ) -> None:
