@@ -75,10 +75,12 @@ test-thorough: $(DEVELOPMENT) ## Run the cases that `make test` leaves out
 
 # Tests that reach much of the program in little time. Counting lines makes Python 3.11 take 1.7 times
 # as long, so it is not done for all tests. CONTRIBUTING.md says more.
-COVERED = $(addprefix tests/,bandersnatch catalog/test_lease.py catalog/test_queries.py check \
-	cli/test_show.py config/test_settings.py doctor/test_doctor.py metrics render/test_legacy.py \
+COVERED = $(addprefix tests/,bandersnatch check domain doctor/test_doctor.py metrics render/test_legacy.py \
+	$(addprefix catalog/test_,asked.py days.py lease.py queries.py) \
+	$(addprefix cli/test_,history_commands.py init_command.py plots.py show.py) \
+	$(addprefix config/test_,installers.py settings.py) pipeline/asked pipeline/executors \
 	$(addprefix select/locks/test_,others.py pylock.py real.py registry.py uv.py) \
-	select/test_rules.py select/test_selection.py serve/test_app.py storage \
+	select/test_rules.py select/test_selection.py serve/pages serve/test_app.py status storage \
 	$(addprefix upstream/test_,grouping.py html.py json.py links.py listing.py) \
 	verify/test_structure.py verify/wheels)
 # These take a third of the time, and reach hardly any lines that others do not reach.
