@@ -20,6 +20,8 @@ from tests.corpus import fetch, servers
 from tests.environment import isolated
 
 HOST = "127.0.0.1"
+#: devpi-server's index: the name of its user, and of the index.
+INDEX = "root/bench"
 _THREADS = 50  #: of a server with threads; devpi's default
 _LONG = 1800  #: seconds for which a page is believed; proxpi's default
 
@@ -113,10 +115,10 @@ def devpi(home: Path, upstream: str) -> Iterator[Running]:
         for each in (
             ["use", f"http://{HOST}:{port}"],
             ["login", "root", "--password="],
-            ["index", "-c", "root/bench", *settings],
+            ["index", "-c", INDEX, *settings],
         ):
             servers.run(["devpi", *each], environment)
-        yield Running(f"http://{HOST}:{port}/root/bench/+simple/", pid)
+        yield Running(f"http://{HOST}:{port}/{INDEX}/+simple/", pid)
 
 
 @contextmanager

@@ -75,10 +75,11 @@ a=$(free); PROXPI_INDEX_URL=$upstream FLASK_APP=proxpi.server proxpi/bin/flask r
 b=$(free); simple/bin/simple-repository-server --port "$b" "$upstream" > /dev/null 2>&1 & up "$b"
 c=$(free); devpi/bin/devpi-init --serverdir state --no-root-pypi > /dev/null 2>&1
 devpi/bin/devpi-server --serverdir state --port "$c" > /dev/null 2>&1 & up "$c"
-python3 - "$c" "$upstream" <<'PY'
+user=root  # devpi-server's first user
+python3 - "$c" "$upstream" "$user" <<'PY'
 import base64, json, sys, urllib.request
 
-port, upstream = sys.argv[1:]
+port, upstream, user = sys.argv[1:]
 
 
 def send(method, path, document, headers):
@@ -90,14 +91,14 @@ def send(method, path, document, headers):
         return json.load(answer)
 
 
-password = send("POST", "/+login", {"user": "root", "password": ""}, {})["result"]["password"]
-login = base64.b64encode(f"root:{password}".encode()).decode()
-send("PUT", "/root/m", {"type": "mirror", "mirror_url": upstream}, {"X-Devpi-Auth": login})
+password = send("POST", "/+login", {"user": user, "password": ""}, {})["result"]["password"]
+login = base64.b64encode(f"{user}:{password}".encode()).decode()
+send("PUT", f"/{user}/m", {"type": "mirror", "mirror_url": upstream}, {"X-Devpi-Auth": login})
 PY
 why='does not provide upload-time|filtered by `exclude-newer`'
 said() { if "$@" > log 2>&1; then echo installs; else grep -oE "$why" log | head -n 1 | grep . || { echo fails; cat log >&2; }; fi; }
 for proxy in "none $upstream" "simple-repository-server http://127.0.0.1:$b/simple/" \
-    "proxpi http://127.0.0.1:$a/index/" "devpi-server http://127.0.0.1:$c/root/m/+simple/"; do
+    "proxpi http://127.0.0.1:$a/index/" "devpi-server http://127.0.0.1:$c/$user/m/+simple/"; do
     set -- $proxy
     rm -rf by-pip by-uv cache; python3 -m venv --without-pip by-pip; python3 -m venv --without-pip by-uv
     echo "$1: pip $(said tool/bin/pip --isolated --python by-pip install --uploaded-prior-to 2026-06-01T00:00:00Z --index-url "$2" here)," \

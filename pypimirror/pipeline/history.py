@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from pypimirror.catalog import damage
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import days, deadlines, runs, statistics
 from pypimirror.domain.model import Problem, Stage
@@ -66,7 +67,8 @@ def note_day(
         with suppress(OSError):
             free = space.free(run.workspace.directory)
     reasons = Counter(problem.reason.value for problem in failed)
-    days.note(connection, days.Ending(free, age, reasons))
+    with damage.reported(run.catalog.shown, run.catalog.read):
+        days.note(connection, days.Ending(free, age, reasons))
 
 
 def age(connection: Connection) -> float | None:

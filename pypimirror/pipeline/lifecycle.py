@@ -381,8 +381,7 @@ def _close(run: Run, state: str, message: str) -> Summary:
             statistics.keep(connection, statistics.take(connection, run.now))
         age = history.age(connection)
         runs.end(connection, run.id, state, message, counts, had_work=not run.ledger.idle)
-        with damage.reported(run.catalog.shown, run.catalog.read):
-            history.note_day(run, connection, age, (problem for problem, _ in failures))
+        history.note_day(run, connection, age, (problem for problem, _ in failures))
         if state == runs.COMPLETED and not denied:
             idle_snapshot.note(run, connection)
         held = totals.held(connection)
