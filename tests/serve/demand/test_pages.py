@@ -67,7 +67,9 @@ def test_clients_that_ask_for_the_same_page_share_one_question(serve: Serve) -> 
     clients = [site.ask("/simple/new/") for _ in range(50)]
     site.puppet.say(Here(site.puppet.hears_page().id, put_page(site, "new"), 600))
     assert {client.getresponse().status for client in clients} == {200}
-    assert ends_without_a_question(site)
+    # Requests that the server reads while it gets the answer ask once more, and no other.
+    site.server.process.terminate()
+    assert len(site.puppet.input.readlines()) <= 1
 
 
 def test_an_older_page_goes_out_when_the_upstream_is_slow(serve: Serve) -> None:
@@ -80,9 +82,9 @@ def test_an_older_page_goes_out_when_the_upstream_is_slow(serve: Serve) -> None:
     )
     assert b"six-1.16.0" in answer.read()
     site.puppet.say(Here(site.puppet.hears_page().id, put_page(site), 600))
-    client = site.ask(PAGE)  # the answer came too late for anybody, so this one asks again
-    if client.getresponse().headers["Warning"]:
-        site.puppet.say(Here(site.puppet.hears_page().id, put_page(site), 600))
+    assert answered(site, "new").status == 200  # so the server has heard the answer before, too
+    site.ask(PAGE)
+    assert site.puppet.hears_page().project == "six"  # it came too late for anybody
 
 
 def test_a_client_without_an_older_page_gets_504_and_the_question_goes_on(serve: Serve) -> None:
