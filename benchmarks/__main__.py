@@ -48,6 +48,7 @@ SETTINGS = {
     "tiny": Setting(shapes.TINY, scenarios=(Scenario.FIRST, Scenario.START)),
     "huge": Setting(shapes.HUGE),
     "many": Setting(shapes.MANY, rounds=1, scenarios=(Scenario.FIRST, Scenario.SAME)),
+    "some": Setting(shapes.SOME, scenarios=(Scenario.FIRST, Scenario.SAME)),
     "real": Setting(shapes.REAL, scenarios=(Scenario.FIRST, Scenario.SAME)),
 }
 
@@ -63,6 +64,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--corpus", action="append", choices=[*SETTINGS], help="only this one; may be repeated")
     add("--scenario", action="append", choices=[*map(str, Scenario)], help="the same")
     add("--contestant", action="append", choices=everybody, help="the same")
+    add("--earlier", type=Path, help="the source tree of an earlier build, to compare with")
     add("--storage", type=Path, help="where corpus and mirrors go (default: memory)")
     add("--disk", type=Path, default=RESULTS, help="where the mirrors of the corpus 'disk' go")
     add("--output", type=Path, default=RESULTS, help="where the report goes")
@@ -153,6 +155,7 @@ def one(
 def main(arguments: list[str] | None = None) -> int:
     """Measure and report; return 1 if a result was wrong."""
     options = parse(arguments)
+    mirrors.Earlier.tree = options.earlier and options.earlier.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.install:
         tools.install()

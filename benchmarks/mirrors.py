@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from pathlib import Path
 
 from benchmarks import check, measure
 from benchmarks.contestant import Contestant, Scenario, Site
@@ -83,6 +84,21 @@ class Pypimirror(Contestant):
             if found["state"] != "completed":
                 wrong.append(f"the run is {found['state']}: {found['failures'][:2]}")
         return wrong + check.mirror(self.home(site) / "mirror", site.corpus, site.corpus.projects)
+
+
+class Earlier(Pypimirror):
+    """An earlier build of pypimirror, whose source tree `--earlier` names."""
+
+    name = "pypimirror, earlier"
+    tree: Path | None = None  #: of its source; None: it takes no part
+
+    def missing(self, scenario: Scenario, site: Site) -> str | None:
+        """Return why it does not take part: nobody named it."""
+        return "" if self.tree is None else super().missing(scenario, site)
+
+    def environment(self, site: Site) -> dict[str, str]:
+        """Return the environment, in which its tree comes before the installed package."""
+        return super().environment(site) | {"PYTHONPATH": str(self.tree)}
 
 
 class FewConnections(Pypimirror):
@@ -253,4 +269,4 @@ class Bandersnatch(Contestant):
 
 def everything() -> list[Contestant]:
     """Return one of each."""
-    return [Pypimirror(), FewConnections(), ThroughPrefect(), Bandersnatch()]
+    return [Pypimirror(), Earlier(), FewConnections(), ThroughPrefect(), Bandersnatch()]

@@ -25,6 +25,7 @@ LONG_TAIL = Shape("long-tail", 1_000, 5_000, 1_400_000_000, spread=2.11, even=Fa
 TINY = Shape("tiny", 500, 20_000, 200_000_000)
 HUGE = Shape("huge", 4, 4, 2_000_000_000, wheels_only=True)
 MANY = Shape("many", 50_000, 100_000, 200_000_000)
+SOME = Shape("some", 10_000, 20_000, 40_000_000)
 REAL = Shape("real", 0, 0, 0, real=True)
 
 SMOKE = {
@@ -32,6 +33,7 @@ SMOKE = {
     TINY: replace(TINY, projects=10, files=200, total=2_000_000),
     HUGE: replace(HUGE, projects=2, files=2, total=16_000_000),
     MANY: replace(MANY, projects=60, files=120, total=240_000),
+    SOME: replace(SOME, projects=60, files=120, total=240_000),
     REAL: REAL,
 }
 
