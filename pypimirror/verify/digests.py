@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from pypimirror.storage.stamps import stamp_of
 from pypimirror.system import regular
 
 _BUFFER = 1 << 20  # bytes
+
+_of_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,36 @@ def hash_file(path: str | Path, algorithms: Iterable[str], root: str = "") -> Ha
     in the meantime.
     """
     hashes = {name: new_hash(name) for name in {*algorithms, "sha256"}}
+    states = list(hashes.values())
     size = 0
-    with regular.opened(str(path), root) as (descriptor, found):
-        # No larger than the file: clearing a large buffer takes longer than hashing a small file.
-        buffer = memoryview(bytearray(min(_BUFFER, max(found.st_size, 1))))
-        while count := os.readv(descriptor, [buffer]):
+    descriptor, found = regular.open_file(str(path), root)
+    try:
+        buffer = _buffer()
+        # At the length of the file nothing is left to read: that it has not grown is told below.
+        while size < found.st_size and (count := os.readv(descriptor, [buffer])):
             size += count
-            for state in hashes.values():
-                state.update(buffer[:count])
-        stamp = stamp_of([found])
-        if stamp != stamp_of([os.fstat(descriptor)]):
+            piece = buffer[:count]
+            for state in states:
+                state.update(piece)
+        if _version(found) != _version(os.fstat(descriptor)):
             raise ChangedError(errno.EBUSY, "it was written while it was read", str(path))
-    return Hashed(size, {name: state.hexdigest() for name, state in hashes.items()}, stamp)
+    finally:
+        os.close(descriptor)
+    digests = {name: state.hexdigest() for name, state in hashes.items()}
+    return Hashed(size, digests, stamp_of([found]))
+
+
+def _buffer() -> memoryview:
+    """Return the buffer of this thread. Making a new one takes longer than hashing a small file."""
+    found: memoryview | None = getattr(_of_thread, "buffer", None)
+    if found is None:
+        found = _of_thread.buffer = memoryview(bytearray(_BUFFER))
+    return found
+
+
+def _version(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what a stamp is made of."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check(claims: Claims, size: int, digests: Mapping[str, str]) -> Problem | None:
