@@ -21,7 +21,7 @@ from tests.environment import isolated
 def powerless(*arguments: str, at: Path, umask: int = 0o022) -> subprocess.CompletedProcess[str]:
     """Run pypimirror with only the permissions of its user."""
     return subprocess.run(
-        [*_prefix(), sys.executable, "-m", "pypimirror", *arguments],
+        [*prefix(), sys.executable, "-m", "pypimirror", *arguments],
         cwd=at,
         env=isolated(),
         capture_output=True,
@@ -30,7 +30,8 @@ def powerless(*arguments: str, at: Path, umask: int = 0o022) -> subprocess.Compl
     )
 
 
-def _prefix() -> Sequence[str]:
+def prefix() -> Sequence[str]:
+    """Return the words before a command that has only the permissions of its user."""
     if os.geteuid() != 0:
         return ()
     if shutil.which("setpriv") is None:

@@ -103,21 +103,21 @@ class Catalog:
     def open_for_reading(cls, url: str) -> Catalog:
         """Open the catalog at `url` so that nothing in it can be changed. Use only `read`.
 
-        It does not wait for a database that is away. Raises `CatalogError` as `open` does, and
-        `SQLAlchemyError`.
+        It does not wait for a database that is away, and keeps its connection until it is closed.
+        Raises `CatalogError` as `open` does, and `SQLAlchemyError`.
         """
         file = sqlite_file(url)
         if file is not None:
             shown = make_url(url).render_as_string(hide_password=True)
-            catalog = cls._as_it_is(file, shown)
+            catalog = cls._as_it_is(file, shown, keeping=True)
         else:
             catalog = cls.open(url, migrating=False)
         catalog._patience = 0.0
         return catalog
 
     @classmethod
-    def _as_it_is(cls, file: Path, shown: str) -> Catalog:
-        catalog = cls(engines.read_only(file))
+    def _as_it_is(cls, file: Path, shown: str, *, keeping: bool = False) -> Catalog:
+        catalog = cls(engines.read_only(file, keeping=keeping))
         catalog.shown = shown
         try:
             catalog._check_revision(

@@ -28,7 +28,7 @@ from sqlalchemy.exc import (
     OperationalError,
     SQLAlchemyError,
 )
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool, StaticPool
 
 #: Seconds that a transaction waits for another program's. No transaction of ours takes so long.
 BUSY_TIMEOUT = 60.0
@@ -159,12 +159,19 @@ class Turns:
         return True
 
 
-def read_only(file: Path, timeout: float = BUSY_TIMEOUT) -> Engine:
+class _Unchanging(sqlite3.Connection):
+    """A connection to a file that nobody changes meanwhile."""
+
+
+def read_only(file: Path, timeout: float = BUSY_TIMEOUT, *, keeping: bool = False) -> Engine:
     """Return an engine that only reads an SQLite file, also if nothing can be written.
 
     For a database in WAL mode, SQLite needs a file beside it and creates it if it is missing. If
     SQLite cannot create it, for lack of permission or space, and there is no log, then nobody is
     writing either: the database is opened as a file that does not change.
+
+    With `keeping`, the connection stays open until the engine is disposed of. But somebody may
+    begin to write, so it never stays open to a file that does not change.
     """
 
     def connect() -> sqlite3.Connection:
@@ -179,10 +186,17 @@ def read_only(file: Path, timeout: float = BUSY_TIMEOUT) -> Engine:
             log = file.with_name(f"{file.name}-wal")
             if log.exists() and log.stat().st_size:
                 raise
-            connection = sqlite3.connect(f"{uri}&immutable=1", check_same_thread=False, **options)
+            options |= {"factory": _Unchanging, "check_same_thread": False}
+            connection = sqlite3.connect(f"{uri}&immutable=1", **options)
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    pool = QueuePool if keeping else NullPool
+    engine = create_engine("sqlite://", creator=connect, poolclass=pool)
+
+    @event.listens_for(engine, "checkin")
+    def _let_go(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
+        if isinstance(connection, _Unchanging):
+            record.invalidate()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -6,8 +6,9 @@ from email.utils import formatdate
 
 from packaging.utils import InvalidName, canonicalize_name
 
-from pypimirror.catalog.queries import files, projects
-from pypimirror.catalog.queries.browsing import news
+from pypimirror.catalog.queries import projects
+from pypimirror.catalog.queries.browsing import news, shown
+from pypimirror.domain import moments
 from pypimirror.serve.pages import releases
 from pypimirror.serve.pages.site import Site
 from pypimirror.serve.pages.visit import RSS, Made, Visit, document
@@ -43,10 +44,10 @@ def _project(site: Site, visit: Visit, name: str) -> Made:
         row = next(iter(projects.by_name(connection, [project])), None)
         if row is None or not row.page_on_disk or project != name:
             return site.missing(visit)
-        known = files.listed(connection, [row.id])
+        known = filter(releases.is_here, shown.of_project(connection, row.id))
     grouped = releases.grouped(project, known, (), details=False)
     items = [
-        _item(visit, project, each.version, each.uploaded, each.files[0].filename)
+        _item(visit, project, each.version, moments.seconds(each.uploaded), each.files[0].filename)
         for each in grouped[:_MOST]
     ]
     address = f"{visit.root}project/{project}/"

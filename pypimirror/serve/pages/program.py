@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
 import gzip
 import os
+import select
 import signal
 import sys
 import traceback
@@ -29,6 +30,9 @@ from pypimirror.serve.pages.site import CatalogAwayError, Site
 from pypimirror.serve.pages.visit import Made, Visit
 from pypimirror.system import streams
 
+#: Seconds without a request after which the catalog is closed.
+_REST = 2.0
+
 
 def main(config: Path) -> int:
     """Answer until the input ends; return the exit code."""
@@ -36,8 +40,11 @@ def main(config: Path) -> int:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not be mixed with answers
     site = Site(load(config), config)
-    for line in sys.stdin.buffer:
+    # The server sends a line when the one before is answered, so no line waits in a buffer.
+    while line := sys.stdin.buffer.readline():
         _send(output, answer(site, Visit(read_asked(line), site.config.serve.status)))
+        if not select.select([sys.stdin], [], [], _REST)[0]:
+            site.reader.rest()
     return 0
 
 

@@ -8,9 +8,10 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import doubts, files, projects
-from pypimirror.catalog.queries.browsing import summaries
-from pypimirror.catalog.records import FileRecord, ProjectRecord
+from pypimirror.catalog.queries import doubts, projects
+from pypimirror.catalog.queries.browsing import shown, summaries
+from pypimirror.catalog.queries.browsing.shown import ShownFile
+from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain import bounded
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
@@ -92,7 +93,7 @@ def _find(connection: Connection, project: ProjectName, *, details: bool) -> _Fo
     row = next(iter(projects.by_name(connection, [project])), None)
     if row is None:
         return None
-    known = files.of_projects(connection, [row.id])
+    known = shown.of_project(connection, row.id)
     refused = doubts.standing_refusals(connection, [project])
     grouped = releases.grouped(project, known, refused, details=details)
     if not grouped and not row.page_on_disk:
@@ -130,7 +131,7 @@ def _show(
         if row.page_on_disk
     }
     everything = "all" in visit.asked.query
-    shown = [only] if only else found.releases[: None if everything else _VERSIONS]
+    listed = [only] if only else found.releases[: None if everything else _VERSIONS]
     what = f"{project}=={main.version}" if only and main and main.version else project
     return site.page(
         visit,
@@ -143,9 +144,9 @@ def _show(
         here=here,
         dependents=found.dependents[:_NAMED],
         more_dependents=len(found.dependents) > _NAMED,
-        releases=shown,
+        releases=listed,
         number=len(found.releases),
-        with_files=_with_files(shown, main),
+        with_files=_with_files(listed, main),
         publishers=_publishers(site, project, main.files[:_FILES]) if main else {},
         commands=install_commands(f"{visit.root}simple/", what),
         proof=releases.proof,
@@ -162,21 +163,21 @@ def _about(site: Site, project: str, release: Release) -> About | None:
     return site.descriptions.read(path, file.metadata_sha256)
 
 
-def _with_files(shown: list[Release], main: Release | None) -> set[str]:
+def _with_files(listed: list[Release], main: Release | None) -> set[str]:
     """Return the versions whose files are shown: the main one, and the newest while they fit."""
     chosen = {main.version} if main else set()
     left = _FILES - (len(main.files) if main else 0)
-    for release in shown[:5]:
+    for release in listed[:5]:
         left -= len(release.files) + len(release.absent)
         if left >= 0:
             chosen.add(release.version)
     return chosen
 
 
-def _publishers(site: Site, project: str, shown: list[FileRecord]) -> dict[str, str]:
+def _publishers(site: Site, project: str, those: list[ShownFile]) -> dict[str, str]:
     """Return who published files, by name, as their attestations say."""
     found = {}
-    for file in shown:
+    for file in those:
         if file.provenance_sha256 is None:
             continue
         path = file_path(project, file.filename, file.location) + PROVENANCE_SUFFIX

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from packaging.version import Version
 
-from pypimirror.catalog.records import FileRecord
+from pypimirror.catalog.queries.browsing.shown import ShownFile
 from pypimirror.catalog.states import DENIED, PROVEN, Cause, State, word
-from pypimirror.domain import moments
 from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.serve.pages.about import line
@@ -58,66 +58,70 @@ class Release:
 
     version: str  #: as in the names of the files; "" if they name none
     order: tuple[bool, Version, str]
-    files: list[FileRecord] = field(default_factory=list)
+    files: list[ShownFile] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
 
-    @property
+    @cached_property
     def is_final(self) -> bool:
         """Whether it is a valid version and no pre-release."""
         return self.order[0] and not self.order[1].is_prerelease
 
-    @property
-    def uploaded(self) -> float | None:
-        """When its first file was uploaded, in seconds since the epoch."""
+    @cached_property
+    def uploaded(self) -> str:
+        """When its first file was uploaded, as the simple API writes times; "": unknown."""
         # They are all in one form, in which texts have the order of times.
-        times = (file.upload_time for file in self.files if file.upload_time)
-        return moments.seconds(min(times, default=None))
+        return min((file.upload_time for file in self.files if file.upload_time), default="")
 
-    @property
+    @cached_property
     def is_yanked(self) -> bool:
         """Whether all of its files are yanked."""
         return bool(self.files) and all(
             file.yanked is not None or file.kept is not None for file in self.files
         )
 
-    @property
+    @cached_property
     def yank_reason(self) -> str:
         """Why, if somebody said so."""
         if any(file.kept is not None for file in self.files):
             return "deleted upstream, and kept here"
         return next((line(file.yanked) for file in self.files if file.yanked), "")
 
-    @property
+    @cached_property
     def requires_python(self) -> str:
         """The versions of Python that it is for, as its newest file says."""
         return next((line(f.requires_python, 100) for f in self.files if f.requires_python), "")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of all its files."""
         return sum(file.size or 0 for file in self.files)
 
     @property
-    def described_by(self) -> FileRecord | None:
+    def described_by(self) -> ShownFile | None:
         """A file whose core metadata is here."""
         return next((file for file in self.files if file.metadata_sha256 and not file.linked), None)
 
 
 def grouped(
-    project: str, files: Iterable[FileRecord], refused: Iterable[Problem], *, details: bool
+    project: str, files: Iterable[ShownFile], refused: Iterable[Problem], *, details: bool
 ) -> list[Release]:
     """Return the releases of a project, the newest first.
 
     With `details`, reasons may contain addresses and paths.
     """
     found: dict[Version | str, Release] = {}
+    written: dict[str, Release] = {}  # the same by the version as file names write it
 
     def release(filename: str) -> Release:
+        text = version_text(filename, project) or ""
+        if (known := written.get(text)) is not None:
+            return known
         version = version_of(filename, project)
-        text = (version_text(filename, project) or "") if version is None else str(version)
         key = text if version is None else version
         if key not in found:
-            found[key] = Release(text, (version is not None, version or Version("0"), text))
+            shown = text if version is None else str(version)
+            found[key] = Release(shown, (version is not None, version or Version("0"), shown))
+        written[text] = found[key]
         return found[key]
 
     for file in files:
@@ -133,7 +137,7 @@ def grouped(
     return sorted(found.values(), key=lambda each: each.order, reverse=True)
 
 
-def is_here(file: FileRecord) -> bool:
+def is_here(file: ShownFile) -> bool:
     """Whether the project's simple page lists the file."""
     return file.state in PROVEN or (bool(file.linked) and file.state != State.WITHDRAWN)
 
@@ -141,11 +145,12 @@ def is_here(file: FileRecord) -> bool:
 def main_release(releases: list[Release]) -> Release | None:
     """Return the release that an installer takes: the newest final one that is not yanked."""
     held = [each for each in releases if each.files]
-    good = [each for each in held if not each.is_yanked]
-    return next((each for each in good if each.is_final), next(iter(good or held), None))
+    good = (each for each in held if not each.is_yanked)
+    final = next((each for each in held if each.is_final and not each.is_yanked), None)
+    return final or next(good, None) or next(iter(held), None)
 
 
-def why_not(file: FileRecord, *, details: bool) -> str:
+def why_not(file: ShownFile, *, details: bool) -> str:
     """Return why a file is not here, as a sentence without its subject."""
     if file.removal_cause is not None:
         return _CAUSES.get(Cause(file.removal_cause), _STATES[State.WITHDRAWN.label])
@@ -166,7 +171,7 @@ def _reason(reason: Reason, message: str, *, details: bool) -> str:
     return told.meaning if told is not None else reason.value
 
 
-def proof(file: FileRecord) -> str:
+def proof(file: ShownFile) -> str:
     """Return how a file is proven, as a sentence without its subject; "" if it is not."""
     if file.proof is None:
         return ""

@@ -18,7 +18,7 @@ from pypimirror.catalog.database import (
     CatalogError,
     Connection,
     SQLAlchemyError,
-    is_absent,
+    sqlite_file,
 )
 from pypimirror.config.settings import Config
 from pypimirror.domain import moments
@@ -37,26 +37,47 @@ class CatalogAwayError(Exception):
 
 
 class Reader:
-    """Reads the catalog at `url`. It is opened when it is first needed."""
+    """Reads the catalog at `url`. It is opened when it is first needed, and again if it is
+    another file.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._file = sqlite_file(url)
         self._catalog: Catalog | None = None
+        self._opened: tuple[int, int] | None = None  #: device and inode
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection for reading. Raises `CatalogAwayError`."""
         try:
-            if is_absent(self._url):  # moved away, also while this process has it open
+            found = self._identity()
+            if self._catalog is not None and found != self._opened:
                 self.close()
-                raise CatalogAwayError("there is no catalog yet; `pypimirror sync` makes one")
             if self._catalog is None:
+                self._opened = found
                 self._catalog = Catalog.open_for_reading(self._url)
             with self._catalog.read() as connection:
                 yield connection
         except (SQLAlchemyError, CatalogError, OSError) as error:
             self.close()
             raise CatalogAwayError(str(error)) from error
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file of the catalog from another one; None if it is no file."""
+        if self._file is None:
+            return None
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            self.close()  # moved away
+            raise CatalogAwayError("there is no catalog; `pypimirror sync` makes one") from None
+        return found.st_dev, found.st_ino
+
+    def rest(self) -> None:
+        """Close the file of the catalog: nobody looks at pages now."""
+        if self._file is not None:
+            self.close()
 
     def close(self) -> None:
         """Close the catalog."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from werkzeug.wrappers import Request
 from pypimirror.serve.app import create_app
 from pypimirror.serve.pages import asking
 from pypimirror.serve.pages.asking import Pages
+from pypimirror.serve.pages.messages import Asked
+from tests.catalog.test_reading import unwritable
 from tests.mirror import Mirror, offer
+from tests.powerless import prefix
 from tests.serve.test_server import serving
 from tests.simulator import Simulator
 
@@ -97,6 +101,26 @@ def test_a_process_that_never_answers_is_ended(
     monkeypatch.setattr(asking, "PATIENCE", 0.05)
     pages._command = ["/bin/sh", "-c", "exec tail -f /dev/null"]
     assert browser.get("/").status_code == 503
+
+
+@pytest.mark.sqlite
+def test_what_a_run_does_meanwhile_is_seen_by_who_cannot_write(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    """SQLite opens such a catalog as a file that does not change, so it must not stay open."""
+    offer(simulator, "six", "1.0")
+    mirror = Mirror(tmp_path, simulator)
+    mirror.sync()
+    pages = Pages(mirror.file)
+    pages._command = [*prefix(), *pages._command]
+    asked = Asked("/", "", "http://h/", True)
+    with closing(pages):
+        with unwritable(mirror.root / ".pypimirror"):
+            assert b"<dt>Projects</dt><dd>1</dd>" in gzip.decompress(pages._ask(asked)[1])
+        offer(simulator, "idna", "1.0")
+        mirror.sync()
+        with unwritable(mirror.root / ".pypimirror"):
+            assert b"<dt>Projects</dt><dd>2</dd>" in gzip.decompress(pages._ask(asked)[1])
 
 
 def test_who_would_wait_behind_many_others_is_sent_away(browser: Client, pages: Pages) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from pypimirror.serve.pages.site import Site
@@ -41,17 +43,49 @@ def test_without_a_catalog_it_says_so_and_still_how_to_install(ask: Ask) -> None
     assert b"pip install" in made.body
 
 
+@pytest.mark.sqlite
 def test_a_catalog_that_goes_away_and_comes_back_is_noticed(
-    mirror: Mirror, simulator: Simulator, site: Site, ask: Ask
+    mirror: Mirror, simulator: Simulator, ask: Ask
 ) -> None:
     offer(simulator, "six", "1.0")
     mirror.sync()
     assert b"Fresh." in ask("/").body
-    url = site.reader._url
-    site.reader._url = "sqlite:////nowhere/catalog.sqlite"
+    file = mirror.root / ".pypimirror/catalog.sqlite"
+    file.rename(mirror.base / "aside")
     assert b"The catalog is away." in ask("/").body
-    site.reader._url = url
+    (mirror.base / "aside").rename(file)
     assert b"Fresh." in ask("/").body
+
+
+@pytest.mark.sqlite
+def test_another_catalog_in_its_place_is_noticed(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    file = mirror.root / ".pypimirror/catalog.sqlite"
+    shutil.copy(file, mirror.base / "backup")
+    offer(simulator, "idna", "1.0")
+    mirror.sync()
+    assert b"<dt>Projects</dt><dd>2</dd>" in ask("/").body
+    for log in file.parent.glob("catalog.sqlite-*"):
+        log.unlink()
+    (mirror.base / "backup").rename(file)
+    assert b"<dt>Projects</dt><dd>1</dd>" in ask("/").body
+
+
+@pytest.mark.sqlite
+def test_the_catalog_is_left_alone_when_nobody_looks(
+    mirror: Mirror, simulator: Simulator, site: Site, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    ask("/")
+    opened = site.reader._catalog
+    ask("/status")
+    assert site.reader._catalog is opened is not None
+    site.reader.rest()
+    assert site.reader._catalog is None
 
 
 def test_it_tells_no_path_and_no_host_of_this_machine(
