@@ -102,6 +102,12 @@ class Bench:
 
     def run(self) -> None:
         """Measure everything."""
+        with self.prepared():
+            self._measure()
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Fill the catalog if it is not kept, and run its upstream."""
         is_new = not self._memory.exists()
         self._kept = _Kept(free_port()) if is_new else _Kept(**json.loads(self._memory.read_text()))
         self.root.mkdir(parents=True, exist_ok=True)
@@ -115,7 +121,7 @@ class Bench:
             )
             if is_new:
                 self._fill()
-            self._measure()
+            yield
 
     def _fill(self) -> None:
         step = self.step

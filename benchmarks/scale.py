@@ -206,7 +206,7 @@ def measure_step(database: str, share: float, options: argparse.Namespace) -> St
         url = "sqlite"
         if database == "postgresql":
             directory.chmod(0o755)  # the server runs as another user
-            url = stack.enter_context(_server(directory / "postgresql"))
+            url = stack.enter_context(server(directory / "postgresql"))
         try:
             Bench(step, directory, url, rounds).run()
         except Exception as error:  # noqa: BLE001 - the other sizes are still worth measuring
@@ -216,7 +216,7 @@ def measure_step(database: str, share: float, options: argparse.Namespace) -> St
 
 
 @contextmanager
-def _server(directory: Path) -> Iterator[str]:
+def server(directory: Path) -> Iterator[str]:
     """Run a PostgreSQL server with its data below `directory`; yield the URL of a database."""
     server = postgresql.Server(directory, _SETTINGS)
     server.start()
