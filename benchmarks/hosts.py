@@ -4,13 +4,15 @@ Each host has a network of its own. The upstream answers after 50 ms, and each w
 connections, so what is measured is whether the workers keep out of each other's way: in the
 catalog, which is on PostgreSQL, and in the mirror root, which they share. All of them run on this
 machine, so they also share its cores. The upstream is a process of its own. A first sync by all
-workers is not measured: it compiles modules and statements.
+workers is not measured: it compiles modules and statements. The server of the catalog logs how long
+writers wait for each other.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import time
@@ -39,6 +41,10 @@ from tests.hosts.worker import Worker
 
 DELAY, CONNECTIONS, HOSTS, GOAL = 0.05, 4, 3, 2.6
 LIFETIME = 60.0
+
+#: Settings of PostgreSQL: it logs each wait of a millisecond or more.
+LOGGED = {"log_lock_waits": "on", "deadlock_timeout": "1ms"}
+_WAIT = re.compile(r"acquired ExclusiveLock on advisory lock .* after ([0-9.]+) ms")
 
 
 def seconds(home: Path, upstream: str, catalog: str, workers: Sequence[Worker]) -> float:
@@ -82,7 +88,7 @@ def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
     made = corpus.build(directory / "corpus", shape)
     ratios = []
     with ExitStack() as stack:
-        server = stack.enter_context(postgresql.running())
+        server = stack.enter_context(postgresql.running(postgresql.FAST | LOGGED))
         databases = Databases(server.url("postgres"))
         served = Server(made.directory, directory / "upstream", delay=DELAY)
         base = stack.enter_context(served).base
@@ -93,20 +99,23 @@ def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
             host = stack.enter_context(closing(Host(f"host-{number}", ports)))
             workers.append(stack.enter_context(closing(Worker(host, LIFETIME, kind="real"))))
 
-        def sync(name: str, count: int) -> tuple[float, float]:
-            before = _cpu()
+        def sync(name: str, count: int) -> tuple[float, str]:
+            before, waits = _cpu(), len(_waits(server))
             took = seconds(directory / name, base, databases.migrated(), workers[:count])
-            return took, _cpu() - before
+            waited = _waits(server)[waits:]
+            return took, (
+                f"{took:.2f} s ({_cpu() - before:.1f} s of CPU with all servers; writers waited "
+                f"{sum(waited):.2f} s for each other, {len(waited)} times)"
+            )
 
         sync("warm", HOSTS)
         for number in range(rounds):
-            one, one_cpu = sync(f"{number}-one", 1)
-            all_, all_cpu = sync(f"{number}-all", HOSTS)
+            one, one_said = sync(f"{number}-one", 1)
+            all_, all_said = sync(f"{number}-all", HOSTS)
             ratios.append(one / all_)
             yield (
-                f"{projects:,} projects, {shape.files:,} files: one worker {one:.2f} s "
-                f"({one_cpu:.1f} s of CPU with all servers), {HOSTS} workers {all_:.2f} s "
-                f"({all_cpu:.1f} s of CPU): {ratios[-1]:.2f} times as fast"
+                f"{projects:,} projects, {shape.files:,} files: one worker {one_said}, "
+                f"{HOSTS} workers {all_said}: {ratios[-1]:.2f} times as fast"
             )
     ratio = statistics.median(ratios)
     yield f"{HOSTS} hosts: {ratio:.2f} times one (>= {GOAL:g}): {'yes' if ratio >= GOAL else 'NO'}"
@@ -115,6 +124,11 @@ def compare(directory: Path, projects: int, rounds: int) -> Iterator[str]:
 def _cpu() -> float:
     """Return the processor time of this process and of all that it has started, in seconds."""
     return cpu_of(tree(os.getpid()))
+
+
+def _waits(server: postgresql.Server) -> list[float]:
+    """Return the seconds of each wait for the lock of writers, as far as the server has logged."""
+    return [float(found) / 1000 for found in _WAIT.findall((server.directory / "log").read_text())]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -192,7 +192,7 @@ def joined(config: Config, host: str, job: dict[str, Any]) -> Iterator[tuple[Run
         )
         held.on_lost = run.cancel
         try:
-            yield run, loop.Loop(held, run.ledger.so_far(), workspace)
+            yield run, loop.Loop(held, run.ledger.so_far(), workspace, loop.lanes_for(config))
         finally:
             run.pools.close()
             workspace.give_back()

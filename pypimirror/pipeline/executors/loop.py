@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pypimirror.catalog import claims
 from pypimirror.catalog.queries import runs
+from pypimirror.config.settings import Config
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
@@ -32,8 +33,11 @@ BATCH_SIZE = 100
 #: time. Otherwise the last batch is verified and published while nothing is fetched.
 SMALLEST_BATCH = 20
 
-#: Batches that a worker works on at the same time.
+#: Most batches that a worker works on at the same time.
 LANES = 6
+
+#: Connections for which another lane is worthwhile; see `lanes_for`.
+_FOR_A_LANE = 4
 
 #: Most projects that are counted to choose the sizes of batches. They are counted again when this
 #: worker has claimed one of so many shares of them, because others claim as well.
@@ -51,6 +55,16 @@ WorkOff = Callable[[Run, Sequence[Stage], int, bool], int]
 Executor = Callable[[Call], AbstractContextManager[WorkOff]]
 
 
+def lanes_for(config: Config) -> int:
+    """Return how many batches at once keep the connections busy that this worker may have.
+
+    With a few connections, a few are enough: one is proven and published while others are fetched.
+    With more, a worker would claim what another one could do sooner.
+    """
+    connections = config.processes * config.download.connections
+    return min(LANES, 2 + connections // _FOR_A_LANE)
+
+
 def size_of_batch(number: int, left: int, smallest: int, at_once: int = LANES) -> int:
     """Return the number of projects in batch `number`, if at least `left` projects are left.
 
@@ -66,7 +80,7 @@ class Loop:
     worker: claims.Worker
     counted: Counter[str]  #: the counts of the run in this process when the worker began
     workspace: Workspace  #: where this worker stages
-    lanes: int = field(default_factory=lambda: LANES)
+    lanes: int  #: how many batches it works on at the same time, at most
     workers: int = 1  #: how many such workers this machine has
 
     def work_off(
@@ -82,14 +96,15 @@ class Loop:
 
         They are numbered from `number` on, in steps of `step`, so workers of one run have different
         numbers. A worker that goes on for another one, with the same numbers, begins after its
-        last. With `small_ends`, the first and the last batches are small.
+        last. With `small_ends`, the first and the last batches are small. `step` also says how many
+        workers share the work.
         """
         run = replace(run, workspace=self.workspace)
         if step > 1:
             with run.catalog.read() as connection:
                 number = runs.free_batch(connection, run.id, number, step)
         smallest = SMALLEST_BATCH if small_ends else BATCH_SIZE
-        found = self._batches(run, itertools.count(number, step), smallest)
+        found = self._batches(run, number, step, smallest)
         first = list(itertools.islice(found, 2))
         found = itertools.chain(first, found)
         if len(first) > 1:
@@ -102,18 +117,19 @@ class Loop:
             last = batch.number
         return last
 
-    def _batches(self, run: Run, numbers: Iterator[int], smallest: int) -> Iterator[Batch]:
+    def _batches(self, run: Run, number: int, step: int, smallest: int) -> Iterator[Batch]:
         left = until = 0
-        for at, number in enumerate(numbers, start=1):
+        for at in itertools.count(1):
             if left <= until:
                 left = self.worker.number_free(_COUNTED, run.names)
                 until = left - left // _SHARE
-            size = size_of_batch(at, left, smallest, self.lanes * self.workers)
+            size = size_of_batch(at, left, smallest, self.lanes * step)
             ids = self.worker.claim(size, run.names)
             if not ids:
                 return
-            left -= len(ids) * self.workers  # the others take as many
+            left -= len(ids) * step  # the others take as many
             yield Batch(number, ids)
+            number += step
 
     def _lane(self, run: Run, call: Call, stages: Sequence[Stage], batch: Batch) -> None:
         for stage in stages:
@@ -170,7 +186,7 @@ def at_work(run: Run, executor: str, name: str) -> Iterator[Loop]:
         workspace = run.workspace.of_worker(worker.id)
         workspace.create()
         try:
-            yield Loop(worker, run.ledger.so_far(), workspace)
+            yield Loop(worker, run.ledger.so_far(), workspace, lanes_for(run.config))
         finally:
             run.storage.guard = before
             workspace.give_back()

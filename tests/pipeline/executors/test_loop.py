@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.run import Run
-from tests.mirror import Mirror, offer
+from tests.mirror import DOWNLOAD, Mirror, offer
 from tests.simulator import Simulator, Status
 
 PROJECTS = [f"p-{letter}" for letter in "abcdefg"]
@@ -188,6 +189,32 @@ def test_workers_of_one_run_have_different_numbers_of_batches(
     assert many.query("SELECT stage FROM stages GROUP BY stage, batch HAVING count(*) > 1") == []
 
 
+def test_a_worker_with_few_connections_claims_few_batches_at_once(
+    many: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first worker takes all there is, and the others wait for it."""
+    many.configure(download={**DOWNLOAD, "connections": 4})
+    claim = Worker.claim
+    in_hand = []
+
+    def counted(worker: Worker, *more: Any) -> tuple[int, ...]:
+        found = claim(worker, *more)
+        in_hand.append(many.query("SELECT count(*) FROM claims WHERE NOT done")[0][0])
+        return found
+
+    monkeypatch.setattr(Worker, "claim", counted)
+    assert many.sync().state == "completed"
+    assert max(in_hand) == 3 * loop.BATCH_SIZE
+
+
+@pytest.mark.parametrize(("connections", "lanes"), [(1, 2), (4, 3), (16, 6), (256, 6)])
+def test_lanes_are_as_many_as_keep_the_connections_busy(
+    mirror: Mirror, connections: int, lanes: int
+) -> None:
+    mirror.configure(download={**DOWNLOAD, "connections": connections})
+    assert loop.lanes_for(mirror.config) == lanes
+
+
 @pytest.mark.parametrize("hindrance", ["unreachable", "no_room"])
 def test_a_worker_that_could_not_go_on_says_why(mirror: Mirror, hindrance: str) -> None:
     offer(mirror.simulators[0], "six", "1.0")
@@ -222,3 +249,28 @@ def test_batches_are_small_at_both_ends_of_a_run_and_leave_nothing_out(left: int
     assert max(sizes) <= loop.BATCH_SIZE
     assert min(sizes) >= loop.SMALLEST_BATCH
     assert sizes[0] == sizes[-1] == loop.SMALLEST_BATCH
+
+
+def test_each_of_several_workers_takes_the_smaller_batches(
+    many: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that one of them takes near the end is what all others wait for."""
+    monkeypatch.setattr(loop, "BATCH_SIZE", 7)
+    monkeypatch.setattr(loop, "SMALLEST_BATCH", 1)
+    monkeypatch.setattr(loop, "LANES", 1)
+    claim = Worker.claim
+    sizes = []
+
+    def seen(worker: Worker, size: int, *more: Any) -> tuple[int, ...]:
+        sizes.append(size)
+        return claim(worker, size, *more)
+
+    monkeypatch.setattr(Worker, "claim", seen)
+
+    def work(run: Run) -> None:
+        sequence.perform(run, Stage.DISCOVER, Batch(0))
+        with loop.at_work(run, "shard", "1") as worker:
+            worker.work_off(run, sequence.perform, tuple(Stage), 1, True, step=3)
+
+    assert many.sync(work=work, sound=False).state == "completed"
+    assert max(sizes) == 2  # a third of seven
