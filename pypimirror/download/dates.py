@@ -8,8 +8,9 @@ modified" for years.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 
 from pypimirror.domain import bounded
 from pypimirror.system import clock
@@ -21,10 +22,27 @@ LONGEST = 86_400.0
 _OLDEST = 10**9
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+#: The form that RFC 9110 asks for, such as "Sun, 06 Nov 1994 08:49:37 GMT".
+_USUAL = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+)
+
+
 def moment(value: str | None) -> float | None:
     """Return a date in seconds since the epoch; None if the text is no date."""
+    if not value:
+        return None
     try:
-        return parsedate_to_datetime(value).timestamp() if value else None
+        match = _USUAL.fullmatch(value)
+        if match is not None and match[2] in _MONTHS:
+            day, month, *rest = match.groups()
+            year, hour, minute, second = map(int, rest)
+            number = _MONTHS.index(month) + 1
+            return datetime(year, number, int(day), hour, minute, second, tzinfo=UTC).timestamp()
+        from email.utils import parsedate_to_datetime  # imported here because it takes a while
+
+        return parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
         return None
 

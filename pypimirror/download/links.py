@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 
-from requests.models import Response
-
 from pypimirror.domain.filenames import is_distribution
-from pypimirror.download.http.client import Client, discard, failed_status, raw_of
+from pypimirror.download.http.client import Client, discard, failed_status
+from pypimirror.download.http.transport import Answer
 from pypimirror.download.page_answers import at_most
 from pypimirror.download.protocol import FetchLinks, LinksResult
 from pypimirror.upstream.links import name_of, parse_links
@@ -36,7 +35,7 @@ def fetch_links(client: Client, job: FetchLinks, url: str, limit: int) -> LinksR
         raise failed_status(response)
     name = _stated_name(response)
     if name or not _is_html(response):
-        raw_of(response).close()
+        response.raw.close()
         return LinksResult(job.id, filename=name, url=response.url)
     body = at_most(response, job.max_size, limit)
     if body is None:
@@ -58,16 +57,16 @@ def _name(client: Client, job: FetchLinks, url: str) -> LinksResult:
         response = client.get(job.remote, url, _FILE_HEADERS)
         if response.status_code != 200:
             raise failed_status(response)
-    raw_of(response).close()
+    response.raw.close()
     return LinksResult(job.id, filename=_stated_name(response), url=response.url)
 
 
-def _stated_name(response: Response) -> str:
+def _stated_name(response: Answer) -> str:
     """Return the file name of a distribution in an answer, "" if it seems to be none."""
     name = name_of(response.headers.get("Content-Disposition", ""), response.url)
     return name if is_distribution(name) else ""
 
 
-def _is_html(response: Response) -> bool:
+def _is_html(response: Answer) -> bool:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return kind in ("text/html", "application/xhtml+xml")

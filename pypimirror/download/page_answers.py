@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 
 import gevent
 import msgspec
-from requests.models import Response
 
 from pypimirror.domain import bounded
 from pypimirror.domain.model import Reason
 from pypimirror.download import dates
 from pypimirror.download.failure import Again, FetchError, disk_failure
-from pypimirror.download.http.client import Client, content_length, failed_status, raw_of
+from pypimirror.download.http.client import Client, content_length, failed_status
 from pypimirror.download.http.content_encoding import decoded
+from pypimirror.download.http.transport import Answer
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.system import clock, regular
 from pypimirror.upstream.read import page_headers, parse_page
@@ -97,7 +97,7 @@ def fetch_list(
     except OSError as error:
         raise disk_failure(error, job.path) from error
     finally:
-        raw_of(response).close()
+        response.raw.close()
     return ListResult(
         job.id,
         content_type=response.headers.get("Content-Type", ""),
@@ -108,7 +108,7 @@ def fetch_list(
     )
 
 
-def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
+def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Answer:
     """Return an answer with status 200, or 304 if the request was conditional."""
     headers = page_headers(job.etag, job.last_modified)
     response = client.get(job.remote, url, headers)
@@ -118,7 +118,7 @@ def _ask(client: Client, job: FetchPage | FetchList, url: str) -> Response:
     raise failed_status(response)
 
 
-def at_most(response: Response, wanted: int | None, limit: int) -> bytes | None:
+def at_most(response: Answer, wanted: int | None, limit: int) -> bytes | None:
     """Return a decoded body of at most `limit` bytes; None if it has more than `wanted`."""
     try:
         return whole(response, min(limit, wanted or limit))
@@ -128,7 +128,7 @@ def at_most(response: Response, wanted: int | None, limit: int) -> bytes | None:
         return None
 
 
-def whole(response: Response, limit: int) -> bytes:
+def whole(response: Answer, limit: int) -> bytes:
     """Return a decoded body of at most `limit` bytes.
 
     Each piece is copied as it comes: the next one may be received into the same buffer.
@@ -139,9 +139,9 @@ def whole(response: Response, limit: int) -> bytes:
     return bytes(body)
 
 
-def _pieces(response: Response, limit: int) -> Iterator[bytes | memoryview]:
+def _pieces(response: Answer, limit: int) -> Iterator[bytes | memoryview]:
     """Yield a decoded body, and let other jobs run in between."""
-    raw = raw_of(response)
+    raw = response.raw
     announced = content_length(response)
     if announced is not None and announced > limit:
         raw.close()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import time
 from urllib.parse import quote
 
-from requests.models import Response
-
 from pypimirror.domain.model import Reason
 from pypimirror.download import dates
 from pypimirror.download.failure import FetchError
 from pypimirror.download.http.client import Client, discard
+from pypimirror.download.http.transport import Answer
 from pypimirror.download.page_answers import whole
 from pypimirror.download.protocol import Hello, Probe, Probed
 from pypimirror.system import clock
@@ -47,7 +46,7 @@ def probe(client: Client, job: Probe, url: str, hello: Hello) -> Probed:
     return Probed(job.id, response.status_code, response.url, seconds, ahead, listed, login)
 
 
-def _listed(response: Response) -> dict[str, str] | None:
+def _listed(response: Answer) -> dict[str, str] | None:
     try:
         body = whole(response, _LONG)
     except FetchError as error:
@@ -60,7 +59,7 @@ def _listed(response: Response) -> dict[str, str] | None:
     return {p.name: found.links.get(p.name) or f"{quote(p.name)}/" for p in first}
 
 
-def _ahead(response: Response) -> float | None:
+def _ahead(response: Answer) -> float | None:
     """Return the seconds by which the server's clock is ahead of ours."""
     made = dates.made(response.headers)
     return None if made is None else made - clock.now()

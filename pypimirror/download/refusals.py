@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from http.client import responses
+from http import HTTPStatus
 from typing import Any
 
 from pypimirror.domain.addresses import redacted
@@ -21,6 +21,8 @@ MOST_SAID = 300  #: characters of the reason
 #: Keys of JSON that may hold the message, the likeliest first.
 _KEYS = ("message", "msg", "detail", "details", "reason", "error", "errors", "title", "description")
 _DEPTH = 5
+#: The usual phrase of each HTTP status, in lower case.
+_PHRASES = {status.value: status.phrase.lower() for status in HTTPStatus}
 _UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -30,7 +32,7 @@ def told(status: int, phrase: str, body: bytes) -> str:
 
     Most servers answer 404 and 410 with a page for people, which is no reason.
     """
-    usual = responses.get(status, "").lower()
+    usual = _PHRASES.get(status, "")
     if usual in ("not found", "gone") and _text(body).lstrip()[:1] == "<":
         body = b""
     found, own = said(body), said(phrase.encode())

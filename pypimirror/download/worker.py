@@ -6,9 +6,10 @@ does the work.
 """
 
 if __name__ == "__main__":
-    from pypimirror.system import abrupt
+    from pypimirror.system import abrupt, memory
 
     abrupt.install(signals=False)
+    memory.calm_collector()
 
     import gevent.events
 

@@ -196,7 +196,8 @@ class Attempts:
             if round_number:
                 gevent.sleep(backoff_delay(round_number, hello.backoff, hello.max_backoff))
             for url, host in list(left.items()):
-                gevent.sleep(max(0.0, rested.get(url, 0.0) - time.monotonic()))
+                if url in rested:
+                    gevent.sleep(max(0.0, rested[url] - time.monotonic()))
                 self._gate = gate = self._fetcher.gate(host)
                 try:
                     with gate.turn(), self._fetcher._places:

@@ -27,7 +27,8 @@ _UNPACKED = ".unpacked"
 
 def encoding_of(headers: Mapping[str, str]) -> str:
     """Return the Content-Encoding of an answer; "" if there is none, or it means nothing."""
-    return content_encoding.packing(str(headers.get("Content-Encoding", "")))[:40]
+    label = headers.get("Content-Encoding")
+    return content_encoding.packing(label)[:40] if label else ""
 
 
 def opens(label: str) -> bool:

@@ -25,7 +25,6 @@ from collections.abc import Callable
 import gevent
 import msgspec
 from gevent.monkey import get_original
-from requests.models import Response
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import Again, FetchError, bad_response, disk_failure
@@ -44,7 +43,8 @@ from pypimirror.download.files.resume import (
 )
 from pypimirror.download.files.wheels import simple_metadata
 from pypimirror.download.http.body import Raw
-from pypimirror.download.http.client import Client, content_length, failed_status, raw_of
+from pypimirror.download.http.client import Client, content_length, failed_status
+from pypimirror.download.http.transport import Answer
 from pypimirror.download.protocol import FetchFile, FileResult
 from pypimirror.system import regular
 
@@ -102,7 +102,7 @@ class FileTransfer:
 
     def _attempt(self, url: str) -> FileResult:
         offset = self._offset(url)
-        response: Response | None = None
+        response: Answer | None = None
         if offset:
             assert self._whole is not None
             if offset == self._whole.total:
@@ -151,7 +151,7 @@ class FileTransfer:
         if digests.size == size:
             self._whole, self._digests = whole, digests
 
-    def _ask_rest(self, url: str, offset: int, whole: Whole) -> Response | None:
+    def _ask_rest(self, url: str, offset: int, whole: Whole) -> Answer | None:
         """Ask for the rest. Return it as a 206, or the whole as a 200, or None for neither."""
         headers = {
             **_HEADERS,
@@ -167,11 +167,11 @@ class FileTransfer:
                 return response
         elif status not in (206, 416):
             raise failed_status(response, of_file=True)
-        raw_of(response).close()
+        response.raw.close()
         return None
 
-    def _continue(self, response: Response, whole: Whole) -> FileResult:
-        raw = raw_of(response)
+    def _continue(self, response: Answer, whole: Whole) -> FileResult:
+        raw = response.raw
         fd = os.open(self._job.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.ftruncate(fd, self._digests.size)
@@ -182,11 +182,11 @@ class FileTransfer:
             raw.close()
         return self._check(response, raw)
 
-    def _begin(self, url: str, response: Response) -> FileResult:
+    def _begin(self, url: str, response: Answer) -> FileResult:
         """Receive a whole file."""
         if response.status_code != 200:
             raise failed_status(response, of_file=True)
-        raw = raw_of(response)
+        raw = response.raw
         try:
             length = content_length(response)
             self._html = _is_html(response)
@@ -224,7 +224,7 @@ class FileTransfer:
             _close(own)
         return hashlib.sha256(content).hexdigest()
 
-    def _check_length(self, response: Response, raw: Raw, length: int | None, label: str) -> None:
+    def _check_length(self, response: Answer, raw: Raw, length: int | None, label: str) -> None:
         """Refuse an answer if its announced length is wrong or too large."""
         expected = self._job.size
         packed = labelled.opens(label)
@@ -303,7 +303,7 @@ class FileTransfer:
             again=Again.ONCE,
         )
 
-    def _check(self, response: Response, raw: Raw) -> FileResult:
+    def _check(self, response: Answer, raw: Raw) -> FileResult:
         """Compare the bytes that came with the expected size and digests."""
         label = encoding_of(response.headers)
         known = raw.delimited or labelled.opens(label)  # else the end may be a broken connection
@@ -341,7 +341,7 @@ class FileTransfer:
             raise self._offends(Reason.DIGEST_MISMATCH, text)
         return self._result(url, computed)
 
-    def _unpack(self, response: Response, raw: Raw, label: str) -> None:
+    def _unpack(self, response: Answer, raw: Raw, label: str) -> None:
         """Replace the bytes by their unpacked form, if it has the expected digests."""
         self._whole = None
         job, url = self._job, response.url
@@ -376,8 +376,8 @@ class FileTransfer:
             remove_note(self._job.path)
 
 
-def _is_html(response: Response) -> bool:
-    kind = str(response.headers.get("Content-Type", "")).strip().lower()
+def _is_html(response: Answer) -> bool:
+    kind: str = response.headers.get("Content-Type", "").strip().lower()
     return kind.startswith(("text/html", "application/xhtml"))
 
 

@@ -1,7 +1,6 @@
 """Read the body of an answer: its framing and its pace.
 
 Content-Length, chunks or the end of the connection delimit a body. All three are read strictly.
-`Body.next_piece` is the fast way; `requests.Response` needs `read` and `stream` of its `raw`.
 `pypimirror.download.http.content_encoding` undoes a Content-Encoding.
 
 The pace: in its k-th time-out (30 s by default), a body must bring at least min(k, 32) KiB. So a
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from pypimirror.domain.model import Reason
@@ -88,7 +87,6 @@ class Body:
         self._connection = connection
         self._finished: Callable[[Connection, bool], None] | None = finished
         self._pace = Pace(connection.timeout)
-        self._left = b""  # taken from the network, not yet by read()
         self.excess = False  #: bytes came after the end
 
     def next_piece(self) -> bytes | memoryview:
@@ -126,30 +124,6 @@ class Body:
     def close(self) -> None:
         """Stop reading. If the body has not ended, the connection is closed."""
         self._end(reusable=False)
-
-    def release_conn(self) -> None:
-        """Stop reading. requests calls this in `Response.close`."""
-        self.close()
-
-    def read(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:  # noqa: ARG002
-        """Return up to `amt` bytes as they crossed the network; all for None."""
-        parts = [self._left]
-        size = len(self._left)
-        while amt is None or size < amt:
-            piece = self.next_piece()
-            if not piece:
-                break
-            parts.append(bytes(piece))
-            size += len(piece)
-        data = b"".join(parts)
-        cut = size if amt is None else amt
-        self._left = data[cut:]
-        return data[:cut]
-
-    def stream(self, amt: int = READ_SIZE, decode_content: bool | None = None) -> Iterator[bytes]:
-        """Yield the body, decoded unless `decode_content` is False. Memory is not bounded."""
-        while piece := self.read(amt, decode_content):
-            yield piece
 
 
 class EmptyBody(Body):

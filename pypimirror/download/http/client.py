@@ -16,8 +16,6 @@ import contextlib
 from typing import NamedTuple
 from urllib.parse import urljoin
 
-from requests.models import Response
-
 from pypimirror.domain.model import Reason
 from pypimirror.download import dates
 from pypimirror.download.failure import (
@@ -27,7 +25,6 @@ from pypimirror.download.failure import (
     status_failure,
 )
 from pypimirror.download.http import local
-from pypimirror.download.http.body import Body, Raw
 from pypimirror.download.http.connection import Line
 from pypimirror.download.http.content_encoding import decoded
 from pypimirror.download.http.hosts import (
@@ -42,7 +39,7 @@ from pypimirror.download.http.hosts import (
     shown,
 )
 from pypimirror.download.http.logins import Keyrings, Login, login_for
-from pypimirror.download.http.transport import Request, Transport
+from pypimirror.download.http.transport import Answer, Request, Transport
 from pypimirror.download.http.tunnel import proxy_for
 from pypimirror.download.protocol import Hello, Remote
 from pypimirror.download.refusals import MOST_READ, told
@@ -70,12 +67,12 @@ class Client:
 
     def __init__(self, hello: Hello, transport: Transport | None = None) -> None:
         self._transport = transport or Transport(timeout=hello.timeout, keep=hello.connections)
-        self._user_agent = hello.user_agent
+        self._own = (("User-Agent", hello.user_agent),)
         self._remotes = {remote.name: remote for remote in hello.remotes}
         self._routes: dict[tuple[str, Origin], Route] = {}
         self._keyrings = Keyrings()
 
-    def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Response:
+    def get(self, remote: str, url: str, headers: dict[str, str], method: str = "GET") -> Answer:
         """Follow redirects and return the answer to a GET or HEAD, with its body unread.
 
         `headers` may not hold Authorization. Raises `FetchError`.
@@ -85,7 +82,7 @@ class Client:
         except HostError as error:
             raise error.of(self._remote(remote)) from error
 
-    def _get(self, remote: str, url: str, headers: dict[str, str], method: str) -> Response:
+    def _get(self, remote: str, url: str, headers: dict[str, str], method: str) -> Answer:
         if is_local(url) and is_local(self._remote(remote).url):
             return local.get(self._remote(remote), url, headers)
         address = parse_url(url)
@@ -115,7 +112,7 @@ class Client:
         """Close all idle connections."""
         self._transport.close()
 
-    def _ask(self, remote: str, address: Address, headers: dict[str, str], method: str) -> Response:
+    def _ask(self, remote: str, address: Address, headers: dict[str, str], method: str) -> Answer:
         key = (remote, address.origin)
         route = self._routes.get(key)
         if route is None:
@@ -132,18 +129,13 @@ class Client:
             response.status_code = 200
         return response
 
-    def _send(
-        self, route: Route, address: Address, headers: dict[str, str], method: str
-    ) -> Response:
-        sent = {"User-Agent": self._user_agent, **headers}
+    def _send(self, route: Route, address: Address, headers: dict[str, str], method: str) -> Answer:
+        sent: tuple[tuple[str, str], ...] = (*self._own, *headers.items())
         if route.login.authorization:
-            sent["Authorization"] = route.login.authorization
-        request = Request(address, sent, line=route.line, method=method)
-        return self._transport.send(request, stream=True)
+            sent = (*sent, ("Authorization", route.login.authorization))
+        return self._transport.send(Request(address, route.line, sent, method))
 
-    def _further_login(
-        self, name: str, origin: Origin, refused: Login, response: Response
-    ) -> Login:
+    def _further_login(self, name: str, origin: Origin, refused: Login, response: Answer) -> Login:
         """Return the login to try after a refusal, or the refused one if there is no other."""
         remote = self._remote(name)
         if remote.keyring is None or origin != HostPolicy(remote).own:
@@ -195,16 +187,9 @@ def next_hop(address: Address, location: str) -> Address:
     return following
 
 
-def raw_of(response: Response) -> Raw:
-    """Return the body of an answer in pieces, whichever adapter it came through."""
-    raw = response.raw
-    assert isinstance(raw, Body | local.FileBody)
-    return raw
-
-
-def discard(response: Response) -> None:
+def discard(response: Answer) -> None:
     """Close an answer. A short rest is read first, so that the connection can be used again."""
-    raw = raw_of(response)
+    raw = response.raw
     left = DRAINED if (content_length(response) or 0) <= DRAINED else 0
     try:
         while left > 0 and (piece := raw.next_piece()):
@@ -215,7 +200,7 @@ def discard(response: Response) -> None:
         raw.close()
 
 
-def content_length(response: Response) -> int | None:
+def content_length(response: Answer) -> int | None:
     """Return the announced length of the body in bytes, or None."""
     value = response.headers.get("Content-Length")
     if value is None:
@@ -225,7 +210,7 @@ def content_length(response: Response) -> int | None:
     return int(value)
 
 
-def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
+def failed_status(response: Answer, *, of_file: bool = False) -> FetchError:
     """Return the failure for an answer with an unwanted status, and close the answer."""
     after = dates.retry_after(response.headers, clock.now())
     status = response.status_code
@@ -236,11 +221,11 @@ def failed_status(response: Response, *, of_file: bool = False) -> FetchError:
     return status_failure(status, response.url, after, said=said, of_file=of_file)
 
 
-def _beginning(response: Response, most: int) -> bytes:
+def _beginning(response: Answer, most: int) -> bytes:
     """Return the first unpacked bytes of a body, within the bounds."""
     label, found = response.headers.get("Content-Encoding", ""), b""
     with contextlib.suppress(FetchError):
-        for piece in decoded(raw_of(response), label, _MOST_UNPACKED):
+        for piece in decoded(response.raw, label, _MOST_UNPACKED):
             found += piece
             if len(found) >= most:
                 break

@@ -24,9 +24,6 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from requests.exceptions import RequestException
-from requests.utils import requote_uri
-
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
 from pypimirror.download.protocol import Remote
@@ -107,6 +104,8 @@ def _quoted(url: str) -> str:
     """Return `url` with the host in ASCII and everything odd percent-encoded; "" if impossible."""
     if any(character in url for character in "\t\r\n"):
         return ""  # urlsplit would silently drop them
+    from requests.utils import requote_uri  # imported here because few addresses are odd
+
     try:
         parts = urlsplit(url)
         if "\\" in parts.netloc or parts.netloc.count("@") > 1:
@@ -116,7 +115,7 @@ def _quoted(url: str) -> str:
         if parts.username is not None:
             netloc = parts.netloc.rpartition("@")[0] + "@" + netloc.rpartition("@")[2]
         return requote_uri(parts._replace(netloc=netloc).geturl())
-    except (ValueError, RequestException):
+    except ValueError:  # an error of requests is one, too
         return ""
 
 

@@ -20,14 +20,12 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-from requests.models import PreparedRequest, Response
-
 from pypimirror.domain.filenames import is_distribution
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
 from pypimirror.download.http.body import LARGE
-from pypimirror.download.http.connection import Head
-from pypimirror.download.http.transport import Answer, Headers
+from pypimirror.download.http.connection import Headers
+from pypimirror.download.http.transport import Answer
 from pypimirror.download.protocol import Remote
 from pypimirror.system import regular
 from pypimirror.upstream.grouping import project_of
@@ -62,30 +60,26 @@ class FileBody:
         """Stop reading."""
         self._stream.close()
 
-    release_conn = close
 
-
-def get(remote: Remote, url: str, headers: dict[str, str]) -> Response:
+def get(remote: Remote, url: str, headers: dict[str, str]) -> Answer:
     """Answer a GET for a file of an upstream that is a directory. Raises `FetchError`."""
     path = _path(remote, url)
-    request = PreparedRequest()
-    request.url = url
     if path is None:
-        return _of_files(request, remote, url)
+        return _of_files(remote, url)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            return _directory(request, path, url, _is_root(remote, path))
+            return _directory(path, url, _is_root(remote, path))
         if not stat.S_ISREG(status.st_mode):
-            return _answer(request, 404)
+            return _answer(url, 404)
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'
         if headers.get("If-None-Match") == etag:
-            return _answer(request, 304, {"ETag": etag})
+            return _answer(url, 304, {"ETag": etag})
         said = {"ETag": etag, "Content-Length": str(status.st_size)}
         said["Content-Type"] = _PAGES.get(path.name, "application/octet-stream")
-        return _answer(request, 200, said, regular.stream(str(path)))
+        return _answer(url, 200, said, regular.stream(str(path)))
     except FileNotFoundError:
-        return _answer(request, 404)
+        return _answer(url, 404)
     except OSError as error:
         raise _unreadable(str(path), error) from error
 
@@ -117,7 +111,7 @@ def _is_root(remote: Remote, path: Path) -> bool:
     return str(path) == os.path.realpath(unquote(urlsplit(remote.url).path))
 
 
-def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) -> Response:
+def _directory(path: Path, url: str, is_root: bool) -> Answer:
     """Return a page of links for a directory without a page of its own."""
     directories, files = [], []
     with os.scandir(path) as entries:
@@ -128,24 +122,20 @@ def _directory(request: PreparedRequest, path: Path, url: str, is_root: bool) ->
                 files.append(entry.name)
     # A project with a directory of its own has its page there.
     ours = {f"{project}/" for project in _by_project(path)} if is_root else set()
-    return _page(request, url, sorted(ours.union(directories)), sorted(files))
+    return _page(url, sorted(ours.union(directories)), sorted(files))
 
 
-def _of_files(request: PreparedRequest, remote: Remote, url: str) -> Response:
+def _of_files(remote: Remote, url: str) -> Answer:
     """Return the page of a project whose files lie in the upstream's directory."""
     root = Path(os.path.realpath(unquote(urlsplit(remote.url).path)))
     asked, slash, rest = unquote(urlsplit(url).path).rpartition("/")
     if rest or not slash or os.path.realpath(os.path.dirname(asked)) != str(root):  # noqa: PTH120
-        return _answer(request, 404)
+        return _answer(url, 404)
     try:
         found = _by_project(root).get(asked.rpartition("/")[2])
     except OSError:
         found = None
-    return (
-        _page(request, url, [], [f"../{name}" for name in found])
-        if found
-        else _answer(request, 404)
-    )
+    return _page(url, [], [f"../{name}" for name in found]) if found else _answer(url, 404)
 
 
 def _by_project(root: Path) -> dict[str, list[str]]:
@@ -160,9 +150,7 @@ def _by_project(root: Path) -> dict[str, list[str]]:
     return _seen[root][1]
 
 
-def _page(
-    request: PreparedRequest, url: str, directories: Sequence[str], files: Sequence[str]
-) -> Response:
+def _page(url: str, directories: Sequence[str], files: Sequence[str]) -> Answer:
     links = "".join(
         f'<a href="{quote(name)}">{escape(name.removeprefix("../"))}</a><br>\n'
         for name in (*directories, *files)
@@ -171,17 +159,16 @@ def _page(
     head = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>"
     body = f"{head}<body>\n{links}</body></html>\n".encode()
     said = {"Content-Type": _HTML, "Content-Length": str(len(body))}
-    return _answer(request, 200, said, BytesIO(body))
+    return _answer(url, 200, said, BytesIO(body))
 
 
 def _answer(
-    request: PreparedRequest,
+    url: str,
     status: int,
     headers: dict[str, str] | None = None,
     stream: BinaryIO | None = None,
-) -> Response:
-    head = Head(status, "", "HTTP/1.1", list((headers or {}).items()))
-    return Answer(head, Headers(head.headers), FileBody(stream or BytesIO()), request)
+) -> Answer:
+    return Answer(status, "", Headers((headers or {}).items()), FileBody(stream or BytesIO()), url)
 
 
 def _unreadable(name: str, error: OSError) -> FetchError:

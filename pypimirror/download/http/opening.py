@@ -28,7 +28,6 @@ from functools import partial
 import gevent
 from gevent import socket
 from gevent.ssl import SSLContext
-from urllib3.util.ssltransport import SSLTransport
 
 from pypimirror.domain.addresses import Proxy
 from pypimirror.domain.model import Reason
@@ -178,6 +177,8 @@ class Opener:
         assert tls is not None
         try:
             if isinstance(sock, ssl.SSLSocket):  # that of a proxy
+                from urllib3.util.ssltransport import SSLTransport  # imported here: it is rare
+
                 return SSLTransport(sock, tls, origin.host, suppress_ragged_eofs=False)  # type: ignore[return-value]
             return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
         except ssl.SSLCertVerificationError as error:

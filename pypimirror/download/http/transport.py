@@ -1,8 +1,9 @@
-"""The HTTP transport: a `requests` adapter on gevent sockets, with connections kept alive.
+"""The HTTP transport: requests and answers over gevent sockets, with connections kept alive.
 
 The stock adapter of requests costs eight times as much for a small file;
-docs/decisions/0004-our-own-transport.md has the figures. This adapter sends only what a mirror
-needs: GET and HEAD, over verified TLS.
+docs/decisions/0004-our-own-transport.md has the figures. This transport sends only what a mirror
+needs: GET and HEAD, over verified TLS. `adapter` offers it to requests. The engine itself does not
+import requests, which takes nearly as long as all else in the start of a worker.
 
 The rules:
 
@@ -17,135 +18,97 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
-from requests.adapters import BaseAdapter
-from requests.models import PreparedRequest, Response
-from requests.utils import select_proxy
+import gevent
 
-from pypimirror.domain.addresses import basic, parse_proxy
+from pypimirror.domain.addresses import basic
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError, bad_response
-from pypimirror.download.http.body import Body, ChunkedBody, EmptyBody, LengthBody, UntilCloseBody
-from pypimirror.download.http.connection import Connection, Head, Line
-from pypimirror.download.http.hosts import Address, parse_url
+from pypimirror.download.http.body import (
+    Body,
+    ChunkedBody,
+    EmptyBody,
+    LengthBody,
+    Raw,
+    UntilCloseBody,
+)
+from pypimirror.download.http.connection import (
+    MAX_LENGTH_DIGITS,
+    Connection,
+    Head,
+    Headers,
+    Line,
+)
+from pypimirror.download.http.hosts import Address
 from pypimirror.download.http.opening import Opener
 from pypimirror.download.http.tunnel import wants_login
 
-MAX_LENGTH_DIGITS = 18
+
+class Request(NamedTuple):
+    """A GET or HEAD to an address that may be asked."""
+
+    address: Address
+    line: Line
+    headers: tuple[tuple[str, str], ...]
+    method: str = "GET"
 
 
-class Request(PreparedRequest):
-    """A GET or HEAD that is already checked, which saves most of what preparing one costs."""
+class Answer:
+    """The answer to a request, with its body unread."""
 
-    def __init__(
-        self,
-        address: Address,
-        headers: dict[str, str],
-        *,
-        line: Line,
-        method: str = "GET",
-    ) -> None:
-        super().__init__()
-        self.method = method
-        self.url = address.url
-        self.headers = headers  # type: ignore[assignment]  # a dict will do, and is cheaper
-        self.address = address
-        self.line = line
+    __slots__ = ("headers", "raw", "reason", "status_code", "url")
 
-
-class Answer(Response):
-    """The answer to a request.
-
-    The constructor of `Response` sets attributes that the engine never reads, such as cookies. That
-    takes a fifth of the time for a small file, so they are set when somebody reads one.
-    """
-
-    raw: Any
-
-    def __init__(self, head: Head, headers: Headers, raw: Any, request: PreparedRequest) -> None:
-        self.status_code = head.status
-        self.reason = head.reason
-        self.headers = headers  # type: ignore[assignment]  # nobody changes it
+    def __init__(self, status_code: int, reason: str, headers: Headers, raw: Raw, url: str) -> None:
+        self.status_code = status_code
+        self.reason = reason
+        self.headers = headers
         self.raw = raw
-        self.url = request.url or ""
-        self.request = request
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of `Response` that is not set yet, and set all of them."""
-        made = vars(Response())
-        if name not in made:
-            raise AttributeError(name)
-        vars(self).update((key, made[key]) for key in made.keys() - vars(self).keys())
-        return made[name]
+        self.url = url
 
 
-class Headers(Mapping[str, str]):
-    """The headers of an answer. Names have any case; values of equal names are joined by commas.
-
-    The class of requests is slower: it calls two methods to set each header, and raises an error
-    for each missing one.
-    """
-
-    __slots__ = ("_said",)
-
-    def __init__(self, headers: list[tuple[str, str]]) -> None:
-        said: dict[str, tuple[str, str]] = {}  # by the name in lower case
-        for name, value in headers:
-            key = name.lower()
-            said[key] = (name, f"{said[key][1]}, {value}" if key in said else value)
-        self._said = said
-
-    def __getitem__(self, name: str) -> str:
-        return self._said[name.lower()][1]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._said.values())
-
-    def __len__(self) -> int:
-        return len(self._said)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the value of a header, or `default`."""
-        found = self._said.get(name.lower())
-        return default if found is None else found[1]
-
-
-class Transport(BaseAdapter):
-    """A `requests` adapter on gevent sockets.
+class Transport:
+    """Asks origins, and keeps connections to them.
 
     `timeout` in seconds bounds connecting, waiting for the head of an answer, and each pause in
-    a body. At most `keep` idle connections are kept. Raises `FetchError`.
+    a body. At most `keep` idle connections are kept.
     """
 
     def __init__(self, *, timeout: float, keep: int = 64) -> None:
-        super().__init__()
         self.timeout = timeout
         self._keep = keep
         self._opener = Opener(timeout)
         self._idle: dict[Line, list[Connection]] = {}
         self._idle_count = 0
 
-    def send(
-        self,
-        request: PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,  # noqa: ARG002 - the transport has one for all
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> Response:
-        """Send `request` and return the answer with its body unread, unless `stream` is false."""
-        if request.method not in ("GET", "HEAD") or request.body or cert or verify is False:
-            what = "Only GET and HEAD are sent, without a body, over TLS that is verified."
-            raise FetchError(Reason.INTERNAL, what)
-        line = getattr(request, "line", None) or _line(request, verify, proxies)
-        response = self._exchange(request, line)
-        if not stream:
-            _ = response.content
-        return response
+    def send(self, request: Request) -> Answer:
+        """Send a request and return the answer with its body unread. Raises `FetchError`."""
+        line = request.line
+        data = _request_bytes(request)
+        connection = self._take(line)
+        if connection is not None:
+            try:
+                head = _exchange(connection, data)
+            except FetchError as error:
+                # Closed while idle, or with unasked bytes: not the fault of this request.
+                if error.reason not in (Reason.CONNECTION, Reason.BAD_RESPONSE):
+                    raise
+                connection = None
+        if connection is None:
+            connection = self._opener.open(line)
+            head = _exchange(connection, data)
+        try:
+            if head.status == 407 and line.is_asked_of_proxy and line.proxy is not None:
+                raise wants_login(line.proxy)
+            if request.method == "HEAD":  # the answer has a length but no body
+                body: Body = EmptyBody(connection, self._finished)
+            else:
+                body = self._body(connection, head)
+        except BaseException:
+            connection.close()
+            raise
+        return Answer(head.status, head.reason, head.headers, body, request.address.url)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -154,47 +117,6 @@ class Transport(BaseAdapter):
                 connection.close()
         self._idle.clear()
         self._idle_count = 0
-
-    def _exchange(self, request: PreparedRequest, line: Line) -> Answer:
-        address = getattr(request, "address", None) or parse_url(request.url or "")
-        data = _request_bytes(address, request.headers, request.method or "GET", line)
-        connection = self._take(line)
-        if connection is not None:
-            try:
-                connection.send(data)
-                head = connection.read_head()
-            except FetchError as error:
-                connection.close()
-                # Closed while idle, or with unasked bytes: not the fault of this request.
-                if error.reason not in (Reason.CONNECTION, Reason.BAD_RESPONSE):
-                    raise
-                connection = None
-            except BaseException:
-                connection.close()
-                raise
-        if connection is None:
-            connection = self._open(line)
-            try:
-                connection.send(data)
-                head = connection.read_head()
-            except BaseException:
-                connection.close()
-                raise
-        headers = Headers(head.headers)
-        try:
-            if line.is_asked_of_proxy and head.status == 407 and line.proxy is not None:
-                raise wants_login(line.proxy)
-            if request.method == "HEAD":  # the answer has a length but no body
-                body: Body = EmptyBody(connection, self._finished)
-            else:
-                body = self._body(connection, head, headers)
-        except BaseException:
-            connection.close()
-            raise
-        return Answer(head, headers, body, request)
-
-    def _open(self, line: Line) -> Connection:
-        return self._opener.open(line)
 
     def _take(self, line: Line) -> Connection | None:
         """Return a kept connection that is still good."""
@@ -224,12 +146,12 @@ class Transport(BaseAdapter):
                 return
             del self._idle[key]
 
-    def _body(self, connection: Connection, head: Head, headers: Headers) -> Body:
+    def _body(self, connection: Connection, head: Head) -> Body:
         """Return the body, framed as RFC 9112, 6.3 says."""
-        length: str | None = headers.get("content-length")
-        coding: str | None = headers.get("transfer-encoding")
+        length: str | None = head.headers.get("content-length")
+        coding: str | None = head.headers.get("transfer-encoding")
         give_back = self._finished
-        if not _keeps_alive(head.version, headers.get("connection", "")):
+        if not _keeps_alive(head.version, head.headers.get("connection", "")):
             give_back = _close
         if head.status in (204, 304):
             return EmptyBody(connection, give_back)
@@ -247,6 +169,19 @@ class Transport(BaseAdapter):
         return LengthBody(connection, give_back, int(length))
 
 
+def _exchange(connection: Connection, data: bytes) -> Head:
+    """Send a request and read the head of its answer. A failed connection is closed."""
+    try:
+        connection.send(data)
+        # Others send their requests first. Then the answer is often there, and nobody waits for it.
+        gevent.sleep(0)
+        return connection.read_head()
+    except BaseException:
+        connection.close()
+        raise
+
+
+@lru_cache(maxsize=64)  # few different ones
 def _keeps_alive(version: str, options: str) -> bool:
     """Whether a connection stays open, by the HTTP version and the Connection header."""
     if not options:
@@ -259,21 +194,12 @@ def _close(connection: Connection, reusable: bool) -> None:  # noqa: ARG001
     connection.close()
 
 
-def _line(request: PreparedRequest, verify: Any, proxies: Mapping[str, str] | None) -> Line:
-    """Return the line for a request that requests itself has made."""
-    proxy = select_proxy(request.url or "", proxies)
-    return Line(
-        parse_url(request.url or "").origin,
-        proxy=parse_proxy(proxy) if proxy else None,
-        ca_file=verify if isinstance(verify, str) else "",
-    )
-
-
-def _request_bytes(address: Address, headers: Mapping[str, str], method: str, line: Line) -> bytes:
+def _request_bytes(request: Request) -> bytes:
+    address, line, headers, method = request
     target = address.url if line.is_asked_of_proxy else address.target
     first = f"{method} {target} HTTP/1.1"
     _check_line(first)
-    return f"{first}{_fields(line, tuple(headers.items()))}".encode("latin-1")
+    return f"{first}{_fields(line, headers)}".encode("latin-1")
 
 
 @lru_cache(maxsize=64)  # nearly all requests have the same

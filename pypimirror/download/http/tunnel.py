@@ -10,9 +10,9 @@ The resolver's gate (`pypimirror.resolve.ways`) uses this module too: no gevent.
 from __future__ import annotations
 
 import ipaddress
+import os
+import sys
 from typing import TYPE_CHECKING, Protocol
-
-from requests.utils import get_environ_proxies, select_proxy
 
 from pypimirror.domain.addresses import NONE, Proxy, basic, parse_proxy
 from pypimirror.domain.model import Reason
@@ -47,7 +47,7 @@ class Stream(Protocol):
 
 def proxy_for(remote: Remote, address: Address) -> Proxy | None:
     """Return the proxy for an address: the configuration's, else the environment's."""
-    text = remote.proxy or select_proxy(address.url, get_environ_proxies(address.url))
+    text = remote.proxy or _of_environment(address.url)
     if not text or text == NONE:
         return None
     try:
@@ -57,6 +57,16 @@ def proxy_for(remote: Remote, address: Address) -> Proxy | None:
             Reason.CONNECTION,
             f"The proxy for {address.origin}, of the environment, cannot be used: {error}.",
         ) from error
+
+
+def _of_environment(url: str) -> str:
+    """Return the environment's proxy for an address, "" for none."""
+    has_any = any(name.lower().endswith("_proxy") for name in os.environ)
+    if not has_any and sys.platform != "darwin":  # macOS has proxies in its settings, too
+        return ""
+    from requests.utils import get_environ_proxies, select_proxy  # imported here: it takes a while
+
+    return select_proxy(url, get_environ_proxies(url)) or ""
 
 
 def http_connect(connection: Connection, proxy: Proxy, origin: Origin) -> None:

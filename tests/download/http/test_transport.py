@@ -1,147 +1,22 @@
-"""The transport as others use it: mounted on a requests.Session, over TLS, through a proxy."""
+"""The transport as the engine uses it: over TLS, through a proxy, with odd bodies."""
 
 from __future__ import annotations
 
-import ast
 import gzip
 import socket
 import ssl
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.failure import FetchError
-from pypimirror.download.http import tls, transport
+from pypimirror.download.http import tls
 from pypimirror.download.http.content_encoding import decoded
-from pypimirror.download.http.transport import Transport
 from pypimirror.download.protocol import Remote
 from tests import simulator as faults
 from tests.download.conftest import BODY, MakeLab, good, problem
 from tests.simulator import IndexFile, Simulator
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with requests.Session() as session:
-        session.trust_env = False
-        adapter = Transport(timeout=10.0)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        yield session
-
-
-def test_session(session: requests.Session, simulator: Simulator, six: IndexFile) -> None:
-    response = session.get(simulator.root + six.path)
-    assert isinstance(response, requests.Response)
-    assert (response.status_code, response.reason, response.content) == (200, "OK", BODY)
-    assert response.headers["CONTENT-length"] == str(len(BODY))
-    assert response.ok
-    assert response.url == simulator.root + six.path
-    assert session.get(simulator.root + six.path).content == BODY
-    assert simulator.connections == 1
-    assert vars(requests.Response()).keys() <= vars(response).keys()
-    assert not hasattr(response, "absent")
-
-
-def test_session_json_and_redirect(
-    session: requests.Session, simulator: Simulator, six: IndexFile
-) -> None:
-    simulator.redirect("/moved", simulator.url)
-    response = session.get(
-        simulator.root + "/moved", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
-    )
-    assert response.json()["projects"][0]["name"] == "six"
-    assert len(response.history) == 1
-
-
-def test_session_stream(session: requests.Session, simulator: Simulator, six: IndexFile) -> None:
-    with session.get(simulator.root + six.path, stream=True) as response:
-        assert b"".join(response.iter_content(1000)) == BODY
-    with session.get(simulator.root + six.path, stream=True) as response:
-        assert response.raw.read(10) + response.raw.read() == BODY
-
-
-@pytest.mark.parametrize(
-    ("method", "options"),
-    [("POST", {"data": b"x"}), ("GET", {"data": b"x"}), ("GET", {"verify": False})],
-)
-def test_what_a_mirror_never_sends_is_refused(
-    session: requests.Session, simulator: Simulator, method: str, options: dict[str, Any]
-) -> None:
-    with pytest.raises(FetchError, match="GET and HEAD"):
-        session.request(method, simulator.url, **options)
-    assert simulator.connections == 0
-
-
-def test_nothing_private_of_requests_is_used() -> None:
-    """A release of requests may change it at any time."""
-    private = set(vars(requests.PreparedRequest())) | set(vars(requests.Response()))
-    private |= set(vars(requests.structures.CaseInsensitiveDict()))
-    private = {name for name in private if name.startswith("_")}
-    assert private
-    code = ast.parse(Path(transport.__file__).read_text())
-    assert not {n.attr for n in ast.walk(code) if isinstance(n, ast.Attribute)} & private
-
-
-def test_headers_that_repeat(
-    session: requests.Session, simulator: Simulator, six: IndexFile
-) -> None:
-    simulator.fault(
-        six, faults.Raw(b"HTTP/1.1 200 OK\r\nA: 1\r\na: 2\r\nContent-Length: 0\r\n\r\n")
-    )
-    response = session.get(simulator.root + six.path)
-    assert response.headers["A"] == "1, 2"
-    assert dict(response.headers) == {"a": "1, 2", "Content-Length": "0"}
-    assert len(response.headers) == 2
-    assert "A" in response.headers
-    assert response.headers.get("B") is None
-
-
-def test_request_header_with_a_line_break(simulator: Simulator) -> None:
-    request = requests.Request("GET", simulator.url).prepare()
-    request.headers["X"] = "a\r\nHost: b"
-    with pytest.raises(FetchError):
-        Transport(timeout=1.0).send(request)
-
-
-def test_abandoned_body_closes_its_connection(
-    session: requests.Session, simulator: Simulator, six: IndexFile
-) -> None:
-    response = session.get(simulator.root + six.path, stream=True)
-    response.raw.next_piece()
-    response.close()
-    session.get(simulator.root + six.path)
-    assert simulator.connections == 2
-
-
-def test_connection_close_is_kept_to(
-    session: requests.Session, simulator: Simulator, six: IndexFile
-) -> None:
-    simulator.fault(six, faults.SetHeaders({"Connection": "Close"}))
-    for _ in range(2):
-        assert session.get(simulator.root + six.path).content == BODY
-    assert simulator.connections == 2
-
-
-def test_http_1_0(session: requests.Session, simulator: Simulator, six: IndexFile) -> None:
-    simulator.fault(six, faults.Raw(b"HTTP/1.0 200 OK\r\n\r\nold"))
-    assert session.get(simulator.root + six.path).content == b"old"
-
-
-def test_no_more_idle_connections_than_wanted(simulator: Simulator, six: IndexFile) -> None:
-    with Simulator() as other:
-        adapter = Transport(timeout=10.0, keep=1)
-        for url in (simulator.url, other.url) * 3:
-            request = requests.Request("GET", url).prepare()
-            assert adapter.send(request).status_code == 200
-            assert sum(len(idle) for idle in adapter._idle.values()) == 1
-        adapter.close()
-        assert adapter._idle == {}
-
 
 # TLS
 
