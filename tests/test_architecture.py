@@ -175,6 +175,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline.publish": _LEDGER
     | {
         *("pipeline", "pipeline.context", "pipeline.discover", "pipeline.verify", "render"),
+        "verify",
     },
     "pipeline.audit": _LEDGER
     | {"pipeline", "pipeline.publish", "pipeline.verify.takeback", "verify.protocol"},
@@ -202,7 +203,7 @@ ALLOWED: dict[str, set[str]] = {
     "serve.pages": _LEDGER
     | {
         *("config", "select", "serve.bucket", "serve.files", "serve.install", "serve.tree"),
-        *("status", "verify.proof"),
+        *("status", "verify.pkg_info", "verify.proof"),
     },
     "up": _FIELD | {"config", "serve.command", "storage.opening"},
     "bandersnatch": _FIELD | {"config"},

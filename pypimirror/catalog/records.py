@@ -186,7 +186,7 @@ class SummaryRecord(Record, frozen=True):
     project_id: Annotated[int, Stored(KEY, primary_key=True, given=True)]
     name: str
     summary: str  #: one line; "": none is known
-    source: bytes | None  #: sha256 of the core metadata that says it; None: none is here
+    source: bytes | None  #: sha256 of the core metadata or sdist that says it; None: none is here
 
 
 class DependentRecord(Record, frozen=True):

@@ -44,7 +44,7 @@ def read_requirements(path: Path, filename: str) -> Requirements:
         size = stream.seek(0, 2)
         stream.seek(0)
         try:
-            _walk(stream, size, form, contents, Meter(Limits(), size))
+            walk(stream, size, form, contents.visit, Meter(Limits(), size))
         except ArchiveError as error:
             return Requirements(unknown=error.message)
     return dependencies.of_sdist(contents.of("PKG-INFO"), contents.of("pyproject.toml"))
@@ -83,19 +83,26 @@ class _Contents:
         return b"".join(self._found[name]) if name in self._found else None
 
 
-def _walk(stream: BinaryIO, size: int, form: Format, contents: _Contents, meter: Meter) -> None:
+Visit = Callable[[str], Callable[[bytes], object] | None]
+
+
+def walk(stream: BinaryIO, size: int, form: Format, visit_path: Visit, meter: Meter) -> None:
+    """Call `visit_path` with the path of each file; what it returns takes the contents.
+
+    Raises `ArchiveError`.
+    """
     if form.container == "zip":
         directory = read_directory(stream, size, meter)
 
         def visit(entry: Entry) -> Callable[[bytes], object] | None:
-            take = contents.visit(unpacked_path(entry.name))
+            take = visit_path(unpacked_path(entry.name))
             return None if entry.is_directory else take
 
         walk_zip(stream, directory, meter, visit)
         return
 
     def visit_member(member: Member) -> Callable[[bytes], object] | None:
-        take = contents.visit(member.name)
+        take = visit_path(member.name)
         return take if member.is_file else None
 
     kind = _KINDS.get(form.compression)

@@ -141,6 +141,8 @@ def make_sdist(
     requires: Iterable[str] = (),
     requires_python: str | None = None,
     lines: Iterable[str] = (),
+    summary: str | None = None,
+    description: str = "",
     files: Mapping[str, bytes] | None = None,
     padding: int = 0,
 ) -> tuple[str, bytes]:
@@ -151,7 +153,13 @@ def make_sdist(
         for path, data in modules(name, version, files or {}, padding).items()
     }
     contents[f"{start}/PKG-INFO"] = core_metadata(
-        name, version, requires=requires, requires_python=requires_python, lines=lines
+        name,
+        version,
+        requires=requires,
+        requires_python=requires_python,
+        lines=lines,
+        summary=summary,
+        description=description,
     )
     contents[f"{start}/in_tree_backend.py"] = _BACKEND.read_bytes()
     contents[f"{start}/pyproject.toml"] = (

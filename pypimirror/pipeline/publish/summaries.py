@@ -1,8 +1,8 @@
 """Notes what projects say of themselves, so that people can search: summary, and what is required.
 
-It comes from the core metadata of the newest release that has some here, and is noted in the
-transaction that notes the page. Projects whose pages an earlier version has written get theirs
-later, some in each run.
+It comes from the core metadata of the newest release that has some here. If no file has any, the
+newest sdist says it in its PKG-INFO. It is noted in the transaction that notes the page. Projects
+whose pages an earlier version has written get theirs later, some in each run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pypimirror.domain.layout import METADATA_SUFFIX, file_path
 from pypimirror.domain.metadata import summary
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import many
+from pypimirror.verify import pkg_info
 
 #: Most projects of earlier versions in one run; these take some seconds.
 AT_ONCE = 10_000
@@ -41,12 +42,12 @@ def read(
     changed = [
         (number, name, file)
         for number, name in named
-        if known.get(number, b"") != ((file := chosen[number]) and file.metadata_sha256)
+        if known.get(number, b"") != ((file := chosen[number]) and _source(file))
     ]
     said = many.ask(run.storage, lambda each: _summary(run, each[1], each[2]), changed)
     rows, requires = [], {}
     for (number, name, file), found in zip(changed, said, strict=True):
-        source = file.metadata_sha256 if file else None
+        source = _source(file) if file else None
         rows.append(SummaryRecord(number, name, found.text, source))
         requires[number] = found.requires
     return rows, requires
@@ -80,8 +81,14 @@ def _by_project(connection: Connection, ids: Sequence[int]) -> dict[int, list[Fi
 
 
 def _newest(project: str, held: Iterable[FileRecord]) -> FileRecord | None:
-    """Return the file whose core metadata counts: of the newest final release that has some."""
-    described = [file for file in held if file.metadata_sha256 and not file.linked]
+    """Return the file that says it: of the newest final release that has core metadata.
+
+    Else it is an sdist.
+    """
+    here = [file for file in held if not file.linked]
+    described = [file for file in here if file.metadata_sha256]
+    if not described:
+        described = [file for file in here if pkg_info.is_sdist(file.filename)]
     if len(described) < 2:
         return next(iter(described), None)
 
@@ -93,9 +100,16 @@ def _newest(project: str, held: Iterable[FileRecord]) -> FileRecord | None:
     return max(described, key=age)
 
 
+def _source(file: FileRecord) -> bytes | None:
+    return file.metadata_sha256 or file.sha256
+
+
 def _summary(run: Run, project: str, file: FileRecord | None) -> summary.Summary:
     if file is None:
         return _NOTHING
-    path = file_path(project, file.filename, file.location) + METADATA_SUFFIX
-    document = run.storage.read(path)
+    path = file_path(project, file.filename, file.location)
+    if file.metadata_sha256:
+        document = run.storage.read(path + METADATA_SUFFIX)
+    else:
+        document = pkg_info.find(run.storage.read(path, pkg_info.MOST) or b"", file.filename)
     return _NOTHING if document is None else summary.of(document)

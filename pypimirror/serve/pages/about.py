@@ -1,4 +1,5 @@
-"""What a project says of itself: core metadata from the tree, and its description as HTML.
+"""What a project says of itself: core metadata from the tree, else that of an sdist, and its
+description as HTML.
 
 All of it was written by strangers. A description is bounded in size and time, turned into HTML as
 other indexes do it, and then loses all that is not plain text with structure: pictures, styles,
@@ -25,6 +26,7 @@ from pypimirror.domain.filenames import printable
 from pypimirror.domain.layout import METADATA_SUFFIX
 from pypimirror.domain.metadata.dependencies import Parts, of_wheel, split
 from pypimirror.serve.tree import AwayError, Tree
+from pypimirror.verify import pkg_info
 
 #: Bytes of core metadata that are read; characters of a description that are shown.
 _MOST, _LONGEST = 2 << 20, 200_000
@@ -74,26 +76,29 @@ class Descriptions:
         self.read = lru_cache(256)(self._read)
 
     def _read(self, path: str, digest: bytes) -> About | None:
-        """Return what the file at `path` says of itself; None if its metadata is not here.
+        """Return what core metadata at `path` says, or an sdist there; None if it is not here.
 
-        `digest` is the sha256 of its metadata.
+        `digest` is the sha256 of that file.
         """
-        body = read_file(self._tree, path + METADATA_SUFFIX)
+        is_metadata = path.endswith(METADATA_SUFFIX)
+        body = read_file(self._tree, path, _MOST if is_metadata else pkg_info.MOST)
         if body is None or hashlib.sha256(body).digest() != digest:
             return None
-        return parse(body)
+        if not is_metadata:
+            body = pkg_info.find(body, path.rpartition("/")[2])
+        return None if body is None else parse(body)
 
 
-def read_file(tree: Tree, path: str) -> bytes | None:
-    """Return the beginning of a file of the tree; None if it cannot be read."""
+def read_file(tree: Tree, path: str, most: int = _MOST) -> bytes | None:
+    """Return the first bytes of a file of the tree, at most so many; None if it cannot be read."""
     top, *parts = path.split("/")
     try:
         opened = tree.open(top, *parts)
         if opened is None:
             return None
-        opened.until(min(opened.size, _MOST))
+        opened.until(min(opened.size, most))
         with opened.handle as stream:
-            return stream.read(_MOST)
+            return stream.read(most)
     except (AwayError, OSError):
         return None
 

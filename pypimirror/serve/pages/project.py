@@ -14,7 +14,7 @@ from pypimirror.catalog.queries.browsing.shown import ShownFile
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain import bounded
 from pypimirror.domain.errors import PypimirrorError
-from pypimirror.domain.layout import PROVENANCE_SUFFIX, file_path
+from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import ProjectName
 from pypimirror.select.selection import Selection
 from pypimirror.serve.install import install_commands
@@ -157,10 +157,12 @@ def _show(
 
 def _about(site: Site, project: str, release: Release) -> About | None:
     file = release.described_by
-    if file is None or file.metadata_sha256 is None:
+    if file is None:
         return None
     path = file_path(project, file.filename, file.location)
-    return site.descriptions.read(path, file.metadata_sha256)
+    if file.metadata_sha256 is not None:
+        return site.descriptions.read(path + METADATA_SUFFIX, file.metadata_sha256)
+    return None if file.sha256 is None else site.descriptions.read(path, file.sha256)
 
 
 def _with_files(listed: list[Release], main: Release | None) -> set[str]:

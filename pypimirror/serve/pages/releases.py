@@ -14,6 +14,7 @@ from pypimirror.domain.filenames import version_of, version_text
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.serve.pages.about import line
 from pypimirror.status.reasons import REASONS
+from pypimirror.verify import pkg_info
 from pypimirror.verify.proof import Proof
 
 _PROOFS = {
@@ -98,8 +99,11 @@ class Release:
 
     @property
     def described_by(self) -> ShownFile | None:
-        """A file whose core metadata is here."""
-        return next((file for file in self.files if file.metadata_sha256 and not file.linked), None)
+        """A file that says what the project is: by its core metadata here, else an sdist."""
+        here = [file for file in self.files if not file.linked]
+        described = (file for file in here if file.metadata_sha256)
+        sdists = (file for file in here if pkg_info.is_sdist(file.filename))
+        return next(described, None) or next(sdists, None)
 
 
 def grouped(

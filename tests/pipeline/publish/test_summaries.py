@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.pipeline.publish import summaries
-from tests.corpus.build import make_wheel
+from pypimirror.verify import pkg_info
+from tests.corpus.build import make_sdist, make_wheel
 from tests.mirror import Mirror, offer
 from tests.simulator import Simulator
 
@@ -42,3 +43,42 @@ def test_summaries_of_earlier_pages_follow_some_in_each_sync(
     offer(simulator, "e", "1.0")
     mirror.sync()
     assert rows(mirror)["c"] == "This is c"
+
+
+def test_an_sdist_says_the_summary_where_no_file_has_core_metadata(
+    tmp_path: Path, simulator: Simulator
+) -> None:
+    for version in ("1.0", "2.0"):
+        sdist = make_sdist("old", version, summary=f"Useful since {version}")
+        simulator.add_file("old", *sdist)
+    both = make_sdist("both", "2.0", summary="From the sdist")
+    simulator.add_file("both", *both)
+    wheel = make_wheel("both", "1.0", summary="From the wheel")
+    simulator.add_file("both", *wheel, core_metadata=True)
+    mirror = Mirror(tmp_path, simulator)
+    mirror.sync()
+    found = {"old": "Useful since 2.0", "both": "From the wheel"}
+    assert rows(mirror) == found
+    assert rows(mirror, "DELETE FROM summaries", "DELETE FROM marks WHERE name = 'summaries'") == {}
+    offer(simulator, "new", "1.0")
+    mirror.sync()
+    assert rows(mirror).items() > found.items()
+    simulator.add_file("old", *make_sdist("old", "3.0", summary="Useful since 3.0"))
+    mirror.sync()
+    assert rows(mirror)["old"] == "Useful since 3.0"
+
+
+def test_an_sdist_is_read_once(
+    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulator.add_file("old", *make_sdist("old", "2.0"))
+    mirror = Mirror(tmp_path, simulator)
+    mirror.sync()
+    simulator.add_file("old", *make_sdist("old", "1.0"))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        pkg_info, "find", lambda _body, filename: asked.append(filename) or pytest.fail(filename)
+    )
+    mirror.sync()
+    assert asked == []
+    assert rows(mirror) == {"old": "old for tests"}

@@ -9,8 +9,8 @@ import pytest
 
 from pypimirror.serve.pages.about import cleaned, described, is_web, parse
 from pypimirror.serve.pages.site import Site
-from tests.corpus.build import make_wheel
-from tests.mirror import Mirror, offer, offer_sdist
+from tests.corpus.build import make_sdist, make_wheel
+from tests.mirror import Mirror, offer
 from tests.serve.pages.conftest import Ask
 from tests.simulator import Simulator
 
@@ -86,14 +86,30 @@ def test_requirements_and_dependents_are_linked(
     assert '<a href="../../project/user/">user</a>' in ask("/project/six/").body.decode()
 
 
-def test_without_core_metadata_the_page_is_there(
+def test_without_core_metadata_an_sdist_says_what_the_project_is(
     mirror: Mirror, simulator: Simulator, ask: Ask
 ) -> None:
-    offer_sdist(simulator, "six", "1.0")
+    told = make_sdist("six", "1.0", summary="Old and useful", description="For *both* of them.")
+    simulator.add_file("six", *told)
     mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert "Old and useful" in text
+    assert "For <em>both</em> of them." in text
+
+
+@pytest.mark.sqlite
+def test_an_sdist_with_other_bytes_says_nothing(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    file = simulator.add_file("six", *make_sdist("six", "1.0", description="Right"))
+    mirror.sync()
+    path = mirror.root / "packages/six" / file.filename
+    path.chmod(0o644)
+    path.write_bytes(make_sdist("six", "1.0", description="Wrong")[1])
     made = ask("/project/six/")
     assert made.head.status == 200
-    assert b"No description is here" in made.body
+    assert b"Wrong" not in made.body
+    assert b"This version has no description on this mirror." in made.body
 
 
 def test_a_page_of_a_large_project_stays_small(

@@ -1,14 +1,14 @@
 """Summaries of projects, and who requires whom: written when pages are, read by pages and search.
 
 A project has a row as soon as its page was written. `source` is the digest of the core metadata
-that the row was made from, so that nothing is read twice.
+or sdist that the row was made from, so that nothing is read twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.queries.projects import CHUNK, chunks
@@ -67,11 +67,11 @@ def missing(connection: Connection, after: int, limit: int) -> list[ProjectKey]:
 
 
 def described(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
-    """Return the files of these projects whose core metadata is here."""
+    """Return the files of these projects that may say something: by core metadata, or as sdists."""
     query = select(files).where(
         files.c.project_id.in_(ids),
         files.c.state.in_(list(PROVEN)),
-        files.c.metadata_sha256.is_not(None),
+        or_(files.c.metadata_sha256.is_not(None), files.c.filename.not_like("%.whl")),
     )
     return list(mapper.read(connection, query, FileRecord))
 
