@@ -1,6 +1,7 @@
 """python -m benchmarks.on_demand: pypimirror on demand, devpi-server and proxpi, in turn.
 
-The upstream answers after 20 ms. In each round, each server starts empty. Then uv installs an
+The upstream answers after 20 ms, and sends 1 Gbit/s: over loopback alone, a file comes as fast as
+memory is copied, which no line does. In each round, each server starts empty. Then uv installs an
 application of some 50 real projects through it, a client repeats the same requests for a while, and
 a client downloads one file of 500 MB. "direct" does the same without a server between. Each page
 also lists 60 older releases, as pages of real projects do.
@@ -36,6 +37,7 @@ from tests.environment import isolated
 from tests.simulator.directory import parse_sdist, parse_wheel, read_metadata
 
 DELAY = 0.02
+RATE = 125_000_000  #: bytes a second of an answer of the upstream
 OLDER = 60  #: releases of each project that are on its page, and that nobody asks for
 LARGE = "large"  #: the project with the large file
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -232,7 +234,7 @@ def compare(directory: Path, options: argparse.Namespace) -> Values:
     """Run all rounds; each server starts once in each round."""
     values: Values = defaultdict(list)
     names, options.size = build(directory / "upstream", options.size)
-    with Server(directory / "upstream", directory / "server", DELAY) as server:
+    with Server(directory / "upstream", directory / "server", DELAY, rate=options.rate) as server:
         taking_part = []
         for proxy in proxies.ALL:
             if options.contestant and proxy.name not in options.contestant:
@@ -259,6 +261,7 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="default: 5")
     add("--size", type=int, default=500_000_000, help="bytes of the large file")
+    add("--rate", type=int, default=RATE, help="bytes a second of an answer; 0: no limit")
     add("--requests", type=int, default=3000, help="warm requests of each kind (default: 3000)")
     everybody = [proxy.name for proxy in proxies.ALL]
     add("--contestant", action="append", choices=everybody, help="only this one; may be repeated")

@@ -39,6 +39,7 @@ http {{
   access_log off;
   sendfile on;
   tcp_nopush on;
+  limit_rate {rate};
   keepalive_requests 10000000;
   keepalive_timeout 300s;
   types {{ }}
@@ -95,6 +96,7 @@ class Server:
     delay: float = 0.0  #: seconds before each answer
     tls: bool = False
     port: int = 0  #: 0: any that is free
+    rate: int = 0  #: bytes a second of each answer, with nginx; 0: as fast as it can
     kind: str = ""  #: what serves, once it runs
     base: str = ""  #: its address, without a slash at the end
     process: subprocess.Popen[bytes] | None = None
@@ -162,6 +164,7 @@ class Server:
                 directory=self.private,
                 modules=f"load_module {ECHO};" if self.delay else "",
                 port=port,
+                rate=self.rate,
                 tls="ssl" if self.tls else "",
                 certificate=certificate,
                 root=self.root,

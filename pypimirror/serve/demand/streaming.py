@@ -39,6 +39,10 @@ HELD_BACK = 64 * 1024
 #: Seconds without a byte after which one is sent.
 PAUSE = 5.0
 
+#: Seconds between two looks whether a part has grown: first and longest. The fetcher tells it only
+#: now and then. A look costs one `stat`.
+SOONEST, LATEST = 0.004, 0.25
+
 #: Claims that prove nothing of what is sent: other bytes with the same digest can be made.
 _WEAK = ("md5", "sha1")
 
@@ -75,6 +79,7 @@ class Body:
         self._held = HELD_BACK if coming.size is None else min(HELD_BACK, coming.size // 2 + 1)
         self._sent = 0
         self._heard = time.monotonic()  # when the client got something last
+        self._pause = SOONEST
         self._part: FileIO | None = None
         self._path = ""
 
@@ -96,8 +101,13 @@ class Body:
         assert coming is not None
         here = _received(coming) if self._size is None else min(_received(coming), self._size)
         if data := self._read(coming.path, here - self._held - self._sent):
+            self._pause = SOONEST
             yield self._sending(data)
-        elif not self._question.wait(self._heard + PAUSE):
+            return
+        late = self._heard + PAUSE
+        self._question.wait(min(late, time.monotonic() + self._pause))
+        self._pause = min(2 * self._pause, LATEST)
+        if self._question.answer is None and time.monotonic() >= late:
             if (spare := here - self._sent) > 1:  # what comes slowly is less than is held back
                 self._held = max(1, min(self._held, spare) - 1)
             self._heard = time.monotonic()

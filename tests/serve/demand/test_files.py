@@ -184,6 +184,19 @@ def test_a_client_of_a_slow_upstream_hears_something_before_much_is_here(serve: 
     assert answer.read() == LARGE[9:]
 
 
+def test_a_stream_follows_a_part_that_grows_though_nobody_tells(serve: Serve) -> None:
+    site = serve(streaming_PAUSE=3600)
+    client = site.ask(PATH)
+    file = site.arriving(LARGE, size=len(LARGE))
+    file.comes(len(LARGE) // 2)
+    answer = client.getresponse()
+    start = answer.read(len(LARGE) // 2 - HELD_BACK)
+    file.path.write_bytes(LARGE)
+    start += answer.read(len(LARGE) // 2)
+    file.is_here()
+    assert start + answer.read() == LARGE
+
+
 def test_nothing_is_complete_before_it_is_verified_however_long_it_takes(serve: Serve) -> None:
     site = serve(files_SOON=0, streaming_PAUSE=0.001)
     client = site.ask(PATH)
