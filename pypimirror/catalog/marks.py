@@ -225,6 +225,11 @@ AHEAD = Mark("time that was ahead", TIME)
 AT_REST = Mark("at rest", TEXT)
 #: Set, and empty, while request workers may claim projects beside the run that holds the lease.
 OPEN = Mark("open to requests", TEXT)
+#: Set, and empty, when a request worker had to wait for a run that is alone with the mirror.
+WAITING = Mark("requests wait", TEXT)
+#: The generation, and the request workers that change the served directories since they agreed
+#: with it; see `pipeline.ownership.agreed`.
+CHANGING = Mark("changing", TEXT)
 
 _ALL = tuple(each for each in list(globals().values()) if isinstance(each, Mark | UpstreamMark))
 #: Names of the marks, and prefixes of the names of upstream marks.

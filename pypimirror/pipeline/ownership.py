@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from pypimirror.catalog import lease
+from pypimirror.catalog import holder, lease
 from pypimirror.catalog.database import (
     Catalog,
     CatalogError,
@@ -29,9 +29,9 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.marks import AT_REST, DOUBT, GENERATION, MIRROR, OPEN
+from pypimirror.catalog.marks import AT_REST, CHANGING, DOUBT, GENERATION, MIRROR, OPEN, WAITING
 from pypimirror.catalog.queries import marks
-from pypimirror.catalog.queries.work import requests
+from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import gate
 from pypimirror.storage import generation
@@ -59,7 +59,8 @@ def hold(
     def check(connection: Connection) -> None:
         nonlocal fresh, is_alone
         marks.clear(connection, AT_REST)  # this run may change the mirror
-        marks.clear(connection, OPEN)
+        for mark in (OPEN, WAITING):
+            marks.clear(connection, mark)
         if not _is_inside(catalog, storage, workspace):
             _check(connection, storage, catalog.shown, claim=claim)
         is_alone = not requests.at_work(connection)
@@ -98,26 +99,46 @@ def check_is_of_run(connection: Connection, storage: Storage, shown: str) -> Non
         )
 
 
-def agreed(connection: Connection, storage: Storage) -> str:
+def agreed(connection: Connection, storage: Storage, worker_id: int) -> str:
     """Return the generation of the mirror root if the catalog is from the same run, else "".
 
-    For a request worker, before it changes anything without a run.
+    For a request worker, before it changes anything without a run. If the directories differ from
+    what was noted, the reason may be another such worker that has agreed and is still at work.
     """
+    requests.take_turns(connection)
     found, _ = _generation(storage)
     noted = marks.read(connection, GENERATION)
-    return found if generation.is_of(noted, None, found, storage.identity()) else ""
+    others = [each for each in _changing(connection, found) if each != worker_id]
+    is_same = generation.is_of(noted, None, found, storage.identity())
+    if not is_same and not (others and (noted or "").partition(" ")[0] == found):
+        return ""
+    marks.write(connection, CHANGING, " ".join(map(str, (found, *others, worker_id))))
+    return found
 
 
-def note_changes(connection: Connection, storage: Storage, agreed: str) -> None:
+def note_changes(connection: Connection, storage: Storage, agreed: str, worker_id: int) -> None:
     """Note the stamps of the directories that a request worker has changed since it `agreed`.
 
     If a run has begun since, nothing is noted: the run notes them at its end.
     """
+    if not agreed:
+        return
+    requests.take_turns(connection)
     noted = marks.read(connection, GENERATION) or ""
-    if agreed and noted.partition(" ")[0] == agreed:
+    if noted.partition(" ")[0] == agreed:
+        others = [each for each in _changing(connection, agreed) if each != worker_id]
+        marks.write(connection, CHANGING, " ".join(map(str, (agreed, *others))))
         found = generation.as_found(agreed, storage.identity())
         if found != noted:
             marks.write(connection, GENERATION, found)
+
+
+def _changing(connection: Connection, of: str) -> list[int]:
+    """Return the request workers that have agreed with this generation and are still at work."""
+    noted, *ids = (marks.read(connection, CHANGING) or "").split() or [""]
+    found = workers.working(connection, [int(each) for each in ids if each.isdecimal()])
+    here = holder.this_machine()
+    return [each.id for each in found if noted == of and not each.is_gone(here)]
 
 
 def _is_inside(catalog: Catalog, storage: Storage, workspace: Workspace) -> bool:

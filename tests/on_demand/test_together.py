@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from pypimirror.catalog.marks import WAITING
 from pypimirror.on_demand.messages import File, Here, Page
+from pypimirror.pipeline import gate, sequence
+from pypimirror.pipeline.audit.audit import Options, audit
+from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, attest, offer, offer_sdist
-from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
 from tests.simulator import Simulator
 
 
@@ -70,6 +76,56 @@ def test_a_sync_while_a_file_is_asked_for(simulator: Simulator, tmp_path: Path) 
         assert mirror.sync().state == "completed"
     assert mirror.holds(file) and mirror.holds(other)
     assert sorted(mirror.projects) == ["idna", "six"]
+
+
+@pytest.mark.parametrize("selected", [[], ["six"]], ids=["asked for", "selected as well"])
+def test_a_sync_leaves_a_file_to_the_request_that_fetches_it(
+    simulator: Simulator, tmp_path: Path, selected: list[str]
+) -> None:
+    (file,), _ = offer(simulator, "six", "1.0"), offer(simulator, "idna", "1.0")
+    mirror = on_demand(tmp_path, simulator, select={"projects": [*selected, "idna"]})
+    with Fetcher(mirror) as fetcher:
+        hold = simulator.hold(file.path)
+        number = fetcher.ask(File(0, "six", file.filename))
+        hold.wait_reached()
+        syncing = threading.Thread(target=mirror.sync, kwargs={"sound": False})
+        syncing.start()
+        syncing.join(PATIENCE)  # it does not wait for the file
+        assert not syncing.is_alive() and not fetcher.is_answered(number)
+        hold.release()
+        assert isinstance(fetcher.wait(number), Here)
+        fetcher.wait_placed(mirror, file.filename)
+    assert simulator.downloads(file.filename) == 1
+    assert mirror.sync().state == "completed"
+    assert mirror.holds(file)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [Options(), Options(quick=True), Options(repair=True)],
+    ids=["plain", "quick", "repair"],
+)
+def test_files_get_their_places_while_a_verification_goes_on(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Options
+) -> None:
+    monkeypatch.setattr(gate, "EVERY", 0.0)
+    (file,) = offer(simulator, "six", "1.0")
+    (other,) = offer(simulator, "idna", "1.0")
+    mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
+    mirror.sync()
+
+    def verify(run: Run) -> None:
+        assert isinstance(fetcher.file("six", file.filename), Here)
+        while not mirror.query("SELECT 1 FROM marks WHERE name = ?", WAITING.name):
+            time.sleep(0.02)
+        audit(run, options, sequence.repair)
+        fetcher.wait_placed(mirror, file.filename)
+        assert run.ledger.so_far()["files_checked"] >= 1
+
+    with Fetcher(mirror) as fetcher:
+        assert mirror.sync(work=verify, sound=False).state == "completed"
+    assert mirror.holds(file) and mirror.holds(other)
+    assert mirror.sync().state == "completed"
 
 
 def test_the_next_sync_has_no_doubt_about_the_mirror(

@@ -18,6 +18,7 @@ from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.run import Run
 from pypimirror.storage.durability import choose
 from pypimirror.storage.opening import opener
+from pypimirror.storage.storage import Storage
 from pypimirror.storage.workspace import Workspace
 from tests.mirror import Mirror, offer
 from tests.pipeline.asked.clients import ATTRS, SIX, fetcher, give_back
@@ -167,26 +168,67 @@ def test_a_sync_leaves_a_live_fetcher_its_place_and_its_directory(mirror: Mirror
 def test_what_a_request_changes_raises_no_doubt_about_the_mirror(mirror: Mirror) -> None:
     """In doubt, the next run would look for every file of the mirror."""
     mirror.sync()
-    config = mirror.config
-    storage = opener(config.bucket)(Workspace(config.directory), choose("file", mirror.root, None))
+    storage = storage_of(mirror)
     with closing(Catalog.open(mirror.catalog_url)) as catalog, catalog.write() as connection:
-        agreed = ownership.agreed(connection, storage)
-        (mirror.root / "simple" / "new").mkdir()
-        (mirror.root / "simple" / "new").rmdir()
-        assert not ownership.agreed(connection, storage)
-        ownership.note_changes(connection, storage, agreed)
-        assert ownership.agreed(connection, storage) == agreed
+        agreed = ownership.agreed(connection, storage, 1)
+        change(mirror)
+        assert not ownership.agreed(connection, storage, 1)
+        ownership.note_changes(connection, storage, agreed, 1)
+        assert ownership.agreed(connection, storage, 1) == agreed
+
+
+def test_requests_that_change_the_same_directories_raise_no_doubt(mirror: Mirror) -> None:
+    """The second one begins between a change of the first one and its note."""
+    mirror.sync()
+    storage = storage_of(mirror)
+    with (
+        fetcher(mirror) as first,
+        fetcher(mirror) as second,
+        closing(Catalog.open(mirror.catalog_url)) as catalog,
+        catalog.write() as connection,
+    ):
+        agreed = ownership.agreed(connection, storage, first.id)
+        change(mirror)
+        assert ownership.agreed(connection, storage, second.id) == agreed
+        change(mirror)
+        ownership.note_changes(connection, storage, agreed, first.id)
+        change(mirror)
+        ownership.note_changes(connection, storage, agreed, second.id)
+        assert ownership.agreed(connection, storage, first.id) == agreed
+        ownership.note_changes(connection, storage, agreed, first.id)
+        change(mirror)  # and nobody is at work
+        assert not ownership.agreed(connection, storage, second.id)
+
+
+def test_a_request_that_died_explains_no_change(mirror: Mirror) -> None:
+    mirror.sync()
+    storage = storage_of(mirror)
+    with closing(Catalog.open(mirror.catalog_url)) as catalog:
+        with fetcher(mirror) as gone, catalog.write() as connection:
+            assert ownership.agreed(connection, storage, gone.id)
+        change(mirror)
+        with fetcher(mirror) as worker, catalog.write() as connection:
+            assert not ownership.agreed(connection, storage, worker.id)
+
+
+def storage_of(mirror: Mirror) -> Storage:
+    config = mirror.config
+    return opener(config.bucket)(Workspace(config.directory), choose("file", mirror.root, None))
+
+
+def change(mirror: Mirror) -> None:
+    (mirror.root / "simple" / "new").mkdir()
+    (mirror.root / "simple" / "new").rmdir()
 
 
 def test_a_request_that_ends_beside_a_run_notes_nothing(mirror: Mirror) -> None:
     """Only the run knows at its end whether the mirror root is as it should be."""
     mirror.sync()
-    config = mirror.config
-    storage = opener(config.bucket)(Workspace(config.directory), choose("file", mirror.root, None))
+    storage = storage_of(mirror)
     with closing(Catalog.open(mirror.catalog_url)) as catalog, catalog.write() as connection:
         before = marks.read(connection, GENERATION)
         (mirror.root / "simple" / "new").mkdir()
-        ownership.note_changes(connection, storage, "another-generation")
+        ownership.note_changes(connection, storage, "another-generation", 1)
         assert marks.read(connection, GENERATION) == before
         (mirror.root / "simple" / "new").rmdir()
 

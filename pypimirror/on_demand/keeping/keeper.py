@@ -41,8 +41,11 @@ QUIET, PATIENCE = 0.3, 5.0
 #: Most projects in a batch.
 MOST = 50
 
-#: Seconds until a project is tried again that another worker has: first and longest.
-_AGAIN, _LONGEST = 0.25, 10.0
+#: Seconds until a project is tried again that another worker has: first and longest. A run that
+#: pauses for requests expects them in that time (`pipeline.gate`).
+_AGAIN, _LONGEST = 0.25, 1.0
+#: Seconds until a file is tried again after an error, as of a full disk.
+_AFTER_ERROR = 10.0
 
 #: Seconds that a placed file stays in the store: the server may be about to open it there.
 GRACE = 30.0
@@ -194,7 +197,7 @@ class Keeper:
         told = getattr(error, "problem", None) or Problem(Reason.DISK, str(error))
         log.warning("files that clients asked for wait for their place: %s", told.message)
         for name, waiting in taken.items():
-            waiting.pause = _LONGEST
+            waiting.pause = _AFTER_ERROR
             for filename in waiting.files:
                 self._settle((name, filename), told)
             self._later(name, waiting)

@@ -40,7 +40,9 @@ class Turns:
         run, now, number = self._run, clock.now(), next(self._numbers)
         found = self._worker.claim_these(names, number)
         with run.catalog.write() as connection:
-            agreed = ownership.agreed(connection, run.storage)
+            agreed = ""
+            if found:
+                agreed = ownership.agreed(connection, run.storage, self._worker.id)
             run_id, name = requests.of_day(connection, run.config.digest(), now)
         ledger = Ledger(run.catalog, run_id, run.reporter)
         run = replace(run, id=run_id, name=name, now=now, ledger=ledger)
@@ -56,8 +58,9 @@ class Turns:
         self._counts.update(counts)
 
         with run.catalog.write() as connection:
+            self._worker.fence(connection)
+            ownership.note_changes(connection, run.storage, turn.agreed, me)
             asked.done(connection, placed, me)
             asked.forget(connection, given_up, me)
             requests.add(connection, run.id, counts, clock.now())
             self._worker.drop(connection, len(turn.projects), self._counts)
-            ownership.note_changes(connection, run.storage, turn.agreed)

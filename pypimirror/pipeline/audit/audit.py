@@ -25,7 +25,7 @@ from pypimirror.catalog.records import ProjectFile, RunRecord
 from pypimirror.catalog.states import CUT_SHORT, State
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
-from pypimirror.pipeline import history
+from pypimirror.pipeline import gate, history
 from pypimirror.pipeline.audit import doubt, unknown_files
 from pypimirror.pipeline.publish import fingerprints, root, spellings
 from pypimirror.pipeline.run import Run
@@ -131,13 +131,15 @@ def audit(run: Run, options: Options, repair: Callable[[Run], None]) -> None:
 def _look(run: Run, options: Options, findings: _Findings) -> None:
     """Check files, then unknown files and pages, until the time is over."""
     clock, ended = _clock(options.max_duration), threading.Event()
+    pause = gate.Pauses(run)
 
     def is_late() -> bool:
+        pause()
         return ended.is_set() or clock()
 
     # A thread looks around while the workers read files. Not during a repair, which changes files
-    # and pages, and not with a time limit: the files need that time.
-    beside = not options.repair and options.max_duration is None
+    # and pages, not with a time limit, because the files need that time, and not with pauses.
+    beside = not (options.repair or options.max_duration is not None or gate.is_needed(run))
     with ThreadPoolExecutor(1, thread_name_prefix="around") as pool:
         try:
             around = None

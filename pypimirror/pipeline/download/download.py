@@ -18,9 +18,11 @@ from typing import Any
 
 import msgspec
 
+from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import files, runs
+from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.records import ProjectFile
-from pypimirror.catalog.states import State
+from pypimirror.catalog.states import REQUEST, State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.download.files.resume import WORTH_A_NOTE
@@ -54,6 +56,7 @@ def download(run: Run, batch: Batch) -> None:
     with run.catalog.write() as connection:
         rows = files.due(connection, batch.projects, run.due_at)
         due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
+        due = _without_asked(run, connection, due)
         names = sorted({row.project for row in due.values()})
         runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
     if not run.fetches:
@@ -75,6 +78,24 @@ def download(run: Run, batch: Batch) -> None:
         run.room.settle(due)
     for chunk in _chunks(failed.values()):
         _give_up(run, due, chunk)
+
+
+def _without_asked(
+    run: Run, connection: Connection, due: dict[int, ProjectFile]
+) -> dict[int, ProjectFile]:
+    """Return the files that nobody fetches for a client at this moment.
+
+    The others stay wanted. Who fetches one puts it into its place once this run has let go of its
+    project.
+    """
+    if run.command == REQUEST or not run.config.on_demand.projects or not due:
+        return due
+    theirs = asked.under_way(connection, {row.project for row in due.values()})
+    left = {n: row for n, row in due.items() if (row.project, row.filename) not in theirs}
+    if len(left) < len(due):
+        told = f"{len(due) - len(left)} files are just fetched for clients, and are left to that"
+        run.reporter.note("info", told)
+    return left
 
 
 def _may_continue(row: ProjectFile) -> bool:

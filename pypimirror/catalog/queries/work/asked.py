@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     case,
     delete,
@@ -69,11 +70,24 @@ def ask(
 
 def _is_free(connection: Connection) -> ColumnElement[bool]:
     """Return the condition that no worker that still works has a file."""
+    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(_at_work(connection)))
+
+
+def _at_work(connection: Connection) -> Select[tuple[int]]:
     # No correlated subquery: in the condition of an INSERT, SQLAlchemy would not correlate it.
-    works = select(workers.c.id).where(
+    return select(workers.c.id).where(
         workers.c.state == WORKING, workers.c.expires_at > now(connection)
     )
-    return or_(asked.c.worker_id.is_(None), asked.c.worker_id.not_in(works))
+
+
+def under_way(connection: Connection, names: Iterable[str]) -> set[Pair]:
+    """Return the files of these projects that a worker fetches now."""
+    found: set[Pair] = set()
+    for chunk in chunks(names):
+        in_hand = asked.c.worker_id.in_(_at_work(connection))
+        query = select(asked.c.project, asked.c.filename).where(asked.c.project.in_(chunk), in_hand)
+        found.update((row.project, row.filename) for row in connection.execute(query))
+    return found
 
 
 def fetched_by(connection: Connection, pair: Pair) -> int | None:

@@ -6,6 +6,8 @@ rules that keep it apart from a run:
 * While a run holds the lease, a request worker claims nothing, unless the run has set the mark
   `OPEN`. A run sets it while its workers go through batches. So whoever works on the mirror as a
   whole is alone with it.
+* A worker that was refused sets the mark `WAITING`. Work on the mirror as a whole that takes long
+  opens the gate for it now and then (`pipeline.gate.Pauses`).
 * Whoever takes the lease, or clears the mark, then waits until no request worker has a claim
   (`are_at_work`). On PostgreSQL, both sides lock the table `claims` before they look, or a claim
   could be made after one side has looked and before it commits.
@@ -27,7 +29,7 @@ from sqlalchemy import Connection, delete, func, literal, select, text, update
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.holder import Machine
-from pypimirror.catalog.marks import AT_REST, OPEN
+from pypimirror.catalog.marks import AT_REST, OPEN, WAITING
 from pypimirror.catalog.queries import leases, marks, projects
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.schema import claims as table
@@ -52,6 +54,7 @@ def take(
     _lock(connection, "ROW EXCLUSIVE")
     lease = leases.find(connection, change=False)
     if lease is not None and lease.is_in_force(here) and not marks.is_set(connection, OPEN):
+        marks.write(connection, WAITING, "")
         return {}
     marks.clear(connection, AT_REST)  # no sync may copy the last one from now on
     projects.ensure(connection, names)
@@ -115,6 +118,11 @@ def at_work(connection: Connection) -> list[int]:
 def alive(connection: Connection) -> set[int]:
     """Return the ids of the request workers that have not ended, as far as the catalog knows."""
     return set(connection.scalars(_ids))
+
+
+def take_turns(connection: Connection) -> None:
+    """Let no other transaction of a request worker do this, or claim anything, until this ends."""
+    _lock(connection, "SHARE ROW EXCLUSIVE")
 
 
 def _lock(connection: Connection, mode: str) -> None:
