@@ -2,14 +2,17 @@
 
 At the beginning, files whose waiting time is over are marked. At the end, every run reports the
 refused offers and the files that still wait. `pipeline.backoff` decides whether a file waits.
+Files that an upstream withholds are told apart from failures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import TERMS_OF_TRIES
-from pypimirror.catalog.queries import doubts, files, marks
-from pypimirror.domain.model import Problem, Stage
+from pypimirror.catalog.queries import doubts, files, marks, runs, totals
+from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.run import Run
 
@@ -25,6 +28,24 @@ def wake(run: Run) -> None:
             marks.write(connection, TERMS_OF_TRIES, terms)
         files.wake(connection, run.due_at)
         doubts.look_at_bad(connection, None)
+
+
+def record(run: Run, connection: Connection) -> None:
+    """Record what is still open among the failures of the run, unless it is there already."""
+    recorded = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
+    for stage, problems in open_problems(run, connection).items():
+        new = [p for p in problems if (p.project, p.file) not in recorded]
+        runs.add_failures(connection, run.id, stage, new)
+
+
+def denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems that are not failures: files that a policy upstream withholds.
+
+    If more files are withheld than held, assume that a login is missing, not a policy on files.
+    """
+    found = [p for p in problems if p.reason is Reason.DENIED and p.file]
+    apart = run.config.download.denied == "tell" and len(found) <= totals.held(connection).files
+    return found if apart else []
 
 
 def open_problems(run: Run, connection: Connection) -> dict[Stage, list[Problem]]:

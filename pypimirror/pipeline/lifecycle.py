@@ -19,11 +19,10 @@ from pypimirror.catalog import clocks, damage, engines
 from pypimirror.catalog.database import (
     Catalog,
     CatalogError,
-    Connection,
     SQLAlchemyError,
     sqlite_file,
 )
-from pypimirror.catalog.lease import Lease
+from pypimirror.catalog.lease import Lease, LeaseLostError
 from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
@@ -160,7 +159,8 @@ def sync(
     left nothing, no run is recorded and the summary has no run name. `options` are recorded beside
     `names`. If another run works on the mirror, wait up to `wait` seconds for its end. Raises
     `ConfigError`, `LockedError`, `LeaseLostError`, `CatalogError` and `StorageError` before the run
-    is recorded, or if its record cannot be closed. Otherwise the summary holds every error.
+    is recorded, and `CatalogError` if its record cannot be closed. Otherwise the summary holds
+    every error.
     """
     selection = Selection(config)
     # What others need may be named as well, and only the catalog knows it.
@@ -284,7 +284,7 @@ def _perform(run: Run, work: Callable[[Run], None]) -> Summary:
     finally:
         with interrupts.shield():
             run.pools.close()
-            summary = _close(run, state, message)
+            summary = _closed(run, state, message)
             _forget_old_runs(run, summary.state)
             _write_metrics(run)
     return summary
@@ -327,7 +327,7 @@ def _forget_old_runs(run: Run, state: str) -> None:
     if state in (runs.COMPLETED, runs.INCOMPLETE):
         try:
             history.prune(run)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, LeaseLostError) as error:
             run.reporter.note("warning", f"old runs stay in the history: {error}")
 
 
@@ -352,19 +352,24 @@ def as_problem(error: PypimirrorError | SQLAlchemyError | OSError, catalog: Cata
     return Problem(next(causes, Reason.INTERNAL), str(error))
 
 
+def _closed(run: Run, state: str, message: str) -> Summary:
+    """Close the record of a run and return its summary, even if its lease is lost meanwhile."""
+    try:
+        return _close(run, state, message)
+    except LeaseLostError as error:
+        return _close(run, *_ended_by(run, error))
+
+
 def _close(run: Run, state: str, message: str) -> Summary:
     """Close the record of a run and return its summary."""
     with catalog_errors(run.catalog), run.catalog.write() as connection:
-        recorded = {(row.project, row.file) for row in runs.failures_of(connection, run.id)}
-        for stage, problems in backlog.open_problems(run, connection).items():
-            new = [p for p in problems if (p.project, p.file) not in recorded]
-            runs.add_failures(connection, run.id, stage, new)
+        backlog.record(run, connection)
         rows = runs.failures_of(connection, run.id)
         failed = [
             (Problem(Reason(r.reason), r.message, r.project, r.file, r.url, r.attempts), r.stage)
             for r in rows
         ]
-        denied = _denied(run, connection, [problem for problem, _ in failed])
+        denied = backlog.denied(run, connection, [problem for problem, _ in failed])
         apart = set(denied)
         failures = [(problem, stage) for problem, stage in failed if problem not in apart]
         if state == runs.COMPLETED and failures:
@@ -388,13 +393,3 @@ def _close(run: Run, state: str, message: str) -> Summary:
     seconds = clock.steady() - run.began
     problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]
     return Summary(run.name, state, counts, seconds, problems, stages, message, denied, held)
-
-
-def _denied(run: Run, connection: Connection, problems: Sequence[Problem]) -> list[Problem]:
-    """Return the problems that are not failures: files that a policy upstream withholds.
-
-    If more files are withheld than held, assume that a login is missing, not a policy on files.
-    """
-    found = [p for p in problems if p.reason is Reason.DENIED and p.file]
-    apart = run.config.download.denied == "tell" and len(found) <= totals.held(connection).files
-    return found if apart else []
