@@ -2,7 +2,8 @@
 
 A step is whatever changes a mirror root: a file that is opened for writing, bytes that a worker
 writes, a name that is made, replaced or removed, a flush of the file system, and a commit of the
-catalog. The interpreter itself reports the operations on files, to an audit hook, before it does
+catalog. A heartbeat is none: it comes by the clock, so its number differs from run to run. The
+interpreter itself reports the operations on files, to an audit hook, before it does
 them; so no step escapes, whichever module takes it.
 """
 
@@ -12,6 +13,7 @@ import errno
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
+from pypimirror.catalog.claims import Worker
+from pypimirror.catalog.lease import Lease
 from pypimirror.storage import durability
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.faults import RequestError
@@ -29,6 +33,9 @@ from pypimirror.storage.s3.objects import Objects
 OnStep = Callable[[str, str], None]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+#: The threads that renew what a process holds; see `pypimirror.catalog.lease.Held`.
+HEARTBEATS = {Lease.what, Worker.what}
 
 #: What SQLite says where the system says this.
 _SQLITE = {
@@ -100,6 +107,8 @@ def watch(root: Path, on_step: OnStep, *, flush: bool = False, reads: bool = Fal
     durability.sync_file = synced
 
     def commit(connection: Connection) -> None:
+        if threading.current_thread().name in HEARTBEATS:
+            return
         if connection.get_execution_options().get("pypimirror_write"):
             on_step("commit", "")
 

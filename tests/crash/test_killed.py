@@ -13,6 +13,7 @@ import pytest
 
 from tests.crash.harness import SCENARIOS, Victim, copy_of
 from tests.crash.thorough import FEW, FEW_OF_TWO
+from tests.mirror import Mirror, offer
 from tests.sampling import sample
 from tests.simulator import Simulator
 
@@ -33,6 +34,16 @@ def test_a_run_killed_at_any_step(
         assert answer == {"killed": True}, f"{step} of {scenario.steps}: {answer}"
         scenario.resume(mirror, f"killed before step {step} of {scenario.steps}")
         shutil.rmtree(mirror.base)
+
+
+def test_a_heartbeat_is_no_step(victim: Victim, simulator: Simulator, tmp_path: Path) -> None:
+    """Fault: a run on a busy machine had more steps than the next, which was then not killed."""
+    offer(simulator, "six", "1.0")
+    steps = {}
+    for heartbeat in (60, 0.001):
+        mirror = Mirror(tmp_path / str(heartbeat), simulator)
+        steps[heartbeat] = victim.run(mirror, heartbeat=heartbeat)["steps"]
+    assert steps[0.001] == steps[60] > 40
 
 
 @pytest.mark.slow

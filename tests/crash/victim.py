@@ -6,14 +6,14 @@ Reads one job a line:
 
     {"config": FILE, "command": "sync" or "repair", "step": N, "fault": NUMBER, "real": BOOL}
 
-The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then
-on fail with the error of that number. Answers with {"killed": true}, or with how the run ended.
-With `pair`, two workers work on the run, each in a process of its own, and it is the first one that
+The child dies with SIGKILL right before step N (`steps`), or that step and all like it from then on
+fail with the error of that number. Answers with {"killed": true}, or with how the run ended. With
+`pair`, two workers work on the run, each in a process of its own, and it is the first one that
 dies, or whose disk fails. With `s3`, each change of a bucket is a step, too, and what fails is the
-server; with "only" as its value, there are no other steps. With `real`, the run
-has real workers and no steps, and its pid is written at once. Forking is what makes this fast:
-nothing is imported again, and what one run in this very process (`warm`) has compiled is there for
-all.
+server; with "only" as its value, there are no other steps. With `heartbeat`, what a process holds
+is renewed every so many seconds. With `real`, the run has real workers and no steps, and its pid is
+written at once. Forking is what makes this fast: nothing is imported again, and what one run in
+this very process (`warm`) has compiled is there for all.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import os
 import signal
 import sys
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ import gevent
 from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 
-from pypimirror.catalog import engines
+from pypimirror.catalog import engines, lease
 from pypimirror.config.settings import load
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.download.http import opening
@@ -79,6 +80,8 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
     only_bucket = job.get("s3") == "only"
     fate = Fate(config.directory, job.get("step"), job.get("fault"), only_bucket=only_bucket)
     make_pools, watched = pools.start, pair.Watched()
+    if "heartbeat" in job:
+        lease.PACE = replace(lease.PACE, heartbeat=job["heartbeat"])
     if not job.get("real"):
         make_pools = inline
         recorder = None

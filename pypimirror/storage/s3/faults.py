@@ -165,6 +165,16 @@ def changed_since(thing: str) -> BucketError:
     )
 
 
+def replaced(thing: str) -> BucketError:
+    """Return the error for an object that another process has put where one was to be removed."""
+    return BucketError(
+        thing,
+        "another process has replaced it, so it was not removed",
+        "The next run looks at it again.",
+        is_of_key=True,
+    )
+
+
 def of_obstore(error: Exception) -> RequestError:
     """Return the fault of an error that obstore raised.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,10 +175,22 @@ class Objects:
         if sent != body.size or whole.hexdigest() != body.sha256:
             raise changed_since(f"s3://{self.bucket.name}/{where['Key']}")
 
-    def remove(self, key: str) -> None:
-        """Remove an object. A missing one is no error."""
+    def remove(self, key: str, only: Head | None = None) -> None:
+        """Remove an object. A missing one is no error, unless `only` this very one shall go.
+
+        A server that does not know this condition removes it anyway.
+        """
+        where = {"Bucket": self.bucket.name, "Key": key}
+        if only is not None:
+            try:
+                with self.clients.faults():
+                    self.clients.boto.delete_object(**where, IfMatch=only.etag)
+                return
+            except RequestError as fault:
+                if fault.status != HTTPStatus.NOT_IMPLEMENTED:
+                    raise
         with self.clients.faults():
-            self.clients.boto.delete_object(Bucket=self.bucket.name, Key=key)
+            self.clients.boto.delete_object(**where)
 
     def any_below(self, key: str) -> bool:
         """Whether there is an object whose key begins with `key` and a slash."""

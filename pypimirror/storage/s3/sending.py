@@ -1,4 +1,4 @@
-"""How an object is put so that nobody's work is lost: the rule for all writes.
+"""How an object is put or removed so that nobody's work is lost: the rule for all changes.
 
 An object is only put where nothing is (`If-None-Match: *`), or in the place of the very object that
 was looked at (`If-Match`). Each object has its sha256 as metadata, so one HEAD tells what it is:
@@ -9,6 +9,8 @@ was looked at (`If-Match`). Each object has its sha256 as metadata, so one HEAD 
 
 The guard is asked before each attempt. So a worker that has lost its claim stops here, also if it
 was faster than its successor: the successor then replaces what it has put.
+
+Only the very object that was looked at is removed (`If-Match`).
 """
 
 from __future__ import annotations
@@ -92,3 +94,18 @@ def put(
                 time.sleep(_PAUSE * 2**attempt)
         seen, look = objects.head(key), True
     raise AssertionError
+
+
+def remove(objects: Objects, key: str, seen: Head) -> bool:
+    """Remove the object that was looked at. Return False if another one is in its place.
+
+    Raises `RequestError`.
+    """
+    try:
+        objects.remove(key, None if objects.bucket.exclusive else seen)
+    except RequestError as fault:
+        if not fault.is_lost_race:
+            raise
+        # The library repeats a request whose answer is lost, and then nothing is there.
+        return objects.head(key) is None
+    return True

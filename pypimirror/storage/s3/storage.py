@@ -23,7 +23,14 @@ from pypimirror.storage.changes import Journal
 from pypimirror.storage.s3 import sending
 from pypimirror.storage.s3.clients import Clients
 from pypimirror.storage.s3.crew import Crew
-from pypimirror.storage.s3.faults import BucketError, RequestError, changed_since, error_of
+from pypimirror.storage.s3.faults import (
+    BucketError,
+    RequestError,
+    changed_since,
+    error_of,
+    replaced,
+)
+from pypimirror.storage.s3.heads import seen_of, stamp_of
 from pypimirror.storage.s3.objects import Body, Head, Objects
 from pypimirror.storage.s3.probe import probe, still_writes
 from pypimirror.storage.s3.recent import Recent
@@ -141,7 +148,7 @@ class S3Storage:
     def seen(self, key: str) -> Seen | None:
         """Return size, stamp and digest of the object at `key`; None if there is none."""
         head = self._head(key)
-        return None if head is None else _seen(head)
+        return None if head is None else seen_of(head)
 
     def opened(self, key: str) -> tuple[Seen, Iterator[bytes]]:
         """Return what is known of an object, and its bytes in chunks. Raises
@@ -151,7 +158,7 @@ class S3Storage:
             found = self._objects.get(self._key(key))
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "is not there", self._named(key))
-        return _seen(found[0]), self._streamed(key, found[1])
+        return seen_of(found[0]), self._streamed(key, found[1])
 
     def _streamed(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with self._reading(key):
@@ -159,7 +166,7 @@ class S3Storage:
 
     def stamp(self, key: str) -> int:
         """Return a number made of ETag and sha256. Raises `FileNotFoundError`."""
-        return _stamp([self._present(key)])
+        return stamp_of([self._present(key)])
 
     def _present(self, key: str) -> Head:
         head = self._head(key)
@@ -171,7 +178,7 @@ class S3Storage:
         """Return one stamp for several objects; None if one is missing."""
         heads = [self._head(key) for key in keys]
         there = [head for head in heads if head is not None]
-        return _stamp(there) if len(there) == len(heads) else None
+        return stamp_of(there) if len(there) == len(heads) else None
 
     def sha256_of_all(self, keys: Iterable[str]) -> bytes | None:
         """Return one digest for the bytes of several objects; None if one is missing."""
@@ -203,11 +210,11 @@ class S3Storage:
         """Return the path of a copy in staging. Whoever reads the copy removes it."""
         name = f"copy.{next(self._copies)}.{key.rpartition('/')[2][-200:]}"
         path = self._workspace.staging / name
-        stamp = self._fetch(key, path)
-        return Local(str(path), stamp=stamp, is_copy=True)
+        head = self._fetch(key, path)
+        return Local(str(path), stamp=head and stamp_of([head]), is_copy=True)
 
-    def _fetch(self, key: str, path: Path) -> int | None:
-        """Write an object to a file, in small pieces. Return its stamp; None if it is missing."""
+    def _fetch(self, key: str, path: Path) -> Head | None:
+        """Write an object to a file, in small pieces. Return what it is; None if it is missing."""
         with self._reading(key):
             found = self._objects.get(self._key(key))
             if found is None:
@@ -218,7 +225,7 @@ class S3Storage:
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
-        return _stamp([found[0]])
+        return found[0]
 
     # Changing
 
@@ -244,7 +251,7 @@ class S3Storage:
                 os.unlink(source)  # noqa: PTH108
             except OSError as error:
                 raise StorageError(self._named(key), error) from error
-            stamps[key] = _stamp([head])
+            stamps[key] = stamp_of([head])
 
         with self.waiting():
             self._crew.do(
@@ -322,12 +329,10 @@ class S3Storage:
 
     def remove(self, key: str) -> None:
         """Remove an object. A missing object is no error. Raises `StorageError`."""
-        self._step("remove", key)
-        self._recent.drop(key)
         try:
-            if self.changes is not None and self._objects.head(self._key(key)) is not None:
-                self._note("removed", key)
-            self._objects.remove(self._key(key))
+            head = self._objects.head(self._key(key))
+            if head is not None:
+                self._remove(key, head, "remove")
         except RequestError as fault:
             error = error_of(fault, self._named(key), "remove", is_of_key=not fault.is_of_bucket)
             raise error from fault
@@ -335,13 +340,20 @@ class S3Storage:
     def take(self, key: str, target: Path) -> None:
         """Move an object to a path of the workspace. Raises `OSError`."""
         self.guard()
-        if self._fetch(key, target) is None:
+        head = self._fetch(key, target)
+        if head is None:
             raise FileNotFoundError(errno.ENOENT, "is not there", self._named(key))
-        # A large object took a while: others may have mended it meanwhile.
-        self._step("take", key)
-        self._recent.drop(key)
         with self._reading(key, "remove"):
-            self._objects.remove(self._key(key))
+            self._remove(key, head, "take")
+
+    def _remove(self, key: str, head: Head, what: str) -> None:
+        """Remove this very object. Raises `BucketError` if another process has replaced it."""
+        self._step(what, key)
+        self._recent.drop(key)
+        if what == "remove":
+            self._note("removed", key)
+        if not sending.remove(self._objects, self._key(key), head):
+            raise replaced(self._named(key))
 
     def refresh(self) -> None:
         """Forget what was learned in the last minute: other processes may have put objects."""
@@ -384,13 +396,3 @@ class S3Storage:
         if self.changes is not None:
             self.changes.add(change, key)  # type: ignore[arg-type]
             self.changes.flush()
-
-
-def _seen(head: Head) -> Seen:
-    return Seen(head.size, _stamp([head]), bytes.fromhex(head.sha256) or None)
-
-
-def _stamp(heads: Sequence[Head]) -> int:
-    text = " ".join(f"{head.etag} {head.size} {head.sha256}" for head in heads)
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)

@@ -242,6 +242,50 @@ def test_an_upload_that_another_writer_overtook_replaces_nothing_unseen(
     assert uploads(bucket) == []
 
 
+# Removals
+
+
+@pytest.mark.parametrize("how", ["remove", "take"])
+def test_what_another_writer_has_put_meanwhile_is_not_removed(
+    workspace: Workspace, bucket: Bucket, opened: Open, how: str
+) -> None:
+    """As a worker that was stopped right before it removed, and wakes up when others go on."""
+    other = opened(bucket)
+    other.write([(FILE, [b"bad"])])
+
+    def meanwhile(what: str, key: str) -> None:
+        if what == how:
+            other.write([(key, [b"good"])])
+
+    storage = S3Storage(workspace, bucket, meanwhile)
+    with pytest.raises(StorageError, match="another process has replaced it") as told:
+        if how == "remove":
+            storage.remove(FILE)
+        else:
+            storage.take(FILE, workspace.quarantine / "1")
+    assert told.value.is_of_path
+    assert buckets.content(bucket) == {FILE: b"good"}
+
+
+def test_a_removal_whose_answer_is_lost_is_one(
+    storage: S3Storage, proxy: Proxy, bucket: Bucket
+) -> None:
+    """The library repeats it, and then the server finds nothing to compare with."""
+    storage.write([(FILE, [b"old"])])
+    proxy.break_("DELETE", drop=True)
+    storage.remove(FILE)
+    assert buckets.content(bucket) == {}
+
+
+def test_a_server_without_conditions_for_removals_removes(
+    storage: S3Storage, proxy: Proxy, bucket: Bucket
+) -> None:
+    storage.write([(FILE, [b"old"])])
+    proxy.break_("DELETE", status=501, code="NotImplemented")
+    storage.remove(FILE)
+    assert buckets.content(bucket) == {}
+
+
 # Foreign keys
 
 
