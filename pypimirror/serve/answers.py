@@ -41,8 +41,7 @@ def page(tree: Tree, request: Request, project: str | None) -> Response | None:
     file = tree.open(*where, PAGE_FILES[content_type])
     if file is None:  # withdrawn in this moment, or a symbolic link that leads out of the tree
         return None
-    charset = "; charset=utf-8" if content_type == TEXT_HTML else ""
-    headers = page_headers(file, content_type + charset) | {"Vary": "Accept"}
+    headers = page_headers(file, page_form(content_type)) | {"Vary": "Accept"}
     return send(request, file, headers)
 
 
@@ -54,14 +53,24 @@ def package(tree: Tree, request: Request, parts: list[str]) -> Response | None:
     if request.method == "GET" and (address := tree.address("packages", *parts)):
         file.handle.close()
         return _elsewhere(address)
+    return send(request, file, file_headers(file, parts[-1]))
+
+
+def file_headers(file: Opened, name: str) -> dict[str, str]:
+    """Return the headers of a file. Its caches may keep it."""
     headers = {
-        "Content-Type": file_type(parts[-1]),
+        "Content-Type": file_type(name),
         "Cache-Control": FILE_CACHE,
         "ETag": f'"{file.state_etag()}"',
     }
     if file.modified_is_past():
         headers["Last-Modified"] = http_date(file.modified)
-    return send(request, file, headers)
+    return headers
+
+
+def page_form(content_type: str) -> str:
+    """Return the Content-Type of a form of a page."""
+    return f"{content_type}; charset=utf-8" if content_type == TEXT_HTML else content_type
 
 
 def page_headers(file: Opened, content_type: str) -> dict[str, str]:

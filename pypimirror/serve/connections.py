@@ -21,6 +21,8 @@ import socket
 import time
 from operator import itemgetter
 
+from gevent.event import Event
+
 from pypimirror.system.machine import allow_descriptors
 
 #: Most connections, if the hard limit allows as many. An idle one takes some 20 KiB.
@@ -51,12 +53,14 @@ class Connections:
         # Each with the time since when it is in this state; the longest comes first.
         self._waiting: dict[socket.socket, float] = {}
         self._answering: dict[socket.socket, float] = {}
+        self._answered: Event | None = None  # someone waits for all answers
 
     def waits(self, connection: socket.socket) -> None:
         """Note that a connection is new, or has got its answer."""
         self._answering.pop(connection, None)
         self._waiting.pop(connection, None)
         self._waiting[connection] = time.monotonic()
+        self._tell()
         if len(self._waiting) + len(self._answering) > self.most:
             self._make_room()
 
@@ -70,6 +74,17 @@ class Connections:
         """Forget a connection."""
         self._waiting.pop(connection, None)
         self._answering.pop(connection, None)
+        self._tell()
+
+    def finish(self, seconds: float) -> None:
+        """Wait until no answer is under way, for some seconds at most."""
+        self._answered = Event()
+        self._tell()
+        self._answered.wait(seconds)
+
+    def _tell(self) -> None:
+        if self._answered is not None and not self._answering:
+            self._answered.set()
 
     def _make_room(self) -> None:
         connection = self._least_useful()

@@ -111,8 +111,15 @@ class Directory:
     """A mirror root in a directory; see `tree.Tree`."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root.resolve()
-        self.shown = str(self._root)
+        self.shown = str(root.resolve())
+
+    def path(self, top: str, *parts: str) -> str:
+        """Return the path of `root/top/...`."""
+        return "/".join((self.shown, top, *parts))
+
+    def state(self, top: str, *parts: str) -> os.stat_result:
+        """Return the state of the file `root/top/...`; all parts are plain. Raises `OSError`."""
+        return regular.status(self.path(top, *parts), self.shown)
 
     def open(self, top: str, *parts: str) -> OpenedFile | None:
         """Open `root/top/...` for reading; None if there is no such file, or it must not be
@@ -120,9 +127,8 @@ class Directory:
         """
         if not all(map(is_plain, parts)):
             return None
-        root = self._root
         try:
-            descriptor, state = regular.open_file(str(root.joinpath(top, *parts)), str(root))
+            descriptor, state = regular.open_file(self.path(top, *parts), self.shown)
         except (FileNotFoundError, NotADirectoryError):
             return None  # also for something that is no file: a symbolic link, a FIFO
         except OSError as error:
@@ -135,9 +141,10 @@ class Directory:
         """Which of `names` are in the directory `root/top/...`."""
         if not all(map(is_plain, parts)):
             return frozenset()
-        root = str(self._root)
-        directory = str(self._root.joinpath(top, *parts))
-        return frozenset(name for name in names if regular.is_here(f"{directory}/{name}", root))
+        directory = self.path(top, *parts)
+        return frozenset(
+            name for name in names if regular.is_here(f"{directory}/{name}", self.shown)
+        )
 
     def forget(self, top: str, *parts: str) -> None:
         """Do nothing: a directory is looked at each time."""

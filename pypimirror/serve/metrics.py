@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pypimirror.serve.direct.counts import Counts
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -27,20 +28,25 @@ PATIENCE = 20.0
 class Metrics:
     """The metrics of one server; `config` is the configuration file of its mirror.
 
-    `more` yields further ones.
+    `counts` are those of all its processes. `more` yields further ones.
     """
 
-    def __init__(self, config: Path, more: Callable[[], Iterable[Metric]] = lambda: ()) -> None:
+    def __init__(
+        self,
+        config: Path,
+        counts: Counts | None = None,
+        more: Callable[[], Iterable[Metric]] = lambda: (),
+    ) -> None:
         self._config = config
         self._more = more
-        self._answers: Counter[int] = Counter()
+        self._counts = counts or Counts()
         self._asking = threading.Lock()  # gevent's, in the server
         self._said = ""
         self._at = -FRESH
 
     def count(self, status: int) -> None:
         """Count an answer."""
-        self._answers[status] += 1
+        self._counts.answered(status)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics as a client accepts them, and their content type."""
@@ -65,7 +71,7 @@ class Metrics:
         yield from text_string_to_metric_families(said) if said else (_away(),)
         told = "Requests that were answered, by status."
         answers = CounterMetricFamily("pypimirror_http_requests", told, labels=["code"])
-        for status, number in sorted(self._answers.items()):
+        for status, number in sorted(self._counts.answers().items()):
             answers.add_metric([str(status)], number)
         yield answers
         yield from self._more()

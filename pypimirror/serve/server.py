@@ -7,10 +7,6 @@ line on stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a J
 says the same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
 connections, gives running answers `DRAIN` seconds to finish, and ends with 0. It ends with 2 for
 wrong use, and with 3 if it cannot listen.
-
-Idle clients cannot block it. `connections` bounds the number of connections and decides which one
-is closed for a new one. The head of a request must arrive within `HEAD` seconds. The body of a
-request is not read, because no request here needs one.
 """
 
 from __future__ import annotations
@@ -25,24 +21,23 @@ if __name__ == "__main__":  # before all other imports, and never inside another
     monkey.patch_all()
 
 import argparse
-import errno
 import json
 import signal
 import socket
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
-from gevent.pywsgi import WSGIHandler, WSGIServer
-from werkzeug.wsgi import ClosingIterator, FileWrapper
+from werkzeug.wsgi import FileWrapper
 
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
-from pypimirror.serve.connections import LATE, Connections, places
+from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.direct import Direct, Held
 from pypimirror.serve.files import Directory
+from pypimirror.serve.handlers import BACKLOG, Handler, QuietHandler, Server
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.metrics import Metrics
 from pypimirror.serve.negotiation import PAGE_FILES
@@ -51,19 +46,9 @@ from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.system import streams
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication
 
     from pypimirror.serve.demand.demand import Demand
-
-#: Seconds that running answers get to finish when the server ends.
-DRAIN = 5.0
-
-#: Seconds in which the next head must arrive, and in which a client must accept a chunk.
-HEAD = 60.0
-STALLED = 60.0
-
-#: Connections that may wait to be accepted.
-BACKLOG = 1024
 
 
 class _Chunks(FileWrapper):
@@ -74,110 +59,8 @@ class _Chunks(FileWrapper):
         return super().__next__()
 
 
-class _InFlight:
-    """Counts the answers that are being sent."""
-
-    def __init__(self, app: WSGIApplication) -> None:
-        self.app = app
-        self.count = 0
-        self.idle = Event()
-        self.idle.set()
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        self.count += 1
-        self.idle.clear()
-        try:
-            body = self.app(environ, start_response)
-        except BaseException:
-            self._finished()
-            raise
-        return ClosingIterator(body, self._finished)
-
-    def _finished(self) -> None:
-        self.count -= 1
-        if self.count == 0:
-            self.idle.set()
-
-
-class _Server(WSGIServer):
-    """pywsgi's server, with a bound on connections."""
-
-    max_accept = LATE  # connections accepted at once, before others that must close can close
-
-    def __init__(self, address: tuple[str, int], app: WSGIApplication, **options: Any) -> None:
-        self.connections = Connections(places())
-        super().__init__(address, app, spawn=self.connections.most + LATE, **options)
-
-    def do_read(self) -> Any:
-        accepted = super().do_read()
-        if accepted:
-            self.connections.waits(accepted[0])
-        return accepted
-
-    def do_close(self, sock: socket.socket, *arguments: Any) -> None:
-        self.connections.ended(sock)
-        super().do_close(sock, *arguments)
-
-
-class _Handler(WSGIHandler):
-    """pywsgi's handler, which also closes stalled connections, without a traceback."""
-
-    #: Compared with the first argument of an `OSError`, which is a text for a time-out. A greenlet
-    #: gets EBADF if its connection is closed while it waits.
-    ignored_socket_errors: tuple[Any, ...] = (
-        *(errno.EPIPE, errno.ECONNRESET, errno.EBADF),
-        errno.ECONNABORTED,  # an answer that must not be completed
-        "timed out",
-    )
-
-    server: _Server
-
-    def __init__(self, sock: socket.socket, address: Any, server: _Server) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(STALLED)
-        super().__init__(sock, address, server)
-
-    def handle_one_request(self) -> Any:
-        self.server.connections.waits(self.socket)
-        self._patience = gevent.Timeout.start_new(HEAD, TimeoutError("timed out"))
-        try:
-            return super().handle_one_request()
-        finally:
-            self._patience.close()
-
-    def read_request(self, raw_requestline: str) -> Any:
-        understood = super().read_request(raw_requestline)
-        self._patience.close()
-        self.server.connections.moves(self.socket)
-        if self._may_have_more():
-            self.close_connection = True
-            self.content_length = 0
-            for name in ("content-length", "transfer-encoding"):
-                del self.headers[name]
-        return understood
-
-    def _may_have_more(self) -> bool:
-        """Whether a proxy may read the bytes after the head as the body of this request.
-
-        This server would read it as the next request, so its answer could reach somebody else. So
-        the connection ends if a request announces a body, even an empty one, or breaks HTTP.
-        """
-        bodies = ("content-length", "transfer-encoding")
-        return bool(self.headers.defects) or any(name in self.headers for name in bodies)
-
-    def _sendall(self, data: bytes) -> None:
-        super()._sendall(data)  # type: ignore[misc]
-        self.server.connections.moves(self.socket)
-
-    def _handle_client_error(self, ex: BaseException) -> Any:
-        if isinstance(ex, OSError) and ex.args[:1] and ex.args[0] in self.ignored_socket_errors:
-            return None
-        return super()._handle_client_error(ex)  # type: ignore[misc]
-
-
-class _QuietHandler(_Handler):
-    def log_request(self) -> None:
-        """Log nothing."""
+#: Seconds that running answers get to finish when the server ends.
+DRAIN = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -187,13 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
         tree = _tree(options.directory, options.bucket, may_be_new=options.on_demand is not None)
     except PypimirrorError as error:
         return _fail(2, str(error))
-    demand = _demand(tree, options.on_demand) if options.on_demand else None
+    counts = Counts()
+    demand = _demand(tree, options.on_demand, counts) if options.on_demand else None
     more = {"more": demand.figures.collect} if demand is not None else {}
-    metrics = Metrics(options.metrics, **more) if options.metrics else None
+    metrics = Metrics(options.metrics, counts, **more) if options.metrics else None
     pages = Pages(options.pages) if options.pages else None
-    app = _InFlight(create_app(tree, metrics, pages, demand))
+    app = create_app(tree, metrics, pages, demand)
+    direct = _direct(tree, demand, counts)
     try:
-        server = _listen(app, options.host, options.port, verbose=options.verbose)
+        server = _listen(app, direct, options.host, options.port, verbose=options.verbose)
     except OSError as error:
         return _fail(3, _why_not(error, options.host, options.port))
     stop = Event()
@@ -205,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     _announce(tree, *address, as_json=options.json, may_be_new=demand is not None)
     stop.wait()
     server.close()  # `stop` would kill running answers
-    app.idle.wait(timeout=DRAIN)
+    server.connections.finish(DRAIN)
     if demand is not None:
         demand.end()
     if pages is not None:
@@ -213,10 +98,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _demand(tree: Tree, config: Path) -> Demand:
+def _demand(tree: Tree, config: Path, counts: Counts) -> Demand:
     from pypimirror.serve.demand.demand import Demand  # only here: without it, nothing changes
 
-    return Demand(tree, config)
+    return Demand(tree, config, counts)
+
+
+def _direct(tree: Tree, demand: Demand | None, counts: Counts) -> Direct | None:
+    """Return the direct answers. A mirror on object storage has none."""
+    if not isinstance(tree, Directory):
+        return None
+    return Direct(tree, demand or Held(tree), counts)
 
 
 def _tree(directory: Path | None, bucket: Path | None, *, may_be_new: bool) -> Tree:
@@ -264,13 +156,16 @@ def _port(text: str) -> int:
     return port
 
 
-def _listen(app: WSGIApplication, host: str, port: int, *, verbose: bool) -> WSGIServer:
-    server = _Server(
+def _listen(
+    app: WSGIApplication, direct: Direct | None, host: str, port: int, *, verbose: bool
+) -> Server:
+    server = Server(
         (host, port),
         app,
+        direct,
         backlog=BACKLOG,
         log="default" if verbose else None,
-        handler_class=_Handler if verbose else _QuietHandler,
+        handler_class=Handler if verbose else QuietHandler,
         # With this name, pywsgi does not ask the resolver for one.
         environ={"SERVER_NAME": host, "wsgi.file_wrapper": _Chunks},
     )

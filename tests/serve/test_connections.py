@@ -27,7 +27,13 @@ import pypimirror.serve.server as s
 resource.setrlimit(resource.RLIMIT_NOFILE, ({SOFT}, {HARD}))
 sys.exit(s.main())
 """
-HASTY = "import pypimirror.serve.server as s, sys; s.HEAD = 0.5; sys.exit(s.main())"
+HASTY = """
+import sys
+import pypimirror.serve.server as s
+from pypimirror.serve import handlers
+handlers.HEAD = 0.5
+sys.exit(s.main())
+"""
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,13 @@ class Server:
 
 
 PROGRAM = ("-m", "pypimirror.serve.server")
-IMPATIENT = "import pypimirror.serve.server as s, sys; s.STALLED = 0.2; sys.exit(s.main())"
+IMPATIENT = """
+import sys
+import pypimirror.serve.server as s
+from pypimirror.serve import handlers
+handlers.STALLED = 0.2
+sys.exit(s.main())
+"""
 
 
 def start(*arguments: str, program: tuple[str, ...] = PROGRAM) -> subprocess.Popen[str]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
+from pypimirror.serve.direct.counts import Counts
+
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
@@ -30,7 +32,8 @@ _NAME = re.compile(r"[a-z][a-z_]*")
 class Figures:
     """The figures of one server. `fetcher` are those that its fetcher sent last."""
 
-    def __init__(self) -> None:
+    def __init__(self, direct: Counts) -> None:
+        self._direct = direct
         self.counts: Counter[tuple[str, Kind]] = Counter()
         self.fetcher: dict[str, float] = {}
         self._times = [0] * (len(BOUNDS) + 1)
@@ -57,7 +60,8 @@ class Figures:
         for name, told in _COUNTED.items():
             family = CounterMetricFamily(start + name, told, labels=["kind"])
             for kind in ("page", "file"):
-                family.add_metric([kind], self.counts[name, kind])
+                direct = self._direct.directly(is_page=kind == "page") if name == "hits" else 0
+                family.add_metric([kind], self.counts[name, kind] + direct)
             yield family
         told = "Seconds until the first byte of an answer for which the fetcher was asked."
         bounds = [*map(str, BOUNDS), "+Inf"]

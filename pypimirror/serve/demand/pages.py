@@ -78,6 +78,13 @@ class Pages:
         self._figures.took(time.monotonic() - began)
         return response
 
+    def believed_tree(self, project: str | None) -> Directory | None:
+        """Return where a page is, if nobody must be asked for it; None without such a page."""
+        page = self._pages.believed(project)
+        if page is None or page.warning or not isinstance(page.tree, Directory):
+            return None
+        return page.tree
+
     def _ask(self, request: Request, project: str | None, began: float) -> Response:
         question = self._link.ask(project)
         answer = question.wait_for_answer(min(question.since + SOON, began + PATIENCE))

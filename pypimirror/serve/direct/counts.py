@@ -1,0 +1,51 @@
+"""Counts of answers, in memory that all processes of the web server share.
+
+Each process has a row and writes only there. A process that is started again goes on with the row
+of the one before, so no count ever falls.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+#: Numbers of a row: answers by their status, and then direct answers on demand.
+_ROW = 1024
+_PAGES, _FILES = 1022, 1023
+_BYTES = 8  #: of a number
+
+
+def size_of(rows: int) -> int:
+    """Return the bytes that the counts of so many processes take."""
+    return rows * _ROW * _BYTES
+
+
+class Counts:
+    """The counts of `rows` processes, of which this one has the row `own`.
+
+    `file` is the descriptor of a file of `size_of(rows)` bytes that they share; -1 if there is only
+    this process.
+    """
+
+    def __init__(self, file: int = -1, rows: int = 1, own: int = 0) -> None:
+        self._all = memoryview(mmap.mmap(file, size_of(rows))).cast("Q")
+        self._own = self._all[own * _ROW : (own + 1) * _ROW]
+
+    def answered(self, status: int) -> None:
+        """Count an answer."""
+        self._own[status] += 1
+
+    def direct(self, *, is_page: bool) -> None:
+        """Count a direct answer with a page or a file."""
+        self._own[_PAGES if is_page else _FILES] += 1
+
+    def answers(self) -> dict[int, int]:
+        """Return how many answers there were, by status."""
+        sums = {status: self._sum(status) for status in range(_PAGES)}
+        return {status: number for status, number in sums.items() if number}
+
+    def directly(self, *, is_page: bool) -> int:
+        """Return how many direct answers with a page or a file there were."""
+        return self._sum(_PAGES if is_page else _FILES)
+
+    def _sum(self, place: int) -> int:
+        return sum(self._all[place::_ROW])

@@ -1,0 +1,139 @@
+"""Find the direct answer to a request: a page of a project, the root index, or a file.
+
+There is none for an address with an escape, a query or a name that is not normalised, nor for what
+is absent. The rules of the long way hold here, too: `negotiation` chooses the form of a page,
+`answers` says its headers, `files` what may be opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from io import FileIO
+from typing import NamedTuple, Protocol
+
+from pypimirror.serve.answers import PAGE_NAMES, file_headers, page_form, page_headers
+from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.heads import Head
+from pypimirror.serve.direct.ready import Kept, Ready, make, state_of
+from pypimirror.serve.files import Directory, OpenedFile
+from pypimirror.serve.negotiation import PAGE_FILES, negotiate
+
+#: Pages of fewer bytes are kept in memory.
+SMALL = 256 * 1024
+
+_PAGE = re.compile(r"/simple/(?:([a-z0-9]+(?:-[a-z0-9]+)*)/)?")
+_FILE = re.compile(r"/packages((?:/[A-Za-z0-9_+!-][A-Za-z0-9._+!-]*)+)")
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n"
+
+
+class Answer(NamedTuple):
+    """What is sent: a head without its date and its end, and a body."""
+
+    status: int
+    head: bytes
+    body: bytes = b""
+    file: FileIO | None = None  #: the body, open; who sends the answer closes it
+    size: int = 0  #: bytes of the file
+
+
+class Hits(Protocol):
+    """What is right to send without asking anybody, and who hears that it was sent."""
+
+    def page_tree(self, project: str | None) -> Directory | None:
+        """Return where the page of a project is, or the root index; None: it must be asked for."""
+
+    def file(self, parts: list[str]) -> None:
+        """Hear that the file `packages/<parts>` was sent."""
+
+
+class Held:
+    """A mirror without on demand: its tree is right."""
+
+    def __init__(self, tree: Directory) -> None:
+        self._tree = tree
+
+    def page_tree(self, project: str | None) -> Directory:  # noqa: ARG002
+        """Return the tree."""
+        return self._tree
+
+    def file(self, parts: list[str]) -> None:
+        """Do nothing."""
+
+
+class Direct:
+    """The direct answers of a process of the web server, with the tree `tree`."""
+
+    def __init__(self, tree: Directory, hits: Hits, counts: Counts) -> None:
+        self._tree = tree
+        self._hits = hits
+        self._counts = counts
+        self._kept = Kept()
+
+    def find(self, head: Head) -> Answer | None:
+        """Return the answer to a request; None if it has to go the long way."""
+        answer = None
+        try:
+            if page := _PAGE.fullmatch(head.target):
+                answer = self._page(head, page[1])
+            elif file := _FILE.fullmatch(head.target):
+                answer = self._file(head, file[1])
+        except OSError:  # the long way says what it is
+            return None
+        if answer is not None:
+            self._counts.answered(answer.status)
+            self._counts.direct(is_page=page is not None)
+        return answer
+
+    def _page(self, head: Head, project: str | None) -> Answer | None:
+        # The better one of both forms is also the best if the other one is not there.
+        form = negotiate(head.fields.accept, None, PAGE_NAMES)
+        tree = self._hits.page_tree(project)
+        if form is None or tree is None:
+            return None
+        where = (
+            ("simple", PAGE_FILES[form])
+            if project is None
+            else ("simple", project, PAGE_FILES[form])
+        )
+        key = f"{form} {tree.path(*where)}"
+        ready = self._kept.get(key)
+        if ready is not None and ready.body is not None and _is_of(ready, tree.state(*where)):
+            return _answer(head, ready, None)
+        file = tree.open(*where)
+        if file is None:
+            return None
+        if ready is None or not _is_of(ready, file.stat):
+            headers = page_headers(file, page_form(form)) | {"Vary": "Accept"}
+            body = file.handle.readall() if file.size < SMALL else None
+            ready = self._kept.noted(key, make(file, headers, body), file)
+        return _answer(head, ready, file)
+
+    def _file(self, head: Head, path: str) -> Answer | None:
+        parts = path[1:].split("/")
+        file = self._tree.open("packages", *parts)
+        if file is None:
+            return None
+        ready = self._kept.get(path)
+        if ready is None or not _is_of(ready, file.stat):
+            ready = self._kept.noted(path, make(file, file_headers(file, parts[-1]), None), file)
+        self._hits.file(parts)
+        return _answer(head, ready, file)
+
+
+def _is_of(ready: Ready, state: os.stat_result) -> bool:
+    return ready.state == state_of(state)
+
+
+def _answer(head: Head, ready: Ready, file: OpenedFile | None) -> Answer:
+    """Return the answer, with the file if its bytes are sent."""
+    is_known = head.fields.etag == ready.etag
+    told = _NOT_MODIFIED + ready.shared if is_known else _OK + ready.shared + ready.content
+    if file is not None and (is_known or head.is_head or ready.body is not None or not ready.size):
+        file.handle.close()
+        file = None
+    body = b"" if is_known or head.is_head else ready.body or b""
+    handle = file.handle if file is not None else None
+    return Answer(304 if is_known else 200, told, body, handle, ready.size)
