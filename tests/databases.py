@@ -131,7 +131,7 @@ _EMPTY = f"""
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid();
 TRUNCATE projects, files, refusals, lists, marks, runs, leases, workers, claims, stages, failures,
-asked, days RESTART IDENTITY;
+asked, days, requirements, needs, summaries, dependents RESTART IDENTITY;
 UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'
 """
 

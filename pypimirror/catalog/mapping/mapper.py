@@ -6,7 +6,7 @@ other place lists the columns of a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    bindparam,
     select,
 )
 from sqlalchemy.schema import SchemaItem
@@ -57,6 +58,15 @@ _TYPES: dict[type, TypeEngine[Any]] = {
     bytes: LargeBinary(),
     bool: Flag(),
 }
+
+
+def among(column: Column[Any], name: str = "ids") -> ColumnElement[bool]:
+    """Return the condition that a column has one of the values of the parameter `name`.
+
+    A statement with parameters can be built once. Building it takes longer than most databases need
+    for their answer.
+    """
+    return column.in_(bindparam(name, expanding=True))
 
 
 def table(name: str, metadata: MetaData, record: type[Record], *more: SchemaItem) -> Table:
@@ -94,10 +104,18 @@ def select_record(record: type[Record], source: Table, **others: ColumnElement[A
     )
 
 
-def read(connection: Connection, query: Select[Any], record: type[R]) -> Iterator[R]:
-    """Stream the records of this class that a query of `select_record` finds."""
+def read(
+    connection: Connection,
+    query: Select[Any],
+    record: type[R],
+    values: Mapping[str, Any] | None = None,
+) -> Iterator[R]:
+    """Stream the records of this class that a query of `select_record` finds.
+
+    `values` are those of the query's parameters, if it has some.
+    """
     make: Callable[..., R] = record
-    for row in connection.execute(query):
+    for row in connection.execute(query, values):
         yield make(*row)
 
 

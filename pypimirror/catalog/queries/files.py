@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Update,
     and_,
+    bindparam,
     func,
+    literal_column,
     or_,
     select,
     update,
@@ -19,6 +23,7 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.mapping.addresses import shortened
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
@@ -50,6 +55,11 @@ def with_project() -> Select[Any]:
 def get(connection: Connection, file_id: int) -> FileRecord | None:
     """Return one file, or None."""
     return mapper.first(connection, select(files).where(files.c.id == file_id), FileRecord)
+
+
+def is_in(states: Iterable[State]) -> ColumnElement[bool]:
+    """Return the condition that a file is in one of `states`, which never change in a statement."""
+    return files.c.state.in_([literal_column(str(int(state))) for state in sorted(states)])
 
 
 def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -209,23 +219,30 @@ def move(
 
 def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
     """Move the verified files of projects whose pages now list them."""
-    verified = update(files).where(
-        files.c.project_id.in_(ids), files.c.state.in_(sources(State.PUBLISHED))
-    )
-    connection.execute(verified.values(state=State.PUBLISHED, run_id=run_id))
+    connection.execute(_publish(), {"ids": ids, "run": run_id})
+
+
+@cache
+def _publish() -> Update:
+    verified = update(files).where(among(files.c.project_id), is_in(sources(State.PUBLISHED)))
+    return verified.values(state=State.PUBLISHED, run_id=bindparam("run"))
 
 
 def is_listed() -> ColumnElement[bool]:
     """Return the condition that a file belongs on its page, with its own bytes or as a link."""
-    own = files.c.state.in_(list(PROVEN))
+    own = is_in(PROVEN)
     return or_(own, and_(files.c.linked.is_(True), files.c.state != State.WITHDRAWN))
 
 
 def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return the files that belong on the pages of these projects."""
-    query = select(files).where(files.c.project_id.in_(ids), is_listed())
-    query = query.order_by(files.c.project_id, files.c.filename)
-    return list(mapper.read(connection, query, FileRecord))
+    return list(mapper.read(connection, _listed(), FileRecord, {"ids": ids}))
+
+
+@cache
+def _listed() -> Select[Any]:
+    query = select(files).where(among(files.c.project_id), is_listed())
+    return query.order_by(files.c.project_id, files.c.filename)
 
 
 def held(

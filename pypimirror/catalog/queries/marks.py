@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Delete, Select, bindparam, delete, insert, select
 
 from pypimirror.catalog.marks import Mark
 from pypimirror.catalog.queries.projects import insert_or_ignore
@@ -22,7 +23,7 @@ def read(connection: Connection, mark: Mark[T]) -> T | None:
 
     Raises `BadMarkError` if this program never writes such a value.
     """
-    text = connection.scalar(select(marks.c.value).where(marks.c.name == mark.name))
+    text = connection.scalar(_value(), {"mark": mark.name})
     if text is None:
         return None
     try:
@@ -34,8 +35,7 @@ def read(connection: Connection, mark: Mark[T]) -> T | None:
 
 def is_set(connection: Connection, mark: Mark[T]) -> bool:
     """Whether a mark is set, to any value."""
-    query = select(marks.c.name).where(marks.c.name == mark.name)
-    return connection.scalar(query) is not None
+    return connection.scalar(_value(), {"mark": mark.name}) is not None
 
 
 def write(connection: Connection, mark: Mark[T], value: T) -> None:
@@ -46,12 +46,23 @@ def write(connection: Connection, mark: Mark[T], value: T) -> None:
 
 def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
     """Set a mark, unless it is set."""
-    connection.execute(insert_or_ignore(connection, marks), [_row(mark, value)])
+    if not is_set(connection, mark):
+        connection.execute(insert_or_ignore(connection, marks), [_row(mark, value)])
 
 
 def clear(connection: Connection, mark: Mark[T]) -> None:
     """Remove a mark, if it is set."""
-    connection.execute(delete(marks).where(marks.c.name == mark.name))
+    connection.execute(_delete(), {"mark": mark.name})
+
+
+@cache
+def _value() -> Select[str]:
+    return select(marks.c.value).where(marks.c.name == bindparam("mark"))
+
+
+@cache
+def _delete() -> Delete:
+    return delete(marks).where(marks.c.name == bindparam("mark"))
 
 
 def _row(mark: Mark[T], value: T) -> dict[str, str]:

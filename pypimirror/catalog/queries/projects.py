@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Float,
+    Select,
     Text,
+    Update,
     and_,
     bindparam,
     case,
@@ -23,6 +27,7 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
 from pypimirror.catalog.schema import files, lists, projects, refusals
@@ -213,17 +218,24 @@ def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> 
     return connection.scalar(query) or 0
 
 
-def live_after(connection: Connection, after: int, limit: int) -> list[ProjectRecord]:
-    """Return projects with a page, in the order of their ids, after id `after`."""
-    query = select(projects).where(projects.c.page_on_disk.is_(True), projects.c.id > after)
-    query = query.order_by(projects.c.id).limit(limit)
-    return list(mapper.read(connection, query, ProjectRecord))
-
-
 def get(connection: Connection, ids: Sequence[int]) -> list[ProjectRecord]:
     """Return the rows of projects, in the order of their ids."""
-    query = select(projects).where(projects.c.id.in_(ids)).order_by(projects.c.id)
-    return list(mapper.read(connection, query, ProjectRecord))
+    return list(mapper.read(connection, _get(), ProjectRecord, {"ids": ids}))
+
+
+@cache
+def _get() -> Select[Any]:
+    return select(projects).where(among(projects.c.id)).order_by(projects.c.id)
+
+
+def names_of(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Return the names of projects by id."""
+    return {row[0]: row[1] for row in connection.execute(_names_of(), {"ids": ids})}
+
+
+@cache
+def _names_of() -> Select[Any]:
+    return select(projects.c.id, projects.c.name).where(among(projects.c.id))
 
 
 def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]:
@@ -244,7 +256,7 @@ def drop(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(delete(projects).where(projects.c.id.in_(chunk)))
 
 
-def is_due(now: float) -> ColumnElement[bool]:
+def is_due(now: float | ColumnElement[float]) -> ColumnElement[bool]:
     """Return the condition that a file does not wait for its next try."""
     next_try = files.c.next_try
     return or_(next_try.is_(None), next_try <= now, next_try > now + LONGEST_WAIT)
@@ -267,16 +279,22 @@ def finish(
 
     `files.wake` marks them again when the next try of a file is due.
     """
-    is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due(now)))
+    connection.execute(_finish(with_provenance), {"ids": ids, "now": now})
+
+
+@cache
+def _finish(with_provenance: bool) -> Update:
+    is_due_now = is_due(bindparam("now", type_=Float))
+    is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due_now))
     if with_provenance:
-        is_open = or_(is_open, and_(lacks_provenance(), is_due(now)))
+        is_open = or_(is_open, and_(lacks_provenance(), is_due_now))
     open_file = select(files.c.id).where(
         files.c.project_id == projects.c.id, files.c.removal_cause.is_(None), is_open
     )
-    connection.execute(
+    return (
         update(projects)
         .where(
-            projects.c.id.in_(ids),
+            among(projects.c.id),
             projects.c.needs_fetch.is_(False),
             projects.c.page_stale.is_(False),
             or_(projects.c.removal_cause.is_(None), projects.c.page_on_disk.is_(False)),
@@ -284,34 +302,6 @@ def finish(
         )
         .values(has_work=False)
     )
-
-
-def to_remove(connection: Connection, after: int = 0) -> list[ProjectRecord]:
-    """Return the next removed projects, after id `after`, whose pages may still be on disk.
-
-    If a page is stale, a run that died may have written it without noting it.
-    """
-    query = select(projects).where(
-        projects.c.has_work.is_(True),
-        or_(projects.c.page_on_disk.is_(True), projects.c.page_stale.is_(True)),
-        projects.c.removal_cause.is_not(None),
-        projects.c.id > after,
-    )
-    query = query.order_by(projects.c.id).limit(CHUNK)
-    return list(mapper.read(connection, query, ProjectRecord))
-
-
-def settle(connection: Connection, *, with_gone: bool) -> None:
-    """Treat all pages as written, and with `with_gone`, those of removed projects as removed.
-
-    The end of a sync leaves them like this. A rehearsal needs it because it writes no pages.
-    """
-    # Update only projects with work: updating all would rewrite the whole catalog.
-    open_ones = update(projects).where(projects.c.has_work.is_(True))
-    offered = projects.c.removal_cause.is_(None)
-    connection.execute(open_ones.where(offered).values(page_stale=False))
-    if with_gone:
-        connection.execute(open_ones.where(~offered).values(page_stale=False, page_on_disk=False))
 
 
 def get_list(connection: Connection, upstream: str) -> ListRecord | None:
@@ -334,8 +324,12 @@ def forget_lists(connection: Connection) -> None:
 def touch(connection: Connection, ids: Iterable[int]) -> None:
     """Mark projects whose pages must be rendered."""
     for chunk in chunks(ids):
-        statement = update(projects).where(projects.c.id.in_(chunk))
-        connection.execute(statement.values(has_work=True, page_stale=True))
+        connection.execute(_touch(), {"ids": chunk})
+
+
+@cache
+def _touch() -> Update:
+    return update(projects).where(among(projects.c.id)).values(has_work=True, page_stale=True)
 
 
 def reopen(connection: Connection, names: Iterable[ProjectName]) -> None:

@@ -7,10 +7,16 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
+    Float,
+    Insert,
+    Update,
+    bindparam,
     case,
     delete,
     func,
@@ -24,6 +30,7 @@ from sqlalchemy import (
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.queries.work import claims
@@ -104,7 +111,10 @@ def under_way(connection: Connection, pid: int, host: str) -> str:
 
 def _after(began: ColumnElement[float]) -> ColumnElement[float]:
     """Return the time now, or the begin if the clock was set back since."""
-    now = literal(time.time())
+    return _later(literal(time.time()), began)
+
+
+def _later(now: ColumnElement[float], began: ColumnElement[float]) -> ColumnElement[float]:
     return case((began > now, began), else_=now)
 
 
@@ -153,8 +163,13 @@ def call_cancelled(connection: Connection, name: str, message: str) -> None:
 def start_stage(connection: Connection, run_id: int, stage: Stage, batch: int) -> int:
     """Record that a batch enters a stage. Return the id of the record."""
     values = {"run_id": run_id, "stage": stage, "batch": batch, "state": RUNNING}
-    result = connection.execute(insert(stages).values(**values, started_at=time.time()))
+    result = connection.execute(_start_stage(), {**values, "started_at": time.time()})
     return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+@cache
+def _start_stage() -> Insert:
+    return insert(stages)
 
 
 def last_batch(connection: Connection, run_id: int) -> int:
@@ -174,11 +189,15 @@ def free_batch(connection: Connection, run_id: int, number: int, step: int) -> i
 
 def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
     """Record that a batch has left a stage."""
-    connection.execute(
-        update(stages)
-        .where(stages.c.id == stage_id)
-        .values(state=state, ended_at=_after(stages.c.started_at), counts=json.dumps(dict(counts)))
-    )
+    values = {"record": stage_id, "outcome": state, "counted": json.dumps(dict(counts))}
+    connection.execute(_end_stage(), {**values, "now": time.time()})
+
+
+@cache
+def _end_stage() -> Update:
+    ended_at = _later(bindparam("now", type_=Float), stages.c.started_at)
+    values = {"state": bindparam("outcome"), "ended_at": ended_at, "counts": bindparam("counted")}
+    return update(stages).where(stages.c.id == bindparam("record")).values(values)
 
 
 def add_failures(
@@ -212,13 +231,14 @@ def clear_failures(
     connection: Connection, run_id: int, stage: Stage, projects: Sequence[str]
 ) -> None:
     """Delete the failures of an earlier attempt at a stage that is now repeated."""
-    connection.execute(
-        delete(failures).where(
-            failures.c.run_id == run_id,
-            failures.c.stage == stage,
-            failures.c.project.in_(projects),
-        )
-    )
+    connection.execute(_clear_failures(), {"run": run_id, "of": stage, "names": projects})
+
+
+@cache
+def _clear_failures() -> Delete:
+    c = failures.c
+    in_run = (c.run_id == bindparam("run"), c.stage == bindparam("of"))
+    return delete(failures).where(*in_run, among(c.project, "names"))
 
 
 def failures_of(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, union_all, update
+from sqlalchemy import Connection, Select, delete, func, or_, select, union_all, update
 
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
 from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone
@@ -130,8 +133,12 @@ def any_stays(connection: Connection) -> bool:
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Return the ids of those projects with files on their pages that are no longer offered."""
-    query = select(files.c.project_id).where(files.c.project_id.in_(ids), IS_LEAVING, is_listed())
-    return set(connection.scalars(query))
+    return set(connection.scalars(_with_leaving(), {"ids": ids}))
+
+
+@cache
+def _with_leaving() -> Select[Any]:
+    return select(files.c.project_id).where(among(files.c.project_id), IS_LEAVING, is_listed())
 
 
 def forget(connection: Connection, ids: Iterable[int]) -> None:

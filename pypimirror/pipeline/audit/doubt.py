@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import partial
 
 from pypimirror.catalog.marks import DOUBT
-from pypimirror.catalog.queries import files, marks, projects
+from pypimirror.catalog.queries import files, marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.catalog.states import State
 from pypimirror.pipeline.publish import fingerprints, presence, root
@@ -33,12 +33,12 @@ def settle(run: Run) -> None:
     if cause is None:
         return
     run.reporter.note("warning", f"{cause}; this run checks that every file and page exists")
-    lost, pages = _look_for_files(run), _look_at_pages(run)
+    lost, wrong = _look_for_files(run), _look_at_pages(run)
     root.expire(run)
     with run.catalog.write() as connection:
         marks.clear(connection, DOUBT)
-    if lost or pages:
-        found = f"{lost} files were missing, and {pages} pages were not from this catalog"
+    if lost or wrong:
+        found = f"{lost} files were missing, and {wrong} pages were not from this catalog"
         run.reporter.note("warning", f"{found}; this run repairs them")
 
 
@@ -64,7 +64,7 @@ def _look_at_pages(run: Run) -> int:
     last = number = 0
     while True:
         with run.catalog.read() as connection:
-            rows = projects.live_after(connection, last, _AT_ONCE)
+            rows = pages.live_after(connection, last, _AT_ONCE)
         if not rows:
             return number
         others = many.ask(run.storage, partial(_is_other, run), rows)

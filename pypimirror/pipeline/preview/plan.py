@@ -17,7 +17,7 @@ import msgspec
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
-from pypimirror.catalog.queries import entries, files, projects
+from pypimirror.catalog.queries import entries, files, pages, projects
 from pypimirror.catalog.records import FileRecord, LeavingFile
 from pypimirror.catalog.states import PROVEN, Cause, State
 from pypimirror.config.settings import Config
@@ -259,7 +259,7 @@ def _add_removals(run: Run, found: Plan) -> None:
             for chunk in projects.chunks({row.project_id for row in leaving}):
                 rows = projects.get(connection, sorted(chunk))
                 _add_pages(found, (row.name for row in rows if row.removal_cause is None))
-        projects.settle(connection, with_gone=refusal is None)
+        pages.settle(connection, with_gone=refusal is None)
     expired = (row for rows in withdraw.all_expired(run) for row in rows)
     found.remove = [_entry(row, row.project, row.removal_cause or _LINKED) for row in expired]
 

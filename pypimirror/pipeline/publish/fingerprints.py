@@ -15,7 +15,7 @@ import msgspec
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import ROOT_INDEX, ROOT_INDEX_SEEN, STALE
-from pypimirror.catalog.queries import entries, marks, projects
+from pypimirror.catalog.queries import entries, marks, pages, projects
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Reason
@@ -49,7 +49,7 @@ def differing(
     last = outdated_pages = 0
     while not is_late():
         with run.catalog.read() as connection:
-            rows = projects.live_after(connection, last, _AT_ONCE)
+            rows = pages.live_after(connection, last, _AT_ONCE)
         if not rows:
             break
         touched = [row for row in rows if not row.page_stale and row.removal_cause is None]

@@ -28,7 +28,7 @@ F = TypeVar("F", bound=FileRecord)
 def take_back(run: Run, ids: Sequence[int]) -> None:
     """Have the missing files of these projects fetched again."""
     with run.catalog.read() as connection:
-        names = {row.id: row.name for row in projects.get(connection, ids)}
+        names = projects.names_of(connection, ids)
         rows = list(files.listed(connection, ids))
     wrong = absent(run, [(row, names[row.project_id]) for row in rows])
     if wrong:

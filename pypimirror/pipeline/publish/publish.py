@@ -81,14 +81,14 @@ def finish(run: Run) -> None:
     redone = outdated.take_turn(run, with_gone=not allowed)
     _render_dirty(run, with_gone=not allowed)
     with run.catalog.read() as connection:
-        going = projects.to_remove(connection) if allowed else []
+        going = pages.to_remove(connection) if allowed else []
         stale = root.is_stale(connection, with_gone=not allowed)
     if stale and not root.publish(run, with_gone=not allowed):
         going = []  # the old index still lists them
     while going:
         _remove_pages(run, going)
         with run.catalog.read() as connection:
-            going = projects.to_remove(connection, after=going[-1].id)
+            going = pages.to_remove(connection, after=going[-1].id)
     outdated.settle(run, redone)
     summaries.fill(run)
     if is_of_one_form:  # else old pages may still link to these bytes
@@ -108,17 +108,19 @@ def _doubt_lists(run: Run) -> None:
 
 def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     """Write the pages of these projects, make them durable and commit."""
+    written_before = [row.id for row in rows if row.page_on_disk]
     with run.catalog.read() as connection:
         held = contents.held_by(connection, [row.id for row in rows])
+        known = noting.sources(connection, written_before) if written_before else {}
     damage.check(schema.projects, rows, run.catalog.shown)
     damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
     held = presence.without_absent(run, rows, held)
     fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
-    pages = list(zip(rows, fresh, strict=True))
-    found = many.ask(run.storage, lambda each: contents.page_serial(run, *each), pages)
+    pairs = list(zip(rows, fresh, strict=True))
+    found = many.ask(run.storage, lambda each: contents.page_serial(run, *each), pairs)
     serials = {row.id: serial for row, serial in zip(rows, found, strict=True)}
     forms: dict[int, list[tuple[str, list[bytes]]]] = {}
-    for row, page in pages:
+    for row, page in pairs:
         page = msgspec.structs.replace(page, serial=serials[row.id])
         forms[row.id] = list(contents.page_forms(run, page))
     owners = {path: row for row in rows for path, _ in forms[row.id]}
@@ -126,7 +128,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     written = run.storage.write((form for each in forms.values() for form in each), blocked)
     # Flush even if no page is new: a run that died may have written them without a flush.
     run.storage.flush()
-    noted = summaries.read(run, [(row.id, row.name) for row in rows], held)
+    noted = summaries.read(run, [(row.id, row.name) for row in rows], held, known)
     stuck = {owners[path].id for path in blocked}
     rows = [row for row in rows if row.id not in stuck]
     replaced = [file for row in rows for file in held[row.id] if _is_replaced(file)]
@@ -153,7 +155,7 @@ def _commit(
     seen: Mapping[int, Mapping[str, Any]],
     held: Mapping[int, Sequence[FileRecord]],
     replaced: Sequence[FileRecord],
-    noted: summaries.Noted,
+    noted: noting.Noted,
 ) -> None:
     """Note the written pages and their files in the catalog."""
     holds = [totals.on_page(held[row.id]) for row in rows]
@@ -175,7 +177,7 @@ def _commit(
         files.publish(connection, [row.id for row in rows], run.id)
         totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
-        noting.put(connection, *noted)
+        noting.put(connection, noted)
         marks.write_once(connection, FORMATS, contents.forms_of(run))
         outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):

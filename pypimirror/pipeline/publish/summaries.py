@@ -15,6 +15,7 @@ from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import SUMMARIES
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.browsing import summaries
+from pypimirror.catalog.queries.browsing.summaries import Noted
 from pypimirror.catalog.records import FileRecord, SummaryRecord
 from pypimirror.domain.filenames import version_of
 from pypimirror.domain.layout import METADATA_SUFFIX, file_path
@@ -29,15 +30,17 @@ _CHUNK = 500
 
 _NOTHING = summary.Summary("", frozenset())
 
-Noted = tuple[list[SummaryRecord], dict[int, frozenset[str]]]
-
 
 def read(
-    run: Run, named: Sequence[tuple[int, str]], held: Mapping[int, Iterable[FileRecord]]
+    run: Run,
+    named: Sequence[tuple[int, str]],
+    held: Mapping[int, Iterable[FileRecord]],
+    known: Mapping[int, bytes | None],
 ) -> Noted:
-    """Return what to note of these projects (id and name), where it is not noted yet."""
-    with run.catalog.read() as connection:
-        known = summaries.sources(connection, [number for number, _ in named])
+    """Return what to note of these projects (id and name), where it is not noted yet.
+
+    `known` are the sources of what is noted, by project id.
+    """
     chosen = {number: _newest(name, held.get(number, ())) for number, name in named}
     changed = [
         (number, name, file)
@@ -50,7 +53,7 @@ def read(
         source = _source(file) if file else None
         rows.append(SummaryRecord(number, name, found.text, source))
         requires[number] = found.requires
-    return rows, requires
+    return Noted(rows, requires)
 
 
 def fill(run: Run) -> None:
@@ -63,9 +66,9 @@ def fill(run: Run) -> None:
         with run.catalog.read() as connection:
             rows = summaries.missing(connection, last, _CHUNK)
             held = _by_project(connection, [row.id for row in rows])
-        noted = read(run, [(row.id, row.name) for row in rows], held)
+        noted = read(run, [(row.id, row.name) for row in rows], held, {})
         with run.catalog.write() as connection:
-            summaries.put(connection, *noted)
+            summaries.put(connection, noted)
             if not rows:
                 marks.write_once(connection, SUMMARIES, "")
         if not rows:

@@ -6,11 +6,16 @@ or sdist that the row was made from, so that nothing is read twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, or_, select
+import msgspec
+from sqlalchemy import Connection, Delete, Select, Table, delete, or_, select
 
+from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
 from pypimirror.catalog.schema import dependents as dependents_of
@@ -18,39 +23,46 @@ from pypimirror.catalog.schema import files, projects, summaries
 from pypimirror.catalog.states import PROVEN
 
 
+class Noted(NamedTuple):
+    """What to note of projects."""
+
+    rows: Sequence[SummaryRecord]
+    required: Mapping[int, frozenset[str]]  #: the names of what each requires, by project id
+
+
 def sources(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | None]:
     """Return what the rows of these projects were made from, by project id."""
+    return {row[0]: row[1] for row in connection.execute(_sources(), {"ids": ids})}
+
+
+@cache
+def _sources() -> Select[Any]:
     query = select(summaries.c.project_id, summaries.c.source)
-    found = connection.execute(query.where(summaries.c.project_id.in_(ids)))
-    return {row.project_id: row.source for row in found}
+    return query.where(among(summaries.c.project_id))
 
 
-def put(
-    connection: Connection,
-    rows: Iterable[SummaryRecord],
-    required: Mapping[int, Iterable[str]],
-) -> None:
-    """Replace the rows of projects. `required` has the names of what each requires."""
-    for chunk in chunks(rows, 1000):
-        drop(connection, [row.project_id for row in chunk])
-        connection.execute(
-            insert(summaries),
-            [{field: getattr(row, field) for field in row.__struct_fields__} for row in chunk],
-        )
-        edges = [
-            {"project_id": row.project_id, "required": name}
-            for row in chunk
-            for name in sorted(set(required.get(row.project_id, ())))
-        ]
-        if edges:
-            connection.execute(insert(dependents_of), edges)
+def put(connection: Connection, found: Noted) -> None:
+    """Note summaries of projects in place of those that they have."""
+    drop(connection, [row.project_id for row in found.rows])
+    bulk.insert_rows(connection, summaries, [msgspec.structs.asdict(row) for row in found.rows])
+    edges = [
+        {"project_id": number, "required": name}
+        for number, names in found.required.items()
+        for name in sorted(names)
+    ]
+    bulk.insert_rows(connection, dependents_of, edges)
 
 
 def drop(connection: Connection, ids: Sequence[int]) -> None:
     """Remove the rows of projects."""
     for chunk in chunks(ids):
-        connection.execute(delete(summaries).where(summaries.c.project_id.in_(chunk)))
-        connection.execute(delete(dependents_of).where(dependents_of.c.project_id.in_(chunk)))
+        connection.execute(_drop(summaries), {"ids": chunk})
+        connection.execute(_drop(dependents_of), {"ids": chunk})
+
+
+@cache
+def _drop(table: Table) -> Delete:
+    return delete(table).where(among(table.c.project_id))
 
 
 def missing(connection: Connection, after: int, limit: int) -> list[ProjectKey]:

@@ -7,7 +7,9 @@ without changes need not compute the closure again, and the run after a killed o
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete
+from functools import cache
+
+from sqlalchemy import Connection, Delete, delete, literal
 
 from pypimirror.catalog.marks import CLOSED
 from pypimirror.catalog.schema import marks
@@ -15,4 +17,9 @@ from pypimirror.catalog.schema import marks
 
 def open_again(connection: Connection) -> None:
     """Note that files have changed since the closure was computed."""
-    connection.execute(delete(marks).where(marks.c.name == CLOSED.name))
+    connection.execute(_delete())
+
+
+@cache
+def _delete() -> Delete:
+    return delete(marks).where(marks.c.name == literal(CLOSED.name))

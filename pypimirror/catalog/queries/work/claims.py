@@ -8,22 +8,30 @@ ends, so nothing is claimed twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Insert,
+    Integer,
+    Select,
+    Update,
     and_,
+    bindparam,
     delete,
     false,
     func,
     insert,
-    literal,
     select,
     update,
 )
 
+from pypimirror.catalog.mapping.mapper import among
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
 from pypimirror.catalog.queries.work import workers
+from pypimirror.catalog.records import KEY
 from pypimirror.catalog.schema import claims, projects
 from pypimirror.catalog.schema import workers as workers_table
 from pypimirror.catalog.states import REQUEST, WORKING
@@ -39,10 +47,13 @@ _of_requests = select(workers_table.c.id).where(
 _of_runs = claims.c.worker_id.not_in(_of_requests)
 
 
-def _free(after: int, names: Sequence[ProjectName] | None) -> ColumnElement[bool]:
-    """Return the condition of free projects after id `after`, among `names` if there are some."""
-    condition = and_(_has_work, projects.c.id > after, is_free)
-    return condition if names is None else and_(condition, projects.c.name.in_(names))
+def _free(*, named: bool) -> ColumnElement[bool]:
+    """Return the condition of free projects after id `after`, if `named` among `names`.
+
+    These are parameters.
+    """
+    condition = and_(_has_work, projects.c.id > bindparam("after"), is_free)
+    return and_(condition, among(projects.c.name, "names")) if named else condition
 
 
 def take(
@@ -57,38 +68,72 @@ def take(
 
     They are the first ones, unless there are names: those are found by name.
     """
-    mine = [literal(worker_id), literal(batch), false()]
-    query = select(projects.c.id, *mine).where(_free(after, names))
-    # Leave out the projects that another transaction claims at this moment.
-    query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
-    columns = ["project_id", "worker_id", "batch", "done"]
-    chosen = (query.order_by(projects.c.id) if names is None else query).limit(size)
+    values: dict[str, Any]
+    values = {"worker": worker_id, "number": batch, "after": after, "size": size}
+    if names is not None:
+        values["names"] = names
     if connection.dialect.name == "sqlite":  # nobody else writes
-        if not connection.execute(insert(claims).from_select(columns, chosen)).rowcount:
+        if not connection.execute(_claim_them(named=names is not None), values).rowcount:
             return []
         return of_batch(connection, worker_id, batch)
-    statement = insert_or_ignore(connection, claims).from_select(columns, chosen)
+    chosen = _chosen(named=names is not None)
+    statement = insert_or_ignore(connection, claims).from_select(_COLUMNS, chosen)
     while True:
-        if ids := sorted(connection.scalars(statement.returning(claims.c.project_id))):
+        if ids := sorted(connection.scalars(statement.returning(claims.c.project_id), values)):
             return ids
         # Another transaction may have claimed them after this one began to look.
-        if not connection.execute(query.limit(1)).first():
+        if not connection.execute(chosen, {**values, "size": 1}).first():
             return []
+
+
+_COLUMNS = ["project_id", "worker_id", "batch", "done"]
+
+
+@cache
+def _claim_them(*, named: bool) -> Insert:
+    return insert(claims).from_select(_COLUMNS, _chosen(named=named))
+
+
+@cache
+def _chosen(*, named: bool) -> Select[Any]:
+    mine = [bindparam("worker", type_=KEY), bindparam("number", type_=Integer), false()]
+    query = select(projects.c.id, *mine).where(_free(named=named))
+    # Leave out the projects that another transaction claims at this moment.
+    query = query.with_for_update(of=projects, key_share=True, skip_locked=True)
+    query = query.limit(bindparam("size", type_=Integer))
+    return query if named else query.order_by(projects.c.id)
 
 
 def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
     """Return the projects of a batch that a worker has claimed, in order."""
-    mine = (claims.c.worker_id == worker_id, claims.c.batch == batch)
-    query = select(claims.c.project_id).where(*mine, claims.c.done.is_(False))
-    return list(connection.scalars(query.order_by(claims.c.project_id)))
+    values = {"worker": worker_id, "number": batch}
+    return list(connection.scalars(_of_batch(), values))
+
+
+def _is_of_batch() -> ColumnElement[bool]:
+    return and_(claims.c.worker_id == bindparam("worker"), claims.c.batch == bindparam("number"))
+
+
+@cache
+def _of_batch() -> Select[Any]:
+    query = select(claims.c.project_id).where(_is_of_batch(), claims.c.done.is_(False))
+    return query.order_by(claims.c.project_id)
 
 
 def number_free(
     connection: Connection, after: int, at_most: int, names: Sequence[ProjectName] | None
 ) -> int:
     """Return the number of free projects after id `after`, or `at_most` if there are more."""
-    some = select(projects.c.id).where(_free(after, names)).limit(at_most).subquery()
-    return connection.scalar(select(func.count()).select_from(some)) or 0
+    values: dict[str, Any] = {"after": after, "size": at_most}
+    if names is not None:
+        values["names"] = names
+    return connection.scalar(_number_free(named=names is not None), values) or 0
+
+
+@cache
+def _number_free(*, named: bool) -> Select[Any]:
+    some = select(projects.c.id).where(_free(named=named)).limit(bindparam("size", type_=Integer))
+    return select(func.count()).select_from(some.subquery())
 
 
 def is_any_left(connection: Connection) -> bool:
@@ -107,8 +152,12 @@ def is_any_left(connection: Connection) -> bool:
 
 def release(connection: Connection, worker_id: int, batch: int) -> None:
     """Mark a batch as done for this run. What is left to do for it is for another run."""
-    mine = (claims.c.worker_id == worker_id, claims.c.batch == batch)
-    connection.execute(update(claims).where(*mine).values(done=True))
+    connection.execute(_release(), {"worker": worker_id, "number": batch})
+
+
+@cache
+def _release() -> Update:
+    return update(claims).where(_is_of_batch()).values(done=True)
 
 
 def drop(connection: Connection, worker_ids: Sequence[int]) -> None:

@@ -16,9 +16,19 @@ import json
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
 from pypimirror.catalog.mapping import mapper
@@ -101,8 +111,14 @@ def progress(
     connection: Connection, worker_id: int, batches: int, projects: int, counts: Mapping[str, int]
 ) -> None:
     """Record what a worker has done since it began."""
-    values = {"batches": batches, "projects": projects, "counts": json.dumps(dict(counts))}
-    connection.execute(update(workers).where(workers.c.id == worker_id).values(**values))
+    values = {"b": batches, "p": projects, "c": json.dumps(dict(counts)), "worker": worker_id}
+    connection.execute(_progress(), values)
+
+
+@cache
+def _progress() -> Update:
+    mine = update(workers).where(workers.c.id == bindparam("worker"))
+    return mine.values(batches=bindparam("b"), projects=bindparam("p"), counts=bindparam("c"))
 
 
 def end(connection: Connection, worker_id: int, state: str, message: str) -> bool:
