@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Self
 
-from gevent.event import Event
+from gevent.hub import Waiter, get_hub
 
 from pypimirror.domain.model import Reason
 from pypimirror.download.engine.concurrency import MODEST, Concurrency
@@ -22,7 +22,7 @@ class Gate:
     def __init__(self, cap: int, modest: int = MODEST) -> None:
         self._control = Concurrency(cap, modest)
         self._running = 0
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[Waiter[None]] = deque()
         self._answered = False  # whether the host has answered since the limit was last halved
 
     @property
@@ -40,9 +40,9 @@ class Gate:
 
     def __enter__(self) -> None:
         if self._waiting or self._running >= self._control.limit:
-            turn = Event()
+            turn: Waiter[None] = Waiter()  # costs a fifth of an `Event`
             self._waiting.append(turn)
-            turn.wait()  # `__exit__` has already counted this request
+            turn.get()  # `__exit__` has already counted this request
         else:
             self._running += 1
 
@@ -50,7 +50,7 @@ class Gate:
         self._running -= 1
         while self._waiting and self._running < self._control.limit:
             self._running += 1
-            self._waiting.popleft().set()
+            get_hub().loop.run_callback(self._waiting.popleft().switch, None)
 
     def went_well(self) -> None:
         """Note that the host has given an answer of any kind."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
+from collections.abc import Callable
 from typing import NoReturn
 
 import gevent
 import gevent.os
 import msgspec
 from gevent.event import Event
+from gevent.hub import Waiter, get_hub
 
 from pypimirror.download.engine.fetch import Fetcher
 from pypimirror.download.protocol import Hello, Job, Note, Progress, Result, ToWorker
@@ -59,6 +62,35 @@ class Outbox:
                 data = data[gevent.os.nb_write(self._fd, data) :]
 
 
+class Doers:
+    """Greenlets that do jobs: as many as there are jobs at once.
+
+    They wait for further jobs, because a new greenlet costs seven times as much as one that waits:
+    the system gives it new memory.
+    """
+
+    def __init__(self, do: Callable[[Job], None]) -> None:
+        self._do = do
+        self._jobs: deque[Job] = deque()
+        self._idle: list[Waiter[None]] = []
+
+    def start(self, job: Job) -> None:
+        """Have a job done soon."""
+        self._jobs.append(job)
+        if self._idle:
+            get_hub().loop.run_callback(self._idle.pop().switch, None)
+        else:
+            gevent.spawn_raw(self._live)  # nobody waits for its end
+
+    def _live(self) -> None:
+        while True:
+            while self._jobs:
+                self._do(self._jobs.popleft())
+            waiter: Waiter[None] = Waiter()
+            self._idle.append(waiter)
+            waiter.get()
+
+
 class Worker:
     """Reads jobs from one descriptor and writes results to another."""
 
@@ -67,6 +99,7 @@ class Worker:
         self._outbox = Outbox(output_fd)
         self._decoder = msgspec.json.Decoder(ToWorker)
         self._fetcher: Fetcher | None = None
+        self._doers = Doers(self._do)
         gevent.os.make_nonblocking(input_fd)
 
     def run(self) -> None:
@@ -86,13 +119,13 @@ class Worker:
         if isinstance(message, Hello):
             allow_descriptors(2 * message.connections + 256)
             self._fetcher = Fetcher(message, self._outbox.put)
-        elif self._fetcher is None:
-            raise ValueError("a job came before the hello")
         else:
-            gevent.spawn_raw(self._do, self._fetcher, message)  # nobody waits for its end
+            self._doers.start(message)
 
-    def _do(self, fetcher: Fetcher, job: Job) -> None:
-        self._outbox.put(fetcher.do(job))
+    def _do(self, job: Job) -> None:
+        if self._fetcher is None:
+            raise ValueError("a job came before the hello")
+        self._outbox.put(self._fetcher.do(job))
 
     def _write(self) -> None:
         try:
