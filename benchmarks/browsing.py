@@ -11,6 +11,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,18 @@ def word(rank: int) -> str:
     return start + hashlib.md5(b"%d" % rank).hexdigest()[:4]
 
 
+def _weights(number: int) -> list[float]:
+    """Return cumulative weights of ranks: the first is very frequent."""
+    return list(accumulate(1 / (rank + 2) for rank in range(number)))
+
+
 def _summaries(numbered: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
     """Yield summaries. "even" and "odd" are in half of all each, and never in the same."""
     draw = random.Random(1)
-    ranks = range(_WORDS)
-    weights = [1 / (rank + 2) for rank in ranks]
-    words = [word(rank) for rank in ranks]
+    words = [word(rank) for rank in range(_WORDS)]
+    weights = _weights(_WORDS)
     for project, name in numbered:
-        said = draw.choices(words, weights, k=8)
+        said = draw.choices(words, cum_weights=weights, k=8)
         end = "even" if project % 2 else "odd"
         yield {
             "project_id": project,
@@ -118,10 +123,10 @@ def _summaries(numbered: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
 def _dependents(numbered: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
     """Yield three requirements of each project; the first is required by very many."""
     draw = random.Random(2)
-    weights = [1 / (rank + 2) for rank in range(_REQUIRED)]
     names = [name for _, name in numbered[:_REQUIRED]]
+    weights = _weights(len(names))
     for project, _ in numbered:
-        for required in set(draw.choices(names, weights[: len(names)], k=3)):
+        for required in set(draw.choices(names, cum_weights=weights, k=3)):
             yield {"project_id": project, "required": required}
 
 

@@ -40,6 +40,7 @@ from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import Stage
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.executors import joining
 from pypimirror.pipeline.executors.inline import inline
 from pypimirror.pipeline.executors.loop import BATCH_SIZE, Call, Executor, WorkOff
@@ -222,7 +223,7 @@ def _line(row: WorkerRecord) -> str:
     line = f"shard {row.name} on {row.host}: {row.state}"
     if row.batches:
         batches = "1 batch" if row.batches == 1 else f"{row.batches:,} batches"
-        line += f", {batches}, {row.projects:,} projects"
+        line += f", {batches}, {number_of(row.projects, 'project')}"
     return f"{line}: {row.message}" if row.message else line
 
 

@@ -17,6 +17,7 @@ from flows import ending, running
 from pypimirror.catalog.queries import runs
 from pypimirror.config.settings import seconds
 from pypimirror.domain.model import PypimirrorError
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.audit.audit import Options, again, audit
 from pypimirror.pipeline.run import Run
@@ -59,7 +60,9 @@ def final_state(summary: Summary) -> State[Any]:
     """Return the final state of a flow run."""
     counts = summary.counts
     if summary.state == runs.COMPLETED and summary.run:
-        done = f"{counts['files_checked']:,} files checked, {counts['repaired']:,} repaired"
+        done = (
+            f"{number_of(counts['files_checked'], 'file')} checked, {counts['repaired']:,} repaired"
+        )
         return Completed(message=done)
     # For a verification, the files found are the files checked.
     counts = {**counts, "files_found": counts["files_checked"]}

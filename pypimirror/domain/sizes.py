@@ -1,4 +1,4 @@
-"""Sizes in text form, such as "5 GiB"."""
+"""Sizes and numbers in text form, such as "5 GiB" and "1 file"."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def amount(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def number_of(number: int, thing: str) -> str:
+    """Return a number with its noun, such as "1 file" or "1,200 files"."""
+    plural = f"{thing[:-1]}ies" if thing.endswith("ry") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else plural}"
 
 
 def percent(share: float) -> str:

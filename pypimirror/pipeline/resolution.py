@@ -37,6 +37,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import bounded
 from pypimirror.domain.addresses import redacted
 from pypimirror.domain.model import Problem, Reason
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.context.remotes import places, remotes
 from pypimirror.pipeline.run import Run, StoppedError
 from pypimirror.resolve import uv
@@ -176,7 +177,7 @@ def _made(wanted: Wanted, name: str, text: str, environment: str) -> Resolution:
         "# To keep this solution, copy the file and name the copy in [select] locks.\n"
     )
     number = text.count("\n[[packages]]")
-    said = f"{wanted.name}: {number} releases resolved for {environment}"
+    said = f"{wanted.name}: {number_of(number, 'release')} resolved for {environment}"
     return Resolution(f"pylock.{name}.toml", head + redacted(text), said)
 
 

@@ -27,6 +27,7 @@ from pypimirror.catalog.records import FailureRecord, RunRecord
 from pypimirror.catalog.states import CUT_SHORT
 from pypimirror.config.settings import ConfigError
 from pypimirror.domain.model import ProjectName, Stage
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.context.retry_plan import Retry
 from pypimirror.pipeline.run import Run
 from pypimirror.select.selection import Selection
@@ -91,7 +92,7 @@ def _finish(
     connection: Connection, row: RunRecord, asked: tuple[ProjectName, ...] | None, left: _Left
 ) -> Retry:
     """Rule 3: return the plan that does all open work."""
-    unfinished = _count(projects.number_left(connection, asked), "project")
+    unfinished = number_of(projects.number_left(connection, asked), "project")
     if left:
         summary = f"Retrying {_said(left)} that failed in {row.name}, and {unfinished} not finished"
     else:
@@ -141,14 +142,10 @@ def _said(left: _Left) -> str:
     number = sum(len(things - {""}) for things in left.values())
     parts = []
     if number:
-        parts.append(f"{_count(number, 'file')} of {_count(len(left.with_files), 'project')}")
+        parts.append(f"{number_of(number, 'file')} of {number_of(len(left.with_files), 'project')}")
     if left.look:
-        parts.append(f"the pages of {_count(len(left.look), 'project')}")
+        parts.append(f"the pages of {number_of(len(left.look), 'project')}")
     return " and ".join(parts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def mark(run: Run, retry: Retry) -> None:

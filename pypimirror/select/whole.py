@@ -8,6 +8,7 @@ from typing import Any
 from packaging.version import Version
 
 from pypimirror.config.selecting import RuleKeys
+from pypimirror.domain.sizes import number_of
 from pypimirror.select.facts import Facts
 
 
@@ -29,14 +30,18 @@ def _min_versions(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str
     number = len(releases_of(files)) if keys.min_versions else 0
     if number >= keys.min_versions:
         return set(), ""
-    return {facts.file.filename for facts in files}, f"the project has {number} releases"
+    return {
+        facts.file.filename for facts in files
+    }, f"the project has {number_of(number, 'release')}"
 
 
 def _max_versions(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:
     number = len(releases_of(files)) if keys.max_versions else 0
     if number <= keys.max_versions:
         return set(), ""
-    return {facts.file.filename for facts in files}, f"the project has {number} releases"
+    return {
+        facts.file.filename for facts in files
+    }, f"the project has {number_of(number, 'release')}"
 
 
 def _max_project_size(keys: RuleKeys, files: Sequence[Facts]) -> tuple[set[str], str]:

@@ -35,7 +35,9 @@ def read(
     return {
         "at": now,
         "at_iso": iso(now),
-        "freshness": freshness.of(statistics.last_complete_sync(connection), now),
+        "freshness": freshness.of(
+            statistics.last_complete_sync(connection), now, config.schedule.sync
+        ),
         "held": {
             "projects": held.projects,
             "files": held.files,

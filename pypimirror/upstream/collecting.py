@@ -22,6 +22,7 @@ import msgspec
 
 from pypimirror.domain.filenames import fold, is_variant, printable
 from pypimirror.domain.model import DETAILS, File, Problem, Reason
+from pypimirror.domain.sizes import number_of
 from pypimirror.upstream.checks import MAX_PROBLEMS, Unused, without_credentials
 from pypimirror.upstream.claims import rank
 
@@ -138,7 +139,7 @@ class Collector:
         """One problem for each refused file, up to `MAX_PROBLEMS`, and one for the rest."""
         if not self._untold:
             return tuple(self._problems)
-        message = f"{self._untold} more files of this page were refused."
+        message = f"Besides, {number_of(self._untold, 'file')} of this page refused."
         return (*self._problems, Problem(Reason.BAD_PAGE, message, self._project))
 
 

@@ -44,6 +44,7 @@ from packaging.utils import canonicalize_name
 from pypimirror.domain import bounded
 from pypimirror.domain.filenames import is_distribution, printable
 from pypimirror.domain.model import ListedProject, ProjectList, Reason
+from pypimirror.domain.sizes import number_of
 from pypimirror.upstream import json
 from pypimirror.upstream.checks import (
     RefusedError,
@@ -139,7 +140,7 @@ def _one_by_one(body: bytes, url: str) -> tuple[Any, list[ListedProject], tuple[
     bad = len(entries) - len(projects)
     if bad and not projects:
         raise unusable(Reason.BAD_PAGE, "none of its entries is a project", url=url)
-    warnings = [f"{bad} entries of the list are malformed"] if bad else []
+    warnings = [f"malformed: {number_of(bad, 'entry')} of the list"] if bad else []
     if odd:
         warnings.append(_ODD_SERIALS.format(odd))
     return meta, projects, tuple(warnings)
@@ -165,7 +166,9 @@ def _usable(projects: list[ListedProject]) -> tuple[list[ListedProject], tuple[s
     warnings = []
     if refused:
         shown = ", ".join(repr(printable(name, 40)) for name in refused[:3])
-        warnings.append(f"{len(refused)} names in the list are not valid project names: {shown}")
+        warnings.append(
+            f"no project's name: {number_of(len(refused), 'entry')} of the list, such as {shown}"
+        )
     if odd:
         warnings.append(_ODD_SERIALS.format(odd))
     return usable, tuple(warnings)
@@ -226,7 +229,7 @@ def _parse_html(body: bytes, url: str, charset: str | None) -> ProjectList:
     if not projects and not is_index:
         raise unusable(Reason.BAD_PAGE, "it has no links to projects", url=url)
     if files and not url.startswith("file:"):  # in a local directory, files make up the projects
-        warnings = (*warnings, f"{files} links to files beside the projects were left out")
+        warnings = (*warnings, f"left out: {number_of(files, 'link')} to files beside the projects")
     return ProjectList(list(projects.values()), version, None, warnings, links)
 
 

@@ -216,7 +216,7 @@ def test_dry_run_in_text_and_json_changes_nothing(
     before = listing(mirror.base)
     text = run("sync", "--dry-run")
     assert text.code == 0
-    assert "Would fetch 1 files" in text.out
+    assert "Would fetch 1 file," in text.out
     assert file.filename in text.out
     document = run("sync", "--dry-run", "--json").json
     assert list(document) == [
@@ -365,7 +365,7 @@ def test_adopt_rebuilds_a_lost_catalog(mirror: Mirror, simulator: Simulator, run
     simulator.forget()
     outcome = run("adopt")
     assert outcome.code == 0
-    assert "1 files taken over" in outcome.out
+    assert "1 file taken over" in outcome.out
     again = run("adopt", "--json")
     assert (again.code, again.json["state"]) == (0, "completed")
     assert again.json["counts"]["files_missing"] == 0

@@ -86,7 +86,9 @@ def test_what_is_let_in_as_it_is_is_told_by_status(
     assert mirror.state(name) == "fetched", "and nothing is on a page yet"
     mirror.sync()
     assert run("status", "--json").json["released"] == 1
-    assert "1 files have no proof and are here since they were released" in run("status").out
+    assert (
+        "1 file without proof, here because of 'pypimirror quarantine release'" in run("status").out
+    )
     ((file,),) = [each["files"] for each in run("status", "six", "--json").json["projects"]]
     assert file["proof"]["level"] == "released"
 

@@ -281,6 +281,6 @@ def test_hostile_names_in_a_list_cost_only_themselves(
     simulator.heal(rule)
     assert result.state == "completed"
     assert {request.path for request in simulator.requests} == {"/simple/", "/simple/six/"}
-    assert "not valid project names" in caplog.text
+    assert "no project's name: " in caplog.text
     assert room.mirror.projects == ["six"]
     room.check()

@@ -171,7 +171,7 @@ def test_a_run_that_dies_before_it_has_looked_leaves_the_doubt(
         mirror.sync(sound=False)
     said = warned(mirror, caplog)
     assert "this directory was last used with the catalog sqlite:///elsewhere" in said
-    assert "1 files were missing" in said
+    assert "1 file missing" in said
     assert mirror.holds(held[0])
     assert "checks that every file" not in warned(mirror, caplog)
 

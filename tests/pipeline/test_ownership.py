@@ -286,7 +286,7 @@ def test_a_storage_that_another_catalog_used_is_looked_through(
     storage.remove(key)
     assert sync_into(storage, one).state == "completed"
     assert "this storage was last used with the catalog sqlite:///elsewhere" in caplog.text
-    assert "1 files were missing" in caplog.text
+    assert "1 file missing" in caplog.text
     assert storage.has(key)
 
 

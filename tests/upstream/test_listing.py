@@ -99,7 +99,7 @@ def test_a_malformed_entry_costs_only_itself(entry: Any) -> None:
         ("six", 3),
         ("nine", None),
     ]
-    assert "1 entries" in listed.warnings[0]
+    assert listed.warnings[0] == "malformed: 1 entry of the list"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_a_web_server_lists_beside_the_projects_is_none() -> None:
     body = document(*trail, *beside, *found)
     listed = parse_list(body, HTML, where)
     assert [project.name for project in listed.projects] == ["six", "zope.event"]
-    assert listed.warnings == ("2 links to files beside the projects were left out",)
+    assert listed.warnings == ("left out: 2 links to files beside the projects",)
     bare = document(anchor("six", "six"), anchor("zope.event", "zope.event"))  # as GitLab links
     assert [p.name for p in parse_list(bare, HTML, where).projects] == ["six", "zope.event"]
     pages = document(anchor("six/index.html", "six"), anchor("a.b/index.html", "a.b"))

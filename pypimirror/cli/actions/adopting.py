@@ -16,6 +16,7 @@ from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.output import out, print_json
 from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.download import adopt
 from pypimirror.pipeline.executors.children import children
@@ -88,8 +89,9 @@ def show_result(
     counts = result.counts
     out.print(f"Run {result.run} {show.styled(result.state)} in {result.seconds:.1f} s.")
     out.print(
-        f"  {counts['files_verified']} files taken over, {amount(counts['bytes_checked'])} "
-        f"read, {counts['files_missing']} are not here; the next sync fetches them"
+        f"  {number_of(counts['files_verified'], 'file')} taken over, "
+        f"{amount(counts['bytes_checked'])} read, {counts['files_missing']} not here; "
+        "the next sync fetches what is missing"
     )
     if result.state != runs.COMPLETED:
         show.message(result)

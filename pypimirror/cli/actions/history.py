@@ -27,6 +27,7 @@ from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain import documents
 from pypimirror.domain.durations import parse_duration
 from pypimirror.domain.model import ProjectName, Stage
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.closure import needs
 from pypimirror.select.selection import Selection
 from pypimirror.status import stages
@@ -69,12 +70,12 @@ def status(config: Config, names: Sequence[str], *, as_json: bool, plot: bool = 
 def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
     with catalog.read() as connection:
         last = runs.find(connection, "last")
-        counted, size = totals.by_state(connection)
+        by_state, size = totals.by_state(connection)
         document: documents.Status = {
             "directory": str(config.directory),
             "storage": None if config.bucket is None else config.bucket.shown,
             "projects": totals.held(connection).projects,
-            "files": counted,
+            "files": by_state,
             "bytes": size,
             "kept": dict(
                 zip(("files", "projects"), withdrawals.count_kept(connection), strict=True)
@@ -87,18 +88,21 @@ def _mirror_status(config: Config, catalog: Catalog, *, as_json: bool) -> None:
         print_json(document)
         return
     out.print(f"Mirror {escape(config.shown)}")
-    out.print(f"  {document['projects']} projects, {amount(document['bytes'])} verified")
+    out.print(
+        f"  {number_of(document['projects'], 'project')}, {amount(document['bytes'])} verified"
+    )
     counts = (f"{number} {state}" for state, number in document["files"].items() if number)
     out.print(f"  files: {', '.join(counts) or 'none'}")
     if document["kept"]["files"]:
+        kept = document["kept"]
         out.print(
-            "  {files} files of {projects} projects are kept though the upstream "
-            "deleted them".format(**document["kept"])
+            f"  {number_of(kept['files'], 'file')} of {number_of(kept['projects'], 'project')} "
+            "stay here though the upstream deleted them"
         )
     if document["released"]:
         out.print(
-            f"  {document['released']} files have no proof and are here since they were released "
-            "with 'pypimirror quarantine release'"
+            f"  {number_of(document['released'], 'file')} without proof, here because of "
+            "'pypimirror quarantine release'"
         )
     for line in dependencies.lines(document["dependencies"]):
         out.print(f"  {escape(line)}")

@@ -16,6 +16,7 @@ from pypimirror.cli.errors import Exit
 from pypimirror.config.settings import DEFAULT_FILE, Config
 from pypimirror.domain.addresses import without_login
 from pypimirror.domain.model import PypimirrorError
+from pypimirror.domain.sizes import number_of
 from pypimirror.storage import lock
 from pypimirror.system.project import project_directory
 from pypimirror.up.everything import Machine
@@ -96,8 +97,10 @@ def _announce(parts: Parts, config: Config, left: int, *, as_json: bool, quiet: 
         web_line = f"{parts.web_url}simple/" if parts.web else "not served"
         out.print(f"Ready. Mirror: {web_line}  Prefect: {ui}", markup=False)
         if left:
-            things = "1 project" if left == 1 else f"{left:,} projects"
-            out.print(f"The last sync did not end. The next one does what it left: {things}.")
+            out.print(
+                "The last sync did not end. The next one does what it left: "
+                f"{number_of(left, 'project')}."
+            )
         out.print(
             f"Run now: PREFECT_API_URL={api} prefect deployment run sync/adhoc --watch",
             markup=False,

@@ -17,6 +17,7 @@ from pypimirror.cli.display.output import out, print_json, set_up_logging
 from pypimirror.cli.display.progress import TerminalReporter
 from pypimirror.cli.errors import Exit, of_result
 from pypimirror.config.settings import DEFAULT_FILE, Config, ConfigError, load, seconds
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline import lifecycle, sequence
 from pypimirror.pipeline.executors.children import children
 from pypimirror.pipeline.run import Run
@@ -151,11 +152,11 @@ def show_plan(
         if entries is found.link and not entries:
             continue  # most mirrors hold all that they list
         size = amount(sum(entry.size or 0 for entry in entries))
-        out.print(f"{title} {len(entries)} files, {size}", markup=False)
+        out.print(f"{title} {number_of(len(entries), 'file')}, {size}", markup=False)
         for entry in entries:
             size = "size unknown" if entry.size is None else amount(entry.size)
             out.print(f"  {entry.project}  {entry.file}  {size}", markup=False)
-    out.print(f"Would publish {len(found.publish)} pages", markup=False)
+    out.print(f"Would publish {number_of(len(found.publish), 'page')}", markup=False)
     for name in found.publish:
         out.print(f"  {name}", markup=False)
     if found.problems:

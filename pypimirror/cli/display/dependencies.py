@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pypimirror.catalog.figures.closure import ClosureFigures, Unsure
 from pypimirror.domain import documents
+from pypimirror.domain.sizes import number_of
 
 #: The text names at most this number of each kind.
 _SHOWN = 5
@@ -36,14 +37,15 @@ def lines(part: documents.Dependencies | None) -> Iterator[str]:
     """Yield the lines of the text; none if no dependencies are followed."""
     if part is None:
         return
-    yield f"dependencies: {part['projects']} projects are here because others need them"
-    for number, what, ones in (
-        (part["unknown"], "releases do not say what they require", part["unknown_releases"]),
-        (part["missing"], "projects are needed and not mirrored", part["missing_projects"]),
-        (part["unreadable"], "requirements cannot be read", part["unreadable_requirements"]),
+    here = number_of(part["projects"], "project")
+    yield f"dependencies: {here} here only because others need them"
+    for number, thing, what, ones in (
+        (part["unknown"], "release", "without known requirements", part["unknown_releases"]),
+        (part["missing"], "project", "needed and not mirrored", part["missing_projects"]),
+        (part["unreadable"], "requirement", "that cannot be read", part["unreadable_requirements"]),
     ):
         if number:
-            yield f"{number} {what}:"
+            yield f"{number_of(number, thing)} {what}:"
         for each in ones[:_SHOWN]:
             yield f"  {each['project']} {each['version'] or ''}".rstrip() + f" {each['why']}"
         if number > _SHOWN:

@@ -14,6 +14,7 @@ from pypimirror.cli.display.output import escape, out
 from pypimirror.cli.display.table import Cell, Column
 from pypimirror.domain import documents
 from pypimirror.domain.durations import took
+from pypimirror.domain.sizes import number_of
 
 if TYPE_CHECKING:
     from pypimirror.catalog.records import FailureRecord, RunRecord
@@ -85,13 +86,9 @@ def counted(result: Summary) -> Iterator[str]:
     if held := result.held:
         linked = f", and {held.linked} more at the upstream" if held.linked else ""
         yield (
-            f"mirror    {_number(held.files, 'file')} of {_number(held.projects, 'project')}, "
+            f"mirror    {number_of(held.files, 'file')} of {number_of(held.projects, 'project')}, "
             f"{amount(held.size)}{linked}"
         )
-
-
-def _number(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _how_to_install(simple: Path) -> None:
@@ -119,8 +116,8 @@ def checked(result: Summary) -> None:
     counts = result.counts
     out.print(f"Run {result.run} {styled(result.state)} in {result.seconds:.1f} s.")
     out.print(
-        f"  {counts['files_checked']} files checked, {amount(counts['bytes_checked'])} read, "
-        f"{counts['repaired']} repaired"
+        f"  {number_of(counts['files_checked'], 'file')} checked, "
+        f"{amount(counts['bytes_checked'])} read, {counts['repaired']} repaired"
     )
     kept_back([(problem.file, problem.message) for problem in result.denied])
     if result.state != states.COMPLETED:

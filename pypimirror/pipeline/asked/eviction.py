@@ -26,6 +26,7 @@ from pypimirror.catalog.queries.work.asked import HeldFile
 from pypimirror.config.settings import Config
 from pypimirror.domain.durations import spoken
 from pypimirror.domain.model import ProjectName, Stage
+from pypimirror.domain.sizes import amount, number_of
 from pypimirror.pipeline import history
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.publish import publish
@@ -122,6 +123,6 @@ def _told(run: Run, going: Evicted) -> str:
     parts = [f"{len(list(files))} that {why}" for files, why in reasons if files]
     size = sum(file.size for file in going.files)
     return (
-        f"{len(going.files)} files that clients had asked for are let go ({size} bytes): "
-        f"{', '.join(parts)}. Their bytes go after the grace period."
+        f"This mirror lets {number_of(len(going.files), 'file')} go ({amount(size)}) that clients "
+        f"had asked for: {', '.join(parts)}. Their bytes go after the grace period."
     )

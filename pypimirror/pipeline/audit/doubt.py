@@ -15,6 +15,7 @@ from pypimirror.catalog.marks import DOUBT
 from pypimirror.catalog.queries import files, marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.catalog.states import State
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.publish import fingerprints, presence, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.verify import takeback
@@ -38,8 +39,10 @@ def settle(run: Run) -> None:
     with run.catalog.write() as connection:
         marks.clear(connection, DOUBT)
     if lost or wrong:
-        found = f"{lost} files were missing, and {wrong} pages were not from this catalog"
-        run.reporter.note("warning", f"{found}; this run repairs them")
+        found = (
+            f"{number_of(lost, 'file')} missing, {number_of(wrong, 'page')} not from this catalog"
+        )
+        run.reporter.note("warning", f"{found}; this run repairs that")
 
 
 def _look_for_files(run: Run) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pypimirror.catalog.marks import ACCEPT
 from pypimirror.catalog.queries import files, marks, projects
 from pypimirror.catalog.states import State
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.run import Run
 from pypimirror.verify import proof
 
@@ -33,5 +34,5 @@ def apply(run: Run) -> None:
         last, _ = rows[-1]
         found += len(rows)
     if found:
-        text = f"{found} files have a weaker proof than [verify] accept now requires"
-        run.reporter.note("warning", f"{text}; they leave their pages")
+        text = f"{number_of(found, 'file')} with a weaker proof than [verify] accept now requires"
+        run.reporter.note("warning", f"{text}: gone from the pages")

@@ -25,6 +25,7 @@ from pypimirror.catalog.records import ProjectFile
 from pypimirror.catalog.states import REQUEST, State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Reason, Stage
+from pypimirror.domain.sizes import number_of
 from pypimirror.download.files.resume import WORTH_A_NOTE
 from pypimirror.download.protocol import FetchFile, FileResult, Job
 from pypimirror.pipeline import backoff
@@ -149,7 +150,7 @@ def _try_elsewhere(
     """Try the other places of failed files, until each is fetched or has none left."""
     for place, jobs in candidates.further(run, batch, due, failed):
         before = dict(failed)
-        run.reporter.note("info", f"trying {len(jobs)} files at {place}")
+        run.reporter.note("info", f"trying {number_of(len(jobs), 'file')} at {place}")
         for retried in jobs:
             del failed[retried.id]
         _fetch(run, batch, due, jobs, failed)

@@ -30,6 +30,7 @@ from pypimirror.catalog.marks import RENDERER, ROOT_RENDERER, Mark
 from pypimirror.catalog.queries import marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain.layout import page_paths
+from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering, version
 from pypimirror.render.pages import Page
@@ -102,8 +103,8 @@ def settle(run: Run, done: int) -> None:
             marks.write(connection, RENDERER, version.VERSION)
     if left or done:
         run.reporter.announce(
-            f"Another version of pypimirror wrote {done + left} pages: {done} were rendered again, "
-            f"{left} wait for the next syncs."
+            f"Another version of pypimirror wrote {number_of(done + left, 'page')}: {done} "
+            f"rendered again, {left} left for the next syncs."
         )
 
 
@@ -112,8 +113,8 @@ def tell(run: Run, waiting: int) -> None:
     if waiting:
         run.ledger.count(pages_waiting=waiting)
         run.reporter.announce(
-            f"{waiting} pages wait to be rendered again, because another version of pypimirror "
-            f"wrote them; each sync renders up to {AT_ONCE}."
+            f"{number_of(waiting, 'page')} of another version of pypimirror left to be rendered "
+            f"again; each sync renders up to {AT_ONCE}."
         )
 
 

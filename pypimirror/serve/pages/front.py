@@ -17,7 +17,9 @@ def page(site: Site, visit: Visit) -> Made:
     try:
         with site.reader.read() as connection:
             held = totals.held(connection)
-            fresh = freshness.of(statistics.last_complete_sync(connection), site.now())
+            fresh = freshness.of(
+                statistics.last_complete_sync(connection), site.now(), site.config.schedule.sync
+            )
     except CatalogAwayError as error:
         print(f"pages: {visit.path!r}: {error}", file=sys.stderr)
     commands = install_commands(f"{visit.root}simple/")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import msgspec
 
 #: The first segments of the paths of pages. `/` is one, too.
-FIRST = frozenset({"project", "search", "search.json", "feed", "status", "status.json", "static"})
+FIRST = frozenset(
+    {"project", "search", "search.json", "feed", "status", "status.json", "static", "favicon.ico"}
+)
 
 #: Most characters of a path and of a query. Pages need far fewer.
 LONGEST = 500

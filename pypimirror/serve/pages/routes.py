@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pypimirror.serve.pages import feeds, front, project, search, status
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.site import Site
-from pypimirror.serve.pages.visit import Made, Visit
+from pypimirror.serve.pages.visit import Made, Visit, redirect
 
 #: The makers of pages, by the first segment of the path.
 PAGES: dict[str, Callable[[Site, Visit], Made]] = {
@@ -23,7 +23,11 @@ PAGES: dict[str, Callable[[Site, Visit], Made]] = {
 #: First segments of pages that only those see who see the status.
 _OF_STATUS = frozenset({"status", "status.json"})
 
-_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 def respond(site: Site, visit: Visit) -> Made:
@@ -31,6 +35,8 @@ def respond(site: Site, visit: Visit) -> Made:
     first = visit.parts[0]
     if first == "static":
         return _static(site, visit)
+    if visit.path == "/favicon.ico":  # browsers ask for it beside what is no page, such as JSON
+        return redirect(site.static_name("icon.svg"))
     page = PAGES.get(first)
     if page is None or (first in _OF_STATUS and not visit.sees_status):
         return site.missing(visit)

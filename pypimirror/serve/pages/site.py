@@ -23,13 +23,16 @@ from pypimirror.catalog.database import (
 from pypimirror.config.settings import Config
 from pypimirror.domain import moments
 from pypimirror.domain.durations import took
-from pypimirror.domain.sizes import amount, percent
+from pypimirror.domain.sizes import amount, number_of, percent
 from pypimirror.select.selection import Selection
 from pypimirror.serve.files import Directory
 from pypimirror.serve.pages.about import Descriptions
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.visit import HTML, Made, Visit
 from pypimirror.serve.tree import Tree
+
+#: The files of the folder `static`. Templates have their addresses as `style`, `pages` and `icon`.
+STATIC = ("style.css", "pages.js", "icon.svg")
 
 
 class CatalogAwayError(Exception):
@@ -105,6 +108,7 @@ class Site:
         )
         self._environment.filters |= {
             "amount": amount,
+            "number_of": number_of,
             "number": number,
             "ago": ago,
             "span": span,
@@ -114,8 +118,8 @@ class Site:
             "took": took,
             "percent": percent,
         }
-        self._environment.globals["style"] = self.static_name("style.css")
-        self._environment.globals["script"] = self.static_name("pages.js")
+        for name in STATIC:
+            self._environment.globals[name.partition(".")[0]] = self.static_name(name)
 
     @cached_property
     def tree(self) -> Tree:
@@ -163,7 +167,7 @@ class Site:
 
     def static(self, name: str) -> bytes | None:
         """Return a file of the folder `static`."""
-        if name not in ("style.css", "pages.js"):
+        if name not in STATIC:
             return None
         source, _, _ = self._static.get_source(self._environment, name)
         return source.encode()

@@ -9,6 +9,7 @@ import pytest
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries.work import asked
+from pypimirror.domain.sizes import amount
 from pypimirror.pipeline.asked import eviction
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
@@ -147,7 +148,10 @@ def test_it_is_told(mirror: Mirror, held: list[IndexFile]) -> None:
         eviction.short_run(run)
 
     run_sync(mirror.config, [], work, trigger="request", command="evict")
-    assert told[0].startswith(f"3 files that clients had asked for are let go ({size(*held[:3])} b")
+    told_of = (
+        f"This mirror lets 3 files go ({amount(size(*held[:3]))}) that clients had asked for: "
+    )
+    assert told[0].startswith(told_of)
     assert "3 that are more than on_demand.max_size" in told[0]
 
 

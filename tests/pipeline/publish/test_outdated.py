@@ -80,8 +80,7 @@ def test_an_upgrade_renders_some_pages_in_each_run(
     result = mirror.sync()
     assert (result.state, others(mirror)) == ("completed", ["six"])
     assert said == [
-        "Another version of pypimirror wrote 3 pages: 2 were rendered again, 1 wait for the next "
-        "syncs."
+        "Another version of pypimirror wrote 3 pages: 2 rendered again, 1 left for the next syncs."
     ]
     assert statement(mirror) is None, "the next run has something to do"
     mirror.sync()
@@ -184,7 +183,7 @@ def test_verify_counts_apart_what_waits(
     assert (result.state, result.failures) == ("completed", [])
     assert result.counts["pages_waiting"] == 3
     assert said == [
-        "3 pages wait to be rendered again, because another version of pypimirror wrote them; "
+        "3 pages of another version of pypimirror left to be rendered again; "
         "each sync renders up to 20000."
     ]
     assert others(mirror) == list(NAMES), "verify changes nothing"

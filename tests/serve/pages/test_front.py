@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
 
 from pypimirror.serve.pages.site import Site
+from pypimirror.serve.pages.visit import Made
 from tests.mirror import Mirror, offer
 from tests.serve.pages.conftest import Ask
 from tests.simulator import Simulator
+
+
+def body(made: Made) -> str:
+    return made.body.decode()
 
 
 def test_it_says_what_is_here_and_how_fresh_it_is(
@@ -94,6 +100,15 @@ def test_it_tells_no_path_and_no_host_of_this_machine(
     offer(simulator, "six", "1.0")
     mirror.sync()
     assert str(mirror.base).encode() not in ask("/", local=False).body
+
+
+def test_it_has_an_icon_also_for_browsers_that_guess_its_address(ask: Ask) -> None:
+    found = re.search(r'rel="icon" type="image/svg\+xml" href="\./(static/[^"]+)"', body(ask("/")))
+    assert found
+    icon = ask(f"/{found[1]}")
+    assert (icon.head.status, icon.head.content_type) == (200, "image/svg+xml")
+    guessed = ask("/favicon.ico").head
+    assert (guessed.status, guessed.location) == (301, found[1])
 
 
 def test_what_is_not_a_page_is_not_there(ask: Ask) -> None:

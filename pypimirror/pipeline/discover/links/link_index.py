@@ -23,6 +23,7 @@ from pypimirror.domain.model import (
     Reason,
     Stage,
 )
+from pypimirror.domain.sizes import number_of
 from pypimirror.download.protocol import FetchLinks, FetchPage, LinksResult, ListResult, PageResult
 from pypimirror.pipeline.context.reading import Reading
 from pypimirror.pipeline.discover.links.link_following import Found, Start, follow
@@ -140,6 +141,6 @@ def _tell_unclear(run: Run, upstream: UpstreamSection, names: Sequence[str]) -> 
     shown = ", ".join(repr(printable(name, 60)) for name in names[:_EXAMPLES])
     run.reporter.note(
         "warning",
-        f"{upstream.name}: {len(names)} links lead to files whose names do not show their "
-        f"project; they are left out: {shown}{', …' if len(names) > _EXAMPLES else ''}",
+        f"{upstream.name}: {number_of(len(names), 'link')} left out, because the names of the "
+        f"files do not show their project: {shown}{', …' if len(names) > _EXAMPLES else ''}",
     )

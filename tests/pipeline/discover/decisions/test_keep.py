@@ -239,7 +239,7 @@ def test_status_and_explain_tell_what_is_kept(
     history.status(keeping.config, [], as_json=True)
     assert json.loads(capsys.readouterr().out)["kept"] == {"files": 3, "projects": 2}
     history.status(keeping.config, [], as_json=False)
-    assert "3 files of 2 projects are kept" in capsys.readouterr().out
+    assert "3 files of 2 projects stay here" in capsys.readouterr().out
     history.status(keeping.config, ["six"], as_json=True)
     (project,) = json.loads(capsys.readouterr().out)["projects"]
     assert project["kept"] is not None
