@@ -151,6 +151,8 @@ class Files:
         if file is None:
             told = f"{filename}: is not on the upstream's page of {project}."
             return Absent(0, told, ABSENCE)
+        if filename in listing.linked:
+            return Refused(0, f"{filename}: stays at the upstream (metadata_only): {file.url}")
         return _Wanted(project, file, listing, listing.offer(file))
 
     def _fetch(self, found: _Wanted, tell: Tell) -> Final:
@@ -325,4 +327,4 @@ def _answer(problem: Problem) -> Final:
         return Failed(0, problem.message)
     if problem.reason in _OF_POLICY:
         return Refused(0, problem.message)
-    return Away(0, problem.message, timed_out=problem.reason is Reason.TIMEOUT)
+    return Away(0, problem.message)

@@ -17,7 +17,7 @@ from pathlib import Path
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.config.settings import Config
-from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason
+from pypimirror.domain.model import Problem, ProjectName, PypimirrorError
 from pypimirror.download.protocol import FetchList, ListResult
 from pypimirror.on_demand.messages import Away, Final, Here
 from pypimirror.on_demand.store import Store
@@ -64,7 +64,7 @@ class Index:
             told = f"The list of projects could not be read: {problem.message}"
             if self._good_until:
                 return Here(0, str(path), warning=told)
-            return Away(0, told, timed_out=problem.reason is Reason.TIMEOUT)
+            return Away(0, told)
         self._write(found)
         self._good_until = time.monotonic() + self._fresh
         return Here(0, str(path), self._fresh)

@@ -21,6 +21,7 @@ from pypimirror.pipeline.discover.decisions.decide import (
     ConflictError,
     Terms,
     further_links,
+    no_link,
     pool,
 )
 from pypimirror.pipeline.discover.decisions.held import believed, contradiction
@@ -29,7 +30,7 @@ from pypimirror.pipeline.discover.links import upstream_links
 from pypimirror.pipeline.publish import contents
 from pypimirror.pipeline.run import Run
 from pypimirror.render import rendering
-from pypimirror.render.pages import Page, PageFile
+from pypimirror.render.pages import Elsewhere, Page, PageFile
 
 #: The forms of a page, and the names of their files.
 NAMES = {"html": "index.html", "json": "index.v1_json"}
@@ -67,10 +68,13 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
     terms = terms_of(run, upstream, place)
     refused: dict[str, str] = {}
     pooled: dict[str, Offer] = {}
+    linked: dict[str, str | None] = {}
     name = ProjectName(page.project)
     facts = by_rule.files if by_rule is not None else {}
     verdicts = run.selection.explain(name, page.files, run.now, facts)
     remote = upstream_links.remote_of(upstream, place or upstream.name)
+    selected = [verdict.selected for verdict in verdicts]
+    links = upstream_links.links(run, upstream, place, page, selected, about.files)
     for file, verdict in zip(page.files, verdicts, strict=True):
         others = claims.get(file.filename, ())
         if page.status is ProjectStatus.QUARANTINED:
@@ -80,6 +84,12 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
             refused[file.filename] = f"{file.filename}: {why}"
         elif against := _contradicted(file, others, about.files.get(file.filename), terms):
             refused[file.filename] = f"{file.filename}: {against}"
+        elif (link := links.get(file.filename)) is not None and link.lasts:
+            digests, _ = pool(file, others, terms)
+            if no := no_link(link, digests, None):
+                refused[file.filename] = f"{file.filename}: {no[1]}"
+            else:
+                linked[file.filename] = file.provenance if link.provenance else None
         elif others:
             pooled[file.filename] = _offer(run, file, others, terms, place or upstream.name)
         elif fault := upstream_links.host_fault(remote, file.url):
@@ -102,6 +112,7 @@ def judge(run: Run, answer: Answer, about: Known, checked_at: float) -> Listing:
         digest=result.digest,
         at=result.at,
         refused=refused,
+        linked=linked,
         pooled=pooled,
     )
 
@@ -158,15 +169,20 @@ def _versions(page: ProjectPage, allowed: Sequence[bool]) -> tuple[str, ...] | N
 
 
 def _expected(listing: Listing, file: File) -> PageFile:
-    """Return the entry of a file that is not here yet."""
+    """Return the entry of a file that is not here yet, or stays at the upstream."""
     claimed: Mapping[str, str] = file.core_metadata or {}
+    elsewhere = None
+    if file.filename in listing.linked:
+        elsewhere = Elsewhere(file.url, listing.linked[file.filename])
     return PageFile(
         filename=file.filename,
         path=file_path(listing.page.project, file.filename, None),
         digests=listing.offer(file).digests,
         size=file.size,
         core_metadata=claimed.get("sha256"),
-        expected=True,
+        provenance=elsewhere is not None and elsewhere.provenance is not None,
+        elsewhere=elsewhere,
+        expected=elsewhere is None,
         extra=file.extra,
         **details_of(file),
     )

@@ -33,6 +33,8 @@ class Listing(msgspec.Struct, frozen=True, omit_defaults=True):
     at: str = ""  #: as in `PageResult`
     #: Why files of the page may not be fetched, by name.
     refused: dict[str, str] = {}
+    #: Files that the page links to at the upstream, and the addresses of their attestations there.
+    linked: dict[str, str | None] = {}
     #: The claims and links of files about which other sources said something as well, by name.
     pooled: dict[str, Offer] = {}
 

@@ -104,7 +104,6 @@ class Away(Message, frozen=True, tag="away"):
 
     id: int
     reason: str  #: what was tried, and how it failed
-    timed_out: bool = False
 
 
 class Failed(Message, frozen=True, tag="failed"):

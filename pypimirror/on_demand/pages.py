@@ -117,11 +117,11 @@ class Pages:
             return absent
         told = f"The upstream could not be asked for {project}: {failed.message}"
         if last is None:
-            return Away(0, told, timed_out=failed.reason is Reason.TIMEOUT)
+            return Away(0, told)
         if last.selection != run.selection.digest or last.is_over(now):
             position = _position(run, last)
             if position is None:
-                return Away(0, told, timed_out=failed.reason is Reason.TIMEOUT)
+                return Away(0, told)
             again = Answer(about.row, position, last.result(0), last.place)
             self._keep(run, judging.judge(run, again, about, last.checked_at), about)
         return self._here(project, last, now, told)

@@ -7,6 +7,7 @@ anew: the mirror has all that was asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.corpus.build import make_wheel
 from tests.databases import Databases
 from tests.e2e import locking
 from tests.e2e.clients import call, installed, make_environment, pip, uv_pip
-from tests.mirror import Mirror
+from tests.mirror import Mirror, offer
 from tests.on_demand.site import check_whole, on_demand, serving, until
 from tests.sampling import sample
 from tests.simulator import IndexFile, Simulator
@@ -110,6 +111,27 @@ def test_an_application_is_installed_from_an_empty_mirror_and_again_without_the_
     mirror = on_demand(tmp_path / "mirror", upstream, download=DOWNLOAD)
     install_three_times(mirror, upstream, by, tmp_path)
     check_whole(mirror, fetched_once(upstream))
+
+
+@pytest.mark.parametrize("by", ["pip", "uv"])
+def test_a_client_waits_for_an_upstream_that_takes_longer_than_the_server_waits(
+    simulator: Simulator, tmp_path: Path, pip_wheels: dict[str, Path], by: str
+) -> None:
+    """After 504, pip would say that the project does not exist."""
+    offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path / "mirror", simulator)
+    python = make_environment(tmp_path / "environment")
+    wheel = pip_wheels[fetch.PIP_VERSIONS[-1]]
+    hold = simulator.hold("/simple/six/")
+    with serving(mirror) as served, ThreadPoolExecutor() as pool:
+        index = f"{served.url}simple/"
+        of_pip = pip(wheel, "install", index, python)
+        command = of_pip if by == "pip" else uv_pip("install", index, python)
+        done = pool.submit(call, *command, "six")
+        until(lambda: served.metric("pypimirror_on_demand_failed_total") >= 1)
+        hold.release()
+        done.result()
+    assert installed(python)["six"] == "1.0"
 
 
 @pytest.mark.thorough

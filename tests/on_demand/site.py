@@ -57,7 +57,7 @@ class Got:
         """Whether the client knows that it has nothing, and that it may ask again."""
         if self.status in (0, 200):
             return not self.complete
-        return self.status in (502, 503, 504) and self.complete and b" " in self.body.strip()
+        return self.status in (502, 503) and self.complete and b" " in self.body.strip()
 
     def files(self) -> list[str]:
         """The names that a page in JSON lists."""

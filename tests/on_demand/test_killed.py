@@ -61,14 +61,27 @@ def test_a_full_disk_is_away_and_what_is_held_stays(simulator: Simulator, tmp_pa
         assert isinstance(fetcher.file("six", file.filename), Here)
 
 
-def test_a_disk_without_space_at_the_first_write(simulator: Simulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", sample(STEPS, 25, 36, 40, 44, 52, 60))
+def test_a_disk_without_space_from_any_step_on(
+    simulator: Simulator, tmp_path: Path, step: int
+) -> None:
+    """What is held stays, and with space again, the file comes and gets its place."""
+    (held,) = offer(simulator, "idna", "1.0")
     (file,) = offer(simulator, "six", "1.0")
-    mirror = on_demand(tmp_path, simulator)
+    mirror = on_demand(tmp_path, simulator, select={"projects": ["idna"]})
     mirror.sync()
-    with Fetcher(mirror) as fetcher:
-        assert isinstance(fetcher.page("six"), Here)
-    full = Fetcher(mirror, VICTIM, str(mirror.root), "40", str(errno.ENOSPC))
+    full = Fetcher(mirror, VICTIM, str(mirror.root), str(step), str(errno.ENOSPC))
     if full.is_ready:
-        full.wait_end(full.ask(File(0, "six", file.filename)))
+        number = full.ask(File(0, "six", file.filename))
+        full.wait_end(number)
+        if full.is_answered(number):
+            answer = full.wait(number)
+            assert isinstance(answer, Here | Away)
+            if isinstance(answer, Here) and answer.path:
+                assert Path(answer.path).read_bytes() == bytes(file.content)
         full.kill()
-    assert mirror.faults(agree=False) == []
+    assert mirror.faults(agree=False) == [] and mirror.holds(held)
+    with Fetcher(mirror) as again:
+        assert isinstance(again.file("six", file.filename), Here)
+        again.wait_placed(mirror, file.filename)
+    assert mirror.sync().state == "completed" and mirror.holds(file)

@@ -30,7 +30,7 @@ def test_what_the_server_says_is_understood(message: messages.Message) -> None:
         messages.Coming(2, "/store/part", 5, 10, {"sha256": "00"}),
         messages.Refused(3, "not selected"),
         messages.Absent(4, "no such project", 300.0),
-        messages.Away(5, "timed out", timed_out=True),
+        messages.Away(5, "timed out"),
         messages.Failed(6, "digest mismatch"),
         messages.Counted({"requests": 3.0}),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from pypimirror.on_demand.messages import Absent, Away, Here, Page, Refused
 from tests.mirror import offer
@@ -52,6 +53,20 @@ def test_a_page_leaves_out_what_the_policy_leaves_out(simulator: Simulator, tmp_
         refused = fetcher.page("evil")
         assert isinstance(refused, Refused) and "select.exclude" in refused.reason
     assert not simulator.find("/simple/evil/*")
+
+
+def test_a_page_of_metadata_only_leads_to_the_upstream_and_nothing_is_fetched(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator, select={"metadata_only": ["six"]})
+    with Fetcher(mirror) as fetcher:
+        (there,) = listed(fetcher.page("six"))
+        assert there["url"] == urljoin(simulator.url, file.path)
+        assert there["hashes"] == {"sha256": file.sha256}
+        refused = fetcher.file("six", file.filename)
+        assert isinstance(refused, Refused) and there["url"] in refused.reason
+    assert not simulator.downloads(file.filename)
 
 
 def test_a_fresh_page_costs_the_upstream_nothing_and_an_old_one_a_conditional_request(

@@ -69,7 +69,7 @@ class Files:
                 return self._stream(question, coming)
             if now >= late:
                 told = "This file is still being fetched. Ask again in a moment."
-                return self._failed(504, told)
+                return self._failed(503, told)
             question.wait(soon if now < soon else late)
         return self._told(request, question, question.answer)
 

@@ -15,7 +15,7 @@ from packaging.utils import is_normalized_name
 from werkzeug.wrappers import Request, Response
 
 from pypimirror.domain.filenames import MAX_BYTES
-from pypimirror.on_demand.messages import Absent, Away, Final, Here, Refused
+from pypimirror.on_demand.messages import Absent, Final, Here, Refused
 from pypimirror.serve import answers
 from pypimirror.serve.answers import text
 from pypimirror.serve.demand.figures import Figures
@@ -24,10 +24,13 @@ from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.files import Directory
 from pypimirror.serve.tree import Tree
 
-#: Seconds after which an older page goes out, and after which a client without one gets 504. The
+#: Seconds after which an older page goes out, and after which a client without one gets 503. The
 #: first counts from the question, which others may have asked before; pip waits 15 seconds.
 SOON = 2.0
 PATIENCE = 12.0
+
+#: Seconds after which a client may ask again.
+AGAIN = "2"
 
 #: Seconds for which it is believed that the configuration leaves out a project.
 REFUSED = 300.0
@@ -96,7 +99,7 @@ class Pages:
         match answer:
             case None:
                 told = f"{_named(project)} is not here, and the upstream has not answered yet."
-                return self._failed(504, told)
+                return self._failed(503, told)
             case Here():
                 return self._here(request, project, answer)
             case Refused() | Absent():
@@ -166,16 +169,17 @@ def can_be_a_project(name: str) -> bool:
 
 
 def unavailable(status: int, reason: str) -> Response:
-    """Answer that something cannot be had now."""
+    """Answer that something cannot be had now.
+
+    pip asks again after 502 and 503, and waits for `Retry-After`; after 504 it gives up.
+    """
     response = text(status, reason)
-    response.headers["Retry-After"] = "10"
+    response.headers["Retry-After"] = AGAIN
     return response
 
 
 def status_of(answer: Final | Gone) -> int:
     """Return the status for an answer that has nothing."""
-    if isinstance(answer, Away):
-        return 504 if answer.timed_out else 502
     return 503 if isinstance(answer, Gone) else 502
 
 
