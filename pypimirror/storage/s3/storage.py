@@ -194,6 +194,8 @@ class S3Storage:
 
     def read(self, key: str, most: int = regular.MOST) -> bytes | None:
         """Return an object's bytes; None if it is missing or has more than `most` bytes."""
+        if (content := self._recent.content(key)) is not None:
+            return content if len(content) <= most else None
         with self._reading(key):
             found = self._objects.get(self._key(key))
             self._recent.add(key, found and found[0])
@@ -324,7 +326,7 @@ class S3Storage:
             look=look and not is_known,
             seen=known,
         )
-        self._recent.add(key, head)
+        self._recent.add(key, head, body.content)
         return head, is_new
 
     def remove(self, key: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.domain.objects.bucket import Bucket
-from pypimirror.storage.s3 import clients, faults
+from pypimirror.storage.s3 import clients, faults, recent
 from pypimirror.storage.s3.objects import PART
 from pypimirror.storage.s3.storage import S3Storage
 from pypimirror.storage.workspace import Workspace
@@ -375,6 +375,27 @@ def test_what_was_learned_a_moment_ago_is_not_asked_again(
     assert asked(proxy) == ["PUT"]
     assert storage.size("packages/six/other.zip") is None
     assert asked(proxy) == ["HEAD"]
+
+
+def test_core_metadata_that_was_just_put_is_not_read_from_the_server(
+    storage: S3Storage, workspace: Workspace, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is written notes what the newest release says of itself."""
+    key = f"{FILE}.metadata"
+    storage.place([(staged(workspace, b"Name: six"), key)])
+    asked(proxy)
+    assert storage.read(key) == b"Name: six"
+    assert storage.read(key, most=3) is None
+    assert asked(proxy) == []
+    storage.write([(key, [b"Name: other"])])
+    assert storage.read(key) == b"Name: other"
+    monkeypatch.setattr(recent, "_MOST_KEPT", 10)
+    storage.place([(staged(workspace, b"Name: more"), f"{PAGE}.metadata")])
+    asked(proxy)
+    assert (storage.read(key), storage.read(f"{PAGE}.metadata")) == (b"Name: other", b"Name: more")
+    assert asked(proxy) == ["GET"]
+    storage.remove(key)
+    assert storage.read(key) is None
 
 
 def test_a_page_that_is_believed_to_be_right_is_still_looked_at(
