@@ -79,11 +79,16 @@ def relisted(connection: Connection) -> None:
 
 
 def newest_api(connection: Connection) -> str | None:
-    """Return the highest API version of all pages, as text."""
-    versions = connection.scalars(
-        select(projects.c.api_version).where(projects.c.api_version.is_not(None)).distinct()
-    )
-    return max(versions, key=lambda text: [int(part) for part in text.split(".")], default=None)
+    """Return the highest API version of all pages, as text.
+
+    There are few, so each is looked up in the index after the one before.
+    """
+    versions = [""]
+    following = select(func.min(projects.c.api_version))
+    while found := connection.scalar(following.where(projects.c.api_version > versions[-1])):
+        versions.append(found)
+    by_number = (([int(part) for part in text.split(".")], text) for text in versions[1:])
+    return max(by_number, default=([], None))[1]
 
 
 def newest_serial(connection: Connection) -> int | None:
