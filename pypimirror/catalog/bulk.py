@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table, bindparam, insert, literal_column, or_, update
 
 from pypimirror.catalog.states import State
+
+#: Most rows in one INSERT: every SQLite takes 999 parameters.
+_TOGETHER = 100
 
 _MARK = "_"  # prefix of parameter names, so that they differ from column names
 
@@ -29,6 +33,25 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
     """Insert rows that all have the same columns."""
     if rows:
         _execute(connection, _insert(connection.dialect, table, tuple(rows[0])), rows)
+
+
+def insert_together(
+    connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows that all have the same columns, many in one statement.
+
+    SQLite's index of words writes to the database after each statement that changes it. For one row
+    at a time, that takes four times as long.
+    """
+    statement = _insert(connection.dialect, table, tuple(rows[0])) if rows else None
+    if statement is None or statement.arrange is _by_name:
+        insert_rows(connection, table, rows)
+        return
+    head, word, values = statement.text.rpartition(" VALUES ")
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        text = head + word + ", ".join([values] * len(some))
+        connection.exec_driver_sql(text, tuple(chain.from_iterable(map(statement.arrange, some))))
 
 
 def update_rows(connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> None:

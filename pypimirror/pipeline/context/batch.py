@@ -39,5 +39,7 @@ class Batch:
     in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(
         default_factory=dict, compare=False
     )
+    #: Files that this batch has put in place, by id.
+    placed: set[int] = field(default_factory=set, compare=False)
     #: Links that were tried: name of the place, and address.
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False)

@@ -8,7 +8,7 @@ when a page is rendered, which then leaves lost files out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from pypimirror.catalog import damage, schema
@@ -88,13 +88,18 @@ def tell(run: Run, wrong: Iterable[Wrong]) -> None:
 
 
 def without_absent(
-    run: Run, rows: Sequence[ProjectRecord], held: dict[int, list[FileRecord]]
+    run: Run,
+    rows: Sequence[ProjectRecord],
+    held: dict[int, list[FileRecord]],
+    placed: Collection[int],
 ) -> dict[int, list[FileRecord]]:
     """Return the files for the pages without those that are missing, and note these.
 
-    `rows` are the projects, and `held` has their files by project id.
+    `rows` are the projects, and `held` has their files by project id. Nobody looks for the files in
+    `placed`, by id: this process has put them in place a moment ago.
     """
-    wrong = absent(run, [(file, row.name) for row in rows for file in held[row.id]])
+    there = [(file, row.name) for row in rows for file in held[row.id] if file.id not in placed]
+    wrong = absent(run, there)
     if not wrong:
         return held
     missing.note(run, wrong)

@@ -7,7 +7,7 @@ shrink, write the root index, remove pages, and finally remove bytes whose grace
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,13 +49,17 @@ def publish(run: Run, batch: Batch) -> None:
     """
     with run.catalog.read() as connection:
         waiting = withdrawals.projects_with_leaving(connection, batch.projects)
-    render_pages(run, [number for number in batch.projects if number not in waiting])
+    ids = [number for number in batch.projects if number not in waiting]
+    render_pages(run, ids, placed=batch.placed)
 
 
-def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
+def render_pages(
+    run: Run, ids: Sequence[int], *, with_gone: bool = False, placed: Collection[int] = ()
+) -> None:
     """Render the pages of these projects that have changed.
 
-    With `with_gone`, also pages of removed projects that are still on disk.
+    With `with_gone`, also pages of removed projects that are still on disk. `placed` are ids of
+    files that are known to be in place.
     """
     with run.catalog.read() as connection:
         rows = [
@@ -65,7 +69,7 @@ def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> No
         ]
     run.ledger.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
-        _publish(run, chunk)
+        _publish(run, chunk, placed)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
     with run.catalog.write() as connection:
         wanted = run.config.publish.provenance
@@ -106,7 +110,7 @@ def _doubt_lists(run: Run) -> None:
             projects.forget_lists(connection)
 
 
-def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
+def _publish(run: Run, rows: Sequence[ProjectRecord], placed: Collection[int]) -> None:
     """Write the pages of these projects, make them durable and commit."""
     written_before = [row.id for row in rows if row.page_on_disk]
     with run.catalog.read() as connection:
@@ -114,7 +118,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
         known = noting.sources(connection, written_before) if written_before else {}
     damage.check(schema.projects, rows, run.catalog.shown)
     damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
-    held = presence.without_absent(run, rows, held)
+    held = presence.without_absent(run, rows, held, placed)
     fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
     pairs = list(zip(rows, fresh, strict=True))
     found = many.ask(run.storage, lambda each: contents.page_serial(run, *each), pairs)

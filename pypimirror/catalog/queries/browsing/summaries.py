@@ -44,7 +44,8 @@ def _sources() -> Select[Any]:
 def put(connection: Connection, found: Noted) -> None:
     """Note summaries of projects in place of those that they have."""
     drop(connection, [row.project_id for row in found.rows])
-    bulk.insert_rows(connection, summaries, [msgspec.structs.asdict(row) for row in found.rows])
+    rows = [msgspec.structs.asdict(row) for row in found.rows]
+    bulk.insert_together(connection, summaries, rows)
     edges = [
         {"project_id": number, "required": name}
         for number, names in found.required.items()
