@@ -112,9 +112,9 @@ def work(config: Config, link: Link) -> None:
             lambda: {"upstream_pages_total": pages.asked, "upstream_bytes_total": files.received},
             lambda figures: link.send(Counted(figures)),
         )
-        threading.Thread(target=upkeep.work, name="upkeep", daemon=True).start()
         ending = threading.Event()
         stack.callback(ending.set)
+        threading.Thread(target=upkeep.work, args=(ending,), name="upkeep", daemon=True).start()
         threading.Thread(target=_keep, args=(keeper, ending), name="keeper", daemon=True).start()
         files.take_leftovers()
         link.send(Ready(__version__))

@@ -6,7 +6,9 @@ error that says so: no complete answer that is wrong, and no 404 for what is onl
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pypimirror.domain.model import Reason
-from tests.corpus.build import make_sdist
+from tests.corpus.build import make_sdist, make_wheel, pack_tar_gz, pack_zip
 from tests.crash.test_full_disk import SIZE, ballast, without_reserve
 from tests.crash.test_full_disk import disk as disk
 from tests.hostile import test_files, test_names, test_pages
@@ -243,6 +245,56 @@ def test_a_huge_claim_is_refused_before_anything_is_fetched(
     mirror.check(agree=False)
 
 
+# Archives of which no digest is known: only their structure says whether they are whole
+
+
+def archives() -> dict[str, tuple[str, bytes]]:
+    """Files that are not what their names say, by what is wrong."""
+    sdist, tar = make_sdist("{}", "1.0")
+    wheel, zipped = make_wheel("{}", "1.0")
+    foreign = make_wheel("other", "1.0")[1]
+    climbing = pack_zip({"../../evil.py": b"", "x-1.0/PKG-INFO": b"Name: x\nVersion: 1.0\n"})
+    return {
+        "cut": (sdist, tar[:-20]),
+        "empty": (sdist, b""),
+        "garbage-behind": (sdist, tar + b"garbage" * 100),
+        "no-tar": (sdist, gzip.compress(b"no tar" * 1000)),
+        "page": (wheel, b"<!DOCTYPE html><html><body>Log in.</body></html>" * 40),
+        "cut-wheel": (wheel, zipped[:-30]),
+        "wrong-crc": (sdist, tar[:-6] + b"xx" + tar[-4:]),
+        "of-another-project": (wheel, foreign),
+        "climbing": ("{}-1.0.zip", climbing),
+        "bomb": (sdist, pack_tar_gz({"x-1.0/zeros": bytes(1 << 28)})),
+    }
+
+
+@pytest.fixture(scope="module")
+def unproven(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Asked]:
+    """Ask for each bad archive, and for a good one beside it."""
+    with Simulator() as simulator:
+        offered = {}
+        for name, (filename, content) in archives().items():
+            spelt = filename.format(name.replace("-", "_"))
+            offered[name] = simulator.add_file(name, spelt, content, digests=())
+        good = simulator.add_file("good", *make_wheel("good", "1.0"), digests=())
+        room = Room(tmp_path_factory.mktemp("archives"), simulator, on_demand=DEMAND)
+        with serving(room.mirror) as served:
+            each = at_once([partial(served.get, file) for file in offered.values()])
+            assert until(lambda: _complete(served.get(good))).body == bytes(good.content)
+        yield Asked(room, offered, dict(zip(offered, each, strict=True)))
+
+
+@pytest.mark.parametrize("name", archives())
+def test_an_archive_that_nothing_proves_is_an_honest_error(unproven: Asked, name: str) -> None:
+    got = unproven.got[name]
+    assert got.is_honest_error or (name == "bomb" and got.status == 403), got
+    assert not unproven.room.mirror.path(unproven.files[name]).exists()
+
+
+def test_nothing_outside_of_the_mirror_is_touched_by_archives(unproven: Asked) -> None:
+    unproven.room.check()
+
+
 # Pages
 
 
@@ -366,6 +418,37 @@ def test_a_storm_of_wrong_names_costs_the_upstream_one_request_each(
 
 
 # The machine
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "symbolic link"])
+def test_what_is_no_file_in_the_store_is_replaced_and_never_followed(
+    simulator: Simulator, tmp_path: Path, kind: str
+) -> None:
+    """Nobody but the fetcher writes there; but a page must not wait for ever on a FIFO."""
+    file = offer_sdist(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with serving(mirror) as served:
+        assert served.page("six").files() == [file.filename]
+        store = mirror.root / ".pypimirror" / "on_demand" / "1"
+        places = [store / "listings" / "six.json", *(store / "simple" / "six").glob("index*")]
+        assert len(places) == 3
+        places.append(store / "packages" / "six" / file.filename)
+        for place in places:
+            place.parent.mkdir(exist_ok=True)
+            place.unlink(missing_ok=True)
+            if kind == "fifo":
+                os.mkfifo(place)
+            elif kind == "directory":
+                place.mkdir()
+            else:
+                place.symlink_to(secret)
+        for got in (served.page("six"), served.get(file)):
+            assert b"secret" not in got.body
+            assert got.is_honest_error or got.status == 200, got
+    assert secret.read_text() == "secret"
+    mirror.check(agree=False)
 
 
 def test_on_a_full_disk_what_is_held_is_served_and_the_rest_is_an_honest_error(

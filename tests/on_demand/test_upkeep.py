@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import closing
 from pathlib import Path
+from queue import Queue
 
+import pytest
+
+from pypimirror.on_demand import opening
 from pypimirror.on_demand.keeping import upkeep
 from pypimirror.on_demand.messages import Here
+from pypimirror.on_demand.store import Store
+from pypimirror.system.disk_errors import StorageError
 from tests.mirror import offer
-from tests.on_demand.fetcher import Fetcher, on_demand
+from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
 from tests.simulator import Simulator
 
 
@@ -30,9 +39,70 @@ def test_a_short_run_lets_go_of_files_while_the_fetcher_works(
     assert row["state"] == "completed" and row["trigger"] == "request"
 
 
+def test_the_upkeep_lets_go_of_what_is_beyond_the_limit_and_tells_it(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = offer(simulator, "six", "1.0", "2.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        for file in (old, new):
+            assert isinstance(fetcher.file("six", file.filename), Here)
+            fetcher.wait_placed(mirror, file.filename)
+    mirror.configure(on_demand={"max_size": f"{new.size} B"})
+    monkeypatch.setattr(upkeep, "MINUTE", 0.05)
+    told: Queue[dict[str, float]] = Queue()
+    ending = threading.Event()
+    with opening.opened(mirror.config) as opened:
+        own = upkeep.Upkeep(opened.keeping, opened.store, dict, told.put)
+        thread = threading.Thread(target=own.work, args=(ending,))
+        thread.start()
+        while told.get(timeout=PATIENCE)["evicted_files_total"] != 1:
+            pass
+        ending.set()
+        thread.join()
+    assert mirror.files("six") == [new.filename]
+
+
+def test_an_error_does_not_end_the_upkeep(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "MINUTE", 0.05)
+    told: Queue[dict[str, float]] = Queue()
+    ending = threading.Event()
+    errors = iter([OSError("the catalog is away"), StorageError("x", OSError(28, "full"))])
+
+    def figures() -> dict[str, float]:
+        for error in errors:
+            raise error
+        return {}
+
+    with opening.opened(on_demand(tmp_path, simulator).config) as opened:
+        own = upkeep.Upkeep(opened.keeping, opened.store, figures, told.put)
+        thread = threading.Thread(target=own.work, args=(ending,))
+        thread.start()
+        assert told.get(timeout=PATIENCE)["store_bytes"] == 0
+        ending.set()
+        thread.join()
+
+
+def test_pages_that_nobody_asked_for_go(simulator: Simulator, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        offer(simulator, name, "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    with Fetcher(mirror) as fetcher:
+        pages = {name: fetcher.page(name) for name in ("old", "new")}
+    with closing(Store(mirror.root / ".pypimirror")) as store:
+        os.utime(store.directory / "listings" / "old.json", (0, 0))
+        assert store.forget_old(before=1) == 1
+        assert store.listing("old") is None and store.listing("new") is not None
+    left = [name for name, page in pages.items() if Path(getattr(page, "path", "-")).exists()]
+    assert left == ["new"]
+
+
 def test_the_fetcher_tells_figures(simulator: Simulator, tmp_path: Path) -> None:
     with Fetcher(on_demand(tmp_path, simulator)) as fetcher:
         assert fetcher.wait_figures().keys() == {
+            "evicted_files_total",
             "upstream_pages_total",
             "upstream_bytes_total",
             "store_bytes",

@@ -11,12 +11,15 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 
+from pypimirror.catalog.database import SQLAlchemyError
 from pypimirror.catalog.states import REQUEST
 from pypimirror.config.settings import Config
 from pypimirror.domain.errors import LockedError
+from pypimirror.domain.model import PypimirrorError
 from pypimirror.on_demand.store import Store
 from pypimirror.pipeline.asked.eviction import is_due, short_run
 from pypimirror.pipeline.run import Run
@@ -29,7 +32,7 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 class Upkeep:
-    """Does what is due. `tell` sends figures, which `figures` returns."""
+    """Does what is due. `tell` sends figures: those of `figures`, and its own."""
 
     def __init__(
         self,
@@ -43,14 +46,25 @@ class Upkeep:
         self._figures = figures
         self._tell = tell
         self._hour = time.monotonic() + HOUR
+        self._evicted = 0  # files
 
-    def work(self) -> None:
-        """Do it for ever."""
+    def work(self, ending: threading.Event) -> None:
+        """Do it until `ending`. An error, as of a catalog that is away, costs one turn."""
         while True:
-            self._tell({**self._figures(), "store_bytes": self._store.size()})
-            time.sleep(MINUTE)
-            if self._is_due():
-                evict(self._run.config)
+            try:
+                self._tell(self._all_figures())
+                if ending.wait(MINUTE):
+                    return
+                if self._is_due():
+                    self._evicted += evict(self._run.config)
+            except (SQLAlchemyError, PypimirrorError, OSError) as error:
+                log.warning("the upkeep of what clients asked for has to wait: %s", error)
+                if ending.wait(MINUTE):
+                    return
+
+    def _all_figures(self) -> dict[str, float]:
+        own = {"evicted_files_total": self._evicted, "store_bytes": self._store.size()}
+        return {**self._figures(), **own}
 
     def _is_due(self) -> bool:
         """Whether files are to be let go of. Each hour, look also for files that are not used."""
@@ -64,12 +78,14 @@ class Upkeep:
             return is_due(connection, self._run.config, self._run.selection, clock.now())
 
 
-def evict(config: Config) -> None:
-    """Let go of files in a short run."""
+def evict(config: Config) -> int:
+    """Let go of files in a short run. Return their number."""
     command = [sys.executable, "-P", "-m", __name__]
     child = subprocess.run(command, input=pickle.dumps(config), capture_output=True, check=False)
     if child.returncode:
         log.warning("files could not be let go of: %s", child.stderr.decode("utf-8", "replace"))
+        return 0
+    return int(child.stdout or 0)
 
 
 def main() -> None:
@@ -78,9 +94,10 @@ def main() -> None:
 
     config: Config = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the same program
     try:
-        lifecycle.sync(config, (), short_run, trigger=REQUEST, command="evict")
+        summary = lifecycle.sync(config, (), short_run, trigger=REQUEST, command="evict")
     except LockedError:
         return  # a run works on the mirror
+    sys.stdout.write(str(summary.counts.get("files_evicted", 0)))
 
 
 if __name__ == "__main__":

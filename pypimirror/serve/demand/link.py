@@ -161,8 +161,14 @@ class Link:
             if (question := self._by_id.get(message.id)) is not None:
                 question.tell(message)
         elif (question := self._by_id.pop(message.id, None)) is not None:
-            del self._by_thing[question.thing]
             question.tell(message)
+            # Those who wait go on before this greenlet begins. Until then, nobody has noted the
+            # answer, and whoever asks now gets it from the question.
+            gevent.spawn(self._forget, question)
+
+    def _forget(self, question: Question) -> None:
+        if self._by_thing.get(question.thing) is question:
+            del self._by_thing[question.thing]
 
 
 def _message(number: int, thing: Thing) -> Page | Index | File:
