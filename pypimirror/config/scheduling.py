@@ -95,6 +95,13 @@ class ServeSection(Model):
         description="Who can see `/status`: everybody, only clients on this machine that do not "
         "come through a proxy, or nobody.",
     )
+    processes: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processes that answer requests. 0 = one per core, at most 4. A mirror on "
+        "object storage is served by one. [What they share](operations.md#several-processes).",
+    )
     redirect: bool = Field(
         False,
         description="Of a mirror on object storage: send clients to signed addresses of files "

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pypimirror.config.settings import Config
+from pypimirror.config.settings import Config, available_cores
+
+#: Processes that serve at most unless the configuration asks for more; each takes some 40 MB.
+ENOUGH = 4
 
 
 def server_command(
@@ -24,6 +27,7 @@ def server_command(
     else:
         command += ["--bucket", str(file.absolute())]
     command += ["--host", host, "--port", str(port)]
+    command += ["--processes", str(_processes(config))]
     if config.metrics.serve:
         command += ["--metrics", str(file.absolute())]
     if config.on_demand.projects:
@@ -35,3 +39,10 @@ def server_command(
     if as_json:
         command.append("--json")
     return command
+
+
+def _processes(config: Config) -> int:
+    """Return how many processes serve. For a bucket it is one, because others would pass all on."""
+    if config.bucket is not None:
+        return 1
+    return config.serve.processes or min(available_cores(), ENOUGH)

@@ -7,8 +7,10 @@ bytes. The body of a request is not read, because no request here needs one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 #: Seconds in which a head must arrive, and in which a client must send or accept something.
 HEAD = 60.0
 STALLED = 60.0
+
+#: Seconds that running answers get to finish when a process of the server ends.
+DRAIN = 5.0
 
 #: Connections that may wait to be accepted.
 BACKLOG = 1024
@@ -49,10 +54,41 @@ class Server(WSGIServer):
             self.connections.waits(accepted[0])
         return accepted
 
+    def take(self, connection: socket.socket, unread: bytes) -> None:
+        """Go on with a connection of another process, of which `unread` was read."""
+        self.connections.waits(connection)
+        assert self.pool is not None
+        self.pool.spawn(self._continue, connection, unread)
+
+    def _continue(self, connection: socket.socket, unread: bytes) -> None:
+        try:
+            with contextlib.suppress(OSError):  # the client has gone
+                handler = self.handler_class(connection, connection.getpeername(), self)
+                handler.rfile = BufferedReader(_Continued(unread, handler.rfile))
+                handler.handle()
+        finally:
+            self.do_close(connection)
+
     def do_close(self, sock: socket.socket, *arguments: Any) -> None:
         """Close a connection."""
         self.connections.ended(sock)
         super().do_close(sock, *arguments)
+
+
+class _Continued(RawIOBase):
+    """Bytes that were read of a stream, and the rest of it."""
+
+    def __init__(self, unread: bytes, stream: BufferedReader) -> None:
+        self._unread, self._stream = unread, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._unread or self._stream.read1(len(buffer))
+        size = min(len(data), len(buffer))
+        buffer[:size], self._unread = data[:size], data[size:]
+        return size
 
 
 class Handler(WSGIHandler):

@@ -2,7 +2,8 @@
 
 For a mirror on object storage it gets `--bucket CONFIG` instead.
 
-It runs `pypimirror.serve.app` on gevent, in a process of its own. When it is ready, it prints one
+It runs `pypimirror.serve.app` on gevent, in a process of its own, and starts more that give direct
+answers (`processes`), if it is told to. When it is ready, it prints one
 line on stdout, `Serving <directory> at http://HOST:PORT/`, or with `--json` a JSON document that
 says the same; then it explains on stderr how to install. On SIGTERM or SIGINT it accepts no more
 connections, gives running answers `DRAIN` seconds to finish, and ends with 0. It ends with 2 for
@@ -25,6 +26,7 @@ import json
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,14 +36,16 @@ from werkzeug.wsgi import FileWrapper
 
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.serve.app import create_app
-from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.counts import Counts, shared_memory
 from pypimirror.serve.direct.direct import Direct, Held
 from pypimirror.serve.files import Directory
-from pypimirror.serve.handlers import BACKLOG, Handler, QuietHandler, Server
+from pypimirror.serve.handlers import BACKLOG, DRAIN, Handler, QuietHandler, Server
 from pypimirror.serve.install import install_commands
 from pypimirror.serve.metrics import Metrics
 from pypimirror.serve.negotiation import PAGE_FILES
 from pypimirror.serve.pages.asking import Pages
+from pypimirror.serve.processes.channel import Connection, Message, Used
+from pypimirror.serve.processes.children import Children
 from pypimirror.serve.tree import AwayError, Tree
 from pypimirror.system import streams
 
@@ -49,6 +53,13 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from pypimirror.serve.demand.demand import Demand
+
+
+#: Most processes.
+MOST = 256
+
+#: Seconds after `DRAIN` in which another process can end by itself.
+_LATE = 1.0
 
 
 class _Chunks(FileWrapper):
@@ -59,10 +70,6 @@ class _Chunks(FileWrapper):
         return super().__next__()
 
 
-#: Seconds that running answers get to finish when the server ends.
-DRAIN = 5.0
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     options = _parser().parse_args(arguments)
@@ -70,32 +77,73 @@ def main(arguments: list[str] | None = None) -> int:
         tree = _tree(options.directory, options.bucket, may_be_new=options.on_demand is not None)
     except PypimirrorError as error:
         return _fail(2, str(error))
-    counts = Counts()
+    number = options.processes if isinstance(tree, Directory) else 1
+    memory = shared_memory(number)
+    counts = Counts(memory, number)
     demand = _demand(tree, options.on_demand, counts) if options.on_demand else None
     more = {"more": demand.figures.collect} if demand is not None else {}
     metrics = Metrics(options.metrics, counts, **more) if options.metrics else None
     pages = Pages(options.pages) if options.pages else None
     app = create_app(tree, metrics, pages, demand)
-    direct = _direct(tree, demand, counts)
     try:
-        server = _listen(app, direct, options.host, options.port, verbose=options.verbose)
+        server = _listen(app, _direct(tree, demand, counts), options)
     except OSError as error:
         return _fail(3, _why_not(error, options.host, options.port))
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, stop.set)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(signal_number, stop.set)
+    children = _children(server, tree, demand, number - 1, memory, options)
     if demand is not None:
         demand.start()
     address = options.host, int(server.address[1])
     _announce(tree, *address, as_json=options.json, may_be_new=demand is not None)
     stop.wait()
-    server.close()  # `stop` would kill running answers
-    server.connections.finish(DRAIN)
+    _end(server, children)
     if demand is not None:
         demand.end()
     if pages is not None:
         pages.close()
     return 0
+
+
+def _end(server: Server, children: Children) -> None:
+    """Accept no more connections, and let running answers finish."""
+    late = time.monotonic() + DRAIN
+    server.close()  # `stop` would kill running answers
+    children.stop()
+    server.connections.finish(DRAIN)
+    children.join(late + _LATE)
+
+
+def _children(
+    server: Server,
+    tree: Tree,
+    demand: Demand | None,
+    number: int,
+    counts: int,
+    options: argparse.Namespace,
+) -> Children:
+    """Start the other processes."""
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Connection):
+            server.take(socket.socket(fileno=message.descriptor), message.unread)
+        elif isinstance(message, Used) and demand is not None:
+            demand.used_elsewhere(message.files)
+
+    children = Children(
+        tree.shown,
+        hear,
+        demand.believed if demand is not None else None,
+        number=number,
+        listener=server.socket.fileno(),
+        counts=counts,
+        verbose=options.verbose,
+    )
+    if demand is not None:
+        demand.on_belief(children.tell)
+    children.start()
+    return children
 
 
 def _demand(tree: Tree, config: Path, counts: Counts) -> Demand:
@@ -145,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--on-demand", type=Path, metavar="CONFIG", help="fetch what is asked for, by this file"
     )
+    parser.add_argument(
+        "--processes", type=_processes, default=1, help="processes that answer (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the address as JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests to stderr")
     return parser
@@ -156,18 +207,26 @@ def _port(text: str) -> int:
     return port
 
 
-def _listen(
-    app: WSGIApplication, direct: Direct | None, host: str, port: int, *, verbose: bool
-) -> Server:
+def _processes(text: str) -> int:
+    if not 1 <= (number := int(text)) <= MOST:
+        raise argparse.ArgumentTypeError(f"from 1 to {MOST} processes")
+    return number
+
+
+def _listen(app: WSGIApplication, direct: Direct | None, options: argparse.Namespace) -> Server:
+    environ = {
+        "SERVER_NAME": options.host,  # with a name, pywsgi does not ask the resolver for one
+        "wsgi.file_wrapper": _Chunks,
+        "wsgi.multiprocess": options.processes > 1,
+    }
     server = Server(
-        (host, port),
+        (options.host, options.port),
         app,
         direct,
         backlog=BACKLOG,
-        log="default" if verbose else None,
-        handler_class=Handler if verbose else QuietHandler,
-        # With this name, pywsgi does not ask the resolver for one.
-        environ={"SERVER_NAME": host, "wsgi.file_wrapper": _Chunks},
+        log="default" if options.verbose else None,
+        handler_class=Handler if options.verbose else QuietHandler,
+        environ=environ,
     )
     server.start()
     return server

@@ -113,7 +113,13 @@ COMPLETE: dict[str, Any] = {
     "metrics": {"serve": False, "textfile": "mirror.prom"},
     "schedule": {"sync": "1 * * * *", "verify": "2 3 * * *", "timezone": "Europe/Berlin"},
     "alerts": {"webhook": "http://127.0.0.1:9/hook", "late": "1h", "stuck": "2h"},
-    "serve": {"pages": False, "status": "off", "redirect": True, "redirect_for": "1h"},
+    "serve": {
+        "pages": False,
+        "status": "off",
+        "processes": 2,
+        "redirect": True,
+        "redirect_for": "1h",
+    },
     "up": {"web": False, "host": "127.0.0.2", "port": 81},
     "prefect": {"host": "127.0.0.3", "port": 82, "database": "postgresql+asyncpg://127.0.0.1/p"},
 }

@@ -97,6 +97,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "serve": {
             "pages": True,
             "status": "public",
+            "processes": 0,
             "redirect": False,
             "redirect_for": timedelta(minutes=15),
         },

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import gevent
@@ -17,18 +16,11 @@ from gevent.event import Event
 
 from pypimirror.on_demand.messages import MODULE
 from pypimirror.serve.demand.link import Link
+from pypimirror.serve.processes import keeping
+from pypimirror.serve.processes.keeping import ended, keep
 
 #: The program; tests use another one.
 PROGRAM: tuple[str, ...] = ("-m", MODULE)
-
-#: Seconds before a fetcher that died is started again. The pause doubles up to `LONGEST`, until one
-#: has lived for `LIVED` seconds.
-FIRST = 0.5
-LONGEST = 60.0
-LIVED = 60.0
-
-#: Seconds that a fetcher gets to end.
-GRACE = 2.0
 
 
 class Fetcher:
@@ -39,33 +31,20 @@ class Fetcher:
         self._link = link
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = Event()
-        self._keeper: gevent.Greenlet[[], None] | None = None
+        self._keeper: gevent.Greenlet[..., None] | None = None
 
     def start(self) -> None:
         """Start it, and keep it running."""
-        self._keeper = gevent.spawn(self._keep)
+        self._keeper = gevent.spawn(keep, self._stopping, self._once, "what is held is served")
 
     def end(self) -> None:
-        """End it; kill it if it takes more than `GRACE` seconds."""
+        """End it; kill it if it takes more than `keeping.GRACE` seconds."""
         self._stopping.set()
         self._link.hang_up()
         if self._keeper is not None:
-            self._keeper.join(GRACE)
+            self._keeper.join(keeping.GRACE)
         if self._process is not None:
             self._process.kill()
-
-    def _keep(self) -> None:
-        pause = FIRST
-        while not self._stopping.is_set():
-            began = time.monotonic()
-            why = self._once()
-            if self._stopping.is_set():
-                return
-            pause = FIRST if time.monotonic() - began > LIVED else pause
-            told = f"{why}. It is started again in {pause:g} s; what is held is served"
-            print(f"pypimirror: {told}.", file=sys.stderr)
-            self._stopping.wait(pause)
-            pause = min(2 * pause, LONGEST)
 
     def _once(self) -> str:
         """Start a fetcher, and talk to it until it ends. Return what happened."""
@@ -76,7 +55,7 @@ class Fetcher:
                 os.set_blocking(theirs.fileno(), True)  # gevent's sockets are not
                 self._process = self._start(theirs.fileno())
             why = self._link.talk(ours)
-            return f"{why} with {_ended(self._process)}"
+            return f"{why} with {ended(self._process)}"
         except OSError as error:
             return f"The fetcher could not be started ({error})"
         finally:
@@ -91,12 +70,3 @@ class Fetcher:
             pass_fds=[number],
             process_group=0,  # Ctrl-C at a terminal reaches only the server, which decides
         )
-
-
-def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process without a server, and return its exit code."""
-    try:
-        return int(process.wait(GRACE))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return int(process.wait())

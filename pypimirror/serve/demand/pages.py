@@ -8,6 +8,7 @@ the mirror holds is the better page then, because all of it can be installed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from pypimirror.serve.demand.figures import Figures
 from pypimirror.serve.demand.link import Gone, Link
 from pypimirror.serve.demand.remembered import Remembered
 from pypimirror.serve.files import Directory
+from pypimirror.serve.processes.channel import Believed
 from pypimirror.serve.tree import Tree
 
 #: Seconds after which an older page goes out, and after which a client without one gets 503. The
@@ -46,6 +48,11 @@ class _Page:
     tree: Tree
     warning: str = ""
 
+    @property
+    def plain(self) -> Directory | None:
+        """Where it is, if it can be sent without a warning from a directory."""
+        return self.tree if isinstance(self.tree, Directory) and not self.warning else None
+
 
 @dataclass(frozen=True)
 class _Nothing:
@@ -64,6 +71,7 @@ class Pages:
         self._pages: Remembered[str | None, _Page] = Remembered(MOST)
         # Apart, so that a storm of wrong names does not push out pages.
         self._nothing: Remembered[str | None, _Nothing] = Remembered(MOST)
+        self._tell: Callable[[Believed], None] = lambda _: None
 
     def answer(self, request: Request, project: str | None) -> Response:
         """Answer with the page of a project, or with the list of projects."""
@@ -84,9 +92,22 @@ class Pages:
     def believed_tree(self, project: str | None) -> Directory | None:
         """Return where a page is, if nobody must be asked for it; None without such a page."""
         page = self._pages.believed(project)
-        if page is None or page.warning or not isinstance(page.tree, Directory):
-            return None
-        return page.tree
+        return page.plain if page is not None else None
+
+    def on_belief(self, tell: Callable[[Believed], None]) -> None:
+        """Tell, from now on, of each page that nobody must be asked for."""
+        self._tell = tell
+
+    def believed_pages(self) -> Iterator[Believed]:
+        """Yield all pages that nobody must be asked for."""
+        for project, page, until in self._pages:
+            if page.plain is not None:
+                yield Believed(project, page.plain.shown, until)
+
+    def _believe(self, project: str | None, page: _Page, seconds: float) -> None:
+        self._pages.note(project, page, seconds)
+        if page.plain is not None:
+            self._tell(Believed(project, page.plain.shown, time.monotonic() + seconds))
 
     def _ask(self, request: Request, project: str | None, began: float) -> Response:
         question = self._link.ask(project)
@@ -116,7 +137,7 @@ class Pages:
         for tree in trees:
             page = _Page(tree, warning)
             if response := self._send(page, request, project):
-                self._pages.note(project, page, here.seconds)
+                self._believe(project, page, here.seconds)
                 self._nothing.forget(project)
                 return response
         told = f"{_named(project)} went in this moment. Try again."
@@ -127,7 +148,7 @@ class Pages:
         seconds = answer.seconds if isinstance(answer, Absent) else REFUSED
         held = _Page(self._tree)
         if response := self._send(held, request, project):
-            self._pages.note(project, held, seconds)
+            self._believe(project, held, seconds)
             return response
         if isinstance(answer, Refused):
             self._figures.counts["refused", "page"] += 1

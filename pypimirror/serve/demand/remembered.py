@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -38,3 +38,8 @@ class Remembered(Generic[K, V]):
         """Return the value, believed or not."""
         found = self._values.get(key)
         return None if found is None else found[1]
+
+    def __iter__(self) -> Iterator[tuple[K, V, float]]:
+        """Yield all keys and values that are still believed, with the time until which they are."""
+        now = time.monotonic()
+        return iter([(key, value, end) for key, (end, value) in self._values.items() if now < end])

@@ -7,6 +7,8 @@ of the one before, so no count ever falls.
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 
 #: Numbers of a row: answers by their status, and then direct answers on demand.
 _ROW = 1024
@@ -14,20 +16,25 @@ _PAGES, _FILES = 1022, 1023
 _BYTES = 8  #: of a number
 
 
-def size_of(rows: int) -> int:
-    """Return the bytes that the counts of so many processes take."""
-    return rows * _ROW * _BYTES
+def shared_memory(rows: int) -> int:
+    """Return the descriptor of memory for the counts of so many processes."""
+    if hasattr(os, "memfd_create"):
+        memory = os.memfd_create("counts")
+    else:
+        with tempfile.TemporaryFile() as file:
+            memory = os.dup(file.fileno())
+    os.write(memory, bytes(rows * _ROW * _BYTES))
+    return memory
 
 
 class Counts:
     """The counts of `rows` processes, of which this one has the row `own`.
 
-    `file` is the descriptor of a file of `size_of(rows)` bytes that they share; -1 if there is only
-    this process.
+    `memory` is what `shared_memory` returned; -1 if there is only this process.
     """
 
-    def __init__(self, file: int = -1, rows: int = 1, own: int = 0) -> None:
-        self._all = memoryview(mmap.mmap(file, size_of(rows))).cast("Q")
+    def __init__(self, memory: int = -1, rows: int = 1, own: int = 0) -> None:
+        self._all = memoryview(mmap.mmap(memory, rows * _ROW * _BYTES)).cast("Q")
         self._own = self._all[own * _ROW : (own + 1) * _ROW]
 
     def answered(self, status: int) -> None:

@@ -185,7 +185,8 @@ def program(**constants: float) -> tuple[str, str]:
     lines = [
         "from gevent import monkey; monkey.patch_all()",
         "import sys; from pypimirror.serve import server",
-        "from pypimirror.serve.demand import demand, fetcher, files, pages, streaming",
+        "from pypimirror.serve.demand import demand, fetcher, files, pages, streaming, usage",
+        "from pypimirror.serve.processes import keeping",
         "fetcher.PROGRAM = ('-m', 'tests.serve.demand.relay')",
         *(f"{name.replace('_', '.', 1)} = {value}" for name, value in constants.items()),
         "sys.exit(server.main())",

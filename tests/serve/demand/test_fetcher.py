@@ -26,7 +26,7 @@ def test_the_fetcher_ends_with_its_server(serve: Serve, number: signal.Signals) 
 
 
 def test_a_fetcher_that_does_not_end_is_killed(serve: Serve) -> None:
-    site = serve(fetcher_GRACE=0.05)
+    site = serve(keeping_GRACE=0.05)
     os.kill(site.puppet.pid, signal.SIGSTOP)
     site.server.process.terminate()
     assert site.server.process.wait(LONG) == 0
@@ -39,7 +39,7 @@ def test_ctrl_c_at_a_terminal_reaches_only_the_server(serve: Serve) -> None:
 
 
 def test_a_fetcher_that_dies_is_started_again_after_growing_pauses(serve: Serve) -> None:
-    site = serve(fetcher_FIRST=0.01, fetcher_LONGEST=0.02)
+    site = serve(keeping_FIRST=0.01, keeping_LONGEST=0.02)
     for pause in ("0.01", "0.02", "0.02"):
         site.puppet.kill()
         site.puppet.begins()
@@ -51,7 +51,7 @@ def test_a_fetcher_that_dies_is_started_again_after_growing_pauses(serve: Serve)
 
 
 def test_a_fetcher_that_lived_long_is_started_again_soon(serve: Serve) -> None:
-    site = serve(fetcher_FIRST=0.01, fetcher_LIVED=0)
+    site = serve(keeping_FIRST=0.01, keeping_LIVED=0)
     for _ in range(3):
         site.puppet.kill()
         site.puppet.begins()
@@ -64,7 +64,7 @@ def test_a_fetcher_that_lived_long_is_started_again_soon(serve: Serve) -> None:
     ids=["an empty line", "no JSON", "another message", "no UTF-8", "a line without end"],
 )
 def test_a_fetcher_that_cannot_be_understood_is_replaced(serve: Serve, said: bytes) -> None:
-    site = serve(fetcher_FIRST=0.01)
+    site = serve(keeping_FIRST=0.01)
     site.puppet.say_bytes(said)
     assert "cannot be understood" in lines_until(site.server.process, "The fetcher")
     site.puppet.begins()

@@ -405,7 +405,7 @@ def test_nobody_is_asked_for_what_cannot_be_a_file(serve: Serve, path: str) -> N
 
 
 def test_a_fetcher_that_dies_cuts_streams_and_lets_others_ask_again(serve: Serve) -> None:
-    site = serve(fetcher_FIRST=0.01)
+    site = serve(keeping_FIRST=0.01)
     streaming, waiting = site.ask(PATH), site.ask("/packages/six/six-2.tar.gz")
     file = site.arriving(LARGE, size=len(LARGE))
     other = site.puppet.hears()
@@ -426,7 +426,7 @@ def test_a_fetcher_that_dies_cuts_streams_and_lets_others_ask_again(serve: Serve
 
 
 def test_files_that_were_served_are_told_in_one_message(serve: Serve) -> None:
-    site = serve(demand_USED=0.2)
+    site = serve(usage_USED=0.2)
     for _ in range(3):
         assert site.server.get(HELD)[0] == 200
     assert site.puppet.hears() == Used([("six", Path(HELD).name)])

@@ -218,7 +218,7 @@ def test_the_list_of_projects_is_the_mirrors_if_not_all_may_be_fetched(serve: Se
 
 
 def test_what_is_held_is_served_while_no_fetcher_runs(serve: Serve) -> None:
-    site = serve(fetcher_FIRST=LONG)
+    site = serve(keeping_FIRST=LONG)
     site.puppet.kill()
     assert site.puppet.hears_nothing_more()
     held, _ = site.get(PAGE)

@@ -1,0 +1,116 @@
+"""Messages between the first process and another one, and connections that go to the first.
+
+Each message is a head of five bytes, which says its kind and its length, and so many bytes. The
+descriptor of a connection travels with the head. The first process ends the channel when the other
+one has to end; a process that dies ends it, too.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as sockets
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+from gevent.lock import BoundedSemaphore
+from gevent.socket import recv_fds, send_fds, socket
+
+_HEAD = struct.Struct("!cI")
+
+#: Most bytes of a message.
+_LONGEST = 4 << 20
+
+#: A program that is started does not get descriptors that came in a message, where this can be
+#: said; else Python closes them there.
+_FLAGS = getattr(sockets, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Connection(NamedTuple):
+    """To the first process: a connection, with what was read of it."""
+
+    descriptor: int
+    unread: bytes
+
+
+class Used(NamedTuple):
+    """To the first process: which files were sent, each a project and a file name."""
+
+    files: list[tuple[str, str]]
+
+
+class Believed(NamedTuple):
+    """From the first process: where a page is, and until when (monotonic seconds) that is right."""
+
+    project: str | None  #: None: the list of projects
+    root: str  #: of the tree that has it
+    until: float
+
+
+Message = Connection | Used | Believed
+
+_USED = msgspec.json.Decoder(Used)
+_BELIEVED = msgspec.json.Decoder(Believed)
+
+
+class Channel:
+    """One end. Any number of greenlets may send; one receives."""
+
+    def __init__(self, connection: socket) -> None:
+        self._socket = connection
+        self._sending = BoundedSemaphore(1)
+
+    def send(self, message: Message) -> None:
+        """Send a message. Raises `OSError` if nobody receives it."""
+        with self._sending:
+            if isinstance(message, Connection):
+                head = _HEAD.pack(b"C", len(message.unread))
+                send_fds(self._socket, [head], [message.descriptor])
+                self._socket.sendall(message.unread)
+            else:
+                data = msgspec.json.encode(message)
+                kind = b"U" if isinstance(message, Used) else b"B"
+                self._socket.sendall(_HEAD.pack(kind, len(data)) + data)
+
+    def messages(self) -> Iterator[Message]:
+        """Yield what comes, until the other end is closed. Raises `OSError` and `MsgspecError`.
+
+        The descriptor of a `Connection` belongs to the caller.
+        """
+        while True:
+            head, descriptors, _, _ = recv_fds(self._socket, _HEAD.size, 1, _FLAGS)
+            try:
+                if not head:
+                    return
+                kind, length = _HEAD.unpack(head + self._exactly(_HEAD.size - len(head)))
+                if length > _LONGEST:
+                    raise OSError(f"a message of {length} bytes")
+                data = self._exactly(length)
+            except BaseException:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise
+            if kind == b"C":
+                yield from (Connection(descriptor, data) for descriptor in descriptors)
+            else:
+                yield _USED.decode(data) if kind == b"U" else _BELIEVED.decode(data)
+
+    def _exactly(self, length: int) -> bytes:
+        data = b""
+        while len(data) < length:
+            if not (more := self._socket.recv(length - len(data))):
+                raise OSError("the channel ended within a message")
+            data += more
+        return data
+
+    def hang_up(self) -> None:
+        """Send nothing more, so that the other end stops."""
+        try:
+            self._socket.shutdown(sockets.SHUT_WR)
+        except OSError:  # it has ended already
+            return
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()

@@ -1,0 +1,124 @@
+"""Another process of the web server: `python -P -m pypimirror.serve.processes.program …`.
+
+The first process starts it, and hands down the socket that listens, one end of a channel, and the
+memory of the counts. It gives direct answers. A connection with any other request goes to the first
+process, with what was read of it, and stays there.
+
+When its channel or SIGTERM says so, it accepts no more connections, gives running answers `DRAIN`
+seconds to finish, and ends. So it ends, too, if the first process is killed.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before all other imports, and never inside another program
+    from pypimirror.system import abrupt  # itself imports nothing
+
+    abrupt.install(signals=False)
+
+    from gevent import monkey
+
+    monkey.patch_all()
+
+import argparse
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import msgspec
+from gevent.event import Event
+from gevent.socket import socket
+
+from pypimirror.serve.direct.counts import Counts
+from pypimirror.serve.direct.direct import Direct, Held, Hits
+from pypimirror.serve.files import Directory
+from pypimirror.serve.handlers import DRAIN, Handler, Server
+from pypimirror.serve.processes.channel import Channel, Connection
+from pypimirror.system import streams
+
+if TYPE_CHECKING:
+    from pypimirror.serve.processes.hits import Told
+
+
+class Passing(Handler):
+    """A handler that gives direct answers, and passes other connections on."""
+
+    channel: Channel
+
+    def go_the_long_way(self) -> Any:
+        """Give the connection to the first process."""
+        with contextlib.suppress(OSError):  # it is ending
+            self.channel.send(Connection(self.socket.fileno(), self.rfile.peek()))
+        # pywsgi reads from a connection before it closes it. Here, only this copy is closed.
+        self.rfile.close()
+        self.socket = None  # type: ignore[assignment]  # so that pywsgi leaves it alone
+
+
+class Quiet(Passing):
+    """The same, without a log of requests."""
+
+    def log_direct(self, data: bytes, answer: object) -> None:
+        """Log nothing."""
+
+
+def main() -> int:
+    """Serve until the channel ends or a signal comes; return the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides
+    options = _parser().parse_args()
+    stop = Event()
+    gevent.signal_handler(signal.SIGTERM, stop.set)
+    Passing.channel = Channel(socket(fileno=options.channel))
+    tree = Directory(options.directory)
+    told = _told(Passing.channel) if options.on_demand else None
+    hits: Hits = told or Held(tree)
+    server = Server(
+        socket(fileno=options.listener),
+        None,
+        Direct(tree, hits, Counts(options.counts, options.rows, options.row)),
+        log="default" if options.verbose else None,
+        handler_class=Passing if options.verbose else Quiet,
+        environ={"SERVER_NAME": "", "wsgi.multiprocess": True},
+    )
+    server.start()
+    gevent.spawn(_listen, Passing.channel, told, stop)
+    stop.wait()
+    server.close()
+    server.connections.finish(DRAIN)
+    if told is not None:
+        told.tell()
+    return 0
+
+
+def _told(channel: Channel) -> Told:
+    from pypimirror.serve.processes.hits import Told  # only here: without it, nothing changes
+
+    return Told(channel)
+
+
+def _listen(channel: Channel, told: Told | None, stop: Event) -> None:
+    """Hear what is believed, until the channel ends."""
+    try:
+        for message in channel.messages():
+            if told is not None:
+                told.hear(message)
+    except (OSError, msgspec.MsgspecError) as error:
+        print(f"pypimirror: The first process cannot be understood ({error}).", file=sys.stderr)
+    finally:
+        stop.set()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--directory", type=Path, required=True)
+    for name in ("listener", "channel", "counts", "rows", "row"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--on-demand", action="store_true")
+    parser.add_argument("--verbose", action="store_true")
+    return parser
+
+
+if __name__ == "__main__":
+    streams.prepare()
+    sys.exit(main())
