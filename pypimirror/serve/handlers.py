@@ -114,13 +114,23 @@ class Handler(WSGIHandler):
         self.server.connections.waits(self.socket)
         try:
             data = self.rfile.peek()
-            if not data or self._answer_directly(data):
-                return bool(data) or None
+            if not data:
+                return None
+            if self._answer_directly(data):
+                return None if self.close_connection else True
         except OSError as error:
-            if error.args[0] not in self.ignored_socket_errors:
+            if not self._is_ordinary(error):
                 raise
             return None
         return self.go_the_long_way()
+
+    def _is_ordinary(self, error: BaseException) -> bool:
+        """Whether an error only means that the client has gone, or stands still."""
+        return (
+            isinstance(error, OSError)
+            and error.args[:1] != ()
+            and error.args[0] in self.ignored_socket_errors
+        )
 
     def _answer_directly(self, data: bytes) -> bool:
         """Send the direct answer to a request, if there is one; return whether there was."""
@@ -130,6 +140,7 @@ class Handler(WSGIHandler):
         if answer is None:
             return False
         self.rfile.read(head.length)
+        self.close_connection = head.fields.is_last
         self.response_length = send(self.socket, answer, self.server.connections.moves)
         self.log_direct(data, answer)
         return True
@@ -174,7 +185,7 @@ class Handler(WSGIHandler):
         self.server.connections.moves(self.socket)
 
     def _handle_client_error(self, ex: BaseException) -> Any:
-        if isinstance(ex, OSError) and ex.args[:1] and ex.args[0] in self.ignored_socket_errors:
+        if self._is_ordinary(ex):
             return None
         return super()._handle_client_error(ex)  # type: ignore[misc]
 

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
+import gevent.socket
 from gevent.event import Event
 from werkzeug.wsgi import FileWrapper
 
@@ -127,7 +128,7 @@ def _children(
 
     def hear(message: Message) -> None:
         if isinstance(message, Connection):
-            server.take(socket.socket(fileno=message.descriptor), message.unread)
+            server.take(gevent.socket.socket(fileno=message.descriptor), message.unread)
         elif isinstance(message, Used) and demand is not None:
             demand.used_elsewhere(message.files)
 

@@ -31,7 +31,8 @@ class Fields(NamedTuple):
     """What the headers of a plain request say."""
 
     accept: str  #: "" for none
-    etag: str  #: of `If-None-Match`, with its quotes; "" for none
+    etag: str = ""  #: of `If-None-Match`, with its quotes; "" for none
+    is_last: bool = False  #: the connection ends after the answer
 
 
 class Head(NamedTuple):
@@ -67,9 +68,10 @@ def _fields(block: bytes) -> Fields | None:
         if name in found or name in _NOT_PLAIN:
             return None
         found[name] = field[2].decode()
-    if not found.get("host") or found.get("connection", "keep-alive").lower() != "keep-alive":
+    connection = found.get("connection", "keep-alive").lower()
+    if not found.get("host") or connection not in ("keep-alive", "close"):
         return None
     etag = found.get("if-none-match", "")
     if etag and not _ETAG.fullmatch(etag):
         return None
-    return Fields(found.get("accept", ""), etag)
+    return Fields(found.get("accept", ""), etag, connection == "close")

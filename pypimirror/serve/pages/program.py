@@ -34,8 +34,13 @@ from pypimirror.system import streams
 _REST = 2.0
 
 
+#: How much this process stands back behind the web server: people wait, installers do not.
+LOW = 10
+
+
 def main(config: Path) -> int:
     """Answer until the input ends; return the exit code."""
+    os.nice(LOW)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the web server, too
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not be mixed with answers

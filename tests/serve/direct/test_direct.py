@@ -117,6 +117,7 @@ HEADERS = [
     'If-None-Match: "0a"\r\n',
     "If-None-Match: *\r\n",
     "Range: bytes=1-3\r\n",
+    "Connection: close\r\nX-Forwarded-For: 192.0.2.1\r\n",
 ]
 
 
@@ -138,6 +139,15 @@ def test_what_a_client_has_is_not_sent_again(both: tuple[Server, Server], path: 
         direct, long = (said(each, conditional) for each in both)
         assert direct[0][0] == 304
         assert direct == long
+
+
+def test_a_connection_ends_when_the_client_says_so(both: tuple[Server, Server]) -> None:
+    for server in both:
+        with socket.create_connection((server.host, server.port), timeout=30) as connection:
+            connection.sendall(b"GET /simple/six/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"GET /simple/six/ HTTP/1.1\r\nHost: a\r\n\r\n")
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        assert received.count(b"HTTP/1.1 200") == 1
 
 
 def test_requests_that_come_at_once_are_answered_in_turn(both: tuple[Server, Server]) -> None:

@@ -16,7 +16,7 @@ def test_a_plain_request_is_understood() -> None:
     head = read_head(data + b"GET /next")
     assert head is not None
     assert (head.is_head, head.target, head.length) == (False, "/simple/six/", len(data))
-    assert head.fields == Fields("text/html;q=0.1, */*", "")
+    assert head.fields == Fields("text/html;q=0.1, */*")
 
 
 def test_a_condition_with_an_etag_is_understood() -> None:
@@ -25,6 +25,12 @@ def test_a_condition_with_an_etag_is_understood() -> None:
     assert head is not None
     assert head.is_head
     assert head.fields == Fields("", '"0a1-f"')
+
+
+def test_a_proxy_may_end_the_connection() -> None:
+    head = read_head(LINE + HOST + b"Connection: close\r\n" + END)
+    assert head is not None
+    assert head.fields == Fields("", is_last=True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,6 @@ def test_another_request_line_goes_the_long_way(line: bytes) -> None:
         HOST + b"Transfer-Encoding : chunked\r\n",
         HOST + b"Expect: 100-continue\r\n",
         HOST + b"Upgrade: h2c\r\n",
-        HOST + b"Connection: close\r\n",
         HOST + b"Connection: keep-alive, Upgrade\r\n",
         HOST + b"Range: bytes=0-1\r\n",
         HOST + b"If-Modified-Since: Mon, 01 Jan 2020 00:00:00 GMT\r\n",

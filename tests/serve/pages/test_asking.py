@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from pypimirror.serve.app import create_app
 from pypimirror.serve.pages import asking
 from pypimirror.serve.pages.asking import Pages
 from pypimirror.serve.pages.messages import Asked
+from pypimirror.serve.pages.program import LOW
 from tests.catalog.test_reading import unwritable
 from tests.mirror import Mirror, offer
 from tests.powerless import prefix
@@ -47,6 +49,12 @@ def test_the_server_shows_pages(tmp_path: Path, simulator: Simulator) -> None:
         assert style
         assert server.get(f"/{style[1].decode()}")[0] == 200
         assert server.get("/simple/six/")[0] == 200
+
+
+def test_the_process_stands_back_behind_the_web_server(pages: Pages, browser: Client) -> None:
+    assert browser.get("/").status_code == 200
+    assert pages._child is not None
+    assert os.getpriority(os.PRIO_PROCESS, pages._child.pid) == os.nice(0) + LOW
 
 
 def test_a_page_loads_nothing_from_elsewhere_and_cannot_be_framed(browser: Client) -> None:
