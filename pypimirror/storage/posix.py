@@ -351,8 +351,12 @@ class PosixStorage:
     def _make_parent(self, target: str) -> None:
         parent = target.rpartition("/")[0]
         if parent not in self._made:
-            os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - the path is text
-            regular.check_way(target, self._root)
+            try:
+                os.mkdir(parent)  # noqa: PTH102 - the path is text; most of them are new
+                regular.check_way(parent, self._root)
+            except (FileExistsError, FileNotFoundError):
+                os.makedirs(parent, exist_ok=True)  # noqa: PTH103
+                regular.check_way(target, self._root)
             if len(self._made) >= _REMEMBERED:
                 self._made.clear()
             self._made.add(parent)

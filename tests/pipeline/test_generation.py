@@ -143,7 +143,7 @@ def test_what_vanishes_while_a_run_works_is_on_no_page_and_is_told(
     mirror: Mirror, simulator: Simulator, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the look at the beginning of a batch, there is one at the page itself."""
-    monkeypatch.setattr("pypimirror.pipeline.publish.presence.take_back", lambda run, ids: None)
+    monkeypatch.setattr("pypimirror.pipeline.publish.presence.take_back", lambda run, rows: False)
     mirror.path(held[0]).unlink()
     (new,) = offer(simulator, "six", "3.0")
     result = mirror.sync()

@@ -23,12 +23,12 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    bindparam,
     select,
 )
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.mapping.flags import Flag
 
 
@@ -58,15 +58,6 @@ _TYPES: dict[type, TypeEngine[Any]] = {
     bytes: LargeBinary(),
     bool: Flag(),
 }
-
-
-def among(column: Column[Any], name: str = "ids") -> ColumnElement[bool]:
-    """Return the condition that a column has one of the values of the parameter `name`.
-
-    A statement with parameters can be built once. Building it takes longer than most databases need
-    for their answer.
-    """
-    return column.in_(bindparam(name, expanding=True))
 
 
 def table(name: str, metadata: MetaData, record: type[Record], *more: SchemaItem) -> Table:
@@ -104,19 +95,23 @@ def select_record(record: type[Record], source: Table, **others: ColumnElement[A
     )
 
 
-def read(
-    connection: Connection,
-    query: Select[Any],
-    record: type[R],
-    values: Mapping[str, Any] | None = None,
-) -> Iterator[R]:
-    """Stream the records of this class that a query of `select_record` finds.
+def read(connection: Connection, query: Select[Any], record: type[R]) -> Iterator[R]:
+    """Stream the records of this class that a query of `select_record` finds."""
+    make: Callable[..., R] = record
+    for row in connection.execute(query):
+        yield make(*row)
 
-    `values` are those of the query's parameters, if it has some.
+
+def read_all(
+    connection: Connection, query: Select[Any], record: type[R], values: Mapping[str, Any]
+) -> list[R]:
+    """Return the records of this class that a query of `select_record` finds.
+
+    The query is the same object each time (`mapping.prepared`), and `values` are those of its
+    parameters.
     """
     make: Callable[..., R] = record
-    for row in connection.execute(query, values):
-        yield make(*row)
+    return [make(*row) for row in prepared.rows(connection, query, values)]
 
 
 def first(connection: Connection, query: Select[Any], record: type[R]) -> R | None:

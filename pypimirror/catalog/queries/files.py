@@ -23,9 +23,9 @@ from sqlalchemy import (
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.mapping.addresses import shortened
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
-from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, lacks_provenance
+from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, is_in, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
@@ -41,9 +41,13 @@ from pypimirror.catalog.states import (
 
 def of_projects(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return all files of these projects."""
-    query = select(files).where(files.c.project_id.in_(ids))
-    query = query.order_by(files.c.project_id, files.c.filename)
-    return list(mapper.read(connection, query, FileRecord))
+    return mapper.read_all(connection, _of_projects(), FileRecord, {"ids": ids})
+
+
+@cache
+def _of_projects() -> Select[Any]:
+    query = select(files).where(among(files.c.project_id))
+    return query.order_by(files.c.project_id, files.c.filename)
 
 
 def with_project() -> Select[Any]:
@@ -57,11 +61,6 @@ def get(connection: Connection, file_id: int) -> FileRecord | None:
     return mapper.first(connection, select(files).where(files.c.id == file_id), FileRecord)
 
 
-def is_in(states: Iterable[State]) -> ColumnElement[bool]:
-    """Return the condition that a file is in one of `states`, which never change in a statement."""
-    return files.c.state.in_([literal_column(str(int(state))) for state in sorted(states)])
-
-
 def states_of(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """Return the states of these files by id."""
     query = select(files.c.id, files.c.state).where(files.c.id.in_(ids))
@@ -72,24 +71,39 @@ def in_states(
     connection: Connection, ids: Sequence[int], states: Iterable[State]
 ) -> list[ProjectFile]:
     """Return the offered files of these projects that are in one of `states`."""
-    query = (
-        with_project()
-        .where(
-            files.c.project_id.in_(ids),
-            files.c.state.in_(list(states)),
-            files.c.removal_cause.is_(None),
-        )
-        .order_by(files.c.project_id, files.c.filename)
+    return mapper.read_all(connection, _in_states(frozenset(states)), ProjectFile, {"ids": ids})
+
+
+@cache
+def _in_states(states: frozenset[State]) -> Select[Any]:
+    query = with_project().where(
+        among(files.c.project_id), is_in(states), files.c.removal_cause.is_(None)
     )
-    return list(mapper.read(connection, query, ProjectFile))
+    return query.order_by(files.c.project_id, files.c.filename)
+
+
+def with_projects(connection: Connection, ids: Sequence[int]) -> list[ProjectFile]:
+    """Return all files of these projects."""
+    return mapper.read_all(connection, _with_projects(), ProjectFile, {"ids": ids})
+
+
+@cache
+def _with_projects() -> Select[Any]:
+    query = with_project().where(among(files.c.project_id))
+    return query.order_by(files.c.project_id, files.c.filename)
 
 
 def due(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
     """Return the files of these projects that must be fetched. With `now`, waiting files are left
     out.
     """
-    found = in_states(connection, ids, DUE)
-    return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
+    return [row for row in with_projects(connection, ids) if is_due_at(row, now)]
+
+
+def is_due_at(row: FileRecord, now: float | None) -> bool:
+    """Whether a file must be fetched. With `now`, this is False while it waits for its next try."""
+    is_due = row.state in DUE and row.removal_cause is None
+    return is_due and (now is None or not _waits_at(row.next_try, now))
 
 
 def _is_missed() -> ColumnElement[bool]:
@@ -104,14 +118,16 @@ def _waits_at(next_try: float | None, now: float) -> bool:
 
 def unattested(connection: Connection, ids: Sequence[int], now: float | None) -> list[ProjectFile]:
     """Return the files of these projects whose attestations must be fetched; see `due`."""
-    query = (
-        with_project()
-        .where(files.c.project_id.in_(ids), lacks_provenance(), files.c.removal_cause.is_(None))
-        .order_by(files.c.project_id, files.c.filename)
+    found = mapper.read_all(connection, _unattested(), ProjectFile, {"ids": ids})
+    return found if now is None else [row for row in found if not _waits_at(row.next_try, now)]
+
+
+@cache
+def _unattested() -> Select[Any]:
+    query = with_project().where(
+        among(files.c.project_id), lacks_provenance(), files.c.removal_cause.is_(None)
     )
-    if now is not None:
-        query = query.where(is_due(now))
-    return list(mapper.read(connection, query, ProjectFile))
+    return query.order_by(files.c.project_id, files.c.filename)
 
 
 def wake_unattested(connection: Connection) -> None:
@@ -236,7 +252,7 @@ def is_listed() -> ColumnElement[bool]:
 
 def listed(connection: Connection, ids: Sequence[int]) -> list[FileRecord]:
     """Return the files that belong on the pages of these projects."""
-    return list(mapper.read(connection, _listed(), FileRecord, {"ids": ids}))
+    return mapper.read_all(connection, _listed(), FileRecord, {"ids": ids})
 
 
 @cache

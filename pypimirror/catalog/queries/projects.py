@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -27,11 +28,11 @@ from sqlalchemy import (
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
 from pypimirror.catalog.schema import files, lists, projects, refusals
-from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause
+from pypimirror.catalog.states import DUE, LONGEST_WAIT, OPEN, PROVEN, Cause, State
 from pypimirror.domain.model import ProjectName
 
 #: Most rows in one statement: both databases limit the variables of a statement.
@@ -220,7 +221,7 @@ def number_left(connection: Connection, names: Sequence[ProjectName] | None) -> 
 
 def get(connection: Connection, ids: Sequence[int]) -> list[ProjectRecord]:
     """Return the rows of projects, in the order of their ids."""
-    return list(mapper.read(connection, _get(), ProjectRecord, {"ids": ids}))
+    return mapper.read_all(connection, _get(), ProjectRecord, {"ids": ids})
 
 
 @cache
@@ -268,8 +269,13 @@ def lacks_provenance() -> ColumnElement[bool]:
     return and_(
         columns.provenance.is_not(None),
         columns.provenance_sha256.is_(None),
-        columns.state.in_(list(PROVEN)),
+        is_in(PROVEN),
     )
+
+
+def is_in(states: Iterable[State]) -> ColumnElement[bool]:
+    """Return the condition that a file is in one of `states`. They are part of the statement."""
+    return files.c.state.in_([literal_column(str(int(state))) for state in sorted(states)])
 
 
 def finish(

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.queries.work import claims

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, or_, select, union_all, update
 
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
 from pypimirror.catalog.queries.projects import CHUNK, UNREAD, chunks, files_gone

@@ -11,13 +11,13 @@ claimed digest cannot be recognised, so they are fetched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import ProjectFile
-from pypimirror.catalog.states import DUE, State
+from pypimirror.catalog.states import State
 from pypimirror.domain.layout import file_path
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.audit import unknown_files
@@ -41,16 +41,19 @@ def adopt(run: Run, sync: Callable[[Run], None]) -> None:
         run.ledger.failed(Stage.VERIFY, unknown_files.find(run, unheld=False))
 
 
-def take_over(run: Run, batch: Batch) -> None:
-    """Take over the bytes in the places of files of these projects that are due."""
-    found = list(_due_and_there(run, batch.projects))
+def take_over(run: Run, batch: Batch, files_of: Iterable[ProjectFile]) -> bool:
+    """Take over the bytes in the places of those of these files that are due. Return whether there
+    are such bytes.
+    """
+    found = list(_due_and_there(run, files_of))
     if not found:
-        return
+        return False
     rows = {row.id: row for row, _ in found}
     run.ledger.begin(Stage.DOWNLOAD, len(rows))
     jobs = (job for row, size in found if (job := _job(run, batch, row, size)) is not None)
     for chunk in projects.chunks(run.hashed(jobs), _COMMIT):
         _take_in(run, batch, rows, chunk)
+    return True
 
 
 def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
@@ -77,18 +80,17 @@ def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
         set_aside(run, row, partial(run.storage.take, _place(row)), *found)
 
 
-def _due_and_there(run: Run, ids: Sequence[int]) -> Iterator[tuple[ProjectFile, int]]:
+def _due_and_there(run: Run, rows: Iterable[ProjectFile]) -> Iterator[tuple[ProjectFile, int]]:
     """Yield the files that are due, have a claimed digest, and have bytes in their place, with the
     size of these.
     """
+    rows = [row for row in rows if files.is_due_at(row, None)]
     if run.config.mirror.layout == "project":  # in a first sync, most projects have no file
-        with run.catalog.read() as connection:
-            found = projects.get(connection, ids)
-        places = [f"packages/{row.name}" for row in found]
+        names = list(dict.fromkeys(row.project for row in rows))
+        places = [f"packages/{name}" for name in names]
         have = many.ask(run.storage, run.storage.has_below, places)
-        ids = [row.id for row, has in zip(found, have, strict=True) if has]
-    with run.catalog.read() as connection:
-        rows = files.in_states(connection, ids, DUE)
+        there = {name for name, has in zip(names, have, strict=True) if has}
+        rows = [row for row in rows if row.project in there]
     rows = [row for row in rows if claims_of(row).digests]
     sizes = many.ask(run.storage, run.storage.size, list(map(_place, rows)))
     for row, size in zip(rows, sizes, strict=True):

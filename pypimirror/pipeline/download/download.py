@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 
-from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import files, runs
 from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.records import ProjectFile
@@ -51,15 +50,15 @@ _PROVEN_BAD = frozenset({Reason.DIGEST_MISMATCH, Reason.SIZE_MISMATCH})
 
 def download(run: Run, batch: Batch) -> None:
     """Fetch the files of these projects that are due."""
-    presence.take_back(run, batch.projects)
-    adopt.take_over(run, batch)
-    _look_again(run, batch)
-    with run.catalog.write() as connection:
-        rows = files.due(connection, batch.projects, run.due_at)
-        due = {row.id: row for row in rows if run.retry is None or run.retry.wants(row)}
-        due = _without_asked(run, connection, due)
-        names = sorted({row.project for row in due.values()})
-        runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
+    rows = _read(run, batch)
+    # Each of these looks at all rows. In most batches, none of them changes any.
+    if presence.take_back(run, rows):
+        rows = _read(run, batch)
+    if adopt.take_over(run, batch, rows):
+        rows = _read(run, batch)
+    if _look_again(run, batch, rows):
+        rows = _read(run, batch)
+    due = _without_asked(run, {row.id: row for row in rows if _is_due(run, row)})
     if not run.fetches:
         adopt.leave(run, batch, due)
         return
@@ -81,9 +80,7 @@ def download(run: Run, batch: Batch) -> None:
         _give_up(run, due, chunk)
 
 
-def _without_asked(
-    run: Run, connection: Connection, due: dict[int, ProjectFile]
-) -> dict[int, ProjectFile]:
+def _without_asked(run: Run, due: dict[int, ProjectFile]) -> dict[int, ProjectFile]:
     """Return the files that nobody fetches for a client at this moment.
 
     The others stay wanted. Who fetches one puts it into its place once this run has let go of its
@@ -91,12 +88,27 @@ def _without_asked(
     """
     if run.command == REQUEST or not run.config.on_demand.projects or not due:
         return due
-    theirs = asked.under_way(connection, {row.project for row in due.values()})
+    with run.catalog.read() as connection:
+        theirs = asked.under_way(connection, {row.project for row in due.values()})
     left = {n: row for n, row in due.items() if (row.project, row.filename) not in theirs}
     if len(left) < len(due):
         told = f"{len(due) - len(left)} files are just fetched for clients, and are left to that"
         run.reporter.note("info", told)
     return left
+
+
+def _read(run: Run, batch: Batch) -> list[ProjectFile]:
+    """Return all files of these projects. What failed in this stage before counts no longer."""
+    with run.catalog.write() as connection:
+        rows = files.with_projects(connection, batch.projects)
+        names = sorted({row.project for row in rows if _is_due(run, row)})
+        runs.clear_failures(connection, run.id, Stage.DOWNLOAD, names)
+    return rows
+
+
+def _is_due(run: Run, row: ProjectFile) -> bool:
+    """Whether a file must be fetched in this run."""
+    return files.is_due_at(row, run.due_at) and (run.retry is None or run.retry.wants(row))
 
 
 def _may_continue(row: ProjectFile) -> bool:
@@ -297,14 +309,13 @@ def _problem(row: ProjectFile, result: FileResult) -> Problem:
     )
 
 
-def _look_again(run: Run, batch: Batch) -> None:
-    """Hash again the files that an earlier run fetched but did not verify. Drop lost ones.
+def _look_again(run: Run, batch: Batch, rows: Iterable[ProjectFile]) -> bool:
+    """Hash again the files that an earlier run fetched but did not verify. Drop lost ones, and
+    return whether there are some.
 
     Their bytes are in staging, or already in place if that run ended in between.
     """
-    with run.catalog.read() as connection:
-        rows = files.in_states(connection, batch.projects, [State.FETCHED])
-    unknown = {row.id: row for row in rows if row.id not in batch.observed}
+    unknown = {row.id: row for row in rows if _is_fetched(row) and row.id not in batch.observed}
     run.workspace.take_parts(unknown)
     staged = {number for number in unknown if run.workspace.is_staged(number)}
     here = (_job_to_look_again(run, row) for row in unknown.values() if row.id in staged)
@@ -321,6 +332,11 @@ def _look_again(run: Run, batch: Batch) -> None:
     if lost:
         with run.catalog.write() as connection:
             files.move(connection, State.WANTED, lost, run.id)
+    return bool(lost)
+
+
+def _is_fetched(row: ProjectFile) -> bool:
+    return row.state == State.FETCHED and row.removal_cause is None
 
 
 def _job_to_look_again(run: Run, row: ProjectFile) -> Check:

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from pypimirror.catalog import damage, schema
-from pypimirror.catalog.queries import files, projects
-from pypimirror.catalog.records import FileRecord, ProjectRecord
+from pypimirror.catalog.queries import files
+from pypimirror.catalog.records import FileRecord, ProjectFile, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path
 from pypimirror.domain.model import Problem, Reason, Stage
@@ -25,15 +25,13 @@ from pypimirror.storage import many
 F = TypeVar("F", bound=FileRecord)
 
 
-def take_back(run: Run, ids: Sequence[int]) -> None:
-    """Have the missing files of these projects fetched again."""
-    with run.catalog.read() as connection:
-        names = projects.names_of(connection, ids)
-        rows = list(files.listed(connection, ids))
-    wrong = absent(run, [(row, names[row.project_id]) for row in rows])
+def take_back(run: Run, rows: Iterable[ProjectFile]) -> bool:
+    """Have those of these files that are missing fetched again. Return whether there are some."""
+    wrong = absent(run, [(row, row.project) for row in rows if row.state != State.WITHDRAWN])
     if wrong:
         missing.note(run, wrong)
         tell(run, wrong)
+    return bool(wrong)
 
 
 def absent(run: Run, held: Iterable[tuple[F, str]]) -> list[tuple[F, Problem]]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Delete, Select, Table, delete, or_, select
 
 from pypimirror.catalog import bulk
 from pypimirror.catalog.mapping import mapper
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
 from pypimirror.catalog.schema import dependents as dependents_of

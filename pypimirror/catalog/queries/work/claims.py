@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from pypimirror.catalog.mapping.mapper import among
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
 from pypimirror.catalog.queries.work import workers
 from pypimirror.catalog.records import KEY
