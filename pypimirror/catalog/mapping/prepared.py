@@ -9,9 +9,9 @@ be the same object each time, such as the result of a cached function.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Dialect, bindparam
 from sqlalchemy.engine import CursorResult
@@ -68,72 +68,74 @@ def among(column: ColumnElement[Any], name: str = "ids") -> ColumnElement[bool]:
     return _Among(column, bindparam(name, type_=_Values()))
 
 
-class _Prepared(NamedTuple):
+class _Prepared:
     """A compiled statement."""
 
-    text: str
-    arrange: Callable[[Mapping[str, Any]], Any]  #: turns parameters into the driver's
-    converters: tuple[tuple[int, _Convert], ...]  #: of the result, by the number of the column
+    def __init__(self, statement: ClauseElement, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        assert not compiled.post_compile_params, "use `among`, or literals"
+        self.text = str(compiled)
+        self._dialect = dialect
+        self._types = [column.type for column in compiled._result_columns]
+        self._converters: list[tuple[int, _Convert]] | None = None
+        self._names = compiled.positiontup
+        self._fixed: dict[str, Any] = {}  # parameters that the statement itself has
+        self._binders: list[tuple[str, _Convert]] = []
+        for bind, name in compiled.bind_names.items():
+            convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if not bind.required:
+                value = bind.effective_value
+                self._fixed[name] = value if convert is None else convert(value)
+            elif convert is not None:
+                self._binders.append((name, convert))
+
+    def execute(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
+        """Execute the statement with these parameters."""
+        given = {**self._fixed, **values}
+        for name, convert in self._binders:
+            given[name] = convert(given[name])
+        names = self._names
+        arranged: Any = given if names is None else tuple([given[name] for name in names])
+        return connection.exec_driver_sql(self.text, arranged)
+
+    def converters(self, result: CursorResult[Any]) -> list[tuple[int, _Convert]]:
+        """Return what converts the driver's values in a result, by the number of the column."""
+        if self._converters is None:
+            assert result.cursor is not None
+            found: list[tuple[int, _Convert]] = []
+            for number, column in enumerate(result.cursor.description):
+                kind = self._types[number].dialect_impl(self._dialect)
+                convert = kind.result_processor(self._dialect, column[1])
+                if convert is not None:
+                    found.append((number, convert))
+            self._converters = found
+        return self._converters
+
+
+@lru_cache(maxsize=512)
+def _prepared(statement: ClauseElement, dialect: Dialect) -> _Prepared:
+    return _Prepared(statement, dialect)
 
 
 def execute(
     connection: Connection, statement: ClauseElement, values: Mapping[str, Any]
 ) -> CursorResult[Any]:
     """Execute a statement that changes rows. `values` are those of its parameters."""
-    prepared = _prepare(statement, connection.dialect)
-    return connection.exec_driver_sql(prepared.text, prepared.arrange(values))
+    return _prepared(statement, connection.dialect).execute(connection, values)
 
 
 def rows(
     connection: Connection, statement: ClauseElement, values: Mapping[str, Any]
-) -> list[tuple[Any, ...]]:
+) -> list[Sequence[Any]]:
     """Return all rows that a query finds. `values` are those of its parameters."""
-    prepared = _prepare(statement, connection.dialect)
-    result = connection.exec_driver_sql(prepared.text, prepared.arrange(values))
-    found: list[Any] = list(result.all())
-    if prepared.converters:
-        found = list(map(list, found))
-        for number, convert in prepared.converters:
-            for row in found:
-                row[number] = convert(row[number])
-    return found
-
-
-@lru_cache(maxsize=512)
-def _prepare(statement: ClauseElement, dialect: Dialect) -> _Prepared:
-    compiled = statement.compile(dialect=dialect)
-    assert isinstance(compiled, SQLCompiler)
-    assert not compiled.post_compile_params, "use `among`, or literals"
-    text = str(compiled)
-    return _Prepared(text, _arrangement(compiled, dialect), _converters(compiled, dialect))
-
-
-def _arrangement(compiled: SQLCompiler, dialect: Dialect) -> Callable[[Mapping[str, Any]], Any]:
-    """Return the function that turns parameters into the driver's."""
-    fixed: dict[str, Any] = {}  # parameters that the statement itself has
-    converters: list[tuple[str, _Convert]] = []
-    for bind, name in compiled.bind_names.items():
-        convert = bind.type.dialect_impl(dialect).bind_processor(dialect)
-        if not bind.required:
-            value = bind.effective_value
-            fixed[name] = value if convert is None else convert(value)
-        elif convert is not None:
-            converters.append((name, convert))
-    names = compiled.positiontup
-
-    def arrange(values: Mapping[str, Any]) -> Any:
-        given = {**fixed, **values}
-        for name, convert in converters:
-            given[name] = convert(given[name])
-        return given if names is None else tuple(given[name] for name in names)
-
-    return arrange
-
-
-def _converters(compiled: SQLCompiler, dialect: Dialect) -> tuple[tuple[int, _Convert], ...]:
-    found = []
-    for number, column in enumerate(compiled._result_columns):
-        convert = column.type.dialect_impl(dialect).result_processor(dialect, None)
-        if convert is not None:
-            found.append((number, convert))
-    return tuple(found)
+    prepared = _prepared(statement, connection.dialect)
+    result = prepared.execute(connection, values)
+    converters = prepared.converters(result)
+    if not converters:
+        return list(result.all())
+    found = list(map(list, result.all()))
+    for number, convert in converters:
+        for row in found:
+            row[number] = convert(row[number])
+    return list(found)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Delete,
+    Select,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from pypimirror.catalog.mapping import prepared
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.projects import UNREAD, chunks
 from pypimirror.catalog.schema import files, projects, refusals
 from pypimirror.catalog.states import State
@@ -66,16 +81,24 @@ def look_at_bad(connection: Connection, names: Iterable[ProjectName] | None) -> 
 
 def doubtful(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Return the `ids` of projects that have refusals or files with bad bytes."""
-    found = select(projects.c.id).where(
-        projects.c.id.in_(ids), or_(_with_refusals(), _with_bad_files())
-    )
-    return set(connection.scalars(found))
+    return {row[0] for row in prepared.rows(connection, _doubtful(), {"ids": ids})}
+
+
+@cache
+def _doubtful() -> Select[Any]:
+    is_doubtful = or_(_with_refusals(), _with_bad_files())
+    return select(projects.c.id).where(among(projects.c.id), is_doubtful)
 
 
 def set_refusals(connection: Connection, refused: Mapping[int, Sequence[Problem]]) -> None:
     """Replace the refusals of each of these projects."""
-    connection.execute(delete(refusals).where(refusals.c.project_id.in_(list(refused))))
+    prepared.execute(connection, _forget_refusals(), {"ids": refused})
     add_refusals(connection, ((i, problem) for i, found in refused.items() for problem in found))
+
+
+@cache
+def _forget_refusals() -> Delete:
+    return delete(refusals).where(among(refusals.c.project_id))
 
 
 def add_refusals(connection: Connection, refused: Iterable[tuple[int, Problem]]) -> None:

@@ -15,17 +15,18 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
+    null,
     or_,
     select,
     update,
 )
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.addresses import shortened
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
-from pypimirror.catalog.queries.projects import CHUNK, chunks, is_due, is_in, lacks_provenance
+from pypimirror.catalog.queries.projects import CHUNK, is_due, is_in, lacks_provenance
 from pypimirror.catalog.records import FileRecord, NamedFile, ProjectFile
 from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import (
@@ -190,6 +191,9 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]], run_id: int) 
     closed.open_again(connection)
 
 
+#: The columns about tries that failed.
+_OF_TRIES = ("attempts", "next_try", "last_error")
+
 #: The columns of a withdrawn file after its bytes and sidecars were removed.
 REMOVED = {"withdrawn_at": None, "metadata_sha256": None, "provenance_sha256": None}
 
@@ -215,22 +219,24 @@ def move(
     closed.open_again(connection)
     # Earlier failures no longer count: the bytes were here, or are no longer to be fetched.
     is_anew = target in (State.WANTED, State.LINKED)
-    clean = dict.fromkeys(("attempts", "next_try", "last_error") if is_anew else ())
+    clean = dict.fromkeys(_OF_TRIES if is_anew else ())
     if len(rows[0]) > 1:
         full = [{**row, **clean, "run_id": run_id} for row in rows]
         moved = bulk.move_rows(connection, files, full, target, sources(target))
     else:
-        moved = 0
-        for chunk in chunks(row["id"] for row in rows):
-            statement = update(files).where(
-                files.c.id.in_(chunk), files.c.state.in_(sources(target))
-            )
-            values = {"state": target, "run_id": run_id, **clean}
-            moved += connection.execute(statement.values(values)).rowcount
+        values = {"ids": [row["id"] for row in rows], "run": run_id}
+        moved = prepared.execute(connection, _move(target, is_anew=is_anew), values).rowcount
     if moved != len(rows):
         raise IllegalMoveError(
             f"{len(rows) - moved} of {len(rows)} files may not become {target.label}"
         )
+
+
+@cache
+def _move(target: State, *, is_anew: bool) -> Update:
+    clean = dict.fromkeys(_OF_TRIES if is_anew else (), null())
+    values = {"state": literal_column(str(int(target))), "run_id": bindparam("run"), **clean}
+    return update(files).where(among(files.c.id), is_in(sources(target))).values(values)
 
 
 def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:

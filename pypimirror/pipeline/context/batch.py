@@ -41,5 +41,8 @@ class Batch:
     )
     #: Files that this batch has put in place, by id.
     placed: set[int] = field(default_factory=set, compare=False)
+    #: Names of projects that had no directory of files when the batch began. So nothing is in the
+    #: places of their files, except those that the batch itself puts there.
+    bare: set[str] = field(default_factory=set, compare=False)
     #: Links that were tried: name of the place, and address.
     tried: dict[int, set[tuple[str, str]]] = field(default_factory=dict, compare=False)

@@ -45,7 +45,7 @@ def take_over(run: Run, batch: Batch, files_of: Iterable[ProjectFile]) -> bool:
     """Take over the bytes in the places of those of these files that are due. Return whether there
     are such bytes.
     """
-    found = list(_due_and_there(run, files_of))
+    found = list(_due_and_there(run, batch, files_of))
     if not found:
         return False
     rows = {row.id: row for row, _ in found}
@@ -66,8 +66,11 @@ def leave(run: Run, batch: Batch, due: Collection[int]) -> None:
 def stamp_of(run: Run, row: ProjectFile) -> int | None:
     """Return the `stamps.stamp` of a fetched file, in staging or in place. None: it is missing."""
     staged = run.workspace.staged_stamp(row.id)
-    if staged is not None:
-        return staged
+    return stamp_of_placed(run, row) if staged is None else staged
+
+
+def stamp_of_placed(run: Run, row: ProjectFile) -> int | None:
+    """Return the `stamps.stamp` of a file in place. None: it is missing."""
     try:
         return run.storage.stamp(_place(row))
     except OSError:
@@ -80,7 +83,9 @@ def clear_way(run: Run, batch: Batch, row: ProjectFile) -> None:
         set_aside(run, row, partial(run.storage.take, _place(row)), *found)
 
 
-def _due_and_there(run: Run, rows: Iterable[ProjectFile]) -> Iterator[tuple[ProjectFile, int]]:
+def _due_and_there(
+    run: Run, batch: Batch, rows: Iterable[ProjectFile]
+) -> Iterator[tuple[ProjectFile, int]]:
     """Yield the files that are due, have a claimed digest, and have bytes in their place, with the
     size of these.
     """
@@ -89,8 +94,8 @@ def _due_and_there(run: Run, rows: Iterable[ProjectFile]) -> Iterator[tuple[Proj
         names = list(dict.fromkeys(row.project for row in rows))
         places = [f"packages/{name}" for name in names]
         have = many.ask(run.storage, run.storage.has_below, places)
-        there = {name for name, has in zip(names, have, strict=True) if has}
-        rows = [row for row in rows if row.project in there]
+        batch.bare.update(name for name, has in zip(names, have, strict=True) if not has)
+        rows = [row for row in rows if row.project not in batch.bare]
     rows = [row for row in rows if claims_of(row).digests]
     sizes = many.ask(run.storage, run.storage.size, list(map(_place, rows)))
     for row, size in zip(rows, sizes, strict=True):

@@ -25,7 +25,6 @@ from pypimirror.domain.model import Problem, Reason, Stage
 from pypimirror.pipeline import backoff
 from pypimirror.pipeline.context.batch import Batch, Observed
 from pypimirror.pipeline.download import adopt, download
-from pypimirror.pipeline.download.adopt import stamp_of
 from pypimirror.pipeline.download.claims import algorithms_of
 from pypimirror.pipeline.publish import publish
 from pypimirror.pipeline.run import Run, StoppedError
@@ -62,6 +61,8 @@ def verify(run: Run, batch: Batch) -> None:
 
 def _give_up(run: Run, lost: Sequence[tuple[ProjectFile, Problem]]) -> None:
     """Record the files for which no place delivers good bytes."""
+    if not lost:
+        return
     with run.catalog.write() as connection:
         files.change(
             connection,
@@ -92,7 +93,7 @@ def _prove(
                 raise StoppedError(problems[-1])
         elif result.problem is not None:
             bad[row.id] = (row, _named(row, result.problem, fetched.seen.url))
-        elif fetched.seen.stamp is None or stamp_of(run, row) != fetched.seen.stamp:
+        elif _is_touched(run, fetched, was_read=row.id in checked):
             # The next run reads these bytes again.
             problems.append(_named(row, Problem(Reason.LOST, "its bytes changed meanwhile")))
         elif level <= weakest:
@@ -111,12 +112,22 @@ def _prove(
     return bad
 
 
+def _is_touched(run: Run, fetched: _Fetched, *, was_read: bool) -> bool:
+    """Whether somebody changed the bytes of a file since they were hashed.
+
+    Reading an archive takes long, so its stamp is taken again after that.
+    """
+    now = adopt.stamp_of(run, fetched.row) if was_read else fetched.stamp
+    return now is None or now != fetched.seen.stamp
+
+
 class _Fetched(NamedTuple):
     """A file to prove."""
 
     row: ProjectFile
     seen: Observed
     staged: bool  #: its bytes are in staging; else an earlier run has put them in place
+    stamp: int | None  #: of its bytes; None: they are missing
     relative: str  #: its path below the mirror root
     claimed: Collection[str]  #: algorithms of the claimed digests
     #: The same bytes were proven before, so that proof is still valid. The sha256 in the catalog is
@@ -134,10 +145,12 @@ class _Good(NamedTuple):
 
 def _look_at(run: Run, row: ProjectFile, seen: Observed) -> _Fetched:
     """Return the facts about a file that its proof needs."""
+    staged = run.workspace.staged_stamp(row.id)
     return _Fetched(
         row,
         seen,
-        run.workspace.is_staged(row.id),
+        staged is not None,
+        adopt.stamp_of_placed(run, row) if staged is None else staged,
         file_path(row.project, row.filename, row.location),
         algorithms_of(row),
         row.proof is not None and bool(seen.sha256 == row.sha256),
@@ -148,7 +161,7 @@ def _check(run: Run, to_prove: Iterable[_Fetched]) -> dict[int, Checked]:
     """Read the archives that must be read. Extract core metadata from wheels that need it."""
     jobs: list[tuple[Check, str | None]] = []
     for fetched in to_prove:
-        row, seen, staged, relative, claimed, known = fetched
+        row, seen, staged, _, relative, claimed, known = fetched
         structure = not known and proof.needs_structure(claimed)
         wheel = row.filename.endswith(".whl") and not seen.metadata
         if structure or wheel:
@@ -210,7 +223,8 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
     """Move proven files to their places, make them durable, and commit."""
     if not good:
         return
-    _retract(run, [each.fetched.row for each in good if each.fetched.staged])
+    staged = [each.fetched.row for each in good if each.fetched.staged]
+    _retract(run, [row for row in staged if row.location or row.project not in batch.bare])
     verified: list[dict[str, Any]] = []
     wrong: list[Problem] = []
     moves: list[tuple[Path | str, str]] = []
@@ -219,8 +233,8 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         row, seen = fetched.row, fetched.seen
         metadata = _metadata(run, fetched, result, wrong)
         if metadata:
-            staged = run.workspace.staged_metadata(row.id)
-            moves.append((staged, fetched.relative + METADATA_SUFFIX))
+            extracted = run.workspace.staged_metadata(row.id)
+            moves.append((extracted, fetched.relative + METADATA_SUFFIX))
             digests[fetched.relative + METADATA_SUFFIX] = metadata
         if fetched.staged:
             adopt.clear_way(run, batch, row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -26,6 +27,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.marks import AT_REST
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.leases import now
@@ -164,16 +166,22 @@ def of_projects(
 ) -> dict[str, list[AskedRecord]]:
     """Return the files of these projects, or of all, by project and in order."""
     found: dict[str, list[AskedRecord]] = defaultdict(list)
-    query = select(asked).order_by(asked.c.project, asked.c.filename)
-    parts = (
-        [query]
-        if names is None
-        else (query.where(asked.c.project.in_(chunk)) for chunk in chunks(names))
-    )
-    for part in parts:
-        for record in mapper.read(connection, part, AskedRecord):
-            found[record.project].append(record)
+    if names is None:
+        records = mapper.read(connection, _in_order(), AskedRecord)
+    else:
+        records = iter(mapper.read_all(connection, _of_these(), AskedRecord, {"names": names}))
+    for record in records:
+        found[record.project].append(record)
     return dict(found)
+
+
+def _in_order() -> Select[Any]:
+    return select(asked).order_by(asked.c.project, asked.c.filename)
+
+
+@cache
+def _of_these() -> Select[Any]:
+    return _in_order().where(among(asked.c.project, "names"))
 
 
 def oldest(connection: Connection) -> float | None:

@@ -69,6 +69,8 @@ class SimpleKind:
     ) -> FetchPage:
         """Return the job that fetches a page. It tries the candidate addresses in turn."""
         name, url = place
+        if not candidates and url.endswith("/"):  # most pages: joining takes longer than the rest
+            return FetchPage(id=number, remote=name, url=f"{url}{project}/", project=project)
         first, *others = [urljoin(url, candidate) for candidate in candidates or (f"{project}/",)]
         return FetchPage(id=number, remote=name, url=first, project=project, others=tuple(others))
 
