@@ -254,9 +254,8 @@ class PosixStorage:
         for key, chunks in pages:
             fresh = f"{self._fresh}.{next(self._numbers)}"
             try:
-                with open(regular.create(fresh), "wb") as stream:  # noqa: PTH123
-                    stream.writelines(chunks)
-                if _same(fresh, self._root + key, self._root):
+                size = regular.write_new(fresh, chunks)
+                if _same(fresh, size, self._root + key, self._root):
                     os.unlink(fresh)  # noqa: PTH108
                 else:
                     ready.append((fresh, key))
@@ -372,15 +371,16 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def _same(fresh: str, current: str, root: str) -> bool:
+def _same(fresh: str, size: int, current: str, root: str) -> bool:
+    """Whether the file `fresh` of `size` bytes has the content of the page `current`."""
     try:
-        size = regular.status(fresh).st_size
-        with regular.stream(current, root) as old, regular.stream(fresh) as new:
+        with regular.stream(current, root) as old:
             if os.fstat(old.fileno()).st_size != size:
                 return False
-            while chunk := new.read(_CHUNK):
-                if chunk != old.read(_CHUNK):
-                    return False
+            with regular.stream(fresh) as new:
+                while chunk := new.read(_CHUNK):
+                    if chunk != old.read(_CHUNK):
+                        return False
     except OSError:  # an unreadable page is replaced; the rename reports other errors
         return False
     return True

@@ -241,7 +241,7 @@ def _move(target: State, *, is_anew: bool) -> Update:
 
 def publish(connection: Connection, ids: Sequence[int], run_id: int) -> None:
     """Move the verified files of projects whose pages now list them."""
-    connection.execute(_publish(), {"ids": ids, "run": run_id})
+    prepared.execute(connection, _publish(), {"ids": ids, "run": run_id})
 
 
 @cache

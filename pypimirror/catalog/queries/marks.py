@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Delete, Select, bindparam, delete, insert, select
 
+from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.marks import Mark
 from pypimirror.catalog.queries.projects import insert_or_ignore
 from pypimirror.catalog.schema import marks
@@ -23,9 +24,10 @@ def read(connection: Connection, mark: Mark[T]) -> T | None:
 
     Raises `BadMarkError` if this program never writes such a value.
     """
-    text = connection.scalar(_value(), {"mark": mark.name})
-    if text is None:
+    found = _texts(connection, mark)
+    if not found:
         return None
+    (text,) = found
     try:
         return mark.form.parse(text)
     except (ValueError, TypeError, AttributeError) as error:  # it may not even be text
@@ -35,7 +37,7 @@ def read(connection: Connection, mark: Mark[T]) -> T | None:
 
 def is_set(connection: Connection, mark: Mark[T]) -> bool:
     """Whether a mark is set, to any value."""
-    return connection.scalar(_value(), {"mark": mark.name}) is not None
+    return bool(_texts(connection, mark))
 
 
 def write(connection: Connection, mark: Mark[T], value: T) -> None:
@@ -52,7 +54,12 @@ def write_once(connection: Connection, mark: Mark[T], value: T) -> None:
 
 def clear(connection: Connection, mark: Mark[T]) -> None:
     """Remove a mark, if it is set."""
-    connection.execute(_delete(), {"mark": mark.name})
+    prepared.execute(connection, _delete(), {"mark": mark.name})
+
+
+def _texts(connection: Connection, mark: Mark[T]) -> list[str]:
+    """Return the text of a mark, in a list that is empty if the mark is not set."""
+    return [row[0] for row in prepared.rows(connection, _value(), {"mark": mark.name})]
 
 
 @cache

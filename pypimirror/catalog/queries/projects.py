@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.records import KnownProject, ListRecord, ProjectKey, ProjectRecord
@@ -229,16 +229,6 @@ def _get() -> Select[Any]:
     return select(projects).where(among(projects.c.id)).order_by(projects.c.id)
 
 
-def names_of(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
-    """Return the names of projects by id."""
-    return {row[0]: row[1] for row in connection.execute(_names_of(), {"ids": ids})}
-
-
-@cache
-def _names_of() -> Select[Any]:
-    return select(projects.c.id, projects.c.name).where(among(projects.c.id))
-
-
 def by_name(connection: Connection, names: Sequence[str]) -> list[ProjectRecord]:
     """Return the rows of the projects with these names."""
     query = select(projects).where(projects.c.name.in_(names))
@@ -285,13 +275,13 @@ def finish(
 
     `files.wake` marks them again when the next try of a file is due.
     """
-    connection.execute(_finish(with_provenance), {"ids": ids, "now": now})
+    prepared.execute(connection, _finish(with_provenance), {"ids": ids, "now": now})
 
 
 @cache
 def _finish(with_provenance: bool) -> Update:
     is_due_now = is_due(bindparam("now", type_=Float))
-    is_open = and_(files.c.state.in_(OPEN), or_(files.c.state.not_in(DUE), is_due_now))
+    is_open = and_(is_in(OPEN), or_(~is_in(DUE), is_due_now))
     if with_provenance:
         is_open = or_(is_open, and_(lacks_provenance(), is_due_now))
     open_file = select(files.c.id).where(
@@ -330,7 +320,7 @@ def forget_lists(connection: Connection) -> None:
 def touch(connection: Connection, ids: Iterable[int]) -> None:
     """Mark projects whose pages must be rendered."""
     for chunk in chunks(ids):
-        connection.execute(_touch(), {"ids": chunk})
+        prepared.execute(connection, _touch(), {"ids": chunk})
 
 
 @cache

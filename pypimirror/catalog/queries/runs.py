@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from pypimirror import __version__
 from pypimirror.catalog import holder
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
@@ -190,7 +190,7 @@ def free_batch(connection: Connection, run_id: int, number: int, step: int) -> i
 def end_stage(connection: Connection, stage_id: int, state: str, counts: Mapping[str, int]) -> None:
     """Record that a batch has left a stage."""
     values = {"record": stage_id, "outcome": state, "counted": json.dumps(dict(counts))}
-    connection.execute(_end_stage(), {**values, "now": time.time()})
+    prepared.execute(connection, _end_stage(), {**values, "now": time.time()})
 
 
 @cache
@@ -231,7 +231,8 @@ def clear_failures(
     connection: Connection, run_id: int, stage: Stage, projects: Sequence[str]
 ) -> None:
     """Delete the failures of an earlier attempt at a stage that is now repeated."""
-    connection.execute(_clear_failures(), {"run": run_id, "of": stage, "names": projects})
+    values = {"run": run_id, "of": stage.value, "names": projects}
+    prepared.execute(connection, _clear_failures(), values)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, or_, select, union_all, update
 
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.closure import closed
 from pypimirror.catalog.queries.files import is_listed, with_project
@@ -133,7 +133,7 @@ def any_stays(connection: Connection) -> bool:
 
 def projects_with_leaving(connection: Connection, ids: Sequence[int]) -> set[int]:
     """Return the ids of those projects with files on their pages that are no longer offered."""
-    return set(connection.scalars(_with_leaving(), {"ids": ids}))
+    return {row[0] for row in prepared.rows(connection, _with_leaving(), {"ids": ids})}
 
 
 @cache

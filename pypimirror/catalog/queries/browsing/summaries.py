@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Delete, Select, Table, delete, or_, select
 
 from pypimirror.catalog import bulk
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.projects import CHUNK, chunks
 from pypimirror.catalog.records import FileRecord, ProjectKey, SummaryRecord
@@ -32,7 +32,7 @@ class Noted(NamedTuple):
 
 def sources(connection: Connection, ids: Sequence[int]) -> dict[int, bytes | None]:
     """Return what the rows of these projects were made from, by project id."""
-    return {row[0]: row[1] for row in connection.execute(_sources(), {"ids": ids})}
+    return {row[0]: row[1] for row in prepared.rows(connection, _sources(), {"ids": ids})}
 
 
 @cache
@@ -57,8 +57,8 @@ def put(connection: Connection, found: Noted) -> None:
 def drop(connection: Connection, ids: Sequence[int]) -> None:
     """Remove the rows of projects."""
     for chunk in chunks(ids):
-        connection.execute(_drop(summaries), {"ids": chunk})
-        connection.execute(_drop(dependents_of), {"ids": chunk})
+        prepared.execute(connection, _drop(summaries), {"ids": chunk})
+        prepared.execute(connection, _drop(dependents_of), {"ids": chunk})
 
 
 @cache

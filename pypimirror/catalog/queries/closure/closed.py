@@ -11,13 +11,14 @@ from functools import cache
 
 from sqlalchemy import Connection, Delete, delete, literal
 
+from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.marks import CLOSED
 from pypimirror.catalog.schema import marks
 
 
 def open_again(connection: Connection) -> None:
     """Note that files have changed since the closure was computed."""
-    connection.execute(_delete())
+    prepared.execute(connection, _delete(), {})
 
 
 @cache

@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from pypimirror.catalog.mapping import prepared
 from pypimirror.catalog.mapping.prepared import among
 from pypimirror.catalog.queries.projects import chunks, insert_or_ignore
 from pypimirror.catalog.queries.work import workers
@@ -73,7 +74,7 @@ def take(
     if names is not None:
         values["names"] = names
     if connection.dialect.name == "sqlite":  # nobody else writes
-        if not connection.execute(_claim_them(named=names is not None), values).rowcount:
+        if not prepared.execute(connection, _claim_them(named=names is not None), values).rowcount:
             return []
         return of_batch(connection, worker_id, batch)
     chosen = _chosen(named=names is not None)
@@ -107,7 +108,7 @@ def _chosen(*, named: bool) -> Select[Any]:
 def of_batch(connection: Connection, worker_id: int, batch: int) -> list[int]:
     """Return the projects of a batch that a worker has claimed, in order."""
     values = {"worker": worker_id, "number": batch}
-    return list(connection.scalars(_of_batch(), values))
+    return [row[0] for row in prepared.rows(connection, _of_batch(), values)]
 
 
 def _is_of_batch() -> ColumnElement[bool]:
@@ -127,7 +128,8 @@ def number_free(
     values: dict[str, Any] = {"after": after, "size": at_most}
     if names is not None:
         values["names"] = names
-    return connection.scalar(_number_free(named=names is not None), values) or 0
+    ((number,),) = prepared.rows(connection, _number_free(named=names is not None), values)
+    return int(number)
 
 
 @cache
@@ -152,7 +154,7 @@ def is_any_left(connection: Connection) -> bool:
 
 def release(connection: Connection, worker_id: int, batch: int) -> None:
     """Mark a batch as done for this run. What is left to do for it is for another run."""
-    connection.execute(_release(), {"worker": worker_id, "number": batch})
+    prepared.execute(connection, _release(), {"worker": worker_id, "number": batch})
 
 
 @cache

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
-from pypimirror.catalog.mapping import mapper
+from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.queries.leases import now
 from pypimirror.catalog.records import WorkerRecord
 from pypimirror.catalog.schema import workers
@@ -112,7 +112,7 @@ def progress(
 ) -> None:
     """Record what a worker has done since it began."""
     values = {"b": batches, "p": projects, "c": json.dumps(dict(counts)), "worker": worker_id}
-    connection.execute(_progress(), values)
+    prepared.execute(connection, _progress(), values)
 
 
 @cache
