@@ -92,6 +92,9 @@ def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         options["poolclass"] = StaticPool
         options["connect_args"]["check_same_thread"] = False
+    else:
+        # A commit makes the caches of all other connections useless, so the last one used is best.
+        options["pool_use_lifo"] = True
     engine = create_engine(url, **options)
 
     @event.listens_for(engine, "connect")
