@@ -105,17 +105,23 @@ def _weights(number: int) -> list[float]:
 
 
 def _summaries(numbered: list[tuple[int, str]]) -> Iterator[dict[str, Any]]:
-    """Yield summaries. "even" and "odd" are in half of all each, and never in the same."""
+    """Yield summaries with some very frequent words.
+
+    "for" is in half of all, "python" in two fifths, "library" in one of six. "even" and "odd" are
+    in half of all each, and never in the same.
+    """
     draw = random.Random(1)
     words = [word(rank) for rank in range(_WORDS)]
     weights = _weights(_WORDS)
     for project, name in numbered:
         said = draw.choices(words, cum_weights=weights, k=8)
-        end = "even" if project % 2 else "odd"
+        chosen = draw.random()
+        said += ["for"] * (chosen < 0.5) + ["Python"] * (0.3 < chosen < 0.7)
+        said += ["library"] * (0.4 < chosen < 0.57) + ["even" if project % 2 else "odd"]
         yield {
             "project_id": project,
             "name": name,
-            "summary": f"A Python library {' '.join(said)} {end}",
+            "summary": " ".join(said),
             "source": hashlib.sha256(name.encode()).digest(),
         }
 

@@ -91,12 +91,13 @@ def questions(projects: int) -> dict[str, str]:
         "two letters": "sc",
         "one letter": "s",
         "a rare word": rare,
-        "a frequent word": "library",
-        "three frequent words": "a python library",
+        "a frequent word": "python",
+        "three frequent words": "library for python",
+        "the beginning of a frequent word": "pytho",
         "two frequent words that are never together": "even odd",
         "a frequent and a rare word": f"library {rare}",
         "words that nothing has": "nothing-has-these words",
-        "six words": " ".join(browsing.word(rank) for rank in range(6)),
+        "five frequent words": " ".join(browsing.word(rank) for rank in range(5)),
     }
 
 

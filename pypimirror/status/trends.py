@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
 
 from pypimirror.catalog.records import DayRecord
 from pypimirror.domain import moments
@@ -36,14 +35,16 @@ def document(row: DayRecord) -> DayFigures:
     }
 
 
-def each_day(days: Sequence[DayFigures]) -> Iterator[tuple[str, DayFigures | None]]:
-    """Yield each day from the first to the last, also those that have no row."""
+def each_day(days: Sequence[DayFigures], now: float) -> Iterator[tuple[str, DayFigures | None]]:
+    """Yield each of the last `SHOWN` days up to the time `now`, also those that have no row.
+
+    Without any rows, there are no days.
+    """
     by_day = {row["day"]: row for row in days}
-    if days:
-        first, last = (date.fromisoformat(days[end]["day"]) for end in (0, -1))
-        for number in range((last - first).days + 1):
-            day = str(first + timedelta(number))
-            yield day, by_day.get(day)
+    today = int(now // DAY)
+    for number in range(today - SHOWN + 1, today + 1) if days else ():
+        day = _date(number)
+        yield day, by_day.get(day)
 
 
 def months(rows: Sequence[DayRecord]) -> list[DayFigures]:

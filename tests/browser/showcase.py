@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.corpus.build import make_wheel
+from tests.corpus.build import make_provenance, make_wheel
 from tests.corpus.fetch import CORPUS
 from tests.mirror import Mirror, attest
 from tests.simulator import Simulator, Status
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+PUBLISHER = {"kind": "GitHub", "repository": "pallets/click", "workflow": "publish.yaml"}
 
 
 def fill(mirror: Mirror, simulator: Simulator) -> None:
@@ -23,7 +24,7 @@ def fill(mirror: Mirror, simulator: Simulator) -> None:
             said["yanked"] = "Slow on some input"
         file = simulator.add_file(name, path.name, path.read_bytes(), **said)
         if path.name.startswith("click-8.1.8-"):
-            attest(file)
+            attest(file, make_provenance(file.filename, bytes(file.content), publisher=PUBLISHER))
         if path.name.startswith("click-8.1.7"):
             simulator.fault(file, Status(404))
     evil = make_wheel(

@@ -91,9 +91,9 @@ def test_status_draws_the_days_with_gaps_and_says_what_stands(
     assert seen.code == 0
     chart = seen.lines.index("Failures: 1")
     assert seen.lines[chart + 1 : chart + 4] == [
-        "         20 ┤█",
-        "            ┤█     ▂",
-        "          0 ┤█     █ ▅ ▁",
+        f"         20 ┤{24 * '  '}█",
+        f"            ┤{24 * '  '}█     ▂",
+        f"          0 ┤{24 * '  '}█     █ ▅ ▁",
     ]
     assert "1 missing: The upstream does not have what its page names (404 or 410)." in seen
     assert max(len(line) for line in seen.lines if "┤" in line) <= 80

@@ -168,7 +168,13 @@ def make_sdist(
     return start + suffix, pack_zip(contents) if suffix == ".zip" else pack_tar_gz(contents)
 
 
-def make_provenance(filename: str, content: bytes, *, sha256: str | None = None) -> bytes:
+def make_provenance(
+    filename: str,
+    content: bytes,
+    *,
+    sha256: str | None = None,
+    publisher: Mapping[str, str] | None = None,
+) -> bytes:
     """The provenance (PEP 740) of a file: one attestation that it was published, not signed."""
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
@@ -187,5 +193,5 @@ def make_provenance(filename: str, content: bytes, *, sha256: str | None = None)
     }
     material = {"certificate": "", "transparency_entries": [{}]}
     attestation = {"version": 1, "verification_material": material, "envelope": envelope}
-    bundle = {"publisher": {"kind": "none"}, "attestations": [attestation]}
+    bundle = {"publisher": dict(publisher or {"kind": "none"}), "attestations": [attestation]}
     return json.dumps({"version": 1, "attestation_bundles": [bundle]}).encode()

@@ -11,6 +11,8 @@ from sqlalchemy.exc import OperationalError
 
 #: The table. It stores words only; the texts are in `summaries`. Its rows have the same numbers.
 TABLE = "summaries_words"
+#: Beginnings of words up to this length are in the index as if they were words.
+PREFIX = 4
 
 _ADD = "INSERT INTO {table}(rowid, name, summary) VALUES (new.project_id, new.name, new.summary);"
 _REMOVE = (
@@ -19,7 +21,7 @@ _REMOVE = (
 )
 _CREATE = (
     "CREATE VIRTUAL TABLE IF NOT EXISTS {table} USING fts5(name, summary, content='summaries', "
-    "content_rowid='project_id', tokenize='unicode61', prefix='2 3 4')",
+    "content_rowid='project_id', tokenize='unicode61', prefix='2 3 4', detail=column)",
     "CREATE TRIGGER {table}_insert AFTER INSERT ON summaries BEGIN " + _ADD + " END",
     "CREATE TRIGGER {table}_delete AFTER DELETE ON summaries BEGIN " + _REMOVE + " END",
     "CREATE TRIGGER {table}_update AFTER UPDATE ON summaries BEGIN " + _REMOVE + _ADD + " END",

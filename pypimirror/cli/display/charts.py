@@ -24,7 +24,7 @@ _SLICES = 60
 
 def of_mirror(status: MirrorStatus) -> None:
     """Print the last days as charts."""
-    found = list(each_day(status["days"]))
+    found = list(each_day(status["days"], status["at"]))
     if not found:
         out.print("  No run has ended yet, so there is nothing to draw.")
         return

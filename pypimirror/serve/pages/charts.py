@@ -62,7 +62,9 @@ def columns(
         if value
     ]
     highest = max(known, key=lambda day: known[day])
-    summary = f"{_last(known, show)}; the most was {show(known[highest])} on {highest}."
+    summary = f"{_last(known, show)}, the most of these days."
+    if show(known[highest]) != show(known[max(known)]):
+        summary = f"{_last(known, show)}; the most was {show(known[highest])} on {highest}."
     return _chart(name, title, summary, values, show, unit, show(known[highest]), show(0), marks)
 
 
@@ -80,6 +82,8 @@ def area(
     ]
     first = next(iter(known))
     summary = f"{_last(known, show)}; {show(known[first])} on {first}."
+    if len(known) == 1:
+        summary = f"{_last(known, show)}."
     chart = _chart(name, title, summary, values, show, unit, show(high), show(low))
     return replace(chart, path=_path(points))
 
@@ -107,8 +111,9 @@ def stack(
             below -= tall
     legend = list(enumerate([*own, *([_OTHERS] if has_others else [])]))
     rows = [
-        (day, "" if parts is None else ", ".join(f"{show(n)} {p}" for p, n in parts.items()) or "0")
+        (day, ", ".join(f"{show(n)} {part}" for part, n in parts.items()) or "0")
         for day, parts in values.items()
+        if parts is not None
     ]
     return replace(chart, marks=marks, legend=legend, rows=rows)
 
@@ -135,7 +140,7 @@ def _chart(
         bottom=bottom,
         ends=(days[0], days[-1]),
         head=("Day", unit),
-        rows=[(day, "" if value is None else show(value)) for day, value in values.items()],
+        rows=[(day, show(value)) for day, value in values.items() if value is not None],
     )
 
 
@@ -163,15 +168,15 @@ def _depth(value: float, low: float, high: float) -> float:
 
 
 def _path(points: Sequence[tuple[float, float] | None]) -> str:
-    """Return the path of an area below points; None is a gap."""
-    parts = []
+    """Return the path of an area below points; None is a gap. A single point is a column."""
+    parts, wide = [], _STEP / 2 - 1
     for before, point in pairwise([None, *points, None]):
         if before is None and point is not None:
-            parts.append(f"M{point[0]:g} {_HEIGHT}L{point[0] - 1:g} {point[1]:g}")
+            parts.append(f"M{point[0] - wide:g} {_HEIGHT}L{point[0] - wide:g} {point[1]:g}")
         if point is not None:
             parts.append(f"L{point[0]:g} {point[1]:g}")
         elif before is not None:
-            parts.append(f"L{before[0] + 1:g} {before[1]:g}L{before[0] + 1:g} {_HEIGHT}Z")
+            parts.append(f"L{before[0] + wide:g} {before[1]:g}L{before[0] + wide:g} {_HEIGHT}Z")
     return "".join(parts)
 
 

@@ -34,6 +34,7 @@ class _Publisher(msgspec.Struct):
     kind: str = ""
     repository: str = ""
     workflow: str = ""
+    email: str = ""
 
 
 class _Bundle(msgspec.Struct):
@@ -187,8 +188,8 @@ def _publishers(site: Site, project: str, those: list[ShownFile]) -> dict[str, s
             bundles = _decode_provenance(read_file(site.tree, path) or b"{}").attestation_bundles
         except msgspec.MsgspecError:
             continue
-        said = [b.publisher for b in bundles if b.publisher and b.publisher.repository]
-        if said:
-            parts = said[0].kind, said[0].repository, said[0].workflow
-            found[file.filename] = line(" ".join(filter(None, parts)), 150)
+        said = [b.publisher for b in bundles if b.publisher]
+        who = [(each.kind, each.repository or each.email, each.workflow) for each in said]
+        if known := next((parts for parts in who if parts[1]), None):
+            found[file.filename] = line(" ".join(filter(None, known)), 150)
     return found

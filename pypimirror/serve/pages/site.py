@@ -29,7 +29,7 @@ from pypimirror.serve.files import Directory
 from pypimirror.serve.pages.about import Descriptions
 from pypimirror.serve.pages.messages import Answer
 from pypimirror.serve.pages.visit import HTML, Made, Visit
-from pypimirror.serve.tree import Tree
+from pypimirror.serve.tree import AwayError, Tree
 
 #: The files of the folder `static`. Templates have their addresses as `style`, `pages` and `icon`.
 STATIC = ("style.css", "pages.js", "icon.svg")
@@ -157,8 +157,17 @@ class Site:
         """Return the answer for something that is not here."""
         return self.message(visit, 404, text, "Not here")
 
+    def is_new(self) -> bool:
+        """Whether the mirror root has no list of projects: no sync has come so far."""
+        try:
+            return not self.tree.names_present("simple", names=("index.html", "index.v1_json"))
+        except (AwayError, OSError):
+            return False
+
     def away(self, visit: Visit) -> Made:
         """Return the answer while the catalog is away."""
+        if self.is_new():
+            return self.message(visit, 503, "No sync of this mirror has begun yet.", "Nothing here")
         text = (
             "The catalog of this mirror is away, so this page cannot be shown now. Installing is "
             "not affected: /simple/ is served as ever."

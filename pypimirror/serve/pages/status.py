@@ -79,7 +79,7 @@ def _run(site: Site, visit: Visit, name: str) -> Made:
 
 
 def _charts(found: MirrorStatus) -> dict[str, Chart]:
-    days = dict(each_day(found["days"]))
+    days = dict(each_day(found["days"], found["at"]))
     drawn = {
         name: draw(name, title, _values(days, read), show, unit)
         for name, title, draw, read, show, unit in _CHARTS

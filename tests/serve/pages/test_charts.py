@@ -24,9 +24,12 @@ def test_columns_are_as_high_as_their_values_and_a_gap_is_left_out() -> None:
         ("11", "50", "50", "2026-01-02: 5"),
         ("31", "0", "100", "2026-01-04: 10"),
     ]
-    assert chart.rows == [(DAYS[0], "0"), (DAYS[1], "5"), (DAYS[2], ""), (DAYS[3], "10")]
+    assert chart.rows == [(DAYS[0], "0"), (DAYS[1], "5"), (DAYS[3], "10")]
     assert (chart.top, chart.bottom, chart.ends) == ("10", "0", (DAYS[0], DAYS[3]))
-    assert chart.summary == "10 on 2026-01-04; the most was 10 on 2026-01-04."
+    assert chart.summary == "10 on 2026-01-04, the most of these days."
+    chart = charts.columns("n", "T", {DAYS[0]: 7, DAYS[1]: 5}, show, "Unit")
+    assert chart is not None
+    assert chart.summary == "5 on 2026-01-02; the most was 7 on 2026-01-01."
 
 
 def test_a_small_value_beside_a_large_one_is_seen() -> None:
@@ -39,10 +42,17 @@ def test_a_level_is_drawn_in_pieces_between_gaps() -> None:
     chart = charts.area("n", "T", dict(zip(DAYS, [7, None, 9, 8], strict=True)), show, "Unit")
     assert chart is not None
     assert chart.path.count("M") == chart.path.count("Z") == 2
-    assert re.findall(r"L(\d+) ([\d.]+)", chart.path)[1] == ("5", "98")  # the lowest value
+    assert ("5", "98") in re.findall(r"L(\d+) ([\d.]+)", chart.path)  # the lowest value
     assert ("25", "2") in re.findall(r"L(\d+) ([\d.]+)", chart.path)  # the highest
     assert (chart.top, chart.bottom) == ("9", "7")
     assert chart.summary == "8 on 2026-01-04; 7 on 2026-01-01."
+
+
+def test_a_level_of_a_single_day_is_a_column() -> None:
+    chart = charts.area("n", "T", {DAYS[0]: None, DAYS[1]: 3, DAYS[2]: None}, show, "Unit")
+    assert chart is not None
+    assert chart.path == "M11 100L11 50L15 50L19 50L19 100Z"
+    assert chart.summary == "3 on 2026-01-02."
 
 
 def test_a_level_that_never_changes_is_drawn_half_way() -> None:
@@ -65,7 +75,8 @@ def test_a_stack_has_all_parts_and_few_colours(found: list[dict[str, int] | None
     for day, each in values.items():
         tall = sum(float(mark.height) for mark in chart.marks if mark.tip.startswith(day))
         assert abs(tall - (sum(each.values()) if each else 0) / (top or 1) * 100) < 0.3
-        told = dict(chart.rows)[day]
+        told = dict(chart.rows).get(day, "")
+        assert (day in dict(chart.rows)) == (each is not None)
         assert all(f"{show(number)} {part}" in told for part, number in (each or {}).items())
 
 

@@ -42,11 +42,45 @@ def test_it_says_how_to_install_with_each_tool(ask: Ask) -> None:
 
 
 @pytest.mark.sqlite
-def test_without_a_catalog_it_says_so_and_still_how_to_install(ask: Ask) -> None:
+def test_before_the_first_sync_it_says_so_and_how_to_install(ask: Ask) -> None:
+    made = ask("/")
+    assert made.head.status == 200
+    assert "No sync of this mirror has begun yet." in body(made)
+    assert "http://h/simple/ PROJECT" in body(made)
+    for path in ("/status", "/search", "/project/six/"):
+        made = ask(path)
+        assert made.head.status == 503
+        assert "No sync of this mirror has begun yet." in body(made)
+
+
+@pytest.mark.sqlite
+def test_without_a_catalog_it_says_so_and_still_how_to_install(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    (mirror.root / ".pypimirror/catalog.sqlite").unlink()
     made = ask("/")
     assert made.head.status == 200
     assert b"The catalog is away." in made.body
     assert b"pip install" in made.body
+
+
+def test_its_commands_install_something_that_is_here(
+    mirror: Mirror, simulator: Simulator, ask: Ask
+) -> None:
+    offer(simulator, "a-first", "1.0")
+    mirror.sync()
+    assert "pip install --index-url http://h/simple/ --trusted-host h a-first" in body(ask("/"))
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert "pip install --index-url http://h/simple/ --trusted-host h six" in body(ask("/"))
+
+
+def test_it_says_what_it_mirrors(mirror: Mirror, simulator: Simulator, ask: Ask) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    assert "from the index that it mirrors: sim0." in body(ask("/"))
 
 
 @pytest.mark.sqlite

@@ -9,8 +9,8 @@ import pytest
 
 from pypimirror.serve.pages.about import cleaned, described, is_web, parse
 from pypimirror.serve.pages.site import Site
-from tests.corpus.build import make_sdist, make_wheel
-from tests.mirror import Mirror, offer
+from tests.corpus.build import make_provenance, make_sdist, make_wheel
+from tests.mirror import Mirror, attest, offer
 from tests.serve.pages.conftest import Ask
 from tests.simulator import Simulator
 
@@ -95,6 +95,37 @@ def test_without_core_metadata_an_sdist_says_what_the_project_is(
     text = ask("/project/six/").body.decode()
     assert "Old and useful" in text
     assert "For <em>both</em> of them." in text
+
+
+@pytest.mark.parametrize(
+    ("publisher", "shown"),
+    [
+        (
+            {"kind": "GitHub", "repository": "a/six", "workflow": "publish.yaml"},
+            "Published by GitHub a/six publish.yaml, as its attestation says.",
+        ),
+        (
+            {"kind": "Google", "email": "six@a.example"},
+            "Published by Google six@a.example, as its attestation says.",
+        ),
+        ({"kind": "GitHub", "repository": "<b>a</b>"}, "GitHub &lt;b&gt;a&lt;/b&gt;, as its"),
+        ({"kind": "none"}, None),
+    ],
+)
+@pytest.mark.sqlite
+def test_it_says_who_published_a_file_by_its_attestation(
+    mirror: Mirror,
+    simulator: Simulator,
+    ask: Ask,
+    publisher: dict[str, str],
+    shown: str | None,
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    attest(file, make_provenance(file.filename, bytes(file.content), publisher=publisher))
+    mirror.sync()
+    text = ask("/project/six/").body.decode()
+    assert (shown or "Verified:") in text
+    assert ("Published by" in text) == (shown is not None)
 
 
 @pytest.mark.sqlite

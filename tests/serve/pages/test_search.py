@@ -127,7 +127,10 @@ def test_feeds_say_what_is_new(ask: Ask, filled: Mirror, simulator: Simulator) -
 
 
 @pytest.mark.sqlite
-def test_without_a_catalog_pages_say_so(ask: Ask) -> None:
+def test_without_a_catalog_pages_say_so(mirror: Mirror, simulator: Simulator, ask: Ask) -> None:
+    offer(simulator, "six", "1.0")
+    mirror.sync()
+    (mirror.root / ".pypimirror/catalog.sqlite").unlink()
     for path in ("/search", "/search.json", "/project/six/", "/feed/updates.xml"):
         made = ask(path, "q=six")
         assert made.head.status == 503

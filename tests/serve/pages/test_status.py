@@ -189,7 +189,8 @@ def test_hostile_texts_are_shown_as_text(failed: str, mirror: Mirror) -> None:
         mirror.query("UPDATE runs SET arguments = ?", json.dumps([SCRIPT]))
 
 
-def test_without_a_catalog_the_status_says_so(ask: Ask) -> None:
+def test_without_a_catalog_the_status_says_so(failed: str, mirror: Mirror, ask: Ask) -> None:
+    (mirror.root / ".pypimirror/catalog.sqlite").unlink()
     for path in private("x"):
         made = ask(path)
         assert made.head.status == 503
@@ -202,7 +203,7 @@ def test_a_mirror_before_its_first_run_has_a_status(mirror: Mirror, ask: Ask) ->
     with open_mirror(mirror.config):
         pass
     text = Page(ask("/status").body).text
-    assert "Not synced yet." in text
+    assert "Empty." in text
     assert "No run has begun yet." in text
 
 

@@ -1,4 +1,4 @@
-"""What is new on the mirror."""
+"""What is new on the mirror, and a project to begin with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pypimirror.catalog.schema import files, projects
 from pypimirror.catalog.states import PROVEN
 from pypimirror.domain.filenames import version_text
 
+#: Projects that need no others and that many know, the best example first.
+_KNOWN = ("six", "idna", "certifi", "packaging", "wheel")
 #: How many of the newest rows are looked at.
 _LOOKED_AT = 2000
 
@@ -40,3 +42,12 @@ def newest(connection: Connection, limit: int) -> list[New]:
             break
         found.setdefault((row.name, version), new)
     return list(found.values())
+
+
+def example(connection: Connection) -> str | None:
+    """Return the name of a project that can be installed from here; None if there is none."""
+    column = projects.c.name
+    held = select(column).where(projects.c.page_on_disk.is_(True), projects.c.held_files > 0)
+    found = set(connection.scalars(held.where(column.in_(_KNOWN))))
+    known = next((name for name in _KNOWN if name in found), None)
+    return known or connection.scalar(held.order_by(projects.c.id).limit(1))

@@ -1,16 +1,21 @@
 """Search projects by name and summary.
 
 Results come in this order: the name itself, names that begin with the words, names with all the
-words, names that differ in one letter, and summaries with all the words. Each word of two letters
-or more may be the beginning of a longer one. Each query takes a bounded number of rows from an
-index, so that the time does not grow with the mirror. With very common words, results are not the
-best of all then, but those that the index has first.
+words, names that differ in one letter, and summaries with all the words. The last word may be the
+beginning of a longer one, and so may all words of up to four letters, except single letters; all
+words, if nothing is found otherwise.
+
+Each query takes a bounded number of rows from an index, so that the time does not grow with the
+mirror. With very common words, results are not the best of all then, but those that the index has
+first. SQLite finds all rows of a longer beginning before it returns the first, so it is only asked
+for that if whole words bring too little.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,7 +26,9 @@ from pypimirror.catalog.mapping import fulltext
 from pypimirror.catalog.schema import projects, summaries
 
 #: Most rows that one query takes, most words and characters of a question.
-_TAKEN, _WORDS, _LONGEST = 300, 6, 60
+_TAKEN, _WORDS, _LONGEST = 300, 5, 60
+#: Highest id of projects that are looked at for very frequent words in names.
+_OLDEST = 200_000
 #: Shortest name for which names with another letter are looked up.
 _SHORTEST = 4
 #: Above all letters that a name may have.
@@ -43,18 +50,22 @@ def search(connection: Connection, question: str, limit: int) -> list[Hit]:
     if not words:
         return []
     name = canonicalize_name("-".join(words))
-    found: dict[str, None] = {}
-    for names in (
-        _named(connection, [name]),
-        _beginning(connection, name),
-        _matching(connection, words, in_names=True),
-        _named(connection, sorted(set(_variants(name)))) if len(name) >= _SHORTEST else [],
-        _matching(connection, words, in_names=False),
-    ):
-        found |= dict.fromkeys(names)
-        if len(found) >= limit:
-            break
+    found = dict.fromkeys([*_named(connection, [name]), *_beginning(connection, name)])
+    if len(found) < limit:
+        others = _matching(connection, words, limit)
+        in_names = [each for each in others if _has(each, words)]
+        found |= dict.fromkeys(in_names)
+    if len(found) < limit and len(name) >= _SHORTEST:
+        found |= dict.fromkeys(_named(connection, sorted(set(_variants(name)))))
+    if len(found) < limit:
+        found |= dict.fromkeys(others)
     return _with_summaries(connection, list(found)[:limit])
+
+
+def _has(name: str, words: Sequence[str]) -> bool:
+    """Whether all words are in a name, or begin words there."""
+    parts = name.split("-")
+    return all(any(part.startswith(word) for part in parts) for word in words)
 
 
 def _named(connection: Connection, names: Sequence[str]) -> list[str]:
@@ -74,41 +85,62 @@ def _beginning(connection: Connection, name: str) -> list[str]:
     return sorted(found, key=lambda each: (len(each), each))
 
 
-def _matching(connection: Connection, words: Sequence[str], *, in_names: bool) -> list[str]:
-    """Return names of projects with all words in their names, or in names and summaries."""
+def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[str]:
+    """Return names of projects with all words in their names or summaries, shorter names first."""
     if connection.dialect.name == "postgresql":
-        vector = func.to_tsvector(
-            literal_column("'simple'"),
-            summaries.c.name + literal_column("' '") + summaries.c.summary,
-        )
-        asked = func.to_tsquery(
-            "simple", " & ".join(word + ":*" * _is_beginning(word) for word in words)
-        )
-        is_found: ColumnElement[bool] = vector.op("@@")(asked)
-    elif not fulltext.is_there(connection):
+        return _held(connection, _matches_postgresql(words))
+    if not fulltext.is_there(connection):
         return []
-    else:
-        asked_for = " ".join(f'"{word}"' + "*" * _is_beginning(word) for word in words)
-        column = "{name} : " if in_names else ""
-        rows = text(
-            f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
-            f"WHERE {fulltext.TABLE} MATCH :asked LIMIT {_TAKEN}"
-        )
-        ids = list(connection.scalars(rows, {"asked": f"{column}({asked_for})"}))
-        is_found = summaries.c.project_id.in_(ids)
+    usual = [word for word in words if len(word) <= fulltext.PREFIX]
+    ids = _ids(connection, words, usual)
+    if len(ids) == _TAKEN:  # there are more: those with the words in their names are better
+        ids = [*_ids(connection, words, usual, in_names=True), *ids][:_TAKEN]
+    elif len(ids) < limit and len(words[-1]) > fulltext.PREFIX:
+        ids = _ids(connection, words, [*usual, words[-1]])
+    if not ids and any(len(word) > fulltext.PREFIX for word in words[:-1]):
+        ids = _ids(connection, words, words)
+    return _held(connection, summaries.c.project_id.in_(ids))
+
+
+def _ids(
+    connection: Connection,
+    words: Sequence[str],
+    beginnings: Sequence[str],
+    *,
+    in_names: bool = False,
+) -> list[int]:
+    """Return ids of projects by SQLite's index. Words that are in `beginnings` may go on.
+
+    With `in_names`, the words are in the names. All rows with the words are read for that, so it
+    only looks at the projects that have been here for the longest time.
+    """
+    asked = " ".join(f'"{word}"' + "*" * (word in beginnings and len(word) > 1) for word in words)
+    rows = text(
+        f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
+        f"WHERE {fulltext.TABLE} MATCH :asked AND rowid <= :last LIMIT {_TAKEN}"
+    )
+    asked = f"{{name}} : ({asked})" if in_names else f"({asked})"
+    last = _OLDEST if in_names else sys.maxsize
+    return list(connection.scalars(rows, {"asked": asked, "last": last}))
+
+
+def _matches_postgresql(words: Sequence[str]) -> ColumnElement[bool]:
+    vector = func.to_tsvector(
+        literal_column("'simple'"), summaries.c.name + literal_column("' '") + summaries.c.summary
+    )
+    asked = " & ".join(word + ":*" * (len(word) > 1) for word in words)
+    found: ColumnElement[bool] = vector.op("@@")(func.to_tsquery("simple", asked))
+    return found
+
+
+def _held(connection: Connection, is_found: ColumnElement[bool]) -> list[str]:
     query = (
         select(summaries.c.name)
         .join(projects, projects.c.id == summaries.c.project_id)
         .where(is_found, projects.c.page_on_disk.is_(True))
         .limit(_TAKEN)
     )
-    found = connection.scalars(query)
-    return sorted(found, key=lambda each: (len(each), each))
-
-
-def _is_beginning(word: str) -> bool:
-    """Whether a word may be the beginning of another one. Single letters begin too many."""
-    return len(word) > 1
+    return sorted(connection.scalars(query), key=lambda each: (len(each), each))
 
 
 def _variants(name: str) -> Iterator[str]:
