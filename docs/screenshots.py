@@ -17,11 +17,13 @@ from tests.mirror import Mirror
 from tests.serve.test_server import serving
 from tests.simulator import Simulator
 
-#: Each picture: the path of its page, colours, and width in pixels.
+#: Each picture: the path of its page, colours, and width in pixels. "*" stands for the newest run.
 PICTURES = {
     "front": ("", "light", 960),
+    "search": ("search?q=pack", "light", 960),
     "project": ("project/click/", "light", 960),
     "status": ("status", "light", 960),
+    "run": ("status/runs/*", "dark", 960),
 }
 
 
@@ -42,7 +44,9 @@ def main(target: Path) -> None:
                 page = browser.new_page(
                     viewport={"width": width, "height": 700}, color_scheme=scheme
                 )
-                page.goto(server.url + path)
+                page.goto(server.url + path.partition("/runs/")[0])
+                if path.endswith("*"):
+                    page.locator("a[href*='status/runs/']").first.click()
                 page.screenshot(path=target / f"{name}.png")
                 page.close()
             browser.close()

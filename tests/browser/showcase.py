@@ -14,14 +14,16 @@ PUBLISHER = {"kind": "GitHub", "repository": "pallets/click", "workflow": "publi
 
 
 def fill(mirror: Mirror, simulator: Simulator) -> None:
-    """Sync real packages, one with a failure, and one that means harm."""
-    for path in sorted(CORPUS.glob("[!.]*")):
+    """Sync real packages, then one with a failure, and one that means harm."""
+    for path in sorted(CORPUS.glob("[!.]*"), key=lambda path: path.name.startswith("click-8.1.7")):
         name = path.name.partition("-")[0].lower().replace("_", "-").replace(".", "-")
         said: dict[str, Any] = {"upload_time": "2026-05-04T10:20:30Z"}
         if path.suffix == ".whl":
             said["core_metadata"] = True
         if path.name.startswith("idna-3.7"):
             said["yanked"] = "Slow on some input"
+        if path.name.startswith("click-8.1.7"):
+            mirror.sync()
         file = simulator.add_file(name, path.name, path.read_bytes(), **said)
         if path.name.startswith("click-8.1.8-"):
             attest(file, make_provenance(file.filename, bytes(file.content), publisher=PUBLISHER))

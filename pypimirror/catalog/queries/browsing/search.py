@@ -7,8 +7,8 @@ words, if nothing is found otherwise.
 
 Each query takes a bounded number of rows from an index, so that the time does not grow with the
 mirror. With very common words, results are not the best of all then, but those that the index has
-first. SQLite finds all rows of a longer beginning before it returns the first, so it is only asked
-for that if whole words bring too little.
+first. A database finds all rows of a longer beginning before it returns the first, so it is only
+asked for that if whole words bring too little.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from pypimirror.catalog.schema import projects, summaries
 _TAKEN, _WORDS, _LONGEST = 300, 5, 60
 #: Highest id of projects that are looked at for very frequent words in names.
 _OLDEST = 200_000
+#: Rows of a frequent word that PostgreSQL collects, about.
+_ENOUGH = 5_000
 #: Shortest name for which names with another letter are looked up.
 _SHORTEST = 4
 #: Above all letters that a name may have.
@@ -87,19 +89,20 @@ def _beginning(connection: Connection, name: str) -> list[str]:
 
 def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[str]:
     """Return names of projects with all words in their names or summaries, shorter names first."""
-    if connection.dialect.name == "postgresql":
-        return _held(connection, _matches_postgresql(words))
-    if not fulltext.is_there(connection):
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite and not fulltext.is_there(connection):
         return []
     usual = [word for word in words if len(word) <= fulltext.PREFIX]
     ids = _ids(connection, words, usual)
-    if len(ids) == _TAKEN:  # there are more: those with the words in their names are better
+    if (
+        is_sqlite and len(ids) == _TAKEN
+    ):  # there are more: those with the words in their names are better
         ids = [*_ids(connection, words, usual, in_names=True), *ids][:_TAKEN]
     elif len(ids) < limit and len(words[-1]) > fulltext.PREFIX:
         ids = _ids(connection, words, [*usual, words[-1]])
     if not ids and any(len(word) > fulltext.PREFIX for word in words[:-1]):
         ids = _ids(connection, words, words)
-    return _held(connection, summaries.c.project_id.in_(ids))
+    return _held(connection, ids)
 
 
 def _ids(
@@ -114,6 +117,8 @@ def _ids(
     With `in_names`, the words are in the names. All rows with the words are read for that, so it
     only looks at the projects that have been here for the longest time.
     """
+    if connection.dialect.name == "postgresql":
+        return _ids_postgresql(connection, words, beginnings)
     asked = " ".join(f'"{word}"' + "*" * (word in beginnings and len(word) > 1) for word in words)
     rows = text(
         f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
@@ -124,21 +129,28 @@ def _ids(
     return list(connection.scalars(rows, {"asked": asked, "last": last}))
 
 
-def _matches_postgresql(words: Sequence[str]) -> ColumnElement[bool]:
+def _ids_postgresql(
+    connection: Connection, words: Sequence[str], beginnings: Sequence[str]
+) -> list[int]:
+    # The server believes that frequent words are often together, and would make the vectors of all
+    # rows. It may leave out rows of a single word, of which there are enough.
+    most = _ENOUGH if len(words) == 1 else 0
+    connection.exec_driver_sql(
+        f"SET LOCAL enable_seqscan = off; SET LOCAL gin_fuzzy_search_limit = {most}"
+    )
     vector = func.to_tsvector(
         literal_column("'simple'"), summaries.c.name + literal_column("' '") + summaries.c.summary
     )
-    asked = " & ".join(word + ":*" * (len(word) > 1) for word in words)
-    found: ColumnElement[bool] = vector.op("@@")(func.to_tsquery("simple", asked))
-    return found
+    asked = " & ".join(word + ":*" * (word in beginnings and len(word) > 1) for word in words)
+    is_found = vector.op("@@")(func.to_tsquery("simple", asked))
+    return list(connection.scalars(select(summaries.c.project_id).where(is_found).limit(_TAKEN)))
 
 
-def _held(connection: Connection, is_found: ColumnElement[bool]) -> list[str]:
+def _held(connection: Connection, ids: Sequence[int]) -> list[str]:
     query = (
         select(summaries.c.name)
         .join(projects, projects.c.id == summaries.c.project_id)
-        .where(is_found, projects.c.page_on_disk.is_(True))
-        .limit(_TAKEN)
+        .where(summaries.c.project_id.in_(ids), projects.c.page_on_disk.is_(True))
     )
     return sorted(connection.scalars(query), key=lambda each: (len(each), each))
 
