@@ -42,12 +42,13 @@ class Recent:
         last = time.monotonic() - _SECONDS
         return self._empty.get(directory, last) > last
 
-    def add(self, key: str, head: Head | None, content: bytes | Path = b"") -> None:
+    def add(self, key: str, head: Head | None, content: bytes | Path | None = None) -> None:
         """Note what an object is now. The `content` is kept if it may be read again soon."""
         with self._lock:
             if len(self._heads) >= _MOST:
                 self._heads.clear()
             self._heads[key] = time.monotonic(), head
+            self._forget(key)
             if isinstance(content, bytes) and key.endswith(METADATA_SUFFIX):
                 self._keep(key, content)
 
@@ -57,6 +58,9 @@ class Recent:
             self._kept = 0
         self._contents[key] = content
         self._kept += len(content)
+
+    def _forget(self, key: str) -> None:
+        self._kept -= len(self._contents.pop(key, b""))
 
     def add_empty(self, directory: str) -> None:
         """Note that there is no object below a directory."""
@@ -74,5 +78,5 @@ class Recent:
         """Forget an object that is about to change."""
         with self._lock:
             self._heads.pop(key, None)
-            self._kept -= len(self._contents.pop(key, b""))
+            self._forget(key)
             self._empty.pop(key.rpartition("/")[0], None)

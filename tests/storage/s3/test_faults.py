@@ -398,6 +398,28 @@ def test_core_metadata_that_was_just_put_is_not_read_from_the_server(
     assert storage.read(key) is None
 
 
+def test_core_metadata_that_was_only_looked_at_is_read(
+    storage: S3Storage, opened: Open, bucket: Bucket
+) -> None:
+    """Fault: it was taken for empty, so a verification called it changed."""
+    key = f"{FILE}.metadata"
+    opened(bucket).write([(key, [b"Name: six"])])
+    assert storage.size(key) == 9
+    assert storage.read(key) == b"Name: six"
+
+
+def test_core_metadata_that_another_has_replaced_is_read_once_that_is_seen(
+    storage: S3Storage, opened: Open, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"{FILE}.metadata"
+    storage.write([(key, [b"Name: six"])])
+    opened(bucket).write([(key, [b"Name: other"])])
+    with monkeypatch.context() as patch:
+        patch.setattr(recent, "_SECONDS", 0.0)  # a minute later
+        assert storage.size(key) == 11
+    assert storage.read(key) == b"Name: other"
+
+
 def test_a_page_that_is_believed_to_be_right_is_still_looked_at(
     storage: S3Storage, opened: Open, bucket: Bucket
 ) -> None:
