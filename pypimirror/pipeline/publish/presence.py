@@ -3,7 +3,8 @@
 No page is written that links to a missing file, whatever the catalog says. The catalog or the
 mirror root may have been restored, or another catalog may have worked on the same directory. The
 check runs before a batch is worked on, so that lost files are fetched in the same run, and again
-when a page is rendered, which then leaves lost files out.
+when a page is rendered, which then leaves lost files out. Only files that the same batch has just
+placed, or proven in their places, are not looked for again.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def without_absent(
 ) -> dict[int, list[FileRecord]]:
     """Return the files for the pages without those that are missing, and note these.
 
-    `rows` are the projects, and `held` has their files by project id. Nobody looks for the files in
-    `placed`, by id: this process has put them in place a moment ago.
+    `rows` are the projects, and `held` has their files by project id. The files in `placed`, by id,
+    are not looked for: see `Batch.placed`.
     """
     there = [(file, row.name) for row in rows for file in held[row.id] if file.id not in placed]
     wrong = absent(run, there)
