@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select, text
+from sqlalchemy import Connection, func, literal_column, select, text
 
 from pypimirror.catalog.mapping import fulltext
 from pypimirror.catalog.schema import projects, summaries
@@ -61,6 +61,8 @@ def search(connection: Connection, question: str, limit: int) -> list[Hit]:
         found |= dict.fromkeys(_named(connection, sorted(set(_variants(name)))))
     if len(found) < limit:
         found |= dict.fromkeys(others)
+    if not found and any(len(word) > fulltext.PREFIX for word in words[:-1]):
+        found |= dict.fromkeys(_held(connection, _ids(connection, words, words)))
     return _with_summaries(connection, list(found)[:limit])
 
 
@@ -77,21 +79,26 @@ def _named(connection: Connection, names: Sequence[str]) -> list[str]:
 
 
 def _beginning(connection: Connection, name: str) -> list[str]:
-    column: ColumnElement[str] = projects.c.name
-    if connection.dialect.name == "postgresql":
-        column = column.collate("C")
-    query = select(projects.c.name).where(
+    column = projects.c.name
+    if connection.dialect.name == "postgresql" and not _is_by_bytes(connection):
+        return []  # the index has another order; names are found by their words
+    query = select(column).where(
         column >= name, column < name + _LAST, projects.c.page_on_disk.is_(True)
     )
     found = connection.scalars(query.order_by(column).limit(_TAKEN))
     return sorted(found, key=lambda each: (len(each), each))
 
 
+def _is_by_bytes(connection: Connection) -> bool:
+    """Whether this database of PostgreSQL, and so its indexes, order texts by their bytes."""
+    query = "SELECT datcollate FROM pg_database WHERE datname = current_database()"
+    order = str(connection.exec_driver_sql(query).scalar_one())
+    return order.partition(".")[0] in ("C", "POSIX")
+
+
 def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[str]:
     """Return names of projects with all words in their names or summaries, shorter names first."""
     is_sqlite = connection.dialect.name == "sqlite"
-    if is_sqlite and not fulltext.is_there(connection):
-        return []
     usual = [word for word in words if len(word) <= fulltext.PREFIX]
     ids = _ids(connection, words, usual)
     if (
@@ -100,8 +107,6 @@ def _matching(connection: Connection, words: Sequence[str], limit: int) -> list[
         ids = [*_ids(connection, words, usual, in_names=True), *ids][:_TAKEN]
     elif len(ids) < limit and len(words[-1]) > fulltext.PREFIX:
         ids = _ids(connection, words, [*usual, words[-1]])
-    if not ids and any(len(word) > fulltext.PREFIX for word in words[:-1]):
-        ids = _ids(connection, words, words)
     return _held(connection, ids)
 
 
@@ -119,6 +124,8 @@ def _ids(
     """
     if connection.dialect.name == "postgresql":
         return _ids_postgresql(connection, words, beginnings)
+    if not fulltext.is_there(connection):
+        return []
     asked = " ".join(f'"{word}"' + "*" * (word in beginnings and len(word) > 1) for word in words)
     rows = text(
         f"SELECT rowid FROM {fulltext.TABLE} "  # noqa: S608 - a constant
