@@ -96,6 +96,7 @@ def test_status_draws_the_days_with_gaps_and_says_what_stands(
         f"          0 ┤{24 * '  '}█     █ ▅ ▁",
     ]
     assert "1 missing: The upstream does not have what its page names (404 or 410)." in seen
+    assert "Files found right again: 100% in 1, 100% in 7, 100% in 30, 100% in 90 days." in seen
     assert max(len(line) for line in seen.lines if "┤" in line) <= 80
 
 

@@ -58,16 +58,12 @@ def _in_words(status: MirrorStatus) -> Iterator[str]:
         f"The mirror is {fresh['word']}{age}." if age else "No sync of everything is complete yet."
     )
     if (proofs := status["proofs"]) is not None and proofs["files"]:
-        within = (f"{percent(each['share'])} in {_days(each['days'])}" for each in proofs["within"])
-        yield f"Files proven right: {', '.join(within)}."
+        within = [f"{percent(each['share'])} in {each['days']}" for each in proofs["within"]]
+        yield f"Files found right again: {', '.join(within)} days."
     if (space := status["space"]) is not None and space["full_at_iso"] is not None:
         yield f"At this pace, the free space runs out on {space['full_at_iso'][:10]}."
     for each in status["failures"]:
         yield f"{each['number']} {each['reason']}: {each['meaning']} {each['remedy']}"
-
-
-def _days(number: int) -> str:
-    return f"{number} day{'' if number == 1 else 's'}"
 
 
 def of_run(
