@@ -50,6 +50,7 @@ SETTINGS = {
     "many": Setting(shapes.MANY, rounds=1, scenarios=(Scenario.FIRST, Scenario.SAME)),
     "some": Setting(shapes.SOME, scenarios=(Scenario.FIRST, Scenario.SAME)),
     "real": Setting(shapes.REAL, scenarios=(Scenario.FIRST, Scenario.SAME)),
+    "wheels": Setting(shapes.WHEELS, tls=True, scenarios=(Scenario.FIRST, Scenario.SAME)),
 }
 
 

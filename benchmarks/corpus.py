@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from benchmarks import shapes
 from benchmarks.archives import make_sdist, make_wheel
 from benchmarks.shapes import Shape
-from tests.corpus.fetch import CORPUS
+from tests.corpus.fetch import APPLICATION, CORPUS
 
 PART = 5  #: `part.json` has one project in this many
 _PROCESSES = 2
@@ -189,7 +189,7 @@ def build(directory: Path, shape: Shape, seed: int = 1) -> Corpus:
     """Write a corpus to `directory`; its pages are written by `Corpus.render`."""
     directory.mkdir(parents=True)
     corpus = Corpus(directory, shape, seed)
-    for item in _real(directory) if shape.real else _synthetic(directory, shape, seed):
+    for item in _real(directory, shape) if shape.real else _synthetic(directory, shape, seed):
         corpus.projects.setdefault(item.project, []).append(item)
     chance = random.Random(f"{seed} serials")
     serials = sorted(chance.sample(range(1_000_000, 30_000_000), len(corpus.projects)))
@@ -220,11 +220,18 @@ def _make(plan: tuple[Path, str, list[tuple[str, int, bool]]]) -> list[Item]:
     ]
 
 
-def _real(directory: Path) -> Iterator[Item]:
-    """Take over the tests' corpus of real wheels and sdists, if it was fetched."""
+def _real(directory: Path, shape: Shape) -> Iterator[Item]:
+    """Take over the real files that the tests have fetched: wheels and sdists of some projects.
+
+    With `wheels_only`, wheels, and also those of an application with all that it needs.
+    """
     from pypimirror.verify.wheels.core_metadata import read_metadata
 
-    for path in sorted(CORPUS.iterdir()) if CORPUS.is_dir() else ():
+    folders = [CORPUS, APPLICATION] if shape.wheels_only else [CORPUS]
+    found = {path.name: path for each in folders if each.is_dir() for path in each.iterdir()}
+    for _, path in sorted(found.items()):
+        if shape.wheels_only and path.suffix != ".whl":
+            continue
         if path.suffix == ".whl":
             name, version = parse_wheel_filename(path.name)[:2]
             metadata = read_metadata(path) or b""

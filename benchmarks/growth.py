@@ -23,7 +23,7 @@ from benchmarks.measure import Cost
 from benchmarks.rounds import tell
 from benchmarks.upstream import Server, free_port
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.marks import AT_REST, ROOT_INDEX, STALE
+from pypimirror.catalog.marks import ROOT_INDEX, STALE
 from pypimirror.catalog.queries import marks
 from pypimirror.config.settings import load
 from tests.environment import isolated
@@ -245,7 +245,6 @@ class Bench:
     def _sync_root(self) -> Cost:
         with self._catalog() as catalog, catalog.write() as connection:
             marks.write(connection, ROOT_INDEX, STALE)
-            marks.clear(connection, AT_REST)
         # It stays there: without it, the mirror would look as if it had been restored.
         index = self.home / "mirror" / "simple" / "index.v1_json"
         before = index.stat().st_ino

@@ -27,6 +27,7 @@ HUGE = Shape("huge", 4, 4, 2_000_000_000, wheels_only=True)
 MANY = Shape("many", 50_000, 100_000, 200_000_000)
 SOME = Shape("some", 10_000, 20_000, 40_000_000)
 REAL = Shape("real", 0, 0, 0, real=True)
+WHEELS = Shape("wheels", 0, 0, 0, wheels_only=True, real=True)
 
 SMOKE = {
     LONG_TAIL: replace(LONG_TAIL, projects=30, files=90, total=4_000_000),
@@ -35,6 +36,7 @@ SMOKE = {
     MANY: replace(MANY, projects=60, files=120, total=240_000),
     SOME: replace(SOME, projects=60, files=120, total=240_000),
     REAL: REAL,
+    WHEELS: WHEELS,
 }
 
 

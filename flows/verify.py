@@ -6,9 +6,9 @@ history as those of `pypimirror verify`, and have the same final states as those
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed

@@ -1,7 +1,5 @@
 """`python -m pypimirror`: the command line. Imports nothing before it can be interrupted."""
 
-import sys
-
 
 def main() -> None:
     """Run the command line."""
@@ -13,19 +11,6 @@ def main() -> None:
 
     streams.prepare()
     calm_collector()
-    from pypimirror.cli import idle
-
-    code = idle.attempt(sys.argv[1:])
-    if code is not None:
-        if streams.lost(sys.stdout) is not None:
-            from pypimirror.cli.main import heard
-
-            code = heard(code)
-        sys.exit(code)
-    if idle.is_inline_sync(sys.argv[1:]):
-        from pypimirror.system.children import start_early
-
-        start_early("pypimirror.download.worker")
     from pypimirror.cli.main import main
 
     main()

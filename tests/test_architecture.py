@@ -97,7 +97,7 @@ ALLOWED: dict[str, set[str]] = {
     "domain": set(),
     "system": {"domain"},
     "storage": _FIELD,
-    "config": _FIELD | {"render.version"},
+    "config": _FIELD,
     "upstream": {"domain"},
     "render": {"domain"},
     "select": _FIELD | {"config"},
@@ -108,7 +108,8 @@ ALLOWED: dict[str, set[str]] = {
     "status": _FIELD | {"catalog", "config"},
     "pipeline.context": _LEDGER
     | {
-        *("config", "download.protocol", "upstream.collecting"),
+        *("config", "download.protocol", "download.unchanged"),
+        *("upstream.collecting", "upstream.headers"),
         *("verify.digests", "verify.protocol", "verify.readers"),
     },
     "pipeline.asked": _LEDGER
@@ -223,7 +224,8 @@ ALLOWED: dict[str, set[str]] = {
     | {
         *("bandersnatch", "check", "config", "doctor", "download.unchanged", "metrics", "pipeline"),
         "status",
-        *("pipeline.audit", "pipeline.download.adopt", "pipeline.executors.children"),
+        *("pipeline.audit", "pipeline.context.remotes", "pipeline.download.adopt"),
+        "pipeline.executors.children",
         *(
             "pipeline.preview",
             "pipeline.verify.quarantine",

@@ -61,8 +61,8 @@ REMEDY = (
     "from what is on disk"
 )
 
-#: Most rows of a table that is checked when the catalog is opened: 0.1 s, as measured.
-SMALL = 20_000
+#: Most rows of a table that is checked when the catalog is opened: a few milliseconds, as measured.
+SMALL = 1000
 
 _AT_ONCE = 1000  #: rows that are read at once
 
@@ -327,9 +327,8 @@ def find(connection: Connection, *, at_most: int | None = None) -> str | None:
 
     With `at_most`, tables with more rows are skipped.
     """
-    for name, rules in RULES.items():
-        if at_most is not None and _has_more(connection, name, at_most):
-            continue
+    for name in RULES if at_most is None else _small(connection, at_most):
+        rules = RULES[name]
         try:
             fault = _fault_in(connection, name, rules)
         except DatabaseError as error:
@@ -342,9 +341,14 @@ def find(connection: Connection, *, at_most: int | None = None) -> str | None:
     return None
 
 
-def _has_more(connection: Connection, name: str, number: int) -> bool:
-    statement = f'SELECT 1 FROM "{name}" LIMIT 1 OFFSET {number}'  # noqa: S608 - our own words
-    return connection.exec_driver_sql(statement).first() is not None
+def _small(connection: Connection, at_most: int) -> list[str]:
+    """Return the tables that have rows, but not more than `at_most`."""
+    of_each = (
+        f'(SELECT count(*) FROM (SELECT 1 FROM "{name}" LIMIT {at_most + 1}) AS few)'  # noqa: S608 - our own words
+        for name in RULES
+    )
+    found = connection.exec_driver_sql(f"SELECT {', '.join(of_each)}").one()
+    return [name for name, number in zip(RULES, found, strict=True) if 0 < number <= at_most]
 
 
 def _fault_in(connection: Connection, name: str, rules: tuple[_Rule, ...]) -> str | None:

@@ -23,8 +23,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,8 +37,7 @@ from pypimirror.domain.model import Problem, PypimirrorError, Reason
 from pypimirror.system import clock
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """The times of a lease, in seconds."""
 
     lifetime: float = 60.0  #: a holder without a heartbeat for so long counts as dead

@@ -6,7 +6,7 @@ Only this module knows their names. `pypimirror.catalog.queries.marks` reads and
 A mark that is not set is None. Catalogs of earlier releases have these names and forms, so they
 must not change without a migration.
 
-This module knows no SQL and imports nothing slow, because runs without work read marks too.
+This module knows no SQL.
 """
 
 from __future__ import annotations
@@ -217,12 +217,10 @@ SUMMARIES = Mark("summaries", TEXT)
 #: Digest of what `[select] check` last found complete, and of the pages at that time.
 CHECKED = Mark("checked", TEXT)
 
-# Time, and runs without work
+# Time, and requests
 
 #: The latest time in the future that a run found; of several runs, the earliest of these.
 AHEAD = Mark("time that was ahead", TIME)
-#: What a run without work leaves for the next one; see `queries.idle_snapshot`.
-AT_REST = Mark("at rest", TEXT)
 #: Set, and empty, while request workers may claim projects beside the run that holds the lease.
 OPEN = Mark("open to requests", TEXT)
 #: Set, and empty, when a request worker had to wait for a run that is alone with the mirror.

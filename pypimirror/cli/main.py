@@ -16,6 +16,7 @@ from pypimirror.cli.display.output import err, print_json
 from pypimirror.cli.errors import Exit, WrongUse, of_error
 from pypimirror.domain.errors import PypimirrorError
 from pypimirror.system import abrupt, interrupts, streams
+from pypimirror.system.memory import spare_collector
 from pypimirror.system.space import remedy
 
 #: Commands that do work: the exit code says how the work ended. All other commands, and any command
@@ -29,6 +30,7 @@ def main() -> None:
     interrupts.install()
     code = heard(_run())
     interrupts.ignore()
+    spare_collector()
     sys.exit(code)
 
 

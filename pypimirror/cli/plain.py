@@ -8,7 +8,12 @@ readings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from pypimirror.cli.api import prefect_api
+from pypimirror.config.settings import Config, load
+from pypimirror.domain.errors import PypimirrorError
 
 _ALL = {"--json": "as_json", "--quiet": "quiet", "-q": "quiet"}
 _FLAGS = {"sync": {**_ALL, "--inline": "inline"}, "verify": {**_ALL, "--quick": "quick"}}
@@ -20,16 +25,31 @@ def command(arguments: Sequence[str]) -> Callable[[], int] | None:
     if asked is None:
         return None
     if "config" in asked:
-        from pathlib import Path  # slow to import, and `pypimirror.cli.idle` does without it
-
         asked["config"] = Path(asked["config"])
     if arguments[0] == "sync":
+        asked["settings"] = _begin_early(asked)
         from pypimirror.cli.actions import syncing
 
         return lambda: syncing.perform(**asked)
     from pypimirror.cli.actions import verifying
 
     return lambda: verifying.perform(**asked)
+
+
+def _begin_early(asked: dict[str, Any]) -> Config | None:
+    """Begin what a sync in this process can begin before it is imported. Return its configuration;
+    None if it was not read.
+    """
+    if not asked.get("inline") and prefect_api() is not None:
+        return None
+    from pypimirror.cli import early
+
+    try:
+        config = load(asked.get("config"))
+    except PypimirrorError:  # the sync meets the same error and reports it
+        return None
+    early.begin(config)
+    return config
 
 
 def options(arguments: Sequence[str]) -> dict[str, Any] | None:

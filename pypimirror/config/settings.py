@@ -63,7 +63,6 @@ def seconds(text: str | None, name: str) -> float | None:
 class Config(Model):
     """The whole configuration."""
 
-    _key: str = ""
     _file: str = ""
 
     mirror: MirrorSection = MirrorSection()
@@ -170,11 +169,6 @@ class Config(Model):
         contact = f" ({self.download.contact})" if self.download.contact else ""
         return f"pypimirror/{__version__}{contact}"
 
-    @property
-    def key(self) -> str:
-        """The key of `sources.key`; "" if it was not read from a file."""
-        return self._key
-
     def blame(self, fault: str) -> str:
         """Return a fault that begins with a key, preceded by where the key is set: file or
         variable.
@@ -234,9 +228,7 @@ def load(path: Path | None = None) -> Config:
         raise ConfigError(f"{file}: not TOML: {error}") from error
     except (RecursionError, ValueError) as error:  # a limit of Python that TOML does not have
         raise ConfigError(f"{file}: cannot be read: {faults.bound(error)}") from error
-    config = parse(values, source=file)
-    config._key = sources.key(file, content)
-    return config
+    return parse(values, source=file)
 
 
 def parse(values: dict[str, Any], source: Path) -> Config:

@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 from urllib.parse import urljoin
 from urllib.request import ProxyHandler, build_opener
+
+from msgspec.structs import replace
 
 from pypimirror.config.settings import Config
 from pypimirror.doctor.finding import Finding, failed, ok, skipped

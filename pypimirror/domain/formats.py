@@ -11,8 +11,9 @@ full recipe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 #: The type of a file for the selection: the words of `[select] types`.
 FileType = Literal["wheel", "sdist", "other"]
@@ -27,8 +28,7 @@ Container = Literal["wheel", "egg", "zip", "tar", "opaque"]
 Naming = Literal["sdist", "dashes", "rpm", "deb"]
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(Struct, frozen=True):
     """A way to compress a whole file."""
 
     name: str
@@ -54,8 +54,7 @@ _ZIP = (b"PK\3\4", b"PK\5\6")
 _MEDIA_TYPES = dict.fromkeys(("wheel", "egg", "zip"), "application/zip")
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """One kind of file, known by the ending of its name. The defaults are those of a tar sdist."""
 
     ending: str  #: lower case, of one or two parts; no ending ends with another

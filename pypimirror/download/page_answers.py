@@ -22,7 +22,8 @@ from pypimirror.download.http.content_encoding import decoded
 from pypimirror.download.http.transport import Answer
 from pypimirror.download.protocol import FetchList, FetchPage, ListResult, PageResult
 from pypimirror.system import clock, regular
-from pypimirror.upstream.read import page_headers, parse_page
+from pypimirror.upstream.headers import page_headers
+from pypimirror.upstream.read import parse_page
 
 YIELD_EVERY = 512 << 10  #: bytes after which other jobs get a turn
 

@@ -18,8 +18,9 @@ from pypimirror.download.http.transport import Answer
 from pypimirror.download.page_answers import whole
 from pypimirror.download.protocol import Hello, Probe, Probed
 from pypimirror.system import clock
+from pypimirror.upstream.headers import ACCEPT
 from pypimirror.upstream.listing import parse_list
-from pypimirror.upstream.read import ACCEPT, parse_page
+from pypimirror.upstream.read import parse_page
 
 #: Most bytes of a list that is parsed, and most of its projects in the result.
 _LONG = 2 << 20

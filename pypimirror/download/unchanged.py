@@ -13,7 +13,10 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 #: Seconds for each of the host's addresses, for the handshake and for the head of the answer. A
 #: worker asks a slow upstream.
@@ -23,6 +26,61 @@ _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 _URL = re.compile(r"(https?)://([A-Za-z0-9.-]+)(?::([0-9]{1,5}))?(/[!-\"$->@-~]*)", re.ASCII)
 _HEADER_VALUE = re.compile(r"[ -~]+")
 _NOT_MODIFIED = re.compile(rb"HTTP/1\.[01] 304[ \r\n]")
+
+#: Seconds for which an early answer counts.
+_FRESH = 5.0
+
+
+class Question(NamedTuple):
+    """Whether an address is unchanged; see `is_unchanged`."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    timeout: float
+    ca_file: str = ""
+    direct: bool = False
+
+    def ask(self) -> bool:
+        """Ask now."""
+        headers = dict(self.headers)
+        return is_unchanged(
+            self.url, headers, self.timeout, ca_file=self.ca_file, direct=self.direct
+        )
+
+
+class _Early(threading.Thread):
+    """A question that is asked while its asker does other things."""
+
+    def __init__(self, question: Question, otherwise: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self.asked_at = time.monotonic()
+        self.answer = False
+        self._question, self._otherwise = question, otherwise
+
+    def run(self) -> None:
+        self.answer = self._question.ask()
+        if not self.answer:
+            self._otherwise()
+
+
+#: The questions that were asked early and not yet repeated.
+_early: dict[Question, _Early] = {}
+
+
+def ask_early(questions: Iterable[Question], otherwise: Callable[[], None]) -> None:
+    """Ask each question in a thread. Call `otherwise` there if the answer is no or unknown."""
+    for question in questions:
+        thread = _early[question] = _Early(question, otherwise)
+        thread.start()
+
+
+def answer(question: Question) -> bool:
+    """Ask a question, or take the answer if it was asked early."""
+    early = _early.pop(question, None)
+    if early is None or time.monotonic() > early.asked_at + _FRESH:
+        return question.ask()
+    early.join()
+    return early.answer
 
 
 def is_unchanged(

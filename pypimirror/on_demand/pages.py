@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from pypimirror.domain.model import Problem, ProjectName, Reason
 from pypimirror.on_demand import judging

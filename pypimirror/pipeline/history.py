@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.queries import days, deadlines, runs, statistics
+from pypimirror.catalog.queries import days, runs, statistics
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.ledger import Tally
 from pypimirror.pipeline.run import Run
@@ -22,8 +22,6 @@ from pypimirror.system.workers import Cancelled
 _RUNS, _ROWS = 50, 200_000
 #: Most rows that are deleted in one transaction.
 _CHUNK = 10_000
-#: How much more is kept, as a share of the limits, while runs find nothing to do.
-_SLACK = 0.02
 
 
 @contextmanager
@@ -76,27 +74,6 @@ def age(connection: Connection) -> float | None:
     last = statistics.last_complete_sync(connection)
     now = clock.now()
     return now - last.started_at if last and clock.is_past(last.started_at, now) else None
-
-
-def next_day(run: Run) -> float:
-    """Return when the next day begins: then a run must note what the mirror holds."""
-    return (run.now // clock.DAY + 1) * clock.DAY
-
-
-def next_to_forget(run: Run, connection: Connection) -> float | None:
-    """Return the latest time at which the next run must be deleted by age; None if there is none.
-
-    It may be late by `_SLACK`, so that runs without work need not delete anything.
-    """
-    keep_for = run.config.history.keep_for.total_seconds()
-    oldest = deadlines.oldest_run(connection, run.now - keep_for)
-    return None if oldest is None else oldest + keep_for * (1 + _SLACK)
-
-
-def spare(run: Run, connection: Connection) -> int:
-    """Return how many more runs fit before one must be deleted. 0 or less means none."""
-    keep = run.config.history.keep_runs
-    return int(keep * (1 + _SLACK)) - deadlines.count_runs(connection)
 
 
 def prune(run: Run) -> int:

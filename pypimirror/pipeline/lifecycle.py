@@ -27,9 +27,8 @@ from pypimirror.catalog.queries import runs, statistics, totals
 from pypimirror.config import outputs
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Reason, Stage
-from pypimirror.pipeline import backlog, history, idle_snapshot, ownership, waiting
+from pypimirror.pipeline import backlog, history, ownership, waiting
 from pypimirror.pipeline import retry as retries
-from pypimirror.pipeline.audit import doubt
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context import pools
 from pypimirror.pipeline.context.ledger import Ledger
@@ -223,7 +222,10 @@ def sync(
 
 def _work(run: Run, work: Callable[[Run], None]) -> None:
     """Settle doubts about the mirror, then do the work of the run."""
-    if run.command != "verify":  # it settles doubts itself, and only if it repairs
+    # A verification settles doubts itself, and only if it repairs.
+    if run.command != "verify" and ownership.is_in_doubt(run.catalog):
+        from pypimirror.pipeline.audit import doubt
+
         doubt.settle(run)
     if run.config.select.dependencies == "resolved":
         from pypimirror.pipeline import resolution  # few configurations ask for it
@@ -387,8 +389,6 @@ def _close(run: Run, state: str, message: str) -> Summary:
         age = history.age(connection)
         runs.end(connection, run.id, state, message, counts, had_work=not run.ledger.idle)
         history.note_day(run, connection, age, (problem for problem, _ in failures))
-        if state == runs.COMPLETED and not denied:
-            idle_snapshot.note(run, connection)
         held = totals.held(connection)
     seconds = clock.steady() - run.began
     problems, stages = [problem for problem, _ in failures], [stage for _, stage in failures]

@@ -29,7 +29,7 @@ from pypimirror.catalog.database import (
     sqlite_file,
 )
 from pypimirror.catalog.lease import Lease
-from pypimirror.catalog.marks import AT_REST, CHANGING, DOUBT, GENERATION, MIRROR, OPEN, WAITING
+from pypimirror.catalog.marks import CHANGING, DOUBT, GENERATION, MIRROR, OPEN, WAITING
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.work import requests, workers
 from pypimirror.domain.model import PypimirrorError
@@ -58,7 +58,6 @@ def hold(
 
     def check(connection: Connection) -> None:
         nonlocal fresh, is_alone
-        marks.clear(connection, AT_REST)  # this run may change the mirror
         for mark in (OPEN, WAITING):
             marks.clear(connection, mark)
         if not _is_inside(catalog, storage, workspace):
@@ -81,6 +80,12 @@ def hold(
             if claim:
                 _end(catalog, storage, fresh)
             catalog.guard = storage.guard = lambda: None
+
+
+def is_in_doubt(catalog: Catalog) -> bool:
+    """Whether catalog and mirror root may be from different runs."""
+    with catalog.read() as connection:
+        return marks.is_set(connection, DOUBT)
 
 
 def check_is_of_run(connection: Connection, storage: Storage, shown: str) -> None:

@@ -22,12 +22,14 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pypimirror.check import subjects, targets
 from pypimirror.check.subjects import PROJECTS, Wanted
@@ -61,8 +63,7 @@ _Ask = Callable[[Wanted, Environment], str]
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(Struct, frozen=True):
     """The result for a set, as a lock."""
 
     name: str  #: name of its file

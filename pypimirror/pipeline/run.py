@@ -10,15 +10,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TypedDict, Unpack
+
+from msgspec import Struct, field
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.lease import Lease
 from pypimirror.config.settings import Config
 from pypimirror.domain.model import Problem, ProjectName, PypimirrorError, Stage
 from pypimirror.download.protocol import FetchFile, FileResult, Job, Result
-from pypimirror.pipeline.context import held
 from pypimirror.pipeline.context import pools as pooling
 from pypimirror.pipeline.context.lanes import Lanes
 from pypimirror.pipeline.context.ledger import Ledger
@@ -42,8 +42,7 @@ class StoppedError(PypimirrorError):
         self.problem = problem
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """One run over one mirror."""
 
     config: Config
@@ -107,10 +106,14 @@ class Run:
 
     def hashed(self, jobs: Iterable[Check]) -> Iterator[Checked]:
         """Hash files that the storage holds; see `held.hashed`."""
+        from pypimirror.pipeline.context import held
+
         return held.hashed(self.storage, self.pools.reader, jobs, self.cancelled)
 
     def examined(self, jobs: Iterable[tuple[Check, str | None]]) -> Iterator[Checked]:
         """Do jobs that need files on disk; see `held.examined`."""
+        from pypimirror.pipeline.context import held
+
         return held.examined(self.storage, self.pools.checker, jobs)
 
     def cancel(self) -> None:

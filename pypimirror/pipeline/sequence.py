@@ -19,10 +19,10 @@ from pypimirror.pipeline import checking, gate, history
 from pypimirror.pipeline.asked import eviction
 from pypimirror.pipeline.closure import needs
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.discover import discover
+from pypimirror.pipeline.discover import changes
 from pypimirror.pipeline.executors.inline import inline
 from pypimirror.pipeline.executors.loop import Call, Executor, WorkOff
-from pypimirror.pipeline.publish import publish
+from pypimirror.pipeline.publish import finishing
 from pypimirror.pipeline.run import Run
 from pypimirror.system.workers import Cancelled
 
@@ -70,9 +70,9 @@ def perform(run: Run, stage: Stage, batch: Batch) -> Problem | None:
             rounds.close(run)
         elif stage is Stage.DISCOVER:
             needs.forget(run)
-            discover.look_for_changes(eviction.evict(run))
+            changes.look_for_changes(eviction.evict(run))
         else:
-            publish.finish(run)
+            finishing.finish(run)
             checking.check(run)
     return tally.failure(stage, whole=whole)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from pypimirror.catalog import states
 from pypimirror.catalog.mirror_totals import Totals
-from pypimirror.domain import documents
 from pypimirror.domain.model import Problem, Stage
+
+if TYPE_CHECKING:
+    from pypimirror.domain import documents
 
 #: The counts of a run by command: the keys of `counts` in JSON.
 COUNTS = {
@@ -58,8 +62,7 @@ COUNTS = {
 }
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """The result of a run."""
 
     run: str  #: its name; "" if there was nothing to do and no run

@@ -19,13 +19,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec import Struct
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -301,8 +301,7 @@ def _escape(text: str) -> str:
 # --- Root indexes ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class RootForm:
+class RootForm(Struct, frozen=True):
     """The parts of a root index: a head, an entry for each project, and a tail."""
 
     head: Callable[[tuple[int, int], int | None], bytes]  #: from API version and serial

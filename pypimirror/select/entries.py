@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded
@@ -38,8 +39,7 @@ _SEPARATORS = re.compile(r"[-_.]+")
 _REQUIREMENTS = re.compile(r"(?:-r|--requirement)(?:\s+|=)(?P<path>\S.*)")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True, dict=True):
     """One project, or the projects of one pattern."""
 
     text: str  #: as written, for explanations

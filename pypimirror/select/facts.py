@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec import Struct
 from packaging.version import Version
 
 from pypimirror.domain import moments
@@ -14,8 +14,7 @@ from pypimirror.domain.model import File
 from pypimirror.select.metadata import Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether a file is mirrored, and why."""
 
     selected: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypimirror.select.entries import Entry
 from pypimirror.select.facts import Facts, Verdict
@@ -11,8 +12,7 @@ from pypimirror.select.facts import Facts, Verdict
 _SELECTED = Verdict(True)
 
 
-@dataclass(frozen=True)
-class Unmet:
+class Unmet(Struct, frozen=True):
     """A file or release that an entry asks for, but no upstream offers."""
 
     entry: Entry

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from pypimirror.config.settings import Config, ConfigError
 from pypimirror.domain.model import ProjectName
@@ -24,8 +25,7 @@ _NEXT = {
 }
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """The entries of a configuration, in their order."""
 
     projects: list[Entry]  #: of `projects` and `locks`

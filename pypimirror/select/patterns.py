@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from pypimirror.domain.errors import ConfigError
 from pypimirror.domain.filenames import printable
@@ -26,8 +27,7 @@ class EntryError(ConfigError):
     """An entry cannot be read; the message says which one, and what is valid."""
 
 
-@dataclass(frozen=True)
-class Pattern:
+class Pattern(Struct, frozen=True, dict=True):
     """A pattern that can be searched in a text."""
 
     text: str  #: in the form of `re`

@@ -19,10 +19,11 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -63,8 +64,7 @@ class RequirementsError(PypimirrorError):
     """A requirements file cannot be read; the message names file and line."""
 
 
-@dataclass(frozen=True)
-class Required:
+class Required(Struct, frozen=True):
     """One requirement of a file."""
 
     requirement: Requirement

@@ -15,11 +15,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from pypimirror.config.selecting import RuleKeys, SelectSection
 from pypimirror.config.settings import Config, ConfigError
@@ -39,8 +40,7 @@ _OF_NO_FILE = {"check", "dependencies", "build_dependencies", "max_dependencies"
 _UNKNOWN: Mapping[str, Metadata] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """Which files of a project are mirrored, in the order of its files."""
 
     selected: list[bool]

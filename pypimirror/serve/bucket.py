@@ -18,11 +18,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
+
+from msgspec.structs import replace
 
 from pypimirror.config.settings import load
 from pypimirror.domain.objects.bucket import Bucket

@@ -24,13 +24,8 @@ from __future__ import annotations
 import os
 import secrets
 
-from pypimirror.system import regular
-
 #: The note of the mirror root.
 NOTE = "generation"
-
-#: Most bytes of the note.
-_MOST = 4096
 
 
 def read(text: str | None) -> tuple[str, str]:
@@ -61,16 +56,6 @@ def is_of(noted: str | None, doubt: str | None, on_disk: str, identity: str) -> 
     if doubt is not None:
         return False
     return not on_disk if noted is None else noted == as_found(on_disk, identity)
-
-
-def is_of_root(noted: str | None, doubt: str | None, root: str) -> bool:
-    """Like `is_of`, for the mirror root in the directory `root`. Raises `OSError`."""
-    try:
-        text = regular.read(f"{root}/.pypimirror/{NOTE}", most=_MOST).decode()
-    except (OSError, ValueError):
-        text = ""
-    on_disk, _ = read(text)
-    return is_of(noted, doubt, on_disk, identity_of(root))
 
 
 def after(noted: str | None, on_disk: str) -> str:

@@ -21,6 +21,7 @@ GRACE = 1.0
 
 #: Children that were started early, before there was work for them, by module.
 _early: dict[str, subprocess.Popen[bytes]] = {}
+_starting = threading.Lock()
 
 
 def start_early(module: str) -> None:
@@ -28,8 +29,9 @@ def start_early(module: str) -> None:
 
     The next `Child` of this module uses it. If none does, it ends with this process.
     """
-    with contextlib.suppress(OSError):  # the real start reports the error, if it happens again
-        _early[module] = _start(module)
+    with _starting, contextlib.suppress(OSError):  # the real start reports the error, if it remains
+        if module not in _early:
+            _early[module] = _start(module)
 
 
 def _start(module: str) -> subprocess.Popen[bytes]:

@@ -17,6 +17,12 @@ def calm_collector() -> None:
     gc.set_threshold(_IMPORTING, 20, 20)
 
 
+def spare_collector() -> None:
+    """Never run the collector again: the process ends, and all of its memory with it."""
+    gc.freeze()
+    gc.disable()
+
+
 def relax_collector() -> None:
     """Run the collector less often, and never on the objects that exist now."""
     gc.freeze()

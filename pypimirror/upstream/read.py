@@ -1,6 +1,6 @@
 """Read the answers of an index in any form.
 
-This module knows what to ask for, detects the form of an answer, and calls the parser for it. The
+This module detects the form of an answer, and calls the parser for it. The
 parsers are in `pypimirror.upstream.json`, `.html` and `.listing`.
 """
 
@@ -16,13 +16,6 @@ from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import ProjectPage, Reason
 from pypimirror.upstream import json
 from pypimirror.upstream.checks import unusable
-
-#: The Accept header for an index. JSON is preferred, because only JSON has sizes and times.
-ACCEPT = (
-    "application/vnd.pypi.simple.v1+json, "
-    "application/vnd.pypi.simple.v1+html;q=0.2, "
-    "text/html;q=0.01"
-)
 
 _VERSIONED = re.compile(r"application/vnd\.pypi\.simple\.(v[0-9]+|latest)\+(json|html)")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.I)
@@ -42,16 +35,6 @@ class Detected(NamedTuple):
     form: Form
     charset: str | None = None
     warnings: tuple[str, ...] = ()
-
-
-def page_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
-    """Return the request headers for a page or a list, conditional if it was read before."""
-    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip, deflate"}
-    if etag:
-        headers["If-None-Match"] = etag
-    if last_modified:
-        headers["If-Modified-Since"] = last_modified
-    return headers
 
 
 def parse_page(body: bytes, *, content_type: str, url: str, project: str) -> ProjectPage:

@@ -11,9 +11,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from pypimirror.domain.model import ALGORITHMS, Problem, Reason
 from pypimirror.storage.stamps import stamp_of
@@ -24,8 +25,7 @@ _BUFFER = 1 << 20  # bytes
 _of_thread = threading.local()
 
 
-@dataclass(frozen=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """The expected digests and size of a file."""
 
     digests: Mapping[str, str]  #: algorithm to lower-case hex

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from pypimirror.domain import bounded
@@ -26,8 +26,7 @@ _ODD = re.compile(r"[^A-Za-z0-9.]+")
 _SEPARATORS = re.compile(r"[-_.+~ ]+")
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The project and the file name that an archive should belong to."""
 
     filename: str

@@ -13,8 +13,7 @@ from pypimirror.catalog import lease
 from pypimirror.catalog.claims import Worker
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.holder import this_machine, this_process
-from pypimirror.catalog.marks import AT_REST
-from pypimirror.catalog.queries import marks, runs
+from pypimirror.catalog.queries import runs
 from pypimirror.catalog.queries.work import asked
 from pypimirror.catalog.records import AskedRecord
 
@@ -132,13 +131,3 @@ def test_many_files_are_noted_in_few_statements(catalog: Catalog, two: list[int]
     with catalog.write() as connection:
         asked.drop(connection, pairs[1:])
     assert [row.filename for row in rows(catalog)] == ["six-0.tar.gz"]
-
-
-def test_a_sync_after_a_request_does_not_copy_the_one_before(
-    catalog: Catalog, two: list[int]
-) -> None:
-    """It takes no lease by which the sync would see that somebody has worked (record 22)."""
-    with catalog.write() as connection:
-        marks.write(connection, AT_REST, "[]")
-        asked.ask(connection, SIX, two[0], 1.0)
-        assert marks.read(connection, AT_REST) is None

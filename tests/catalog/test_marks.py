@@ -22,9 +22,8 @@ PACKAGE = Path(pypimirror.__file__).parent
 REGISTRY = PACKAGE / "catalog" / "marks.py"
 OTHERS = sorted(set(PACKAGE.rglob("*.py")) - {REGISTRY})
 
-#: Who may name the table; who reads it through SQLite's driver takes names from the registry.
-TABLE = {"catalog/queries/marks.py", "catalog/queries/idle_snapshot.py"}
-TABLE |= {"catalog/schema.py", "catalog/queries/closure/closed.py"}
+#: Who may name the table.
+TABLE = {"catalog/queries/marks.py", "catalog/schema.py", "catalog/queries/closure/closed.py"}
 
 EXAMPLES: dict[str, Any] = {
     "recheck ": 1.7e9 + 0.1,

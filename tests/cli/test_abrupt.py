@@ -142,8 +142,8 @@ def events_of(
 ) -> tuple[int, int]:
     """How much happens in a command, and the code that it ends with.
 
-    It is about as much in each copy of the mirror, so it is counted once in this process. A copy
-    is not at rest at once: its first sync doubts it, and the next one leaves the idle snapshot.
+    It is about as much in each copy of the mirror, so it is counted once in this process. The
+    first sync of a copy doubts it, and so has more to do.
     """
     key = tuple(arguments)
     for _ in range(2 if name in RESTING else 0):

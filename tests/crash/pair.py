@@ -13,11 +13,12 @@ import select
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import text
 
 from pypimirror.catalog.queries import runs

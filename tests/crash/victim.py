@@ -25,12 +25,12 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gevent
+from msgspec.structs import replace
 from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pypimirror.catalog.database import Catalog
-from pypimirror.catalog.marks import AT_REST, GENERATION, OPEN
+from pypimirror.catalog.marks import GENERATION, OPEN
 from pypimirror.catalog.queries import marks
 from pypimirror.domain.model import ProjectName, Stage
 from pypimirror.pipeline import ownership, sequence
@@ -55,17 +55,6 @@ def test_without_a_run_a_request_claims_what_it_needs(mirror: Mirror) -> None:
         give_back(mirror, worker)
         assert list(worker.claim_these([SIX], 3).values()) == ["six"]
         give_back(mirror, worker)
-
-
-def test_a_sync_that_could_copy_the_last_one_sees_a_claim(mirror: Mirror) -> None:
-    mirror.sync()
-    with closing(Catalog.open(mirror.catalog_url)) as catalog, fetcher(mirror) as worker:
-        with catalog.write() as connection:
-            marks.write(connection, AT_REST, "[]")
-        worker.claim_these([SIX], 1)
-        give_back(mirror, worker)
-        with catalog.read() as connection:
-            assert marks.read(connection, AT_REST) is None
 
 
 @pytest.mark.parametrize("stage", [Stage.DISCOVER, Stage.PUBLISH])

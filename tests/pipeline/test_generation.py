@@ -13,12 +13,12 @@ import pytest
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.marks import DOUBT, GENERATION
-from pypimirror.cli import idle
 from pypimirror.domain.model import Reason
 from pypimirror.pipeline.audit import doubt
 from pypimirror.pipeline.lifecycle import sync as run_sync
 from pypimirror.pipeline.run import Run
 from pypimirror.storage import generation
+from pypimirror.system import regular
 from tests.databases import Databases
 from tests.mirror import Mirror, offer, reasons
 from tests.simulator import IndexFile, Simulator
@@ -167,7 +167,7 @@ def test_a_run_that_dies_before_it_has_looked_leaves_the_doubt(
         raise SystemExit
 
     with monkeypatch.context() as context, pytest.raises(SystemExit):
-        context.setattr("pypimirror.pipeline.lifecycle.doubt.settle", killed)
+        context.setattr("pypimirror.pipeline.audit.doubt.settle", killed)
         mirror.sync(sound=False)
     said = warned(mirror, caplog)
     assert "this directory was last used with the catalog sqlite:///elsewhere" in said
@@ -229,31 +229,12 @@ def test_each_run_has_a_generation_of_its_own(mirror: Mirror, held: list[IndexFi
     assert [int(text.partition("-")[0]) for text in sorted(seen)] == [2, 3, 4]
 
 
-def test_a_mirror_in_doubt_is_not_at_rest(
-    mirror: Mirror, held: list[IndexFile], capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["sync", "--inline", "--quiet", "--config", str(mirror.file)]
-    run_sync(mirror.config, (), lambda run: None, trigger="inline")
-    file = mirror.root / PRIVATE / generation.NOTE
-    from pypimirror.catalog.queries import idle_snapshot
-
-    with idle_snapshot.find(str(mirror.root / PRIVATE / "catalog.sqlite")) as at_rest:
-        assert at_rest is not None
-        assert generation.is_of_root(*at_rest.generation(), str(mirror.root))
-        (mirror.root / "packages").rename(mirror.root / "away")
-        shutil.copytree(mirror.root / "away", mirror.root / "packages")
-        assert not generation.is_of_root(*at_rest.generation(), str(mirror.root))
-        file.write_text("1-other\n")
-        assert not generation.is_of_root(*at_rest.generation(), str(mirror.root))
-    assert idle.attempt(arguments) is None
-
-
 def test_a_doubt_is_settled_by_a_look_at_each_file_and_reads_none(
     mirror: Mirror, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bounded work: also where all is well, and where it is a mirror of millions of files."""
     opened: list[str] = []
-    real = generation.regular.open_file
+    real = regular.open_file
 
     def counted(path: str, *more: str, follow: bool = False) -> object:
         opened.append(path)

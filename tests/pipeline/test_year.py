@@ -10,10 +10,11 @@ import copy
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.run import Run

@@ -14,7 +14,7 @@ from typing import Any
 
 from pypimirror.catalog.states import State
 from pypimirror.domain.model import ProjectStatus
-from pypimirror.pipeline.publish import contents
+from pypimirror.pipeline.publish import contents, forms
 from pypimirror.render import rendering, version
 from pypimirror.render.pages import Elsewhere, Page, PageFile, RootEntry
 
@@ -115,7 +115,7 @@ PROJECTS: tuple[dict[str, Any], ...] = (
 
 def run_with(base_url: str, *, provenance: bool) -> Any:
     """What `contents` asks of a run."""
-    publish = SimpleNamespace(formats=contents.FORMS, base_url=base_url, provenance=provenance)
+    publish = SimpleNamespace(formats=forms.ALL, base_url=base_url, provenance=provenance)
     storage = SimpleNamespace(read=lambda _: METADATA)
     return SimpleNamespace(config=SimpleNamespace(publish=publish), storage=storage)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from werkzeug.test import Client, TestResponse
 
 from pypimirror.domain.objects.bucket import Bucket

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypimirror.domain.model import ProjectPage, ReadError, Reason
-from pypimirror.upstream.read import ACCEPT, Form, detect, fallback, parse_page
+from pypimirror.upstream.headers import ACCEPT
+from pypimirror.upstream.read import Form, detect, fallback, parse_page
 from tests.upstream.pages import (
     SDIST,
     URL,

@@ -7,10 +7,10 @@ SQLite has no clock of its own: its processes run on one machine and share its c
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 
 from pypimirror.catalog.holder import Fate, Holder, Machine
@@ -20,8 +20,7 @@ from pypimirror.catalog.schema import leases
 _NAME = "run"
 
 
-@dataclass(frozen=True)
-class TakenLease:
+class TakenLease(Struct, frozen=True):
     """The lease as it was read."""
 
     holder: Holder

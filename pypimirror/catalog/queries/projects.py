@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    not_,
     or_,
     select,
     update,
@@ -189,10 +190,24 @@ def highest_id(connection: Connection) -> int:
     return connection.scalar(select(func.max(projects.c.id))) or 0
 
 
-def known(connection: Connection) -> Iterator[KnownProject]:
-    """Stream the columns of all projects that are compared with lists."""
+def known(connection: Connection, besides: Collection[str] = ()) -> Iterator[KnownProject]:
+    """Stream the columns of all projects that are compared with lists.
+
+    Those that are offered by the upstreams `besides` are left out.
+    """
     query = mapper.select_record(KnownProject, projects)
+    if besides:
+        query = query.where(or_(projects.c.upstream.is_(None), not_(_offered_by(besides))))
     yield from mapper.read(connection, query.execution_options(yield_per=CHUNK), KnownProject)
+
+
+def number_offered(connection: Connection, upstreams: Collection[str]) -> int:
+    """Return the number of projects that these upstreams offer."""
+    return connection.scalar(select(func.count()).where(_offered_by(upstreams))) or 0
+
+
+def _offered_by(upstreams: Collection[str]) -> ColumnElement[bool]:
+    return and_(projects.c.upstream.in_(upstreams), projects.c.removal_cause.is_(None))
 
 
 def names(connection: Connection) -> Iterator[ProjectKey]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +32,6 @@ from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.mapping import mapper, prepared
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.queries import idle_snapshot
 from pypimirror.catalog.queries.projects import insert_into
 from pypimirror.catalog.queries.work import claims
 from pypimirror.catalog.records import FailureRecord, RunRecord, StageRecord
@@ -57,7 +57,7 @@ def start(
     retry_of: str | None = None,
 ) -> tuple[int, str]:
     """Record a run that began at `now`. Return its id and its name. Names sort by time."""
-    name = idle_snapshot.name_of_run(now)
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(3)}"
     here = holder.this_machine()
     values = {
         "name": name,

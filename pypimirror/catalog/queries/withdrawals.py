@@ -79,6 +79,21 @@ def count_kept(connection: Connection) -> tuple[int, int]:
     return number, project_number
 
 
+def is_any(connection: Connection) -> bool:
+    """Whether any file is no longer offered, withdrawn or not."""
+    some = (select(files.c.id).where(those).exists() for those in (IS_LEAVING, IS_WITHDRAWN))
+    return bool(connection.scalar(select(or_(*some))))
+
+
+def first_withdrawn(connection: Connection) -> float | None:
+    """Return when the first file was withdrawn whose bytes are still here; None: there is none."""
+    withdrawn_at = files.c.withdrawn_at
+    first: float | None = connection.scalar(
+        select(func.min(withdrawn_at)).where(withdrawn_at.is_not(None))
+    )
+    return first
+
+
 def next_leaving(connection: Connection, after: int = 0) -> list[LeavingFile]:
     """Return the next files, after id `after`, that are no longer offered and not yet withdrawn."""
     query = (

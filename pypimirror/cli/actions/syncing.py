@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from pypimirror.cli.api import prefect_api
-from pypimirror.cli.display import show as rendering
 from pypimirror.cli.display.amounts import amount
 from pypimirror.cli.display.output import out, print_json, set_up_logging
 from pypimirror.cli.display.progress import TerminalReporter
@@ -36,15 +35,19 @@ def perform(
     inline: bool | None = None,
     wait: str | None = None,
     config: Path | None = None,
+    settings: Config | None = None,
     as_json: bool = False,
     verbose: int = 0,
     quiet: bool = False,
 ) -> Exit:
-    """Do what `pypimirror sync` is asked for; return its exit code."""
+    """Do what `pypimirror sync` is asked for; return its exit code.
+
+    `settings` is the configuration in the file `config`, if that was read already.
+    """
     set_up_logging(verbose, quiet)
     if changes is not None:  # in the environment: a flow run reads the configuration itself
         os.environ["PYPIMIRROR_PUBLISH__CHANGES"] = str(changes.absolute())
-    settings = load(config)
+    settings = settings or load(config)
     if plan is not None and (dry_run or projects):
         raise ConfigError("--plan: the plan says what to do; leave out projects and --dry-run")
     if dry_run:
@@ -124,6 +127,8 @@ def show(result: Summary, config: Config, *, as_json: bool, quiet: bool) -> None
     if as_json:
         print_json(result.as_json())
     elif not quiet or result.failures:
+        from pypimirror.cli.display import show as rendering
+
         rendering.summary(result, config.directory if config.bucket is None else None)
 
 
@@ -161,6 +166,8 @@ def show_plan(
         out.print(f"  {name}", markup=False)
     if found.problems:
         out.print(f"Would fail: {len(found.problems)}", markup=False)
+        from pypimirror.cli.display import show as rendering
+
         rendering.failures(
             (p.project and "discover", p.project, p.file, p.reason.value, p.message)
             for p in found.problems

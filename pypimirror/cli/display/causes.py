@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypimirror.domain.model import Stage
 
@@ -24,8 +25,7 @@ _PATH = re.compile(r"(?<=://)([^/\s'\"]+)/[^\s'\"]*")
 _NUMBER = re.compile(r"(?<!status )(?<![\w.])(?:[0-9a-f]{32,}|\d+)(?![\w.])")
 
 
-@dataclass(frozen=True)
-class Told:
+class Told(Struct, frozen=True):
     """The failures of one cause, as they are shown."""
 
     text: str  #: the cause, in one line

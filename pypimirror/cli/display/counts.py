@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 #: Seconds over which the pace is an average, and between two notes of how much was done.
 _WINDOW, _STEP = 60.0, 0.5
@@ -12,8 +13,7 @@ _WINDOW, _STEP = 60.0, 0.5
 _EARLY = 1.0
 
 
-@dataclass
-class Counts:
+class Counts(Struct):
     """The progress of a stage, or of the whole run. Times are in seconds of any clock."""
 
     things: int = 0

@@ -9,8 +9,10 @@ is one line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
 
 from pypimirror.cli.display.output import out, visible
 
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 _GAP = "  "
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(Struct, frozen=True):
     """A column: its title, and how it behaves in a narrow terminal."""
 
     title: str
@@ -30,8 +31,7 @@ class Column:
     plain: bool = False  #: whether cells need no title beside them
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """Text that is shown literally: markup means nothing, control characters are escaped."""
 
     text: str
@@ -40,7 +40,7 @@ class Cell:
     def __post_init__(self) -> None:
         if not self.text.isprintable():
             shown = visible(self.text).replace("\n", "\\n").replace("\t", "\\t")
-            object.__setattr__(self, "text", shown)
+            msgspec.structs.force_setattr(self, "text", shown)
 
 
 def show(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:

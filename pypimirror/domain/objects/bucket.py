@@ -6,8 +6,9 @@ It imports nothing slow, because every start reads the configuration.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 #: The form of a bucket's name. Amazon's rules are a little stricter, but other servers allow more.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,253}[a-z0-9]")
@@ -20,8 +21,7 @@ _PREFIX_BYTES = 256  #: most bytes of a prefix: a key has at most 1,024
 Addressing = Literal["auto", "path", "virtual"]
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(Struct, frozen=True):
     """A bucket with the settings to reach it."""
 
     name: str

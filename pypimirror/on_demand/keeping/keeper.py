@@ -16,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pypimirror.catalog.database import SQLAlchemyError
 from pypimirror.catalog.lease import LostError

@@ -10,9 +10,9 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from pypimirror.domain.model import Problem, Reason
 from pypimirror.download.protocol import FetchFile, FetchPage, FileResult, Job, PageResult, Result

@@ -17,7 +17,9 @@ Every sync does this at its beginning. A fetcher does it in a short run (`short_
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.queries import entries, withdrawals
@@ -29,13 +31,12 @@ from pypimirror.domain.model import ProjectName, Stage
 from pypimirror.domain.sizes import amount, number_of
 from pypimirror.pipeline import history
 from pypimirror.pipeline.closure import needs
-from pypimirror.pipeline.publish import publish
+from pypimirror.pipeline.publish import finishing
 from pypimirror.pipeline.run import Run
 from pypimirror.select.selection import Selection, policy
 
 
-@dataclass(frozen=True)
-class Evicted:
+class Evicted(Struct, frozen=True):
     """The files to let go, by the reason."""
 
     barred: list[HeldFile]  #: clients may not ask for them any more
@@ -83,7 +84,7 @@ def is_due(connection: Connection, config: Config, selection: Selection, now: fl
 def short_run(run: Run) -> None:
     """Do the work of a run with the command `evict`: let go of files, and write the root index."""
     with history.stage(run, Stage.PUBLISH, 1, whole=True):
-        publish.finish(evict(run))
+        finishing.finish(evict(run))
 
 
 def evict(run: Run) -> Run:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Connection
@@ -54,8 +55,7 @@ _COMMIT = 1000  # results that go into the catalog in one transaction
 _HELD = (State.VERIFIED, State.PUBLISHED, State.WITHDRAWN)
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """How thoroughly to check, and whether to repair."""
 
     repair: bool = False

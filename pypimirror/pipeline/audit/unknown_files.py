@@ -16,12 +16,9 @@ from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import fold, printable, system_prefix
 from pypimirror.domain.layout import METADATA_SUFFIX, PROVENANCE_SUFFIX, file_path, page_paths
 from pypimirror.domain.model import Problem, Reason
-from pypimirror.pipeline.publish.contents import is_another_form
+from pypimirror.pipeline.publish import forms
 from pypimirror.pipeline.run import Run
 from pypimirror.system.disk_errors import StorageError
-
-#: All forms of pages.
-FORMS = ("html", "json", "legacy")
 
 _UNKNOWN = "is in the mirror root and not in the catalog"
 _NOT_HELD = "is in the mirror root, though the catalog says that this file is not held"
@@ -179,7 +176,8 @@ def _known_pages(run: Run, paths: list[str]) -> set[str]:
     """Return the paths of all pages that the catalog says are on disk."""
     with run.catalog.read() as connection:
         # Pages of a form that the configuration no longer has stay until the next sync.
-        formats = FORMS if is_another_form(run, connection) else run.config.publish.formats
+        is_other = forms.is_another_form(run, connection)
+        formats = forms.ALL if is_other else run.config.publish.formats
     known = set(page_paths(None, formats).values())
     names = sorted({name for path in paths if (name := path.split("/")[1]).isprintable()})
     with run.catalog.read() as connection:

@@ -9,8 +9,8 @@ are read from the catalog, and what is new in them is followed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from packaging.version import Version
 
 from pypimirror.catalog.queries import projects

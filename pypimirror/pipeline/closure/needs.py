@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.marks import CLOSED, CLOSURE

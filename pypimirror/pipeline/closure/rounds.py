@@ -22,7 +22,8 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pypimirror.catalog.database import Connection
 from pypimirror.catalog.figures.closure import EXAMPLES, ClosureFigures, Unsure

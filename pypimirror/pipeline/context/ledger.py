@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.catalog.database import Catalog
 from pypimirror.catalog.queries import runs
@@ -26,8 +26,7 @@ from pypimirror.pipeline.context.reporter import Reporter
 _DONE = ("files_downloaded", "files_reused", "files_verified", "pages_written")
 
 
-@dataclass
-class Tally:
+class Tally(Struct):
     """Counts and failures of one stage of a batch while it runs."""
 
     counts: Counter[str] = field(default_factory=Counter)

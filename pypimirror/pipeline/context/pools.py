@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from pypimirror.config.settings import Config
 from pypimirror.download.protocol import FromWorker, Hello, Job, Result
@@ -64,8 +64,7 @@ class Checker(Protocol):
         """Free all resources. No job may follow."""
 
 
-@dataclass(frozen=True)
-class Pools:
+class Pools(Struct, frozen=True):
     """The three pools of a run."""
 
     fetcher: Fetcher

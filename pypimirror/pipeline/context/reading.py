@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.domain.filenames import check_filename
 from pypimirror.domain.model import File, Problem, ProjectName, ProjectPage
 from pypimirror.upstream.collecting import Collector
 
 
-@dataclass
-class Reading:
+class Reading(Struct):
     """The files on a page of links, or the problem that kept it from being read."""
 
     problem: Problem | None = None

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.config.settings import Config
-from pypimirror.domain.addresses import basic, login_of, without_login
+from pypimirror.domain.addresses import NONE, basic, login_of, without_login
 from pypimirror.download.protocol import Remote
+from pypimirror.download.unchanged import Question
+from pypimirror.upstream.headers import page_headers
 
 
 def remotes(config: Config) -> tuple[Remote, ...]:
@@ -27,6 +29,28 @@ def remotes(config: Config) -> tuple[Remote, ...]:
         for (name, url), authorization in zip(
             places(upstream), authorizations(upstream), strict=True
         )
+    )
+
+
+def question(
+    config: Config, place: str, etag: str | None, last_modified: str | None
+) -> Question | None:
+    """Return the question whether the list of a place has changed since it had these validators.
+
+    Returns None if it has none, or if only a download worker can ask: it has a proxy or a login.
+    """
+    if not etag and not last_modified:
+        return None
+    remote = next(remote for remote in remotes(config) if remote.name == place)
+    if remote.authorization or remote.proxy not in ("", NONE):
+        return None
+    headers = page_headers(etag, last_modified) | {"User-Agent": config.user_agent}
+    return Question(
+        remote.url,
+        tuple(headers.items()),
+        config.download.timeout,
+        remote.ca_file,
+        direct=remote.proxy == NONE,
     )
 
 

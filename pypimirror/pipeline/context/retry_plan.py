@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from pypimirror.catalog.records import ProjectFile
 from pypimirror.domain.model import ProjectName
 
 
-@dataclass(frozen=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """What a run repeats of an earlier run."""
 
     of: str  #: the name of that run

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pypimirror.pipeline.context.reading import Reading
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from pypimirror.pipeline.context.reading import Reading
 
 
-@dataclass
-class UpstreamCache:
+class UpstreamCache(Struct):
     """Answers of upstreams, by the upstream's name.
 
     Nothing depends on it: another process of the same run has an empty cache and asks again. Facts
@@ -22,8 +24,6 @@ class UpstreamCache:
     places: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     #: Hints on what is wrong with the address of an upstream.
     hints: dict[str, str] = field(default_factory=dict)
-    #: Address and headers of the request that got "not modified" for a project list.
-    unchanged: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     #: Ids of files for whose core metadata the upstream had no good answer.
     without_metadata: set[int] = field(default_factory=set)
     #: Versions on the pages that this process has read, by project, as lines; noted if requirements

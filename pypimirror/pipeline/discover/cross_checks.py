@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Claim, File, Problem, ProjectName, ProjectPage, Reason
@@ -30,8 +30,7 @@ from pypimirror.pipeline.run import Run
 from pypimirror.verify.proof import needs_structure
 
 
-@dataclass
-class Pool:
+class Pool(Struct):
     """The claims of other sources, by project id."""
 
     claims: dict[int, dict[str, list[Claim]]] = field(
@@ -41,8 +40,7 @@ class Pool:
     failed: dict[int, Problem] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """One source of claims about a project, and its relation to the owner."""
 
     upstream: UpstreamSection

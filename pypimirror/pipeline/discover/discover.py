@@ -1,18 +1,17 @@
-"""Discover: find the projects that may have changed, and read their pages.
+"""Discover: read the pages of the projects that may have changed.
 
-`look_for_changes` marks the projects whose pages must be fetched: those named in the command, or
-those that the upstreams' lists show as changed. `discover` fetches the pages of a batch, upstream
-by upstream, and writes the decisions of `decide` into the catalog.
+`discover` fetches the pages of a batch, upstream by upstream, and writes the decisions of `decide`
+into the catalog. `discover.changes` finds these projects.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pypimirror.catalog.queries import doubts, files, projects, runs
 from pypimirror.catalog.records import FileRecord, ProjectRecord
@@ -27,7 +26,6 @@ from pypimirror.domain.model import (
     Stage,
 )
 from pypimirror.download.protocol import FetchPage
-from pypimirror.pipeline import backlog, retry
 from pypimirror.pipeline.asked import remembering
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.discover import (
@@ -36,7 +34,6 @@ from pypimirror.pipeline.discover import (
     further_digests,
     metadata,
     project_pages,
-    proof_policy,
     seen,
     storing,
 )
@@ -55,33 +52,6 @@ _FILES = 20_000
 
 #: Reasons that mean that the whole upstream is down, not only one page.
 _OUTAGE = frozenset({Reason.CONNECTION, Reason.TIMEOUT, Reason.HTTP_STATUS, Reason.BAD_RESPONSE})
-
-
-def look_for_changes(run: Run) -> None:
-    """Mark the projects whose pages must be fetched."""
-    run.ledger.begin(Stage.DISCOVER, None)
-    trust.look_again(run)
-    keep.follow(run)
-    if run.retry is not None and not run.retry.whole:
-        retry.mark(run, run.retry)
-        return
-    proof_policy.apply(run)
-    if run.names is None:
-        backlog.wake(run)
-        lists.drop_deselected(run)
-    if run.names is None and run.selection.needs_list:
-        lists.compare(run)
-        lists.mark_for_recheck(run)
-    names = run.names if run.names is not None else run.selection.named
-    if run.names is None and not run.selection.needs_list:
-        names = (*names, *run.selection.besides)
-    with run.catalog.write() as connection:
-        projects.ensure(connection, names)
-        projects.to_look(connection, names)
-        projects.choose_again(connection, run.now)
-        projects.ask_again(connection)
-    if run.names is not None or not run.selection.needs_list:
-        run.ledger.count(projects_seen=len(names))
 
 
 def discover(run: Run, batch: Batch) -> None:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.catalog.records import FileRecord
 from pypimirror.domain.filenames import version_of, version_text
@@ -54,8 +54,7 @@ _Facts = dict[str, dict[str, list[str]]]  # by the key of the document: field, v
 _decode = msgspec.json.Decoder(_Facts).decode
 
 
-@dataclass
-class Known:
+class Known(Struct):
     """The core metadata of the releases of one project."""
 
     files: dict[str, Metadata] = field(default_factory=dict)  #: by file name

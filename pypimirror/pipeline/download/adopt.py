@@ -12,8 +12,9 @@ claimed digest cannot be recognised, so they are fetched.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from pypimirror.catalog.queries import files, projects
 from pypimirror.catalog.records import ProjectFile

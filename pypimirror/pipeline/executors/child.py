@@ -18,9 +18,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from pypimirror.catalog import claims, damage
 from pypimirror.catalog.database import Catalog, SQLAlchemyError, sqlite_file

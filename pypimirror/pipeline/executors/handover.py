@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from pypimirror import __version__
 from pypimirror.config.settings import Config
@@ -30,8 +31,7 @@ class HandoverError(PypimirrorError):
     """A child cannot work for the process that started it."""
 
 
-@dataclass(frozen=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """What a child needs in order to work on a run."""
 
     config: Config

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pypimirror.catalog import claims
 from pypimirror.catalog.queries import runs
@@ -73,8 +75,7 @@ def size_of_batch(number: int, left: int, smallest: int, at_once: int = LANES) -
     return max(smallest, min(BATCH_SIZE, smallest * number, left // at_once))
 
 
-@dataclass(frozen=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """The loop of one worker."""
 
     worker: claims.Worker

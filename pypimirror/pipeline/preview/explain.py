@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import InvalidName, canonicalize_name
 
 from pypimirror.catalog import damage
@@ -50,8 +51,7 @@ _OF_A_VARIANT = Verdict(
 )
 
 
-@dataclass(frozen=True)
-class FileExplanation:
+class FileExplanation(Struct, frozen=True):
     """Why one file is mirrored or not."""
 
     file: str
@@ -72,8 +72,7 @@ class FileExplanation:
         }
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """Why a project, and each of its files, is mirrored or not."""
 
     project: str

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pypimirror.catalog import damage
 from pypimirror.catalog.database import Catalog, is_absent
@@ -29,10 +30,10 @@ from pypimirror.pipeline.closure import needs, rounds
 from pypimirror.pipeline.context.batch import Batch
 from pypimirror.pipeline.context.ledger import KeptLedger
 from pypimirror.pipeline.context.reporter import LogReporter, Reporter
-from pypimirror.pipeline.discover import discover
+from pypimirror.pipeline.discover import changes, discover
 from pypimirror.pipeline.executors import loop
 from pypimirror.pipeline.lifecycle import check_names
-from pypimirror.pipeline.publish import contents, outdated, withdraw
+from pypimirror.pipeline.publish import forms, outdated, withdraw
 from pypimirror.pipeline.run import Run, StoppedError, make
 from pypimirror.select.selection import Selection
 from pypimirror.storage import lock
@@ -59,8 +60,7 @@ class Entry(msgspec.Struct, frozen=True):
     sha256: str | None = None  #: as claimed, or proven
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """What a sync would do."""
 
     names: Sequence[str] = ()  #: the projects that it is limited to; empty: all selected ones
@@ -125,7 +125,7 @@ def plan(
                 run = resolution.apply(run, keep=False)
             needs.forget(run)
             run = eviction.evict(run)
-            discover.look_for_changes(run)
+            changes.look_for_changes(run)
             found = Plan(checked or ())
             for number, ids in enumerate(_batches(run), start=1):
                 discover.discover(run, Batch(number, tuple(ids)))
@@ -243,7 +243,7 @@ def _add_removals(run: Run, found: Plan) -> None:
     """Do in the catalog what the end of a sync does there, and add the results to the plan."""
     with run.catalog.read() as connection:
         found.problems.extend(itertools.chain(*backlog.open_problems(run, connection).values()))
-        if contents.is_another_form(run, connection):
+        if forms.is_another_form(run, connection):
             _add_pages(found, entries.root_names(connection, with_gone=False))
     leaving = [r for rows in withdraw.all_leaving(run) for r in rows if withdraw.is_listed(r)]
     refusal = withdraw.withdraw(run, as_if_complete=True)

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.marks import FORMATS
-from pypimirror.catalog.queries import entries, files, marks
+from pypimirror.catalog.queries import entries, files
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
 from pypimirror.domain.filenames import version_text
@@ -30,8 +29,6 @@ from pypimirror.system.disk_errors import StorageError
 _MOST = 2**63 - 1
 
 _RENDER = {"html": rendering.page_html, "json": rendering.page_json}
-#: All forms that pages may have.
-FORMS = (*_RENDER, "legacy")
 
 _decode_digests = msgspec.json.Decoder(dict[str, str]).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -170,16 +167,3 @@ def root_head(connection: Connection) -> tuple[tuple[int, int], int | None]:
     """Return the API version and the serial of the root index: the highest of all pages."""
     major, minor = (entries.newest_api(connection) or "1.0").split(".")
     return (int(major), int(minor)), entries.newest_serial(connection)
-
-
-def is_another_form(run: Run, connection: Connection) -> bool:
-    """Whether the configuration asks for other forms of pages than those that were written."""
-    return marks.read(connection, FORMATS) not in (None, forms_of(run))
-
-
-def forms_of(run: Run) -> str:
-    """Return a text that identifies the forms of pages that the configuration asks for."""
-    publish = run.config.publish
-    attested = "with" if publish.provenance else "without"
-    forms = ",".join(sorted(publish.formats))
-    return f"{forms} {attested} provenance {publish.base_url}".strip()

@@ -22,11 +22,11 @@ from pypimirror.domain.model import Problem, Reason
 from pypimirror.pipeline.publish import outdated
 from pypimirror.pipeline.publish.contents import (
     held_by,
-    is_another_form,
     page_forms,
     page_of,
     root_forms,
 )
+from pypimirror.pipeline.publish.forms import is_another_form
 from pypimirror.pipeline.run import Run
 from pypimirror.render import version
 from pypimirror.storage import many

@@ -17,7 +17,6 @@ rules:
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,13 +25,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from pypimirror.catalog.database import Connection
-from pypimirror.catalog.marks import RENDERER, ROOT_RENDERER, Mark
+from pypimirror.catalog.marks import RENDERER, ROOT_INDEX, ROOT_RENDERER, Mark
 from pypimirror.catalog.queries import marks, pages, projects
 from pypimirror.catalog.records import ProjectRecord
 from pypimirror.domain.layout import page_paths
 from pypimirror.domain.sizes import number_of
 from pypimirror.pipeline.run import Run
-from pypimirror.render import rendering, version
+from pypimirror.render import version
 from pypimirror.render.pages import Page
 from pypimirror.system.disk_errors import StorageError
 
@@ -45,14 +44,14 @@ def is_current(row: ProjectRecord) -> bool:
     return row.page_renderer == version.VERSION
 
 
-def are_all_current(connection: Connection) -> bool:
-    """Whether the marks say that this version wrote all pages and the root index."""
-    return _says(connection, RENDERER) and is_root_current(connection)
-
-
 def is_root_current(connection: Connection) -> bool:
     """Whether this version wrote the root index."""
     return _says(connection, ROOT_RENDERER)
+
+
+def is_root_whole(connection: Connection) -> bool:
+    """Whether all entries of the root index are right except the marked ones."""
+    return marks.read(connection, ROOT_INDEX) == "" and is_root_current(connection)
 
 
 def _says(connection: Connection, mark: Mark[int]) -> bool:
@@ -136,6 +135,8 @@ def wrong(run: Run, row: ProjectRecord, page: Page) -> list[str]:
 
 def _targets(run: Run, page: Page) -> set[str]:
     """Return the targets that links of a page may have, unquoted."""
+    from pypimirror.render import rendering  # only a page of another version needs it
+
     base = run.config.publish.base_url or rendering.RELATIVE
     return {unquote(rendering.link(file, base)) for file in rendering.offered(page)}
 
@@ -171,6 +172,8 @@ _HREF = re.compile(rb"""\shref=["']([^"']*)""")
 
 
 def _in_html(content: bytes) -> Iterator[str]:
+    import html  # only for a page of another version
+
     return (html.unescape(found.decode()) for found in _HREF.findall(content))
 
 

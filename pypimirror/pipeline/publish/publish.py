@@ -1,8 +1,7 @@
-"""Publish: render the pages that changed, and remove what is no longer offered.
+"""Publish: render the pages that changed.
 
-For a batch, verified files become published. `finish` works on the whole mirror, in this order:
-withdraw files that are no longer offered (if the deletion guard agrees), render the pages that
-shrink, write the root index, remove pages, and finally remove bytes whose grace period is over.
+For a batch, verified files become published. `publish.finishing` does what concerns the mirror as a
+whole.
 """
 
 from __future__ import annotations
@@ -15,26 +14,21 @@ import msgspec
 
 from pypimirror.catalog import damage, schema
 from pypimirror.catalog.marks import FORMATS, ROOT_INDEX, STALE
-from pypimirror.catalog.queries import entries, files, marks, pages, projects, totals, withdrawals
+from pypimirror.catalog.queries import files, marks, projects, totals, withdrawals
 from pypimirror.catalog.queries.browsing import summaries as noting
 from pypimirror.catalog.records import FileRecord, ProjectRecord
 from pypimirror.catalog.states import PROVEN, State
-from pypimirror.domain.layout import page_paths
 from pypimirror.domain.model import Problem, Stage
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.discover.lists import listings
 from pypimirror.pipeline.publish import (
     contents,
     fingerprints,
     outdated,
     presence,
-    removing,
-    root,
     summaries,
-    withdraw,
 )
-from pypimirror.pipeline.run import Run, StoppedError
-from pypimirror.pipeline.verify import quarantine
+from pypimirror.pipeline.publish.forms import forms_of
+from pypimirror.pipeline.run import Run
 from pypimirror.storage import many
 
 #: Most pages that are written, flushed and committed together.
@@ -44,7 +38,7 @@ _COMMIT = 500
 def publish(run: Run, batch: Batch) -> None:
     """Render the pages of these projects that have changed.
 
-    A page that files are about to leave waits for `finish`. Otherwise it would change twice, and
+    A page that files are about to leave waits for `finishing`. Otherwise it would change twice, and
     its first version would have the new serial but old contents.
     """
     with run.catalog.read() as connection:
@@ -74,40 +68,6 @@ def render_pages(
     with run.catalog.write() as connection:
         wanted = run.config.publish.provenance
         projects.finish(connection, ids, run.now, with_provenance=wanted)
-
-
-def finish(run: Run) -> None:
-    """Bring the mirror as a whole up to date: withdrawals, root index, removals."""
-    _doubt_lists(run)
-    is_of_one_form = _redo_pages_of_another_form(run)
-    refusal = withdraw.withdraw(run)
-    allowed = refusal is None
-    redone = outdated.take_turn(run, with_gone=not allowed)
-    _render_dirty(run, with_gone=not allowed)
-    with run.catalog.read() as connection:
-        going = pages.to_remove(connection) if allowed else []
-        stale = root.is_stale(connection, with_gone=not allowed)
-    if stale and not root.publish(run, with_gone=not allowed):
-        going = []  # the old index still lists them
-    while going:
-        _remove_pages(run, going)
-        with run.catalog.read() as connection:
-            going = pages.to_remove(connection, after=going[-1].id)
-    outdated.settle(run, redone)
-    summaries.fill(run)
-    if is_of_one_form:  # else old pages may still link to these bytes
-        withdraw.remove_expired(run)
-    run.ledger.failed(Stage.PUBLISH, quarantine.trim(run.workspace, run.config.quarantine, run.now))
-    if refusal is not None:
-        raise StoppedError(refusal)
-
-
-def _doubt_lists(run: Run) -> None:
-    """Report lists with too many missing pages, and have the next run read them again."""
-    doubted = listings.judge(run)
-    if doubted:
-        with run.catalog.write() as connection:
-            projects.forget_lists(connection)
 
 
 def _publish(run: Run, rows: Sequence[ProjectRecord], placed: Collection[int]) -> None:
@@ -182,7 +142,7 @@ def _commit(
         totals.change(connection, rows, [totals.Totals(1, *each.values()) for each in holds])
         projects.change(connection, values)
         noting.put(connection, noted)
-        marks.write_once(connection, FORMATS, contents.forms_of(run))
+        marks.write_once(connection, FORMATS, forms_of(run))
         outdated.pages_written(connection)
         if any(row.removal_cause is not None and _relist(row, serials[row.id]) for row in rows):
             # Removed projects always have a stale entry, so only this mark says that it changed.
@@ -197,68 +157,3 @@ def _relist(row: ProjectRecord, serial: int) -> dict[str, Any]:
 def _is_replaced(file: FileRecord) -> bool:
     """Whether a page had the file with its bytes and now links to the upstream."""
     return bool(file.linked and file.state in PROVEN)
-
-
-def _remove_pages(run: Run, going: Sequence[ProjectRecord]) -> None:
-    """Remove the pages of projects that the root index no longer lists."""
-    going = [
-        row
-        for row in going
-        if removing.remove(
-            run, Stage.PUBLISH, page_paths(row.name, contents.FORMS).values(), row.name
-        )
-    ]
-    run.storage.flush()
-    with run.catalog.write() as connection:
-        done = {
-            "page_on_disk": False,
-            "page_stale": False,
-            "has_work": False,
-            "root_entry_stale": None,
-            **totals.NOTHING,
-        }
-        totals.change(connection, going, [totals.Totals()] * len(going))
-        projects.change(connection, [{"id": row.id, **done} for row in going])
-        noting.drop(connection, [row.id for row in going])
-
-
-def _redo_pages_of_another_form(run: Run) -> bool:
-    """Render all pages again if the configuration asks for other forms than before.
-
-    New forms: pages first, then the root index. Old forms: root index first, then pages. Return
-    whether this is done; if not, the next run tries again.
-    """
-    with run.catalog.read() as connection:
-        if not contents.is_another_form(run, connection):
-            return True
-    with run.catalog.write() as connection:
-        pages.redo_all(connection)
-        marks.write(connection, ROOT_INDEX, STALE)
-    _render_dirty(run, with_gone=True)
-    if not root.publish(run, with_gone=True):
-        return False
-    unwanted = [form for form in contents.FORMS if form not in run.config.publish.formats]
-    with run.catalog.read() as connection:
-        names = [None, *entries.root_names(connection, with_gone=True)]
-    removed = [
-        removing.remove(run, Stage.PUBLISH, page_paths(name, unwanted).values(), name or "")
-        for name in names
-    ]
-    run.storage.flush()  # after a power cut, a page must not come back and outlive its files
-    if not all(removed):
-        return False
-    with run.catalog.write() as connection:
-        marks.write(connection, FORMATS, contents.forms_of(run))
-    return True
-
-
-def _render_dirty(run: Run, *, with_gone: bool = False) -> None:
-    """Render all pages that are stale."""
-    last = 0
-    while True:
-        with run.catalog.read() as connection:
-            ids = projects.next_batch(connection, last, _COMMIT, None)
-        if not ids:
-            return
-        render_pages(run, ids, with_gone=with_gone)
-        last = ids[-1]

@@ -33,17 +33,6 @@ _Forms = Iterable[tuple[str, Iterable[bytes]]]
 _MOST = projects.CHUNK
 
 
-def is_stale(connection: Connection, *, with_gone: bool) -> bool:
-    """Whether the root index may be out of date."""
-    return not _is_whole(connection) or entries.is_to_relist(connection, with_gone=with_gone)
-
-
-def _is_whole(connection: Connection) -> bool:
-    """Whether all entries are right except the marked ones."""
-    mark = marks.read(connection, ROOT_INDEX)
-    return mark == "" and outdated.is_root_current(connection)
-
-
 def publish(run: Run, *, with_gone: bool) -> bool:
     """Write the root index. With `with_gone`, it lists removed projects as well.
 
@@ -97,7 +86,7 @@ def _amended(run: Run, connection: Connection, *, with_gone: bool) -> _Forms | N
     """Return the forms of the root index with changed entries; None if it must be rendered
     whole.
     """
-    if not _is_whole(connection):
+    if not outdated.is_root_whole(connection):
         return None
     rows = entries.to_relist(connection, _MOST + 1)
     last = fingerprints.last_root(run, connection) if len(rows) <= _MOST else None

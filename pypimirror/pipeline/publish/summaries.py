@@ -57,10 +57,7 @@ def read(
 
 
 def fill(run: Run) -> None:
-    """Note what is missing of projects whose pages an earlier version wrote."""
-    with run.catalog.read() as connection:
-        if marks.is_set(connection, SUMMARIES):
-            return
+    """Note what is missing of projects whose pages an earlier version wrote, until nothing is."""
     last = 0
     for _ in range(AT_ONCE // _CHUNK):
         with run.catalog.read() as connection:

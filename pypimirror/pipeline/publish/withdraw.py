@@ -15,7 +15,8 @@ begins when the guard accepts it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypimirror.catalog.queries import doubts, files, projects, totals, withdrawals
 from pypimirror.catalog.records import LeavingFile, ProjectFile
@@ -40,6 +41,9 @@ def withdraw(run: Run, *, as_if_complete: bool = False) -> Problem | None:
     Each chunk of files has its own transaction. A run that dies between two chunks has withdrawn
     less. The rest was within the limits, and still is.
     """
+    with run.catalog.read() as connection:
+        if not withdrawals.is_any(connection):
+            return None
     if (withheld := _withheld(run)) is not None:  # they leave their pages in any case
         run.ledger.failed(Stage.PUBLISH, [withheld])
     refusal = guard(run)
@@ -75,6 +79,10 @@ def all_leaving(run: Run) -> Iterator[list[LeavingFile]]:
 def all_expired(run: Run) -> Iterator[list[ProjectFile]]:
     """Yield the files whose grace period is over and whose bytes are still here, in chunks."""
     before = run.now - run.config.delete.grace.total_seconds()
+    with run.catalog.read() as connection:
+        first = withdrawals.first_withdrawn(connection)
+    if first is None or first > before:
+        return
     last = (0.0, 0)
     while True:
         with run.catalog.read() as connection:
@@ -156,8 +164,7 @@ def _withheld(run: Run) -> Problem | None:
     )
 
 
-@dataclass(frozen=True)
-class _Loss:
+class _Loss(Struct, frozen=True):
     """A loss of files on pages that exceeds the limits."""
 
     amount: str  #: the number of files, and of how many

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from msgspec import Struct, field
 from packaging.version import Version
 
 from pypimirror.domain import bounded
@@ -46,8 +46,7 @@ class Document(NamedTuple):
     is_told: bool = True  #: whether `requires` is known; if not, only `build` is
 
 
-@dataclass(eq=False, slots=True)
-class Release:
+class Release(Struct, eq=False):
     """A release on the mirror, with the results of one closure."""
 
     project: str
@@ -65,8 +64,7 @@ class Release:
         return any(document.is_told for document in self.documents)
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True):
     """A demand for versions of a project."""
 
     by: Release | None  #: the first release that demands them; None: the configuration
@@ -78,8 +76,7 @@ class Demand:
         return self.by is not None
 
 
-@dataclass
-class Closure:
+class Closure(Struct):
     """All that a selection needs."""
 
     #: By project and versions.

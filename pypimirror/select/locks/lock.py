@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from msgspec import Struct
 from packaging.markers import InvalidMarker, Marker
 
 from pypimirror.domain.filenames import printable
@@ -43,8 +43,7 @@ class LockError(PypimirrorError):
     """A lock cannot be read; the message names the file, the line and the cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedFile:
+class LockedFile(Struct, frozen=True):
     """One file of a release, or only its digests."""
 
     filename: str | None  #: None if the format has digests without names
@@ -53,8 +52,7 @@ class LockedFile:
     size: int | None = None  #: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """A need of a release, or of the application itself."""
 
     project: ProjectName
@@ -62,8 +60,7 @@ class Need:
     marker: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LockedRelease:
+class LockedRelease(Struct, frozen=True):
     """One release that a lock names."""
 
     project: ProjectName
@@ -77,8 +74,7 @@ class LockedRelease:
         return f"{self.project} {self.version}" if self.version else self.project
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """The contents of one lock file."""
 
     path: Path

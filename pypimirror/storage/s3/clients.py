@@ -12,10 +12,11 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from pypimirror.domain.errors import ConfigError
 from pypimirror.domain.objects.bucket import Bucket
@@ -28,8 +29,7 @@ from pypimirror.system import regular
 _FRESH = timedelta(minutes=6)
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long a request is repeated that the server did not answer, or could not serve."""
 
     tries: int = 7

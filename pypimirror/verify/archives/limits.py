@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypimirror.domain.filenames import printable
 from pypimirror.domain.model import PypimirrorError, Reason
@@ -17,8 +18,7 @@ from pypimirror.domain.model import PypimirrorError, Reason
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much an archive may hold, and how much reading it may cost. All bounds are inclusive."""
 
     #: Bytes of all contents after unpacking. The largest wheels unpack to some 10 GB.

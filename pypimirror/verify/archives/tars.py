@@ -23,7 +23,8 @@ Tar has no checksum for the contents of an entry. Only a compression around the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypimirror.domain.model import Reason
 from pypimirror.verify.archives.entries import link_fault, name_fault, unpacked_path
@@ -59,8 +60,7 @@ _PAX_KEYS = {
 }
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """An entry of a tar."""
 
     name: str  #: the path that it is unpacked to

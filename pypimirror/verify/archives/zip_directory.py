@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from pypimirror.verify.archives.entries import name_fault, unpacked_path
 from pypimirror.verify.archives.limits import ArchiveError, Meter, shown
@@ -36,8 +37,7 @@ _NEWEST = 63
 _READ = 1 << 18
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """The facts on an entry in the central directory."""
 
     raw_name: bytes
@@ -56,16 +56,14 @@ class Entry:
         return self.name.endswith("/")
 
 
-@dataclass(frozen=True)
-class Directory:
+class Directory(Struct, frozen=True):
     """A whole central directory: one entry or more, in the order of the file."""
 
     entries: list[Entry]
     start: int  #: offset of the directory, in the file
 
 
-@dataclass(frozen=True)
-class _End:
+class _End(Struct, frozen=True):
     """The facts in the end records."""
 
     position: int  #: of the first of them, in the file

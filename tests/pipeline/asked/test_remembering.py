@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pypimirror.domain.model import Stage
@@ -77,7 +78,7 @@ def test_a_file_that_was_asked_for_since_the_run_began_is_not_dropped(
 
     def asked_meanwhile(run: Run) -> None:
         stale = run.selection.with_asked({})
-        object.__setattr__(run, "selection", stale)  # as if the run had begun before
+        msgspec.structs.force_setattr(run, "selection", stale)  # as if the run had begun before
         sequence.sync(run)
 
     mirror.sync(work=asked_meanwhile)

@@ -6,10 +6,10 @@ Here each stage of each batch begins with nothing in memory, as if another proce
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypimirror.catalog.queries import projects
 from pypimirror.domain.model import Reason, Stage

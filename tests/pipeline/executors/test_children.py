@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pypimirror.catalog.states import CHILD
@@ -90,7 +91,7 @@ class Seen(LogReporter):
 
 def watched(seen: Seen, run: Run) -> None:
     """Sync with another reporter."""
-    object.__setattr__(run, "reporter", seen)
+    msgspec.structs.force_setattr(run, "reporter", seen)
     run.ledger.reporter = seen
     sync(run)
 
@@ -104,7 +105,7 @@ def test_children_come_to_the_result_of_one_process(
     alone, seen_alone, seen = Mirror(tmp_path / "alone", simulator), Seen(), Seen()
 
     def inline(run: Run) -> None:
-        object.__setattr__(run, "reporter", seen_alone)
+        msgspec.structs.force_setattr(run, "reporter", seen_alone)
         run.ledger.reporter = seen_alone
         sequence.sync(run)
 

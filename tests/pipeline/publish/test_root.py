@@ -17,7 +17,7 @@ from pypimirror.catalog import engines
 from pypimirror.domain.model import Stage
 from pypimirror.pipeline import sequence
 from pypimirror.pipeline.context.batch import Batch
-from pypimirror.pipeline.publish import contents, publish, root
+from pypimirror.pipeline.publish import contents, finishing, publish, root
 from pypimirror.pipeline.run import Run
 from pypimirror.pipeline.summary import Summary
 from pypimirror.render import amend
@@ -288,7 +288,7 @@ def test_killed_between_root_index_and_pages_the_next_run_removes_them(
 ) -> None:
     """Promise 5, out."""
     simulator.delete_project("zope")
-    killed_before(mirror, monkeypatch, publish, "_remove_pages")
+    killed_before(mirror, monkeypatch, finishing, "_remove_pages")
     assert "zope" not in mirror.projects
     assert mirror.has_page("zope")
     mirror.sync()
@@ -300,7 +300,7 @@ def test_what_comes_back_while_its_page_was_about_to_go_is_listed_again(
     mirror: Mirror, simulator: Simulator, held: list[IndexFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror.select("six", "ab")
-    killed_before(mirror, monkeypatch, publish, "_remove_pages")
+    killed_before(mirror, monkeypatch, finishing, "_remove_pages")
     assert mirror.projects == ["ab", "six"]
     mirror.select()
     mirror.sync()
@@ -359,14 +359,14 @@ def test_killed_while_they_go_those_that_the_guard_then_keeps_go_from_it_first(
 ) -> None:
     """Promise 5, out: what is listed again for a while is taken from the root index again."""
     simulator.delete_project("zope")
-    killed_before(mirror, monkeypatch, publish, "_remove_pages")
+    killed_before(mirror, monkeypatch, finishing, "_remove_pages")
     for name in ("a", "a-b", "ab"):
         simulator.delete_project(name)
     mirror.query("UPDATE marks SET value = 'stale' WHERE name = 'root index'")
     assert mirror.sync().state == "failed"
     assert "zope" in mirror.projects
     mirror.configure(delete={"max_share": 1.0})
-    killed_before(mirror, monkeypatch, publish, "_remove_pages")
+    killed_before(mirror, monkeypatch, finishing, "_remove_pages")
     assert mirror.projects == ["six"]
     mirror.sync()
     check(mirror)

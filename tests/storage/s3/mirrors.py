@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import secrets
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.pipeline.summary import Summary

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from pypimirror.domain.objects.bucket import Bucket
 from pypimirror.storage.s3.storage import S3Storage

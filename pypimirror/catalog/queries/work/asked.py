@@ -28,8 +28,6 @@ from sqlalchemy import (
 
 from pypimirror.catalog.mapping import mapper
 from pypimirror.catalog.mapping.prepared import among
-from pypimirror.catalog.marks import AT_REST
-from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.leases import now
 from pypimirror.catalog.queries.projects import CHUNK, chunks, insert_into
 from pypimirror.catalog.records import AskedRecord
@@ -45,10 +43,7 @@ def ask(
 ) -> bool:
     """Note at the time `at` that a client asks for a file of `size` bytes, and let a worker fetch
     it. Return False if another worker fetches it; then nothing is changed.
-
-    A sync may not copy the last one from now on (`queries.idle_snapshot`).
     """
-    marks.clear(connection, AT_REST)
     statement = insert_into(connection, asked).values(
         project=pair[0],
         filename=pair[1],

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, delete, func, literal, select, text, update
 from pypimirror import __version__
 from pypimirror.catalog import holder
 from pypimirror.catalog.holder import Machine
-from pypimirror.catalog.marks import AT_REST, OPEN, WAITING
+from pypimirror.catalog.marks import OPEN, WAITING
 from pypimirror.catalog.queries import leases, marks, projects
 from pypimirror.catalog.queries.work import claims, workers
 from pypimirror.catalog.schema import claims as table
@@ -56,7 +56,6 @@ def take(
     if lease is not None and lease.is_in_force(here) and not marks.is_set(connection, OPEN):
         marks.write(connection, WAITING, "")
         return {}
-    marks.clear(connection, AT_REST)  # no sync may copy the last one from now on
     projects.ensure(connection, names)
     _lose_gone(connection, names, here)
     found: dict[int, ProjectName] = {}

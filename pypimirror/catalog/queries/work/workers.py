@@ -15,10 +15,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -47,8 +47,7 @@ _ASKED = (
 )
 
 
-@dataclass(frozen=True)
-class OtherWorker:
+class OtherWorker(Struct, frozen=True):
     """A worker that has not ended, as another one sees it."""
 
     id: int

@@ -39,11 +39,11 @@ The rules for each file name, in this order:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.catalog.records import FileRecord
 from pypimirror.catalog.states import DUE, PROVEN, Cause, State
@@ -86,8 +86,7 @@ _OTHER_METADATA = (
 )
 
 
-@dataclass(frozen=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What the configuration says about trust."""
 
     owner: str  #: the name of the upstream whose page is decided on
@@ -114,8 +113,7 @@ _NO_LINKS: Mapping[str, Link] = MappingProxyType({})
 _NOTHING_LOST: Mapping[str, Cause] = MappingProxyType({})
 
 
-@dataclass
-class Decision:
+class Decision(Struct):
     """The changes that one page makes in the catalog."""
 
     new: list[dict[str, Any]] = field(default_factory=list)  #: rows for `files`

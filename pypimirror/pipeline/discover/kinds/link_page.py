@@ -8,7 +8,6 @@ from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import ProjectList
 from pypimirror.download.protocol import FetchPage, ListResult, PageResult
 from pypimirror.pipeline.discover.kinds.kind import Place
-from pypimirror.pipeline.discover.links import link_index
 from pypimirror.pipeline.run import Run
 
 
@@ -21,6 +20,8 @@ class LinkPageKind:
         self, run: Run, upstream: UpstreamSection, place: Place
     ) -> tuple[ListResult, ProjectList | None]:
         """Return the projects that have files on the page."""
+        from pypimirror.pipeline.discover.links import link_index  # few upstreams need it
+
         return link_index.listing(run, upstream, place)
 
     def page_job(
@@ -38,5 +39,7 @@ class LinkPageKind:
         self, run: Run, jobs: Sequence[tuple[UpstreamSection, FetchPage]]
     ) -> Iterator[PageResult]:
         """Answer from the page of links. It is read once in a run."""
+        from pypimirror.pipeline.discover.links import link_index
+
         for upstream, job in jobs:
             yield link_index.answer(run, upstream, job)

@@ -9,12 +9,12 @@ so no file may be taken as deleted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct, field
 
 from pypimirror.config.sections import UpstreamSection
 from pypimirror.domain.model import Download, File, LinkPage, Problem, Reason
@@ -25,8 +25,7 @@ from pypimirror.pipeline.run import Run
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(Struct, frozen=True):
     """A page whose links are followed."""
 
     remote: str  #: the place that sent it: an upstream or one of its alternates
@@ -35,8 +34,7 @@ class Start:
     page: LinkPage
 
 
-@dataclass
-class Found:
+class Found(Struct):
     """The results of following the links of one page."""
 
     files: list[File] = field(default_factory=list)  #: one for each link

@@ -7,12 +7,12 @@ first fetched by name, because a quarantined project disappears from the list bu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 from packaging.utils import canonicalize_name
 
 from pypimirror.catalog.database import Connection
@@ -82,28 +82,13 @@ def mark_for_recheck(run: Run) -> None:
                 marks.write(connection, mark, run.now)
 
 
-def next_rechecks(run: Run, connection: Connection) -> Iterator[float]:
-    """Yield the times, for each upstream, when projects are due for the re-check.
-
-    Yield as well when its list must be read in full again.
-    """
-    for upstream in run.config.upstream:
-        known = projects.get_list(connection, upstream.name)
-        if known is not None and known.read_at is not None:
-            yield trust.ends_at(known.read_at, trust.LIST_TRUST, upstream.name)
-        if interval := upstream.recheck.total_seconds():
-            began = _time(connection, RECHECK.of(upstream.name), -inf)
-            yield began + interval / max(1, min(_SHARES, projects.highest_id(connection)))
-
-
 def _time(connection: Connection, mark: Mark[float], otherwise: float) -> float:
     """Return the time that a mark holds, or `otherwise` if it is not set."""
     known = marks.read(connection, mark)
     return otherwise if known is None else known
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """The result of asking one upstream for its list."""
 
     upstream: UpstreamSection
@@ -125,8 +110,7 @@ class _Asked:
         return run.selection.project(name) and self.position in run.selection.owners(name)
 
 
-@dataclass
-class _Found:
+class _Found(Struct):
     """The differences between the lists and the catalog."""
 
     changed: dict[int, list[Listed]]  #: by the position of their upstream
@@ -265,8 +249,12 @@ def _hold_against_catalog(run: Run, asked: Sequence[_Asked], *, complete: bool) 
     read = {one.upstream.name for one in asked if one.serials is not None}
     configured = {one.upstream.name for one in asked}
     without = {one.upstream.name for one in asked if one.has_none}
+    # If no list has changed, each project that is offered is as it was. Globs need their names.
+    same = set() if found.unmatched or not all(one.is_unchanged for one in asked) else configured
     with run.catalog.read() as connection:
-        for row in projects.known(connection):
+        if same:
+            found.seen = projects.number_offered(connection, same)
+        for row in projects.known(connection, besides=same):
             name = ProjectName(row.name)
             if _is_owned(run, asked, found, name, row):
                 found.see(name)

@@ -56,15 +56,10 @@ def is_over(read_at: float | None, now: float, trust: float, key: str) -> bool:
 
     `key` names the list or page.
     """
-    return read_at is None or not read_at <= now < ends_at(read_at, trust, key)
-
-
-def ends_at(read_at: float, trust: float, key: str) -> float:
-    """Return until when the validators of something that was read in full at `read_at` are
-    trusted.
-    """
+    if read_at is None:
+        return True
     share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
-    return read_at + trust * (1 + share) / 2
+    return not read_at <= now < read_at + trust * (1 + share) / 2
 
 
 # Serials

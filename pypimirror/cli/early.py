@@ -1,0 +1,42 @@
+"""What a sync begins before the rest of the program is imported, which takes longer than a request.
+
+The upstreams are asked whether their lists have changed. If one has, or if that cannot be asked,
+the first download worker starts as well. The sync takes the answers over if it has the same
+questions, and asks again if it has others.
+"""
+
+from __future__ import annotations
+
+from pypimirror.catalog.queries import validators
+from pypimirror.config.settings import Config
+from pypimirror.download import unchanged
+from pypimirror.download.unchanged import Question
+from pypimirror.pipeline.context.remotes import question
+from pypimirror.system.children import start_early
+
+_GLOB = frozenset("*?[")
+
+
+def begin(config: Config) -> None:
+    """Ask the upstreams of a sync in this process, and start a download worker if it needs one."""
+    if any(_GLOB.isdisjoint(entry) for entry in config.select.projects):
+        _start_worker()  # it fetches the pages of projects that are named
+        return
+    known = {}
+    if config.mirror.catalog == "sqlite":
+        known = validators.of_lists(config.private / "catalog.sqlite")
+    questions: list[Question | None] = [
+        question(config, upstream.name, *known.get(upstream.name, (None, None)))
+        if upstream.has_list and upstream.kind == "simple"
+        else None
+        for upstream in config.upstream
+    ]
+    asked = [each for each in questions if each is not None]
+    if len(asked) < len(questions):
+        _start_worker()
+    else:
+        unchanged.ask_early(asked, otherwise=_start_worker)
+
+
+def _start_worker() -> None:
+    start_early("pypimirror.download.worker")
