@@ -32,6 +32,7 @@ from pypimirror.catalog.lease import Lease
 from pypimirror.catalog.marks import CHANGING, DOUBT, GENERATION, MIRROR, OPEN, WAITING
 from pypimirror.catalog.queries import marks
 from pypimirror.catalog.queries.work import requests, workers
+from pypimirror.domain.bounded import natural
 from pypimirror.domain.model import PypimirrorError
 from pypimirror.pipeline import gate
 from pypimirror.storage import generation
@@ -141,7 +142,7 @@ def note_changes(connection: Connection, storage: Storage, agreed: str, worker_i
 def _changing(connection: Connection, of: str) -> list[int]:
     """Return the request workers that have agreed with this generation and are still at work."""
     noted, *ids = (marks.read(connection, CHANGING) or "").split() or [""]
-    found = workers.working(connection, [int(each) for each in ids if each.isdecimal()])
+    found = workers.working(connection, list(filter(None, map(natural, ids))))
     here = holder.this_machine()
     return [each.id for each in found if noted == of and not each.is_gone(here)]
 
