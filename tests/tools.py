@@ -21,6 +21,7 @@ from tests.environment import isolated
 
 DIRECTORY = fetch.CACHE / "tools"
 PATIENCE = 300.0  #: seconds until a tool has to be done
+NPM_PATIENCE = 90.0  #: seconds for npm
 
 #: The tool first, then what it does not pin and works with.
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -76,8 +77,11 @@ def make_node(tool: str) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--silent")
     command = ["npm", "install", *quiet, "--prefix", str(directory), f"{tool}@{version}"]
-    # npm has a registry of its own, which fewer machines can reach than one for Python.
-    if subprocess.run(command, stdin=subprocess.DEVNULL).returncode:
+    # npm has a registry of its own, which fewer machines can reach than one for Python. Where it
+    # gets no answer, it tries again for many minutes.
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=NPM_PATIENCE)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return "left out, as npm could not install it"
     (directory / ".stamp").touch()
     return version

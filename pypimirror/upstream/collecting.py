@@ -139,7 +139,7 @@ class Collector:
         """One problem for each refused file, up to `MAX_PROBLEMS`, and one for the rest."""
         if not self._untold:
             return tuple(self._problems)
-        message = f"Besides, {number_of(self._untold, 'file')} of this page refused."
+        message = f"Besides, this page has {number_of(self._untold, 'more refused file')}."
         return (*self._problems, Problem(Reason.BAD_PAGE, message, self._project))
 
 

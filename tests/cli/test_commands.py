@@ -202,7 +202,7 @@ def test_a_wrong_configuration_is_exit_2_and_names_the_nearest_key(
 def test_a_fault_of_the_program_is_exit_3_and_never_looks_like_another_code(
     run: Command, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pypimirror.cli.actions.syncing.load", lambda _: 1 / 0)
+    monkeypatch.setattr("pypimirror.cli.plain.load", lambda _: 1 / 0)
     outcome = run("sync", "--json")
     assert outcome.code == 3
     assert "please report it" in outcome.json["error"]["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,10 @@ MODULES = {"sync": syncing, "verify": verifying}
         ["verify", "--quick", "--json", "-q", "--config", "a b.toml"],
     ],
 )
-def test_both_readings_agree(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_readings_agree(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # without a configuration, which would begin a sync early
     module = MODULES[arguments[0]]
     defaults = {n: p.default for n, p in inspect.signature(module.perform).parameters.items()}
     heard: list[dict[str, Any]] = []

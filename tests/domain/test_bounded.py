@@ -74,7 +74,6 @@ ALLOWED = {
     "render/legacy.py": "constants",
     "verify/archives/tars.py": "fields of fixed width, and digits that are counted before",
     "pipeline/publish/contents.py": "the catalog's own API versions and serials",
-    "pipeline/history.py": "a number of ours",
     "pipeline/discover/lists/lists.py": "a number of ours",
     "pipeline/discover/project_pages.py": "a constant",
     "pipeline/run.py": "the operator's own configuration",

@@ -537,7 +537,7 @@ def test_a_page_of_garbage_makes_a_short_report() -> None:
     parsed = read(page(*[{}] * (checks.MAX_PROBLEMS + 500), entry()))
     assert len(parsed.files) == 1
     assert len(parsed.problems) == checks.MAX_PROBLEMS + 1
-    assert "500 more" in parsed.problems[-1].message
+    assert "500 more refused files" in parsed.problems[-1].message
 
 
 def test_a_page_with_too_many_values_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

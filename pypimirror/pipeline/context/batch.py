@@ -40,8 +40,6 @@ class Batch:
     in_the_way: dict[int, tuple[Mapping[str, str], int, Problem]] = field(
         default_factory=dict, compare=False
     )
-    #: Ids of files that this batch has put in place, or has proven there.
-    placed: set[int] = field(default_factory=set, compare=False)
     #: Names of projects that had no directory of files when the batch began. So nothing is in the
     #: places of their files, except those that the batch itself puts there.
     bare: set[str] = field(default_factory=set, compare=False)

@@ -3,13 +3,13 @@
 No page is written that links to a missing file, whatever the catalog says. The catalog or the
 mirror root may have been restored, or another catalog may have worked on the same directory. The
 check runs before a batch is worked on, so that lost files are fetched in the same run, and again
-when a page is rendered, which then leaves lost files out. Only files that the same batch has just
-placed, or proven in their places, are not looked for again.
+when a page is rendered, which then leaves lost files out. That holds also for files that the same
+batch has placed a moment ago: a bad disk may have cut them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from pypimirror.catalog import damage, schema
@@ -87,18 +87,13 @@ def tell(run: Run, wrong: Iterable[Wrong]) -> None:
 
 
 def without_absent(
-    run: Run,
-    rows: Sequence[ProjectRecord],
-    held: dict[int, list[FileRecord]],
-    placed: Collection[int],
+    run: Run, rows: Sequence[ProjectRecord], held: dict[int, list[FileRecord]]
 ) -> dict[int, list[FileRecord]]:
     """Return the files for the pages without those that are missing, and note these.
 
-    `rows` are the projects, and `held` has their files by project id. The files in `placed`, by id,
-    are not looked for: see `Batch.placed`.
+    `rows` are the projects, and `held` has their files by project id.
     """
-    there = [(file, row.name) for row in rows for file in held[row.id] if file.id not in placed]
-    wrong = absent(run, there)
+    wrong = absent(run, [(file, row.name) for row in rows for file in held[row.id]])
     if not wrong:
         return held
     missing.note(run, wrong)

@@ -6,7 +6,7 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,16 +44,13 @@ def publish(run: Run, batch: Batch) -> None:
     with run.catalog.read() as connection:
         waiting = withdrawals.projects_with_leaving(connection, batch.projects)
     ids = [number for number in batch.projects if number not in waiting]
-    render_pages(run, ids, placed=batch.placed)
+    render_pages(run, ids)
 
 
-def render_pages(
-    run: Run, ids: Sequence[int], *, with_gone: bool = False, placed: Collection[int] = ()
-) -> None:
+def render_pages(run: Run, ids: Sequence[int], *, with_gone: bool = False) -> None:
     """Render the pages of these projects that have changed.
 
-    With `with_gone`, also pages of removed projects that are still on disk. `placed` are ids of
-    files that are known to be in place.
+    With `with_gone`, also pages of removed projects that are still on disk.
     """
     with run.catalog.read() as connection:
         rows = [
@@ -63,14 +60,14 @@ def render_pages(
         ]
     run.ledger.begin(Stage.PUBLISH, len(rows))
     for chunk in projects.chunks(rows, _COMMIT):
-        _publish(run, chunk, placed)
+        _publish(run, chunk)
         run.reporter.advance(Stage.PUBLISH, things=len(chunk))
     with run.catalog.write() as connection:
         wanted = run.config.publish.provenance
         projects.finish(connection, ids, run.now, with_provenance=wanted)
 
 
-def _publish(run: Run, rows: Sequence[ProjectRecord], placed: Collection[int]) -> None:
+def _publish(run: Run, rows: Sequence[ProjectRecord]) -> None:
     """Write the pages of these projects, make them durable and commit."""
     written_before = [row.id for row in rows if row.page_on_disk]
     with run.catalog.read() as connection:
@@ -78,7 +75,7 @@ def _publish(run: Run, rows: Sequence[ProjectRecord], placed: Collection[int]) -
         known = noting.sources(connection, written_before) if written_before else {}
     damage.check(schema.projects, rows, run.catalog.shown)
     damage.check(schema.files, (file for each in held.values() for file in each), run.catalog.shown)
-    held = presence.without_absent(run, rows, held, placed)
+    held = presence.without_absent(run, rows, held)
     fresh = [contents.page_of(run, row, held[row.id]) for row in rows]
     pairs = list(zip(rows, fresh, strict=True))
     found = many.ask(run.storage, lambda each: contents.page_serial(run, *each), pairs)

@@ -275,7 +275,6 @@ def _place(run: Run, batch: Batch, good: Sequence[_Good], problems: list[Problem
         refusals = ((ids[key].project_id, p) for p in wrong if (key := (p.file, p.project)) in ids)
         doubts.add_refusals(connection, refusals)
         projects.touch(connection, {each.fetched.row.project_id for each in good})
-    batch.placed.update(each.fetched.row.id for each in good)
     levels = Counter(f"proven_by_{level.label}" for _, level, _ in good)
     size = sum(values["size"] for values in verified)
     run.ledger.count(files_verified=len(good), bytes_verified=size, **levels)
