@@ -104,7 +104,7 @@ class TestInProcess:
 
         flow_run = self.run(stack, config=str(config), repair=True)
         assert flow_run["state_name"] == "Completed"
-        assert flow_run["state"]["message"] == "1 files checked, 1 repaired"
+        assert flow_run["state"]["message"] == "1 file checked, 1 repaired"
         assert set(stack.task_runs(flow_run).values()) == {"COMPLETED"}
         assert stack.task_runs(flow_run), "what is repaired goes through the stages' tasks"
         assert victim.read_bytes() == good
