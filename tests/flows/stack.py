@@ -149,11 +149,13 @@ class Stack:
         command = (self.programs / "pypimirror", *arguments, "--json")
         return json.loads(self.run(*command, code=code, **more).stdout)
 
-    def api(self, path: str, **body: Any) -> Any:
-        """Ask the API: GET without a body, POST with one. Asks again where its database is busy."""
+    def api(self, path: str, *, method: str | None = None, **body: Any) -> Any:
+        """Ask the API: without a method, GET without a body and POST with one. Asks again where its
+        database is busy.
+        """
         data = json.dumps(body).encode() if body else None
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
         deadline = time.monotonic() + 120
         while True:
             try:

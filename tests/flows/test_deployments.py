@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -187,11 +186,8 @@ def test_deployments_have_no_limit_of_prefects(deployed: Deployed) -> None:
     """Its lease would end a run whose server is away; one that an earlier version has set goes."""
     stack = deployed.stack
     (adhoc,) = [d for d in stack.api("deployments/filter", limit=10) if d["name"] == "adhoc"]
-    body = json.dumps({"concurrency_limit": 1}).encode()
-    request = Request(f"{stack.url}/deployments/{adhoc['id']}", body, method="PATCH")
-    request.add_header("Content-Type", "application/json")
-    urlopen(request).close()
     path = f"deployments/{adhoc['id']}"
+    stack.api(path, method="PATCH", concurrency_limit=1)
     assert stack.api(path)["global_concurrency_limit"]["limit"] == 1
     stack.pypimirror("deploy", "--config", deployed.config)
     assert stack.api(path)["global_concurrency_limit"] is None
