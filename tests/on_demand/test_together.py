@@ -16,7 +16,8 @@ from pypimirror.pipeline.audit.audit import Options, audit
 from pypimirror.pipeline.run import Run
 from tests.mirror import Mirror, attest, offer, offer_sdist
 from tests.on_demand.fetcher import PATIENCE, Fetcher, on_demand
-from tests.simulator import Simulator
+from tests.on_demand.site import until
+from tests.simulator import Corrupt, Simulator
 
 
 def test_two_fetchers_of_one_catalog_download_a_file_once(
@@ -49,6 +50,27 @@ def test_fifty_questions_for_one_file_are_one_download(
         hold.release()
         assert all(isinstance(fetcher.wait(number), Here) for number in numbers)
     assert simulator.downloads(file.filename) == 1
+
+
+def test_a_file_asked_for_again_is_placed_though_its_bad_bytes_are_given_up_meanwhile(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    (file,) = offer(simulator, "six", "1.0")
+    mirror = on_demand(tmp_path, simulator)
+    simulator.fault(file, Corrupt(at=100), nth=1)
+    with Fetcher(mirror) as fetcher:
+        assert not isinstance(fetcher.file("six", file.filename), Here)
+        hold = simulator.hold(file.path)
+        number = fetcher.ask(File(0, "six", file.filename))
+        hold.wait_reached()
+        until(lambda: not mirror.query("SELECT * FROM asked"))  # the keeper has given them up
+        hold.release()
+        assert isinstance(fetcher.wait(number), Here)
+        fetcher.wait_placed(mirror, file.filename)
+    assert [row["filename"] for row in mirror.query("SELECT filename FROM asked")] == [
+        file.filename
+    ]
+    mirror.check()
 
 
 def test_a_file_is_seen_while_it_comes(simulator: Simulator, tmp_path: Path) -> None:

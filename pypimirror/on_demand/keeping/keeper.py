@@ -123,7 +123,8 @@ class Keeper:
     def _place(self, taken: dict[str, _Waiting]) -> None:
         """Take what is free of these projects through the stages. The rest waits."""
         try:
-            turn = self._turns.take([ProjectName(name) for name in taken])
+            wanted = [(name, each) for name, waiting in taken.items() for each in waiting.files]
+            turn = self._turns.take([ProjectName(name) for name in taken], wanted)
         except (SQLAlchemyError, OSError) as error:
             self._fail(taken, error)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -37,14 +37,21 @@ class Turns:
         self._numbers = itertools.count(1)
         self._counts: Counter[str] = Counter()
 
-    def take(self, names: Sequence[ProjectName]) -> Turn:
-        """Claim those of the projects that are free. Raises `ClaimLostError`."""
+    def take(self, names: Sequence[ProjectName], wanted: Iterable[asked.Pair]) -> Turn:
+        """Claim those of the projects that are free. Raises `ClaimLostError`.
+
+        `wanted` are the files to place. They are noted as asked for: a turn that gave up bad bytes
+        of such a file may have ended after a client had asked for it again.
+        """
         run, now, number = self._run, clock.now(), next(self._numbers)
         found = self._worker.claim_these(names, number)
         with run.catalog.write() as connection:
             agreed = ""
             if found:
                 agreed = ownership.agreed(connection, run.storage, self._worker.id)
+            for pair in wanted:
+                if pair[0] in found.values():
+                    asked.ask(connection, pair, self._worker.id, now)
             run_id, name = requests.of_day(connection, run.config.digest(), now)
         ledger = Ledger(run.catalog, run_id, run.reporter)
         run = replace(run, id=run_id, name=name, now=now, ledger=ledger)
