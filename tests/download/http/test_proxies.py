@@ -127,7 +127,7 @@ def test_https_through_a_proxy_that_is_spoken_to_over_tls(
 PATCHED = """
 from gevent import monkey; monkey.patch_all()
 import sys, gevent
-from pypimirror.download.http.client import Client, raw_of
+from pypimirror.download.http.client import Client
 from pypimirror.download.protocol import Hello, Remote
 
 url, proxy, ca_file = sys.argv[1:]
@@ -135,7 +135,7 @@ remote = Remote("sim", url, proxy=proxy, ca_file=ca_file)
 client = Client(Hello(user_agent="test", timeout=30.0, remotes=(remote,)))
 
 def fetch():
-    raw = raw_of(client.get("sim", url, {}))
+    raw = client.get("sim", url, {}).raw
     return sum(len(piece) for piece in iter(raw.next_piece, b""))
 
 print(sum(job.value for job in gevent.joinall([gevent.spawn(fetch) for _ in range(5)])), fetch())
