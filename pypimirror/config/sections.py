@@ -236,7 +236,7 @@ class DownloadSection(WayKeys):
 
     processes: int = Field(0, ge=0, le=256, description="Child processes; 0 = one per core.")
     connections: int = Field(
-        64,
+        128,
         ge=1,
         le=4096,
         description="Maximum number of connections per process. One host first gets fewer, and "

@@ -107,7 +107,7 @@ MIRROR: list[tuple[str, Outcome, str, Any]] = [
     ("stop-on-error = false", NOT_NEEDED, "mirror.layout", "pypi"),
     ("timeout = 12", TAKEN, "download.timeout", 12.0),
     ("global-timeout = 1800", NOT_NEEDED, "download.timeout", 30),
-    ("workers = 10", NOT_NEEDED, "download.connections", 64),
+    ("workers = 10", NOT_NEEDED, "download.connections", 128),
     ("diff-file = /x/diff", TAKEN, "publish.changes", Path("/x/diff")),
     ("diff-append-epoch = true\ndiff-file = /x/diff", TAKEN, "publish.changes",
      Path("/x/diff-{run}")),

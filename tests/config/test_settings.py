@@ -63,7 +63,7 @@ def test_an_empty_file_means_the_documented_defaults(tmp_path: Path) -> None:
         "quarantine": {"max_age": timedelta(days=30), "max_size": 10 << 30},
         "download": {
             "processes": 0,
-            "connections": 64,
+            "connections": 128,
             "timeout": 30,
             "tries": 5,
             "max_file_size": 5 << 30,
