@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
     DatabaseError,
     DBAPIError,
     NoSuchModuleError,
+    NotSupportedError,
     OperationalError,
     SQLAlchemyError,
 )
@@ -32,6 +33,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool, StaticPool
 
 #: Seconds that a transaction waits for another program's. No transaction of ours takes so long.
 BUSY_TIMEOUT = 60.0
+
+#: The oldest SQLite that has all statements of the catalog: RETURNING came with 3.35.
+OLDEST_SQLITE = (3, 35)
+
+#: Works if an SQLite has JSON functions. They are optional before 3.38.
+_NEEDS_JSON = "SELECT 1 FROM json_each('[]')"
 
 #: Seconds that a writing transaction may do nothing, on PostgreSQL. Less than `BUSY_TIMEOUT`.
 IDLE_TIMEOUT = 40.0
@@ -99,6 +106,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
+        check_library(connection)
         connection.isolation_level = None  # SQLAlchemy begins transactions, see below
         # With WAL and NORMAL, a power cut may lose the last commits but never consistency. The
         # files of the lost commits are then found on disk again (see `pipeline.download.adopt`).
@@ -113,12 +121,32 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+def check_library(connection: sqlite3.Connection) -> None:
+    """Raise `sqlite3.NotSupportedError` if this SQLite lacks something that statements need.
+
+    Otherwise the first such statement would fail in the middle of a run.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        fault = "is too old"
+    else:
+        try:
+            connection.execute(_NEEDS_JSON).close()
+            return
+        except sqlite3.OperationalError:
+            fault = "has no JSON functions"
+    raise sqlite3.NotSupportedError(
+        f"SQLite {sqlite3.sqlite_version} of this Python {fault}, and the catalog needs 3.35 or "
+        "newer with JSON functions; use a Python with SQLite 3.38 or newer, which always has them, "
+        "or a PostgreSQL database as mirror.catalog"
+    )
+
+
 class Turns:
     """The turns of the processes that write to an SQLite file.
 
-    SQLite lets one process write at a time. Another one that wants to write sleeps and tries again,
-    up to 100 ms later. A lock of the operating system wakes the next process at once. It only saves
-    time: SQLite's own lock keeps the catalog sound. In one process, one thread at a time may ask.
+    SQLite lets one process write at a time. Another process that wants to write sleeps up to 100 ms
+    before it tries again. A lock of the operating system wakes it at once. This only saves time:
+    SQLite's own lock keeps the catalog sound. In one process, one thread at a time may ask.
 
     The lock is on the directory, because a process that closes a database file loses SQLite's locks
     on it.
@@ -191,6 +219,7 @@ def read_only(file: Path, timeout: float = BUSY_TIMEOUT, *, keeping: bool = Fals
                 raise
             options |= {"factory": _Unchanging, "check_same_thread": False}
             connection = sqlite3.connect(f"{uri}&immutable=1", **options)
+        check_library(connection)
         return connection
 
     pool = QueuePool if keeping else NullPool
@@ -274,6 +303,8 @@ def message(error: Exception) -> str:
     """
     origin = getattr(error, "orig", None) or error
     cause = str(origin).strip()
+    if isinstance(error, NotSupportedError):
+        return cause  # of `check_library`
     if isinstance(error, ImportError):
         return f"{cause}; install the driver that the URL names, as with pypimirror[postgresql]"
     if isinstance(error, NoSuchModuleError | ArgumentError):
