@@ -21,27 +21,27 @@ _COMMANDS = """\
 Every command takes these options:
 
 {common}
-- `--json` prints one JSON document on standard output, and nothing else goes there; logs and
-  progress are on standard error. An error before there is a result is
+- `--json` prints one JSON document on standard output, and nothing else. Logs and progress go to
+  standard error. If a command fails before it has a result, the document is
   `{{"error": {{"exit": 2, "message": "…"}}}}`.
-- [schemas/](schemas/) has a JSON Schema of each document, made from the code: later versions may
-  add keys, and change the meaning of none. Times are in seconds since the epoch, and, with
-  `_iso` behind the name, in ISO 8601: `"ended_at": 1767237423.5, "ended_at_iso":
+- [schemas/](schemas/) has a JSON Schema of each document, made from the code. Later versions may
+  add keys, but do not change the meaning of a key. Times are in seconds since the epoch. Keys that
+  end in `_iso` have the same time in ISO 8601: `"ended_at": 1767237423.5, "ended_at_iso":
   "2026-01-01T03:17:03.500Z"`.
-- Progress bars are shown on a terminal only.
-- `-v` and `-q` are about the log; they change no result.
+- Progress bars are shown only on a terminal.
+- `-v` and `-q` change the log, and no result.
 
 ## Exit codes
 
 {exits}
-A run that was stopped ends with 3, whatever else failed before it was stopped. A fault of
-pypimirror itself ends with 3 as well, and with a traceback on standard error.
+If an error stops a run, it ends with 3, whatever else failed before. A fault of pypimirror itself
+ends with 3 as well, and prints a traceback on standard error.
 
-What cannot be written to standard output is lost, and ends no work. `sync`, `verify` and the other
-commands that do something end as their work did; a command that only answers, and any with
-`--json`, ends with 3 where its answer is lost on a full disk. A closed stream, and a reader that
-goes (`runs | head`), are no failures. In a locale that is not UTF-8, letters that it lacks are
-written as `\\u0142`, and names of files are UTF-8 on disk all the same.
+If standard output cannot be written, as on a full disk, that output is lost, but the work
+continues. The exit code of `sync`, `verify` and other commands that do work is that of their work.
+A command that only reports, and any command with `--json`, ends with 3. A closed stream, or a
+reader that stops reading (`runs | head`), is no failure. If the locale is not UTF-8, letters that
+it lacks are written as `\\u0142`; names of files on disk are always UTF-8.
 
 ## What `sync --json` prints
 
@@ -61,15 +61,15 @@ written as `\\u0142`, and names of files are UTF-8 on disk all the same.
 }}
 ```
 
-`state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130). A run
-that the configuration ends is `failed` with the reason `configuration`, and its exit code is 2.
-`denied` has what a policy of the upstream keeps back, told as failures are.
-`stage` is one of {stages}. `reason` is one of the list in
-[operations.md](operations.md#reasons).
+`state` is `completed` (exit code 0), `incomplete` (1), `failed` (3) or `cancelled` (130). If a
+fault of the configuration ends a run, the run is `failed` with the reason `configuration`, and its
+exit code is 2. `denied` lists the files that a policy of the upstream keeps back, in the form of
+`failures`. `stage` is one of {stages}. [operations.md](operations.md#reasons) lists the values of
+`reason`.
 
 ## What `sync --dry-run --json` prints
 
-A plan, which `sync --plan FILE` carries out exactly, or not at all:
+A plan. `sync --plan FILE` carries it out exactly, or not at all:
 
 ```json
 {{
@@ -89,14 +89,19 @@ A plan, which `sync --plan FILE` carries out exactly, or not at all:
 }}
 ```
 
-`version` changes when a reader could trip over a change. `projects` are those that the plan is
-limited to; empty: all that are selected. `fetch` is what would be downloaded, `bytes` in all;
-`publish` the projects whose pages would be rendered, and `link` what those lead to at the upstream,
-which is never fetched; `withdraw` the files that leave pages, or whose pages lead elsewhere now,
-and `remove` those whose bytes go, `bytes_removed` in all. `reason` is `wanted`, `failed` or
-`quarantined` (by an earlier run) of what is fetched, `upstream`, `claims`, `selection` or
-`quarantine` of what goes, and `metadata-only` of what is linked, and of what goes because of that.
-`size` and `sha256` are null where nobody says. `failures` are as above.
+- `version` grows with each incompatible change of this document.
+- `projects` are the projects that the plan is limited to. Empty: all selected projects.
+- `fetch` lists the files to download, and `bytes` is their size in all.
+- `link` lists files that stay at the upstream: pages lead there.
+- `publish` lists the projects whose pages would be rendered.
+- `withdraw` lists files that leave their pages, or whose links would lead to the upstream.
+- `remove` lists files whose bytes would be removed, and `bytes_removed` is their size in all.
+- `reason` of a file to fetch is `wanted`, `failed` or `quarantined` (its state after an earlier
+  run). `reason` of a file to withdraw or remove is `upstream`, `claims`, `selection` or
+  `quarantine`. `reason` of a linked file, and of one that leaves because it is linked now, is
+  `metadata-only`.
+- `size` and `sha256` are null if no source gives them.
+- `failures` have the same form as above.
 """
 
 

@@ -24,21 +24,21 @@ from pypimirror.domain.sizes import ByteSize, Size
 _SIZES = ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most"}
 
-#: The order in which a section's keys come is that of the models; so is the sections'.
+#: Sections, and the keys of each, have the order of the models.
 _CONFIGURATION = """\
 # Configuration
 
 {notice}
 
 The configuration is one TOML file: the one that `--config` names, else `pypimirror.toml` in the
-current directory. `pypimirror init` writes one to begin with. Every key has a default, so an
-empty file is a valid one: it mirrors all of PyPI.
+current directory. `pypimirror init` writes a first one. Every key has a default, so an empty file
+is valid: it mirrors all of PyPI.
 
-- A key that is not listed here is an error, which names the nearest key that is.
-- A relative path is relative to the configuration file.
-- The environment wins over the file. Values that are lists are written as JSON there:
+- An unknown key is an error, and the message names the nearest known key.
+- A relative path starts at the directory of the configuration file.
+- Variables of the environment win over the file. Lists are written as JSON there:
   `PYPIMIRROR_SELECT__PROJECTS='["six"]'`.
-- Each command reads it anew.
+- Each command reads the file when it starts.
 
 ```toml
 {example}```
@@ -60,7 +60,7 @@ projects = ["six", "requests>=2.30", "zope.*", "-r requirements.txt"]
 exclude = ["zope.testing"]
 python = ["3.11", "3.14"]
 platforms = ["manylinux_2_28_x86_64", "macosx_14_0_arm64", "any"]
-older_than = "3d"           # what is younger waits
+older_than = "3d"           # younger files wait
 
 [[select.rules]]
 projects = ["nightly-*"]
